@@ -1,0 +1,46 @@
+"""Aksel: the mean of the vectors nearest to the median."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hgobench.masks import keep
+
+from .base import Columns, Rule
+
+
+class Aksel(Rule):
+    """Mean of the vectors whose distance to the coordinate-wise median is at most the median one.
+
+    AR(x) = mean {x_i : ‖x_i - c‖ <= r}, c the coordinate-wise median of x_1..x_m and r the h-th
+    smallest of the m distances, h = ⌈m/2⌉. Vectors tied at the distance r are all kept.
+
+    Validity: m >= 2f + 1; breakdown point 1/2.
+    On ragged input: scope "coordinate" is the same in one dimension on those that sent the
+    coordinate; scope "block" is Aksel on the vectors of those that sent the whole block.
+
+    Source: Boussetta, El-Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: Fast Byzantine SGD",
+    OPODIS 2020.
+    """
+
+    paper = "Boussetta et al., OPODIS 2020"
+    formula = "mean of the x_i with ‖x_i - median‖ <= the median of these distances"
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Average the rows near the median."""
+        centre = Columns.sort(rows, None).median().double()
+        distance = (rows.double() - centre).square().sum(dim=1).nan_to_num(nan=torch.inf)
+        radius = distance.sort().values[(len(rows) - 1) // 2]
+        return rows[distance <= radius].mean(dim=0)
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average the values of each column near its median."""
+        centre = columns.median().double()
+        half = (columns.count + 1) // 2
+        start = columns.nearest(centre, half)
+        edges = columns.at(torch.stack((start, start + half - 1))).double()
+        radius = (edges - centre).abs().amax(dim=0)
+        # In float64 the distances of float32 values are exact enough for ties to stay ties.
+        near = (columns.values.double() - centre).abs() <= radius
+        return keep(columns.values, near).sum(dim=0) / near.sum(dim=0)

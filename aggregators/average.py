@@ -1,0 +1,36 @@
+"""The arithmetic mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Columns, Rule
+
+
+class Average(Rule):
+    """Mean of all values: AR(x_1..x_m) = Σ x_i / m.
+
+    Tolerates no Byzantine worker, whatever f it is told: one value of 1e30 moves it anywhere. It
+    is the baseline that every attack must break. NaN or infinite input is refused.
+
+    Validity: any m >= 1; breakdown point 0.
+    On ragged input: the mean over those that sent the coordinate.
+    """
+
+    paper = "baseline"
+    formula = "Σ x_i / m"
+    validity = "n >= 1; stands no Byzantine worker"
+
+    @property
+    def minimum(self) -> int:
+        """One answer is enough."""
+        return 1
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Average the rows."""
+        return rows.mean(dim=0)
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average what was sent of each coordinate."""
+        return columns.window_mean(torch.zeros_like(columns.count), columns.count)

@@ -1,0 +1,32 @@
+"""The mean around the median."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import Columns, Rule
+
+
+def mean_around(columns: Columns, centre: Tensor, f: int) -> Tensor:
+    """Average the count - f values of each column that are nearest to `centre`, -> (b,)."""
+    length = columns.count - f
+    return columns.window_mean(columns.nearest(centre, length), length)
+
+
+class Meamed(Rule):
+    """Mean around the median: the mean of the m - f values nearest to the coordinate's median.
+
+    Of two values equally far from the median the smaller counts as nearer.
+
+    Validity: m >= 2f + 1; breakdown point 1/2.
+    On ragged input: m is the number of those that sent the coordinate.
+
+    Source: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018 (arXiv:1802.10116).
+    """
+
+    paper = "Xie et al., 2018"
+    formula = "mean of the m - f values nearest to the median"
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average the window of m - f rows around each column's median."""
+        return mean_around(columns, columns.median(), self.f)

@@ -1,0 +1,25 @@
+"""The coordinate-wise median."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import Columns, Rule
+
+
+class Median(Rule):
+    """Coordinate-wise median; the midpoint of the two middle values if m is even.
+
+    Validity: m >= 2f + 1; breakdown point 1/2.
+    On ragged input: the median of those that sent the coordinate.
+
+    Source: Yin, Chen, Kannan, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
+    Statistical Rates", ICML 2018.
+    """
+
+    paper = "Yin et al., ICML 2018"
+    formula = "median of each coordinate"
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Take the middle of each column."""
+        return columns.median()

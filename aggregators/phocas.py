@@ -1,0 +1,29 @@
+"""The mean around the trimmed mean."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import Columns, Rule
+from .meamed import mean_around
+from .trimmed_mean import trimmed_mean
+
+
+class Phocas(Rule):
+    """Mean of the m - f values of each coordinate that are nearest to its trimmed mean.
+
+    Of two values equally far from the trimmed mean the smaller counts as nearer.
+
+    Validity: m >= 2f + 1; breakdown point 1/2.
+    On ragged input: m is the number of those that sent the coordinate.
+
+    Source: Xie, Koyejo, Gupta, "Phocas: dimensional Byzantine-resilient stochastic gradient
+    descent", 2018 (arXiv:1805.09682).
+    """
+
+    paper = "Xie et al., 2018"
+    formula = "mean of the m - f values nearest to the trimmed mean"
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average the window of m - f rows around each column's trimmed mean."""
+        return mean_around(columns, trimmed_mean(columns, self.f), self.f)

@@ -1,0 +1,33 @@
+"""The coordinate-wise trimmed mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Columns, Rule
+
+
+def trimmed_mean(columns: Columns, f: int) -> Tensor:
+    """Average each column without its f smallest and f largest values, -> (b,)."""
+    return columns.window_mean(torch.full_like(columns.count, f), columns.count - 2 * f)
+
+
+class TrimmedMean(Rule):
+    """Mean of each coordinate without its f smallest and f largest values.
+
+    AR(x) = 1/(m - 2f) · Σ_{k=f+1..m-f} x_(k), with x_(1) <= ... <= x_(m).
+
+    Validity: m >= 2f + 1; breakdown point 1/2.
+    On ragged input: f at each end of those that sent the coordinate, however few they are.
+
+    Source: Yin, Chen, Kannan, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
+    Statistical Rates", ICML 2018.
+    """
+
+    paper = "Yin et al., ICML 2018"
+    formula = "mean of x_(f+1) .. x_(m-f)"
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average the middle m - 2f rows of each sorted column."""
+        return trimmed_mean(columns, self.f)

@@ -1,0 +1,51 @@
+"""A Little Is Enough."""
+
+from __future__ import annotations
+
+from scipy.special import ndtri
+from torch import Tensor
+
+from .base import Attack, View, finite
+
+
+def z_max(sampled: int, byzantine: int) -> float:
+    """Return the largest deviation, in σ, that still has a majority on its side.
+
+    s = ⌊n/2 + 1⌋ - m honest workers are enough with the m Byzantine ones, and
+    z_max = Φ⁻¹((n - m - s) / (n - m)), here with n the sampled workers. If m alone are a majority
+    no honest worker is needed; s = 1 keeps z finite.
+
+    >>> [round(z_max(n, m), 4) for n, m in ((50, 24), (25, 11), (100, 30))]
+    [1.4261, 1.0676, 0.5244]
+    """
+    honest = sampled - byzantine
+    supporters = max(sampled // 2 + 1 - byzantine, 1)
+    return float(ndtri((honest - supporters) / honest)) if honest > supporters else 0.0
+
+
+class Alie(Attack):
+    """All Byzantine workers send μ - z·σ, coordinate by coordinate: hidden in the honest spread.
+
+    μ and σ are the mean and the population standard deviation of what honest workers send.
+
+    Args:
+        z: how many σ, >= 0; None: z_max of this round's sample (see `z_max`).
+
+    What the attacker needs: all honest messages.
+
+    Source: Baruch, Baruch, Goldberg, "A Little Is Enough: Circumventing Defenses For Distributed
+    Learning", NeurIPS 2019. Implementations differ: ByzFL fixes z = 1.5; ByzPy and the HGO
+    authors divide by n instead of n - m, which gives a larger z.
+    """
+
+    sees = "honest"
+    paper = "Baruch et al., NeurIPS 2019"
+    formula = "μ - z·σ, z = z_max = Φ⁻¹((n-m-s)/(n-m)), s = ⌊n/2+1⌋ - m"
+
+    def __init__(self, z: float | None = None) -> None:
+        self.z = None if z is None else finite("z", z, least=0.0)
+
+    def values(self, view: View) -> Tensor:
+        """Deviate by z standard deviations."""
+        z = z_max(view.sampled, view.byzantine) if self.z is None else self.z
+        return view.mean() - z * view.std()

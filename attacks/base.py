@@ -1,0 +1,148 @@
+"""What every attack is: what it sees, and what it sends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from hgobench.masks import keep
+
+Knowledge = Literal["nothing", "own", "honest"]
+
+
+class Message(NamedTuple):
+    """What the Byzantine workers of a round send.
+
+    Attributes:
+        values: (b, d) float tensor, a row per Byzantine worker.
+        lengths: (b,) int64, how many places of the round's coordinate order each claims to have
+            finished; 0: it does not answer.
+    """
+
+    values: Tensor
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class View:
+    """What an attacker may look at in one round; b of the q sampled workers are Byzantine.
+
+    What lies beyond an attack's knowledge is None here.
+
+    Attributes:
+        sampled, byzantine: q and b.
+        dimension: d.
+        longest: the most places that an honest worker of this round finishes.
+        own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
+        rng: draws of this round's attackers, the same for every cell of a world.
+        own: (b, d) the gradients that the Byzantine workers would honestly compute.
+        honest: (h, d) the gradients of the h honest workers that answer.
+        sent: (h, d) bool, which entries of them they send; None: all.
+    """
+
+    sampled: int
+    byzantine: int
+    dimension: int
+    longest: int
+    own_lengths: np.ndarray
+    rng: np.random.Generator
+    own: Tensor | None = None
+    honest: Tensor | None = None
+    sent: Tensor | None = None
+
+    def require_own(self) -> Tensor:
+        """Return `own`.
+
+        Raises:
+            PermissionError: the attack's `sees` does not include it.
+        """
+        if self.own is None:
+            raise PermissionError("the attack looks at own gradients; its `sees` does not say so")
+        return self.own
+
+    def require_honest(self) -> Tensor:
+        """Return `honest`.
+
+        Raises:
+            PermissionError: the attack's `sees` does not include it.
+        """
+        if self.honest is None:
+            raise PermissionError("the attack looks at honest gradients; its `sees` forbids it")
+        return self.honest
+
+    def mean(self) -> Tensor:
+        """Return μ, (d,): the mean of what honest workers send; 0 where none sends."""
+        return self._average(self.require_honest())
+
+    def std(self) -> Tensor:
+        """Return σ, (d,): the population standard deviation of what honest workers send."""
+        return self._average((self.require_honest() - self.mean()).square()).sqrt()
+
+    def _average(self, values: Tensor) -> Tensor:
+        if self.sent is None:
+            return values.sum(dim=0) / max(len(values), 1)
+        return keep(values, self.sent).sum(dim=0) / self.sent.sum(dim=0).clamp_min(1)
+
+
+class Attack(ABC):
+    """What the Byzantine workers do.
+
+    A subclass states `sees` and writes `values`; it may also choose `lengths`.
+
+    Attributes:
+        sees: ``"nothing"``: neither data nor messages; ``"own"``: the Byzantine workers' own data
+            and gradients; ``"honest"``: also all that honest workers send in the round, before
+            the server has it (omniscient, colluding).
+    """
+
+    sees: Knowledge
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = "any f"
+
+    def __repr__(self) -> str:
+        parameters = {name: value for name, value in vars(self).items() if name != "sees"}
+        listed = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+        return f"{type(self).__name__}({listed})"
+
+    def __call__(self, view: View) -> Message:
+        """Return what the b Byzantine workers send, and the lengths that they claim."""
+        values = self.values(view)
+        if values.ndim == 1:
+            values = values.expand(view.byzantine, -1)
+        return Message(values, self.lengths(view))
+
+    @abstractmethod
+    def values(self, view: View) -> Tensor:
+        """Return the values, (b, d), or (d,) if all send the same."""
+
+    def lengths(self, view: View) -> np.ndarray:
+        """Return the claimed lengths, (b,): by default as long as the longest honest answer."""
+        return np.full(view.byzantine, view.longest, dtype=np.int64)
+
+
+def finite(name: str, value: float, least: float = -np.inf) -> float:
+    """Check a real parameter, least <= value < inf.
+
+    Raises:
+        ValueError: naming the parameter, its value and the expectation.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < np.inf:
+        bound = f" >= {least:g}" if least > -np.inf else ""
+        raise ValueError(f"{name}: {value!r}; expected a finite number{bound}")
+    return float(value)
+
+
+def one_of(name: str, value: str, *known: str) -> str:
+    """Check a parameter that is one of a few words.
+
+    Raises:
+        ValueError: naming the parameter, its value and the words.
+    """
+    if value not in known:
+        raise ValueError(f"{name}: {value!r}; expected {' or '.join(map(repr, known))}")
+    return value

@@ -1,0 +1,36 @@
+"""Crash: the Byzantine workers stop working."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .base import Attack, View, one_of
+
+
+class Crash(Attack):
+    """The Byzantine workers send nothing, or zeros.
+
+    Args:
+        send: ``"nothing"``: they never answer, so that fewer workers reach the quorum;
+            ``"zeros"``: they answer with zero vectors as long as the longest honest answer (the
+            variant in the HGO authors' experiments).
+    """
+
+    sees = "nothing"
+    paper = "fail-stop; HGO 2023 for the zeros"
+    formula = "nothing, or 0"
+
+    def __init__(self, send: str = "nothing") -> None:
+        self.send = one_of("send", send, "nothing", "zeros")
+
+    def values(self, view: View) -> Tensor:
+        """Return zeros; with `send` "nothing" nobody reads them."""
+        return torch.zeros(view.dimension)
+
+    def lengths(self, view: View) -> np.ndarray:
+        """Return 0 for silence, else the longest honest length."""
+        if self.send == "nothing":
+            return np.zeros(view.byzantine, dtype=np.int64)
+        return super().lengths(view)

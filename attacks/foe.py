@@ -1,0 +1,34 @@
+"""Fall of Empires, also called inner product manipulation (IPM)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import Attack, View, finite
+
+
+class Foe(Attack):
+    """All Byzantine workers send -ε·μ, μ the mean of what honest workers send.
+
+    Averaging over n workers, f of them Byzantine, turns into ascent when ε > (n - f)/f. Small ε
+    (below 1) is aimed at rules of the Krum and median kind instead.
+
+    Args:
+        epsilon: ε, in units of μ, >= 0; 10 is the HGO paper's.
+
+    What the attacker needs: all honest messages.
+
+    Source: Xie, Koyejo, Gupta, "Fall of Empires: Breaking Byzantine-tolerant SGD by Inner Product
+    Manipulation", UAI 2020.
+    """
+
+    sees = "honest"
+    paper = "Xie et al., UAI 2020"
+    formula = "-ε·μ"
+
+    def __init__(self, epsilon: float = 10.0) -> None:
+        self.epsilon = finite("epsilon", epsilon, least=0.0)
+
+    def values(self, view: View) -> Tensor:
+        """Scale the honest mean by -ε."""
+        return -self.epsilon * view.mean()

@@ -1,0 +1,60 @@
+"""Benchmark and adversarial-robustness suite for Byzantine-robust distributed learning.
+
+>>> from hgobench import Scenario, run
+>>> result = run(Scenario(data="digits", rule="median", attack="foe", workers=20, f=4, rounds=5))
+>>> len(result.rounds["test_accuracy"])
+5
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# A checkout without symbolic links (an unpacked archive, git on Windows) finds the folders
+# attacks/ and aggregators/ beside this package.
+if not (Path(__file__).parent / "attacks").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
+
+if TYPE_CHECKING:
+    from hgobench import aggregators, attacks, leaderboard
+    from hgobench.results import Result, Store
+    from hgobench.scenario import Scenario
+    from hgobench.simulation import run
+    from hgobench.world import World
+
+__all__ = [
+    "Result",
+    "Scenario",
+    "Store",
+    "World",
+    "__version__",
+    "aggregators",
+    "attacks",
+    "leaderboard",
+    "run",
+]
+
+_HOME = {
+    "Result": "results",
+    "Scenario": "scenario",
+    "Store": "results",
+    "World": "world",
+    "run": "simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Public names are imported on first use, so that `import hgobench` does not import torch.
+    if name in _HOME:
+        return getattr(import_module(f"hgobench.{_HOME[name]}"), name)
+    if name in __all__:
+        return import_module(f"hgobench.{name}")
+    raise AttributeError(f"module 'hgobench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,49 @@
+"""SGD in the standard distributed scheme: whole gradients or nothing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .hgo import Hgo
+from .places import Places
+
+
+class Sgd(Hgo):
+    """Distributed SGD: only workers that finish all d coordinates by the deadline are heard.
+
+    At a finite τ that takes τ·λ_i/s_i >= d, each coordinate costing one unit whatever the
+    scenario's `cost`; the others' work is lost. At τ = inf all are heard and the round lasts as
+    long as the slowest. There is no block; a round in which fewer workers are heard than the rule
+    needs to stand f̂ is stalled.
+    """
+
+    paper: ClassVar[str] = "HGO, section II-A"
+    validity: ClassVar[str] = "heard workers >= what the rule needs"
+    partial: ClassVar[bool] = False
+
+    def lengths(
+        self, budget: NDArray[np.float64], places: Places, order: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return all places for the workers that finish, 0 for the others."""
+        return np.where(budget >= len(places.of), len(places), 0)
+
+    def computed(
+        self,
+        budget: NDArray[np.float64],
+        lengths: NDArray[np.int64],
+        places: Places,
+        order: NDArray[np.int64],
+    ) -> int:
+        """Count also what the workers that were cut off had computed."""
+        return int(np.minimum(budget, len(places.of)).astype(np.int64).sum())
+
+    def full_cost(self, places: Places) -> int:
+        """Return d."""
+        return len(places.of)
+
+    def quorum(self, tolerated: int, minimum: int) -> int:
+        """Return what the rule needs to stand f̂."""
+        return minimum

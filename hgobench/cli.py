@@ -1,0 +1,280 @@
+"""The command ``hgobench``: thin; each verb calls one room of the house.
+
+Exit status: 0 done; 1 done, but cells failed; 2 refused, nothing was computed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hgobench.errors import InputError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Which algorithm and which rule survive which attack, on which devices, on which data?",
+)
+
+
+class Kind(StrEnum):
+    """What ``hgobench list`` lists."""
+
+    ATTACKS = "attacks"
+    RULES = "rules"
+    ALGORITHMS = "algorithms"
+    DATASETS = "datasets"
+    PARTITIONS = "partitions"
+    HARDWARE = "hardware"
+    MODELS = "models"
+    SUITES = "suites"
+
+
+class Form(StrEnum):
+    """How a board is written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+class By(StrEnum):
+    """What a board's columns are."""
+
+    ATTACK = "attack"
+    PARTITION = "partition"
+    HARDWARE = "hardware"
+
+
+class Split(StrEnum):
+    """Which examples an accuracy is on."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
+FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
+ByOption = Annotated[By, typer.Option(help="The boards' columns.")]
+SplitOption = Annotated[
+    Split, typer.Option(help="Examples to score on; choose parameters on validation only.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import hgobench
+
+        typer.echo(f"hgobench {hgobench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before the verb."""
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what can be named: parameters and defaults, when it is valid, where it comes from."""
+    from hgobench.report import listing
+
+    typer.echo(listing.suites() if kind is Kind.SUITES else listing.listing(kind.value))
+
+
+@app.command()
+def run(
+    suite: Annotated[
+        str, typer.Argument(help="A suite's name (hgobench list suites) or TOML file.")
+    ],
+    rule: Annotated[
+        list[str] | None, typer.Option(help="A rule of your own beside the suite's: pkg.mod:Class.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value, or field=value,value for an axis of the grid."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go [default: hgobench-results/SUITE].")
+    ] = None,
+    form: FormOption = Form.TABLE,
+    by: ByOption = By.ATTACK,
+    split: SplitOption = Split.TEST,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the boards.")] = False,
+    update_reference: Annotated[
+        bool,
+        typer.Option(
+            "--update-reference", help="Rewrite the reference values that pytest suites/ checks."
+        ),
+    ] = False,
+) -> None:
+    """Run a suite and print its leaderboards.
+
+    Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
+    """
+    from hgobench.suite import Suite, parse_setting
+
+    loaded = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
+    loaded = loaded.with_rules(rule or ())
+    if update_reference and not loaded.path:
+        raise InputError("--update-reference: only for a suite as it is, without --set and --rule")
+    scenarios, left = loaded.expand()
+    for reason, count in Counter(entry.reason for entry in left).items():
+        _say(f"left out {count} cells: {reason}", quiet)
+
+    from hgobench.execution import execute
+    from hgobench.leaderboard import Score, boards
+    from hgobench.report.progress import progress
+    from hgobench.report.tables import render
+    from hgobench.results import Store
+
+    folder = out or Path("hgobench-results") / loaded.name
+    started = time.monotonic()
+    with Store(folder) as store:
+        with progress(len(scenarios), quiet=quiet) as advance:
+            outcome = execute(
+                scenarios,
+                store,
+                loaded.ruleset,
+                width=loaded.width,
+                time_limit=loaded.time_limit,
+                jobs=jobs or len(os.sched_getaffinity(0)),
+                on_progress=advance,
+            )
+        results = [result for _, result in store.results(outcome.keys)]
+    if results:
+        scores = [Score.of(result, split.value) for result in results]
+        typer.echo(render(loaded.ruleset, boards(scores, by=by.value), form.value))
+    _say(
+        f"{outcome.computed} cells computed, {outcome.reused} found, in "
+        f"{time.monotonic() - started:.0f} s; kept in {folder}",
+        quiet,
+    )
+    for result in outcome.failed[:10]:
+        typer.echo(f"failed: {loaded.label(result.scenario)}: {result.reason}", err=True)
+    if outcome.interrupted:
+        typer.echo(
+            f"{outcome.interrupted}: the same command goes on with the "
+            f"{len(scenarios) - len(results)} missing cells",
+            err=True,
+        )
+        raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
+    failed = [result for result in results if result.status == "failed"]
+    if failed:
+        typer.echo(f"{len(failed)} of {len(results)} cells failed", err=True)
+        raise typer.Exit(1)
+    if update_reference:
+        _say(f"reference rewritten: {loaded.write_reference(results)}", quiet)
+
+
+@app.command()
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(help="Where hgobench run kept its results.")],
+    form: FormOption = Form.TABLE,
+    by: ByOption = By.ATTACK,
+    split: SplitOption = Split.TEST,
+    ruleset: Annotated[
+        str | None, typer.Option(help="Which one, if the folder holds several.")
+    ] = None,
+) -> None:
+    """Print the leaderboards of a folder's results."""
+    from hgobench.leaderboard import Score, boards
+    from hgobench.report.tables import render
+    from hgobench.results import Store
+
+    with Store(folder, create=False) as store:
+        kept = list(store.results())
+    rulesets = sorted({name for name, _ in kept})
+    if not kept:
+        raise InputError(f"store: {str(folder)!r}: holds no results")
+    if ruleset is None and len(rulesets) > 1:
+        listed = ", ".join(map(repr, rulesets))
+        raise InputError(f"store: {str(folder)!r}: holds several rulesets; use --ruleset {listed}")
+    chosen = ruleset or rulesets[0]
+    results = [result for name, result in kept if name == chosen]
+    if not results:
+        raise InputError(f"--ruleset: unknown {chosen!r}; the folder holds {rulesets}")
+    codes = {result.provenance["code"] for result in results}
+    if len(codes) > 1:
+        typer.echo(f"note: these results come from {len(codes)} versions of the code", err=True)
+    scores = [Score.of(result, split.value) for result in results]
+    typer.echo(render(chosen, boards(scores, by=by.value), form.value))
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="Where hgobench run kept its results.")],
+    where: Annotated[
+        list[str] | None, typer.Argument(help="field=value: only cells with that value.")
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="table or json (everything).")
+    ] = Form.TABLE,
+) -> None:
+    """Show single cells: one line each; with one cell left, its rounds; as JSON, everything."""
+    from tabulate import tabulate
+
+    from hgobench.results import COLUMNS, Store
+    from hgobench.suite import parse_setting
+
+    with Store(folder, create=False) as store:
+        exported = store.export()
+    for name, values in map(parse_setting, where or ()):
+        if exported and name not in exported[0]["scenario"]:
+            from hgobench.errors import unknown
+
+            raise InputError(unknown("show: field", name, exported[0]["scenario"]))
+        exported = [cell for cell in exported if cell["scenario"][name] in values]
+    if form is Form.JSON:
+        typer.echo(json.dumps(exported, indent=1, allow_nan=False))
+    elif form is not Form.TABLE:
+        raise InputError(f"--format: {form.value!r}; show writes table or json")
+    elif len(exported) == 1:
+        typer.echo("\n".join(f"{k}: {v}" for k, v in exported[0]["scenario"].items()))
+        rounds = exported[0]["rounds"]
+        typer.echo(tabulate({name: rounds[name] for name in COLUMNS}, headers="keys"))
+    else:
+        fields = ("algorithm", "rule", "attack", "partition", "hardware", "seed")
+        rows = [
+            [*(cell["scenario"][f] for f in fields), cell["summary"]["status"]]
+            + [cell["summary"][name] for name in ("test_accuracy", "stalled", "mean_block_size")]
+            for cell in exported
+        ]
+        headers = [*fields, "status", "test_accuracy", "stalled", "mean_block_size"]
+        typer.echo(tabulate(rows, headers, floatfmt=".3f"))
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        typer.echo(text, err=True)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command; what is refused is said in plain lines, exit status 2."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # module:Class of the folder that the user stands in
+    try:
+        return app(arguments)
+    except InputError as error:
+        print("hgobench: refused, nothing was computed:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,296 @@
+"""Data sets: features, labels, and a fixed split into training, validation and test examples.
+
+Test examples serve the board alone; whatever is chosen (a learning rate, say) is chosen on
+validation examples. The split does not depend on a scenario's seed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
+from sklearn.model_selection import train_test_split
+
+from hgobench.errors import InputError
+from hgobench.registry import Registry
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some examples: features (N, p) float32 and labels (N,) in 0 .. classes-1."""
+
+    features: Features
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test examples of a classification problem."""
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: int
+
+    @property
+    def features(self) -> int:
+        """How many features an example has."""
+        return int(self.train.features.shape[1])
+
+
+def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
+    """Split a stratified share off the training examples; share 0 gives an empty validation set."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise ValueError(f"validation: {share!r}; expected a share in [0, 1)")
+    if share == 0:
+        return train, Split(train.features[:0], train.labels[:0])
+    kept, held = train_test_split(
+        np.arange(len(train)), test_size=share, random_state=0, stratify=train.labels
+    )
+    kept.sort()
+    held.sort()
+    return (
+        Split(train.features[kept], train.labels[kept]),
+        Split(train.features[held], train.labels[held]),
+    )
+
+
+def digits(validation: float = 0.15) -> Dataset:
+    """Load scikit-learn's digits: 1,797 grey images of 8 x 8, 10 classes; embedded.
+
+    Features are divided by 16. A stratified 20 % are the test set.
+
+    Args:
+        validation: the share of the other examples that is held out for choices.
+    """
+    x, y = load_digits(return_X_y=True)
+    train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64))
+    return Dataset(*_hold_out(train, validation), test, classes=10)
+
+
+def breast_cancer(validation: float = 0.15) -> Dataset:
+    """Load scikit-learn's breast cancer data: 569 examples, 30 features, 2 classes; embedded.
+
+    Features are standardised with the training examples' mean and deviation. A stratified 20 %
+    are the test set.
+
+    Args:
+        validation: the share of the other examples that is held out for choices.
+    """
+    x, y = load_breast_cancer(return_X_y=True)
+    train, test = _embedded_split(x, y.astype(np.int64))
+    train, held = _hold_out(train, validation)
+    mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
+
+    def standardise(part: Split) -> Split:
+        return Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
+
+    return Dataset(standardise(train), standardise(held), standardise(test), classes=2)
+
+
+def _embedded_split(x: NDArray[np.floating], y: Labels) -> tuple[Split, Split]:
+    a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
+    return Split(a, c), Split(b, d)
+
+
+class _Images:
+    """MNIST-like IDX files: found in $HGOBENCH_DATA, else in the user's cache, else downloaded."""
+
+    name: ClassVar[str]
+    openml: ClassVar[str]
+    md5: ClassVar[tuple[str, str, str, str]]  # of the decompressed IDX_FILES
+
+    @classmethod
+    def load(cls, validation: float) -> Dataset:
+        folder = locate(cls.name, cls.openml, cls.md5)
+        parts = [read_idx(folder / file) for file in IDX_FILES]
+        train, test = (
+            Split(
+                images.reshape(len(images), -1).astype(np.float32) / np.float32(255),
+                labels.astype(np.int64),
+            )
+            for images, labels in (parts[:2], parts[2:])
+        )
+        return Dataset(*_hold_out(train, validation), test, classes=10)
+
+
+class _Mnist(_Images):
+    name = "mnist"
+    openml = "mnist_784"
+    md5 = (
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c629615203637",
+    )
+
+
+class _FashionMnist(_Images):
+    name = "fashion_mnist"
+    openml = "Fashion-MNIST"
+    md5 = (
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    )
+
+
+def mnist(validation: float = 0.15) -> Dataset:
+    """Load MNIST: 60,000 + 10,000 grey images of 28 x 28, 10 classes, divided by 255.
+
+    Args:
+        validation: the share of the 60,000 that is held out for choices; 0 trains on all, as the
+            HGO paper does.
+    """
+    return _Mnist.load(validation)
+
+
+def fashion_mnist(validation: float = 0.15) -> Dataset:
+    """Load Fashion-MNIST: the format of MNIST, pictures of clothes.
+
+    Args:
+        validation: the share of the 60,000 that is held out for choices.
+    """
+    return _FashionMnist.load(validation)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, plain or with ``.gz`` behind its name.
+
+    Raises:
+        InputError: it is no such file, or shorter or longer than its header says.
+    """
+    content = _bytes(path)
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise InputError(f"data: {path}: not an IDX file of unsigned bytes")
+    start = 4 + 4 * content[3]
+    shape = tuple(np.frombuffer(content[4:start], dtype=">u4").astype(int))
+    if len(content) - start != int(np.prod(shape)):
+        raise InputError(
+            f"data: {path}: {len(content) - start} bytes; its header says {int(np.prod(shape))}"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _bytes(path: Path) -> bytes:
+    if path.exists():
+        return path.read_bytes()
+    with gzip.open(path.with_name(path.name + ".gz")) as file:
+        return file.read()
+
+
+def digests(folder: Path) -> tuple[str, ...]:
+    """Return the MD5 of the four decompressed IDX files of a folder."""
+    return tuple(
+        hashlib.md5(_bytes(folder / file), usedforsecurity=False).hexdigest() for file in IDX_FILES
+    )
+
+
+def locate(name: str, openml: str, md5: tuple[str, ...]) -> Path:
+    """Find the folder with a data set's four IDX files; download them if nobody has them.
+
+    Raises:
+        InputError: they are nowhere and can't or must not be downloaded, or what was downloaded
+            is not the data set.
+    """
+    cache_folder = user_cache_path("hgobench") / name
+    folders = [cache_folder]
+    if root := os.environ.get("HGOBENCH_DATA"):
+        folders.insert(0, Path(root) / name)
+    for folder in folders:
+        if all((folder / f).exists() or (folder / f"{f}.gz").exists() for f in IDX_FILES):
+            return folder
+    looked = " or ".join(str(folder) for folder in folders)
+    if os.environ.get("HGOBENCH_OFFLINE"):
+        raise InputError(
+            f"data: {name!r} is not in {looked}, and HGOBENCH_OFFLINE forbids to download it; "
+            "set HGOBENCH_DATA to a folder that holds it"
+        )
+    try:
+        download(openml, cache_folder, md5)
+    except OSError as error:
+        raise InputError(
+            f"data: {name!r} is not in {looked}, and downloading it from OpenML failed: {error}; "
+            "set HGOBENCH_DATA to a folder that holds it"
+        ) from error
+    return cache_folder
+
+
+def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000) -> None:
+    """Fetch an image data set with scikit-learn's OpenML client and keep it as IDX files.
+
+    Args:
+        openml: its name there.
+        folder: where the four files go.
+        md5: what their MD5 must be.
+        test: how many of the last examples are the test set.
+
+    Raises:
+        InputError: the files are not those that the MD5 name.
+        OSError: the network failed.
+    """
+    bunch = fetch_openml(
+        openml, version=1, as_frame=False, parser="liac-arff", data_home=str(folder / "openml")
+    )
+    images = bunch.data.astype(np.uint8)
+    labels = bunch.target.astype(np.uint8)
+    side = int(np.sqrt(images.shape[1]))
+    cut = len(images) - test
+    parts = (
+        images[:cut].reshape(-1, side, side),
+        labels[:cut],
+        images[cut:].reshape(-1, side, side),
+        labels[cut:],
+    )
+    contents = [
+        bytes((0, 0, 8, part.ndim)) + np.array(part.shape, dtype=">u4").tobytes() + part.tobytes()
+        for part in parts
+    ]
+    found = tuple(hashlib.md5(c, usedforsecurity=False).hexdigest() for c in contents)
+    if found != md5:
+        raise InputError(f"data: OpenML's {openml!r} has MD5 {found}; expected {md5}")
+    for file, content in zip(IDX_FILES, contents, strict=True):
+        partial = folder / f"{file}.partial"
+        partial.write_bytes(content)
+        partial.replace(folder / file)
+
+
+registry: Registry[Dataset] = Registry(
+    "data",
+    "datasets",
+    {
+        "digits": digits,
+        "breast_cancer": breast_cancer,
+        "mnist": mnist,
+        "fashion_mnist": fashion_mnist,
+    },
+)
+
+
+@cache
+def load(specification: str) -> Dataset:
+    """Load a data set once per process: ``"digits"``, ``"mnist[validation=0]"``."""
+    return registry.build(specification)

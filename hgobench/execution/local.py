@@ -1,0 +1,115 @@
+"""Cells in this process, or in local processes, one thread each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from hgobench.results import Result, Store
+from hgobench.results.store import result_key
+from hgobench.scenario import Scenario
+from hgobench.simulation import simulate
+from hgobench.suite import cohorts
+from hgobench.world import World
+
+
+@dataclass
+class Outcome:
+    """How the execution of a grid went.
+
+    Attributes:
+        keys: the addresses of all its cells.
+        computed, reused: how many cells were computed now, and found in the store.
+        failed: those that failed, with the reason.
+        interrupted: whether Ctrl-C or a dead process ended it early.
+    """
+
+    keys: set[str]
+    computed: int = 0
+    reused: int = 0
+    failed: list[Result] = field(default_factory=list)
+    interrupted: str = ""
+
+
+def execute(
+    scenarios: Sequence[Scenario],
+    store: Store,
+    ruleset: str,
+    *,
+    width: int = 8,
+    time_limit: float = 60.0,
+    jobs: int = 1,
+    on_progress: Callable[[int], None] = lambda finished: None,
+) -> Outcome:
+    """Compute what the store does not have yet; keep each cell as soon as it is finished.
+
+    Args:
+        scenarios: the grid.
+        store: where results are looked up and kept.
+        ruleset: the name under which they compare.
+        width: cells per cohort.
+        time_limit: seconds that a cell's rule and attack may take.
+        jobs: local processes.
+        on_progress: called with the number of cells that were just finished or found.
+
+    Raises:
+        InputError: some world can't be made; nothing is computed then.
+    """
+    addresses = {result_key(scenario, ruleset): scenario for scenario in scenarios}
+    known = store.keys() & addresses.keys()
+    outcome = Outcome(set(addresses), reused=len(known))
+    if known:
+        on_progress(len(known))
+    missing = [scenario for key, scenario in addresses.items() if key not in known]
+    batches = cohorts(missing, width)
+    # Every world is made once here: what can't be made is refused before anything is computed.
+    for batch in {batch[0].world_key: batch for batch in batches}.values():
+        World.of(batch[0])
+    with suppress(StopIteration):
+        results = _compute(batches, width, time_limit, jobs)
+        try:
+            while True:
+                finished = next(results)
+                for result in finished:
+                    store.add(result, ruleset)
+                    outcome.computed += 1
+                    if result.status == "failed":
+                        outcome.failed.append(result)
+                on_progress(len(finished))
+        except KeyboardInterrupt:
+            outcome.interrupted = "interrupted"
+        except TerminatedWorkerError:
+            outcome.interrupted = "a worker process died (out of memory, or a crash in a plug-in)"
+        finally:
+            results.close()
+    return outcome
+
+
+def _compute(
+    batches: Sequence[Sequence[Scenario]], width: int, time_limit: float, jobs: int
+) -> Generator[list[Result]]:
+    if jobs == 1 or len(batches) <= 1:
+        for batch in batches:
+            yield simulate(batch, width=width, time_limit=time_limit)
+        return
+    # Longest worlds first would help little; the order of the grid keeps worlds together.
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+        yield from parallel(
+            joblib.delayed(_cohort)(batch, width, time_limit, sys.path) for batch in batches
+        )
+
+
+def _cohort(
+    batch: Sequence[Scenario], width: int, time_limit: float, path: Sequence[str]
+) -> list[Result]:
+    """Run in a worker process; plug-ins are imported from where the parent finds them."""
+    sys.path[:] = path
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return simulate(batch, width=width, time_limit=time_limit)

@@ -1,0 +1,193 @@
+"""The pytest plug-in: a suite's cells as tests, and the leaderboard at the end.
+
+``pytest suites/ --suite quick -n 2`` gives every cell a test. A cohort is computed once, by the
+first of its tests that runs; under pytest-xdist all tests of a cohort go to one process. Results
+travel as report properties, so that the table is the same with and without xdist.
+
+This module does not import torch before a cell is computed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from hgobench.results import Result
+    from hgobench.scenario import Scenario
+    from hgobench.suite import Suite
+
+PROPERTY = "hgobench"
+ROWS = pytest.StashKey[list[str]]()
+SUITE = pytest.StashKey["Suite"]()
+COHORTS = pytest.StashKey["Cohorts"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of hgobench's suites."""
+    group = parser.getgroup("hgobench", "Byzantine-robustness suites")
+    group.addoption("--suite", default="quick", help="suite's name or TOML file (default: quick)")
+    group.addoption(
+        "--rule",
+        action="append",
+        default=[],
+        help="a rule of your own beside the suite's: pkg.mod:Class",
+    )
+    group.addoption("--attack", help="only these attacks, separated by commas")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start with an empty board."""
+    config.stash[ROWS] = []
+
+
+def suite_of(config: pytest.Config) -> Suite:
+    """Return the suite that the options name.
+
+    Raises:
+        pytest.UsageError: it is refused, and why.
+    """
+    from hgobench.errors import InputError
+    from hgobench.suite import Suite, parse_setting
+
+    if SUITE not in config.stash:
+        try:
+            suite = Suite.load(config.getoption("--suite"))
+            if attacks := config.getoption("--attack"):
+                suite = suite.changed([parse_setting(f"attack={attacks}")])
+            config.stash[SUITE] = suite.with_rules(config.getoption("--rule"))
+        except InputError as error:
+            raise pytest.UsageError("\n".join(error.problems)) from error
+    return config.stash[SUITE]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each cell of the suite its own test."""
+    if "cell" not in metafunc.fixturenames:
+        return
+    from hgobench.errors import InputError
+    from hgobench.suite import cohorts
+
+    suite = suite_of(metafunc.config)
+    try:
+        scenarios, _ = suite.expand()
+    except InputError as error:
+        raise pytest.UsageError("\n".join(error.problems)) from error
+    grouped = cohorts(scenarios, suite.width)
+    parameters = [
+        pytest.param(scenario, id=f"{suite.label(scenario)}-cohort{number}")
+        for number, cohort in enumerate(grouped)
+        for scenario in cohort
+    ]
+    metafunc.parametrize("cell", parameters)
+
+
+class Cohorts:
+    """Computes each cohort once per process, and only the cells that were selected."""
+
+    def __init__(self, suite: Suite, selected: Sequence[Scenario]) -> None:
+        from hgobench.suite import cohorts
+
+        self.suite = suite
+        self.batch_of = {
+            scenario: batch for batch in cohorts(selected, suite.width) for scenario in batch
+        }
+        self.done: dict[Scenario, Result] = {}
+
+    def result(self, scenario: Scenario) -> Result:
+        """Return the cell's result, computing its cohort if need be."""
+        from hgobench.simulation import simulate
+
+        if scenario not in self.done:
+            batch = self.batch_of[scenario]
+            results = simulate(batch, width=self.suite.width, time_limit=self.suite.time_limit)
+            self.done.update(zip(batch, results, strict=True))
+        return self.done[scenario]
+
+
+@pytest.fixture
+def result(cell: Scenario, request: pytest.FixtureRequest) -> Result:
+    """Return the cell's `Result`, and put it on the board."""
+    stash = request.config.stash
+    if COHORTS not in stash:
+        tests = (item for item in request.session.items if isinstance(item, pytest.Function))
+        parameters: list[Any] = [
+            item.callspec.params.get("cell") for item in tests if hasattr(item, "callspec")
+        ]
+        selected: list[Scenario] = [cell for cell in dict.fromkeys(parameters) if cell]
+        stash[COHORTS] = Cohorts(suite_of(request.config), selected)
+    computed = stash[COHORTS].result(cell)
+    row = {
+        "scenario": cell.to_dict(),
+        "status": computed.status,
+        "accuracy": computed.summary["test_accuracy"],
+    }
+    request.node.user_properties.append((PROPERTY, json.dumps(row)))
+    return computed
+
+
+@pytest.fixture
+def suite(request: pytest.FixtureRequest) -> Suite:
+    """Return the suite that runs."""
+    return suite_of(request.config)
+
+
+@pytest.fixture(scope="session")
+def reference(request: pytest.FixtureRequest) -> dict[str, float]:
+    """Return the accuracies committed with the suite, by cell label."""
+    return suite_of(request.config).reference()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect rows, wherever their test ran."""
+    config = _CONFIG[0] if _CONFIG else None
+    if config is not None and report.when == "call":
+        config.stash[ROWS] += [
+            str(value) for name, value in report.user_properties if name == PROPERTY
+        ]
+
+
+_CONFIG: list[pytest.Config] = []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember whose board it is."""
+    _CONFIG[:] = [session.config]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """End with the leaderboard of the cells that ran."""
+    rows = [json.loads(row) for row in config.stash[ROWS]]
+    if not rows:
+        return
+    from hgobench.leaderboard import Score, boards
+    from hgobench.report.tables import render
+    from hgobench.scenario import Scenario
+
+    scores = [
+        Score(Scenario.from_dict(row["scenario"]), row["status"], row["accuracy"])
+        for row in sorted(rows, key=lambda row: json.dumps(row["scenario"]))
+    ]
+    terminalreporter.section("leaderboard")
+    terminalreporter.write_line(render(suite_of(config).ruleset, boards(scores)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a cohort on one process; other tests are dealt out one by one."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class CohortScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            _, found, number = nodeid.rpartition("-cohort")
+            return f"cohort {number}" if found else nodeid
+
+    return CohortScheduling(config, log)

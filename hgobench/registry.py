@@ -1,0 +1,206 @@
+"""Names to objects: ``name[parameter=value]``, entry points, and ``module:Class``.
+
+Every kind of thing that a scenario names (rules, attacks, partitions, ...) has one `Registry`,
+which lives beside the things it lists. This module knows no kind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from hgobench.errors import InputError, unknown
+
+T = TypeVar("T")
+Value = bool | int | float | str | None
+
+_SPEC = re.compile(r"(?P<name>[^\[\]()=,]+)(?:[\[(](?P<parameters>.*)[\])])?", re.DOTALL)
+_WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
+
+
+def parse_value(text: str) -> Value:
+    """Read one parameter: a number, ``true``, ``false``, ``none``, else the text itself.
+
+    >>> [parse_value(t) for t in ("3", "0.5", "inf", "true", "none", "mean")]
+    [3, 0.5, inf, True, None, 'mean']
+    """
+    text = text.strip()
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def format_value(value: Value) -> str:
+    """Write a parameter so that `parse_value` reads it back."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def split_list(text: str) -> list[str]:
+    """Split at the commas outside brackets.
+
+    >>> split_list("foe,alie[z=1.5,tail=2], none")
+    ['foe', 'alie[z=1.5,tail=2]', 'none']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One registered thing: its name, how to make it, and who brought it."""
+
+    name: str
+    factory: Callable[..., T]
+    origin: str  # "hgobench", a distribution's name, or "module:Class"
+
+    @property
+    def signature(self) -> dict[str, inspect.Parameter]:
+        """Return the factory's named parameters."""
+        named = inspect.signature(self.factory).parameters.values()
+        return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+class Registry(Generic[T]):
+    """The known things of one kind.
+
+    Args:
+        field: what messages call the kind, and the scenario's field: ``"attack"``.
+        plural: the word for ``hgobench list``, and the entry-point group ``hgobench.<plural>``.
+        builtins: name to factory.
+        context: parameters that the caller supplies and a user may not set by name.
+    """
+
+    def __init__(
+        self,
+        field: str,
+        plural: str,
+        builtins: Mapping[str, Callable[..., T]],
+        context: frozenset[str] = frozenset(),
+    ) -> None:
+        self.field, self.plural, self.context = field, plural, context
+        self.builtins = {name: Entry(name, make, "hgobench") for name, make in builtins.items()}
+
+    @cached_property
+    def _plugins(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=f"hgobench.{self.plural}"):
+            found.setdefault(point.name, []).append(point)
+        return found
+
+    def names(self) -> list[str]:
+        """Return all names, built-ins first, then those of installed plug-ins."""
+        return [*self.builtins, *(name for name in self._plugins if name not in self.builtins)]
+
+    def entry(self, name: str) -> Entry[T]:
+        """Find a thing by its bare name, importing a plug-in if it takes one."""
+        if ":" in name:
+            return self._imported(name)
+        if name in self.builtins:
+            return self.builtins[name]
+        if name in self._plugins:
+            return self._plugin(name)
+        raise InputError(
+            unknown(self.field, name, self.names(), hint=f"hgobench list {self.plural}")
+        )
+
+    def _plugin(self, name: str) -> Entry[T]:
+        points = self._plugins[name]
+        owners = [point.dist.name if point.dist else point.value for point in points]
+        if len(points) > 1:
+            raise InputError(
+                f"{self.field}: {name!r} is registered by {' and by '.join(sorted(owners))}; "
+                "uninstall one of them, or name the class as module:Class"
+            )
+        try:
+            return Entry(name, points[0].load(), owners[0])
+        except Exception as error:
+            raise InputError(
+                f"{self.field}: {name!r} of {owners[0]} does not load: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _imported(self, name: str) -> Entry[T]:
+        module, _, attribute = name.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise InputError(
+                f"{self.field}: {name!r} does not import: {type(error).__name__}: {error}"
+            ) from error
+        if not callable(factory):
+            raise InputError(f"{self.field}: {name!r} is {factory!r}; expected a class")
+        return Entry(name, factory, name)
+
+    def _parse(self, text: str) -> tuple[Entry[T], dict[str, Value]]:
+        match = _SPEC.fullmatch(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            raise InputError(f"{self.field}: {text!r}; expected name or name[parameter=value,...]")
+        entry = self.entry(match["name"].strip())
+        settable = [name for name in entry.signature if name not in self.context]
+        given: dict[str, Value] = {}
+        for position, item in enumerate(split_list(match["parameters"] or "")):
+            key, equals, value = item.partition("=")
+            if not equals:  # by_class[2]
+                if position >= len(settable):
+                    raise InputError(f"{self.field}: {text!r}: too many parameters")
+                key, value = settable[position], item
+            key = key.strip()
+            if key not in settable:
+                if not settable:
+                    raise InputError(f"{self.field}: {text!r}: {entry.name} takes no parameters")
+                raise InputError(unknown(f"{self.field}: {text!r}: parameter", key, settable))
+            if key in given:
+                raise InputError(f"{self.field}: {text!r}: {key} is given twice")
+            given[key] = parse_value(value)
+        return entry, given
+
+    def canonical(self, text: str) -> str:
+        """Return the one spelling of a specification: parameters in order, defaults left out."""
+        entry, given = self._parse(text)
+        parts = [
+            f"{name}={format_value(given[name])}"
+            for name, parameter in entry.signature.items()
+            if name in given and given[name] != parameter.default
+        ]
+        return entry.name + (f"[{','.join(parts)}]" if parts else "")
+
+    def origin(self, text: str) -> str:
+        """Return who brought the thing: ``hgobench``, a distribution, or ``module:Class``."""
+        return self._parse(text)[0].origin
+
+    def build(self, text: str, **context: Any) -> T:
+        """Make the thing that `text` names.
+
+        Args:
+            text: ``name``, ``name[parameter=value,...]``, or the same with ``module:Class``.
+            context: what the caller knows (the tolerated f, the number of classes, ...); each
+                factory receives those that its signature names.
+
+        Raises:
+            InputError: the name or a parameter is unknown, or the factory refuses its values.
+        """
+        entry, given = self._parse(text)
+        accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}
+        try:
+            return entry.factory(**given, **accepted)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.field}: {text!r}: {error}") from error

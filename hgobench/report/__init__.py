@@ -1,0 +1,1 @@
+"""What people see: boards in several formats, and progress."""

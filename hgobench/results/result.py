@@ -1,0 +1,84 @@
+"""What a cell's run leaves behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from hgobench.scenario import Scenario
+
+Status = Literal["done", "diverged", "failed"]
+
+# The per-round table: one row per round, values after the round's update. Accuracy and loss are
+# NaN in rounds that were not evaluated; time, coordinates and bytes are in time units, gradient
+# coordinates and bytes of 4-byte numbers.
+COLUMNS = (
+    "round",
+    "time",  # simulated, since the start
+    "test_accuracy",
+    "test_loss",  # mean cross-entropy in nats
+    "validation_accuracy",
+    "block_size",  # coordinates updated
+    "heard",  # workers whose answer arrived
+    "byzantine_heard",
+    "coordinates",  # computed by the sampled workers, sent or not
+    "bytes_up",
+    "bytes_down",
+    "stalled",  # whether too few answered to update anything
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cell: its scenario, its rounds, and how it ended.
+
+    Attributes:
+        scenario: what ran.
+        rounds: a table, column name to one value per round (see `COLUMNS`).
+        status: ``"done"``; ``"diverged"``: the aggregate or the model stopped being finite, and
+            counts as an accuracy of 0 from then on; ``"failed"``: the rule or the attack raised or
+            ran out of time, and counts as 0 too.
+        reason: why it is not done, else empty.
+        provenance: versions, device, threads and cohort width that it was computed with.
+        seconds: CPU seconds.
+    """
+
+    scenario: Scenario
+    rounds: Mapping[str, Sequence[Any]]
+    status: Status = "done"
+    reason: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Return the run in a few numbers: final accuracies and loss, and totals over rounds."""
+        done = self.status == "done"
+
+        def final(column: str, otherwise: float) -> float:
+            return self.rounds[column][-1] if done else otherwise
+
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "test_accuracy": final("test_accuracy", 0.0),
+            "validation_accuracy": final("validation_accuracy", 0.0),
+            "test_loss": final("test_loss", math.nan),
+            "rounds": len(self.rounds["round"]),
+            "stalled": sum(self.rounds["stalled"]),
+            "time": self.rounds["time"][-1] if self.rounds["time"] else 0.0,
+            "mean_block_size": _mean(self.rounds["block_size"]),
+            "mean_heard": _mean(self.rounds["heard"]),
+            "mean_byzantine_heard": _mean(self.rounds["byzantine_heard"]),
+            "coordinates": sum(self.rounds["coordinates"]),
+            "bytes_up": sum(self.rounds["bytes_up"]),
+            "bytes_down": sum(self.rounds["bytes_down"]),
+            "seconds": self.seconds,
+        }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

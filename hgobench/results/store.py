@@ -1,0 +1,187 @@
+"""The store: one SQLite file per folder, one transaction per finished cell.
+
+Results are data; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hgobench.errors import InputError
+from hgobench.results.result import COLUMNS, Result
+from hgobench.scenario import Scenario
+
+SCHEMA = 1
+
+# The code that numbers depend on; a change of anything else keeps results valid.
+_SOURCES = (
+    "aggregators",
+    "algorithms",
+    "attacks",
+    "data",
+    "hardware.py",
+    "models.py",
+    "simulation.py",
+    "streams.py",
+    "world.py",
+)
+
+
+@cache
+def code_digest() -> str:
+    """Return a hash of the sources that determine results."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        home = package / name if (package / name).exists() else package.parent / name
+        for path in sorted(home.glob("**/*.py")) if home.is_dir() else [home]:
+            digest.update(f"{name}/{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _plugin_sources(scenario: Scenario) -> list[str]:
+    """Return a hash of the source of each ``module:Class`` that the scenario names."""
+    modules = {
+        value.partition(":")[0]
+        for value in scenario.to_dict().values()
+        if isinstance(value, str) and ":" in value
+    }
+    files = [import_module(name).__file__ for name in sorted(modules)]
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files if file]
+
+
+def result_key(scenario: Scenario, ruleset: str) -> str:
+    """Return the address of a result: its scenario, the ruleset and the code that computes it."""
+    parts = [scenario.digest, ruleset, code_digest(), *_plugin_sources(scenario)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class Store:
+    """Results of a folder, in ``FOLDER/results.sqlite``.
+
+    Args:
+        folder: made if it does not exist, unless `create` is False.
+        create: refuse instead of starting an empty store.
+
+    Raises:
+        InputError: no store there, or one that this version can't read.
+    """
+
+    def __init__(self, folder: str | Path, *, create: bool = True) -> None:
+        self.path = Path(folder) / "results.sqlite"
+        if not create and not self.path.exists():
+            raise InputError(f"store: {str(folder)!r}: no results.sqlite there")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self.path)
+        try:
+            (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"store: {str(self.path)!r}: not a database: {error}") from error
+        if schema not in (0, SCHEMA):
+            raise InputError(f"store: {str(self.path)!r}: schema {schema}; expected {SCHEMA}")
+        with self._connection:
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            self._connection.execute(
+                """CREATE TABLE IF NOT EXISTS results (
+                    key TEXT PRIMARY KEY,
+                    ruleset TEXT NOT NULL,
+                    scenario TEXT NOT NULL,
+                    status TEXT NOT NULL,
+                    reason TEXT NOT NULL,
+                    rounds TEXT NOT NULL,
+                    provenance TEXT NOT NULL,
+                    seconds REAL NOT NULL,
+                    finished REAL NOT NULL,
+                    UNIQUE (ruleset, scenario)
+                ) WITHOUT ROWID"""
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM results").fetchone()
+        return int(count)
+
+    def keys(self) -> set[str]:
+        """Return the addresses of all results here."""
+        return {key for (key,) in self._connection.execute("SELECT key FROM results")}
+
+    def add(self, result: Result, ruleset: str) -> None:
+        """Keep a result, in a transaction of its own.
+
+        It replaces what an older code computed for the same scenario and ruleset.
+        """
+        row = (
+            result_key(result.scenario, ruleset),
+            ruleset,
+            json.dumps(result.scenario.to_dict()),
+            result.status,
+            result.reason,
+            json.dumps({name: [_plain(v) for v in result.rounds[name]] for name in COLUMNS}),
+            json.dumps({**result.provenance, "code": code_digest()[:12]}),
+            result.seconds,
+            time.time(),
+        )
+        with self._connection:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+            )
+
+    def results(self, keys: set[str] | None = None) -> Iterator[tuple[str, Result]]:
+        """Yield (ruleset, result), ordered by key; only those of `keys`, if given."""
+        query = """SELECT key, ruleset, scenario, status, reason, rounds, provenance, seconds
+                   FROM results ORDER BY key"""
+        with closing(self._connection.execute(query)) as cursor:
+            for key, ruleset, scenario, status, reason, rounds, provenance, seconds in cursor:
+                if keys is not None and key not in keys:
+                    continue
+                table = {
+                    name: [math.nan if v is None else v for v in column]
+                    for name, column in json.loads(rounds).items()
+                }
+                yield (
+                    ruleset,
+                    Result(
+                        scenario=Scenario.from_dict(json.loads(scenario)),
+                        rounds=table,
+                        status=status,
+                        reason=reason,
+                        provenance=json.loads(provenance),
+                        seconds=seconds,
+                    ),
+                )
+
+    def export(self) -> list[dict[str, Any]]:
+        """Return everything as plain data, ready for `json.dump`; NaN becomes None."""
+        return [
+            {
+                "ruleset": ruleset,
+                "scenario": result.scenario.to_dict(),
+                "summary": {name: _plain(v) for name, v in result.summary.items()},
+                "rounds": {n: [_plain(v) for v in c] for n, c in result.rounds.items()},
+                "provenance": dict(result.provenance),
+            }
+            for ruleset, result in self.results()
+        ]
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

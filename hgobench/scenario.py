@@ -1,0 +1,389 @@
+"""One cell of a grid: everything that determines a training run, checked at the border."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+from hgobench.errors import InputError, unknown
+
+ALIASES = {"f": "byzantine", "q": "sampled", "v": "quorum", "tau": "deadline"}
+WORLD = (
+    "data",
+    "partition",
+    "model",
+    "hardware",
+    "workers",
+    "sampled",
+    "batch_size",
+    "rounds",
+    "evaluation_interval",
+    "seed",
+)
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False)
+class Scenario:
+    """A training run: a world, and an algorithm, a rule, an attack and a solver in it.
+
+    Things are named as ``name`` or ``name[parameter=value,...]``; ``hgobench list`` shows them.
+    Fields left out take the defaults below; those that default to None are then worked out, so
+    that a scenario always states what it does.
+
+    Args:
+        data, partition, model, hardware: the world.
+        algorithm: ``"hgo"`` or ``"sgd"``.
+        granularity: what shares a place in a round's order: ``"scalar"`` or ``"feature"``.
+        cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).
+        rule, attack: what the server and the Byzantine workers do.
+        scope: ``"coordinate"`` or ``"block"`` (see `hgobench.aggregators.Rule`); None: coordinate
+            under HGO if the rule has that form, else block.
+        attack_start: how many rounds the Byzantine workers behave first (10 in the HGO paper).
+        workers: n.
+        byzantine (f): how many of the n are Byzantine, less than n/2.
+        sampled (q): workers asked per round; None: all.
+        tolerated: f̂, what the server and its rule believe f to be among the sampled;
+            None: min(f, ⌊(q-1)/2⌋).
+        quorum (v): how many must have sent a coordinate for it to be updated, more than
+            2·tolerated; None: what the algorithm and the rule need.
+        deadline (tau): τ in time units; inf: the server waits for the last answer.
+        batch_size: s, examples per minibatch; a worker with fewer uses all it has.
+        rounds: K.
+        learning_rate: γ, on the mean gradient.
+        schedule: ``"constant"``, or ``"inverse_sqrt_block"``: γ·√(d/|B_k|).
+        solver: what the server does with the aggregate.
+        evaluation_interval: evaluate every so many rounds, and after the last.
+        seed: of every random draw.
+
+    Raises:
+        InputError: with all problems at once.
+    """
+
+    data: str = "digits"
+    partition: str = "iid"
+    model: str = "softmax"
+    hardware: str = "standard"
+    algorithm: str = "hgo"
+    granularity: str = "scalar"
+    cost: str = "scalar"
+    rule: str = "trimmed_mean"
+    scope: str | None = None
+    attack: str = "none"
+    attack_start: int = 0
+    workers: int = 100
+    byzantine: int = 0
+    tolerated: int | None = None
+    sampled: int | None = None
+    quorum: int | None = None
+    deadline: float = 32.0
+    batch_size: int = 32
+    rounds: int = 150
+    learning_rate: float = 0.32
+    schedule: str = "constant"
+    solver: str = "gradient_descent"
+    evaluation_interval: int = 1
+    seed: int = 0
+
+    def __init__(self, **given: Any) -> None:
+        values, problems = _unalias(given)
+        checked = dict(_defaults())
+        broken: set[str] = set()
+        for name, value in values.items():
+            try:
+                checked[name] = _CHECKS[name](name, value)
+            except InputError as error:
+                problems += error.problems
+                broken.add(name)
+        problems += _resolve(checked, broken)
+        if problems:
+            raise InputError(problems)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_given", values)
+
+    f = property(lambda self: self.byzantine)
+    q = property(lambda self: self.sampled)
+    v = property(lambda self: self.quorum)
+    tau = property(lambda self: self.deadline)
+
+    def __repr__(self) -> str:
+        defaults = _defaults()
+        parts = [
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if name != "_given" and value != defaults[name]
+        ]
+        return f"Scenario({', '.join(parts)})"
+
+    def replace(self, **changes: Any) -> Scenario:
+        """Return a scenario with some fields changed and the resolved ones resolved anew."""
+        values, problems = _unalias(changes)
+        if problems:
+            raise InputError(problems)
+        return Scenario(**{**vars(self)["_given"], **values})
+
+    def to_dict(self) -> dict[str, str | int | float]:
+        """Return all fields, resolved, as JSON knows them (an infinite deadline is ``"inf"``)."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if math.isinf(self.deadline):
+            values["deadline"] = "inf"
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scenario:
+        """Rebuild what `to_dict` wrote."""
+        return cls(**values)
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of all resolved fields, 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def world_key(self) -> tuple[Any, ...]:
+        """Return what two cells must share to share a world."""
+        return tuple(getattr(self, name) for name in WORLD)
+
+    @property
+    def sampling_risk(self) -> float:
+        """Return P(more than ⌊(v-1)/2⌋ of a round's q workers are Byzantine): hypergeometric."""
+        from scipy.stats import hypergeom
+
+        assert self.quorum is not None
+        bound = (self.quorum - 1) // 2
+        return float(hypergeom.sf(bound, self.workers, self.byzantine, self.sampled))
+
+
+def _defaults() -> dict[str, Any]:
+    return {field.name: field.default for field in fields(Scenario)}
+
+
+def _unalias(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    known, problems, values = _defaults(), [], {}
+    for name, value in given.items():
+        target = ALIASES.get(name, name)
+        if target not in known:
+            problems.append(unknown("scenario: field", name, [*known, *ALIASES]))
+        elif target in values:
+            problems.append(f"{target}: given twice, once as {name!r}")
+        else:
+            values[target] = value
+    return values, problems
+
+
+Check = Callable[[str, Any], Any]
+
+
+def _integer(least: int, optional: bool = False) -> Check:
+    def check(name: str, value: Any) -> int | None:
+        if value is None and optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name}: {value!r}; expected an integer >= {least}")
+        return value
+
+    return check
+
+
+def _positive(infinite: bool = False) -> Check:
+    def check(name: str, value: Any) -> float:
+        if infinite and value == "inf":
+            value = math.inf
+        number = not isinstance(value, bool) and isinstance(value, int | float)
+        if not number or not value > 0 or (math.isinf(value) and not infinite):
+            tail = " or inf" if infinite else ""
+            raise InputError(f"{name}: {value!r}; expected a number > 0{tail}")
+        return float(value)
+
+    return check
+
+
+def _word(*known: str, optional: bool = False) -> Check:
+    def check(name: str, value: Any) -> str | None:
+        if value is None and optional:
+            return None
+        if value not in known:
+            raise InputError(unknown(name, str(value), known))
+        return str(value)
+
+    return check
+
+
+def _named(registry: Callable[[], Any], build: bool = True) -> Check:
+    @cache
+    def canonical(value: str) -> str:
+        found = registry()
+        if build:
+            found.build(value)
+        return str(found.canonical(value))
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise InputError(f"{name}: {value!r}; expected a name")
+        return canonical(value)
+
+    return check
+
+
+def _rules() -> Any:
+    from hgobench import aggregators
+
+    return aggregators.registry
+
+
+def _attacks() -> Any:
+    from hgobench import attacks
+
+    return attacks.registry
+
+
+def _data() -> Any:
+    from hgobench.data import datasets
+
+    return datasets.registry
+
+
+def _partitions() -> Any:
+    from hgobench.data import partitions
+
+    return partitions.registry
+
+
+def _hardware() -> Any:
+    from hgobench import hardware
+
+    return hardware.registry
+
+
+def _models() -> Any:
+    from hgobench import models
+
+    return models.registry
+
+
+def _algorithms() -> Any:
+    from hgobench import algorithms
+
+    return algorithms.registry
+
+
+def _solvers() -> Any:
+    from hgobench import algorithms
+
+    return algorithms.solvers_registry
+
+
+_CHECKS: dict[str, Check] = {
+    "data": _named(_data, build=False),
+    "partition": _named(_partitions),
+    "model": _named(_models, build=False),
+    "hardware": _named(_hardware),
+    "algorithm": _named(_algorithms),
+    "granularity": _word("scalar", "feature"),
+    "cost": _word("scalar", "unit"),
+    "rule": _named(_rules, build=False),
+    "scope": _word("coordinate", "block", optional=True),
+    "attack": _named(_attacks),
+    "attack_start": _integer(0),
+    "workers": _integer(1),
+    "byzantine": _integer(0),
+    "tolerated": _integer(0, optional=True),
+    "sampled": _integer(1, optional=True),
+    "quorum": _integer(1, optional=True),
+    "deadline": _positive(infinite=True),
+    "batch_size": _integer(1),
+    "rounds": _integer(1),
+    "learning_rate": _positive(),
+    "schedule": _word("constant", "inverse_sqrt_block"),
+    "solver": _named(_solvers),
+    "evaluation_interval": _integer(1),
+    "seed": _integer(0),
+}
+
+
+def _resolve(v: dict[str, Any], broken: set[str]) -> list[str]:
+    """Check fields against each other and fill those left None, in place.
+
+    A check whose fields are themselves broken is left out, so that nothing is said twice.
+    """
+    problems: list[str] = []
+
+    def expect(holds: bool, message: str, *about: str) -> None:
+        if not holds:
+            problems.append(message)
+            broken.update(about)
+
+    if not broken & {"workers", "byzantine"}:
+        expect(
+            2 * v["byzantine"] < v["workers"],
+            f"byzantine: {v['byzantine']}; expected less than half of workers={v['workers']}",
+            "byzantine",
+        )
+    if v["sampled"] is None:
+        v["sampled"] = v["workers"]
+    elif not broken & {"workers", "sampled"}:
+        expect(
+            v["sampled"] <= v["workers"],
+            f"sampled: {v['sampled']}; expected at most workers={v['workers']}",
+            "sampled",
+        )
+    if not broken & {"attack", "byzantine", "attack_start", "rounds"} and v["attack"] != "none":
+        expect(
+            v["byzantine"] > 0,
+            f"attack: {v['attack']!r}; expected byzantine >= 1, or it attacks nobody",
+        )
+        expect(
+            v["attack_start"] < v["rounds"],
+            f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}",
+        )
+    if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
+        return problems
+
+    most = (v["sampled"] - 1) // 2
+    if v["tolerated"] is None:
+        v["tolerated"] = min(v["byzantine"], most)
+    elif v["tolerated"] > most:
+        return [
+            *problems,
+            f"tolerated: {v['tolerated']}; expected at most {most}, less than half of "
+            f"sampled={v['sampled']}",
+        ]
+    if v["quorum"] is not None:
+        expect(
+            v["quorum"] <= v["sampled"],
+            f"quorum: {v['quorum']}; expected at most sampled={v['sampled']}",
+            "quorum",
+        )
+    if not broken & {"rule", "algorithm", "scope", "quorum"}:
+        problems += _resolve_rule(v)
+    return problems
+
+
+def _resolve_rule(v: dict[str, Any]) -> list[str]:
+    from hgobench import aggregators, algorithms
+
+    algorithm = algorithms.registry.build(v["algorithm"])
+    try:
+        rule = aggregators.build(v["rule"], f=v["tolerated"], scope=v["scope"])
+    except InputError as error:
+        return error.problems
+    if v["scope"] is None:
+        v["scope"] = "coordinate" if algorithm.partial and rule.has_columns() else "block"
+    if v["quorum"] is None:
+        v["quorum"] = min(algorithm.quorum(v["tolerated"], rule.minimum), v["sampled"])
+    elif v["quorum"] < (least := algorithm.quorum(v["tolerated"], 1)):
+        return [
+            f"quorum: {v['quorum']}; expected at least {least}, more than 2 * tolerated = "
+            f"{2 * v['tolerated']}"
+        ]
+    if rule.minimum > v["quorum"]:
+        return [
+            f"rule: {v['rule']!r} needs {rule.minimum} answers to stand tolerated="
+            f"{v['tolerated']}; quorum is {v['quorum']} of sampled={v['sampled']}"
+        ]
+    return []

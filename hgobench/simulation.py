@@ -1,0 +1,342 @@
+"""The round loop, over a cohort of cells that share a world."""
+
+from __future__ import annotations
+
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import hgobench
+from hgobench import aggregators, algorithms, attacks
+from hgobench.aggregators import NonFiniteError
+from hgobench.algorithms import Places
+from hgobench.attacks import View
+from hgobench.results.result import COLUMNS, Result, Status
+from hgobench.scenario import Scenario
+from hgobench.streams import stream
+from hgobench.world import Draw, World
+
+T = TypeVar("T")
+NUMBER_BYTES = 4
+SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
+
+
+def run(scenario: Scenario, *, time_limit: float = math.inf) -> Result:
+    """Train one scenario.
+
+    Args:
+        scenario: what to run.
+        time_limit: seconds that the rule and the attack may take together.
+
+    Returns:
+        The `Result`; one that diverged or failed says so in its status.
+
+    Raises:
+        InputError: the world can't be made.
+    """
+    return simulate([scenario], width=1, time_limit=time_limit)[0]
+
+
+def simulate(
+    scenarios: Sequence[Scenario], *, width: int, time_limit: float = math.inf
+) -> list[Result]:
+    """Train a cohort: cells that share a world, side by side.
+
+    All matrix products have the width of `width` cells, padded where fewer are given or some have
+    ended. A cell's numbers, to the last bit, then depend neither on its neighbours nor on its
+    place; they may depend on the width.
+
+    Args:
+        scenarios: at most `width` cells with equal `world_key`.
+        width: cells per matrix product.
+        time_limit: seconds that each cell's rule and attack may take together.
+    """
+    if len({scenario.world_key for scenario in scenarios}) != 1 or len(scenarios) > width:
+        raise ValueError(f"expected 1 to {width} scenarios of one world")
+    with _one_thread():
+        return _simulate(scenarios, World.of(scenarios[0]), width, time_limit)
+
+
+def _simulate(
+    scenarios: Sequence[Scenario], world: World, width: int, time_limit: float
+) -> list[Result]:
+    started = time.process_time()
+    cells = [Cell(scenario, world, time_limit) for scenario in scenarios]
+    params = world.initial().repeat(width, 1)
+    rounds, interval = scenarios[0].rounds, scenarios[0].evaluation_interval
+    for k in range(1, rounds + 1):
+        live = [(r, cell) for r, cell in enumerate(cells) if cell.status == "done"]
+        if not live:
+            break
+        draw = world.draw(k)
+        batch = torch.from_numpy(draw.batch)
+        weights = None if draw.weights is None else torch.from_numpy(draw.weights)
+        gradients = world.model.gradients(
+            params, world.features[batch], world.labels[batch], weights
+        )
+        orders: dict[int, NDArray[np.int64]] = {}
+        for r, cell in live:
+            cell.advance(k, draw, gradients[r], params[r], orders)
+        if k % interval == 0 or k == rounds:
+            _evaluate(world, params, cells)
+        for r, cell in enumerate(cells):
+            if cell.status != "done":
+                params[r] = 0.0
+    seconds = (time.process_time() - started) / len(cells)
+    return [cell.result(seconds, _provenance(width)) for cell in cells]
+
+
+def _evaluate(world: World, params: Tensor, cells: Sequence[Cell]) -> None:
+    test, validation = world.data.test, world.data.validation
+    loss, accuracy = world.model.evaluate(
+        params, torch.from_numpy(test.features), torch.from_numpy(test.labels)
+    )
+    held = torch.full_like(accuracy, torch.nan)
+    if len(validation):
+        _, held = world.model.evaluate(
+            params, torch.from_numpy(validation.features), torch.from_numpy(validation.labels)
+        )
+    for r, cell in enumerate(cells):
+        if cell.status == "done":
+            cell.record(
+                test_loss=float(loss[r]),
+                test_accuracy=float(accuracy[r]),
+                validation_accuracy=float(held[r]),
+            )
+
+
+class Cell:
+    """One scenario under way: its server, its attackers, its ledger."""
+
+    def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
+        self.scenario, self.world = scenario, world
+        self.algorithm = algorithms.registry.build(scenario.algorithm)
+        self.rule = aggregators.build(
+            scenario.rule,
+            f=scenario.tolerated or 0,
+            scope=scenario.scope,  # type: ignore[arg-type]
+        )
+        self.attack = attacks.build(scenario.attack)
+        self.solver = algorithms.solvers_registry.build(
+            scenario.solver, learning_rate=scenario.learning_rate, schedule=scenario.schedule
+        )
+        self.places = Places(world.model.place_of, scenario.granularity, scenario.cost)
+        self.byzantine = world.byzantine(scenario.byzantine)
+        self.quorum = scenario.quorum or 1
+        self.rounds: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self.time = 0.0
+        self.seconds_left = time_limit
+        self.status: Status = "done"
+        self.reason = ""
+
+    def advance(
+        self,
+        k: int,
+        draw: Draw,
+        gradients: Tensor,
+        params: Tensor,
+        orders: dict[int, NDArray[np.int64]],
+    ) -> None:
+        """Play round k (from 1): update `params` (d,) in place and write a row of the table.
+
+        Args:
+            k: the round.
+            draw: its workers and minibatches.
+            gradients: (q, d) of this cell's parameters.
+            params: (d,).
+            orders: the round's permutations so far, by their length; shared with other cells.
+        """
+        places = self.places
+        if len(places) not in orders:
+            orders[len(places)] = self.world.order(k, len(places))
+        order = orders[len(places)]
+        rates = self.world.rates[draw.workers]
+        budget = self.scenario.deadline * rates / draw.size
+        lengths = self.algorithm.lengths(budget, places, order)
+        computed = self.algorithm.computed(budget, lengths, places, order)
+        hostile = self.byzantine[draw.workers]
+        position = places.positions(order)
+        values = gradients
+        try:
+            if hostile.any() and k > self.scenario.attack_start:
+                values, lengths = self._attacked(k, gradients, lengths, hostile, position)
+            block = self._update(params, values, lengths, position)
+        except NonFiniteError as error:
+            self._end("diverged", f"round {k}: {error}")
+            block = 0
+        except Exception as error:
+            self._end("failed", f"round {k}: {type(error).__name__}: {error}")
+            block = 0
+        if self.status == "done" and not torch.isfinite(params.double().sum()):
+            self._end("diverged", f"round {k}: the parameters are not finite")
+
+        heard = lengths > 0
+        self.time += self._duration(heard, rates, draw.size)
+        sent = int(places.coordinates(lengths, order).sum())
+        self._row(
+            round=k,
+            time=self.time,
+            test_accuracy=math.nan if self.status == "done" else 0.0,
+            test_loss=math.nan,
+            validation_accuracy=math.nan if self.status == "done" else 0.0,
+            block_size=block,
+            heard=int(heard.sum()),
+            byzantine_heard=int((heard & hostile).sum()),
+            coordinates=computed,
+            bytes_up=NUMBER_BYTES * sent,
+            bytes_down=len(draw.workers) * (NUMBER_BYTES * len(params) + SEED_BYTES),
+            stalled=block == 0,
+        )
+
+    def _attacked(
+        self,
+        k: int,
+        gradients: Tensor,
+        lengths: NDArray[np.int64],
+        hostile: NDArray[np.bool_],
+        position: NDArray[np.int64],
+    ) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return the round's values and lengths with those of the attackers in place."""
+        byzantine = torch.from_numpy(np.flatnonzero(hostile))
+        honest = np.flatnonzero(~hostile & (lengths > 0))
+        sees = self.attack.sees
+        sent = None
+        if sees == "honest" and (lengths[honest] < len(self.places)).any():
+            sent = torch.from_numpy(position < lengths[honest, None])
+        view = View(
+            sampled=len(hostile),
+            byzantine=len(byzantine),
+            dimension=len(position),
+            longest=int(lengths[honest].max(initial=0)),
+            own_lengths=lengths[hostile],
+            rng=stream(self.world.seed, "attack", k),
+            own=None if sees == "nothing" else gradients[byzantine],
+            honest=gradients[torch.from_numpy(honest)] if sees == "honest" else None,
+            sent=sent,
+        )
+        message = self._limited(lambda: self.attack(view))
+        values = gradients.clone()
+        values[byzantine] = message.values.to(gradients)
+        lengths = lengths.copy()
+        # An attacker may claim any length; what it can send is between nothing and everything.
+        lengths[hostile] = np.clip(message.lengths, 0, len(self.places))
+        return values, lengths
+
+    def _update(
+        self,
+        params: Tensor,
+        values: Tensor,
+        lengths: NDArray[np.int64],
+        position: NDArray[np.int64],
+    ) -> int:
+        """Aggregate the block that a quorum sent and step; return its size, 0 if stalled."""
+        quorum_length = int(np.sort(lengths)[-self.quorum]) if self.quorum <= len(lengths) else 0
+        if quorum_length == 0:
+            return 0
+        block = None
+        if quorum_length < len(self.places):
+            inside = np.flatnonzero(position < quorum_length)
+            block, position = torch.from_numpy(inside), position[inside]
+        answered = np.flatnonzero(lengths > 0)
+        if len(answered) < len(lengths):
+            values, lengths = values[answered], lengths[answered]
+        if block is not None:
+            values = values[:, block]
+        present = None
+        if (lengths < quorum_length).any():
+            present = torch.from_numpy(position < lengths[:, None])
+        aggregate = self._limited(lambda: self.rule(values, present))
+        self.solver.step(params, block, aggregate)
+        return len(aggregate)
+
+    def _duration(
+        self, heard: NDArray[np.bool_], rates: NDArray[np.float64], size: NDArray[np.int64]
+    ) -> float:
+        """Return the round's simulated time: τ, or until the last answer if τ is infinite."""
+        if math.isfinite(self.scenario.deadline):
+            return self.scenario.deadline
+        needed = size * self.algorithm.full_cost(self.places) / rates
+        return float(needed[heard].max(initial=0.0))
+
+    def _limited(self, call: Callable[[], T]) -> T:
+        """Call the rule or the attack within what is left of the cell's time."""
+        started = time.perf_counter()
+        with _alarm(self.seconds_left):
+            answer = call()
+        self.seconds_left -= time.perf_counter() - started
+        if self.seconds_left < 0:
+            raise TimeoutError("the cell's time limit is over")
+        return answer
+
+    def _end(self, status: Status, reason: str) -> None:
+        self.status, self.reason = status, reason
+
+    def _row(self, **row: Any) -> None:
+        for name in COLUMNS:
+            self.rounds[name].append(row[name])
+
+    def record(self, **values: float) -> None:
+        """Fill columns of the last row."""
+        for name, value in values.items():
+            self.rounds[name][-1] = value
+
+    def result(self, seconds: float, provenance: dict[str, Any]) -> Result:
+        """Close the books."""
+        return Result(
+            self.scenario, self.rounds, self.status, self.reason, provenance, seconds=seconds
+        )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: bits must not depend on the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the body after so many seconds (where signals can be had)."""
+    usable = math.isfinite(seconds) and threading.current_thread() is threading.main_thread()
+    if not usable or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise TimeoutError("the cell's time limit is over")
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _provenance(width: int) -> dict[str, Any]:
+    return {
+        "hgobench": hgobench.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "device": "cpu",
+        "threads": 1,
+        "width": width,
+    }

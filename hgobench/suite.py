@@ -1,0 +1,278 @@
+"""A suite: a grid of scenarios in a TOML file, with the reason for every cell left out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hgobench.errors import InputError, unknown
+from hgobench.registry import parse_value, split_list
+from hgobench.scenario import ALIASES, Scenario
+
+if TYPE_CHECKING:
+    from hgobench.results import Result
+
+_TABLES = ("ruleset", "description", "width", "time_limit", "scenario", "grid", "contract")
+
+
+def home() -> Path:
+    """Return the folder of the suites that come with hgobench."""
+    installed = Path(__file__).parent / "suites"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "suites"
+
+
+def names() -> list[str]:
+    """Return the names of the suites that come with hgobench."""
+    return sorted(path.stem for path in home().glob("*.toml"))
+
+
+@dataclass(frozen=True)
+class Break:
+    """Cells that match must end below an accuracy, or the attack has stopped working."""
+
+    where: Mapping[str, Any]
+    below: float
+
+    def matches(self, scenario: Scenario) -> bool:
+        """Say whether every named field has the named value."""
+        return all(getattr(scenario, name) == value for name, value in self.where.items())
+
+
+@dataclass(frozen=True)
+class Left:
+    """A combination that is left out of a grid, and why."""
+
+    values: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A grid of scenarios under one ruleset.
+
+    Attributes:
+        name: of the file, without its ending.
+        ruleset: the version under which scores compare; it changes when the grid's meaning does.
+        scenario: fields that all cells share.
+        grid: field to its values; every combination is a cell.
+        tolerance: how much lower than its reference a cell's accuracy may be.
+        breaks: what must break.
+        width: cells per cohort.
+        time_limit: seconds that a cell's rule and attack may take.
+        path: the file, None if it was changed since it was read.
+    """
+
+    name: str
+    ruleset: str
+    description: str = ""
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    tolerance: float = 0.1
+    breaks: Sequence[Break] = ()
+    width: int = 8
+    time_limit: float = 60.0
+    path: Path | None = None
+
+    @classmethod
+    def load(cls, name: str | Path) -> Suite:
+        """Read a suite by its name or its file.
+
+        Raises:
+            InputError: no such suite, not TOML, or unknown keys; all problems at once.
+        """
+        path = Path(name)
+        if path.suffix != ".toml":
+            if str(name) not in names():
+                raise InputError(unknown("suite", str(name), names(), hint="or a file NAME.toml"))
+            path = home() / f"{name}.toml"
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"suite: {str(path)!r}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"suite: {str(path)!r}: not TOML: {error}") from error
+        return cls._read(path, content)
+
+    @classmethod
+    def _read(cls, path: Path, content: Mapping[str, Any]) -> Suite:
+        problems = [unknown("suite: key", key, _TABLES) for key in content if key not in _TABLES]
+        tables: dict[str, Mapping[str, Any]] = {}
+        for key in ("scenario", "grid", "contract"):
+            table = content.get(key, {})
+            if not isinstance(table, dict):
+                problems.append(f"suite: {key}: expected a table [{key}]")
+                table = {}
+            tables[key] = table
+        contract = tables["contract"]
+        problems += [
+            unknown("suite: contract", key, ("tolerance", "breaks"))
+            for key in contract
+            if key not in ("tolerance", "breaks")
+        ]
+        for key, values in tables["grid"].items():
+            if not isinstance(values, list) or not values:
+                problems.append(f"suite: grid.{key}: {values!r}; expected a list of values")
+        width, limit = content.get("width", 8), content.get("time_limit", 60.0)
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            problems.append(f"suite: width: {width!r}; expected an integer >= 1")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+            problems.append(f"suite: time_limit: {limit!r}; expected seconds > 0")
+        tolerance = contract.get("tolerance", 0.1)
+        if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 1:
+            problems.append(
+                f"suite: contract.tolerance: {tolerance!r}; expected a number in [0, 1]"
+            )
+        breaks = []
+        for entry in contract.get("breaks", ()):
+            where = {key: value for key, value in entry.items() if key != "below"}
+            if "below" not in entry or not where:
+                problems.append(f"suite: contract.breaks: {entry!r}; expected fields and below")
+            breaks.append(Break(where, entry.get("below", 0.0)))
+        if problems:
+            raise InputError(problems)
+        return cls(
+            name=path.stem,
+            ruleset=str(content.get("ruleset", f"{path.stem}-unversioned")),
+            description=str(content.get("description", "")),
+            scenario=tables["scenario"],
+            grid=tables["grid"],
+            tolerance=float(tolerance),
+            breaks=tuple(breaks),
+            width=width,
+            time_limit=float(limit),
+            path=path,
+        )
+
+    def changed(self, settings: Iterable[tuple[str, Sequence[Any]]]) -> Suite:
+        """Return the suite with fields set: one value fixes a field, several make it an axis.
+
+        Choosing among an axis's own values keeps the ruleset; any other change names another one,
+        so that its scores are not mistaken for the suite's.
+        """
+        scenario, grid = dict(self.scenario), dict(self.grid)
+        parts = []
+        for name, values in settings:
+            target = ALIASES.get(name, name)
+            before = [axis for key, axis in grid.items() if ALIASES.get(key, key) == target]
+            if before and all(value in before[0] for value in values):
+                grid = {k: list(values) if ALIASES.get(k, k) == target else v
+                        for k, v in grid.items()}  # fmt: skip
+                continue
+            scenario = {k: v for k, v in scenario.items() if ALIASES.get(k, k) != target}
+            grid = {k: v for k, v in grid.items() if ALIASES.get(k, k) != target}
+            if len(values) == 1:
+                scenario[name] = values[0]
+            else:
+                grid[name] = list(values)
+            parts.append(f"{target}={','.join(map(str, values))}")
+        ruleset = f"{self.ruleset} with {' '.join(parts)}" if parts else self.ruleset
+        unchanged = scenario == self.scenario and grid == self.grid
+        path = self.path if unchanged else None
+        return replace(self, scenario=scenario, grid=grid, ruleset=ruleset, path=path)
+
+    def with_rules(self, rules: Sequence[str]) -> Suite:
+        """Return the suite with rules of one's own beside its own ones; scores stay comparable."""
+        if not rules:
+            return self
+        own = self.grid.get("rule", [self.scenario[k] for k in ("rule",) if k in self.scenario])
+        grid = {**self.grid, "rule": [*own, *(rule for rule in rules if rule not in own)]}
+        scenario = {k: v for k, v in self.scenario.items() if k != "rule"}
+        return replace(self, scenario=scenario, grid=grid, path=None)
+
+    def expand(self) -> tuple[list[Scenario], list[Left]]:
+        """Return the grid's scenarios, and the combinations left out with the reason.
+
+        Raises:
+            InputError: a value is wrong by itself, or one of an axis is left out in every
+                combination; all problems at once.
+        """
+        names, axes = list(self.grid), list(self.grid.values())
+        twice = {ALIASES.get(n, n) for n in self.grid} & {ALIASES.get(n, n) for n in self.scenario}
+        if twice:
+            raise InputError([f"suite: {name}: in both [scenario] and [grid]" for name in twice])
+        scenarios: dict[Scenario, None] = {}
+        left: list[Left] = []
+        used: set[tuple[str, str]] = set()
+        for combination in itertools.product(*axes):
+            values = dict(zip(names, combination, strict=True))
+            try:
+                scenarios[Scenario(**self.scenario, **values)] = None
+            except InputError as error:
+                left += [Left(values, problem) for problem in error.problems]
+            else:
+                used.update((name, repr(value)) for name, value in values.items())
+        useless = [
+            (name, value)
+            for name, axis in self.grid.items()
+            for value in axis
+            if (name, repr(value)) not in used
+        ]
+        if useless or not scenarios:
+            relevant = [
+                entry.reason
+                for entry in left
+                if not useless or any(entry.values[name] == value for name, value in useless)
+            ]
+            raise InputError(dict.fromkeys(relevant))
+        return list(scenarios), left
+
+    @property
+    def reference_path(self) -> Path:
+        """Where the accuracies that `pytest suites/` compares with are kept."""
+        folder = self.path.parent if self.path else home()
+        return folder / "reference" / f"{self.name}.json"
+
+    def reference(self) -> dict[str, float]:
+        """Return the committed accuracies by cell label; empty if none fit this ruleset."""
+        if not self.reference_path.exists():
+            return {}
+        content = json.loads(self.reference_path.read_text(encoding="utf-8"))
+        return dict(content["accuracy"]) if content["ruleset"] == self.ruleset else {}
+
+    def write_reference(self, results: Iterable[Result]) -> Path:
+        """Rewrite the reference with the test accuracies of `results`."""
+        accuracy = {
+            self.label(result.scenario): round(result.summary["test_accuracy"], 4)
+            for result in results
+        }
+        content = {"ruleset": self.ruleset, "accuracy": dict(sorted(accuracy.items()))}
+        self.reference_path.parent.mkdir(exist_ok=True)
+        self.reference_path.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
+        return self.reference_path
+
+    def label(self, scenario: Scenario) -> str:
+        """Name a cell of this suite by the values of its axes: ``hgo-krum-foe-iid-weak-0``."""
+        return "-".join(str(getattr(scenario, ALIASES.get(axis, axis))) for axis in self.grid)
+
+
+def parse_setting(text: str) -> tuple[str, list[Any]]:
+    """Read ``field=value`` or ``field=value,value``.
+
+    >>> parse_setting("attack=foe,alie[z=1.5]")
+    ('attack', ['foe', 'alie[z=1.5]'])
+
+    Raises:
+        InputError: there is no ``=`` or no value.
+    """
+    name, equals, values = text.partition("=")
+    items = [parse_value(item) for item in split_list(values)]
+    if not equals or not items:
+        raise InputError(f"--set: {text!r}; expected field=value or field=value,value")
+    return name.strip(), items
+
+
+def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:
+    """Group scenarios that share a world into cohorts of at most `width`."""
+    worlds: dict[Any, list[Scenario]] = {}
+    for scenario in scenarios:
+        worlds.setdefault(scenario.world_key, []).append(scenario)
+    return [
+        cells[start : start + width]
+        for cells in worlds.values()
+        for start in range(0, len(cells), width)
+    ]

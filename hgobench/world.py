@@ -1,0 +1,145 @@
+"""A world: all that the cells of one comparison share, with every random draw of every round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hgobench import hardware, models
+from hgobench.data import datasets, partitions
+from hgobench.errors import InputError
+from hgobench.scenario import Scenario
+from hgobench.streams import stream
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a round draws.
+
+    Attributes:
+        workers: (q,) who is asked.
+        batch: (q, s) rows of the training set; beyond a worker's size they are padding.
+        size: (q,) s_i = min(s, |S_i|), how many of them count.
+    """
+
+    workers: NDArray[np.int64]
+    batch: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    @property
+    def weights(self) -> NDArray[np.float32] | None:
+        """(q, s) of each example in its worker's mean; None if all have s examples."""
+        s = self.batch.shape[1]
+        if (self.size == s).all():
+            return None
+        inside = np.arange(s) < self.size[:, None]
+        return (inside / self.size[:, None]).astype(np.float32)
+
+
+class World:
+    """Data, shards, devices, the initial model, and the draws of every round.
+
+    Args:
+        scenario: any cell of the world; only the fields in `hgobench.scenario.WORLD` are read.
+            They may be given by name instead: ``World(data="digits", workers=20)``.
+
+    Attributes:
+        data: the `Dataset`.
+        shards: n index arrays into its training examples.
+        rates: (n,) λ, coordinates of one example's gradient per time unit.
+        model: the `Model`.
+
+    Raises:
+        InputError: the partition can't be made, or the model does not fit the data.
+    """
+
+    def __init__(self, scenario: Scenario | None = None, /, **fields: Any) -> None:
+        scenario = scenario or Scenario(**fields)
+        self.seed, self.workers = scenario.seed, scenario.workers
+        self.sampled, self.batch_size = scenario.sampled or scenario.workers, scenario.batch_size
+        self.data = datasets.load(scenario.data)
+        self.model = models.registry.build(
+            scenario.model, features=self.data.features, classes=self.data.classes
+        )
+        partition = partitions.registry.build(scenario.partition)
+        self.shards = partition(self.data.train.labels, self.workers, self.seed)
+        devices = hardware.registry.build(scenario.hardware)
+        self.rates = devices.rates(self.workers, self.model.dimension, self.seed)
+        if not (self.rates > 0).all() or len(self.rates) != self.workers:
+            raise InputError(
+                f"hardware: {scenario.hardware!r}: expected a positive rate per worker"
+            )
+        self._rows = np.concatenate(self.shards)
+        self._size = np.array([len(shard) for shard in self.shards])
+        self._offset = np.cumsum(self._size) - self._size
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> World:
+        """Return the scenario's world, shared with other cells of it in this process."""
+        world = _CACHE.pop(scenario.world_key, None) or cls(scenario)
+        _CACHE[scenario.world_key] = world
+        if len(_CACHE) > 4:
+            del _CACHE[next(iter(_CACHE))]
+        return world
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Return the training features, (N, p)."""
+        return torch.from_numpy(self.data.train.features)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Return the training labels, (N,)."""
+        return torch.from_numpy(self.data.train.labels)
+
+    def initial(self) -> Tensor:
+        """Return the initial parameters, (d,)."""
+        return self.model.initial(stream(self.seed, "initial"))
+
+    def byzantine(self, f: int) -> NDArray[np.bool_]:
+        """Say who is Byzantine, (n,): the first f of one permutation, so f = 5 is in f = 10."""
+        chosen = np.zeros(self.workers, dtype=bool)
+        chosen[stream(self.seed, "byzantine").permutation(self.workers)[:f]] = True
+        return chosen
+
+    def order(self, round_: int, places: int) -> NDArray[np.int64]:
+        """Return C_k, the round's permutation of `places` places."""
+        return stream(self.seed, "order", round_).permutation(places)
+
+    def draw(self, round_: int) -> Draw:
+        """Draw the round's workers and their minibatches, without replacement.
+
+        The q workers are the first of a permutation of all n, so that q = 40 is in q = 80.
+        """
+        workers = stream(self.seed, "sample", round_).permutation(self.workers)[: self.sampled]
+        return Draw(workers, *self._minibatches(workers, stream(self.seed, "batch", round_)))
+
+    def _minibatches(
+        self, workers: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw s_i of |S_i| for all workers at once by Floyd's algorithm.
+
+        Its i-th step draws from the first |S_i| - s_i + i + 1 items, and takes the last of them if
+        the drawn one is chosen already. The cost does not depend on |S_i|.
+        """
+        held = self._size[workers]
+        s = min(self.batch_size, int(held.max()))
+        size = np.minimum(held, s)
+        uniform = rng.random((s, len(workers)))
+        chosen = np.full((s, len(workers)), -1)
+        for i in range(s):
+            last = np.maximum(held - size + i, 0)
+            pick = (uniform[i] * (last + 1)).astype(np.int64)
+            pick = np.where((chosen[:i] == pick).any(axis=0), last, pick)
+            chosen[i] = np.where(i < size, pick, -1)
+        rows = self._rows[self._offset[workers] + np.maximum(chosen, 0)]
+        return np.ascontiguousarray(rows.T), size
+
+
+_CACHE: dict[tuple[Any, ...], World] = {}
