@@ -29,14 +29,14 @@ class Aksel(Rule):
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows near the median."""
-        centre = Columns.sort(rows, None).median().double()
+        centre = Columns.sort(rows, None).median()
         distance = (rows.double() - centre).square().sum(dim=1).nan_to_num(nan=torch.inf)
         radius = distance.sort().values[(len(rows) - 1) // 2]
         return rows[distance <= radius].mean(dim=0)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the values of each column near its median."""
-        centre = columns.median().double()
+        centre = columns.median()
         half = (columns.count + 1) // 2
         start = columns.nearest(centre, half)
         edges = columns.at(torch.stack((start, start + half - 1))).double()

@@ -215,11 +215,16 @@ class Columns:
         return picked if row.ndim == 2 else picked[0]
 
     def median(self) -> Tensor:
-        """Return each column's median, the midpoint of the two middle values if even."""
+        """Return each column's median in float64: the midpoint of the two middle values if even.
+
+        In float64 the midpoint of two float32 values is exact, so that the two stay equally far.
+        """
         lower, upper = (self.count - 1) // 2, self.count // 2
         if self.fewest == self.most:
-            return 0.5 * self.values[int(lower[0])] + 0.5 * self.values[int(upper[0])]
-        return 0.5 * self.at(lower) + 0.5 * self.at(upper)
+            middle = self.values[int(lower[0])], self.values[int(upper[0])]
+        else:
+            middle = self.at(lower), self.at(upper)
+        return 0.5 * middle[0].double() + 0.5 * middle[1].double()
 
     def window_sum(self, start: Tensor, stop: Tensor) -> Tensor:
         """Sum rows start <= k < stop of each column, (b,) bounds -> (b,).

@@ -60,7 +60,7 @@ class Krum(Rule):
         """
         f, count = self.f, columns.count
         k = count - f - 1
-        centre = columns.median().double()
+        centre = columns.median()
         # NaN and what was not sent become +inf, so that the columns stay sorted.
         x = (columns.values.double() - centre).nan_to_num(torch.inf, torch.inf, -torch.inf)
         rows = torch.arange(len(x), device=x.device)[:, None]

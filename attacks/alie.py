@@ -13,14 +13,15 @@ def z_max(sampled: int, byzantine: int) -> float:
 
     s = ⌊n/2 + 1⌋ - m honest workers are enough with the m Byzantine ones, and
     z_max = Φ⁻¹((n - m - s) / (n - m)), here with n the sampled workers. If m alone are a majority
-    no honest worker is needed; s = 1 keeps z finite.
+    no honest worker is needed; s = 1 keeps z finite. With so few Byzantine workers that the
+    quantile is negative no deviation is hidden, and z = 0.
 
     >>> [round(z_max(n, m), 4) for n, m in ((50, 24), (25, 11), (100, 30))]
     [1.4261, 1.0676, 0.5244]
     """
     honest = sampled - byzantine
     supporters = max(sampled // 2 + 1 - byzantine, 1)
-    return float(ndtri((honest - supporters) / honest)) if honest > supporters else 0.0
+    return max(float(ndtri((honest - supporters) / honest)), 0.0)
 
 
 class Alie(Attack):

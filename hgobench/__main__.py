@@ -1,0 +1,5 @@
+"""``python -m hgobench``."""
+
+from hgobench.cli import main
+
+main()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from hgobench import registry as module
+from hgobench.errors import InputError
+from hgobench.registry import Registry, parse_value, split_list
+
+
+class Thing:
+    def __init__(self, a: int = 1, b: float = 2.0, *, secret: int = 0) -> None:
+        if a < 0:
+            raise ValueError(f"a: {a}; expected an integer >= 0")
+        self.a, self.b, self.secret = a, b, secret
+
+
+class Distribution:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Point:
+    """An entry point as an installed distribution has it."""
+
+    def __init__(self, name: str, owner: str, found: Any) -> None:
+        self.name, self.dist, self.value, self._found = name, Distribution(owner), owner, found
+
+    def load(self) -> Any:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+@pytest.fixture
+def things() -> Registry[Thing]:
+    return Registry("thing", "things", {"thing": Thing}, context=frozenset({"secret"}))
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *points: Point) -> None:
+    def entry_points(group: str) -> list[Point]:
+        assert group == "hgobench.things"
+        return list(points)
+
+    monkeypatch.setattr(module, "entry_points", entry_points)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("thing", "thing"),
+        ("thing[]", "thing"),
+        ("thing[a=1]", "thing"),
+        ("thing[b=3,a=2]", "thing[a=2,b=3]"),
+        ("thing[2]", "thing[a=2]"),
+        ("thing(2, b=0.5)", "thing[a=2,b=0.5]"),
+        (" thing [ a = 2 ] ", "thing[a=2]"),
+    ],
+)
+def test_one_canonical_spelling(things: Registry[Thing], text: str, canonical: str) -> None:
+    assert things.canonical(text) == canonical
+    again = things.build(things.canonical(text), secret=7)
+    assert vars(again) == vars(things.build(text, secret=7))
+    assert again.secret == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("thong", "thing: unknown 'thong'; did you mean 'thing'?"),
+        ("zzz", "thing: unknown 'zzz'; expected one of thing"),
+        ("thing[c=1]", "thing: 'thing[c=1]': parameter: unknown 'c'; expected one of a, b"),
+        ("thing[secret=1]", "parameter: unknown 'secret'"),
+        ("thing[a=1,a=2]", "a is given twice"),
+        ("thing[1,2,3]", "too many parameters"),
+        ("thing[a=1", "expected name or name[parameter=value,...]"),
+        ("thing[a=-1]", "thing: 'thing[a=-1]': a: -1; expected an integer >= 0"),
+        ("no.such.module:X", "'no.such.module:X' does not import: ModuleNotFoundError"),
+        ("collections:Nope", "does not import: AttributeError"),
+        ("math:pi", "expected a class"),
+    ],
+)
+def test_refusals_name_what_was_expected(things: Registry[Thing], text: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        things.build(text)
+    assert message in str(error.value)
+
+
+def test_module_and_class(things: Registry[Thing]) -> None:
+    made = things.build("tests.test_registry:Thing[a=5]", secret=3)
+    assert (made.a, made.secret) == (5, 3)
+    assert things.origin("tests.test_registry:Thing") == "tests.test_registry:Thing"
+    assert things.origin("thing") == "hgobench"
+
+
+def test_plugins_are_found_by_name(
+    things: Registry[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Point("other", "other-package", Thing))
+    assert things.build("other[a=3]").a == 3
+    assert things.origin("other") == "other-package"
+    assert things.names() == ["thing", "other"]
+
+
+def test_two_plugins_with_one_name_are_refused(
+    things: Registry[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Point("other", "one", Thing), Point("other", "two", Thing))
+    with pytest.raises(InputError, match="'other' is registered by one and by two"):
+        things.build("other")
+
+
+def test_a_broken_plugin_says_so_and_leaves_the_rest(
+    things: Registry[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Point("bad", "one", ImportError("no x")), Point("good", "two", Thing))
+    with pytest.raises(InputError, match="'bad' of one does not load: ImportError: no x"):
+        things.build("bad")
+    assert things.build("good").a == 1
+
+
+def test_real_entry_points_have_the_group_that_the_readers_are_told() -> None:
+    point = EntryPoint("krum2", "tests.test_registry:Thing", "hgobench.rules")
+    assert point.load() is Thing
+
+
+def test_values_and_lists() -> None:
+    assert parse_value("1e-3") == 0.001
+    assert parse_value("True") is True
+    assert split_list("a,b[c=1,d=2],") == ["a", "b[c=1,d=2]"]

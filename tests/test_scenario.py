@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from hgobench import Scenario
+from hgobench.errors import InputError
+
+SMALL: dict[str, Any] = {"workers": 20, "byzantine": 4}
+
+
+def problems(**fields: Any) -> list[str]:
+    with pytest.raises(InputError) as error:
+        Scenario(**fields)
+    return error.value.problems
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data": "digit"}, "data: unknown 'digit'; did you mean 'digits'? (hgobench list datasets)"),
+        ({"partition": "iidd"}, "partition: unknown 'iidd'; did you mean 'iid'? (hgobench list partitions)"),
+        ({"partition": "by_class[k=0]"}, "partition: 'by_class[k=0]': k: 0; expected an integer >= 1"),
+        ({"partition": "dirichlet[alpha=0]"}, "partition: 'dirichlet[alpha=0]': alpha: 0; expected a number > 0"),
+        ({"model": "sofmax"}, "model: unknown 'sofmax'; did you mean 'softmax'? (hgobench list models)"),
+        ({"hardware": "week"}, "hardware: unknown 'week'; did you mean 'weak'? (hgobench list hardware)"),
+        ({"hardware": "mix[weak=0.5]"}, "hardware: 'mix[weak=0.5]': shares: (0.5, 0.4, 0.3); expected numbers >= 0 that sum to 1"),
+        ({"algorithm": "sdg"}, "algorithm: unknown 'sdg'; did you mean 'sgd'? (hgobench list algorithms)"),
+        ({"granularity": "scaler"}, "granularity: unknown 'scaler'; did you mean 'scalar'?"),
+        ({"cost": "units"}, "cost: unknown 'units'; did you mean 'unit'?"),
+        ({"rule": "krumm"}, "rule: unknown 'krumm'; did you mean 'krum'? (hgobench list rules)"),
+        ({"rule": 3}, "rule: 3; expected a name"),
+        ({"scope": "blocks"}, "scope: unknown 'blocks'; did you mean 'block'?"),
+        ({"attack": "sing_flip"}, "attack: unknown 'sing_flip'; did you mean 'sign_flip'? (hgobench list attacks)"),
+        ({"attack_start": -1}, "attack_start: -1; expected an integer >= 0"),
+        ({"attack": "foe", "attack_start": 150, **SMALL}, "attack_start: 150; expected less than rounds=150"),
+        ({"attack": "foe"}, "attack: 'foe'; expected byzantine >= 1, or it attacks nobody"),
+        ({"workers": 0}, "workers: 0; expected an integer >= 1"),
+        ({"workers": 20, "byzantine": 10}, "byzantine: 10; expected less than half of workers=20"),
+        ({"workers": 20, "f": 10}, "byzantine: 10; expected less than half of workers=20"),
+        ({"byzantine": True}, "byzantine: True; expected an integer >= 0"),
+        ({"tolerated": -1}, "tolerated: -1; expected an integer >= 0"),
+        ({"workers": 20, "tolerated": 10}, "tolerated: 10; expected at most 9, less than half of sampled=20"),
+        ({"workers": 20, "sampled": 21}, "sampled: 21; expected at most workers=20"),
+        ({"workers": 20, "q": 0}, "sampled: 0; expected an integer >= 1"),
+        ({"workers": 20, "quorum": 21}, "quorum: 21; expected at most sampled=20"),
+        ({"v": 8, **SMALL}, "quorum: 8; expected at least 9, more than 2 * tolerated = 8"),
+        ({"rule": "krum", "v": 9, **SMALL}, "rule: 'krum' needs 11 answers to stand tolerated=4; quorum is 9 of sampled=20"),
+        ({"rule": "krum", "workers": 10, "f": 4}, "rule: 'krum' needs 11 answers to stand tolerated=4; quorum is 10 of sampled=10"),
+        ({"deadline": 0}, "deadline: 0; expected a number > 0 or inf"),
+        ({"tau": math.nan}, "deadline: nan; expected a number > 0 or inf"),
+        ({"batch_size": 2.5}, "batch_size: 2.5; expected an integer >= 1"),
+        ({"rounds": 0}, "rounds: 0; expected an integer >= 1"),
+        ({"learning_rate": "big"}, "learning_rate: 'big'; expected a number > 0"),
+        ({"learning_rate": math.inf}, "learning_rate: inf; expected a number > 0"),
+        ({"schedule": "constant2"}, "schedule: unknown 'constant2'; did you mean 'constant'?"),
+        ({"solver": "adam"}, "solver: unknown 'adam'; expected one of gradient_descent (hgobench list solvers)"),
+        ({"evaluation_interval": 0}, "evaluation_interval: 0; expected an integer >= 1"),
+        ({"seed": -1}, "seed: -1; expected an integer >= 0"),
+        ({"atack": "foe"}, "scenario: field: unknown 'atack'; did you mean 'attack'?"),
+        ({"f": 1, "byzantine": 2}, "byzantine: given twice, once as 'byzantine'"),
+    ],
+)  # fmt: skip
+def test_every_wrong_value_has_its_message(fields: dict[str, Any], message: str) -> None:
+    assert problems(**fields) == [message]
+
+
+def test_every_field_has_a_wrong_value_above() -> None:
+    marks = test_every_wrong_value_has_its_message.pytestmark  # type: ignore[attr-defined]
+    tried = {message.split(":")[0] for _, message in marks[0].args[1]}
+    assert set(Scenario().to_dict()) <= tried
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems(rounds=0, atack="foe", rule="krumm", workers=4, byzantine=2)
+    assert len(found) == 4
+
+
+def test_what_is_left_open_is_worked_out() -> None:
+    plain = Scenario(workers=20, byzantine=4)
+    assert (plain.sampled, plain.tolerated, plain.quorum, plain.scope) == (20, 4, 9, "coordinate")
+    assert Scenario(workers=20, f=4, rule="krum").quorum == 11
+    assert Scenario(workers=20, f=4, rule="krum", algorithm="sgd").scope == "block"
+    assert Scenario(workers=20, f=4, rule="average", algorithm="sgd").quorum == 1
+    assert Scenario(workers=20, f=4, sampled=5).tolerated == 2
+    assert Scenario(workers=20, f=4, tolerated=2).quorum == 5
+
+
+def test_the_paper_s_letters_are_aliases() -> None:
+    scenario = Scenario(workers=20, f=4, q=10, v=9, tau=math.inf)
+    assert (scenario.f, scenario.q, scenario.v, scenario.tau) == (4, 10, 9, math.inf)
+    assert scenario == Scenario(workers=20, byzantine=4, sampled=10, quorum=9, deadline=math.inf)
+
+
+def test_names_have_one_spelling_and_defaults_are_left_out() -> None:
+    assert Scenario(partition="by_class(2)").partition == "by_class"
+    assert Scenario(attack="alie[z=1.50]", **SMALL) == Scenario(attack="alie[1.5]", **SMALL)
+
+
+def test_replace_works_out_anew() -> None:
+    assert Scenario(workers=20, f=4).replace(f=2).quorum == 5
+    assert Scenario(workers=20, f=4, v=15).replace(f=2).quorum == 15
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(),
+        Scenario(workers=20, f=4, algorithm="sgd", rule="average", deadline=math.inf, attack="foe"),
+        Scenario(workers=7, f=1, rule="aksel", partition="dirichlet[alpha=0.1]"),
+    ],
+)
+def test_round_trip_and_hash(scenario: Scenario) -> None:
+    again = Scenario.from_dict(json.loads(json.dumps(scenario.to_dict(), allow_nan=False)))
+    assert again == scenario
+    assert again.digest == scenario.digest
+    assert hash(again) == hash(scenario)
+    assert scenario.replace(seed=1).digest != scenario.digest
+
+
+def test_a_scenario_does_not_change() -> None:
+    with pytest.raises(AttributeError):
+        Scenario().rounds = 3  # type: ignore[misc]
+
+
+def test_repr_says_what_differs_from_the_defaults() -> None:
+    assert repr(Scenario(rounds=3, seed=2)).startswith("Scenario(scope='coordinate', tolerated=0")
+
+
+@pytest.mark.parametrize(
+    ("f", "q", "v", "risk"), [(20, 20, 11, 0.173), (20, 20, 20, 0.0006), (30, 50, 26, 0.862)]
+)
+def test_sampling_risk(f: int, q: int, v: int, risk: float) -> None:
+    """P(more than ⌊(v-1)/2⌋ of the q sampled are Byzantine), n = 100, by exact counting."""
+    scenario = Scenario(f=f, q=q, v=v, tolerated=1)
+    ways = sum(
+        math.comb(f, b) * math.comb(100 - f, q - b) for b in range((v - 1) // 2 + 1, min(f, q) + 1)
+    )
+    assert scenario.sampling_risk == pytest.approx(ways / math.comb(100, q), rel=1e-9)
+    assert scenario.sampling_risk == pytest.approx(risk, rel=0.1)
