@@ -34,6 +34,7 @@ class View:
     What lies beyond an attack's knowledge is None here.
 
     Attributes:
+        round: k, from 1.
         sampled, byzantine: q and b.
         dimension: d.
         longest: the most places that an honest worker of this round finishes.
@@ -44,6 +45,7 @@ class View:
         sent: (h, d) bool, which entries of them they send; None: all.
     """
 
+    round: int
     sampled: int
     byzantine: int
     dimension: int

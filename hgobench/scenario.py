@@ -93,9 +93,9 @@ class Scenario:
         values, problems = _unalias(given)
         checked = dict(_defaults())
         broken: set[str] = set()
-        for name, value in values.items():
+        for name in [name for name in checked if name in values]:
             try:
-                checked[name] = _CHECKS[name](name, value)
+                checked[name] = _CHECKS[name](name, values[name])
             except InputError as error:
                 problems += error.problems
                 broken.add(name)

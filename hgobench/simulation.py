@@ -214,6 +214,7 @@ class Cell:
         if sees == "honest" and (lengths[honest] < len(self.places)).any():
             sent = torch.from_numpy(position < lengths[honest, None])
         view = View(
+            round=k,
             sampled=len(hostile),
             byzantine=len(byzantine),
             dimension=len(position),

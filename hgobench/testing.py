@@ -211,6 +211,7 @@ def view(
 
     lengths = rng.integers(1, dimension, honest) if ragged else np.full(honest, dimension)
     return View(
+        round=1,
         sampled=honest + byzantine,
         byzantine=byzantine,
         dimension=dimension,
@@ -226,7 +227,7 @@ def view(
 def _blanked(full: View, attack: Attack) -> View:
     keep = {"nothing": (), "own": ("own",), "honest": ("own", "honest", "sent")}[attack.sees]
     fields = {name: getattr(full, name) for name in keep}
-    base = ("sampled", "byzantine", "dimension", "longest", "own_lengths", "rng")
+    base = ("round", "sampled", "byzantine", "dimension", "longest", "own_lengths", "rng")
     return View(**{name: getattr(full, name) for name in base}, **fields)
 
 

@@ -212,12 +212,9 @@ PARTITIONS = ["iid", "by_class[k=1]", "by_class[k=2]", "by_class[k=3]", "dirichl
 def test_shards_are_disjoint_cover_all_and_repeat(partition: str, workers: int, seed: int) -> None:
     labels = np.random.default_rng(0).integers(0, 10, 2000)
     deal = partitions.registry.build(partition)
-    try:
-        shards = deal(labels, workers, seed)
-    except InputError as error:
-        assert partition.startswith("dirichlet")  # noqa: PT017
-        assert "without examples" in str(error)  # noqa: PT017
-        return
+    if partition == "dirichlet[alpha=0.1]":
+        labels = np.tile(labels, 10)  # with fewer examples a worker may well be left empty
+    shards = deal(labels, workers, seed)
     assert len(shards) == workers
     assert sorted(np.concatenate(shards).tolist()) == list(range(len(labels)))
     again = deal(labels, workers, seed)

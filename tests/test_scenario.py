@@ -69,7 +69,7 @@ def test_every_wrong_value_has_its_message(fields: dict[str, Any], message: str)
 
 
 def test_every_field_has_a_wrong_value_above() -> None:
-    marks = test_every_wrong_value_has_its_message.pytestmark  # type: ignore[attr-defined]
+    marks = test_every_wrong_value_has_its_message.pytestmark
     tried = {message.split(":")[0] for _, message in marks[0].args[1]}
     assert set(Scenario().to_dict()) <= tried
 

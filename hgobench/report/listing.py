@@ -88,7 +88,7 @@ def listing(kind: str) -> str:
         own = "" if entry.origin == "hgobench" else f" ({entry.origin})"
         rows.append([name + own, parameters, getattr(made, "validity", ""), paper, about])
     headers = ["name", "parameters", "valid if", "source", "what it is"]
-    widths = [None, 30, 30, 28, 60]
+    widths = [None, 30, 30, 34, 60]
     filled = [i for i in range(len(headers)) if any(row[i] for row in rows)]
     table = tabulate(
         [[row[i] for i in filled] for row in rows],

@@ -30,6 +30,7 @@ _SOURCES = (
     "attacks",
     "data",
     "hardware.py",
+    "masks.py",
     "models.py",
     "simulation.py",
     "streams.py",

@@ -1,0 +1,139 @@
+"""Algorithm 1 of the HGO paper, as literally as possible: sets, dictionaries, loops, float64.
+
+It takes a world's draws (who is sampled, which examples, which order) and nothing else from the
+code under test.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hgobench import Scenario, World
+from tests.oracles import COORDINATE
+
+Partial = dict[int, float]  # V_i: coordinate -> partial derivative
+
+
+def softmax_gradient(w: np.ndarray, x: np.ndarray, label: int, classes: int) -> np.ndarray:
+    """Return ∇ℓ(w, (x, label)) of softmax regression; w holds a row (weights, bias) per class."""
+    extended = np.append(x.astype(np.float64), 1.0)
+    scores = [sum(w[c * len(extended) + j] * extended[j] for j in range(len(extended)))
+              for c in range(classes)]  # fmt: skip
+    top = max(scores)
+    total = sum(math.exp(score - top) for score in scores)
+    chance = [math.exp(score - top) / total for score in scores]
+    return np.concatenate([(chance[c] - (c == label)) * extended for c in range(classes)])
+
+
+def places_of(scenario: Scenario, d: int, classes: int) -> list[list[int]]:
+    """Return the coordinates of each place: one each, or all weights that leave a feature."""
+    if scenario.granularity == "scalar":
+        return [[j] for j in range(d)]
+    inputs = d // classes
+    return [[c * inputs + j for c in range(classes)] for j in range(inputs)]
+
+
+def honest_lengths(
+    scenario: Scenario, rates: list[float], sizes: list[int], order: list[list[int]], d: int
+) -> list[int]:
+    """Return how many places each sampled worker finishes by τ."""
+    lengths = []
+    for rate, s in zip(rates, sizes, strict=True):
+        budget = scenario.deadline * rate / s
+        if scenario.algorithm == "sgd":
+            lengths.append(len(order) if budget >= d else 0)
+            continue
+        done = 0
+        for place in order:
+            budget -= len(place) if scenario.cost == "scalar" else 1
+            if budget < 0:
+                break
+            done += 1
+        lengths.append(done)
+    return lengths
+
+
+def message(attack: str, own: np.ndarray, honest: list[Partial], j: int) -> float:
+    """Return what a Byzantine worker sends for coordinate j."""
+    values = [sent[j] for sent in honest if j in sent]
+    mean = sum(values) / len(values) if values else 0.0
+    if attack == "foe":
+        return -10 * mean
+    if attack == "alie[z=1.5]":
+        spread = sum((v - mean) ** 2 for v in values) / len(values) if values else 0.0
+        return mean - 1.5 * math.sqrt(spread)
+    if attack == "sign_flip":
+        return -float(own[j])
+    return 0.0  # crash[send=zeros]
+
+
+def train(scenario: Scenario) -> dict[str, list[Any]]:
+    """Run it and return the per-round columns that the simulation must show too."""
+    world = World(scenario)
+    x, y, classes = world.data.train.features, world.data.train.labels, world.data.classes
+    w = world.initial().numpy().astype(np.float64)
+    d = len(w)
+    byzantine = set(np.flatnonzero(world.byzantine(scenario.byzantine)))
+    table: dict[str, list[Any]] = {
+        name: [] for name in ("block_size", "heard", "byzantine_heard", "stalled", "test_loss")
+    }
+    table |= {"bytes_up": [], "params": []}
+    for k in range(1, scenario.rounds + 1):
+        draw = world.draw(k)
+        places = places_of(scenario, d, classes)
+        order = [places[p] for p in world.order(k, len(places))]  # C_k
+        sampled = [int(i) for i in draw.workers]
+        sizes = [int(s) for s in draw.size]
+        lengths = honest_lengths(
+            scenario, [float(world.rates[i]) for i in sampled], sizes, order, d
+        )
+        gradients = []  # G_i(w_k), whole
+        for row, s in zip(draw.batch, sizes, strict=True):
+            parts = [softmax_gradient(w, x[e], int(y[e]), classes) for e in row[:s]]
+            gradients.append(sum(parts, start=np.zeros(d)) / s)
+        sent: list[Partial] = [
+            {j: float(gradients[i][j]) for place in order[: lengths[i]] for j in place}
+            for i in range(len(sampled))
+        ]
+        if k > scenario.attack_start and scenario.attack != "none":
+            honest = [sent[i] for i, who in enumerate(sampled) if who not in byzantine]
+            longest = max([lengths[i] for i, w_ in enumerate(sampled) if w_ not in byzantine])
+            for i, who in enumerate(sampled):
+                if who in byzantine:
+                    lengths[i] = 0 if scenario.attack == "crash" else longest
+                    sent[i] = {
+                        j: message(scenario.attack, gradients[i], honest, j)
+                        for place in order[: lengths[i]]
+                        for j in place
+                    }
+        ranked = sorted(lengths, reverse=True)  # R
+        b_v = ranked[(scenario.quorum or 0) - 1]
+        block = [j for place in order[:b_v] for j in place]  # B_k
+        aggregate = np.zeros(d)
+        for j in block:
+            arrived = [partial[j] for partial in sent if j in partial]  # Q_j
+            aggregate[j] = COORDINATE[scenario.rule](arrived, scenario.tolerated or 0)
+        if block:
+            rate = scenario.learning_rate
+            if scenario.schedule == "inverse_sqrt_block":
+                rate *= math.sqrt(d / len(block))
+            w = w - rate * aggregate
+        heard = [i for i in range(len(sampled)) if lengths[i] > 0]
+        table["block_size"].append(len(block))
+        table["heard"].append(len(heard))
+        table["byzantine_heard"].append(sum(sampled[i] in byzantine for i in heard))
+        table["stalled"].append(not block)
+        table["bytes_up"].append(4 * sum(map(len, sent)))
+        table["params"].append(w.copy())
+        table["test_loss"].append(loss(w, world, classes))
+    return table
+
+
+def loss(w: np.ndarray, world: World, classes: int) -> float:
+    x, y = world.data.test.features.astype(np.float64), world.data.test.labels
+    scores = np.hstack([x, np.ones((len(x), 1))]) @ w.reshape(classes, -1).T
+    scores -= scores.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(y)), y]))

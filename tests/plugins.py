@@ -1,0 +1,91 @@
+"""Rules and attacks of a user's own, good and bad, as ``tests.plugins:Name``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgobench.aggregators import Rule
+from hgobench.attacks import Attack, View
+
+
+class MyMedian:
+    """A rule that knows nothing of hgobench."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return values.median(dim=0).values
+
+
+class SubclassedMean(Rule):
+    """A rule as the documentation shows it."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        return rows[self.f : len(rows) - self.f].mean(dim=0) if self.f else rows.mean(dim=0)
+
+
+class Raising(Rule):
+    def of_rows(self, rows: Tensor) -> Tensor:
+        raise RuntimeError("out of ideas")
+
+
+class WrongShape(Rule):
+    def of_rows(self, rows: Tensor) -> Tensor:
+        return rows[0, :1]
+
+
+class Hanging(Rule):
+    def of_rows(self, rows: Tensor) -> Tensor:
+        while True:
+            time.sleep(0.01)
+
+
+class Killing(Rule):
+    def of_rows(self, rows: Tensor) -> Tensor:
+        os._exit(9)
+
+
+class NotANumber(Attack):
+    sees = "nothing"
+
+    def values(self, view: View) -> Tensor:
+        return torch.full((view.dimension,), torch.nan)
+
+
+class OwnValues(Attack):
+    """Sends its own gradient; subclasses lie about lengths."""
+
+    sees = "own"
+
+    def values(self, view: View) -> Tensor:
+        return view.require_own()
+
+    def lengths(self, view: View) -> np.ndarray:
+        return view.own_lengths
+
+
+class TooLong(OwnValues):
+    def lengths(self, view: View) -> np.ndarray:
+        return np.full(view.byzantine, 10 * view.dimension)
+
+
+class Negative(OwnValues):
+    def lengths(self, view: View) -> np.ndarray:
+        return np.full(view.byzantine, -5)
+
+
+class Away(OwnValues):
+    """Disconnects in rounds 3 to 5, then follows the protocol again."""
+
+    def lengths(self, view: View) -> np.ndarray:
+        return view.own_lengths * (not 3 <= view.round <= 5)
+
+
+class BadShape(Attack):
+    sees = "nothing"
+
+    def values(self, view: View) -> Tensor:
+        return torch.zeros(3, 3)

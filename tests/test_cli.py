@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from hgobench.cli import main
+from tests.conftest import ROOT
+
+TINY = """
+ruleset = "tiny-1"
+description = "tiny"
+[scenario]
+workers = 10
+byzantine = 2
+rounds = 3
+evaluation_interval = 3
+[grid]
+rule = ["average", "median"]
+attack = ["none", "foe"]
+seed = [0, 1]
+"""
+
+
+def process(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "hgobench", *arguments],
+        capture_output=True, text=True, cwd=cwd, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def hgobench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process: the same code without a second for importing torch."""
+    if arguments[0] == "run" and "--jobs" not in arguments:
+        arguments = (*arguments, "--jobs", "1")
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main(list(arguments))
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "tiny.toml").write_text(TINY)
+    done = hgobench("run", str(folder / "tiny.toml"), "--out", str(folder / "out"), "--quiet")
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
+
+
+def test_run_ends_with_the_board_and_says_what_it_did(tiny: Path) -> None:
+    done = process("run", str(tiny), "--out", str(tiny.parent / "out"), "--jobs", "1")
+    assert done.returncode == 0
+    assert "partition iid, hardware standard" in done.stdout
+    assert "hgo median" in done.stdout
+    assert "cells 8/8" in done.stderr  # plain lines: this is no terminal
+    assert "8 cells computed, 0 found" in done.stderr
+    again = process("run", str(tiny), "--out", str(tiny.parent / "out"))
+    assert "0 cells computed, 8 found" in again.stderr
+    assert again.stdout == done.stdout
+
+
+def test_quiet_says_nothing_but_the_board(tiny: Path) -> None:
+    done = hgobench("run", str(tiny), "--out", str(tiny.parent / "out"), "--quiet")
+    assert done.stderr == ""
+    assert "hgo median" in done.stdout
+
+
+def test_results_go_below_the_current_folder_by_default(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    hgobench("run", str(tiny), "--quiet")
+    assert (tiny.parent / "hgobench-results" / "tiny" / "results.sqlite").exists()
+
+
+def test_a_rule_of_one_s_own_from_the_folder_one_stands_in(tiny: Path) -> None:
+    (tiny.parent / "mine.py").write_text(
+        "class MyRule:\n    def __call__(self, values):\n        return values.median(0).values\n"
+    )
+    done = process(
+        "run", "tiny.toml", "--rule", "mine:MyRule", "--quiet", "--jobs", "2", cwd=tiny.parent
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hgo mine:MyRule *" in done.stdout
+    assert "* not part of hgobench" in done.stdout
+
+
+def test_set_changes_the_grid(tiny: Path) -> None:
+    out = tiny.parent / "out"
+    done = hgobench(
+        "run", str(tiny), "--set", "rounds=2", "--set", "attack=foe,alie", "--out", str(out)
+    )
+    assert "ruleset tiny-1 with rounds=2 attack=foe,alie" in done.stdout
+    assert "alie" in done.stdout
+
+
+def test_refusals_come_all_at_once_with_status_2(tiny: Path) -> None:
+    done = hgobench("run", str(tiny), "--set", "rounds=0", "--set", "attack=sing_flip")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "hgobench: refused, nothing was computed:",
+        "  attack: unknown 'sing_flip'; did you mean 'sign_flip'? (hgobench list attacks)",
+        "  rounds: 0; expected an integer >= 1",
+    ]
+    assert not (ROOT / "hgobench-results" / "tiny").exists()
+
+
+def test_failed_cells_give_status_1(tiny: Path) -> None:
+    out = str(tiny.parent / "out")
+    done = hgobench("run", str(tiny), "--rule", "tests.plugins:Raising", "--out", out)
+    assert done.returncode == 1
+    assert "RuntimeError: out of ideas" in done.stderr
+    assert "4 of 12 cells failed" in done.stderr
+    assert "hgo tests.plugins:Raising * !" in done.stdout
+
+
+def test_left_out_cells_are_explained(tiny: Path) -> None:
+    out = str(tiny.parent / "out")
+    done = hgobench("run", str(tiny), "--set", "byzantine=0,2", "--out", out)
+    assert done.returncode == 0
+    assert "left out 4 cells: attack: 'foe'; expected byzantine >= 1" in done.stderr
+
+
+def test_reference_is_rewritten_only_on_purpose(tiny: Path) -> None:
+    out, reference = str(tiny.parent / "out"), tiny.parent / "reference" / "tiny.json"
+    hgobench("run", str(tiny), "--out", out)
+    assert not reference.exists()
+    refused = hgobench("run", str(tiny), "--set", "rounds=2", "--update-reference")
+    assert refused.returncode == 2
+    assert "only for a suite as it is" in refused.stderr
+    done = hgobench("run", str(tiny), "--out", out, "--update-reference")
+    assert f"reference rewritten: {reference}" in done.stderr
+    content = json.loads(reference.read_text())
+    assert content["ruleset"] == "tiny-1"
+    assert set(content["accuracy"]) == {
+        f"{rule}-{attack}-{seed}"
+        for rule in ("average", "median") for attack in ("none", "foe") for seed in (0, 1)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
+def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
+    done = hgobench("leaderboard", str(kept), "--format", form)
+    assert done.returncode == 0, done.stderr
+    if form == "json":
+        (board,) = json.loads(done.stdout)["boards"]
+        assert [row["rule"] for row in board["rows"]] == ["median", "average"]
+    elif form == "csv":
+        assert {line["column"] for line in csv.DictReader(io.StringIO(done.stdout))} == {
+            "worst",
+            "none",
+            "foe",
+        }
+    else:
+        assert "median" in done.stdout
+
+
+@pytest.mark.parametrize("by", ["attack", "partition", "hardware"])
+def test_leaderboard_by(kept: Path, by: str) -> None:
+    done = hgobench("leaderboard", str(kept), "--by", by)
+    column = {"attack": "foe", "partition": "iid", "hardware": "standard"}[by]
+    assert column in done.stdout
+
+
+def test_leaderboard_on_validation_examples(kept: Path) -> None:
+    boards = [
+        json.loads(hgobench("leaderboard", str(kept), "--format", "json", "--split", split).stdout)
+        for split in ("test", "validation")
+    ]
+    assert boards[0] != boards[1]
+
+
+def test_several_rulesets_must_be_told_apart(tiny: Path) -> None:
+    out = str(tiny.parent / "out")
+    for rounds in ("2", "3"):
+        hgobench("run", str(tiny), "--set", f"rounds={rounds}", "--out", out, "--quiet")
+    refused = hgobench("leaderboard", out)
+    assert refused.returncode == 2
+    assert "holds several rulesets; use --ruleset 'tiny-1 with rounds=2'" in refused.stderr
+    done = hgobench("leaderboard", out, "--ruleset", "tiny-1 with rounds=2")
+    assert "ruleset tiny-1 with rounds=2" in done.stdout
+
+
+def test_show_cells_and_one_cell_s_rounds(kept: Path) -> None:
+    every = hgobench("show", str(kept))
+    assert every.stdout.count("median") == 4
+    one = hgobench("show", str(kept), "rule=median", "attack=foe", "seed=1")
+    assert "learning_rate: 0.32" in one.stdout
+    assert "byzantine_heard" in one.stdout
+    exported = json.loads(hgobench("show", str(kept), "--format", "json").stdout)
+    assert len(exported) == 8
+    assert "did you mean 'rule'?" in hgobench("show", str(kept), "rulee=median").stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("attacks", ["alie", "z=none", "Baruch et al., NeurIPS 2019"]),
+        ("rules", ["krum", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
+        ("algorithms", ["hgo", "sgd", "Algorithm 1"]),
+        ("datasets", ["digits", "mnist", "validation=0.15"]),
+        ("partitions", ["by_class", "k=2", "alpha=0.5"]),
+        ("hardware", ["standard", "c2", "weak_mean=500.0"]),
+        ("models", ["softmax", "feed_forward", "hidden=30"]),
+        ("suites", ["quick", "quick-1", "smoke"]),
+    ],
+)
+def test_list(kind: str, expected: list[str]) -> None:
+    done = hgobench("list", kind)
+    assert done.returncode == 0, done.stderr
+    for text in expected:
+        assert text in done.stdout
+
+
+def test_usage_errors_have_status_2() -> None:
+    assert hgobench("run").returncode == 2
+    assert hgobench("list", "dogs").returncode == 2
+    assert hgobench("run", "quik").stderr.splitlines()[1] == (
+        "  suite: unknown 'quik'; did you mean 'quick'? (or a file NAME.toml)"
+    )
+    assert hgobench("leaderboard", "/nowhere").returncode == 2
+
+
+def test_version() -> None:
+    assert hgobench("--version").stdout == "hgobench 0.1.0\n"

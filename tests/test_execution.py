@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hgobench import Scenario, Store
+from hgobench.errors import InputError
+from hgobench.execution import execute
+from hgobench.suite import Suite
+from tests.conftest import ROOT
+
+FIELDS: dict[str, Any] = {"workers": 10, "byzantine": 2, "rounds": 5, "evaluation_interval": 2}
+
+
+def grid(rules: tuple[str, ...] = ("median", "krum", "aksel"), **more: Any) -> list[Scenario]:
+    return [
+        Scenario(**{**FIELDS, **more}, rule=rule, attack=attack, seed=seed)
+        for rule in rules
+        for attack in ("none", "foe", "random_noise")
+        for seed in (0, 1)
+    ]
+
+
+def content(folder: Path) -> list[tuple[Any, ...]]:
+    """Return all rows but for the timing columns."""
+    with Store(folder) as store:
+        query = """SELECT key, ruleset, scenario, status, reason, rounds, provenance
+                   FROM results ORDER BY key"""
+        return store._connection.execute(query).fetchall()
+
+
+def fill(folder: Path, scenarios: list[Scenario], **options: Any) -> Any:
+    with Store(folder) as store:
+        return execute(scenarios, store, "r-1", **options)
+
+
+def test_jobs_order_and_resume_give_identical_stores(tmp_path: Path) -> None:
+    scenarios = grid()
+    fill(tmp_path / "one", scenarios)
+    fill(tmp_path / "two", scenarios, jobs=2)
+    fill(tmp_path / "backwards", scenarios[::-1])
+    fill(tmp_path / "resumed", scenarios[5:9])
+    outcome = fill(tmp_path / "resumed", scenarios)
+    assert (outcome.computed, outcome.reused) == (14, 4)
+    expected = content(tmp_path / "one")
+    assert len(expected) == 18
+    for name in ("two", "backwards", "resumed"):
+        assert content(tmp_path / name) == expected
+
+
+def test_running_again_computes_nothing(tmp_path: Path) -> None:
+    seen: list[int] = []
+    fill(tmp_path, grid(), on_progress=seen.append)
+    again: list[int] = []
+    outcome = fill(tmp_path, grid(), on_progress=again.append)
+    assert (sum(seen), again) == (18, [18])
+    assert (outcome.computed, outcome.reused) == (0, 18)
+
+
+def test_failures_are_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
+    outcome = fill(tmp_path, grid(("median", "tests.plugins:Raising")), jobs=2)
+    assert outcome.computed == 12
+    assert {result.reason for result in outcome.failed} == {"round 1: RuntimeError: out of ideas"}
+    assert len(outcome.failed) == 6
+
+
+def test_a_rule_that_kills_its_process_loses_only_what_was_under_way(tmp_path: Path) -> None:
+    killing = Scenario(**FIELDS, rule="tests.plugins:Killing", seed=7)
+    scenarios = [*grid(("median",)), killing]
+    outcome = fill(tmp_path, scenarios, jobs=2, width=2)
+    assert "a worker process died" in outcome.interrupted
+    again = fill(tmp_path, grid(("median",)))
+    assert again.reused + again.computed == 6
+
+
+def test_what_no_world_can_be_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    scenarios = [*grid(), Scenario(workers=2000)]
+    with pytest.raises(InputError, match="1221 training examples for 2000 workers"):
+        fill(tmp_path, scenarios)
+    assert content(tmp_path) == []
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "hgobench", "run", "smoke", "--out", str(folder), *more]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for_rows(folder: Path, process: subprocess.Popen[str], least: int) -> None:
+    for _ in range(1200):
+        if process.poll() is not None:
+            return
+        if (folder / "results.sqlite").exists() and len(content(folder)) >= least:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no results within a minute")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("how", "jobs"), [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGKILL, "2")]
+)
+def test_ctrl_c_and_kill_keep_what_is_done(tmp_path: Path, how: signal.Signals, jobs: str) -> None:
+    more = ("--jobs", jobs, "--set", "rounds=80")
+    process = start(tmp_path / "stopped", *more)
+    wait_for_rows(tmp_path / "stopped", process, 8)
+    os.killpg(process.pid, how)  # the whole group, as a terminal does
+    _, errors = process.communicate(timeout=60)
+    kept = len(content(tmp_path / "stopped"))
+    assert 8 <= kept <= 36
+    if how is signal.SIGINT and process.returncode != 0:
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        assert f"goes on with the {36 - kept} missing cells" in errors
+    # The same command goes on, and the result is as if nothing had happened.
+    again = start(tmp_path / "stopped", *more)
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert f"{36 - kept} cells computed, {kept} found" in errors
+    suite = Suite.load("smoke").changed([("rounds", [80])])
+    with Store(tmp_path / "whole") as store:
+        execute(suite.expand()[0], store, suite.ruleset, width=suite.width)
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")

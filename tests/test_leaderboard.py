@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hgobench import Scenario
+from hgobench.leaderboard import Score, boards, estimate
+from hgobench.report.tables import render
+
+# accuracy by (rule, attack) for seeds 0, 1, 2
+TABLE = {
+    ("median", "none"): [0.9, 0.9, 0.9],
+    ("median", "foe"): [0.6, 0.8, 0.7],
+    ("median", "alie"): [0.75, 0.5, 0.9],
+    ("krum", "none"): [0.8, 0.8, 0.8],
+    ("krum", "foe"): [0.7, 0.7, 0.7],
+    ("krum", "alie"): [0.65, 0.66, 0.67],
+}
+
+
+def scores(**fields: Any) -> list[Score]:
+    return [
+        Score(
+            Scenario(workers=20, f=4, rule=rule, attack=attack, seed=seed, **fields), "done", value
+        )
+        for (rule, attack), values in TABLE.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_interval_is_student_s() -> None:
+    values = [0.2, 0.4, 0.5, 0.45]
+    found = estimate(values)
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.seeds == 4
+
+
+def test_interval_stays_within_the_possible() -> None:
+    wide = estimate([0.0, 1.0])
+    assert (wide.low, wide.high) == (0.0, 1.0)
+    assert estimate([0.7]).low == estimate([0.7]).high == 0.7
+
+
+def test_the_worst_case_is_taken_within_each_seed_and_ranked_by_its_lower_end() -> None:
+    (board,) = boards(scores())
+    krum, median = board.rows
+    assert (krum.rule, krum.rank, median.rule, median.rank) == ("krum", 1, "median", 2)
+    assert median.worst.mean == pytest.approx((0.6 + 0.5 + 0.7) / 3)
+    assert krum.worst == estimate([0.65, 0.66, 0.67])
+    assert (median.worst_attack, krum.worst_attack) == ("foe", "alie")
+    assert median.clean == estimate([0.9] * 3)
+    assert list(board.columns) == ["none", "alie", "foe"]
+    assert median.cells["foe"] == estimate([0.6, 0.8, 0.7])
+
+
+def test_the_clean_case_is_no_attack() -> None:
+    flipped = [
+        Score(s.scenario, "done", 0.1 if s.scenario.attack == "none" else s.accuracy)
+        for s in scores()
+    ]
+    (board,) = boards(flipped)
+    assert board.rows[0].worst.mean == pytest.approx(0.66)
+
+
+def test_each_partition_and_profile_has_its_board() -> None:
+    both = [*scores(hardware="weak"), *scores(hardware="c2", partition="by_class")]
+    made = boards(both)
+    titles = {board.title for board in made}
+    assert titles == {"partition iid, hardware weak", "partition by_class, hardware c2"}
+
+
+def test_other_budgets_have_their_own_board() -> None:
+    made = boards([*scores(rounds=10), *scores(rounds=20)])
+    assert [board.setting["rounds"] for board in made] == [10, 20]
+    assert "rounds 10" in made[0].title
+
+
+def test_by_partition_shows_the_worst_case_over_attacks() -> None:
+    both = [*scores(), *scores(partition="by_class")]
+    (board,) = boards(both, by="partition")
+    assert list(board.columns) == ["by_class", "iid"]
+    row = next(row for row in board.rows if row.rule == "median")
+    assert row.cells["iid"] == estimate([0.6, 0.5, 0.7])
+    assert row.worst == estimate([0.6, 0.5, 0.7])
+
+
+def test_rows_that_differ_in_more_than_the_rule_say_in_what() -> None:
+    (board,) = boards([*scores(), *scores(granularity="feature")])
+    labels = {row.label for row in board.rows}
+    assert "hgo median granularity=scalar" in labels
+    assert "hgo median granularity=feature" in labels
+
+
+def test_a_row_that_lacks_cells_is_not_ranked() -> None:
+    some = [s for s in scores() if not (s.scenario.rule == "krum" and s.scenario.attack == "alie")]
+    (board,) = boards(some)
+    assert [(row.rule, row.rank, row.missing) for row in board.rows] == [
+        ("median", 1, 0),
+        ("krum", None, 3),
+    ]
+
+
+@pytest.fixture(scope="module")
+def made() -> list[Any]:
+    ended = scores()
+    ended[-1] = Score(ended[-1].scenario, "failed", 0.0)
+    mine = Scenario(workers=20, f=4, rule="tests.plugins:MyMedian")
+    return boards([*ended, Score(mine, "done", 0.5)])
+
+
+def test_terminal_table(made: list[Any]) -> None:
+    text = render("quick-1", made, "table")
+    assert "ruleset quick-1" in text
+    assert "hgo tests.plugins:MyMedian *" in text
+    assert "* not part of hgobench" in text
+    assert "hgo krum !" in text
+    assert "! 1 cells diverged or failed; each counts as 0" in text
+    assert "0.700 ±0.248" in text
+
+
+def test_markdown_and_latex(made: list[Any]) -> None:
+    markdown = render("quick-1", made, "markdown")
+    assert "### ruleset quick-1" in markdown
+    assert "|   # | algorithm and rule" in markdown
+    latex = render("quick-1", made, "latex")
+    assert r"\begin{tabular}" in latex
+    assert r"\toprule" in latex
+
+
+def test_csv_is_exact_and_long(made: list[Any]) -> None:
+    lines = list(csv.DictReader(io.StringIO(render("quick-1", made, "csv"))))
+    (line,) = [entry for entry in lines if entry["rule"] == "median" and entry["column"] == "alie"]
+    assert float(line["mean"]) == pytest.approx(2.15 / 3)
+    assert math.isclose(float(line["low"]), estimate([0.75, 0.5, 0.9]).low)
+
+
+def test_json_has_the_form_that_scripts_rely_on(made: list[Any]) -> None:
+    content = json.loads(render("quick-1", made, "json"))
+    assert content["ruleset"] == "quick-1"
+    (board,) = content["boards"]
+    assert (board["partition"], board["hardware"]) == ("iid", "standard")
+    row = board["rows"][0]
+    assert {"rank", "algorithm", "rule", "clean", "worst", "worst_attack", "cells"} <= set(row)
+    assert set(row["cells"]["foe"]) == {"mean", "low", "high", "seeds"}
+    assert 0 <= row["worst"] <= 1

@@ -1,0 +1,139 @@
+"""What is installed, and what an import costs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def python(
+    *arguments: str, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, timeout=240,
+        check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import hgobench",
+        "import hgobench.plugin",
+        "import hgobench.cli; hgobench.cli.main(['--help'])",
+        "import hgobench.suite; hgobench.suite.Suite.load('quick')",
+    ],
+)
+def test_torch_is_not_imported_before_it_is_needed(statement: str) -> None:
+    script = f"""
+import atexit, sys
+atexit.register(lambda: print("torch" if "torch" in sys.modules else "free", file=sys.stderr))
+{statement}
+"""
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "free"
+
+
+def test_pytest_itself_does_not_import_torch(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\ndef test_it():\n    assert 'torch' not in sys.modules\n"
+    )
+    assert python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["attacks", "aggregators"])
+def test_the_short_names_are_not_importable(name: str) -> None:
+    done = python("-c", f"import {name}")
+    assert done.returncode == 1
+    assert f"ImportError: import hgobench.{name}, not {name}" in done.stderr
+
+
+def test_a_user_s_own_attacks_folder_breaks_nothing(tmp_path: Path) -> None:
+    for name in ("attacks", "aggregators"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("MINE = True\n")
+    script = (
+        "import attacks, aggregators, hgobench.attacks, hgobench.aggregators\n"
+        "assert attacks.MINE and aggregators.MINE\n"
+        "print(hgobench.attacks.build('foe'), hgobench.aggregators.build('median'))\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    for arguments in (("-c", script), ("script.py",)):
+        done = python(*arguments, cwd=tmp_path)
+        assert "Foe(epsilon=10.0) Median(f=0, scope='block')" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the sdist, the wheel, and a wheel built from the sdist."""
+    folder = tmp_path_factory.mktemp("built")
+    build = "from hatchling import build; import sys; print(build.{}(sys.argv[1]))"
+    for kind in ("build_sdist", "build_wheel"):
+        done = python("-c", build.format(kind), str(folder))
+        assert done.returncode == 0, done.stderr
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (source,) = (folder / "unpacked").iterdir()
+    done = python("-c", build.format("build_wheel"), str(folder / "again"), cwd=source)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def modules(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if not name.startswith("hgobench-")}
+
+
+def sources() -> set[str]:
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / "hgobench").glob("**/*.py")}
+    found = {name for name in found if "/attacks/" not in name and "/aggregators/" not in name}
+    for name in ("attacks", "aggregators"):
+        found |= {f"hgobench/{path.relative_to(ROOT)}" for path in (ROOT / name).glob("*.py")}
+    return found
+
+
+@pytest.mark.long
+def test_wheel_and_sdist_hold_everything_once(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    (again,) = (built / "again").glob("*.whl")
+    assert modules(wheel) == modules(again)
+    assert sources() <= modules(wheel)
+    assert {"hgobench/py.typed", "hgobench/suites/quick.toml", "hgobench/suites/test_cells.py",
+            "hgobench/suites/reference/quick.json"} <= modules(wheel)  # fmt: skip
+    assert not any(name.startswith(("attacks", "aggregators", "suites")) for name in modules(wheel))
+
+
+@pytest.mark.long
+def test_the_wheel_works_away_from_the_checkout(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = python(
+        "-m", "hgobench", "run", "smoke", "--set", "rounds=2", "--set", "seed=0", "--quiet",
+        cwd=elsewhere, PYTHONPATH=str(tmp_path / "site"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "hgo krum" in done.stdout
+
+
+def test_a_checkout_without_links_works(tmp_path: Path) -> None:
+    for name in ("hgobench", "attacks", "aggregators", "suites"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
+    for name in ("attacks", "aggregators"):
+        (tmp_path / "hgobench" / name).unlink()
+    script = "import hgobench; print(hgobench.attacks.build('foe'), hgobench.__file__)"
+    done = python("-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert f"Foe(epsilon=10.0) {tmp_path}" in done.stdout, done.stderr

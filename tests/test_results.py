@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from hgobench import Scenario, Store, run
+from hgobench.errors import InputError
+from hgobench.results import Result, store
+from hgobench.results.store import result_key
+
+SMALL = Scenario(workers=8, rounds=3, evaluation_interval=2, sampled=5)
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return run(SMALL)
+
+
+def test_what_is_kept_comes_back(tmp_path: Path, result: Result) -> None:
+    with Store(tmp_path) as kept:
+        kept.add(result, "r-1")
+        assert len(kept) == 1
+    with Store(tmp_path, create=False) as kept:
+        ((ruleset, again),) = kept.results()
+    assert ruleset == "r-1"
+    assert again.scenario == result.scenario
+    assert again.summary == result.summary
+    assert again.provenance["code"] == store.code_digest()[:12]
+    for name, column in result.rounds.items():
+        for a, b in zip(column, again.rounds[name], strict=True):
+            assert a == b or (math.isnan(a) and math.isnan(b))
+
+
+def test_export_is_plain_json(tmp_path: Path, result: Result) -> None:
+    with Store(tmp_path) as kept:
+        kept.add(result, "r-1")
+        (cell,) = json.loads(json.dumps(kept.export(), allow_nan=False))
+    assert cell["rounds"]["test_accuracy"][0] is None
+    assert cell["summary"]["rounds"] == 3
+    assert Scenario.from_dict(cell["scenario"]) == SMALL
+
+
+def test_the_address_depends_on_scenario_ruleset_and_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = result_key(SMALL, "r-1")
+    assert result_key(SMALL, "r-1") == first
+    assert result_key(SMALL.replace(seed=1), "r-1") != first
+    assert result_key(SMALL, "r-2") != first
+    monkeypatch.setattr(store, "code_digest", lambda: "other code")
+    assert result_key(SMALL, "r-1") != first
+
+
+def test_the_address_depends_on_a_plugin_s_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = tmp_path / "edited_rule.py"
+    source.write_text("class R:\n    def __call__(self, values):\n        return values[0]\n")
+    scenario = SMALL.replace(rule="edited_rule:R")
+    first = result_key(scenario, "r-1")
+    source.write_text(source.read_text().replace("[0]", "[1]"))
+    assert result_key(scenario, "r-1") != first
+
+
+def test_newer_code_replaces_an_older_result(
+    tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(tmp_path) as kept:
+        kept.add(result, "r-1")
+        monkeypatch.setattr(store, "code_digest", lambda: "newer code")
+        kept.add(result, "r-1")
+        kept.add(result, "r-2")
+        assert [ruleset for ruleset, _ in kept.results()].count("r-1") == 1
+        assert len(kept) == 2
+
+
+def test_every_source_that_numbers_depend_on_counts() -> None:
+    package = Path(store.__file__).parent.parent
+    indifferent = {"cli.py", "plugin.py", "leaderboard.py", "suite.py", "testing.py", "errors.py",
+                   "registry.py", "scenario.py", "__init__.py", "__main__.py", "report",
+                   "results", "execution", "py.typed", "__pycache__"}  # fmt: skip
+    assert {path.name for path in package.iterdir()} - indifferent == set(store._SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda path: None, "no results.sqlite there"),
+        (lambda path: path.write_text("nonsense" * 200), "not a database"),
+        (
+            lambda path: (
+                sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close()
+            ),
+            "schema 99; expected 1",
+        ),
+    ],
+)
+def test_unreadable_stores_are_refused(tmp_path: Path, prepare: object, message: str) -> None:
+    prepare(tmp_path / "results.sqlite")  # type: ignore[operator]
+    with pytest.raises(InputError, match=message):
+        Store(tmp_path, create=False)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hgobench.errors import InputError
+from hgobench.suite import Suite, cohorts, names, parse_setting
+
+GOOD = """
+ruleset = "mine-1"
+[scenario]
+workers = 20
+byzantine = 4
+rounds = 2
+[grid]
+rule = ["median", "krum"]
+attack = ["none", "foe"]
+seed = [0, 1]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def load(folder: Path, text: str = GOOD) -> Suite:
+    return Suite.load(write(folder, text))
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_suite_that_comes_with_hgobench_expands_without_leaving_anything_out(
+    name: str,
+) -> None:
+    suite = Suite.load(name)
+    scenarios, left = suite.expand()
+    assert len(scenarios) > 1
+    assert left == []
+    assert suite.description
+    assert len({suite.label(scenario) for scenario in scenarios}) == len(scenarios)
+
+
+def test_quick_is_the_grid_it_promises() -> None:
+    scenarios, _ = Suite.load("quick").expand()
+    assert len(scenarios) >= 250
+    axes = {name: {getattr(s, name) for s in scenarios} for name in ("algorithm", "rule", "attack")}
+    assert [len(values) for values in axes.values()] == [2, 7, 6]
+    assert len({s.partition for s in scenarios}) == 2
+    assert len({s.hardware for s in scenarios}) >= 2
+    assert len({s.seed for s in scenarios}) >= 2
+
+
+@pytest.mark.parametrize("name", ["quick", "smoke"])
+def test_every_cell_has_a_reference(name: str) -> None:
+    suite = Suite.load(name)
+    labels = {suite.label(scenario) for scenario in suite.expand()[0]}
+    assert labels == suite.reference().keys()
+
+
+@pytest.mark.parametrize("name", ["quick", "smoke"])
+def test_the_reference_breaks_where_the_contract_says(name: str) -> None:
+    suite = Suite.load(name)
+    reference = suite.reference()
+    broken = [
+        (rule, scenario)
+        for scenario in suite.expand()[0]
+        for rule in suite.breaks
+        if rule.matches(scenario)
+    ]
+    assert broken
+    assert all(reference[suite.label(scenario)] < rule.below for rule, scenario in broken)
+
+
+def test_a_grid_is_the_product_of_its_axes(tmp_path: Path) -> None:
+    scenarios, left = load(tmp_path).expand()
+    assert len(scenarios) == 8
+    assert left == []
+    assert {s.workers for s in scenarios} == {20}
+
+
+def test_impossible_combinations_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    suite = load(tmp_path).changed([("byzantine", [0, 4])])
+    scenarios, left = suite.expand()
+    assert len(scenarios) == 12
+    assert {entry.reason for entry in left} == {
+        "attack: 'foe'; expected byzantine >= 1, or it attacks nobody"
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([("rule", ["median", "krumm"])], ["rule: unknown 'krumm'; did you mean 'krum'? (hgobench list rules)"]),
+        ([("byzantine", [10])], ["byzantine: 10; expected less than half of workers=20"]),
+        ([("sampled", [10])], ["rule: 'krum' needs 11 answers to stand tolerated=4; quorum is 10 of sampled=10"]),
+        ([("rounds", [0]), ("atack", ["foe"])], ["scenario: field: unknown 'atack'; did you mean 'attack'?", "rounds: 0; expected an integer >= 1"]),
+    ],
+)  # fmt: skip
+def test_what_no_cell_can_be_is_refused_all_at_once(
+    tmp_path: Path, settings: list[tuple[str, list[Any]]], expected: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        load(tmp_path).changed(settings).expand()
+    assert error.value.problems == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = [", "not TOML"),
+        ("grids = 1", "suite: key: unknown 'grids'; did you mean 'grid'?"),
+        (
+            "[contract]\ntolerence = 0.1",
+            "suite: contract: unknown 'tolerence'; did you mean 'tolerance'?",
+        ),
+        (
+            "[contract]\ntolerance = 2",
+            r"suite: contract.tolerance: 2; expected a number in \[0, 1\]",
+        ),
+        ("[[contract.breaks]]\nbelow = 0.5", "expected fields and below"),
+        ("[grid]\nrule = 'median'", "suite: grid.rule: 'median'; expected a list of values"),
+        ("scenario = 3", r"suite: scenario: expected a table \[scenario\]"),
+        ("width = 0", "suite: width: 0; expected an integer >= 1"),
+        ("time_limit = -1", "suite: time_limit: -1; expected seconds > 0"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, text)
+
+
+def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load(tmp_path, "grids = 1\nwidth = 0\n[contract]\ntolerance = 2")
+    assert len(error.value.problems) == 3
+
+
+def test_unknown_suites_and_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="suite: unknown 'quik'; did you mean 'quick'"):
+        Suite.load("quik")
+    with pytest.raises(InputError, match="No such file"):
+        Suite.load(tmp_path / "no.toml")
+
+
+def test_the_same_field_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"byzantine: in both \[scenario\] and \[grid\]"):
+        load(tmp_path, "[scenario]\nworkers = 20\nf = 1\n[grid]\nbyzantine = [1]").expand()
+
+
+def test_settings_fix_fields_or_make_axes(tmp_path: Path) -> None:
+    suite = load(tmp_path)
+    changed = suite.changed([parse_setting("rounds=5"), parse_setting("f=2,3")])
+    assert changed.ruleset == "mine-1 with rounds=5 byzantine=2,3"
+    assert {(s.rounds, s.byzantine) for s in changed.expand()[0]} == {(5, 2), (5, 3)}
+
+
+def test_choosing_among_an_axis_keeps_the_ruleset(tmp_path: Path) -> None:
+    chosen = load(tmp_path).changed([parse_setting("attack=foe")])
+    assert chosen.ruleset == "mine-1"
+    assert {s.attack for s in chosen.expand()[0]} == {"foe"}
+
+
+def test_a_rule_of_one_s_own_joins_the_suite_s(tmp_path: Path) -> None:
+    mine = load(tmp_path).with_rules(["tests.plugins:MyMedian"])
+    assert mine.ruleset == "mine-1"
+    assert {s.rule for s in mine.expand()[0]} == {"median", "krum", "tests.plugins:MyMedian"}
+
+
+@pytest.mark.parametrize("text", ["rounds", "rounds=", "=3"])
+def test_bad_settings_are_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        load(tmp_path).changed([parse_setting(text)]).expand()
+
+
+def test_cohorts_share_a_world_and_have_a_width(tmp_path: Path) -> None:
+    scenarios, _ = load(tmp_path).expand()
+    batches = cohorts(scenarios, 3)
+    assert [len(batch) for batch in batches] == [3, 1, 3, 1]
+    assert all(len({s.world_key for s in batch}) == 1 for batch in batches)
+    assert sorted(s.digest for batch in batches for s in batch) == sorted(
+        s.digest for s in scenarios
+    )
