@@ -266,8 +266,8 @@ def _say(text: str, quiet: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command; what is refused is said in plain lines, exit status 2."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # module:Class of the folder that the user stands in
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for module:Class of the folder that the user stands in
     try:
         return app(arguments)
     except InputError as error:

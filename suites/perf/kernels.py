@@ -1,0 +1,55 @@
+"""Time of the two hot paths: a rule on a round's values, and a round of training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hgobench import Scenario, aggregators
+from hgobench.simulation import simulate
+
+
+class Rules:
+    """One call of a rule at q = 80 and the dimension of softmax regression on MNIST."""
+
+    params = (
+        ["average", "median", "trimmed_mean", "meamed", "phocas", "krum", "aksel"],
+        ["dense", "ragged"],
+    )
+    param_names = ("rule", "input")
+
+    def setup(self, rule: str, form: str) -> None:
+        """Make values, and lengths as weak and capable devices send them."""
+        torch.set_num_threads(1)
+        rng = np.random.default_rng(0)
+        q, d = 80, 7850
+        self.values = torch.from_numpy(rng.standard_normal((q, d)).astype(np.float32))
+        self.present = None
+        if form == "ragged":
+            lengths = np.where(np.arange(q) < 30, d, rng.integers(200, d, q))
+            self.present = torch.from_numpy(rng.permutation(d) < lengths[:, None])
+        scope: aggregators.Scope = "coordinate" if form == "ragged" else "block"
+        self.rule = aggregators.build(rule, f=10, scope=scope)
+
+    def time_call(self, rule: str, form: str) -> None:
+        """Aggregate once."""
+        self.rule(self.values, self.present)
+
+
+class Rounds:
+    """Ten rounds on digits, alone and in a cohort of eight."""
+
+    params = ([1, 8],)
+    param_names = ("cells",)
+
+    def setup(self, cells: int) -> None:
+        """Make the cells and warm their world up."""
+        rates = [0.1 + 0.01 * i for i in range(cells)]
+        self.cells = [
+            Scenario(workers=30, f=3, attack="foe", rounds=10, learning_rate=rate) for rate in rates
+        ]
+        simulate(self.cells, width=cells)
+
+    def time_ten_rounds(self, cells: int) -> None:
+        """Train."""
+        simulate(self.cells, width=cells)
