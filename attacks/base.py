@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -39,7 +41,7 @@ class View:
         dimension: d.
         longest: the most places that an honest worker of this round finishes.
         own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
-        rng: draws of this round's attackers, the same for every cell of a world.
+        stream: makes `rng`.
         own: (b, d) the gradients that the Byzantine workers would honestly compute.
         honest: (h, d) the gradients of the h honest workers that answer.
         sent: (h, d) bool, which entries of them they send; None: all.
@@ -51,10 +53,15 @@ class View:
     dimension: int
     longest: int
     own_lengths: np.ndarray
-    rng: np.random.Generator
+    stream: Callable[[], np.random.Generator]
     own: Tensor | None = None
     honest: Tensor | None = None
     sent: Tensor | None = None
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Return the draws of this round's attackers, the same for every cell of a world."""
+        return self.stream()
 
     def require_own(self) -> Tensor:
         """Return `own`.
@@ -104,7 +111,7 @@ class Attack(ABC):
     sees: Knowledge
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
-    validity: ClassVar[str] = "any f"
+    validity: ClassVar[str] = "1 <= f < n/2"
 
     def __repr__(self) -> str:
         parameters = {name: value for name, value in vars(self).items() if name != "sees"}

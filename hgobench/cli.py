@@ -137,6 +137,8 @@ def run(
     for reason, count in Counter(entry.reason for entry in left).items():
         _say(f"left out {count} cells: {reason}", quiet)
 
+    from joblib import cpu_count
+
     from hgobench.execution import execute
     from hgobench.leaderboard import Score, boards
     from hgobench.report.progress import progress
@@ -153,7 +155,7 @@ def run(
                 loaded.ruleset,
                 width=loaded.width,
                 time_limit=loaded.time_limit,
-                jobs=jobs or len(os.sched_getaffinity(0)),
+                jobs=jobs or cpu_count(),
                 on_progress=advance,
             )
         results = [result for _, result in store.results(outcome.keys)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hgobench.suite import Suite
 
 PROPERTY = "hgobench"
-ROWS = pytest.StashKey[list[str]]()
+CELLS = "test_cells.py"
 SUITE = pytest.StashKey["Suite"]()
 COHORTS = pytest.StashKey["Cohorts"]()
 
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start with an empty board."""
-    config.stash[ROWS] = []
+    config.pluginmanager.register(Board(config), "hgobench-board")
 
 
 def suite_of(config: pytest.Config) -> Suite:
@@ -66,7 +66,7 @@ def suite_of(config: pytest.Config) -> Suite:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each cell of the suite its own test."""
-    if "cell" not in metafunc.fixturenames:
+    if "hgobench_cell" not in metafunc.fixturenames:
         return
     from hgobench.errors import InputError
     from hgobench.suite import cohorts
@@ -82,7 +82,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for number, cohort in enumerate(grouped)
         for scenario in cohort
     ]
-    metafunc.parametrize("cell", parameters)
+    metafunc.parametrize("hgobench_cell", parameters)
 
 
 class Cohorts:
@@ -109,19 +109,19 @@ class Cohorts:
 
 
 @pytest.fixture
-def result(cell: Scenario, request: pytest.FixtureRequest) -> Result:
+def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> Result:
     """Return the cell's `Result`, and put it on the board."""
     stash = request.config.stash
     if COHORTS not in stash:
         tests = (item for item in request.session.items if isinstance(item, pytest.Function))
         parameters: list[Any] = [
-            item.callspec.params.get("cell") for item in tests if hasattr(item, "callspec")
+            item.callspec.params.get("hgobench_cell") for item in tests if hasattr(item, "callspec")
         ]
         selected: list[Scenario] = [cell for cell in dict.fromkeys(parameters) if cell]
         stash[COHORTS] = Cohorts(suite_of(request.config), selected)
-    computed = stash[COHORTS].result(cell)
+    computed = stash[COHORTS].result(hgobench_cell)
     row = {
-        "scenario": cell.to_dict(),
+        "scenario": hgobench_cell.to_dict(),
         "status": computed.status,
         "accuracy": computed.summary["test_accuracy"],
     }
@@ -130,58 +130,52 @@ def result(cell: Scenario, request: pytest.FixtureRequest) -> Result:
 
 
 @pytest.fixture
-def suite(request: pytest.FixtureRequest) -> Suite:
+def hgobench_suite(request: pytest.FixtureRequest) -> Suite:
     """Return the suite that runs."""
     return suite_of(request.config)
 
 
 @pytest.fixture(scope="session")
-def reference(request: pytest.FixtureRequest) -> dict[str, float]:
+def hgobench_reference(request: pytest.FixtureRequest) -> dict[str, float]:
     """Return the accuracies committed with the suite, by cell label."""
     return suite_of(request.config).reference()
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Collect rows, wherever their test ran."""
-    config = _CONFIG[0] if _CONFIG else None
-    if config is not None and report.when == "call":
-        config.stash[ROWS] += [
-            str(value) for name, value in report.user_properties if name == PROPERTY
+class Board:
+    """Collects the rows of all tests, wherever they ran, and prints the leaderboard."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.rows: list[dict[str, Any]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the row of a cell's test."""
+        if report.when == "call":
+            self.rows += [
+                json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY
+            ]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """End with the leaderboard of the cells that ran."""
+        if not self.rows:
+            return
+        from hgobench.leaderboard import Score, boards
+        from hgobench.report.tables import render
+        from hgobench.scenario import Scenario
+
+        scores = [
+            Score(Scenario.from_dict(row["scenario"]), row["status"], row["accuracy"])
+            for row in sorted(self.rows, key=lambda row: json.dumps(row["scenario"]))
         ]
-
-
-_CONFIG: list[pytest.Config] = []
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Remember whose board it is."""
-    _CONFIG[:] = [session.config]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """End with the leaderboard of the cells that ran."""
-    rows = [json.loads(row) for row in config.stash[ROWS]]
-    if not rows:
-        return
-    from hgobench.leaderboard import Score, boards
-    from hgobench.report.tables import render
-    from hgobench.scenario import Scenario
-
-    scores = [
-        Score(Scenario.from_dict(row["scenario"]), row["status"], row["accuracy"])
-        for row in sorted(rows, key=lambda row: json.dumps(row["scenario"]))
-    ]
-    terminalreporter.section("leaderboard")
-    terminalreporter.write_line(render(suite_of(config).ruleset, boards(scores)))
+        terminalreporter.section("leaderboard")
+        terminalreporter.write_line(render(suite_of(self.config).ruleset, boards(scores)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a cohort on one process; other tests are dealt out one by one."""
-    if config.getoption("dist") != "load":
+    if config.getoption("dist") != "load" or not _runs_cells(config):
         return None
     from xdist.scheduler import LoadScopeScheduling
 
@@ -191,3 +185,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return f"cohort {number}" if found else nodeid
 
     return CohortScheduling(config, log)
+
+
+def _runs_cells(config: pytest.Config) -> bool:
+    """Say whether the arguments name a folder with a suite's tests, or the file itself."""
+    paths = [config.invocation_params.dir / str(arg).split("::")[0] for arg in config.args]
+    return any(path.name == CELLS or (path / CELLS).exists() for path in paths)

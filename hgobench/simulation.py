@@ -19,7 +19,7 @@ from torch import Tensor
 import hgobench
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError
-from hgobench.algorithms import Places
+from hgobench.algorithms import Order, Places
 from hgobench.attacks import View
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
@@ -84,7 +84,7 @@ def _simulate(
         gradients = world.model.gradients(
             params, world.features[batch], world.labels[batch], weights
         )
-        orders: dict[int, NDArray[np.int64]] = {}
+        orders: dict[tuple[str, str], Order] = {}
         for r, cell in live:
             cell.advance(k, draw, gradients[r], params[r], orders)
         if k % interval == 0 or k == rounds:
@@ -145,7 +145,7 @@ class Cell:
         draw: Draw,
         gradients: Tensor,
         params: Tensor,
-        orders: dict[int, NDArray[np.int64]],
+        orders: dict[tuple[str, str], Order],
     ) -> None:
         """Play round k (from 1): update `params` (d,) in place and write a row of the table.
 
@@ -154,23 +154,22 @@ class Cell:
             draw: its workers and minibatches.
             gradients: (q, d) of this cell's parameters.
             params: (d,).
-            orders: the round's permutations so far, by their length; shared with other cells.
+            orders: the round's orders so far, by granularity and cost; shared with other cells.
         """
-        places = self.places
-        if len(places) not in orders:
-            orders[len(places)] = self.world.order(k, len(places))
-        order = orders[len(places)]
+        key = (self.scenario.granularity, self.scenario.cost)
+        if key not in orders:
+            orders[key] = Order(self.places, self.world.order(k, len(self.places)))
+        order = orders[key]
         rates = self.world.rates[draw.workers]
         budget = self.scenario.deadline * rates / draw.size
-        lengths = self.algorithm.lengths(budget, places, order)
-        computed = self.algorithm.computed(budget, lengths, places, order)
+        lengths = self.algorithm.lengths(budget, order)
+        computed = self.algorithm.computed(budget, lengths, order)
         hostile = self.byzantine[draw.workers]
-        position = places.positions(order)
         values = gradients
         try:
             if hostile.any() and k > self.scenario.attack_start:
-                values, lengths = self._attacked(k, gradients, lengths, hostile, position)
-            block = self._update(params, values, lengths, position)
+                values, lengths = self._attacked(k, gradients, lengths, hostile, order)
+            block = self._update(params, values, lengths, order)
         except NonFiniteError as error:
             self._end("diverged", f"round {k}: {error}")
             block = 0
@@ -181,8 +180,8 @@ class Cell:
             self._end("diverged", f"round {k}: the parameters are not finite")
 
         heard = lengths > 0
-        self.time += self._duration(heard, rates, draw.size)
-        sent = int(places.coordinates(lengths, order).sum())
+        self.time += self._duration(heard, rates, draw.size, order)
+        sent = int(order.coordinates(lengths).sum())
         self._row(
             round=k,
             time=self.time,
@@ -204,23 +203,23 @@ class Cell:
         gradients: Tensor,
         lengths: NDArray[np.int64],
         hostile: NDArray[np.bool_],
-        position: NDArray[np.int64],
+        order: Order,
     ) -> tuple[Tensor, NDArray[np.int64]]:
         """Return the round's values and lengths with those of the attackers in place."""
         byzantine = torch.from_numpy(np.flatnonzero(hostile))
         honest = np.flatnonzero(~hostile & (lengths > 0))
         sees = self.attack.sees
         sent = None
-        if sees == "honest" and (lengths[honest] < len(self.places)).any():
-            sent = torch.from_numpy(position < lengths[honest, None])
+        if sees == "honest" and (lengths[honest] < len(order)).any():
+            sent = torch.from_numpy(order.position < lengths[honest, None])
         view = View(
             round=k,
             sampled=len(hostile),
             byzantine=len(byzantine),
-            dimension=len(position),
+            dimension=order.dimension,
             longest=int(lengths[honest].max(initial=0)),
             own_lengths=lengths[hostile],
-            rng=stream(self.world.seed, "attack", k),
+            stream=lambda: stream(self.world.seed, "attack", k),
             own=None if sees == "nothing" else gradients[byzantine],
             honest=gradients[torch.from_numpy(honest)] if sees == "honest" else None,
             sent=sent,
@@ -230,7 +229,7 @@ class Cell:
         values[byzantine] = message.values.to(gradients)
         lengths = lengths.copy()
         # An attacker may claim any length; what it can send is between nothing and everything.
-        lengths[hostile] = np.clip(message.lengths, 0, len(self.places))
+        lengths[hostile] = np.clip(message.lengths, 0, len(order))
         return values, lengths
 
     def _update(
@@ -238,14 +237,14 @@ class Cell:
         params: Tensor,
         values: Tensor,
         lengths: NDArray[np.int64],
-        position: NDArray[np.int64],
+        order: Order,
     ) -> int:
         """Aggregate the block that a quorum sent and step; return its size, 0 if stalled."""
         quorum_length = int(np.sort(lengths)[-self.quorum]) if self.quorum <= len(lengths) else 0
         if quorum_length == 0:
             return 0
-        block = None
-        if quorum_length < len(self.places):
+        block, position = None, order.position
+        if quorum_length < len(order):
             inside = np.flatnonzero(position < quorum_length)
             block, position = torch.from_numpy(inside), position[inside]
         answered = np.flatnonzero(lengths > 0)
@@ -261,12 +260,16 @@ class Cell:
         return len(aggregate)
 
     def _duration(
-        self, heard: NDArray[np.bool_], rates: NDArray[np.float64], size: NDArray[np.int64]
+        self,
+        heard: NDArray[np.bool_],
+        rates: NDArray[np.float64],
+        size: NDArray[np.int64],
+        order: Order,
     ) -> float:
         """Return the round's simulated time: τ, or until the last answer if τ is infinite."""
         if math.isfinite(self.scenario.deadline):
             return self.scenario.deadline
-        needed = size * self.algorithm.full_cost(self.places) / rates
+        needed = size * self.algorithm.full_cost(order) / rates
         return float(needed[heard].max(initial=0.0))
 
     def _limited(self, call: Callable[[], T]) -> T:

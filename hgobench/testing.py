@@ -217,7 +217,7 @@ def view(
         dimension=dimension,
         longest=int(lengths.max()),
         own_lengths=rng.integers(0, dimension + 1, byzantine),
-        rng=np.random.default_rng(seed),
+        stream=lambda: np.random.default_rng(seed),
         own=normal(byzantine),
         honest=normal(honest),
         sent=torch.from_numpy(np.arange(dimension) < lengths[:, None]) if ragged else None,
@@ -227,7 +227,7 @@ def view(
 def _blanked(full: View, attack: Attack) -> View:
     keep = {"nothing": (), "own": ("own",), "honest": ("own", "honest", "sent")}[attack.sees]
     fields = {name: getattr(full, name) for name in keep}
-    base = ("round", "sampled", "byzantine", "dimension", "longest", "own_lengths", "rng")
+    base = ("round", "sampled", "byzantine", "dimension", "longest", "own_lengths", "stream")
     return View(**{name: getattr(full, name) for name in base}, **fields)
 
 

@@ -9,18 +9,25 @@ from hgobench.scenario import Scenario
 from hgobench.suite import Suite
 
 
-def test_cell(cell: Scenario, result: Result, suite: Suite, reference: dict[str, float]) -> None:
+def test_cell(
+    hgobench_cell: Scenario,
+    hgobench_result: Result,
+    hgobench_suite: Suite,
+    hgobench_reference: dict[str, float],
+) -> None:
     """It completes with finite numbers, is no worse than its reference, and breaks if it must."""
+    cell, result, suite = hgobench_cell, hgobench_result, hgobench_suite
     assert result.status == "done", result.reason
     accuracy = result.summary["test_accuracy"]
     assert 0 <= accuracy <= 1
     assert math.isfinite(result.summary["test_loss"])
 
     label = suite.label(cell)
-    if label in reference:
-        assert accuracy >= reference[label] - suite.tolerance, (
-            f"{label}: accuracy {accuracy:.3f}, reference {reference[label]:.3f}: a robustness "
-            f"regression of more than {suite.tolerance}. If it is meant, rewrite the reference: "
+    if label in hgobench_reference:
+        before = hgobench_reference[label]
+        assert accuracy >= before - suite.tolerance, (
+            f"{label}: accuracy {accuracy:.3f}, reference {before:.3f}: a robustness regression of "
+            f"more than {suite.tolerance}. If it is meant, rewrite the reference: "
             f"hgobench run {suite.name} --update-reference"
         )
     for rule in suite.breaks:

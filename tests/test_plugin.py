@@ -111,7 +111,12 @@ def test_bad_options_are_refused(arguments: tuple[str, ...], message: str) -> No
 
 
 def test_the_plugin_is_silent_in_other_people_s_tests(tmp_path: Path) -> None:
-    (tmp_path / "test_other.py").write_text("def test_it():\n    pass\n")
+    (tmp_path / "test_other.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('cell', [1])\n"
+        "def test_it(cell, request):\n"
+        "    assert 'result' not in request.fixturenames\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"],
         capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,

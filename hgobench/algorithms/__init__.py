@@ -3,17 +3,15 @@
 from hgobench.registry import Registry
 
 from .hgo import Hgo
-from .places import Cost, Granularity, Places
+from .places import Order, Places
 from .sgd import Sgd
-from .solvers import GradientDescent, Schedule
+from .solvers import GradientDescent
 
 __all__ = [
-    "Cost",
     "GradientDescent",
-    "Granularity",
     "Hgo",
+    "Order",
     "Places",
-    "Schedule",
     "Sgd",
     "registry",
     "solvers_registry",

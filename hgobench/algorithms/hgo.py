@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .places import Places
+from .places import Order
 
 
 class Hgo:
@@ -22,31 +22,24 @@ class Hgo:
     validity: ClassVar[str] = "quorum v >= 2f̂ + 1 and >= what the rule needs"
     partial: ClassVar[bool] = True
 
-    def lengths(
-        self, budget: NDArray[np.float64], places: Places, order: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def lengths(self, budget: NDArray[np.float64], order: Order) -> NDArray[np.int64]:
         """Return how many places of `order` each worker sends by the deadline, (q,).
 
         Args:
             budget: (q,) τ·λ_i/s_i, in coordinates of the minibatch gradient.
-            places: what shares a place, and what it costs.
-            order: (P,) the round's permutation of places.
+            order: the round's order of places.
         """
-        return places.affordable(budget, order)
+        return order.affordable(budget)
 
     def computed(
-        self,
-        budget: NDArray[np.float64],
-        lengths: NDArray[np.int64],
-        places: Places,
-        order: NDArray[np.int64],
+        self, budget: NDArray[np.float64], lengths: NDArray[np.int64], order: Order
     ) -> int:
         """Count the gradient coordinates that the sampled workers computed, sent or not."""
-        return int(places.coordinates(lengths, order).sum())
+        return int(order.coordinates(lengths).sum())
 
-    def full_cost(self, places: Places) -> int:
+    def full_cost(self, order: Order) -> int:
         """Return the budget that a whole gradient takes."""
-        return int(places.cost.sum())
+        return order.full_cost
 
     def quorum(self, tolerated: int, minimum: int) -> int:
         """Return the default v: 2f̂ + 1, or what the rule needs to stand f̂ if that is more."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Granularity = ("scalar", "feature")
-Cost = ("scalar", "unit")
-
 
 class Places:
     """The places that a round's permutation orders.
@@ -33,21 +30,32 @@ class Places:
     def __len__(self) -> int:
         return len(self.size)
 
-    def affordable(
-        self, budget: NDArray[np.float64], order: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Count the first places of `order` that each budget pays for, (q,) -> (q,)."""
-        return np.searchsorted(np.cumsum(self.cost[order]), budget, side="right")
 
-    def coordinates(
-        self, lengths: NDArray[np.int64], order: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Count the coordinates in the first `lengths` places of `order`."""
-        total: NDArray[np.int64] = np.concatenate(([0], np.cumsum(self.size[order])))[lengths]
-        return total
+class Order:
+    """C_k: the places of a round in the order of its permutation (P,).
 
-    def positions(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return, for each coordinate, where in `order` its place stands, (d,)."""
-        position = np.empty_like(order)
-        position[order] = np.arange(len(order))
-        return position[self.of]
+    Attributes:
+        dimension: d.
+        position: (d,) where in the order each coordinate's place stands, from 0.
+        full_cost: the budget that all places together take.
+    """
+
+    def __init__(self, places: Places, permutation: NDArray[np.int64]) -> None:
+        rank = np.empty_like(permutation)
+        rank[permutation] = np.arange(len(permutation))
+        self.position = rank[places.of]
+        self.dimension = len(places.of)
+        self._coordinates = np.concatenate(([0], np.cumsum(places.size[permutation])))
+        self._cost = np.cumsum(places.cost[permutation])
+        self.full_cost = int(self._cost[-1])
+
+    def __len__(self) -> int:
+        return len(self._cost)
+
+    def affordable(self, budget: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Count the first places that each budget pays for, (q,) -> (q,)."""
+        return self._cost.searchsorted(budget, side="right")
+
+    def coordinates(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count the coordinates in the first `lengths` places, (q,) -> (q,)."""
+        return self._coordinates[lengths]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .hgo import Hgo
-from .places import Places
+from .places import Order
 
 
 class Sgd(Hgo):
@@ -24,25 +24,19 @@ class Sgd(Hgo):
     validity: ClassVar[str] = "heard workers >= what the rule needs"
     partial: ClassVar[bool] = False
 
-    def lengths(
-        self, budget: NDArray[np.float64], places: Places, order: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def lengths(self, budget: NDArray[np.float64], order: Order) -> NDArray[np.int64]:
         """Return all places for the workers that finish, 0 for the others."""
-        return np.where(budget >= len(places.of), len(places), 0)
+        return np.where(budget >= order.dimension, len(order), 0)
 
     def computed(
-        self,
-        budget: NDArray[np.float64],
-        lengths: NDArray[np.int64],
-        places: Places,
-        order: NDArray[np.int64],
+        self, budget: NDArray[np.float64], lengths: NDArray[np.int64], order: Order
     ) -> int:
         """Count also what the workers that were cut off had computed."""
-        return int(np.minimum(budget, len(places.of)).astype(np.int64).sum())
+        return int(np.minimum(budget, order.dimension).astype(np.int64).sum())
 
-    def full_cost(self, places: Places) -> int:
+    def full_cost(self, order: Order) -> int:
         """Return d."""
-        return len(places.of)
+        return order.dimension
 
     def quorum(self, tolerated: int, minimum: int) -> int:
         """Return what the rule needs to stand f̂."""

@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-Schedule = ("constant", "inverse_sqrt_block")
-
 
 class GradientDescent:
     """w <- w - γ_k · AG on the block's coordinates.

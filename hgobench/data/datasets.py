@@ -9,10 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from hgobench.registry import Registry
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Loader = TypeVar("Loader", bound=Callable[..., object])
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -77,6 +79,17 @@ def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
     )
 
 
+def _about(validity: str, paper: str) -> Callable[[Loader], Loader]:
+    """Give a loader what ``hgobench list datasets`` shows of it."""
+
+    def mark(loader: Loader) -> Loader:
+        vars(loader).update(validity=validity, paper=paper)
+        return loader
+
+    return mark
+
+
+@_about("embedded", "Alpaydin and Kaynak, UCI 1998")
 def digits(validation: float = 0.15) -> Dataset:
     """Load scikit-learn's digits: 1,797 grey images of 8 x 8, 10 classes; embedded.
 
@@ -90,6 +103,7 @@ def digits(validation: float = 0.15) -> Dataset:
     return Dataset(*_hold_out(train, validation), test, classes=10)
 
 
+@_about("embedded", "Street et al., 1993")
 def breast_cancer(validation: float = 0.15) -> Dataset:
     """Load scikit-learn's breast cancer data: 569 examples, 30 features, 2 classes; embedded.
 
@@ -158,6 +172,7 @@ class _FashionMnist(_Images):
     )
 
 
+@_about("in $HGOBENCH_DATA or cached, else downloaded", "LeCun et al., 1998")
 def mnist(validation: float = 0.15) -> Dataset:
     """Load MNIST: 60,000 + 10,000 grey images of 28 x 28, 10 classes, divided by 255.
 
@@ -168,6 +183,7 @@ def mnist(validation: float = 0.15) -> Dataset:
     return _Mnist.load(validation)
 
 
+@_about("in $HGOBENCH_DATA or cached, else downloaded", "Xiao et al., 2017")
 def fashion_mnist(validation: float = 0.15) -> Dataset:
     """Load Fashion-MNIST: the format of MNIST, pictures of clothes.
 
