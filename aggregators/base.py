@@ -93,6 +93,8 @@ class Rule:
             NonFiniteError: so many values are NaN or infinite that no finite answer exists.
         """
         _check(values, present)
+        if values.shape[1] == 0:
+            return values.new_zeros(0)
         if not values.dtype.itemsize >= 4:
             return self(values.float(), present).to(values.dtype)
         heard = None
@@ -113,8 +115,6 @@ class Rule:
         return out
 
     def _finite(self, values: Tensor, present: Tensor | None) -> Tensor:
-        if values.shape[1] == 0:
-            return values.new_zeros(0)
         fewest = len(values) if present is None else int(present.sum(dim=0).min())
         if fewest < self.minimum:
             raise RuleError(
@@ -130,8 +130,7 @@ class Rule:
                 f"{type(self).__name__}: returned {shape}; expected {tuple(values.shape[1:])}"
             )
         result = result.to(values.dtype)
-        # A sum is finite only if all its terms are: one reduction instead of a mask.
-        if not torch.isfinite(result.double().sum()):
+        if not torch.isfinite(result).all():
             bad = int((~torch.isfinite(values)).any(dim=1).sum())
             raise NonFiniteError(
                 f"{type(self).__name__}: no finite answer; {bad} of {len(values)} workers sent "

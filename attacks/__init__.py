@@ -11,7 +11,7 @@ from hgobench.errors import InputError
 from hgobench.registry import Registry
 
 from .alie import Alie
-from .base import Attack, Message, View
+from .base import KNOWLEDGE, Attack, Message, View
 from .crash import Crash
 from .foe import Foe
 from .none import NoAttack
@@ -53,6 +53,10 @@ def build(specification: str) -> Attack:
         InputError: unknown name, parameters that the attack refuses, or not an `Attack`.
     """
     attack = registry.build(specification)
+    if isinstance(attack, Attack) and attack.sees not in KNOWLEDGE:
+        raise InputError(
+            f"attack: {specification!r}: sees {attack.sees!r}; expected one of {KNOWLEDGE}"
+        )
     if not isinstance(attack, Attack):
         raise InputError(
             f"attack: {specification!r}: expected a subclass of hgobench.attacks.Attack"

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from hgobench.masks import keep
 
 Knowledge = Literal["nothing", "own", "honest"]
+KNOWLEDGE = get_args(Knowledge)
 
 
 class Message(NamedTuple):
@@ -43,7 +44,7 @@ class View:
         own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
         stream: makes `rng`.
         own: (b, d) the gradients that the Byzantine workers would honestly compute.
-        honest: (h, d) the gradients of the h honest workers that answer.
+        honest: (h, d) what the h honest workers that answer send; 0 where they send nothing.
         sent: (h, d) bool, which entries of them they send; None: all.
     """
 
@@ -105,7 +106,7 @@ class Attack(ABC):
     Attributes:
         sees: ``"nothing"``: neither data nor messages; ``"own"``: the Byzantine workers' own data
             and gradients; ``"honest"``: also all that honest workers send in the round, before
-            the server has it (omniscient, colluding).
+            the server has it (omniscient, colluding). An instance may need less than its class.
     """
 
     sees: Knowledge

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     ATTACKS = "attacks"
     RULES = "rules"
     ALGORITHMS = "algorithms"
+    SOLVERS = "solvers"
     DATASETS = "datasets"
     PARTITIONS = "partitions"
     HARDWARE = "hardware"
@@ -131,7 +132,7 @@ def run(
 
     loaded = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
     loaded = loaded.with_rules(rule or ())
-    if update_reference and not loaded.path:
+    if update_reference and loaded.changes:
         raise InputError("--update-reference: only for a suite as it is, without --set and --rule")
     scenarios, left = loaded.expand()
     for reason, count in Counter(entry.reason for entry in left).items():
@@ -161,7 +162,7 @@ def run(
         results = [result for _, result in store.results(outcome.keys)]
     if results:
         scores = [Score.of(result, split.value) for result in results]
-        typer.echo(render(loaded.ruleset, boards(scores, by=by.value), form.value))
+        typer.echo(render(loaded.title, boards(scores, by=by.value), form.value))
     _say(
         f"{outcome.computed} cells computed, {outcome.reused} found, in "
         f"{time.monotonic() - started:.0f} s; kept in {folder}",

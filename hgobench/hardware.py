@@ -8,6 +8,7 @@ gradient that a device finishes by the deadline.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import ClassVar
 
@@ -55,10 +56,15 @@ class Mix:
         self.shares = (weak, average, powerful)
         self.means = (weak_mean, average_mean, powerful_mean)
         self.stds = (weak_std, average_std, powerful_std)
+        numbers = (*self.shares, *self.means, *self.stds)
+        if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+            raise ValueError(f"shares, means, stds: {numbers}; expected finite numbers")
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"shares: {self.shares}; expected numbers >= 0 that sum to 1")
         if min(self.means) <= 0 or min(self.stds) < 0:
-            raise ValueError("means and stds: expected means > 0 and stds >= 0")
+            raise ValueError(
+                f"means: {self.means}, stds: {self.stds}; expected means > 0 and stds >= 0"
+            )
 
     def rates(self, workers: int, dimension: int, seed: int) -> NDArray[np.float64]:
         """Draw λ, (workers,), in coordinates per time unit of a model with `dimension` of them."""

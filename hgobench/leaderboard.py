@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from scipy.special import stdtrit
 
+from hgobench import catalogue
+from hgobench.errors import InputError
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 
@@ -79,8 +81,15 @@ class Score:
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
-        """Read the score off a result; choices are made on the split ``"validation"``."""
-        return cls(result.scenario, result.status, result.summary[f"{split}_accuracy"])
+        """Read the score off a result; choices are made on the split ``"validation"``.
+
+        Raises:
+            InputError: there were no examples of that split.
+        """
+        accuracy = result.summary[f"{split}_accuracy"]
+        if math.isnan(accuracy):
+            raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
+        return cls(result.scenario, result.status, accuracy)
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,8 @@ def _text(item: tuple[Any, Any]) -> tuple[str, ...]:
 
 def _board(group: list[Score], by: By, varying: Sequence[str]) -> Board:
     first = group[0].scenario
-    setting = {name: getattr(first, name) for name in BOARD if name != by}
+    stated = first.to_dict()
+    setting = {name: stated[name] for name in BOARD if name != by}
     named = [f"{name} {setting[name]}" for name in varying if name != by]
     rows: dict[tuple[Any, ...], list[Score]] = {}
     for score in group:
@@ -196,8 +206,6 @@ def _row(
     differing: Sequence[str],
     expected: set[tuple[Any, ...]],
 ) -> Row:
-    from hgobench.aggregators import registry
-
     first = cells[0].scenario
     extra = [f"{name}={getattr(first, name)}" for name in differing]
     scores = {_cell_key(cell.scenario): cell.accuracy for cell in cells}
@@ -215,13 +223,13 @@ def _row(
             chosen = {key: value for key, value in chosen.items() if key in attacked}
         if chosen:
             estimates[column] = estimate(_worst_per_seed(chosen))
-    clean = [value for key, value in scores.items() if key[0] == "none"]
+    clean = _worst_per_seed({key: value for key, value in scores.items() if key[0] == "none"})
     return Row(
         rank=None,
         algorithm=first.algorithm,
         rule=first.rule,
         label=" ".join((first.algorithm, first.rule, *extra)),
-        origin=registry.origin(first.rule),
+        origin=catalogue.registry("rule").origin(first.rule),
         clean=estimate(clean) if clean else None,
         worst=estimate(_worst_per_seed(attacked)),
         worst_attack=min(means, key=lambda attack: (means[attack], attack)),

@@ -136,8 +136,8 @@ def hgobench_suite(request: pytest.FixtureRequest) -> Suite:
 
 
 @pytest.fixture(scope="session")
-def hgobench_reference(request: pytest.FixtureRequest) -> dict[str, float]:
-    """Return the accuracies committed with the suite, by cell label."""
+def hgobench_reference(request: pytest.FixtureRequest) -> dict[str, float] | None:
+    """Return the accuracies committed with the suite, by cell label; None if it has none."""
     return suite_of(request.config).reference()
 
 
@@ -165,11 +165,17 @@ class Board:
         from hgobench.scenario import Scenario
 
         scores = [
-            Score(Scenario.from_dict(row["scenario"]), row["status"], row["accuracy"])
+            Score(Scenario.restore(row["scenario"]), row["status"], row["accuracy"])
             for row in sorted(self.rows, key=lambda row: json.dumps(row["scenario"]))
         ]
         terminalreporter.section("leaderboard")
-        terminalreporter.write_line(render(suite_of(self.config).ruleset, boards(scores)))
+        suite = suite_of(self.config)
+        terminalreporter.write_line(render(suite.title, boards(scores)))
+        if not suite.reference_path.exists():
+            terminalreporter.write_line(
+                f"No reference values for {suite.name}: a robustness regression would not be seen; "
+                f"write them with: hgobench run {suite.path} --update-reference"
+            )
 
 
 @pytest.hookimpl(optionalhook=True)

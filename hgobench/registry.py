@@ -79,6 +79,13 @@ class Entry(Generic[T]):
         return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
+def _typed(value: Value, parameter: inspect.Parameter) -> Value:
+    """Make a whole number a float where the parameter is one: 5 and 5.0 are one spelling."""
+    is_float = "float" in str(parameter.annotation) or isinstance(parameter.default, float)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and is_float else value  # type: ignore[arg-type]
+
+
 class Registry(Generic[T]):
     """The known things of one kind.
 
@@ -170,7 +177,7 @@ class Registry(Generic[T]):
                 raise InputError(unknown(f"{self.field}: {text!r}: parameter", key, settable))
             if key in given:
                 raise InputError(f"{self.field}: {text!r}: {key} is given twice")
-            given[key] = parse_value(value)
+            given[key] = _typed(parse_value(value), entry.signature[key])
         return entry, given
 
     def canonical(self, text: str) -> str:
@@ -184,8 +191,15 @@ class Registry(Generic[T]):
         return entry.name + (f"[{','.join(parts)}]" if parts else "")
 
     def origin(self, text: str) -> str:
-        """Return who brought the thing: ``hgobench``, a distribution, or ``module:Class``."""
-        return self._parse(text)[0].origin
+        """Return who brought the thing: ``hgobench``, a distribution, or ``module:Class``.
+
+        Nothing is imported for it: the text may come from somebody else's results.
+        """
+        name = text.partition("[")[0]
+        if name in self.builtins:
+            return "hgobench"
+        owners = [point.dist.name for point in self._plugins.get(name, ()) if point.dist]
+        return owners[0] if owners else name
 
     def build(self, text: str, **context: Any) -> T:
         """Make the thing that `text` names.
@@ -202,5 +216,11 @@ class Registry(Generic[T]):
         accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}
         try:
             return entry.factory(**given, **accepted)
+        except InputError as error:
+            raise InputError(
+                f"{self.field}: {text!r}: {problem}" for problem in error.problems
+            ) from error
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.field}: {text!r}: {error}") from error
+        except Exception as error:
+            raise InputError(f"{self.field}: {text!r}: {type(error).__name__}: {error}") from error

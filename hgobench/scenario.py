@@ -6,10 +6,13 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
+from numbers import Integral, Real
 from typing import Any
 
+from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 
 ALIASES = {"f": "byzantine", "q": "sampled", "v": "quorum", "tau": "deadline"}
@@ -104,7 +107,6 @@ class Scenario:
             raise InputError(problems)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_given", values)
 
     f = property(lambda self: self.byzantine)
     q = property(lambda self: self.sampled)
@@ -114,18 +116,25 @@ class Scenario:
     def __repr__(self) -> str:
         defaults = _defaults()
         parts = [
-            f"{name}={value!r}"
-            for name, value in vars(self).items()
-            if name != "_given" and value != defaults[name]
+            f"{name}={value!r}" for name, value in vars(self).items() if value != defaults[name]
         ]
         return f"Scenario({', '.join(parts)})"
 
     def replace(self, **changes: Any) -> Scenario:
-        """Return a scenario with some fields changed and the resolved ones resolved anew."""
+        """Return a scenario with some fields changed.
+
+        Fields that are what would have been worked out anyway are worked out anew.
+        """
         values, problems = _unalias(changes)
         if problems:
             raise InputError(problems)
-        return Scenario(**{**vars(self)["_given"], **values})
+        given = dict(vars(self))
+        for name in ("quorum", "scope", "sampled", "tolerated"):
+            without = {key: value for key, value in given.items() if key != name}
+            with suppress(InputError):
+                if Scenario(**without) == self:
+                    given = without
+        return Scenario(**{**given, **values})
 
     def to_dict(self) -> dict[str, str | int | float]:
         """Return all fields, resolved, as JSON knows them (an infinite deadline is ``"inf"``)."""
@@ -135,9 +144,16 @@ class Scenario:
         return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Scenario:
-        """Rebuild what `to_dict` wrote."""
-        return cls(**values)
+    def restore(cls, values: Mapping[str, Any]) -> Scenario:
+        """Rebuild what `to_dict` wrote, without checks and without importing what it names.
+
+        To run it, check it: ``Scenario(**values)``.
+        """
+        scenario = object.__new__(cls)
+        for name, default in _defaults().items():
+            value = values.get(name, default)
+            object.__setattr__(scenario, name, math.inf if value == "inf" else value)
+        return scenario
 
     @property
     def digest(self) -> str:
@@ -183,9 +199,9 @@ def _integer(least: int, optional: bool = False) -> Check:
     def check(name: str, value: Any) -> int | None:
         if value is None and optional:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise InputError(f"{name}: {value!r}; expected an integer >= {least}")
-        return value
+        return int(value)
 
     return check
 
@@ -194,7 +210,7 @@ def _positive(infinite: bool = False) -> Check:
     def check(name: str, value: Any) -> float:
         if infinite and value == "inf":
             value = math.inf
-        number = not isinstance(value, bool) and isinstance(value, int | float)
+        number = not isinstance(value, bool) and isinstance(value, Real)
         if not number or not value > 0 or (math.isinf(value) and not infinite):
             tail = " or inf" if infinite else ""
             raise InputError(f"{name}: {value!r}; expected a number > 0{tail}")
@@ -214,13 +230,15 @@ def _word(*known: str, optional: bool = False) -> Check:
     return check
 
 
-def _named(registry: Callable[[], Any], build: bool = True) -> Check:
+def _named(field: str, build: bool = True, **context: Any) -> Check:
+    """Check a name with its parameters; `build` also tries them, given a context to build in."""
+
     @cache
     def canonical(value: str) -> str:
-        found = registry()
+        registry = catalogue.registry(field)
         if build:
-            found.build(value)
-        return str(found.canonical(value))
+            registry.build(value, **context)
+        return str(registry.canonical(value))
 
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str):
@@ -230,65 +248,17 @@ def _named(registry: Callable[[], Any], build: bool = True) -> Check:
     return check
 
 
-def _rules() -> Any:
-    from hgobench import aggregators
-
-    return aggregators.registry
-
-
-def _attacks() -> Any:
-    from hgobench import attacks
-
-    return attacks.registry
-
-
-def _data() -> Any:
-    from hgobench.data import datasets
-
-    return datasets.registry
-
-
-def _partitions() -> Any:
-    from hgobench.data import partitions
-
-    return partitions.registry
-
-
-def _hardware() -> Any:
-    from hgobench import hardware
-
-    return hardware.registry
-
-
-def _models() -> Any:
-    from hgobench import models
-
-    return models.registry
-
-
-def _algorithms() -> Any:
-    from hgobench import algorithms
-
-    return algorithms.registry
-
-
-def _solvers() -> Any:
-    from hgobench import algorithms
-
-    return algorithms.solvers_registry
-
-
 _CHECKS: dict[str, Check] = {
-    "data": _named(_data, build=False),
-    "partition": _named(_partitions),
-    "model": _named(_models, build=False),
-    "hardware": _named(_hardware),
-    "algorithm": _named(_algorithms),
+    "data": _named("data", build=False),  # its parameters are tried when it is loaded
+    "partition": _named("partition"),
+    "model": _named("model", features=1, classes=2),
+    "hardware": _named("hardware"),
+    "algorithm": _named("algorithm"),
     "granularity": _word("scalar", "feature"),
     "cost": _word("scalar", "unit"),
-    "rule": _named(_rules, build=False),
+    "rule": _named("rule", build=False),  # its parameters are tried with f, in _resolve_rule
     "scope": _word("coordinate", "block", optional=True),
-    "attack": _named(_attacks),
+    "attack": _named("attack"),
     "attack_start": _integer(0),
     "workers": _integer(1),
     "byzantine": _integer(0),
@@ -300,10 +270,23 @@ _CHECKS: dict[str, Check] = {
     "rounds": _integer(1),
     "learning_rate": _positive(),
     "schedule": _word("constant", "inverse_sqrt_block"),
-    "solver": _named(_solvers),
+    "solver": _named("solver"),
     "evaluation_interval": _integer(1),
     "seed": _integer(0),
 }
+
+
+def check_field(name: str, value: Any) -> Any:
+    """Return one field's value in its canonical spelling.
+
+    Raises:
+        InputError: there is no such field, or not with this value.
+    """
+    values, problems = _unalias({name: value})
+    if problems:
+        raise InputError(problems)
+    ((field, value),) = values.items()
+    return _CHECKS[field](field, value)
 
 
 def _resolve(v: dict[str, Any], broken: set[str]) -> list[str]:
@@ -365,9 +348,9 @@ def _resolve(v: dict[str, Any], broken: set[str]) -> list[str]:
 
 
 def _resolve_rule(v: dict[str, Any]) -> list[str]:
-    from hgobench import aggregators, algorithms
+    from hgobench import aggregators
 
-    algorithm = algorithms.registry.build(v["algorithm"])
+    algorithm = catalogue.registry("algorithm").build(v["algorithm"])
     try:
         rule = aggregators.build(v["rule"], f=v["tolerated"], scope=v["scope"])
     except InputError as error:

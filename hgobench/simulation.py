@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import random
 import signal
 import threading
 import time
@@ -19,8 +20,9 @@ from torch import Tensor
 import hgobench
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError
-from hgobench.algorithms import Order, Places
+from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import View
+from hgobench.masks import keep
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
 from hgobench.streams import stream
@@ -127,7 +129,7 @@ class Cell:
             scope=scenario.scope,  # type: ignore[arg-type]
         )
         self.attack = attacks.build(scenario.attack)
-        self.solver = algorithms.solvers_registry.build(
+        self.solver = solvers.registry.build(
             scenario.solver, learning_rate=scenario.learning_rate, schedule=scenario.schedule
         )
         self.places = Places(world.model.place_of, scenario.granularity, scenario.cost)
@@ -165,19 +167,19 @@ class Cell:
         lengths = self.algorithm.lengths(budget, order)
         computed = self.algorithm.computed(budget, lengths, order)
         hostile = self.byzantine[draw.workers]
-        values = gradients
+        block = 0
         try:
+            values = gradients
             if hostile.any() and k > self.scenario.attack_start:
                 values, lengths = self._attacked(k, gradients, lengths, hostile, order)
-            block = self._update(params, values, lengths, order)
+            lengths = self.algorithm.accepted(lengths, order)
+            block = self._update(k, params, values, lengths, order)
+            if not torch.isfinite(params).all():
+                self._end("diverged", f"round {k}: the parameters are not finite")
         except NonFiniteError as error:
             self._end("diverged", f"round {k}: {error}")
-            block = 0
-        except Exception as error:
+        except (Exception, SystemExit, OutOfTime) as error:
             self._end("failed", f"round {k}: {type(error).__name__}: {error}")
-            block = 0
-        if self.status == "done" and not torch.isfinite(params.double().sum()):
-            self._end("diverged", f"round {k}: the parameters are not finite")
 
         heard = lengths > 0
         self.time += self._duration(heard, rates, draw.size, order)
@@ -194,7 +196,7 @@ class Cell:
             coordinates=computed,
             bytes_up=NUMBER_BYTES * sent,
             bytes_down=len(draw.workers) * (NUMBER_BYTES * len(params) + SEED_BYTES),
-            stalled=block == 0,
+            stalled=block == 0 and self.status == "done",
         )
 
     def _attacked(
@@ -221,19 +223,26 @@ class Cell:
             own_lengths=lengths[hostile],
             stream=lambda: stream(self.world.seed, "attack", k),
             own=None if sees == "nothing" else gradients[byzantine],
-            honest=gradients[torch.from_numpy(honest)] if sees == "honest" else None,
+            honest=None if sees != "honest" else _sent(gradients[torch.from_numpy(honest)], sent),
             sent=sent,
         )
-        message = self._limited(lambda: self.attack(view))
+        message = self._limited(k, self.attack, lambda: self.attack(view))
+        claimed = np.asarray(message.lengths)
+        if claimed.shape != (len(byzantine),) or not np.issubdtype(claimed.dtype, np.integer):
+            raise ValueError(
+                f"claimed lengths: {claimed.dtype} {claimed.shape}; "
+                f"expected integers of shape ({len(byzantine)},)"
+            )
         values = gradients.clone()
         values[byzantine] = message.values.to(gradients)
         lengths = lengths.copy()
         # An attacker may claim any length; what it can send is between nothing and everything.
-        lengths[hostile] = np.clip(message.lengths, 0, len(order))
+        lengths[hostile] = np.clip(claimed, 0, len(order))
         return values, lengths
 
     def _update(
         self,
+        k: int,
         params: Tensor,
         values: Tensor,
         lengths: NDArray[np.int64],
@@ -255,7 +264,7 @@ class Cell:
         present = None
         if (lengths < quorum_length).any():
             present = torch.from_numpy(position < lengths[:, None])
-        aggregate = self._limited(lambda: self.rule(values, present))
+        aggregate = self._limited(k, self.rule, lambda: self.rule(values, present))
         self.solver.step(params, block, aggregate)
         return len(aggregate)
 
@@ -272,14 +281,14 @@ class Cell:
         needed = size * self.algorithm.full_cost(order) / rates
         return float(needed[heard].max(initial=0.0))
 
-    def _limited(self, call: Callable[[], T]) -> T:
+    def _limited(self, k: int, plugin: object, call: Callable[[], T]) -> T:
         """Call the rule or the attack within what is left of the cell's time."""
         started = time.perf_counter()
-        with _alarm(self.seconds_left):
+        with _alarm(self.seconds_left), _seeded(plugin, self.world.seed, k):
             answer = call()
         self.seconds_left -= time.perf_counter() - started
         if self.seconds_left < 0:
-            raise TimeoutError("the cell's time limit is over")
+            raise OutOfTime("the cell's time limit is over")
         return answer
 
     def _end(self, status: Status, reason: str) -> None:
@@ -313,24 +322,54 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _sent(gradients: Tensor, sent: Tensor | None) -> Tensor:
+    return gradients if sent is None else keep(gradients, sent)
+
+
+class OutOfTime(BaseException):
+    """The rule or the attack ran past the cell's limit; no `except Exception` in it stops this."""
+
+
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the body after so many seconds (where signals can be had)."""
+    """Raise OutOfTime in the body after so many seconds (where signals can be had)."""
     usable = math.isfinite(seconds) and threading.current_thread() is threading.main_thread()
     if not usable or not hasattr(signal, "setitimer"):
         yield
         return
 
     def ring(*_: object) -> None:
-        raise TimeoutError("the cell's time limit is over")
+        raise OutOfTime("the cell's time limit is over")
 
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    # It rings again every second, for code that catches everything.
+    timer = signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), 1.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+@contextmanager
+def _seeded(plugin: object, seed: int, k: int) -> Iterator[None]:
+    """Key the global generators for code of others, and leave them as they were."""
+    inner = getattr(plugin, "function", plugin)
+    if type(inner).__module__.startswith("hgobench."):
+        yield
+        return
+    key = int(stream(seed, "plugin", k).integers(2**32))
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(key)
+        np.random.seed(key)  # noqa: NPY002
+        random.seed(key)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
 
 
 def _provenance(width: int) -> dict[str, Any]:

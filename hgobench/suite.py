@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hgobench.errors import InputError, unknown
-from hgobench.registry import parse_value, split_list
-from hgobench.scenario import ALIASES, Scenario
+from hgobench.registry import format_value, parse_value, split_list
+from hgobench.scenario import ALIASES, Scenario, check_field
 
 if TYPE_CHECKING:
     from hgobench.results import Result
@@ -37,6 +37,22 @@ class Break:
 
     where: Mapping[str, Any]
     below: float
+
+    def canonical(self) -> Break:
+        """Return it with fields and values as scenarios spell them.
+
+        Raises:
+            InputError: some field or value does not exist; all problems at once.
+        """
+        where, problems = {}, []
+        for name, value in self.where.items():
+            try:
+                where[ALIASES.get(name, name)] = check_field(name, value)
+            except InputError as error:
+                problems += [f"suite: contract.breaks: {problem}" for problem in error.problems]
+        if problems:
+            raise InputError(problems)
+        return replace(self, where=where)
 
     def matches(self, scenario: Scenario) -> bool:
         """Say whether every named field has the named value."""
@@ -64,7 +80,8 @@ class Suite:
         breaks: what must break.
         width: cells per cohort.
         time_limit: seconds that a cell's rule and attack may take.
-        path: the file, None if it was changed since it was read.
+        path: the file.
+        changes: what was changed since it was read, as ``field=value``; empty: nothing.
     """
 
     name: str
@@ -76,7 +93,8 @@ class Suite:
     breaks: Sequence[Break] = ()
     width: int = 8
     time_limit: float = 60.0
-    path: Path | None = None
+    path: Path = Path()
+    changes: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, name: str | Path) -> Suite:
@@ -130,9 +148,13 @@ class Suite:
         breaks = []
         for entry in contract.get("breaks", ()):
             where = {key: value for key, value in entry.items() if key != "below"}
-            if "below" not in entry or not where:
-                problems.append(f"suite: contract.breaks: {entry!r}; expected fields and below")
-            breaks.append(Break(where, entry.get("below", 0.0)))
+            below = entry.get("below")
+            if isinstance(below, bool) or not isinstance(below, int | float) or not where:
+                problems.append(
+                    f"suite: contract.breaks: {entry!r}; expected fields, and below as a number"
+                )
+            else:
+                breaks.append(Break(where, below))
         if problems:
             raise InputError(problems)
         return cls(
@@ -151,38 +173,53 @@ class Suite:
     def changed(self, settings: Iterable[tuple[str, Sequence[Any]]]) -> Suite:
         """Return the suite with fields set: one value fixes a field, several make it an axis.
 
-        Choosing among an axis's own values keeps the ruleset; any other change names another one,
-        so that its scores are not mistaken for the suite's.
+        Choosing among an axis's own values leaves each cell what it was, and the ruleset too; any
+        other change names another ruleset, so that its scores are not mistaken for the suite's.
         """
         scenario, grid = dict(self.scenario), dict(self.grid)
-        parts = []
+        chosen, other = [], []
         for name, values in settings:
             target = ALIASES.get(name, name)
-            before = [axis for key, axis in grid.items() if ALIASES.get(key, key) == target]
-            if before and all(value in before[0] for value in values):
-                grid = {k: list(values) if ALIASES.get(k, k) == target else v
-                        for k, v in grid.items()}  # fmt: skip
+            before = [v for k, v in grid.items() if ALIASES.get(k, k) == target]
+            before += [[v] for k, v in scenario.items() if ALIASES.get(k, k) == target]
+            if before and list(values) == list(before[0]):
                 continue
+            text = f"{target}={','.join(map(format_value, values))}"
+            if before and all(value in before[0] for value in values):
+                chosen.append(text)
+                grid = {k: values if ALIASES.get(k, k) == target else v for k, v in grid.items()}
+                continue
+            other.append(text)
             scenario = {k: v for k, v in scenario.items() if ALIASES.get(k, k) != target}
             grid = {k: v for k, v in grid.items() if ALIASES.get(k, k) != target}
             if len(values) == 1:
                 scenario[name] = values[0]
             else:
                 grid[name] = list(values)
-            parts.append(f"{target}={','.join(map(str, values))}")
-        ruleset = f"{self.ruleset} with {' '.join(parts)}" if parts else self.ruleset
-        unchanged = scenario == self.scenario and grid == self.grid
-        path = self.path if unchanged else None
-        return replace(self, scenario=scenario, grid=grid, ruleset=ruleset, path=path)
+        ruleset = f"{self.ruleset} with {' '.join(sorted(other))}" if other else self.ruleset
+        changes = (*self.changes, *chosen, *other)
+        return replace(self, scenario=scenario, grid=grid, ruleset=ruleset, changes=changes)
 
     def with_rules(self, rules: Sequence[str]) -> Suite:
         """Return the suite with rules of one's own beside its own ones; scores stay comparable."""
         if not rules:
             return self
-        own = self.grid.get("rule", [self.scenario[k] for k in ("rule",) if k in self.scenario])
-        grid = {**self.grid, "rule": [*own, *(rule for rule in rules if rule not in own)]}
+        default = [self.scenario.get("rule", Scenario.__dataclass_fields__["rule"].default)]
+        own = list(self.grid.get("rule", default))
+        grid = {**self.grid, "rule": list(dict.fromkeys([*own, *rules]))}
         scenario = {k: v for k, v in self.scenario.items() if k != "rule"}
-        return replace(self, scenario=scenario, grid=grid, path=None)
+        changes = (*self.changes, *(f"rule={rule}" for rule in rules))
+        return replace(self, scenario=scenario, grid=grid, changes=changes)
+
+    @property
+    def title(self) -> str:
+        """The ruleset, with what the suite was narrowed to or widened by."""
+        narrowed = [change for change in self.changes if change not in self.ruleset]
+        return f"{self.ruleset} ({', '.join(narrowed)})" if narrowed else self.ruleset
+
+    def own(self, scenario: Scenario) -> bool:
+        """Say whether a cell is the suite's own: then it has a reference value."""
+        return ":" not in scenario.rule and " with " not in self.ruleset
 
     def expand(self) -> tuple[list[Scenario], list[Left]]:
         """Return the grid's scenarios, and the combinations left out with the reason.
@@ -219,20 +256,36 @@ class Suite:
                 if not useless or any(entry.values[name] == value for name, value in useless)
             ]
             raise InputError(dict.fromkeys(relevant))
+        breaks = [entry.canonical() for entry in self.breaks]
+        dead = [b for b in breaks if not self.changes and not any(map(b.matches, scenarios))]
+        if dead:
+            raise InputError(f"suite: contract.breaks: {dict(b.where)}: no such cell" for b in dead)
         return list(scenarios), left
+
+    def broken_by(self, scenario: Scenario) -> list[float]:
+        """Return the accuracies below which the contract wants the cell to end."""
+        return [b.below for b in self.breaks if b.canonical().matches(scenario)]
 
     @property
     def reference_path(self) -> Path:
         """Where the accuracies that `pytest suites/` compares with are kept."""
-        folder = self.path.parent if self.path else home()
-        return folder / "reference" / f"{self.name}.json"
+        return self.path.parent / "reference" / f"{self.name}.json"
 
-    def reference(self) -> dict[str, float]:
-        """Return the committed accuracies by cell label; empty if none fit this ruleset."""
-        if not self.reference_path.exists():
-            return {}
+    def reference(self) -> dict[str, float] | None:
+        """Return the committed accuracies by cell label; None if the suite has no reference.
+
+        Raises:
+            InputError: they are another ruleset's.
+        """
+        if " with " in self.ruleset or not self.reference_path.exists():
+            return None
         content = json.loads(self.reference_path.read_text(encoding="utf-8"))
-        return dict(content["accuracy"]) if content["ruleset"] == self.ruleset else {}
+        if content["ruleset"] != self.ruleset:
+            raise InputError(
+                f"suite: {str(self.reference_path)!r}: of ruleset {content['ruleset']!r}; expected "
+                f"{self.ruleset!r}; rewrite it: hgobench run {self.path} --update-reference"
+            )
+        return dict(content["accuracy"])
 
     def write_reference(self, results: Iterable[Result]) -> Path:
         """Rewrite the reference with the test accuracies of `results`."""
@@ -259,11 +312,13 @@ def parse_setting(text: str) -> tuple[str, list[Any]]:
     Raises:
         InputError: there is no ``=`` or no value.
     """
-    name, equals, values = text.partition("=")
+    name, equals, values = (part.strip() for part in text.partition("="))
     items = [parse_value(item) for item in split_list(values)]
-    if not equals or not items:
+    if not (name and equals and items):
         raise InputError(f"--set: {text!r}; expected field=value or field=value,value")
-    return name.strip(), items
+    if ALIASES.get(name, name) not in ("scope", "tolerated", "sampled", "quorum"):
+        items = ["none" if item is None else item for item in items]  # a name, as in attack=none
+    return name, items
 
 
 def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:

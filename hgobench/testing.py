@@ -42,14 +42,17 @@ def _close(found: Tensor, expected: Tensor, about: str) -> None:
 def finite_within_honest_range(rule: MakeRule) -> None:
     """With f rows of 1e30, NaN or ±Inf the answer is finite and within the honest range."""
     for made, values in _samples(rule):
-        for poison in POISONS:
+        mixed = [POISONS[i % len(POISONS)] for i in range(made.f * values.shape[1])]
+        mixture = torch.tensor(mixed).reshape(made.f, values.shape[1])
+        for poison in (*POISONS, mixture):
             poisoned = values.clone()
             poisoned[: made.f] = poison
             honest = poisoned[made.f :]
-            found = made(poisoned)
             slack = 1e-5 * honest.abs().amax(dim=0)
-            inside = (found >= honest.amin(dim=0) - slack) & (found <= honest.amax(dim=0) + slack)
-            assert inside.all(), f"{made}: {found} leaves the honest range under {poison}"
+            low, high = honest.amin(dim=0) - slack, honest.amax(dim=0) + slack
+            for found in (made(poisoned), made(poisoned.double()).float()):
+                inside = (found >= low) & (found <= high)
+                assert inside.all(), f"{made}: {found} leaves the honest range under {poison}"
 
 
 def order_of_workers_is_irrelevant(rule: MakeRule) -> None:

@@ -131,7 +131,7 @@ class World:
         held = self._size[workers]
         s = min(self.batch_size, int(held.max()))
         size = np.minimum(held, s)
-        uniform = rng.random((s, len(workers)))
+        uniform = rng.random((len(workers), self.batch_size)).T  # the same for the first workers
         chosen = np.full((s, len(workers)), -1)
         for i in range(s):
             last = np.maximum(held - size + i, 0)

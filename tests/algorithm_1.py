@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hgobench import Scenario, World
-from tests.oracles import COORDINATE
+from hgobench.world import Draw
+from tests.oracles import COORDINATE, vector_rule
 
 Partial = dict[int, float]  # V_i: coordinate -> partial derivative
 
@@ -80,7 +81,7 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
     table: dict[str, list[Any]] = {
         name: [] for name in ("block_size", "heard", "byzantine_heard", "stalled", "test_loss")
     }
-    table |= {"bytes_up": [], "params": []}
+    table |= {"bytes_up": [], "coordinates": [], "time": []}
     for k in range(1, scenario.rounds + 1):
         draw = world.draw(k)
         places = places_of(scenario, d, classes)
@@ -90,6 +91,12 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         lengths = honest_lengths(
             scenario, [float(world.rates[i]) for i in sampled], sizes, order, d
         )
+        computed = [
+            min(int(scenario.deadline * float(world.rates[i]) / s), d)
+            if scenario.algorithm == "sgd" and scenario.deadline < math.inf
+            else sum(len(place) for place in order[:length])
+            for i, s, length in zip(sampled, sizes, lengths, strict=True)
+        ]
         gradients = []  # G_i(w_k), whole
         for row, s in zip(draw.batch, sizes, strict=True):
             parts = [softmax_gradient(w, x[e], int(y[e]), classes) for e in row[:s]]
@@ -113,9 +120,15 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         b_v = ranked[(scenario.quorum or 0) - 1]
         block = [j for place in order[:b_v] for j in place]  # B_k
         aggregate = np.zeros(d)
-        for j in block:
-            arrived = [partial[j] for partial in sent if j in partial]  # Q_j
-            aggregate[j] = COORDINATE[scenario.rule](arrived, scenario.tolerated or 0)
+        f_hat = scenario.tolerated or 0
+        if scenario.scope == "block" and block:
+            whole = [partial for partial in sent if all(j in partial for j in block)]
+            vectors = [np.array([partial[j] for j in block]) for partial in whole]
+            aggregate[block] = vector_rule(scenario.rule, vectors, f_hat)
+        else:
+            for j in block:
+                arrived = [partial[j] for partial in sent if j in partial]  # Q_j
+                aggregate[j] = COORDINATE[scenario.rule](arrived, f_hat)
         if block:
             rate = scenario.learning_rate
             if scenario.schedule == "inverse_sqrt_block":
@@ -127,9 +140,22 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         table["byzantine_heard"].append(sum(sampled[i] in byzantine for i in heard))
         table["stalled"].append(not block)
         table["bytes_up"].append(4 * sum(map(len, sent)))
-        table["params"].append(w.copy())
+        table["coordinates"].append(sum(computed))
+        table["time"].append(sum(table["time"][-1:]) + duration(scenario, world, draw, heard, d))
         table["test_loss"].append(loss(w, world, classes))
     return table
+
+
+def duration(scenario: Scenario, world: World, draw: Draw, heard: list[int], d: int) -> float:
+    """Return the round's time: τ, or s_i·d/λ_i of the slowest that answers."""
+    if scenario.deadline < math.inf:
+        return scenario.deadline
+    cost = d if scenario.cost == "scalar" or scenario.granularity == "scalar" else d // 10
+    if scenario.algorithm == "sgd":
+        cost = d
+    return max(
+        (int(draw.size[i]) * cost / float(world.rates[draw.workers[i]]) for i in heard), default=0.0
+    )
 
 
 def loss(w: np.ndarray, world: World, classes: int) -> float:

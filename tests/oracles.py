@@ -49,7 +49,7 @@ def phocas(x: list[float], f: int) -> float:
 def aksel(x: list[float], f: int) -> float:
     centre = median(x)
     distances = sorted(abs(value - centre) for value in x)
-    radius = distances[math.ceil(len(x) / 2) - 1]
+    radius = distances[math.ceil(len(x) / 2) - 1] * (1 + 1e-9)  # ties are ties despite rounding
     kept = [value for value in x if abs(value - centre) <= radius]
     return sum(kept) / len(kept)
 

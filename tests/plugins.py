@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import time
+from contextlib import suppress
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +51,33 @@ class Killing(Rule):
         os._exit(9)
 
 
+class Unmakable(Rule):
+    def __init__(self, f: int = 0) -> None:
+        raise RuntimeError("no")
+
+
+class Swallowing(Rule):
+    """Catches whatever it can, for ever."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        while True:
+            with suppress(Exception):
+                time.sleep(0.01)
+
+
+class Leaving(Rule):
+    def of_rows(self, rows: Tensor) -> Tensor:
+        raise SystemExit(3)
+
+
+class Gambling(Rule):
+    """Chooses a worker at random, from every global generator."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        at = int(torch.randint(1000, ())) + np.random.randint(1000) + random.randrange(1000)  # noqa: NPY002
+        return rows[at % len(rows)]
+
+
 class NotANumber(Attack):
     sees = "nothing"
 
@@ -75,6 +105,27 @@ class TooLong(OwnValues):
 class Negative(OwnValues):
     def lengths(self, view: View) -> np.ndarray:
         return np.full(view.byzantine, -5)
+
+
+class NotLengths(OwnValues):
+    def lengths(self, view: View) -> np.ndarray:
+        return np.full(view.byzantine, np.nan)
+
+
+class Short(OwnValues):
+    def lengths(self, view: View) -> np.ndarray:
+        return np.full(view.byzantine, 100)
+
+
+class Recording(Attack):
+    """Remembers what it saw."""
+
+    sees = "honest"
+    seen: ClassVar[list[tuple[int, float, View]]] = []
+
+    def values(self, view: View) -> Tensor:
+        self.seen.append((view.round, view.rng.random(), view))
+        return view.mean()
 
 
 class Away(OwnValues):

@@ -158,7 +158,7 @@ def test_nobody_honest_answers(attack: str) -> None:
     ("specification", "message"),
     [
         ("sing_flip", r"attack: unknown 'sing_flip'; did you mean 'sign_flip'\? \(hgobench list"),
-        ("alie[z=-1]", r"attack: 'alie\[z=-1\]': z: -1; expected a finite number >= 0"),
+        ("alie[z=-1]", r"attack: 'alie\[z=-1\]': z: -1.0; expected a finite number >= 0"),
         ("foe[epsilon=inf]", "epsilon: inf; expected a finite number >= 0"),
         ("crash[send=noise]", "send: 'noise'; expected 'nothing' or 'zeros'"),
         ("foe[eps=1]", r"parameter: unknown 'eps'; did you mean 'epsilon'\?"),

@@ -109,7 +109,7 @@ def test_set_changes_the_grid(tiny: Path) -> None:
     done = hgobench(
         "run", str(tiny), "--set", "rounds=2", "--set", "attack=foe,alie", "--out", str(out)
     )
-    assert "ruleset tiny-1 with rounds=2 attack=foe,alie" in done.stdout
+    assert "ruleset tiny-1 with attack=foe,alie rounds=2" in done.stdout
     assert "alie" in done.stdout
 
 
@@ -164,7 +164,7 @@ def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
     assert done.returncode == 0, done.stderr
     if form == "json":
         (board,) = json.loads(done.stdout)["boards"]
-        assert [row["rule"] for row in board["rows"]] == ["median", "average"]
+        assert {row["rule"] for row in board["rows"]} == {"median", "average"}
     elif form == "csv":
         assert {line["column"] for line in csv.DictReader(io.StringIO(done.stdout))} == {
             "worst",
@@ -192,7 +192,7 @@ def test_leaderboard_on_validation_examples(kept: Path) -> None:
 
 def test_several_rulesets_must_be_told_apart(tiny: Path) -> None:
     out = str(tiny.parent / "out")
-    for rounds in ("2", "3"):
+    for rounds in ("2", "4"):
         hgobench("run", str(tiny), "--set", f"rounds={rounds}", "--out", out, "--quiet")
     refused = hgobench("leaderboard", out)
     assert refused.returncode == 2

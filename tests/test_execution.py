@@ -71,6 +71,14 @@ def test_failures_are_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert len(outcome.failed) == 6
 
 
+def test_failed_cells_are_tried_again(tmp_path: Path) -> None:
+    slow = [Scenario(**FIELDS, rule="tests.plugins:Hanging")]
+    assert "time limit" in fill(tmp_path, slow, time_limit=0.1).failed[0].reason
+    again = fill(tmp_path, slow, time_limit=0.1)
+    assert (again.computed, again.reused) == (1, 0)
+    assert len(content(tmp_path)) == 1
+
+
 def test_a_rule_that_kills_its_process_loses_only_what_was_under_way(tmp_path: Path) -> None:
     killing = Scenario(**FIELDS, rule="tests.plugins:Killing", seed=7)
     scenarios = [*grid(("median",)), killing]
@@ -81,9 +89,13 @@ def test_a_rule_that_kills_its_process_loses_only_what_was_under_way(tmp_path: P
 
 
 def test_what_no_world_can_be_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
-    scenarios = [*grid(), Scenario(workers=2000)]
-    with pytest.raises(InputError, match="1221 training examples for 2000 workers"):
+    scenarios = [*grid(), Scenario(workers=2000), Scenario(model="logistic")]
+    with pytest.raises(InputError) as error:
         fill(tmp_path, scenarios)
+    assert error.value.problems == [
+        "partition: 1221 training examples for 2000 workers; expected at least one each",
+        "model: 'logistic': logistic regression has 2 classes; the data has 10",
+    ]
     assert content(tmp_path) == []
 
 

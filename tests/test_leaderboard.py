@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hgobench import Scenario
+from hgobench import Scenario, run
+from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards, estimate
 from hgobench.report.tables import render
 
@@ -91,6 +92,25 @@ def test_by_partition_shows_the_worst_case_over_attacks() -> None:
     row = next(row for row in board.rows if row.rule == "median")
     assert row.cells["iid"] == estimate([0.6, 0.5, 0.7])
     assert row.worst == estimate([0.6, 0.5, 0.7])
+
+
+def test_the_clean_case_has_one_value_per_seed_whatever_the_columns() -> None:
+    both = [*scores(), *scores(partition="by_class")]
+    (board,) = boards(both, by="partition")
+    assert {row.clean.seeds for row in board.rows if row.clean} == {3}
+
+
+def test_an_endless_deadline_is_written_as_a_word() -> None:
+    content = json.loads(render("r", boards(scores(deadline=math.inf)), "json"))
+    assert content["boards"][0]["deadline"] == "inf"
+
+
+def test_a_split_without_examples_is_refused() -> None:
+    result = run(Scenario(data="digits[validation=0]", workers=5, rounds=1))
+    with pytest.raises(
+        InputError, match=r"split: 'validation'; 'digits.validation=0.*' has no such"
+    ):
+        Score.of(result, "validation")
 
 
 def test_rows_that_differ_in_more_than_the_rule_say_in_what() -> None:

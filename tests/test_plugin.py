@@ -76,17 +76,25 @@ def reference(suite: Path, accuracy: dict[str, float], ruleset: str = "tiny-1") 
 
 
 def test_a_robustness_regression_fails_the_build(suite: Path) -> None:
-    reference(suite, {"median-foe-0": 1.0, "median-foe-1": 0.0})
-    done = run_pytest("--suite", str(suite))
+    labels = [
+        f"{r}-{a}-{s}" for r in ("average", "median") for a in ("none", "foe") for s in (0, 1)
+    ]
+    reference(suite, {**dict.fromkeys(labels, 0.0), "median-foe-0": 1.0})
+    done = run_pytest("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
     assert done.returncode == 1
-    assert "1 failed, 7 passed" in done.stdout
+    assert "1 failed, 11 passed" in done.stdout
     assert "reference 1.000: a robustness" in done.stdout
-    assert "hgobench run tiny --update-reference" in done.stdout
+    assert f"hgobench run {suite} --update-reference" in done.stdout
 
 
-def test_another_ruleset_s_reference_does_not_count(suite: Path) -> None:
-    reference(suite, {"median-foe-0": 1.0}, ruleset="tiny-0")
-    assert run_pytest("--suite", str(suite)).returncode == 0
+def test_a_reference_that_does_not_fit_fails_and_a_missing_one_is_said(suite: Path) -> None:
+    assert "No reference values for tiny" in run_pytest("--suite", str(suite)).stdout
+    reference(suite, {"median-foe-0": 0.0})
+    incomplete = run_pytest("--suite", str(suite))
+    assert "7 failed, 1 passed" in incomplete.stdout
+    assert "median-foe-1: no reference value; write it with: hgobench run" in incomplete.stdout
+    reference(suite, {}, ruleset="tiny-0")
+    assert "of ruleset 'tiny-0'; expected 'tiny-1'" in run_pytest("--suite", str(suite)).stdout
 
 
 def test_an_attack_that_stopped_working_fails_the_build(suite: Path) -> None:

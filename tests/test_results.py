@@ -9,6 +9,8 @@ import pytest
 
 from hgobench import Scenario, Store, run
 from hgobench.errors import InputError
+from hgobench.leaderboard import Score, boards
+from hgobench.report.tables import render
 from hgobench.results import Result, store
 from hgobench.results.store import result_key
 
@@ -41,18 +43,19 @@ def test_export_is_plain_json(tmp_path: Path, result: Result) -> None:
         (cell,) = json.loads(json.dumps(kept.export(), allow_nan=False))
     assert cell["rounds"]["test_accuracy"][0] is None
     assert cell["summary"]["rounds"] == 3
-    assert Scenario.from_dict(cell["scenario"]) == SMALL
+    assert Scenario.restore(cell["scenario"]) == SMALL
 
 
 def test_the_address_depends_on_scenario_ruleset_and_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = result_key(SMALL, "r-1")
-    assert result_key(SMALL, "r-1") == first
-    assert result_key(SMALL.replace(seed=1), "r-1") != first
-    assert result_key(SMALL, "r-2") != first
+    first = result_key(SMALL, "r-1", 8)
+    assert result_key(SMALL, "r-1", 8) == first
+    assert result_key(SMALL.replace(seed=1), "r-1", 8) != first
+    assert result_key(SMALL, "r-2", 8) != first
+    assert result_key(SMALL, "r-1", 4) != first
     monkeypatch.setattr(store, "code_digest", lambda: "other code")
-    assert result_key(SMALL, "r-1") != first
+    assert result_key(SMALL, "r-1", 8) != first
 
 
 def test_the_address_depends_on_a_plugin_s_source(
@@ -62,9 +65,35 @@ def test_the_address_depends_on_a_plugin_s_source(
     source = tmp_path / "edited_rule.py"
     source.write_text("class R:\n    def __call__(self, values):\n        return values[0]\n")
     scenario = SMALL.replace(rule="edited_rule:R")
-    first = result_key(scenario, "r-1")
+    first = result_key(scenario, "r-1", 8)
     source.write_text(source.read_text().replace("[0]", "[1]"))
-    assert result_key(scenario, "r-1") != first
+    assert result_key(scenario, "r-1", 8) != first
+
+
+def test_a_plugin_s_source_is_found_where_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`package:R` may be imported there from elsewhere."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "front.py").write_text("from back import R\n")
+    source = tmp_path / "back.py"
+    source.write_text("class R:\n    def __call__(self, values):\n        return values[0]\n")
+    scenario = SMALL.replace(rule="front:R")
+    first = result_key(scenario, "r-1", 8)
+    source.write_text(source.read_text().replace("[0]", "[1]"))
+    assert result_key(scenario, "r-1", 8) != first
+
+
+def test_opening_somebody_s_results_runs_nothing_that_they_name(
+    tmp_path: Path, result: Result
+) -> None:
+    with Store(tmp_path) as kept:
+        kept.add(result, "r-1")
+        stated = {**result.scenario.to_dict(), "attack": f"os:system[command=touch {tmp_path}/ran]"}
+        kept._connection.execute("UPDATE results SET scenario = ?", (json.dumps(stated),))
+        ((_, read),) = kept.results()
+    render("r-1", boards([Score.of(read)]))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_newer_code_replaces_an_older_result(
@@ -83,7 +112,7 @@ def test_every_source_that_numbers_depend_on_counts() -> None:
     package = Path(store.__file__).parent.parent
     indifferent = {"cli.py", "plugin.py", "leaderboard.py", "suite.py", "testing.py", "errors.py",
                    "registry.py", "scenario.py", "__init__.py", "__main__.py", "report",
-                   "results", "execution", "py.typed", "__pycache__"}  # fmt: skip
+                   "results", "execution", "py.typed", "catalogue.py", "__pycache__"}  # fmt: skip
     assert {path.name for path in package.iterdir()} - indifferent == set(store._SOURCES)
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hgobench import Scenario
@@ -24,7 +25,7 @@ def problems(**fields: Any) -> list[str]:
         ({"data": "digit"}, "data: unknown 'digit'; did you mean 'digits'? (hgobench list datasets)"),
         ({"partition": "iidd"}, "partition: unknown 'iidd'; did you mean 'iid'? (hgobench list partitions)"),
         ({"partition": "by_class[k=0]"}, "partition: 'by_class[k=0]': k: 0; expected an integer >= 1"),
-        ({"partition": "dirichlet[alpha=0]"}, "partition: 'dirichlet[alpha=0]': alpha: 0; expected a number > 0"),
+        ({"partition": "dirichlet[alpha=0]"}, "partition: 'dirichlet[alpha=0]': alpha: 0.0; expected a number > 0"),
         ({"model": "sofmax"}, "model: unknown 'sofmax'; did you mean 'softmax'? (hgobench list models)"),
         ({"hardware": "week"}, "hardware: unknown 'week'; did you mean 'weak'? (hgobench list hardware)"),
         ({"hardware": "mix[weak=0.5]"}, "hardware: 'mix[weak=0.5]': shares: (0.5, 0.4, 0.3); expected numbers >= 0 that sum to 1"),
@@ -33,6 +34,9 @@ def problems(**fields: Any) -> list[str]:
         ({"cost": "units"}, "cost: unknown 'units'; did you mean 'unit'?"),
         ({"rule": "krumm"}, "rule: unknown 'krumm'; did you mean 'krum'? (hgobench list rules)"),
         ({"rule": 3}, "rule: 3; expected a name"),
+        ({"rule": "tests.plugins:Unmakable"}, "rule: 'tests.plugins:Unmakable': RuntimeError: no"),
+        ({"model": "feed_forward[hidden=0]"}, "model: 'feed_forward[hidden=0]': hidden: 0; expected an integer >= 1"),
+        ({"hardware": "mix[weak=nan]"}, "hardware: 'mix[weak=nan]': shares, means, stds: (nan, 0.4, 0.3, 500.0, 10000.0, 25000.0, 250.0, 2500.0, 2500.0); expected finite numbers"),
         ({"scope": "blocks"}, "scope: unknown 'blocks'; did you mean 'block'?"),
         ({"attack": "sing_flip"}, "attack: unknown 'sing_flip'; did you mean 'sign_flip'? (hgobench list attacks)"),
         ({"attack_start": -1}, "attack_start: -1; expected an integer >= 0"),
@@ -114,8 +118,10 @@ def test_replace_works_out_anew() -> None:
     ],
 )
 def test_round_trip_and_hash(scenario: Scenario) -> None:
-    again = Scenario.from_dict(json.loads(json.dumps(scenario.to_dict(), allow_nan=False)))
-    assert again == scenario
+    plain = json.loads(json.dumps(scenario.to_dict(), allow_nan=False))
+    again = Scenario.restore(plain)
+    assert again == scenario == Scenario(**plain)
+    assert again.replace(f=0, attack="none") == scenario.replace(f=0, attack="none")
     assert again.digest == scenario.digest
     assert hash(again) == hash(scenario)
     assert scenario.replace(seed=1).digest != scenario.digest
@@ -141,3 +147,13 @@ def test_sampling_risk(f: int, q: int, v: int, risk: float) -> None:
     )
     assert scenario.sampling_risk == pytest.approx(ways / math.comb(100, q), rel=1e-9)
     assert scenario.sampling_risk == pytest.approx(risk, rel=0.1)
+
+
+def test_whole_numbers_from_numpy_are_whole_numbers() -> None:
+    assert Scenario(seed=np.int64(3)) == Scenario(seed=3)
+
+
+def test_restoring_imports_nothing() -> None:
+    """What a results file names is not imported, let alone called."""
+    stored = {**Scenario().to_dict(), "attack": "tests.plugins_never_imported:touch[x=1]"}
+    assert Scenario.restore(stored).attack == "tests.plugins_never_imported:touch[x=1]"

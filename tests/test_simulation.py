@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from hgobench import Scenario, World, run
 from hgobench.errors import InputError
 from hgobench.results import COLUMNS, Result
 from hgobench.simulation import simulate
+from hgobench.streams import stream
 from tests.algorithm_1 import train
+from tests.plugins import Recording
 
 BASE: dict[str, Any] = {
     "workers": 12,
@@ -50,12 +53,56 @@ BASE: dict[str, Any] = {
     ],
 )
 def test_agrees_with_algorithm_1_round_by_round(fields: dict[str, Any]) -> None:
-    scenario = Scenario(**{**BASE, **fields})
+    assert sum(compare(Scenario(**{**BASE, **fields}))["block_size"]) > 0
+
+
+def compare(scenario: Scenario) -> dict[str, list[Any]]:
     found, expected = run(scenario).rounds, train(scenario)
-    for name in ("block_size", "heard", "byzantine_heard", "stalled", "bytes_up"):
-        assert list(found[name]) == expected[name], name
-    np.testing.assert_allclose(found["test_loss"], expected["test_loss"], rtol=2e-5)
-    assert sum(expected["block_size"]) > 0
+    for name in ("block_size", "heard", "byzantine_heard", "stalled", "bytes_up", "coordinates"):
+        assert list(found[name]) == expected[name], (scenario, name)
+    for name in ("test_loss", "time"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=5e-5, err_msg=repr(scenario))
+    return expected
+
+
+def test_random_instances_agree_with_algorithm_1() -> None:
+    rng = np.random.default_rng(0)
+
+    def pick(*values: Any) -> Any:
+        return values[rng.integers(len(values))]
+
+    blocks = 0
+    seen: set[Scenario] = set()
+    while len(seen) < 40:
+        fields = {
+            "workers": int(rng.integers(5, 60)),
+            "byzantine": int(rng.integers(0, 4)),
+            "sampled": int(rng.integers(4, 9)),
+            "tolerated": pick(None, 0, 1),
+            "quorum": pick(None, None, int(rng.integers(1, 9))),
+            "batch_size": int(rng.integers(1, 40)),
+            "deadline": pick(2.0, 20.0, 20.0, 50.0, math.inf),
+            "rounds": 3,
+            "learning_rate": 0.3,
+            "rule": pick("average", "median", "trimmed_mean", "meamed", "phocas", "krum", "aksel"),
+            "attack": pick("none", "foe", "alie[z=1.5]", "sign_flip", "crash"),
+            "partition": pick("iid", "dirichlet[alpha=0.3]"),
+            "hardware": pick("standard", "c2", "weak"),
+            "algorithm": pick("hgo", "hgo", "sgd"),
+            "scope": pick(None, "block"),
+            "granularity": pick("scalar", "feature"),
+            "cost": pick("scalar", "unit"),
+            "data": pick("digits", "breast_cancer[validation=0]"),
+            "seed": int(rng.integers(100)),
+        }
+        try:
+            scenario = Scenario(**fields)
+            World(scenario)
+        except InputError:
+            continue
+        seen.add(scenario)
+        blocks += sum(size > 0 for size in compare(scenario)["block_size"])
+    assert blocks > 60
 
 
 def same(a: Result, b: Result, but: tuple[str, ...] = ()) -> None:
@@ -156,10 +203,52 @@ def test_cells_of_two_worlds_are_no_cohort() -> None:
         simulate([Scenario(**BASE), Scenario(**BASE, seed=1)], width=8)
 
 
-def test_a_rule_that_hangs_ends_with_the_time_limit() -> None:
-    result = run(Scenario(**BASE, rule="tests.plugins:Hanging"), time_limit=0.2)
+@pytest.mark.parametrize("rule", ["tests.plugins:Hanging", "tests.plugins:Swallowing"])
+def test_a_rule_that_hangs_ends_with_the_time_limit(rule: str) -> None:
+    result = run(Scenario(**BASE, rule=rule), time_limit=0.2)
     assert result.status == "failed"
-    assert result.reason == "round 1: TimeoutError: the cell's time limit is over"
+    assert result.reason == "round 1: OutOfTime: the cell's time limit is over"
+
+
+def test_a_rule_s_own_randomness_is_keyed_and_leaves_the_caller_s_alone() -> None:
+    scenario = Scenario(**BASE, rule="tests.plugins:Gambling")
+    torch.manual_seed(1)
+    first, state = run(scenario), torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    same(run(scenario), first)
+    other = run(scenario.replace(seed=1))
+    assert other.rounds["test_loss"] != first.rounds["test_loss"]
+
+
+def test_attackers_see_what_is_sent_and_draw_from_the_world_s_stream() -> None:
+    Recording.seen.clear()
+    run(Scenario(**BASE, attack="tests.plugins:Recording", hardware="weak", seed=3))
+    assert [k for k, _, _ in Recording.seen] == [1, 2, 3, 4]
+    for k, drawn, view in Recording.seen:
+        assert drawn == stream(3, "attack", k).random()
+        assert view.own is not None
+        assert view.honest is not None
+        assert view.sent is not None
+        assert not view.honest[~view.sent].any()
+        assert int(view.sent.sum(dim=1).max()) == view.longest
+
+
+def test_sgd_takes_whole_answers_only() -> None:
+    short = run(Scenario(**BASE, algorithm="sgd", attack="tests.plugins:Short", rule="average"))
+    assert set(short.rounds["block_size"]) == {650}
+    assert short.rounds["byzantine_heard"] == [0] * 4
+
+
+def test_validation_accuracy_is_on_validation_examples() -> None:
+    scenario = Scenario(**{**BASE, "rounds": 30})
+    world, result = World(scenario), run(scenario)
+    whole = run(scenario.replace(data="digits[validation=0]"))
+    assert all(map(math.isnan, whole.rounds["validation_accuracy"]))
+    counts = [value * len(world.data.validation) for value in result.rounds["validation_accuracy"]]
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
+    assert result.rounds["validation_accuracy"] != result.rounds["test_accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -171,14 +260,15 @@ def test_a_rule_that_hangs_ends_with_the_time_limit() -> None:
             r"RuleError: WrongShape: returned \(1,\); expected \(6",
         ),
         ("median", "tests.plugins:BadShape", "RuntimeError|ValueError"),
+        ("median", "tests.plugins:NotLengths", "claimed lengths: float64 .2,.; expected integers"),
+        ("tests.plugins:Leaving", "none", "SystemExit: 3"),
     ],
 )
 def test_what_plugins_get_wrong_is_recorded(rule: str, attack: str, reason: str) -> None:
     result = run(Scenario(**BASE, rule=rule, attack=attack))
     assert result.status == "failed"
-    torch.testing.assert_close(result.summary["test_accuracy"], 0.0)
-    import re
-
+    assert result.summary["test_accuracy"] == 0.0
+    assert result.summary["stalled"] == 0
     assert re.search(reason, result.reason)
 
 

@@ -57,21 +57,18 @@ def test_quick_is_the_grid_it_promises() -> None:
 def test_every_cell_has_a_reference(name: str) -> None:
     suite = Suite.load(name)
     labels = {suite.label(scenario) for scenario in suite.expand()[0]}
-    assert labels == suite.reference().keys()
+    assert labels == (suite.reference() or {}).keys()
 
 
 @pytest.mark.parametrize("name", ["quick", "smoke"])
 def test_the_reference_breaks_where_the_contract_says(name: str) -> None:
     suite = Suite.load(name)
-    reference = suite.reference()
+    reference = suite.reference() or {}
     broken = [
-        (rule, scenario)
-        for scenario in suite.expand()[0]
-        for rule in suite.breaks
-        if rule.matches(scenario)
+        (below, scenario) for scenario in suite.expand()[0] for below in suite.broken_by(scenario)
     ]
     assert broken
-    assert all(reference[suite.label(scenario)] < rule.below for rule, scenario in broken)
+    assert all(reference[suite.label(scenario)] < below for below, scenario in broken)
 
 
 def test_a_grid_is_the_product_of_its_axes(tmp_path: Path) -> None:
@@ -120,7 +117,11 @@ def test_what_no_cell_can_be_is_refused_all_at_once(
             "[contract]\ntolerance = 2",
             r"suite: contract.tolerance: 2; expected a number in \[0, 1\]",
         ),
-        ("[[contract.breaks]]\nbelow = 0.5", "expected fields and below"),
+        ("[[contract.breaks]]\nbelow = 0.5", "expected fields, and below as a number"),
+        (
+            "[[contract.breaks]]\nrule = 'krum'\nbelow = 'x'",
+            "expected fields, and below as a number",
+        ),
         ("[grid]\nrule = 'median'", "suite: grid.rule: 'median'; expected a list of values"),
         ("scenario = 3", r"suite: scenario: expected a table \[scenario\]"),
         ("width = 0", "suite: width: 0; expected an integer >= 1"),
@@ -153,19 +154,20 @@ def test_the_same_field_twice_is_refused(tmp_path: Path) -> None:
 def test_settings_fix_fields_or_make_axes(tmp_path: Path) -> None:
     suite = load(tmp_path)
     changed = suite.changed([parse_setting("rounds=5"), parse_setting("f=2,3")])
-    assert changed.ruleset == "mine-1 with rounds=5 byzantine=2,3"
+    assert changed.ruleset == "mine-1 with byzantine=2,3 rounds=5"
     assert {(s.rounds, s.byzantine) for s in changed.expand()[0]} == {(5, 2), (5, 3)}
 
 
 def test_choosing_among_an_axis_keeps_the_ruleset(tmp_path: Path) -> None:
     chosen = load(tmp_path).changed([parse_setting("attack=foe")])
-    assert chosen.ruleset == "mine-1"
+    assert (chosen.ruleset, chosen.title) == ("mine-1", "mine-1 (attack=foe)")
     assert {s.attack for s in chosen.expand()[0]} == {"foe"}
 
 
 def test_a_rule_of_one_s_own_joins_the_suite_s(tmp_path: Path) -> None:
     mine = load(tmp_path).with_rules(["tests.plugins:MyMedian"])
     assert mine.ruleset == "mine-1"
+    assert [mine.own(s) for s in mine.expand()[0]].count(False) == 4
     assert {s.rule for s in mine.expand()[0]} == {"median", "krum", "tests.plugins:MyMedian"}
 
 
@@ -183,3 +185,55 @@ def test_cohorts_share_a_world_and_have_a_width(tmp_path: Path) -> None:
     assert sorted(s.digest for batch in batches for s in batch) == sorted(
         s.digest for s in scenarios
     )
+
+
+def test_setting_what_is_set_already_is_no_change(tmp_path: Path) -> None:
+    suite = load(tmp_path).changed([("rounds", [2]), ("attack", ["none", "foe"])])
+    assert suite.changes == ()
+    assert suite.ruleset == "mine-1"
+
+
+def test_none_is_a_name_and_a_value_left_open() -> None:
+    assert parse_setting("attack=none,foe") == ("attack", ["none", "foe"])
+    assert parse_setting("quorum=none") == ("quorum", [None])
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            "rul = 'average'",
+            "suite: contract.breaks: scenario: field: unknown 'rul'; did you mean 'rule'?",
+        ),
+        (
+            "rule = 'averge'",
+            "suite: contract.breaks: rule: unknown 'averge'; did you mean 'average'?",
+        ),
+        ("rule = 'average'", r"suite: contract.breaks: \{'rule': 'average'\}: no such cell"),
+    ],
+)
+def test_a_contract_that_matches_nothing_is_refused(
+    tmp_path: Path, entry: str, message: str
+) -> None:
+    suite = load(tmp_path, GOOD + f"[[contract.breaks]]\n{entry}\nbelow = 0.5\n")
+    with pytest.raises(InputError, match=message):
+        suite.expand()
+
+
+def test_contracts_are_read_in_any_spelling(tmp_path: Path) -> None:
+    text = GOOD + "[[contract.breaks]]\nrule = 'median'\nattack = 'foe[epsilon=10]'\nbelow = 0.5\n"
+    suite = load(tmp_path, text)
+    assert sum(bool(suite.broken_by(scenario)) for scenario in suite.expand()[0]) == 2
+
+
+def test_a_reference_belongs_to_its_suite_s_folder_and_ruleset(tmp_path: Path) -> None:
+    suite = load(tmp_path)
+    assert suite.reference() is None
+    (tmp_path / "reference").mkdir()
+    suite.reference_path.write_text('{"ruleset": "mine-1", "accuracy": {"median-foe-0": 0.5}}')
+    assert suite.changed([("attack", ["foe"])]).reference() == {"median-foe-0": 0.5}
+    assert suite.with_rules(["tests.plugins:MyMedian"]).reference() == {"median-foe-0": 0.5}
+    assert suite.changed([("rounds", [9])]).reference() is None
+    suite.reference_path.write_text('{"ruleset": "mine-0", "accuracy": {}}')
+    with pytest.raises(InputError, match="of ruleset 'mine-0'; expected 'mine-1'; rewrite it"):
+        suite.reference()

@@ -58,6 +58,7 @@ def test_weights_average_over_what_a_worker_has(world: World) -> None:
 def test_what_pairs_pairs() -> None:
     small, large = (World(workers=40, sampled=q) for q in (10, 20))
     assert np.array_equal(small.draw(3).workers, large.draw(3).workers[:10])
+    assert np.array_equal(small.draw(3).batch, large.draw(3).batch[:10])
     few, many = small.byzantine(5), small.byzantine(10)
     assert few.sum() == 5
     assert many.sum() == 10

@@ -14,13 +14,6 @@ __all__ = [
     "Places",
     "Sgd",
     "registry",
-    "solvers_registry",
 ]
 
 registry: Registry[Hgo] = Registry("algorithm", "algorithms", {"hgo": Hgo, "sgd": Sgd})
-solvers_registry: Registry[GradientDescent] = Registry(
-    "solver",
-    "solvers",
-    {"gradient_descent": GradientDescent},
-    context=frozenset({"learning_rate", "schedule"}),
-)

@@ -28,6 +28,10 @@ class Sgd(Hgo):
         """Return all places for the workers that finish, 0 for the others."""
         return np.where(budget >= order.dimension, len(order), 0)
 
+    def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
+        """Return the lengths as the server takes them: a part of a gradient is no answer."""
+        return np.where(lengths >= len(order), lengths, 0)
+
     def computed(
         self, budget: NDArray[np.float64], lengths: NDArray[np.int64], order: Order
     ) -> int:

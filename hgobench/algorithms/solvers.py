@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from hgobench.registry import Registry
+
 
 class GradientDescent:
     """w <- w - γ_k · AG on the block's coordinates.
@@ -41,3 +43,11 @@ class GradientDescent:
             params += scaled
         else:
             params.index_add_(0, block, scaled)
+
+
+registry: Registry[GradientDescent] = Registry(
+    "solver",
+    "solvers",
+    {"gradient_descent": GradientDescent},
+    context=frozenset({"learning_rate", "schedule"}),
+)

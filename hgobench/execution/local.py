@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from hgobench.errors import InputError
 from hgobench.results import Result, Store
 from hgobench.results.store import result_key
 from hgobench.scenario import Scenario
@@ -61,7 +61,7 @@ def execute(
     Raises:
         InputError: some world can't be made; nothing is computed then.
     """
-    addresses = {result_key(scenario, ruleset): scenario for scenario in scenarios}
+    addresses = {result_key(scenario, ruleset, width): scenario for scenario in scenarios}
     known = store.keys() & addresses.keys()
     outcome = Outcome(set(addresses), reused=len(known))
     if known:
@@ -69,8 +69,14 @@ def execute(
     missing = [scenario for key, scenario in addresses.items() if key not in known]
     batches = cohorts(missing, width)
     # Every world is made once here: what can't be made is refused before anything is computed.
-    for batch in {batch[0].world_key: batch for batch in batches}.values():
-        World.of(batch[0])
+    problems: list[str] = []
+    for first in {batch[0].world_key: batch[0] for batch in batches}.values():
+        try:
+            World.of(first)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(dict.fromkeys(problems))
     with suppress(StopIteration):
         results = _compute(batches, width, time_limit, jobs)
         try:
@@ -111,5 +117,4 @@ def _cohort(
 ) -> list[Result]:
     """Run in a worker process; plug-ins are imported from where the parent finds them."""
     sys.path[:] = path
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return simulate(batch, width=width, time_limit=time_limit)

@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
 
 from tabulate import tabulate
 
+from hgobench import catalogue
 from hgobench.errors import InputError
-from hgobench.registry import Registry, format_value
+from hgobench.registry import format_value
 
-
-def _rules() -> Registry[Any]:
-    from hgobench.aggregators import registry
-
-    return registry
-
-
-def _attacks() -> Registry[Any]:
-    from hgobench.attacks import registry
-
-    return registry
-
-
-def _algorithms() -> Registry[Any]:
-    from hgobench.algorithms import registry
-
-    return registry
-
-
-def _datasets() -> Registry[Any]:
-    from hgobench.data.datasets import registry
-
-    return registry
-
-
-def _partitions() -> Registry[Any]:
-    from hgobench.data.partitions import registry
-
-    return registry
-
-
-def _hardware() -> Registry[Any]:
-    from hgobench.hardware import registry
-
-    return registry
-
-
-def _models() -> Registry[Any]:
-    from hgobench.models import registry
-
-    return registry
-
-
-KINDS: dict[str, Callable[[], Registry[Any]]] = {
-    "attacks": _attacks,
-    "rules": _rules,
-    "algorithms": _algorithms,
-    "datasets": _datasets,
-    "partitions": _partitions,
-    "hardware": _hardware,
-    "models": _models,
+KINDS = {
+    "attacks": "attack",
+    "rules": "rule",
+    "algorithms": "algorithm",
+    "solvers": "solver",
+    "datasets": "data",
+    "partitions": "partition",
+    "hardware": "hardware",
+    "models": "model",
 }
 
 
 def listing(kind: str) -> str:
     """Return the table of everything of one kind; plug-ins that do not load say why."""
-    registry = KINDS[kind]()
+    registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
     for name in registry.names():
         try:

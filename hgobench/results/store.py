@@ -1,6 +1,6 @@
 """The store: one SQLite file per folder, one transaction per finished cell.
 
-Results are data; nothing is ever unpickled.
+Results are data: nothing is ever unpickled, and nothing that a result names is imported.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hgobench import catalogue
 from hgobench.errors import InputError
 from hgobench.results.result import COLUMNS, Result
 from hgobench.scenario import Scenario
@@ -51,19 +52,26 @@ def code_digest() -> str:
 
 
 def _plugin_sources(scenario: Scenario) -> list[str]:
-    """Return a hash of the source of each ``module:Class`` that the scenario names."""
-    modules = {
-        value.partition(":")[0]
-        for value in scenario.to_dict().values()
-        if isinstance(value, str) and ":" in value
-    }
-    files = [import_module(name).__file__ for name in sorted(modules)]
-    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files if file]
+    """Return a hash of the sources of every plug-in that the scenario names."""
+    files = set()
+    for field in catalogue.FIELDS:
+        registry = catalogue.registry(field)
+        name = getattr(scenario, field).partition("[")[0]
+        if name in registry.builtins:
+            continue
+        named = [name.partition(":")[0]] if ":" in name else []
+        for module in (*named, registry.entry(name).factory.__module__):
+            files.add(import_module(module).__file__)
+    return [hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(filter(None, files))]
 
 
-def result_key(scenario: Scenario, ruleset: str) -> str:
-    """Return the address of a result: its scenario, the ruleset and the code that computes it."""
-    parts = [scenario.digest, ruleset, code_digest(), *_plugin_sources(scenario)]
+def result_key(scenario: Scenario, ruleset: str, width: int) -> str:
+    """Return the address of a result: its scenario, the ruleset and the code that computes it.
+
+    The cohort's width is part of it, as a cell's last bits depend on it.
+    """
+    sources = _plugin_sources(scenario)
+    parts = [scenario.digest, ruleset, f"width {width}", code_digest(), *sources]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -122,8 +130,9 @@ class Store:
         return int(count)
 
     def keys(self) -> set[str]:
-        """Return the addresses of all results here."""
-        return {key for (key,) in self._connection.execute("SELECT key FROM results")}
+        """Return the addresses of all results here; the failed ones may be tried again."""
+        query = "SELECT key FROM results WHERE status != 'failed'"
+        return {key for (key,) in self._connection.execute(query)}
 
     def add(self, result: Result, ruleset: str) -> None:
         """Keep a result, in a transaction of its own.
@@ -131,7 +140,7 @@ class Store:
         It replaces what an older code computed for the same scenario and ruleset.
         """
         row = (
-            result_key(result.scenario, ruleset),
+            result_key(result.scenario, ruleset, result.provenance["width"]),
             ruleset,
             json.dumps(result.scenario.to_dict()),
             result.status,
@@ -161,7 +170,7 @@ class Store:
                 yield (
                     ruleset,
                     Result(
-                        scenario=Scenario.from_dict(json.loads(scenario)),
+                        scenario=Scenario.restore(json.loads(scenario)),
                         rounds=table,
                         status=status,
                         reason=reason,
