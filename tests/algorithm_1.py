@@ -150,7 +150,11 @@ def duration(scenario: Scenario, world: World, draw: Draw, heard: list[int], d: 
     """Return the round's time: τ, or s_i·d/λ_i of the slowest that answers."""
     if scenario.deadline < math.inf:
         return scenario.deadline
-    cost = d if scenario.cost == "scalar" or scenario.granularity == "scalar" else d // 10
+    cost = (
+        d
+        if scenario.cost == "scalar" or scenario.granularity == "scalar"
+        else d // world.data.classes
+    )
     if scenario.algorithm == "sgd":
         cost = d
     return max(
