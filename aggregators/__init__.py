@@ -9,6 +9,8 @@ tensor([2.5000])
 if __name__ == "aggregators":
     raise ImportError("import hgobench.aggregators, not aggregators")
 
+import inspect
+
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -60,16 +62,26 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
 
     Args:
         specification: a registered name, or ``module:Class`` of one's own. The class is a `Rule`,
-            or anything whose instances are callable as ``rule(values)`` with values (m, d) -> (d,).
+            or anything whose instances are callable as ``rule(values)``, values (m, d) -> (d,), or
+            ``rule(values, present)``; a plain function will do too.
         f: how many Byzantine workers the rule is told to stand.
         scope: ``"block"`` or ``"coordinate"`` (see `Rule`); None: the class's own default.
 
     Raises:
         InputError: unknown name, or parameters that the rule refuses.
     """
-    context = {"f": f} if scope is None else {"f": f, "scope": scope}
-    made: object = registry.build(specification, **context)
+    found = registry.entry(specification.partition("[")[0]).factory
+    if inspect.isfunction(found) and ":" in specification:
+        made: object = found
+    else:
+        context = {"f": f} if scope is None else {"f": f, "scope": scope}
+        made = registry.build(specification, **context)
     if isinstance(made, Rule):
+        if not (hasattr(made, "f") and hasattr(made, "scope")):
+            raise InputError(
+                f"rule: {specification!r}: its __init__ must take f and scope and call "
+                "super().__init__(f=f, scope=scope)"
+            )
         return made
     if scope == "coordinate":
         raise InputError(f"rule: {specification!r}: no coordinate-wise form, use scope 'block'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,6 +14,7 @@ from torch import Tensor
 from hgobench.masks import blank, keep
 
 Scope = Literal["block", "coordinate"]
+LARGE = 1e30  # below this, sums of finite float32 values are finite
 
 
 class RuleError(ValueError):
@@ -69,6 +71,11 @@ class Rule:
         return cls.of_columns is not Rule.of_columns
 
     @property
+    def name(self) -> str:
+        """What messages call the rule."""
+        return type(self).__name__
+
+    @property
     def minimum(self) -> int:
         """The fewest answers among which the rule stands f Byzantine ones."""
         return 2 * self.f + 1
@@ -118,22 +125,31 @@ class Rule:
         fewest = len(values) if present is None else int(present.sum(dim=0).min())
         if fewest < self.minimum:
             raise RuleError(
-                f"{type(self).__name__}: {fewest} answers; f={self.f} needs at least {self.minimum}"
+                f"{self.name}: {fewest} answers; f={self.f} needs at least {self.minimum}"
             )
         if self.scope == "coordinate" or not self._has_rows():
             result = self.of_columns(Columns.sort(values, present))
         else:
             result = self.of_rows(values)
+        return self._checked(result, values)
+
+    def _checked(self, result: object, values: Tensor) -> Tensor:
+        """Return the answer to `values` in their dtype, if it is one."""
+        if isinstance(result, np.ndarray):
+            result = torch.from_numpy(result)
         if not isinstance(result, Tensor) or result.shape != values.shape[1:]:
-            shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            shape = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else repr(result)
             raise RuleError(
-                f"{type(self).__name__}: returned {shape}; expected {tuple(values.shape[1:])}"
+                f"{self.name}: returned {shape}; expected a tensor of shape "
+                f"{tuple(values.shape[1:])}"
             )
-        result = result.to(values.dtype)
+        result = result.to(values)
         if not torch.isfinite(result).all():
             bad = int((~torch.isfinite(values)).any(dim=1).sum())
+            if not bad and float(values.abs().max()) < LARGE:
+                raise RuleError(f"{self.name}: returned NaN or infinite values for finite input")
             raise NonFiniteError(
-                f"{type(self).__name__}: no finite answer; {bad} of {len(values)} workers sent "
+                f"{self.name}: no finite answer; {bad} of {len(values)} workers sent "
                 f"NaN or infinite values, or values too large to add, and f={self.f}"
             )
         return result
@@ -152,18 +168,34 @@ class Rule:
 
 
 class Function(Rule):
-    """A user's own callable as a rule: ``function(rows)`` with rows (m, d) -> (d,).
+    """A user's own callable as a rule.
 
-    It sees complete vectors only (scope "block").
+    ``function(values)`` sees the complete vectors only, (m, d) -> (d,), scope "block". If it names
+    a parameter `present`, ``function(values, present)`` sees everything that was sent, as `Rule`
+    does, and 0 is expected where nobody sent anything.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], *, f: int = 0) -> None:
+    def __init__(self, function: Callable[..., object], *, f: int = 0) -> None:
         super().__init__(f=f, scope="block")
         self.function = function
+        self.ragged = "present" in inspect.signature(function).parameters
+
+    @property
+    def name(self) -> str:
+        """What messages call the rule."""
+        inner = self.function
+        return getattr(inner, "__name__", type(inner).__name__)
+
+    def __call__(self, values: Tensor, present: Tensor | None = None) -> Tensor:
+        """Aggregate; the function gets copies, so that it can't change what others see."""
+        if present is None or not self.ragged:
+            return super().__call__(values, present)
+        _check(values, present)
+        return self._checked(self.function(values.clone(), present.clone()), values)
 
     def of_rows(self, rows: Tensor) -> Tensor:
-        """Call the function on a copy, so that it can't change what others see."""
-        return self.function(rows.clone())
+        """Call the function on complete vectors."""
+        return self.function(rows.clone())  # type: ignore[return-value]  # checked afterwards
 
 
 def _check(values: Tensor, present: Tensor | None) -> None:

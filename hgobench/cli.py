@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hgobench.errors import InputError
+
+if TYPE_CHECKING:
+    from hgobench.leaderboard import Board
 
 app = typer.Typer(
     add_completion=False,
@@ -128,10 +133,11 @@ def run(
 
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
+    from hgobench.registry import split_list
     from hgobench.suite import Suite, parse_setting
 
     loaded = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
-    loaded = loaded.with_rules(rule or ())
+    loaded = loaded.with_rules([name for text in rule or () for name in split_list(text)])
     if update_reference and loaded.changes:
         raise InputError("--update-reference: only for a suite as it is, without --set and --rule")
     scenarios, left = loaded.expand()
@@ -143,7 +149,6 @@ def run(
     from hgobench.execution import execute
     from hgobench.leaderboard import Score, boards
     from hgobench.report.progress import progress
-    from hgobench.report.tables import render
     from hgobench.results import Store
 
     folder = out or Path("hgobench-results") / loaded.name
@@ -162,14 +167,19 @@ def run(
         results = [result for _, result in store.results(outcome.keys)]
     if results:
         scores = [Score.of(result, split.value) for result in results]
-        typer.echo(render(loaded.title, boards(scores, by=by.value), form.value))
+        typer.echo(_rendered(loaded.title, boards(scores, by=by.value), form, split))
     _say(
         f"{outcome.computed} cells computed, {outcome.reused} found, in "
         f"{time.monotonic() - started:.0f} s; kept in {folder}",
         quiet,
     )
-    for result in outcome.failed[:10]:
-        typer.echo(f"failed: {loaded.label(result.scenario)}: {result.reason}", err=True)
+    ended: dict[str, list[str]] = {}
+    for result in results:
+        if result.status != "done":
+            reason = " ".join(f"{result.status}: {result.reason.partition(': ')[2]}".split())
+            ended.setdefault(reason, []).append(loaded.label(result.scenario))
+    for reason, labels in ended.items():
+        typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
     if outcome.interrupted:
         typer.echo(
             f"{outcome.interrupted}: the same command goes on with the "
@@ -197,7 +207,6 @@ def leaderboard(
 ) -> None:
     """Print the leaderboards of a folder's results."""
     from hgobench.leaderboard import Score, boards
-    from hgobench.report.tables import render
     from hgobench.results import Store
 
     with Store(folder, create=False) as store:
@@ -216,7 +225,7 @@ def leaderboard(
     if len(codes) > 1:
         typer.echo(f"note: these results come from {len(codes)} versions of the code", err=True)
     scores = [Score.of(result, split.value) for result in results]
-    typer.echo(render(chosen, boards(scores, by=by.value), form.value))
+    typer.echo(_rendered(chosen, boards(scores, by=by.value), form, split))
 
 
 @app.command()
@@ -233,33 +242,42 @@ def show(
     from tabulate import tabulate
 
     from hgobench.results import COLUMNS, Store
+    from hgobench.scenario import ALIASES, check_field
     from hgobench.suite import parse_setting
 
-    with Store(folder, create=False) as store:
-        exported = store.export()
-    for name, values in map(parse_setting, where or ()):
-        if exported and name not in exported[0]["scenario"]:
-            from hgobench.errors import unknown
-
-            raise InputError(unknown("show: field", name, exported[0]["scenario"]))
-        exported = [cell for cell in exported if cell["scenario"][name] in values]
-    if form is Form.JSON:
-        typer.echo(json.dumps(exported, indent=1, allow_nan=False))
-    elif form is not Form.TABLE:
+    if form not in (Form.TABLE, Form.JSON):
         raise InputError(f"--format: {form.value!r}; show writes table or json")
-    elif len(exported) == 1:
-        typer.echo("\n".join(f"{k}: {v}" for k, v in exported[0]["scenario"].items()))
-        rounds = exported[0]["rounds"]
-        typer.echo(tabulate({name: rounds[name] for name in COLUMNS}, headers="keys"))
+    with Store(folder, create=False) as store:
+        cells = store.export()
+    for name, values in (parse_setting(text, "show") for text in where or ()):
+        wanted = [check_field(name, value) for value in values]
+        cells = [cell for cell in cells if cell["scenario"][ALIASES.get(name, name)] in wanted]
+    if not cells:
+        raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where or ())}")
+    if form is Form.JSON:
+        typer.echo(json.dumps(cells, indent=1, allow_nan=False))
+    elif len(cells) == 1:
+        (cell,) = cells
+        about = {"ruleset": cell["ruleset"], **cell["scenario"]}
+        about |= {name: cell["summary"][name] for name in ("status", "reason")}
+        typer.echo("\n".join(f"{name}: {value}" for name, value in about.items()))
+        typer.echo(tabulate({name: cell["rounds"][name] for name in COLUMNS}, headers="keys"))
     else:
-        fields = ("algorithm", "rule", "attack", "partition", "hardware", "seed")
+        fields = ["partition", "hardware", "algorithm", "rule", "attack", "seed"]
+        numbers = ["test_accuracy", "stalled", "mean_block_size", "status", "reason"]
         rows = [
-            [*(cell["scenario"][f] for f in fields), cell["summary"]["status"]]
-            + [cell["summary"][name] for name in ("test_accuracy", "stalled", "mean_block_size")]
-            for cell in exported
+            [cell["ruleset"], *(cell["scenario"][name] for name in fields)]
+            + [cell["summary"][name] for name in numbers]
+            for cell in cells
         ]
-        headers = [*fields, "status", "test_accuracy", "stalled", "mean_block_size"]
-        typer.echo(tabulate(rows, headers, floatfmt=".3f"))
+        typer.echo(tabulate(sorted(rows), ["ruleset", *fields, *numbers], floatfmt=".3f"))
+
+
+def _rendered(ruleset: str, made: Sequence[Board], form: Form, split: Split) -> str:
+    from hgobench.report.tables import render
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return render(ruleset, made, form.value, split=split.value, width=width)
 
 
 def _say(text: str, quiet: bool) -> None:
@@ -278,6 +296,3 @@ def main(arguments: list[str] | None = None) -> Any:
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

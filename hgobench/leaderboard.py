@@ -73,11 +73,19 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class Score:
-    """What a board needs of a cell: how it ended, and its accuracy (0 if it did not)."""
+    """What a board needs of a cell.
+
+    Attributes:
+        scenario: the cell.
+        status: how it ended.
+        accuracy: 0 if it did not end well.
+        idle: whether every round stalled, so that the model is the initial one.
+    """
 
     scenario: Scenario
     status: str
     accuracy: float
+    idle: bool = False
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
@@ -89,7 +97,8 @@ class Score:
         accuracy = result.summary[f"{split}_accuracy"]
         if math.isnan(accuracy):
             raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
-        return cls(result.scenario, result.status, accuracy)
+        idle = 0 < result.summary["rounds"] == result.summary["stalled"]
+        return cls(result.scenario, result.status, accuracy, idle)
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Row:
         worst_attack: the attack with the lowest mean.
         cells: column (an attack, or a partition or profile) to its estimate.
         ended: how many of its cells diverged or failed.
+        idle: how many of its cells never updated the model.
         missing: how many cells others have and it has not.
     """
 
@@ -118,6 +128,7 @@ class Row:
     worst_attack: str
     cells: Mapping[str, Estimate]
     ended: int
+    idle: int
     missing: int
 
 
@@ -235,6 +246,7 @@ def _row(
         worst_attack=min(means, key=lambda attack: (means[attack], attack)),
         cells=estimates,
         ended=sum(cell.status != "done" for cell in cells),
+        idle=sum(cell.idle for cell in cells),
         missing=len(expected - scores.keys()),
     )
 
@@ -246,10 +258,11 @@ def _worst_per_seed(scores: Mapping[tuple[Any, ...], float]) -> list[float]:
     return list(worst.values())
 
 
-def as_data(ruleset: str, made: Sequence[Board]) -> dict[str, Any]:
+def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[str, Any]:
     """Return boards as plain data for JSON; ``clean`` and ``worst`` are means in [0, 1]."""
     return {
         "ruleset": ruleset,
+        "split": split,
         "boards": [
             {
                 **board.setting,
@@ -266,6 +279,7 @@ def as_data(ruleset: str, made: Sequence[Board]) -> dict[str, Any]:
                         "worst_interval": _interval(row.worst),
                         "worst_attack": row.worst_attack,
                         "ended": row.ended,
+                        "idle": row.idle,
                         "missing": row.missing,
                         "cells": {name: asdict(cell) for name, cell in row.cells.items()},
                     }

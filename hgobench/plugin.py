@@ -10,6 +10,7 @@ This module does not import torch before a cell is computed.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start with an empty board."""
+    """Start with an empty board; refuse bad options of a suite at once."""
     config.pluginmanager.register(Board(config), "hgobench-board")
+    folder = str(config.invocation_params.dir)
+    if _runs_cells(config):
+        if folder not in sys.path:
+            sys.path.append(folder)  # for module:Class of the folder that the user stands in
+        suite_of(config)
 
 
 def suite_of(config: pytest.Config) -> Suite:
@@ -51,6 +57,7 @@ def suite_of(config: pytest.Config) -> Suite:
         pytest.UsageError: it is refused, and why.
     """
     from hgobench.errors import InputError
+    from hgobench.registry import split_list
     from hgobench.suite import Suite, parse_setting
 
     if SUITE not in config.stash:
@@ -58,7 +65,11 @@ def suite_of(config: pytest.Config) -> Suite:
             suite = Suite.load(config.getoption("--suite"))
             if attacks := config.getoption("--attack"):
                 suite = suite.changed([parse_setting(f"attack={attacks}")])
-            config.stash[SUITE] = suite.with_rules(config.getoption("--rule"))
+            suite = suite.with_rules(
+                [r for text in config.getoption("--rule") for r in split_list(text)]
+            )
+            suite.expand()
+            config.stash[SUITE] = suite
         except InputError as error:
             raise pytest.UsageError("\n".join(error.problems)) from error
     return config.stash[SUITE]
@@ -68,14 +79,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each cell of the suite its own test."""
     if "hgobench_cell" not in metafunc.fixturenames:
         return
-    from hgobench.errors import InputError
     from hgobench.suite import cohorts
 
     suite = suite_of(metafunc.config)
-    try:
-        scenarios, _ = suite.expand()
-    except InputError as error:
-        raise pytest.UsageError("\n".join(error.problems)) from error
+    scenarios, _ = suite.expand()
     grouped = cohorts(scenarios, suite.width)
     parameters = [
         pytest.param(scenario, id=f"{suite.label(scenario)}-cohort{number}")
@@ -111,6 +118,8 @@ class Cohorts:
 @pytest.fixture
 def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> Result:
     """Return the cell's `Result`, and put it on the board."""
+    from hgobench.leaderboard import Score
+
     stash = request.config.stash
     if COHORTS not in stash:
         tests = (item for item in request.session.items if isinstance(item, pytest.Function))
@@ -124,6 +133,7 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         "scenario": hgobench_cell.to_dict(),
         "status": computed.status,
         "accuracy": computed.summary["test_accuracy"],
+        "idle": Score.of(computed).idle,
     }
     request.node.user_properties.append((PROPERTY, json.dumps(row)))
     return computed
@@ -165,7 +175,7 @@ class Board:
         from hgobench.scenario import Scenario
 
         scores = [
-            Score(Scenario.restore(row["scenario"]), row["status"], row["accuracy"])
+            Score(Scenario.restore(row["scenario"]), row["status"], row["accuracy"], row["idle"])
             for row in sorted(self.rows, key=lambda row: json.dumps(row["scenario"]))
         ]
         terminalreporter.section("leaderboard")

@@ -125,8 +125,9 @@ class Registry(Generic[T]):
             return self.builtins[name]
         if name in self._plugins:
             return self._plugin(name)
+        own = ", or module:Class" if "." in name else ""
         raise InputError(
-            unknown(self.field, name, self.names(), hint=f"hgobench list {self.plural}")
+            unknown(self.field, name, self.names(), hint=f"hgobench list {self.plural}{own}")
         )
 
     def _plugin(self, name: str) -> Entry[T]:
@@ -148,11 +149,15 @@ class Registry(Generic[T]):
     def _imported(self, name: str) -> Entry[T]:
         module, _, attribute = name.partition(":")
         try:
-            factory = getattr(importlib.import_module(module), attribute)
+            home = importlib.import_module(module)
         except Exception as error:
             raise InputError(
                 f"{self.field}: {name!r} does not import: {type(error).__name__}: {error}"
             ) from error
+        known = [key for key in vars(home) if not key.startswith("_")]
+        if attribute not in known:
+            raise InputError(unknown(f"{self.field}: {name!r}: {module}", attribute, known))
+        factory = getattr(home, attribute)
         if not callable(factory):
             raise InputError(f"{self.field}: {name!r} is {factory!r}; expected a class")
         return Entry(name, factory, name)
@@ -220,7 +225,12 @@ class Registry(Generic[T]):
             raise InputError(
                 f"{self.field}: {text!r}: {problem}" for problem in error.problems
             ) from error
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
+            supplied = ", ".join(sorted(self.context)) or "nothing"
+            raise InputError(
+                f"{self.field}: {text!r}: {error}; hgobench supplies {supplied}"
+            ) from error
+        except ValueError as error:
             raise InputError(f"{self.field}: {text!r}: {error}") from error
         except Exception as error:
             raise InputError(f"{self.field}: {text!r}: {type(error).__name__}: {error}") from error

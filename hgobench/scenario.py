@@ -186,7 +186,8 @@ def _unalias(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if target not in known:
             problems.append(unknown("scenario: field", name, [*known, *ALIASES]))
         elif target in values:
-            problems.append(f"{target}: given twice, once as {name!r}")
+            short = next(alias for alias, field in ALIASES.items() if field == target)
+            problems.append(f"{target}: given twice, as {target!r} and as {short!r}")
         else:
             values[target] = value
     return values, problems
@@ -249,7 +250,7 @@ def _named(field: str, build: bool = True, **context: Any) -> Check:
 
 
 _CHECKS: dict[str, Check] = {
-    "data": _named("data", build=False),  # its parameters are tried when it is loaded
+    "data": _named("data"),
     "partition": _named("partition"),
     "model": _named("model", features=1, classes=2),
     "hardware": _named("hardware"),

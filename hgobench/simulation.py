@@ -22,6 +22,7 @@ from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import View
+from hgobench.errors import InputError
 from hgobench.masks import keep
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
@@ -30,6 +31,7 @@ from hgobench.world import Draw, World
 
 T = TypeVar("T")
 NUMBER_BYTES = 4
+OVER = "the rule and the attack ran past the cell's time_limit"
 SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
 
 
@@ -46,6 +48,8 @@ def run(scenario: Scenario, *, time_limit: float = math.inf) -> Result:
     Raises:
         InputError: the world can't be made.
     """
+    if not isinstance(scenario, Scenario):
+        raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")
     return simulate([scenario], width=1, time_limit=time_limit)[0]
 
 
@@ -288,7 +292,7 @@ class Cell:
             answer = call()
         self.seconds_left -= time.perf_counter() - started
         if self.seconds_left < 0:
-            raise OutOfTime("the cell's time limit is over")
+            raise OutOfTime(OVER)
         return answer
 
     def _end(self, status: Status, reason: str) -> None:
@@ -339,7 +343,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise OutOfTime("the cell's time limit is over")
+        raise OutOfTime(OVER)
 
     previous = signal.signal(signal.SIGALRM, ring)
     # It rings again every second, for code that catches everything.

@@ -135,6 +135,11 @@ class Suite:
         for key, values in tables["grid"].items():
             if not isinstance(values, list) or not values:
                 problems.append(f"suite: grid.{key}: {values!r}; expected a list of values")
+        ruleset = content.get("ruleset", "")
+        if not isinstance(ruleset, str) or not ruleset:
+            problems.append(
+                f"suite: ruleset: {ruleset!r}; expected a name with a version: 'mine-1'"
+            )
         width, limit = content.get("width", 8), content.get("time_limit", 60.0)
         if isinstance(width, bool) or not isinstance(width, int) or width < 1:
             problems.append(f"suite: width: {width!r}; expected an integer >= 1")
@@ -146,7 +151,11 @@ class Suite:
                 f"suite: contract.tolerance: {tolerance!r}; expected a number in [0, 1]"
             )
         breaks = []
-        for entry in contract.get("breaks", ()):
+        entries = contract.get("breaks", [])
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            problems.append(f"suite: contract.breaks: {entries!r}; expected [[contract.breaks]]")
+            entries = []
+        for entry in entries:
             where = {key: value for key, value in entry.items() if key != "below"}
             below = entry.get("below")
             if isinstance(below, bool) or not isinstance(below, int | float) or not where:
@@ -159,7 +168,7 @@ class Suite:
             raise InputError(problems)
         return cls(
             name=path.stem,
-            ruleset=str(content.get("ruleset", f"{path.stem}-unversioned")),
+            ruleset=ruleset,
             description=str(content.get("description", "")),
             scenario=tables["scenario"],
             grid=tables["grid"],
@@ -170,7 +179,7 @@ class Suite:
             path=path,
         )
 
-    def changed(self, settings: Iterable[tuple[str, Sequence[Any]]]) -> Suite:
+    def changed(self, settings: Sequence[tuple[str, Sequence[Any]]]) -> Suite:
         """Return the suite with fields set: one value fixes a field, several make it an axis.
 
         Choosing among an axis's own values leaves each cell what it was, and the ruleset too; any
@@ -178,10 +187,15 @@ class Suite:
         """
         scenario, grid = dict(self.scenario), dict(self.grid)
         chosen, other = [], []
-        for name, values in settings:
+        targets = [ALIASES.get(name, name) for name, _ in settings]
+        if twice := {target for target in targets if targets.count(target) > 1}:
+            raise InputError(f"--set: {target}: given twice" for target in sorted(twice))
+        for name, given in settings:
             target = ALIASES.get(name, name)
+            values = [_spelled(target, value) for value in given]
             before = [v for k, v in grid.items() if ALIASES.get(k, k) == target]
             before += [[v] for k, v in scenario.items() if ALIASES.get(k, k) == target]
+            before = [[_spelled(target, value) for value in axis] for axis in before]
             if before and list(values) == list(before[0]):
                 continue
             text = f"{target}={','.join(map(format_value, values))}"
@@ -303,8 +317,16 @@ class Suite:
         return "-".join(str(getattr(scenario, ALIASES.get(axis, axis))) for axis in self.grid)
 
 
-def parse_setting(text: str) -> tuple[str, list[Any]]:
-    """Read ``field=value`` or ``field=value,value``.
+def _spelled(field: str, value: Any) -> Any:
+    """Return a value's canonical spelling; a wrong one is left for `Suite.expand` to refuse."""
+    try:
+        return check_field(field, value)
+    except InputError:
+        return value
+
+
+def parse_setting(text: str, option: str = "--set") -> tuple[str, list[Any]]:
+    """Read ``field=value`` or ``field=value,value``; `option` names it in messages.
 
     >>> parse_setting("attack=foe,alie[z=1.5]")
     ('attack', ['foe', 'alie[z=1.5]'])
@@ -315,7 +337,7 @@ def parse_setting(text: str) -> tuple[str, list[Any]]:
     name, equals, values = (part.strip() for part in text.partition("="))
     items = [parse_value(item) for item in split_list(values)]
     if not (name and equals and items):
-        raise InputError(f"--set: {text!r}; expected field=value or field=value,value")
+        raise InputError(f"{option}: {text!r}; expected field=value or field=value,value")
     if ALIASES.get(name, name) not in ("scope", "tolerated", "sampled", "quorum"):
         items = ["none" if item is None else item for item in items]  # a name, as in attack=none
     return name, items

@@ -18,6 +18,7 @@ from torch import Tensor
 from hgobench import aggregators, attacks
 from hgobench.aggregators import Rule, RuleError, Scope
 from hgobench.attacks import Attack, View
+from hgobench.errors import InputError
 
 MakeRule = Callable[[int], Rule]
 
@@ -199,8 +200,12 @@ def check_rule(specification: str, *, scope: Scope | None = None, robust: bool =
                 continue
             try:
                 law(rule_maker(specification, each))
+            except InputError:
+                raise
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}") from error
+            except Exception as error:
+                raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 def view(
@@ -270,7 +275,10 @@ def check_attack(specification: str) -> None:
         InputError: there is no such attack.
     """
     for name, law in ATTACK_LAWS.items():
+        attack = attacks.build(specification)
         try:
-            law(attacks.build(specification))
+            law(attack)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
+        except Exception as error:
+            raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error

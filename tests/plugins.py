@@ -30,6 +30,35 @@ class SubclassedMean(Rule):
         return rows[self.f : len(rows) - self.f].mean(dim=0) if self.f else rows.mean(dim=0)
 
 
+class Ragged:
+    """Takes what was sent and what was not, as design's form of a rule allows."""
+
+    def __call__(self, values: Tensor, present: Tensor | None = None) -> Tensor:
+        sent = torch.ones_like(values, dtype=torch.bool) if present is None else present
+        total = values.masked_fill(~sent, 0.0).sum(dim=0)
+        return total / sent.sum(dim=0).clamp_min(1)
+
+
+class Forgetful(Rule):
+    def __init__(self, f: int = 0) -> None:
+        self.mine = f
+
+
+class Greedy:
+    def __init__(self, n: int, f: int) -> None:
+        self.n = n
+
+
+def plain(values: Tensor) -> np.ndarray:
+    """A function, and one that answers in NumPy."""
+    return np.asarray(np.median(values.numpy(), axis=0))
+
+
+class NotFinite:
+    def __call__(self, values: Tensor) -> Tensor:
+        return torch.full(values.shape[1:], torch.nan)
+
+
 class Raising(Rule):
     def of_rows(self, rows: Tensor) -> Tensor:
         raise RuntimeError("out of ideas")

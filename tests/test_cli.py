@@ -129,7 +129,7 @@ def test_failed_cells_give_status_1(tiny: Path) -> None:
     out = str(tiny.parent / "out")
     done = hgobench("run", str(tiny), "--rule", "tests.plugins:Raising", "--out", out)
     assert done.returncode == 1
-    assert "RuntimeError: out of ideas" in done.stderr
+    assert "4 cells failed: RuntimeError: out of ideas (first: tests.plugins:Raising" in done.stderr
     assert "4 of 12 cells failed" in done.stderr
     assert "hgo tests.plugins:Raising * !" in done.stdout
 
@@ -209,7 +209,12 @@ def test_show_cells_and_one_cell_s_rounds(kept: Path) -> None:
     assert "byzantine_heard" in one.stdout
     exported = json.loads(hgobench("show", str(kept), "--format", "json").stdout)
     assert len(exported) == 8
+    assert "ruleset: tiny-1" in one.stdout
+    assert "status: done" in one.stdout
+    assert hgobench("show", str(kept), "f=2").stdout == every.stdout
     assert "did you mean 'rule'?" in hgobench("show", str(kept), "rulee=median").stderr
+    assert "no cell of" in hgobench("show", str(kept), "attack=alie").stderr
+    assert "show: 'attack'; expected field=value" in hgobench("show", str(kept), "attack").stderr
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_bad_share_is_refused() -> None:
         load("digits[validation=1.5]")
 
 
-@pytest.mark.parametrize("kind", [datasets._Mnist, datasets._FashionMnist])
-def test_checksums_of_the_four_files(kind: type[datasets._Images], images: Path) -> None:
+@pytest.mark.parametrize("kind", [datasets.Mnist, datasets.FashionMnist])
+def test_checksums_of_the_four_files(kind: type[datasets.Images], images: Path) -> None:
     assert digests(images / kind.name) == kind.md5
 
 

@@ -73,7 +73,7 @@ def test_failures_are_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
 
 def test_failed_cells_are_tried_again(tmp_path: Path) -> None:
     slow = [Scenario(**FIELDS, rule="tests.plugins:Hanging")]
-    assert "time limit" in fill(tmp_path, slow, time_limit=0.1).failed[0].reason
+    assert "time_limit" in fill(tmp_path, slow, time_limit=0.1).failed[0].reason
     again = fill(tmp_path, slow, time_limit=0.1)
     assert (again.computed, again.reused) == (1, 0)
     assert len(content(tmp_path)) == 1

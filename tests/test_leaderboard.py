@@ -147,6 +147,27 @@ def test_terminal_table(made: list[Any]) -> None:
     assert "0.700 ±0.248" in text
 
 
+def test_a_narrow_terminal_gets_the_attacks_means_only(made: list[Any]) -> None:
+    text = render("quick-1", made, "table", width=80)
+    assert "±" in text  # of the worst case
+    assert "0.700 ±0.248" not in text
+    assert "0.700" in text
+
+
+def test_cells_that_never_moved_are_marked(made: list[Any]) -> None:
+    idle = [Score(s.scenario, "done", s.accuracy, s.scenario.rule == "krum") for s in scores()]
+    text = render("quick-1", boards(idle))
+    assert "hgo krum ~" in text
+    assert "~ in 9 cells too few workers answered, in every round, to aggregate" in text
+    stalled = run(Scenario(workers=5, rounds=2, algorithm="sgd", hardware="weak", rule="median"))
+    assert Score.of(stalled).idle
+
+
+def test_the_split_is_named(made: list[Any]) -> None:
+    assert "Validation accuracy, mean over" in render("r", made, split="validation")
+    assert json.loads(render("r", made, "json", split="validation"))["split"] == "validation"
+
+
 def test_markdown_and_latex(made: list[Any]) -> None:
     markdown = render("quick-1", made, "markdown")
     assert "### ruleset quick-1" in markdown
@@ -154,6 +175,9 @@ def test_markdown_and_latex(made: list[Any]) -> None:
     latex = render("quick-1", made, "latex")
     assert r"\begin{tabular}" in latex
     assert r"\toprule" in latex
+    notes = latex.split(r"\end{tabular}")[-1].strip().splitlines()
+    assert notes
+    assert all(note.startswith("% ") for note in notes)
 
 
 def test_csv_is_exact_and_long(made: list[Any]) -> None:

@@ -80,7 +80,10 @@ def test_one_canonical_spelling(things: Registry[Thing], text: str, canonical: s
         ("thing[a=1", "expected name or name[parameter=value,...]"),
         ("thing[a=-1]", "thing: 'thing[a=-1]': a: -1; expected an integer >= 0"),
         ("no.such.module:X", "'no.such.module:X' does not import: ModuleNotFoundError"),
-        ("collections:Nope", "does not import: AttributeError"),
+        (
+            "collections:Nope",
+            "thing: 'collections:Nope': collections: unknown 'Nope'; expected one of",
+        ),
         ("math:pi", "expected a class"),
     ],
 )

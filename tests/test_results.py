@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -116,11 +117,50 @@ def test_every_source_that_numbers_depend_on_counts() -> None:
     assert {path.name for path in package.iterdir()} - indifferent == set(store._SOURCES)
 
 
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE results (a int)")
+
+
+def test_a_store_that_can_t_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"store: '.*file.*': (File exists|Not a directory)"):
+            Store(folder)
+
+
+def test_reading_changes_nothing(tmp_path: Path, result: Result) -> None:
+    with Store(tmp_path) as kept:
+        kept.add(result, "r-1")
+    before = (tmp_path / "results.sqlite").read_bytes()
+    with Store(tmp_path, create=False) as kept:
+        assert len(list(kept.results())) == 1
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            kept.add(result, "r-1")
+    assert (tmp_path / "results.sqlite").read_bytes() == before
+
+
+def test_a_plugin_s_helpers_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    helper = tmp_path / "a_helper.py"
+    helper.write_text("def agg(values):\n    return values[0]\n")
+    (tmp_path / "with_helper.py").write_text(
+        "from a_helper import agg\nclass R:\n    def __call__(self, values):\n        return agg(values)\n"
+    )
+    scenario = SMALL.replace(rule="with_helper:R")
+    first = result_key(scenario, "r-1", 8)
+    assert result_key(scenario, "r-1", 8) == first
+    helper.write_text(helper.read_text().replace("[0]", "[1]"))
+    assert result_key(scenario, "r-1", 8) != first
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
         (lambda path: None, "no results.sqlite there"),
-        (lambda path: path.write_text("nonsense" * 200), "not a database"),
+        (lambda path: path.mkdir(), "unable to open database file|disk I/O error"),
+        (lambda path: foreign(path), "another program's database"),
+        (lambda path: path.write_text("nonsense" * 200), "no store of hgobench: file is not a"),
         (
             lambda path: (
                 sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close()

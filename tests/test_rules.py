@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hgobench import aggregators
 from hgobench.aggregators import NonFiniteError, RuleError, Scope
+from hgobench.errors import InputError
 from hgobench.testing import RULE_LAWS, check_rule, rule_maker
 from tests.oracles import COORDINATE, krum_scores, vector_rule
 
@@ -204,3 +205,56 @@ def test_bad_input_says_what_is_wrong(call: object, message: str) -> None:
 
 def test_repr_states_every_parameter() -> None:
     assert repr(aggregators.build("krum", f=3)) == "Krum(f=3, scope='block')"
+
+
+def test_a_callable_that_names_present_gets_what_was_sent() -> None:
+    values = torch.tensor([[1.0, 2.0, 3.0], [3.0, torch.nan, torch.nan]])
+    present = torch.tensor([[True, True, False], [True, False, False]])
+    assert aggregators.build("tests.plugins:Ragged")(values, present).tolist() == [2.0, 2.0, 0.0]
+
+
+def test_a_function_is_a_rule_and_may_answer_in_numpy() -> None:
+    rule = aggregators.build("tests.plugins:plain", f=1)
+    assert rule(torch.tensor([[1.0], [2.0], [9.0]])).tolist() == [2.0]
+    assert rule.name == "plain"
+
+
+@pytest.mark.parametrize(
+    ("specification", "message"),
+    [
+        (
+            "tests.plugins:Forgetful",
+            r"must take f and scope and call super\(\).__init__\(f=f, scope=scope",
+        ),
+        (
+            "tests.plugins:Greedy",
+            "missing 1 required positional argument: 'n'; hgobench supplies f, scope",
+        ),
+        (
+            "tests.plugins:MyMedia",
+            "rule: 'tests.plugins:MyMedia': tests.plugins: unknown 'MyMedia'; did you mean 'MyMedian'",
+        ),
+        ("tests.plugins.MyMedian", r"\(hgobench list rules, or module:Class\)"),
+        ("krum,median", "rule: unknown 'krum,median'"),
+    ],
+)
+def test_rules_that_can_t_be_made_say_why(specification: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        aggregators.build(specification)
+
+
+def test_a_rule_s_own_nan_is_its_fault() -> None:
+    with pytest.raises(RuleError, match="NotFinite: returned NaN or infinite values for finite"):
+        aggregators.build("tests.plugins:NotFinite")(torch.ones(3, 2))
+
+
+def test_every_failure_under_a_law_names_the_law() -> None:
+    with pytest.raises(
+        AssertionError, match=r"^finite_within_honest_range: RuntimeError: out of ideas"
+    ):
+        check_rule("tests.plugins:Raising")
+
+
+def test_no_coordinates_at_all() -> None:
+    rule = aggregators.build("median")
+    assert rule(torch.ones(3, 0), torch.ones(3, 0, dtype=torch.bool)).shape == (0,)

@@ -23,6 +23,7 @@ def problems(**fields: Any) -> list[str]:
     ("fields", "message"),
     [
         ({"data": "digit"}, "data: unknown 'digit'; did you mean 'digits'? (hgobench list datasets)"),
+        ({"data": "digits[validation=7]"}, "data: 'digits[validation=7]': validation: 7.0; expected a share in [0, 1)"),
         ({"partition": "iidd"}, "partition: unknown 'iidd'; did you mean 'iid'? (hgobench list partitions)"),
         ({"partition": "by_class[k=0]"}, "partition: 'by_class[k=0]': k: 0; expected an integer >= 1"),
         ({"partition": "dirichlet[alpha=0]"}, "partition: 'dirichlet[alpha=0]': alpha: 0.0; expected a number > 0"),
@@ -65,7 +66,7 @@ def problems(**fields: Any) -> list[str]:
         ({"evaluation_interval": 0}, "evaluation_interval: 0; expected an integer >= 1"),
         ({"seed": -1}, "seed: -1; expected an integer >= 0"),
         ({"atack": "foe"}, "scenario: field: unknown 'atack'; did you mean 'attack'?"),
-        ({"f": 1, "byzantine": 2}, "byzantine: given twice, once as 'byzantine'"),
+        ({"f": 1, "byzantine": 2}, "byzantine: given twice, as 'byzantine' and as 'f'"),
     ],
 )  # fmt: skip
 def test_every_wrong_value_has_its_message(fields: dict[str, Any], message: str) -> None:

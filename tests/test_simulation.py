@@ -207,7 +207,10 @@ def test_cells_of_two_worlds_are_no_cohort() -> None:
 def test_a_rule_that_hangs_ends_with_the_time_limit(rule: str) -> None:
     result = run(Scenario(**BASE, rule=rule), time_limit=0.2)
     assert result.status == "failed"
-    assert result.reason == "round 1: OutOfTime: the cell's time limit is over"
+    assert (
+        result.reason
+        == "round 1: OutOfTime: the rule and the attack ran past the cell's time_limit"
+    )
 
 
 def test_a_rule_s_own_randomness_is_keyed_and_leaves_the_caller_s_alone() -> None:
@@ -257,7 +260,7 @@ def test_validation_accuracy_is_on_validation_examples() -> None:
         (
             "tests.plugins:WrongShape",
             "none",
-            r"RuleError: WrongShape: returned \(1,\); expected \(6",
+            r"WrongShape: returned shape \(1,\); expected a tensor of shape \(650,\)",
         ),
         ("median", "tests.plugins:BadShape", "RuntimeError|ValueError"),
         ("median", "tests.plugins:NotLengths", "claimed lengths: float64 .2,.; expected integers"),
@@ -286,8 +289,8 @@ def test_robust_rules_ignore_nan_from_f_workers() -> None:
 
 
 def test_rules_of_one_s_own() -> None:
-    for rule in ("tests.plugins:MyMedian", "tests.plugins:SubclassedMean"):
-        scenario = Scenario(**BASE, rule=rule)
+    for rule in ("MyMedian", "SubclassedMean", "Ragged", "plain"):
+        scenario = Scenario(**BASE, rule=f"tests.plugins:{rule}")
         assert scenario.scope == "block"
         assert run(scenario).status == "done"
 
@@ -307,6 +310,11 @@ def test_result_is_a_table_and_a_summary() -> None:
 def test_more_workers_than_examples_are_refused_before_anything_runs() -> None:
     with pytest.raises(InputError, match="partition: 1221 training examples for 2000 workers"):
         run(Scenario(workers=2000))
+
+
+def test_what_is_no_scenario_is_refused() -> None:
+    with pytest.raises(InputError, match=r"scenario: 'digits'; expected a hgobench\.Scenario"):
+        run("digits")  # type: ignore[arg-type]
 
 
 def test_threads_of_the_caller_are_left_alone() -> None:

@@ -28,7 +28,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 def load(folder: Path, text: str = GOOD) -> Suite:
-    return Suite.load(write(folder, text))
+    named = text if "ruleset" in text else f'ruleset = "mine-1"\n{text}'
+    return Suite.load(write(folder, named))
 
 
 @pytest.mark.parametrize("name", names())
@@ -124,6 +125,9 @@ def test_what_no_cell_can_be_is_refused_all_at_once(
         ),
         ("[grid]\nrule = 'median'", "suite: grid.rule: 'median'; expected a list of values"),
         ("scenario = 3", r"suite: scenario: expected a table \[scenario\]"),
+        ("ruleset = 3", "suite: ruleset: 3; expected a name with a version: 'mine-1'"),
+        ("ruleset = ''", "suite: ruleset: ''; expected a name"),
+        ("[contract]\nbreaks = 3", r"suite: contract.breaks: 3; expected \[\[contract.breaks\]\]"),
         ("width = 0", "suite: width: 0; expected an integer >= 1"),
         ("time_limit = -1", "suite: time_limit: -1; expected seconds > 0"),
     ],
@@ -237,3 +241,14 @@ def test_a_reference_belongs_to_its_suite_s_folder_and_ruleset(tmp_path: Path) -
     suite.reference_path.write_text('{"ruleset": "mine-0", "accuracy": {}}')
     with pytest.raises(InputError, match="of ruleset 'mine-0'; expected 'mine-1'; rewrite it"):
         suite.reference()
+
+
+def test_one_setting_has_one_ruleset_however_it_is_spelled(tmp_path: Path) -> None:
+    suite = load(tmp_path)
+    names = {suite.changed([("partition", [p])]).ruleset for p in ("by_class(3)", "by_class[k=3]")}
+    assert names == {"mine-1 with partition=by_class[k=3]"}
+
+
+def test_a_field_set_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--set: byzantine: given twice"):
+        load(tmp_path).changed([("f", [1]), ("byzantine", [2])])

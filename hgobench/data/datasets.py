@@ -9,11 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ from hgobench.registry import Registry
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
-Loader = TypeVar("Loader", bound=Callable[..., object])
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -62,66 +61,85 @@ class Dataset:
         return int(self.train.features.shape[1])
 
 
-def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
-    """Split a stratified share off the training examples; share 0 gives an empty validation set."""
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise ValueError(f"validation: {share!r}; expected a share in [0, 1)")
-    if share == 0:
-        return train, Split(train.features[:0], train.labels[:0])
-    kept, held = train_test_split(
-        np.arange(len(train)), test_size=share, random_state=0, stratify=train.labels
-    )
-    kept.sort()
-    held.sort()
-    return (
-        Split(train.features[kept], train.labels[kept]),
-        Split(train.features[held], train.labels[held]),
-    )
-
-
-def _about(validity: str, paper: str) -> Callable[[Loader], Loader]:
-    """Give a loader what ``hgobench list datasets`` shows of it."""
-
-    def mark(loader: Loader) -> Loader:
-        vars(loader).update(validity=validity, paper=paper)
-        return loader
-
-    return mark
-
-
-@_about("embedded", "Alpaydin and Kaynak, UCI 1998")
-def digits(validation: float = 0.15) -> Dataset:
-    """Load scikit-learn's digits: 1,797 grey images of 8 x 8, 10 classes; embedded.
-
-    Features are divided by 16. A stratified 20 % are the test set.
+class Source(ABC):
+    """Where a data set comes from. Making one is cheap; `load` reads or downloads.
 
     Args:
-        validation: the share of the other examples that is held out for choices.
+        validation: the share of the training examples that is held out for choices, stratified;
+            0: none.
+
+    Raises:
+        ValueError: the share is not in [0, 1).
     """
-    x, y = load_digits(return_X_y=True)
-    train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64))
-    return Dataset(*_hold_out(train, validation), test, classes=10)
+
+    paper: ClassVar[str]
+    validity: ClassVar[str]
+
+    def __init__(self, validation: float = 0.15) -> None:
+        number = not isinstance(validation, bool) and isinstance(validation, int | float)
+        if not number or not 0 <= validation < 1:
+            raise ValueError(f"validation: {validation!r}; expected a share in [0, 1)")
+        self.validation = validation
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Return the data set."""
+
+    def hold_out(self, train: Split) -> tuple[Split, Split]:
+        """Return the training examples that are left, and those held out."""
+        if self.validation == 0:
+            return train, Split(train.features[:0], train.labels[:0])
+        kept, held = train_test_split(
+            np.arange(len(train)),
+            test_size=self.validation,
+            random_state=0,
+            stratify=train.labels,
+        )
+        kept.sort()
+        held.sort()
+        return (
+            Split(train.features[kept], train.labels[kept]),
+            Split(train.features[held], train.labels[held]),
+        )
 
 
-@_about("embedded", "Street et al., 1993")
-def breast_cancer(validation: float = 0.15) -> Dataset:
-    """Load scikit-learn's breast cancer data: 569 examples, 30 features, 2 classes; embedded.
+class Digits(Source):
+    """scikit-learn's digits: 1,797 grey images of 8 x 8 in 10 classes.
 
-    Features are standardised with the training examples' mean and deviation. A stratified 20 %
-    are the test set.
-
-    Args:
-        validation: the share of the other examples that is held out for choices.
+    A stratified 20 % are the test set. Features are divided by 16.
     """
-    x, y = load_breast_cancer(return_X_y=True)
-    train, test = _embedded_split(x, y.astype(np.int64))
-    train, held = _hold_out(train, validation)
-    mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
 
-    def standardise(part: Split) -> Split:
-        return Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
+    paper = "Alpaydin and Kaynak, UCI 1998"
+    validity = "embedded"
 
-    return Dataset(standardise(train), standardise(held), standardise(test), classes=2)
+    def load(self) -> Dataset:
+        """Return it."""
+        x, y = load_digits(return_X_y=True)
+        train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64))
+        return Dataset(*self.hold_out(train), test, classes=10)
+
+
+class BreastCancer(Source):
+    """scikit-learn's breast cancer data: 569 examples, 30 features, 2 classes.
+
+    A stratified 20 % are the test set. Features are standardised with the training examples'
+    mean and deviation.
+    """
+
+    paper = "Street et al., 1993"
+    validity = "embedded"
+
+    def load(self) -> Dataset:
+        """Return it."""
+        x, y = load_breast_cancer(return_X_y=True)
+        train, test = _embedded_split(x, y.astype(np.int64))
+        train, held = self.hold_out(train)
+        mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
+
+        def standardise(part: Split) -> Split:
+            return Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
+
+        return Dataset(standardise(train), standardise(held), standardise(test), classes=2)
 
 
 def _embedded_split(x: NDArray[np.floating], y: Labels) -> tuple[Split, Split]:
@@ -129,16 +147,17 @@ def _embedded_split(x: NDArray[np.floating], y: Labels) -> tuple[Split, Split]:
     return Split(a, c), Split(b, d)
 
 
-class _Images:
-    """MNIST-like IDX files: found in $HGOBENCH_DATA, else in the user's cache, else downloaded."""
+class Images(Source):
+    """Four IDX files of grey images: in $HGOBENCH_DATA, in the user's cache, or downloaded."""
 
+    validity = "in $HGOBENCH_DATA or cached, else downloaded"
     name: ClassVar[str]
     openml: ClassVar[str]
     md5: ClassVar[tuple[str, str, str, str]]  # of the decompressed IDX_FILES
 
-    @classmethod
-    def load(cls, validation: float) -> Dataset:
-        folder = locate(cls.name, cls.openml, cls.md5)
+    def load(self) -> Dataset:
+        """Return it; pixels are divided by 255."""
+        folder = locate(self.name, self.openml, self.md5)
         parts = [read_idx(folder / file) for file in IDX_FILES]
         train, test = (
             Split(
@@ -147,10 +166,13 @@ class _Images:
             )
             for images, labels in (parts[:2], parts[2:])
         )
-        return Dataset(*_hold_out(train, validation), test, classes=10)
+        return Dataset(*self.hold_out(train), test, classes=10)
 
 
-class _Mnist(_Images):
+class Mnist(Images):
+    """MNIST: 60,000 + 10,000 grey images of 28 x 28 in 10 classes; validation=0 trains on all."""
+
+    paper = "LeCun et al., 1998"
     name = "mnist"
     openml = "mnist_784"
     md5 = (
@@ -161,7 +183,10 @@ class _Mnist(_Images):
     )
 
 
-class _FashionMnist(_Images):
+class FashionMnist(Images):
+    """Fashion-MNIST: the format of MNIST, pictures of clothes."""
+
+    paper = "Xiao et al., 2017"
     name = "fashion_mnist"
     openml = "Fashion-MNIST"
     md5 = (
@@ -170,27 +195,6 @@ class _FashionMnist(_Images):
         "8181f5470baa50b63fa0f6fddb340f0a",
         "15d484375f8d13e6eb1aabb0c3f46965",
     )
-
-
-@_about("in $HGOBENCH_DATA or cached, else downloaded", "LeCun et al., 1998")
-def mnist(validation: float = 0.15) -> Dataset:
-    """Load MNIST: 60,000 + 10,000 grey images of 28 x 28, 10 classes, divided by 255.
-
-    Args:
-        validation: the share of the 60,000 that is held out for choices; 0 trains on all, as the
-            HGO paper does.
-    """
-    return _Mnist.load(validation)
-
-
-@_about("in $HGOBENCH_DATA or cached, else downloaded", "Xiao et al., 2017")
-def fashion_mnist(validation: float = 0.15) -> Dataset:
-    """Load Fashion-MNIST: the format of MNIST, pictures of clothes.
-
-    Args:
-        validation: the share of the 60,000 that is held out for choices.
-    """
-    return _FashionMnist.load(validation)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -294,14 +298,14 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
         partial.replace(folder / file)
 
 
-registry: Registry[Dataset] = Registry(
+registry: Registry[Source] = Registry(
     "data",
     "datasets",
     {
-        "digits": digits,
-        "breast_cancer": breast_cancer,
-        "mnist": mnist,
-        "fashion_mnist": fashion_mnist,
+        "digits": Digits,
+        "breast_cancer": BreastCancer,
+        "mnist": Mnist,
+        "fashion_mnist": FashionMnist,
     },
 )
 
@@ -309,4 +313,4 @@ registry: Registry[Dataset] = Registry(
 @cache
 def load(specification: str) -> Dataset:
     """Load a data set once per process: ``"digits"``, ``"mnist[validation=0]"``."""
-    return registry.build(specification)
+    return registry.build(specification).load()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import joblib
@@ -90,6 +93,8 @@ def execute(
                 on_progress(len(finished))
         except KeyboardInterrupt:
             outcome.interrupted = "interrupted"
+        except sqlite3.OperationalError as error:
+            outcome.interrupted = f"the store can't be written: {error}"
         except TerminatedWorkerError:
             outcome.interrupted = "a worker process died (out of memory, or a crash in a plug-in)"
         finally:
@@ -104,12 +109,26 @@ def _compute(
         for batch in batches:
             yield simulate(batch, width=width, time_limit=time_limit)
         return
-    # Longest worlds first would help little; the order of the grid keeps worlds together.
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-        yield from parallel(
-            joblib.delayed(_cohort)(batch, width, time_limit, sys.path) for batch in batches
-        )
+        with _interrupts_ignored():
+            results = parallel(
+                joblib.delayed(_cohort)(batch, width, time_limit, sys.path) for batch in batches
+            )
+        yield from results
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let the processes that start in the body ignore Ctrl-C: ending them is the parent's part."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _cohort(

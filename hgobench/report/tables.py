@@ -10,25 +10,45 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from hgobench.leaderboard import Board, Estimate, Row, as_data
+from hgobench.leaderboard import Board, Estimate, Row, Split, as_data
 
 Format = Literal["table", "markdown", "latex", "csv", "json"]
 
 _TABULATE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
 
 
-def render(ruleset: str, made: Sequence[Board], form: Format = "table") -> str:
-    """Write boards of one ruleset in a format; the text ends without a newline."""
+def render(
+    ruleset: str,
+    made: Sequence[Board],
+    form: Format = "table",
+    *,
+    split: Split = "test",
+    width: int | None = None,
+) -> str:
+    """Write boards of one ruleset in a format; the text ends without a newline.
+
+    Args:
+        ruleset: the name under which the scores compare.
+        made: the boards.
+        form: the format.
+        split: which examples the accuracies are on.
+        width: columns of the terminal; a table that is wider shows the attacks' means only.
+    """
     if form == "json":
-        return json.dumps(as_data(ruleset, made), indent=2, allow_nan=False)
+        return json.dumps(as_data(ruleset, made, split), indent=2, allow_nan=False)
     if form == "csv":
-        return _csv(ruleset, made)
+        return _csv(ruleset, made, split)
     parts = [_heading(f"ruleset {ruleset}", form)]
     for board in made:
         parts.append(_heading(board.title or "all results", form))
-        parts.append(_board(board, form))
-    notes = _notes(made)
-    return "\n\n".join(parts + ([notes] if notes else []))
+        table = _board(board, form)
+        if form == "table" and width and max(map(len, table.splitlines())) > width:
+            table = _board(board, form, short=True)
+        parts.append(table)
+    notes = _notes(made, split)
+    parts.append("\n".join(_heading(note, form) for note in notes) if form == "latex" else
+                 "\n".join(notes))  # fmt: skip
+    return "\n\n".join(parts)
 
 
 def _heading(text: str, form: Format) -> str:
@@ -37,7 +57,7 @@ def _heading(text: str, form: Format) -> str:
     return f"% {text}" if form == "latex" else text
 
 
-def _board(board: Board, form: Format) -> str:
+def _board(board: Board, form: Format, short: bool = False) -> str:
     headers = ["#", "algorithm and rule", "low", "worst", "by", *board.columns]
     clean = board.columns[:1] != ["none"] and any(row.clean for row in board.rows)
     if clean:
@@ -47,16 +67,14 @@ def _board(board: Board, form: Format) -> str:
     for row in board.rows:
         line = [
             "-" if row.rank is None else str(row.rank),
-            row.label
-            + ("" if row.origin == "hgobench" else " *")
-            + ("" if not row.ended else " !"),
+            row.label + _marks(row),
             f"{row.worst.low:.3f}",
             _cell(row.worst),
             row.worst_attack,
         ]
         if clean:
-            line.append(_cell(row.clean))
-        body.append([*line, *(_cell(row.cells.get(name)) for name in board.columns)])
+            line.append(_cell(row.clean, short))
+        body.append([*line, *(_cell(row.cells.get(name), short) for name in board.columns)])
     text: str = tabulate(
         body, headers, tablefmt=_TABULATE[form], disable_numparse=True, colalign=_align(headers)
     )
@@ -67,39 +85,50 @@ def _align(headers: Sequence[str]) -> list[str]:
     return ["left" if name in ("algorithm and rule", "by") else "right" for name in headers]
 
 
-def _cell(value: Estimate | None) -> str:
+def _marks(row: Row) -> str:
+    marks = (("*", row.origin != "hgobench"), ("!", row.ended), ("~", row.idle))
+    return "".join(f" {mark}" for mark, holds in marks if holds)
+
+
+def _cell(value: Estimate | None, short: bool = False) -> str:
     if value is None:
         return "-"
-    if value.seeds == 1:
+    if value.seeds == 1 or short:
         return f"{value.mean:.3f}"
     return f"{value.mean:.3f} ±{max(value.mean - value.low, value.high - value.mean):.3f}"
 
 
-def _notes(made: Sequence[Board]) -> str:
+def _notes(made: Sequence[Board], split: Split) -> list[str]:
     rows: list[Row] = [row for board in made for row in board.rows]
     seeds = sorted({cell.seeds for row in rows for cell in row.cells.values()})
     counted = "-".join(map(str, (seeds[0], seeds[-1]) if len(seeds) > 1 else seeds))
+    interval = " with its 95 % interval" if seeds != [1] else ""
     notes = [
-        f"Test accuracy, mean over {counted} seed{'s' if seeds != [1] else ''}"
-        + (" with its 95 % interval" if seeds != [1] else "")
-        + "; ranked by low, the lower end of the worst case over attacks."
+        f"{split.capitalize()} accuracy, mean over {counted} seed{'s' * (seeds != [1])}{interval}.",
+        "worst: the mean of each seed's lowest accuracy under an attack; by: the attack with the "
+        "lowest mean; low: the lower end of worst's interval, which ranks.",
     ]
+    if seeds and seeds[0] < 3:
+        notes.append("Fewer than 3 seeds: intervals and ranks mean little.")
     if any(row.origin != "hgobench" for row in rows):
         notes.append("* not part of hgobench")
     if ended := sum(row.ended for row in rows):
         notes.append(f"! {ended} cells diverged or failed; each counts as 0")
+    if idle := sum(row.idle for row in rows):
+        notes.append(f"~ in {idle} cells too few workers answered, in every round, to aggregate")
     if any(row.missing for row in rows):
         notes.append("- not ranked: lacks cells that other rows have")
-    return "\n".join(notes)
+    return notes
 
 
-def _csv(ruleset: str, made: Sequence[Board]) -> str:
+def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
     """One line per row and column: everything that the other formats round."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         (
             "ruleset",
+            "split",
             "partition",
             "hardware",
             "rank",
@@ -119,6 +148,6 @@ def _csv(ruleset: str, made: Sequence[Board]) -> str:
             named = [("worst", row.worst), *row.cells.items()]
             for name, cell in named:
                 rank = "" if row.rank is None else row.rank
-                about = (ruleset, *where, rank, row.algorithm, row.rule, row.label, name)
+                about = (ruleset, split, *where, rank, row.algorithm, row.rule, row.label, name)
                 writer.writerow((*about, cell.mean, cell.low, cell.high, cell.seeds))
     return out.getvalue().rstrip("\n")

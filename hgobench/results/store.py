@@ -9,13 +9,16 @@ import hashlib
 import json
 import math
 import sqlite3
+import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
-from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 from hgobench import catalogue
 from hgobench.errors import InputError
@@ -52,17 +55,36 @@ def code_digest() -> str:
 
 
 def _plugin_sources(scenario: Scenario) -> list[str]:
-    """Return a hash of the sources of every plug-in that the scenario names."""
-    files = set()
+    """Return a hash of every source file that the scenario's plug-ins are made of."""
+    modules: dict[str, Path] = {}
     for field in catalogue.FIELDS:
         registry = catalogue.registry(field)
         name = getattr(scenario, field).partition("[")[0]
-        if name in registry.builtins:
-            continue
-        named = [name.partition(":")[0]] if ":" in name else []
-        for module in (*named, registry.entry(name).factory.__module__):
-            files.add(import_module(module).__file__)
-    return [hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(filter(None, files))]
+        if name not in registry.builtins:
+            _reach(name.partition(":")[0] if ":" in name else "", modules)
+            _reach(registry.entry(name).factory.__module__, modules)
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(modules.items())]
+
+
+def _reach(name: str, found: dict[str, Path]) -> None:
+    """Add a module and those that it has things from, but none of ours or installed ones."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or name in found or name.partition(".")[0] == "hgobench":
+        return
+    path = Path(file).resolve()
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    if any(path.is_relative_to(Path(folder).resolve()) for folder in installed):
+        return
+    found[name] = path
+    for value in list(vars(module).values()):
+        other = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+        _reach(other, found)
+
+
+def _module_of(value: object) -> str:
+    name = getattr(value, "__module__", None)
+    return name if isinstance(name, str) else ""
 
 
 def result_key(scenario: Scenario, ruleset: str, width: int) -> str:
@@ -79,8 +101,8 @@ class Store:
     """Results of a folder, in ``FOLDER/results.sqlite``.
 
     Args:
-        folder: made if it does not exist, unless `create` is False.
-        create: refuse instead of starting an empty store.
+        folder: made if it does not exist, if `create`.
+        create: False opens an existing store for reading only.
 
     Raises:
         InputError: no store there, or one that this version can't read.
@@ -90,18 +112,33 @@ class Store:
         self.path = Path(folder) / "results.sqlite"
         if not create and not self.path.exists():
             raise InputError(f"store: {str(folder)!r}: no results.sqlite there")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.path)
         try:
-            (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if create:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = "rwc" if create else "ro"
+            where = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
+            self._connection = sqlite3.connect(where, uri=True, timeout=60.0)
+            self._open(create)
+        except OSError as error:
+            raise InputError(f"store: {str(folder)!r}: {error.strerror}") from error
+        except sqlite3.OperationalError as error:
+            raise InputError(f"store: {str(self.path)!r}: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise InputError(f"store: {str(self.path)!r}: not a database: {error}") from error
-        if schema not in (0, SCHEMA):
+            raise InputError(f"store: {str(self.path)!r}: no store of hgobench: {error}") from error
+
+    def _open(self, create: bool) -> None:
+        (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if schema == 0 and tables:
+            raise InputError(f"store: {str(self.path)!r}: another program's database")
+        if schema != SCHEMA and not (schema == 0 and create):
             raise InputError(f"store: {str(self.path)!r}: schema {schema}; expected {SCHEMA}")
+        if schema == SCHEMA:
+            return
         with self._connection:
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
             self._connection.execute(
-                """CREATE TABLE IF NOT EXISTS results (
+                """CREATE TABLE results (
                     key TEXT PRIMARY KEY,
                     ruleset TEXT NOT NULL,
                     scenario TEXT NOT NULL,
