@@ -29,7 +29,7 @@ class Aksel(Rule):
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows near the median."""
-        centre = Columns.sort(rows, None).median()
+        centre = Columns.sort(rows).median()
         distance = (rows.double() - centre).square().sum(dim=1).nan_to_num(nan=torch.inf)
         radius = distance.sort().values[(len(rows) - 1) // 2]
         return rows[distance <= radius].mean(dim=0)

@@ -104,34 +104,39 @@ class Rule:
             return values.new_zeros(0)
         if not values.dtype.itemsize >= 4:
             return self(values.float(), present).to(values.dtype)
-        heard = None
-        if present is not None:
-            counts = present.sum(dim=0)
-            if int(counts.min()) == len(values):
-                present = None
-            elif int(counts.min()) == 0:
-                heard = counts > 0
-                values, present = values[:, heard], present[:, heard]
-        if present is not None and self.scope == "block":
-            values, present = values[present.all(dim=1)], None
-        result = self._finite(values, present)
-        if heard is None:
-            return result
-        out = values.new_zeros(len(heard))
-        out[heard] = result
+        if present is None:
+            return self._dense(values)
+        counts = present.sum(dim=0)
+        heard = counts > 0
+        if not heard.any():
+            return torch.zeros_like(values[0])
+        if heard.all():
+            return self._ragged(values, present, counts)
+        out = torch.zeros_like(values[0])
+        out[heard] = self._ragged(values[:, heard], present[:, heard], counts[heard])
         return out
 
-    def _finite(self, values: Tensor, present: Tensor | None) -> Tensor:
-        fewest = len(values) if present is None else int(present.sum(dim=0).min())
-        if fewest < self.minimum:
-            raise RuleError(
-                f"{self.name}: {fewest} answers; f={self.f} needs at least {self.minimum}"
-            )
+    def _ragged(self, values: Tensor, present: Tensor, counts: Tensor) -> Tensor:
+        """Aggregate where each coordinate was sent by somebody, `counts` (b,) by how many."""
+        fewest = int(counts.min())
+        if fewest == len(values):
+            return self._dense(values)
+        if self.scope == "block":
+            return self._dense(values[present.all(dim=1)])
+        self._enough(fewest)
+        return self._checked(self.of_columns(Columns.sort(values, present, counts)), values)
+
+    def _dense(self, values: Tensor) -> Tensor:
+        self._enough(len(values))
         if self.scope == "coordinate" or not self._has_rows():
-            result = self.of_columns(Columns.sort(values, present))
-        else:
-            result = self.of_rows(values)
-        return self._checked(result, values)
+            return self._checked(self.of_columns(Columns.sort(values)), values)
+        return self._checked(self.of_rows(values), values)
+
+    def _enough(self, answers: int) -> None:
+        if answers < self.minimum:
+            raise RuleError(
+                f"{self.name}: {answers} answers; f={self.f} needs at least {self.minimum}"
+            )
 
     def _checked(self, result: object, values: Tensor) -> Tensor:
         """Return the answer to `values` in their dtype, if it is one."""
@@ -160,7 +165,7 @@ class Rule:
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Aggregate m complete vectors, (m, b) -> (b,); m >= `minimum`, entries may be NaN."""
-        return self.of_columns(Columns.sort(rows, None))
+        return self.of_columns(Columns.sort(rows))
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Aggregate each coordinate by itself, -> (b,); every count is >= `minimum`."""
@@ -229,16 +234,24 @@ class Columns:
     most: int
 
     @classmethod
-    def sort(cls, values: Tensor, present: Tensor | None) -> Columns:
-        """Sort (m, b) values; absent entries become NaN, which sorts to the end."""
+    def sort(
+        cls, values: Tensor, present: Tensor | None = None, count: Tensor | None = None
+    ) -> Columns:
+        """Sort (m, b) values; absent entries become NaN, which sorts to the end.
+
+        Args:
+            values: (m, b).
+            present: (m, b) bool; None: all.
+            count: (b,) the column sums of `present`, if they are known.
+        """
         m, b = values.shape
         if present is None:
-            count = torch.full((b,), m, dtype=torch.int64, device=values.device)
-            return cls(_sort(values.detach()), count, m, m)
-        count = present.sum(dim=0)
-        return cls(
-            _sort(blank(values.detach(), ~present)), count, int(count.min()), int(count.max())
-        )
+            everyone = torch.full((b,), m, dtype=torch.int64, device=values.device)
+            return cls(_sort(values.detach()), everyone, m, m)
+        if count is None:
+            count = present.sum(dim=0)
+        columns = _sort(blank(values.detach(), ~present))
+        return cls(columns, count, int(count.min()), int(count.max()))
 
     def at(self, row: Tensor) -> Tensor:
         """Read one row index per column, (b,) -> (b,), or several, (r, b) -> (r, b)."""

@@ -16,7 +16,7 @@ def squared_distances(rows: Tensor) -> Tensor:
     whatever the outliers send. A row with NaN or infinite entries is infinitely far from all.
     """
     finite = torch.isfinite(rows).all(dim=1)
-    centred = rows.double() - Columns.sort(rows, None).median()
+    centred = rows.double() - Columns.sort(rows).median()
     centred[~finite] = 0.0
     if not finite.all():
         centred = centred.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

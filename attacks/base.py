@@ -92,10 +92,15 @@ class View:
         """Return σ, (d,): the population standard deviation of what honest workers send."""
         return self._average((self.require_honest() - self.mean()).square()).sqrt()
 
+    @cached_property
+    def _senders(self) -> Tensor:
+        assert self.sent is not None
+        return self.sent.sum(dim=0).clamp_min(1)
+
     def _average(self, values: Tensor) -> Tensor:
         if self.sent is None:
             return values.sum(dim=0) / max(len(values), 1)
-        return keep(values, self.sent).sum(dim=0) / self.sent.sum(dim=0).clamp_min(1)
+        return keep(values, self.sent).sum(dim=0) / self._senders
 
 
 class Attack(ABC):

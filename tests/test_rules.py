@@ -255,6 +255,10 @@ def test_every_failure_under_a_law_names_the_law() -> None:
         check_rule("tests.plugins:Raising")
 
 
-def test_no_coordinates_at_all() -> None:
-    rule = aggregators.build("median")
-    assert rule(torch.ones(3, 0), torch.ones(3, 0, dtype=torch.bool)).shape == (0,)
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_sent_and_no_coordinates_at_all(rule: str, scope: Scope) -> None:
+    made = aggregators.build(rule, f=1, scope=scope)
+    assert made(torch.ones(3, 0), torch.ones(3, 0, dtype=torch.bool)).shape == (0,)
+    nothing = torch.zeros(3, 2, dtype=torch.bool)
+    assert made(torch.full((3, 2), torch.nan), nothing).tolist() == [0.0, 0.0]
