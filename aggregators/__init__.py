@@ -9,8 +9,6 @@ tensor([2.5000])
 if __name__ == "aggregators":
     raise ImportError("import hgobench.aggregators, not aggregators")
 
-import inspect
-
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -70,12 +68,9 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
     Raises:
         InputError: unknown name, or parameters that the rule refuses.
     """
-    found = registry.entry(specification.partition("[")[0]).factory
-    if inspect.isfunction(found) and ":" in specification:
-        made: object = found
-    else:
-        context = {"f": f} if scope is None else {"f": f, "scope": scope}
-        made = registry.build(specification, **context)
+    context = {"f": f} if scope is None else {"f": f, "scope": scope}
+    function = registry.function(specification)
+    made: object = function or registry.build(specification, **context)
     if isinstance(made, Rule):
         if not (hasattr(made, "f") and hasattr(made, "scope")):
             raise InputError(

@@ -141,11 +141,13 @@ class Rule:
     def _checked(self, result: object, values: Tensor) -> Tensor:
         """Return the answer to `values` in their dtype, if it is one."""
         if isinstance(result, np.ndarray):
-            result = torch.from_numpy(result)
-        if not isinstance(result, Tensor) or result.shape != values.shape[1:]:
-            shape = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else repr(result)
+            result = torch.from_numpy(np.ascontiguousarray(result))
+        wanted = isinstance(result, Tensor) and not result.is_complex()
+        if not isinstance(result, Tensor) or not wanted or result.shape != values.shape[1:]:
+            tensor = isinstance(result, Tensor)
+            shape = f"{result.dtype} {tuple(result.shape)}" if tensor else repr(result)  # type: ignore[attr-defined]
             raise RuleError(
-                f"{self.name}: returned {shape}; expected a tensor of shape "
+                f"{self.name}: returned {shape}; expected a real tensor of shape "
                 f"{tuple(values.shape[1:])}"
             )
         result = result.to(values)
@@ -176,14 +178,17 @@ class Function(Rule):
     """A user's own callable as a rule.
 
     ``function(values)`` sees the complete vectors only, (m, d) -> (d,), scope "block". If it names
-    a parameter `present`, ``function(values, present)`` sees everything that was sent, as `Rule`
-    does, and 0 is expected where nobody sent anything.
+    a parameter `present`, ``function(values, present=present)`` sees everything that was sent, as
+    `Rule` does, and 0 is expected where nobody sent anything.
     """
 
     def __init__(self, function: Callable[..., object], *, f: int = 0) -> None:
         super().__init__(f=f, scope="block")
         self.function = function
-        self.ragged = "present" in inspect.signature(function).parameters
+        try:
+            self.ragged = "present" in inspect.signature(function).parameters
+        except (TypeError, ValueError):  # some builtins have no signature
+            self.ragged = False
 
     @property
     def name(self) -> str:
@@ -193,10 +198,11 @@ class Function(Rule):
 
     def __call__(self, values: Tensor, present: Tensor | None = None) -> Tensor:
         """Aggregate; the function gets copies, so that it can't change what others see."""
-        if present is None or not self.ragged:
+        if not self.ragged:
             return super().__call__(values, present)
         _check(values, present)
-        return self._checked(self.function(values.clone(), present.clone()), values)
+        sent = torch.ones_like(values, dtype=torch.bool) if present is None else present.clone()
+        return self._checked(self.function(values.clone(), present=sent), values)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Call the function on complete vectors."""

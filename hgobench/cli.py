@@ -151,6 +151,12 @@ def run(
     from hgobench.report.progress import progress
     from hgobench.results import Store
 
+    if split is Split.VALIDATION:
+        from hgobench.data.datasets import load
+
+        for data in dict.fromkeys(scenario.data for scenario in scenarios):
+            if not len(load(data).validation):
+                raise InputError(f"--split: 'validation'; {data!r} has no such examples")
     folder = out or Path("hgobench-results") / loaded.name
     started = time.monotonic()
     with Store(folder) as store:
@@ -164,10 +170,13 @@ def run(
                 jobs=jobs or cpu_count(),
                 on_progress=advance,
             )
+        if outcome.interrupted:
+            typer.echo(outcome.interrupted, err=True)
         results = [result for _, result in store.results(outcome.keys)]
     if results:
         scores = [Score.of(result, split.value) for result in results]
-        typer.echo(_rendered(loaded.title, boards(scores, by=by.value), form, split))
+        shown = loaded.ruleset if form in (Form.JSON, Form.CSV) else loaded.title
+        typer.echo(_rendered(shown, boards(scores, by=by.value), form, split))
     _say(
         f"{outcome.computed} cells computed, {outcome.reused} found, in "
         f"{time.monotonic() - started:.0f} s; kept in {folder}",
@@ -182,8 +191,7 @@ def run(
         typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
     if outcome.interrupted:
         typer.echo(
-            f"{outcome.interrupted}: the same command goes on with the "
-            f"{len(scenarios) - len(results)} missing cells",
+            f"the same command goes on with the {len(scenarios) - len(results)} missing cells",
             err=True,
         )
         raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
@@ -250,8 +258,10 @@ def show(
     with Store(folder, create=False) as store:
         cells = store.export()
     for name, values in (parse_setting(text, "show") for text in where or ()):
-        wanted = [check_field(name, value) for value in values]
-        cells = [cell for cell in cells if cell["scenario"][ALIASES.get(name, name)] in wanted]
+        field = ALIASES.get(name, name)
+        stored = {cell["scenario"].get(field) for cell in cells}
+        wanted = [value if value in stored else check_field(name, value) for value in values]
+        cells = [cell for cell in cells if cell["scenario"][field] in wanted]
     if not cells:
         raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where or ())}")
     if form is Form.JSON:

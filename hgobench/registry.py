@@ -75,7 +75,12 @@ class Entry(Generic[T]):
     @property
     def signature(self) -> dict[str, inspect.Parameter]:
         """Return the factory's named parameters."""
-        named = inspect.signature(self.factory).parameters.values()
+        try:
+            named = inspect.signature(self.factory).parameters.values()
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.name}: its parameters can't be read ({error}); wrap it in a function"
+            ) from error
         return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
@@ -205,6 +210,22 @@ class Registry(Generic[T]):
             return "hgobench"
         owners = [point.dist.name for point in self._plugins.get(name, ()) if point.dist]
         return owners[0] if owners else name
+
+    def function(self, text: str) -> Callable[..., Any] | None:
+        """Return the plain function that `text` names, or None if it names something to make.
+
+        Raises:
+            InputError: parameters were given to a function: it is called, not made.
+        """
+        entry, _ = self._parse(text)
+        if not inspect.isfunction(entry.factory) or entry.origin == "hgobench":
+            return None
+        if text.strip() != entry.name:
+            raise InputError(
+                f"{self.field}: {text!r}: {entry.name} is a function and takes no parameters here; "
+                "write a class"
+            )
+        return entry.factory
 
     def build(self, text: str, **context: Any) -> T:
         """Make the thing that `text` names.

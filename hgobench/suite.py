@@ -81,7 +81,9 @@ class Suite:
         width: cells per cohort.
         time_limit: seconds that a cell's rule and attack may take.
         path: the file.
-        changes: what was changed since it was read, as ``field=value``; empty: nothing.
+        altered: changes of what cells are, as ``field=value``; they make another ruleset.
+        narrowed: choices among an axis's values; the cells that are left are the suite's own.
+        added: rules of one's own.
     """
 
     name: str
@@ -94,7 +96,9 @@ class Suite:
     width: int = 8
     time_limit: float = 60.0
     path: Path = Path()
-    changes: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    narrowed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, name: str | Path) -> Suite:
@@ -195,6 +199,11 @@ class Suite:
             values = [_spelled(target, value) for value in given]
             before = [v for k, v in grid.items() if ALIASES.get(k, k) == target]
             before += [[v] for k, v in scenario.items() if ALIASES.get(k, k) == target]
+            before = before or [
+                [Scenario.__dataclass_fields__[target].default]
+                for known in [target]
+                if known in Scenario.__dataclass_fields__
+            ]
             before = [[_spelled(target, value) for value in axis] for axis in before]
             if before and list(values) == list(before[0]):
                 continue
@@ -211,29 +220,39 @@ class Suite:
             else:
                 grid[name] = list(values)
         ruleset = f"{self.ruleset} with {' '.join(sorted(other))}" if other else self.ruleset
-        changes = (*self.changes, *chosen, *other)
-        return replace(self, scenario=scenario, grid=grid, ruleset=ruleset, changes=changes)
+        return replace(
+            self,
+            scenario=scenario,
+            grid=grid,
+            ruleset=ruleset,
+            altered=(*self.altered, *other),
+            narrowed=(*self.narrowed, *chosen),
+        )
 
     def with_rules(self, rules: Sequence[str]) -> Suite:
         """Return the suite with rules of one's own beside its own ones; scores stay comparable."""
         if not rules:
             return self
         default = [self.scenario.get("rule", Scenario.__dataclass_fields__["rule"].default)]
-        own = list(self.grid.get("rule", default))
-        grid = {**self.grid, "rule": list(dict.fromkeys([*own, *rules]))}
+        own = [_spelled("rule", rule) for rule in self.grid.get("rule", default)]
+        added = [rule for rule in (_spelled("rule", r) for r in rules) if rule not in own]
+        grid = {**self.grid, "rule": [*own, *dict.fromkeys(added)]}
         scenario = {k: v for k, v in self.scenario.items() if k != "rule"}
-        changes = (*self.changes, *(f"rule={rule}" for rule in rules))
-        return replace(self, scenario=scenario, grid=grid, changes=changes)
+        return replace(self, scenario=scenario, grid=grid, added=(*self.added, *added))
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """All that was changed since the suite was read; empty: nothing."""
+        return (*self.altered, *self.narrowed, *(f"rule={rule}" for rule in self.added))
 
     @property
     def title(self) -> str:
-        """The ruleset, with what the suite was narrowed to or widened by."""
-        narrowed = [change for change in self.changes if change not in self.ruleset]
-        return f"{self.ruleset} ({', '.join(narrowed)})" if narrowed else self.ruleset
+        """The ruleset, with what the suite was narrowed to."""
+        return f"{self.ruleset} ({', '.join(self.narrowed)})" if self.narrowed else self.ruleset
 
     def own(self, scenario: Scenario) -> bool:
         """Say whether a cell is the suite's own: then it has a reference value."""
-        return ":" not in scenario.rule and " with " not in self.ruleset
+        return not self.altered and scenario.rule not in self.added
 
     def expand(self) -> tuple[list[Scenario], list[Left]]:
         """Return the grid's scenarios, and the combinations left out with the reason.
@@ -291,7 +310,7 @@ class Suite:
         Raises:
             InputError: they are another ruleset's.
         """
-        if " with " in self.ruleset or not self.reference_path.exists():
+        if self.altered or not self.reference_path.exists():
             return None
         content = json.loads(self.reference_path.read_text(encoding="utf-8"))
         if content["ruleset"] != self.ruleset:

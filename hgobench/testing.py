@@ -92,7 +92,7 @@ def ragged_is_the_rule_on_who_sent(rule: MakeRule) -> None:
         for j in range(d):
             count = rng.integers(made.minimum, n + 1)
             present[torch.from_numpy(rng.permutation(n)[:count]), j] = True
-        if made.scope == "coordinate":
+        if made.scope == "coordinate" or getattr(made, "ragged", False):
             found = made(values, present)
             for j in range(d):
                 alone = made(values[present[:, j], j : j + 1])

@@ -39,6 +39,11 @@ class Ragged:
         return total / sent.sum(dim=0).clamp_min(1)
 
 
+def ragged_function(values: Tensor, *, present: Tensor) -> Tensor:
+    """The same as a function."""
+    return Ragged()(values, present)
+
+
 class Forgetful(Rule):
     def __init__(self, f: int = 0) -> None:
         self.mine = f

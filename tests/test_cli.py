@@ -168,6 +168,7 @@ def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
     elif form == "csv":
         assert {line["column"] for line in csv.DictReader(io.StringIO(done.stdout))} == {
             "worst",
+            "clean",
             "none",
             "foe",
         }

@@ -71,6 +71,24 @@ def test_failures_are_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert len(outcome.failed) == 6
 
 
+def test_a_plugin_that_imports_late_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "latepkg").mkdir()
+    (tmp_path / "latepkg" / "__init__.py").write_text(
+        "class R:\n"
+        "    def __call__(self, values):\n"
+        "        from . import helper\n"
+        "        return helper.agg(values)\n"
+    )
+    (tmp_path / "latepkg" / "helper.py").write_text("def agg(values):\n    return values[0]\n")
+    scenarios = [Scenario(**FIELDS, rule="latepkg:R")]
+    outcome = fill(tmp_path / "out", scenarios)
+    with Store(tmp_path / "out") as store:
+        assert store.keys() == outcome.keys
+
+
 def test_failed_cells_are_tried_again(tmp_path: Path) -> None:
     slow = [Scenario(**FIELDS, rule="tests.plugins:Hanging")]
     assert "time_limit" in fill(tmp_path, slow, time_limit=0.1).failed[0].reason

@@ -210,7 +210,11 @@ def test_repr_states_every_parameter() -> None:
 def test_a_callable_that_names_present_gets_what_was_sent() -> None:
     values = torch.tensor([[1.0, 2.0, 3.0], [3.0, torch.nan, torch.nan]])
     present = torch.tensor([[True, True, False], [True, False, False]])
-    assert aggregators.build("tests.plugins:Ragged")(values, present).tolist() == [2.0, 2.0, 0.0]
+    for name in ("Ragged", "ragged_function"):
+        rule = aggregators.build(f"tests.plugins:{name}")
+        assert rule(values, present).tolist() == [2.0, 2.0, 0.0]
+        assert rule(values[:1]).tolist() == [1.0, 2.0, 3.0]
+        RULE_LAWS["ragged_is_the_rule_on_who_sent"](rule_maker(f"tests.plugins:{name}"))
 
 
 def test_a_function_is_a_rule_and_may_answer_in_numpy() -> None:
@@ -235,7 +239,13 @@ def test_a_function_is_a_rule_and_may_answer_in_numpy() -> None:
             "rule: 'tests.plugins:MyMedia': tests.plugins: unknown 'MyMedia'; did you mean 'MyMedian'",
         ),
         ("tests.plugins.MyMedian", r"\(hgobench list rules, or module:Class\)"),
-        ("krum,median", "rule: unknown 'krum,median'"),
+        ("krum,median", "rule: 'krum,median'; expected name or name"),
+        ("tests.plugins:plain[k=3]", "unknown 'k'; expected one of values"),
+        (
+            "tests.plugins:plain[values=3]",
+            "is a function and takes no parameters here; write a class",
+        ),
+        ("torch:mean", "its parameters can't be read .*; wrap it in a function"),
     ],
 )
 def test_rules_that_can_t_be_made_say_why(specification: str, message: str) -> None:

@@ -260,7 +260,7 @@ def test_validation_accuracy_is_on_validation_examples() -> None:
         (
             "tests.plugins:WrongShape",
             "none",
-            r"WrongShape: returned shape \(1,\); expected a tensor of shape \(650,\)",
+            r"WrongShape: returned torch.float32 \(1,\); expected a real tensor of shape \(650,\)",
         ),
         ("median", "tests.plugins:BadShape", "RuntimeError|ValueError"),
         ("median", "tests.plugins:NotLengths", "claimed lengths: float64 .2,.; expected integers"),
@@ -289,10 +289,11 @@ def test_robust_rules_ignore_nan_from_f_workers() -> None:
 
 
 def test_rules_of_one_s_own() -> None:
-    for rule in ("MyMedian", "SubclassedMean", "Ragged", "plain"):
+    for rule in ("MyMedian", "SubclassedMean", "Ragged", "ragged_function", "plain"):
         scenario = Scenario(**BASE, rule=f"tests.plugins:{rule}")
         assert scenario.scope == "block"
         assert run(scenario).status == "done"
+        assert run(scenario.replace(algorithm="sgd")).status == "done"
 
 
 def test_result_is_a_table_and_a_summary() -> None:

@@ -252,3 +252,18 @@ def test_one_setting_has_one_ruleset_however_it_is_spelled(tmp_path: Path) -> No
 def test_a_field_set_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--set: byzantine: given twice"):
         load(tmp_path).changed([("f", [1]), ("byzantine", [2])])
+
+
+def test_a_built_in_rule_beside_the_suite_s_is_no_cell_of_its_own(tmp_path: Path) -> None:
+    wider = load(tmp_path).with_rules(["phocas", "krum"])
+    assert wider.added == ("phocas",)
+    assert {s.rule for s in wider.expand()[0] if not wider.own(s)} == {"phocas"}
+
+
+def test_a_default_set_explicitly_is_no_change(tmp_path: Path) -> None:
+    assert load(tmp_path).changed([("batch_size", [32])]).ruleset == "mine-1"
+
+
+def test_a_ruleset_may_be_called_anything(tmp_path: Path) -> None:
+    suite = load(tmp_path, GOOD.replace("mine-1", "mine with care-1"))
+    assert all(map(suite.own, suite.expand()[0]))

@@ -65,6 +65,8 @@ def execute(
         InputError: some world can't be made; nothing is computed then.
     """
     addresses = {result_key(scenario, ruleset, width): scenario for scenario in scenarios}
+    # An address is worked out once: running a plug-in may import more of it.
+    key_of = {scenario: key for key, scenario in addresses.items()}
     known = store.keys() & addresses.keys()
     outcome = Outcome(set(addresses), reused=len(known))
     if known:
@@ -86,7 +88,7 @@ def execute(
             while True:
                 finished = next(results)
                 for result in finished:
-                    store.add(result, ruleset)
+                    store.add(result, ruleset, key=key_of[result.scenario])
                     outcome.computed += 1
                     if result.status == "failed":
                         outcome.failed.append(result)

@@ -124,30 +124,18 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
 def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
     """One line per row and column: everything that the other formats round."""
     out = io.StringIO()
+    settings = list(as_data(ruleset, made, split)["boards"][0])[:-1] if made else []
+    about = ("rank", "algorithm", "rule", "label", "worst_attack", "ended", "idle", "missing")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        (
-            "ruleset",
-            "split",
-            "partition",
-            "hardware",
-            "rank",
-            "algorithm",
-            "rule",
-            "label",
-            "column",
-            "mean",
-            "low",
-            "high",
-            "seeds",
-        )
+        ("ruleset", "split", *settings, *about, "column", "mean", "low", "high", "seeds")
     )
     for board in made:
-        where = [board.setting.get(name, "") for name in ("partition", "hardware")]
+        where = [board.setting[name] for name in settings]
         for row in board.rows:
-            named = [("worst", row.worst), *row.cells.items()]
-            for name, cell in named:
-                rank = "" if row.rank is None else row.rank
-                about = (ruleset, split, *where, rank, row.algorithm, row.rule, row.label, name)
-                writer.writerow((*about, cell.mean, cell.low, cell.high, cell.seeds))
+            named = {"worst": row.worst, **({"clean": row.clean} if row.clean else {}), **row.cells}
+            stated = ["" if (value := getattr(row, name)) is None else value for name in about]
+            for name, cell in named.items():
+                numbers = (cell.mean, cell.low, cell.high, cell.seeds)
+                writer.writerow((ruleset, split, *where, *stated, name, *numbers))
     return out.getvalue().rstrip("\n")

@@ -61,25 +61,31 @@ def _plugin_sources(scenario: Scenario) -> list[str]:
         registry = catalogue.registry(field)
         name = getattr(scenario, field).partition("[")[0]
         if name not in registry.builtins:
-            _reach(name.partition(":")[0] if ":" in name else "", modules)
-            _reach(registry.entry(name).factory.__module__, modules)
+            home = registry.entry(name).factory.__module__
+            for start in filter(None, (name.partition(":")[0] if ":" in name else "", home)):
+                _reach(start, start.partition(".")[0], modules)
     return [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(modules.items())]
 
 
-def _reach(name: str, found: dict[str, Path]) -> None:
-    """Add a module and those that it has things from, but none of ours or installed ones."""
+def _reach(name: str, package: str, found: dict[str, Path]) -> None:
+    """Add a module and those that it has things from.
+
+    Of modules outside the plug-in's own top-level package only those count that are neither
+    installed nor hgobench's: they are not likely to change.
+    """
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if module is None or file is None or name in found or name.partition(".")[0] == "hgobench":
         return
     path = Path(file).resolve()
-    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
-    if any(path.is_relative_to(Path(folder).resolve()) for folder in installed):
+    library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    installed = library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    if installed and name.partition(".")[0] != package:
         return
     found[name] = path
     for value in list(vars(module).values()):
         other = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
-        _reach(other, found)
+        _reach(other, package, found)
 
 
 def _module_of(value: object) -> str:
@@ -135,10 +141,9 @@ class Store:
             raise InputError(f"store: {str(self.path)!r}: schema {schema}; expected {SCHEMA}")
         if schema == SCHEMA:
             return
-        with self._connection:
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            self._connection.execute(
-                """CREATE TABLE results (
+        self._connection.executescript(
+            f"""BEGIN IMMEDIATE;
+                CREATE TABLE IF NOT EXISTS results (
                     key TEXT PRIMARY KEY,
                     ruleset TEXT NOT NULL,
                     scenario TEXT NOT NULL,
@@ -149,12 +154,20 @@ class Store:
                     seconds REAL NOT NULL,
                     finished REAL NOT NULL,
                     UNIQUE (ruleset, scenario)
-                ) WITHOUT ROWID"""
-            )
+                ) WITHOUT ROWID;
+                PRAGMA user_version = {SCHEMA};
+                COMMIT;"""
+        )
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _read(self, query: str) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(query)
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"store: {str(self.path)!r}: can't be read: {error}") from error
 
     def __enter__(self) -> Store:
         return self
@@ -163,21 +176,21 @@ class Store:
         self.close()
 
     def __len__(self) -> int:
-        (count,) = self._connection.execute("SELECT COUNT(*) FROM results").fetchone()
+        (count,) = self._read("SELECT COUNT(*) FROM results").fetchone()
         return int(count)
 
     def keys(self) -> set[str]:
-        """Return the addresses of all results here; the failed ones may be tried again."""
+        """Return the addresses of the results that stand; failed ones are to be tried again."""
         query = "SELECT key FROM results WHERE status != 'failed'"
-        return {key for (key,) in self._connection.execute(query)}
+        return {key for (key,) in self._read(query)}
 
-    def add(self, result: Result, ruleset: str) -> None:
-        """Keep a result, in a transaction of its own.
+    def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
+        """Keep a result, in a transaction of its own, under its address (`result_key`).
 
         It replaces what an older code computed for the same scenario and ruleset.
         """
         row = (
-            result_key(result.scenario, ruleset, result.provenance["width"]),
+            key or result_key(result.scenario, ruleset, result.provenance["width"]),
             ruleset,
             json.dumps(result.scenario.to_dict()),
             result.status,
@@ -196,7 +209,7 @@ class Store:
         """Yield (ruleset, result), ordered by key; only those of `keys`, if given."""
         query = """SELECT key, ruleset, scenario, status, reason, rounds, provenance, seconds
                    FROM results ORDER BY key"""
-        with closing(self._connection.execute(query)) as cursor:
+        with closing(self._read(query)) as cursor:
             for key, ruleset, scenario, status, reason, rounds, provenance, seconds in cursor:
                 if keys is not None and key not in keys:
                     continue
