@@ -195,9 +195,8 @@ def run(
             err=True,
         )
         raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
-    failed = [result for result in results if result.status == "failed"]
-    if failed:
-        typer.echo(f"{len(failed)} of {len(results)} cells failed", err=True)
+    if outcome.failed:
+        typer.echo(f"{len(outcome.failed)} of {len(results)} cells failed", err=True)
         raise typer.Exit(1)
     if update_reference:
         _say(f"reference rewritten: {loaded.write_reference(results)}", quiet)

@@ -170,7 +170,7 @@ def _board(group: list[Score], by: By, varying: Sequence[str]) -> Board:
     first = group[0].scenario
     stated = first.to_dict()
     setting = {name: stated[name] for name in BOARD if name != by}
-    named = [f"{name} {setting[name]}" for name in varying if name != by]
+    named = [f"{name} {setting[name]}" for name in varying]
     rows: dict[tuple[Any, ...], list[Score]] = {}
     for score in group:
         rows.setdefault(_row_key(score.scenario), []).append(score)

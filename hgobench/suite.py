@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,18 +198,11 @@ class Suite:
         for name, given in settings:
             target = ALIASES.get(name, name)
             values = [_spelled(target, value) for value in given]
-            before = [v for k, v in grid.items() if ALIASES.get(k, k) == target]
-            before += [[v] for k, v in scenario.items() if ALIASES.get(k, k) == target]
-            before = before or [
-                [Scenario.__dataclass_fields__[target].default]
-                for known in [target]
-                if known in Scenario.__dataclass_fields__
-            ]
-            before = [[_spelled(target, value) for value in axis] for axis in before]
-            if before and list(values) == list(before[0]):
+            before = self._values(target)
+            if values == before:
                 continue
             text = f"{target}={','.join(map(format_value, values))}"
-            if before and all(value in before[0] for value in values):
+            if all(value in before for value in values):
                 chosen.append(text)
                 grid = {k: values if ALIASES.get(k, k) == target else v for k, v in grid.items()}
                 continue
@@ -229,12 +223,19 @@ class Suite:
             narrowed=(*self.narrowed, *chosen),
         )
 
+    def _values(self, target: str) -> list[Any]:
+        """Return the values that the suite has of a field; empty if there is no such field."""
+        known = Scenario.__dataclass_fields__
+        default = [known[target].default] if target in known else []
+        fixed = [value for key, value in self.scenario.items() if ALIASES.get(key, key) == target]
+        axes = [axis for key, axis in self.grid.items() if ALIASES.get(key, key) == target]
+        return [_spelled(target, value) for value in (axes[0] if axes else fixed or default)]
+
     def with_rules(self, rules: Sequence[str]) -> Suite:
         """Return the suite with rules of one's own beside its own ones; scores stay comparable."""
         if not rules:
             return self
-        default = [self.scenario.get("rule", Scenario.__dataclass_fields__["rule"].default)]
-        own = [_spelled("rule", rule) for rule in self.grid.get("rule", default)]
+        own = self._values("rule")
         added = [rule for rule in (_spelled("rule", r) for r in rules) if rule not in own]
         grid = {**self.grid, "rule": [*own, *dict.fromkeys(added)]}
         scenario = {k: v for k, v in self.scenario.items() if k != "rule"}
@@ -289,15 +290,19 @@ class Suite:
                 if not useless or any(entry.values[name] == value for name, value in useless)
             ]
             raise InputError(dict.fromkeys(relevant))
-        breaks = [entry.canonical() for entry in self.breaks]
-        dead = [b for b in breaks if not self.changes and not any(map(b.matches, scenarios))]
+        contract = self._contract  # refuses what it can't read, whatever was changed
+        dead = [b for b in contract if not self.changes and not any(map(b.matches, scenarios))]
         if dead:
             raise InputError(f"suite: contract.breaks: {dict(b.where)}: no such cell" for b in dead)
         return list(scenarios), left
 
     def broken_by(self, scenario: Scenario) -> list[float]:
         """Return the accuracies below which the contract wants the cell to end."""
-        return [b.below for b in self.breaks if b.canonical().matches(scenario)]
+        return [b.below for b in self._contract if b.matches(scenario)]
+
+    @cached_property
+    def _contract(self) -> list[Break]:
+        return [entry.canonical() for entry in self.breaks]
 
     @property
     def reference_path(self) -> Path:

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import joblib
@@ -64,14 +64,14 @@ def execute(
     Raises:
         InputError: some world can't be made; nothing is computed then.
     """
-    addresses = {result_key(scenario, ruleset, width): scenario for scenario in scenarios}
     # An address is worked out once: running a plug-in may import more of it.
-    key_of = {scenario: key for key, scenario in addresses.items()}
-    known = store.keys() & addresses.keys()
-    outcome = Outcome(set(addresses), reused=len(known))
+    key_of = {scenario: result_key(scenario, ruleset, width) for scenario in scenarios}
+    outcome = Outcome(set(key_of.values()))
+    known = store.keys() & outcome.keys
+    outcome.reused = len(known)
     if known:
         on_progress(len(known))
-    missing = [scenario for key, scenario in addresses.items() if key not in known]
+    missing = [scenario for scenario, key in key_of.items() if key not in known]
     batches = cohorts(missing, width)
     # Every world is made once here: what can't be made is refused before anything is computed.
     problems: list[str] = []
@@ -82,25 +82,23 @@ def execute(
             problems += error.problems
     if problems:
         raise InputError(dict.fromkeys(problems))
-    with suppress(StopIteration):
-        results = _compute(batches, width, time_limit, jobs)
-        try:
-            while True:
-                finished = next(results)
-                for result in finished:
-                    store.add(result, ruleset, key=key_of[result.scenario])
-                    outcome.computed += 1
-                    if result.status == "failed":
-                        outcome.failed.append(result)
-                on_progress(len(finished))
-        except KeyboardInterrupt:
-            outcome.interrupted = "interrupted"
-        except sqlite3.OperationalError as error:
-            outcome.interrupted = f"the store can't be written: {error}"
-        except TerminatedWorkerError:
-            outcome.interrupted = "a worker process died (out of memory, or a crash in a plug-in)"
-        finally:
-            results.close()
+    results = _compute(batches, width, time_limit, jobs)
+    try:
+        for finished in results:
+            for result in finished:
+                store.add(result, ruleset, key=key_of[result.scenario])
+                outcome.computed += 1
+                if result.status == "failed":
+                    outcome.failed.append(result)
+            on_progress(len(finished))
+    except KeyboardInterrupt:
+        outcome.interrupted = "interrupted"
+    except sqlite3.OperationalError as error:
+        outcome.interrupted = f"the store can't be written: {error}"
+    except TerminatedWorkerError:
+        outcome.interrupted = "a worker process died (out of memory, or a crash in a plug-in)"
+    finally:
+        results.close()
     return outcome
 
 
