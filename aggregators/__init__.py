@@ -1,4 +1,4 @@
-"""Aggregation rules: one module each, imported as ``hgobench.aggregators``.
+"""Aggregation rules and pre-rules: one module each, imported as ``hgobench.aggregators``.
 
 >>> import torch
 >>> rule = build("trimmed_mean", f=1)
@@ -13,13 +13,46 @@ from hgobench.errors import InputError
 from hgobench.registry import Registry
 
 from .aksel import Aksel
+from .arc import Arc
 from .average import Average
-from .base import Columns, Function, NonFiniteError, Rule, RuleError, Scope
+from .base import Function, Rule, Scope
+from .bucketing import Bucketing
+from .bulyan import Bulyan
+from .caf import Caf
+from .centered_clipping import CenteredClipping
+from .cge import Cge
+from .clipped_clustering import ClippedClustering
+from .clipping import Clipping
+from .columns import Columns
+from .dnc import Dnc
+from .errors import NonFiniteError, RuleError
+from .fltrust import FlTrust
+from .foolsgold import FoolsGold
+from .geometric_median import GeometricMedian
 from .krum import Krum
+from .mda import Mda
 from .meamed import Meamed
 from .median import Median
+from .monna import Monna
+from .multi_krum import MultiKrum
+from .nnm import Nnm
+from .oracle import Oracle
 from .phocas import Phocas
+from .pre_rule import Chain, PreRule
+from .sign_guard import SignGuard
+from .sign_sgd_majority import SignSgdMajority
+from .smea import Smea
 from .trimmed_mean import TrimmedMean
+from .vectors import Vectors
+from .view import Root, ServerView
+from .zeno import Zeno
+
+pre_rules: Registry[PreRule] = Registry(
+    "pre_rule",
+    "pre_rules",
+    {"nnm": Nnm, "bucketing": Bucketing, "clipping": Clipping, "arc": Arc},
+    context=frozenset({"f"}),
+)
 
 registry: Registry[Rule] = Registry(
     "rule",
@@ -31,43 +64,115 @@ registry: Registry[Rule] = Registry(
         "meamed": Meamed,
         "phocas": Phocas,
         "krum": Krum,
+        "multi_krum": MultiKrum,
+        "bulyan": Bulyan,
         "aksel": Aksel,
+        "geometric_median": GeometricMedian,
+        "centered_clipping": CenteredClipping,
+        "mda": Mda,
+        "smea": Smea,
+        "caf": Caf,
+        "monna": Monna,
+        "cge": Cge,
+        "dnc": Dnc,
+        "sign_sgd_majority": SignSgdMajority,
+        "fltrust": FlTrust,
+        "zeno": Zeno,
+        "foolsgold": FoolsGold,
+        "sign_guard": SignGuard,
+        "clipped_clustering": ClippedClustering,
+        "oracle": Oracle,
     },
     context=frozenset({"f", "scope"}),
+    prefixes=pre_rules,
 )
 
 __all__ = [
     "Aksel",
+    "Arc",
     "Average",
+    "Bucketing",
+    "Bulyan",
+    "Caf",
+    "CenteredClipping",
+    "Cge",
+    "Chain",
+    "ClippedClustering",
+    "Clipping",
     "Columns",
+    "Dnc",
+    "FlTrust",
+    "FoolsGold",
     "Function",
+    "GeometricMedian",
     "Krum",
+    "Mda",
     "Meamed",
     "Median",
+    "Monna",
+    "MultiKrum",
+    "Nnm",
     "NonFiniteError",
+    "Oracle",
     "Phocas",
+    "PreRule",
+    "Root",
     "Rule",
     "RuleError",
     "Scope",
+    "ServerView",
+    "SignGuard",
+    "SignSgdMajority",
+    "Smea",
     "TrimmedMean",
+    "Vectors",
+    "Zeno",
     "build",
+    "pre_rules",
     "registry",
 ]
 
 
 def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule:
-    """Make a rule by name: ``"trimmed_mean"``, ``"mypkg.mymod:MyRule"``.
+    """Make a rule by name: ``"trimmed_mean"``, ``"nnm+krum"``, ``"mypkg.mymod:MyRule"``.
 
     Args:
-        specification: a registered name, or ``module:Class`` of one's own. The class is a `Rule`,
-            or anything whose instances are callable as ``rule(values)``, values (m, d) -> (d,), or
-            ``rule(values, present)``; a plain function will do too.
+        specification: a registered name, or ``module:Class`` of one's own, with pre-rules before
+            it: ``"bucketing[s=2]+median"``. The class is a `Rule`, or anything whose instances are
+            callable as ``rule(values)``, values (m, d) -> (d,), or ``rule(values, present)``; a
+            plain function will do too.
         f: how many Byzantine workers the rule is told to stand.
         scope: ``"block"`` or ``"coordinate"`` (see `Rule`); None: the class's own default.
 
     Raises:
         InputError: unknown name, or parameters that the rule refuses.
     """
+    *before, last = registry.split(specification)
+    if not before:
+        return _rule(last, f, scope)
+    # The parts are asked for the scope; the whole says whether it has it.
+    rule = _rule(last, f, None)
+    if "honest" in rule.needs:
+        raise InputError(f"rule: {specification!r}: {last} takes no pre-rule")
+    try:
+        return Chain([_pre_rule(name, f) for name in before], rule, scope=scope or "block")
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"rule: {specification!r}: {error}") from error
+
+
+def _pre_rule(specification: str, f: int) -> PreRule:
+    made: object = pre_rules.build(specification, f=f)
+    if not isinstance(made, PreRule) or not hasattr(made, "f"):
+        raise InputError(
+            f"pre_rule: {specification!r}; expected a subclass of hgobench.aggregators.PreRule "
+            "that calls super().__init__(f=f)"
+        )
+    return made
+
+
+def _rule(specification: str, f: int, scope: Scope | None) -> Rule:
     context = {"f": f} if scope is None else {"f": f, "scope": scope}
     function = registry.function(specification)
     made: object = function or registry.build(specification, **context)
@@ -78,6 +183,11 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
                 "super().__init__(f=f, scope=scope)"
             )
         return made
+    if isinstance(made, PreRule):
+        raise InputError(
+            f"rule: {specification!r} is a pre-rule; name the rule behind it: "
+            f"{specification}+median"
+        )
     if scope == "coordinate":
         raise InputError(f"rule: {specification!r}: no coordinate-wise form, use scope 'block'")
     if not callable(made):

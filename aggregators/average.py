@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Columns, Rule
+from .base import Rule
+from .columns import Columns
 
 
 class Average(Rule):
@@ -21,6 +22,13 @@ class Average(Rule):
     paper = "baseline"
     formula = "Σ x_i / m"
     validity = "n >= 1; stands no Byzantine worker"
+    breakdown = "0"
+    cost = "m·d"
+    ragged = "mean over Q_j"
+    exempt = {
+        "finite_within_honest_range": "stands no Byzantine worker",
+        "poisoned_rounds_stay_bounded": "stands no Byzantine worker",
+    }
 
     @property
     def minimum(self) -> int:
@@ -29,7 +37,7 @@ class Average(Rule):
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""
-        return rows.mean(dim=0)
+        return rows.contiguous().mean(dim=0)  # bits must not depend on the layout
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average what was sent of each coordinate."""

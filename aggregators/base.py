@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.masks import blank, keep
+from .columns import Columns
+from .errors import NonFiniteError, RuleError
+from .vectors import Vectors
+from .view import ServerView
 
 Scope = Literal["block", "coordinate"]
+Need = Literal["root", "honest"]
 LARGE = 1e30  # below this, sums of finite float32 values are finite
-
-
-class RuleError(ValueError):
-    """A rule was given input on which it has no answer."""
-
-
-class NonFiniteError(RuleError):
-    """More non-finite values arrived than the rule stands, so its answer would not be finite."""
 
 
 class Rule:
     """An aggregation rule: from what m workers sent to one vector.
 
-    A rule is a pure function. Called as ``rule(values, present)`` it checks its input, decides
-    which values count, and hands them to one of two methods:
+    Called as ``rule(values, present)`` it checks its input, decides which values count, and hands
+    them to one of two methods:
 
-    - `of_rows` sees complete vectors, (m, b) -> (b,);
+    - `of_vectors` sees complete vectors and their inner products, m of them -> (b,);
     - `of_columns` sees each coordinate by itself, sent by its own set Q_j of workers.
 
     A coordinate-wise rule writes `of_columns` alone. A geometric rule (Krum, Aksel) writes
-    `of_rows`, and `of_columns` too if it has a one-dimensional form.
+    `of_vectors`, or the plainer `of_rows` (m, b) -> (b,), and `of_columns` too if it has a
+    one-dimensional form. All but the `stateful` rules are pure functions.
 
     Args:
         f: how many Byzantine workers the rule is told to stand.
@@ -44,6 +41,14 @@ class Rule:
             vectors of those workers that sent every coordinate which anybody sent. For
             coordinate-wise rules the two differ on ragged input only.
 
+    Attributes:
+        paper, formula, validity, breakdown, cost, ragged: what tables of rules say of it; cost is
+            that of m vectors of d coordinates.
+        needs: what beside the workers' values it must be told: ``"root"``: gradients of clean data
+            at the server; ``"honest"``: who is honest. Boards flag such a rule.
+        stateful: whether it remembers earlier rounds; an instance then belongs to one run.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+
     Raises:
         ValueError: f is not an integer >= 0, or the scope is unknown or without a meaning here.
     """
@@ -51,24 +56,26 @@ class Rule:
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "n >= 2f + 1"
+    breakdown: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    ragged: ClassVar[str] = ""
+    needs: frozenset[Need] = frozenset()
+    stateful: bool = False
+    exempt: Mapping[str, str] = {}
 
     def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
-        if isinstance(f, bool) or not isinstance(f, int | np.integer) or f < 0:
-            raise ValueError(f"f: {f!r}; expected an integer >= 0")
+        self.f = whole("f", f, least=0)
         if scope not in ("block", "coordinate"):
             raise ValueError(f"scope: {scope!r}; expected 'block' or 'coordinate'")
         if scope == "coordinate" and not self.has_columns():
             raise ValueError(
-                f"scope: 'coordinate'; expected 'block', as {type(self).__name__} has no "
-                "coordinate-wise form"
+                f"scope: 'coordinate'; expected 'block', as {self.name} has no coordinate-wise form"
             )
-        self.f = int(f)
         self.scope = scope
 
-    @classmethod
-    def has_columns(cls) -> bool:
+    def has_columns(self) -> bool:
         """Say whether the rule can aggregate each coordinate by itself."""
-        return cls.of_columns is not Rule.of_columns
+        return type(self).of_columns is not Rule.of_columns
 
     @property
     def name(self) -> str:
@@ -80,62 +87,83 @@ class Rule:
         """The fewest answers among which the rule stands f Byzantine ones."""
         return 2 * self.f + 1
 
+    @property
+    def maximum(self) -> float:
+        """The most answers that the rule can aggregate, inf if there is no such number."""
+        return math.inf
+
     def __repr__(self) -> str:
-        parameters = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        parameters = ", ".join(
+            f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_"
+        )
         return f"{type(self).__name__}({parameters})"
 
-    def __call__(self, values: Tensor, present: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
+    ) -> Tensor:
         """Aggregate.
 
         Args:
             values: (m, d) floating-point tensor, a row per worker; it is not changed.
             present: (m, d) bool, which entries were sent; None: all. Absent entries may hold
                 anything.
+            view: what the server knows of the round; None: nothing but the values.
 
         Returns:
             (d,) tensor of the same dtype and device; 0 where nobody sent anything.
 
         Raises:
-            RuleError: wrong shape or dtype, or fewer than `minimum` answers where some arrived.
+            RuleError: wrong shape or dtype, fewer than `minimum` answers where some arrived, or
+                no view where one is needed.
             NonFiniteError: so many values are NaN or infinite that no finite answer exists.
         """
-        _check(values, present)
+        view = view or ServerView()
+        _check(values, present, view)
         if values.shape[1] == 0:
             return values.new_zeros(0)
         if not values.dtype.itemsize >= 4:
-            return self(values.float(), present).to(values.dtype)
+            return self(values.float(), present, view).to(values.dtype)
         if present is None:
-            return self._dense(values)
+            return self._dense(values, view)
         counts = present.sum(dim=0)
         heard = counts > 0
         if not heard.any():
             return torch.zeros_like(values[0])
         if heard.all():
-            return self._ragged(values, present, counts)
+            return self._ragged(values, present, counts, view)
         out = torch.zeros_like(values[0])
-        out[heard] = self._ragged(values[:, heard], present[:, heard], counts[heard])
+        seen = view.of_coordinates(heard)
+        out[heard] = self._ragged(values[:, heard], present[:, heard], counts[heard], seen)
         return out
 
-    def _ragged(self, values: Tensor, present: Tensor, counts: Tensor) -> Tensor:
+    def _ragged(self, values: Tensor, present: Tensor, counts: Tensor, view: ServerView) -> Tensor:
         """Aggregate where each coordinate was sent by somebody, `counts` (b,) by how many."""
         fewest = int(counts.min())
         if fewest == len(values):
-            return self._dense(values)
+            return self._dense(values, view)
         if self.scope == "block":
-            return self._dense(values[present.all(dim=1)])
-        self._enough(fewest)
-        return self._checked(self.of_columns(Columns.sort(values, present, counts)), values)
+            complete = present.all(dim=1)
+            return self._dense(values[complete], view.of_workers(complete))
+        self._enough(fewest, int(counts.max()))
+        columns = Columns.sort(values, present, counts, view)
+        return self._checked(self.of_columns(columns), values)
 
-    def _dense(self, values: Tensor) -> Tensor:
-        self._enough(len(values))
-        if self.scope == "coordinate" or not self._has_rows():
-            return self._checked(self.of_columns(Columns.sort(values)), values)
-        return self._checked(self.of_rows(values), values)
+    def _dense(self, values: Tensor, view: ServerView) -> Tensor:
+        self._enough(len(values), len(values))
+        if self.scope == "coordinate" or self._by_columns():
+            answer = self.of_columns(Columns.sort(values, view=view))
+        else:
+            answer = self.of_vectors(Vectors(values, view))
+        return self._checked(answer, values)
 
-    def _enough(self, answers: int) -> None:
-        if answers < self.minimum:
+    def _enough(self, fewest: int, most: int) -> None:
+        if fewest < self.minimum:
             raise RuleError(
-                f"{self.name}: {answers} answers; f={self.f} needs at least {self.minimum}"
+                f"{self.name}: {fewest} answers; f={self.f} needs at least {self.minimum}"
+            )
+        if most > self.maximum:
+            raise RuleError(
+                f"{self.name}: {most} answers; f={self.f} allows at most {self.maximum}"
             )
 
     def _checked(self, result: object, values: Tensor) -> Tensor:
@@ -161,17 +189,46 @@ class Rule:
             )
         return result
 
-    @classmethod
-    def _has_rows(cls) -> bool:
-        return cls.of_rows is not Rule.of_rows
+    def _by_columns(self) -> bool:
+        cls = type(self)
+        return cls.of_vectors is Rule.of_vectors and cls.of_rows is Rule.of_rows
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Aggregate m complete vectors -> (b,); m >= `minimum`, entries may be NaN."""
+        if self._by_columns():
+            return self.of_columns(Columns.sort(vectors.rows, view=vectors.view))
+        return self.of_rows(vectors.rows)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Aggregate m complete vectors, (m, b) -> (b,); m >= `minimum`, entries may be NaN."""
-        return self.of_columns(Columns.sort(rows))
+        return self.of_vectors(Vectors(rows))
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Aggregate each coordinate by itself, -> (b,); every count is >= `minimum`."""
-        raise NotImplementedError(f"{type(self).__name__} has no coordinate-wise form")
+        raise NotImplementedError(f"{self.name} has no coordinate-wise form")
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """Check an integer parameter, >= least.
+
+    Raises:
+        ValueError: naming the parameter, its value and the expectation.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}: {value!r}; expected an integer >= {least}")
+    return int(value)
+
+
+def positive(name: str, value: float) -> float:
+    """Check a real parameter, > 0 and finite.
+
+    Raises:
+        ValueError: naming the parameter, its value and the expectation.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ValueError(f"{name}: {value!r}; expected a finite number > 0")
+    return float(value)
 
 
 class Function(Rule):
@@ -185,10 +242,11 @@ class Function(Rule):
     def __init__(self, function: Callable[..., object], *, f: int = 0) -> None:
         super().__init__(f=f, scope="block")
         self.function = function
+        self.exempt = getattr(function, "exempt", {})
         try:
-            self.ragged = "present" in inspect.signature(function).parameters
+            self.sees_present = "present" in inspect.signature(function).parameters
         except (TypeError, ValueError):  # some builtins have no signature
-            self.ragged = False
+            self.sees_present = False
 
     @property
     def name(self) -> str:
@@ -196,20 +254,26 @@ class Function(Rule):
         inner = self.function
         return getattr(inner, "__name__", type(inner).__name__)
 
-    def __call__(self, values: Tensor, present: Tensor | None = None) -> Tensor:
+    def __repr__(self) -> str:
+        return f"{self.name}(f={self.f})"
+
+    def __call__(
+        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
+    ) -> Tensor:
         """Aggregate; the function gets copies, so that it can't change what others see."""
-        if not self.ragged:
-            return super().__call__(values, present)
-        _check(values, present)
+        if not self.sees_present:
+            return super().__call__(values, present, view)
+        _check(values, present, ServerView())
         sent = torch.ones_like(values, dtype=torch.bool) if present is None else present.clone()
         return self._checked(self.function(values.clone(), present=sent), values)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Call the function on complete vectors."""
-        return self.function(rows.clone())  # type: ignore[return-value]  # checked afterwards
+        all_sent = {"present": torch.ones_like(rows, dtype=torch.bool)} if self.sees_present else {}
+        return self.function(rows.clone(), **all_sent)  # type: ignore[return-value]  # checked
 
 
-def _check(values: Tensor, present: Tensor | None) -> None:
+def _check(values: Tensor, present: Tensor | None, view: ServerView) -> None:
     if not isinstance(values, Tensor):
         raise RuleError(f"values: {type(values).__name__}; expected a torch.Tensor")
     if values.ndim != 2 or len(values) == 0:
@@ -221,105 +285,10 @@ def _check(values: Tensor, present: Tensor | None) -> None:
             f"present: {present.dtype} {tuple(present.shape)}; "
             f"expected torch.bool {tuple(values.shape)}"
         )
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Every column sorted by itself, the sent values first, what was not sent behind them.
-
-    Attributes:
-        values: (m, b), ascending down each column; NaN counts as larger than everything. Row k of
-            column j is meaningful for k < count[j].
-        count: (b,) int64, how many workers sent each coordinate.
-        fewest, most: the smallest and the largest count.
-    """
-
-    values: Tensor
-    count: Tensor
-    fewest: int
-    most: int
-
-    @classmethod
-    def sort(
-        cls, values: Tensor, present: Tensor | None = None, count: Tensor | None = None
-    ) -> Columns:
-        """Sort (m, b) values; absent entries become NaN, which sorts to the end.
-
-        Args:
-            values: (m, b).
-            present: (m, b) bool; None: all.
-            count: (b,) the column sums of `present`, if they are known.
-        """
-        m, b = values.shape
-        if present is None:
-            everyone = torch.full((b,), m, dtype=torch.int64, device=values.device)
-            return cls(_sort(values.detach()), everyone, m, m)
-        if count is None:
-            count = present.sum(dim=0)
-        columns = _sort(blank(values.detach(), ~present))
-        return cls(columns, count, int(count.min()), int(count.max()))
-
-    def at(self, row: Tensor) -> Tensor:
-        """Read one row index per column, (b,) -> (b,), or several, (r, b) -> (r, b)."""
-        picked = self.values.gather(0, row if row.ndim == 2 else row[None])
-        return picked if row.ndim == 2 else picked[0]
-
-    def median(self) -> Tensor:
-        """Return each column's median in float64: the midpoint of the two middle values if even.
-
-        In float64 the midpoint of two float32 values is exact, so that the two stay equally far.
-        """
-        lower, upper = (self.count - 1) // 2, self.count // 2
-        if self.fewest == self.most:
-            middle = self.values[int(lower[0])], self.values[int(upper[0])]
-        else:
-            middle = self.at(lower), self.at(upper)
-        return 0.5 * middle[0].double() + 0.5 * middle[1].double()
-
-    def window_sum(self, start: Tensor, stop: Tensor) -> Tensor:
-        """Sum rows start <= k < stop of each column, (b,) bounds -> (b,).
-
-        Only what is inside is ever added: subtracting extremes from a total would let one value
-        of 1e30 erase all the others.
-        """
-        first, low, high, last = (
-            int(bound) for bound in (start.min(), start.max(), stop.min(), stop.max())
-        )
-        if low >= high:
-            low = high = last
-        total = self.values[low:high].sum(dim=0)
-        for begin, end in ((first, low), (high, last)):
-            if begin < end:
-                rows = torch.arange(begin, end, device=start.device)[:, None]
-                inside = (rows >= start) & (rows < stop)
-                total = total + keep(self.values[begin:end], inside).sum(dim=0)
-        return total
-
-    def window_mean(self, start: Tensor, length: Tensor) -> Tensor:
-        """Average `length` rows of each column from row `start` on."""
-        return self.window_sum(start, start + length) / length
-
-    def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
-        """Find the `length` values of each column nearest to `centre`.
-
-        They are neighbours in the sorted column. Of two values equally far the smaller is taken.
-
-        Returns:
-            (b,) the row at which that window starts.
-        """
-        centre = centre.double()
-        low, high = torch.zeros_like(length), self.count - length
-        while bool((low < high).any()):
-            middle = (low + high) // 2
-            below = centre - self.at(middle).double()
-            above = self.at((middle + length).clamp_max(len(self.values) - 1)).double() - centre
-            right = (above < below) & (low < high)
-            low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
-        return low
-
-
-def _sort(values: Tensor) -> Tensor:
-    # NumPy sorts with SIMD, many times faster than torch on the CPU.
-    if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy(), axis=0))
-    return values.sort(dim=0).values
+    for name, length, expected in (
+        ("workers", view.workers, len(values)),
+        ("honest", view.honest, len(values)),
+        ("coordinates", view.coordinates, values.shape[1]),
+    ):
+        if length is not None and len(length) != expected:
+            raise RuleError(f"view.{name}: {len(length)} of them; expected {expected}")

@@ -5,10 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgobench.masks import keep
+from .base import Rule
+from .columns import Columns
+from .vectors import Vectors
 
-from .base import Columns, NonFiniteError, Rule
-from .geometry import squared_distances
+
+def krum_scores(squared_distances: Tensor, neighbours: int) -> Tensor:
+    """Sum each vector's smallest squared distances to others, (m, m) -> (m,)."""
+    # After the sort the zero distance of a vector to itself stands first.
+    return squared_distances.sort(dim=1).values[:, 1 : neighbours + 1].sum(dim=1)
+
+
+def column_scores(columns: Columns, f: int) -> Tensor:
+    """Return the one-dimensional Krum score of every value, (m, b); inf for what is absent.
+
+    In a sorted column a value with its nearest neighbours fills one of the f + 2 windows of
+    k = m - f - 1 rows. Around a member x of a window with mean μ the squared distances sum to
+    Σ (x_j - μ)² + k (x - μ)², and the window that holds the neighbours is the one with the least.
+    """
+    k = columns.count - f - 1
+    x = columns.centred(columns.median())
+    mean, scatter = columns.windows(x, f + 1)
+    rows = torch.arange(len(x), device=x.device)[:, None]
+    scores = torch.full_like(x, torch.inf)
+    for start in range(f + 2):
+        around = scatter[start] + k * (x - mean[start]).square()
+        outside = (rows < start) | (rows >= start + k)
+        around = around.masked_fill_(outside, torch.inf).nan_to_num_(torch.inf, torch.inf)
+        torch.minimum(scores, around, out=scores)
+    return scores
 
 
 class Krum(Rule):
@@ -30,51 +55,32 @@ class Krum(Rule):
     paper = "Blanchard et al., NeurIPS 2017"
     formula = "x_i with the least Σ ‖x_i - x_j‖² over its m - f - 2 nearest x_j"
     validity = "n >= 2f + 3"
+    breakdown = "1/2"
+    cost = "m²·d"
+    ragged = "block: Krum on complete vectors; coordinate: in one dimension on Q_j"
 
     @property
     def minimum(self) -> int:
         """Krum's condition for its guarantee, 2f + 3."""
         return 2 * self.f + 3
 
-    def of_rows(self, rows: Tensor) -> Tensor:
-        """Return the best row."""
-        neighbours = len(rows) - self.f - 2
-        nearest = squared_distances(rows).sort(dim=1).values[:, 1 : neighbours + 1]
-        # After the sort the zero distance of a vector to itself stands first.
-        scores = nearest.sum(dim=1)
-        best = int(scores.argmin())
-        if not torch.isfinite(scores[best]):
-            raise NonFiniteError(
-                f"Krum: more than f={self.f} of {len(rows)} workers sent NaN or infinite values, "
-                "or values too large to square"
-            )
-        return rows[best].clone()
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Return the best vector."""
+        vectors.require(self.f, self.name)
+        scores = krum_scores(vectors.squared_distances, len(vectors) - self.f - 2)
+        return vectors.mean(scores.argmin()[None])
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Return the best value of each column.
 
-        In a sorted column a value's nearest neighbours stand beside it, so the best value with its
-        neighbours fills one of the f + 2 windows of k = m - f - 1 rows. Around a member x of a
-        window with mean μ the squared distances sum to Σ (x_j - μ)² + k (x - μ)²; only the member
-        nearest to μ can be best.
+        Only the member of a window that is nearest to the window's mean can be best, so that one
+        candidate of each window is enough (see `column_scores`).
         """
-        f, count = self.f, columns.count
-        k = count - f - 1
-        centre = columns.median()
-        # NaN and what was not sent become +inf, so that the columns stay sorted.
-        x = (columns.values.double() - centre).nan_to_num(torch.inf, torch.inf, -torch.inf)
-        rows = torch.arange(len(x), device=x.device)[:, None]
-        moments = []
-        for power in (x, x * x):
-            # Rows f+1 .. k-1 belong to every window; each adds some on the left and on the right.
-            core = keep(power[f + 1 :], rows[f + 1 :] < k).sum(dim=0)
-            left = power[: f + 1].flip(0).cumsum(0).flip(0)
-            right = power.gather(0, k + rows[: f + 1]).cumsum(0)
-            zero = torch.zeros_like(core)[None]
-            moments.append(core + torch.cat((left, zero)) + torch.cat((zero, right)))
-        mean = moments[0] / k
-        scatter = (moments[1] - moments[0] * mean).clamp_min(0.0)
-        start = rows[: f + 2]
+        f = self.f
+        k = columns.count - f - 1
+        x = columns.centred(columns.median())
+        mean, scatter = columns.windows(x, f + 1)
+        start = torch.arange(f + 2, device=x.device)[:, None]
         found = torch.searchsorted(x.T.contiguous(), mean.T.contiguous()).T
         upper = torch.minimum(torch.maximum(found, start + 1), start + k - 1)
         nearer_below = mean - x.gather(0, upper - 1) <= x.gather(0, upper) - mean

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Columns, Rule
+from .base import Rule
+from .columns import Columns
 
 
 def mean_around(columns: Columns, centre: Tensor, f: int) -> Tensor:
@@ -26,6 +27,9 @@ class Meamed(Rule):
 
     paper = "Xie et al., 2018"
     formula = "mean of the m - f values nearest to the median"
+    breakdown = "1/2"
+    cost = "m·d·log m"
+    ragged = "m = |Q_j|"
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the window of m - f rows around each column's median."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Columns, Rule
+from .base import Rule
+from .columns import Columns
 
 
 class Median(Rule):
@@ -19,6 +20,9 @@ class Median(Rule):
 
     paper = "Yin et al., ICML 2018"
     formula = "median of each coordinate"
+    breakdown = "1/2"
+    cost = "m·d·log m"
+    ragged = "median over Q_j"
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Take the middle of each column."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Columns, Rule
+from .base import Rule
+from .columns import Columns
 from .meamed import mean_around
 from .trimmed_mean import trimmed_mean
 
@@ -23,6 +24,9 @@ class Phocas(Rule):
 
     paper = "Xie et al., 2018"
     formula = "mean of the m - f values nearest to the trimmed mean"
+    breakdown = "1/2"
+    cost = "m·d·log m"
+    ragged = "m = |Q_j|"
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the window of m - f rows around each column's trimmed mean."""

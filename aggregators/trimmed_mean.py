@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Columns, Rule
+from .base import Rule
+from .columns import Columns
 
 
 def trimmed_mean(columns: Columns, f: int) -> Tensor:
@@ -27,6 +28,9 @@ class TrimmedMean(Rule):
 
     paper = "Yin et al., ICML 2018"
     formula = "mean of x_(f+1) .. x_(m-f)"
+    breakdown = "1/2"
+    cost = "m·d·log m"
+    ragged = "f at each end of Q_j"
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the middle m - 2f rows of each sorted column."""

@@ -22,6 +22,10 @@ FIELDS = tuple(_HOMES)
 
 
 def registry(field: str) -> Registry[Any]:
-    """Return the registry of a scenario's field: ``registry("rule")``."""
-    found: Registry[Any] = import_module(_HOMES[field]).registry
+    """Return the registry of a scenario's field: ``registry("rule")``.
+
+    ``"pre_rule"`` is no field; pre-rules stand before a rule.
+    """
+    home = import_module(_HOMES["rule" if field == "pre_rule" else field])
+    found: Registry[Any] = home.pre_rules if field == "pre_rule" else home.registry
     return found

@@ -54,14 +54,18 @@ def split_list(text: str) -> list[str]:
     >>> split_list("foe,alie[z=1.5,tail=2], none")
     ['foe', 'alie[z=1.5,tail=2]', 'none']
     """
+    return [part for part in _split(text, ",") if part]
+
+
+def _split(text: str, separator: str) -> list[str]:
     parts, depth = [""], 0
     for character in text:
         depth += (character in "[(") - (character in "])")
-        if character == "," and depth == 0:
+        if character == separator and depth == 0:
             parts.append("")
         else:
             parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
+    return [part.strip() for part in parts]
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Registry(Generic[T]):
         plural: the word for ``hgobench list``, and the entry-point group ``hgobench.<plural>``.
         builtins: name to factory.
         context: parameters that the caller supplies and a user may not set by name.
+        prefixes: what may stand before a name, as in ``nnm+krum``; None: nothing.
     """
 
     def __init__(
@@ -107,8 +112,10 @@ class Registry(Generic[T]):
         plural: str,
         builtins: Mapping[str, Callable[..., T]],
         context: frozenset[str] = frozenset(),
+        prefixes: Registry[Any] | None = None,
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
+        self.prefixes = prefixes
         self.builtins = {name: Entry(name, make, "hgobench") for name, make in builtins.items()}
 
     @cached_property
@@ -121,6 +128,24 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Return all names, built-ins first, then those of installed plug-ins."""
         return [*self.builtins, *(name for name in self._plugins if name not in self.builtins)]
+
+    def split(self, text: str) -> list[str]:
+        """Return the specifications of a chain, ``"nnm+krum"``, the thing's own last.
+
+        Raises:
+            InputError: a part is missing.
+        """
+        if self.prefixes is None or not isinstance(text, str):
+            return [text]
+        parts = _split(text, "+")
+        if not all(parts) and len(parts) > 1:
+            raise InputError(f"{self.field}: {text!r}; expected a name at both sides of each +")
+        return parts
+
+    def named(self, text: str) -> list[tuple[Registry[Any], str]]:
+        """Return each bare name in a specification with the registry that knows it."""
+        *before, last = (part.partition("[")[0].strip() for part in self.split(text))
+        return [*((self.prefixes, name) for name in before if self.prefixes), (self, last)]
 
     def entry(self, name: str) -> Entry[T]:
         """Find a thing by its bare name, importing a plug-in if it takes one."""
@@ -192,6 +217,9 @@ class Registry(Generic[T]):
 
     def canonical(self, text: str) -> str:
         """Return the one spelling of a specification: parameters in order, defaults left out."""
+        *before, text = self.split(text)
+        if self.prefixes and before:
+            return "+".join([*map(self.prefixes.canonical, before), self.canonical(text)])
         entry, given = self._parse(text)
         parts = [
             f"{name}={format_value(given[name])}"
@@ -205,11 +233,13 @@ class Registry(Generic[T]):
 
         Nothing is imported for it: the text may come from somebody else's results.
         """
-        name = text.partition("[")[0]
-        if name in self.builtins:
-            return "hgobench"
-        owners = [point.dist.name for point in self._plugins.get(name, ()) if point.dist]
-        return owners[0] if owners else name
+        for registry, name in self.named(text):
+            if name not in registry.builtins:
+                owners = [
+                    point.dist.name for point in registry._plugins.get(name, ()) if point.dist
+                ]
+                return owners[0] if owners else name
+        return "hgobench"
 
     def function(self, text: str) -> Callable[..., Any] | None:
         """Return the plain function that `text` names, or None if it names something to make.

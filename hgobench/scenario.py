@@ -365,6 +365,11 @@ def _resolve_rule(v: dict[str, Any]) -> list[str]:
             f"quorum: {v['quorum']}; expected at least {least}, more than 2 * tolerated = "
             f"{2 * v['tolerated']}"
         ]
+    if rule.maximum < v["sampled"]:
+        return [
+            f"rule: {v['rule']!r} aggregates at most {rule.maximum:.0f} answers at tolerated="
+            f"{v['tolerated']}; sampled is {v['sampled']}"
+        ]
     if rule.minimum > v["quorum"]:
         return [
             f"rule: {v['rule']!r} needs {rule.minimum} answers to stand tolerated="

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import hgobench
 from hgobench import aggregators, algorithms, attacks
-from hgobench.aggregators import NonFiniteError
+from hgobench.aggregators import Chain, NonFiniteError, ServerView
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import View
 from hgobench.errors import InputError
@@ -173,11 +173,12 @@ class Cell:
         hostile = self.byzantine[draw.workers]
         block = 0
         try:
+            gradients = self.algorithm.messages(draw.workers, gradients, lengths, order)
             values = gradients
             if hostile.any() and k > self.scenario.attack_start:
                 values, lengths = self._attacked(k, gradients, lengths, hostile, order)
             lengths = self.algorithm.accepted(lengths, order)
-            block = self._update(k, params, values, lengths, order)
+            block = self._update(k, draw, params, values, lengths, order)
             if not torch.isfinite(params).all():
                 self._end("diverged", f"round {k}: the parameters are not finite")
         except NonFiniteError as error:
@@ -247,6 +248,7 @@ class Cell:
     def _update(
         self,
         k: int,
+        draw: Draw,
         params: Tensor,
         values: Tensor,
         lengths: NDArray[np.int64],
@@ -268,7 +270,16 @@ class Cell:
         present = None
         if (lengths < quorum_length).any():
             present = torch.from_numpy(position < lengths[:, None])
-        aggregate = self._limited(k, self.rule, lambda: self.rule(values, present))
+        view = ServerView(
+            round=k,
+            workers=draw.workers[answered],
+            coordinates=block,
+            dimension=len(params),
+            honest=~self.byzantine[draw.workers[answered]],
+            root=ServerData(self, params, block),
+            stream=lambda: stream(self.world.seed, "rule", k),
+        )
+        aggregate = self._limited(k, self.rule, lambda: self.rule(values, present, view))
         self.solver.step(params, block, aggregate)
         return len(aggregate)
 
@@ -312,6 +323,36 @@ class Cell:
         return Result(
             self.scenario, self.rounds, self.status, self.reason, provenance, seconds=seconds
         )
+
+
+class ServerData:
+    """Clean training examples at a cell's server, for the rules that need them.
+
+    Args:
+        cell: whose.
+        params: (d,) the round's parameters w.
+        block: (b,) int64, the coordinates that the round updates; None: all.
+    """
+
+    def __init__(self, cell: Cell, params: Tensor, block: Tensor | None) -> None:
+        self.cell, self.params, self.block = cell, params, block
+
+    def gradient(self, examples: int) -> Tensor:
+        """Return the mean gradient of so many examples on the block, (b,)."""
+        world = self.cell.world
+        x, y = world.root(examples)
+        whole: Tensor = world.model.gradients(self.params[None], x[None], y[None])[0, 0]
+        return whole if self.block is None else whole[self.block]
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        """Return L(w) - L(w - γ·u) for each update u of the block, (m, b) -> (m,)."""
+        x, y = self.cell.world.root(examples)
+        rate = self.cell.solver.rate(updates.shape[1], len(self.params))
+        stepped = self.params.repeat(1 + len(updates), 1)
+        block = slice(None) if self.block is None else self.block
+        stepped[1:, block] -= rate * updates.to(stepped)
+        loss, _ = self.cell.world.model.evaluate(stepped, x, y)
+        return loss[0] - loss[1:]
 
 
 @contextmanager
@@ -359,8 +400,9 @@ def _alarm(seconds: float) -> Iterator[None]:
 @contextmanager
 def _seeded(plugin: object, seed: int, k: int) -> Iterator[None]:
     """Key the global generators for code of others, and leave them as they were."""
-    inner = getattr(plugin, "function", plugin)
-    if type(inner).__module__.startswith("hgobench."):
+    parts = (*plugin.steps, plugin.rule) if isinstance(plugin, Chain) else (plugin,)
+    made = [getattr(part, "function", part) for part in parts]
+    if all(type(part).__module__.startswith("hgobench.") for part in made):
         yield
         return
     key = int(stream(seed, "plugin", k).integers(2**32))

@@ -1,22 +1,30 @@
 """The laws that every rule and attack obeys, for those of this project and for your own.
 
+    hgobench test mypkg.mymod:MyRule
+
+or, in a test suite of one's own::
+
     from hgobench.testing import check_rule
     check_rule("mypkg.mymod:MyRule")
 
-Each law is a function that raises AssertionError with what it saw. `RULE_LAWS` and `ATTACK_LAWS`
-are tables of them, to be parametrised over in a test suite.
+A law of rules is a function of a `Case`, a rule with values to aggregate; one of attacks is a
+function of an attack. It raises AssertionError with what it saw. Cases come smallest first, so that
+the first that fails is the smallest. A rule whose definition rules a law out says so in its
+`exempt`: a mapping from the law's name to the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hgobench import aggregators, attacks
-from hgobench.aggregators import Rule, RuleError, Scope
+from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, View
 from hgobench.errors import InputError
 
@@ -24,140 +32,265 @@ MakeRule = Callable[[int], Rule]
 
 # What up to f workers may send.
 POISONS = (1e30, -1e30, torch.inf, -torch.inf, torch.nan, 3e38)
+TIMES = 20
 
 
-def _samples(rule: MakeRule, extra: tuple[int, ...] = (0, 1, 4)) -> Iterator[tuple[Rule, Tensor]]:
-    """Yield rules with f = 0..3 and standard normal values of just enough workers and of more."""
+@dataclass(frozen=True)
+class _Root:
+    """A server's data set whose gradient is a and whose loss is ‖w - a‖²/2 at w = 0."""
+
+    size: int
+
+    def gradient(self, examples: int) -> Tensor:
+        return torch.linspace(0.5, 1.5, self.size)
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        aim = self.gradient(examples).to(updates)
+        return (aim.square().sum() - (updates - aim).square().sum(dim=1)) / 2.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule, and values (n, d) for it to aggregate; the first f workers are the Byzantine ones.
+
+    Attributes:
+        make: makes the rule from f; called anew for every answer, as rules may remember.
+        f: how many Byzantine workers the rule is told to stand.
+        values: (n, d) float32, standard normal, to three decimals.
+    """
+
+    make: MakeRule
+    f: int
+    values: Tensor
+
+    @property
+    def rule(self) -> Rule:
+        """Return a fresh rule."""
+        return self.make(self.f)
+
+    def ask(
+        self,
+        values: Tensor | None = None,
+        present: Tensor | None = None,
+        workers: Tensor | None = None,
+        rule: Rule | None = None,
+        round_: int = 1,
+    ) -> Tensor:
+        """Aggregate.
+
+        Args:
+            values: (m, b); None: the case's.
+            present: which were sent; None: all.
+            workers: (m,) which of the case's workers the rows are; None: 0..m-1.
+            rule: whom to ask; None: a fresh rule.
+            round_: the round that the server is in.
+        """
+        values = self.values if values is None else values
+        rule = self.rule if rule is None else rule
+        if values.ndim != 2:
+            return rule(values, present)
+        ids = np.arange(len(values)) if workers is None else workers.numpy()
+        view = ServerView(round_, ids, honest=ids >= self.f, root=_Root(values.shape[1]))
+        return rule(values, present, view)
+
+    def __str__(self) -> str:
+        n, d = self.values.shape
+        table = "\n".join("    " + " ".join(f"{x:7.3f}" for x in row) for row in self.values)
+        return f"f={self.f}, {n} workers, {d} coordinates, values\n{table}"
+
+
+def cases(make: MakeRule, extra: tuple[int, ...] = (0, 1, 4)) -> Iterator[Case]:
+    """Yield cases with f = 0..3, just enough workers or more, and 1 or 7 coordinates."""
     rng = np.random.default_rng(0)
+    found = []
     for f in range(4):
-        made = rule(f)
         for more in extra:
-            n = max(made.minimum, 2 * f + 1) + more
-            yield made, torch.from_numpy(rng.standard_normal((n, 7)).astype(np.float32))
+            for d in (1, 7):
+                n = max(make(f).minimum, 2 * f + 1) + more
+                values = np.round(rng.standard_normal((n, d)), 3).astype(np.float32)
+                found.append(Case(make, f, torch.from_numpy(values)))
+    yield from sorted(found, key=lambda case: case.values.numel())
 
 
 def _close(found: Tensor, expected: Tensor, about: str) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, msg=lambda m: f"{about}\n{m}")
+    if not torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
+        raise AssertionError(f"{about}: {_short(found)}; expected {_short(expected)}")
 
 
-def finite_within_honest_range(rule: MakeRule) -> None:
+def _same(found: Tensor, expected: Tensor, about: str) -> None:
+    if not torch.equal(found, expected):
+        raise AssertionError(f"{about}: {_short(found)}; expected {_short(expected)}")
+
+
+def _short(vector: Tensor) -> str:
+    return "[" + " ".join(f"{float(x):.6g}" for x in vector.flatten()) + "]"
+
+
+def finite_within_honest_range(case: Case) -> None:
     """With f rows of 1e30, NaN or ±Inf the answer is finite and within the honest range."""
-    for made, values in _samples(rule):
-        mixed = [POISONS[i % len(POISONS)] for i in range(made.f * values.shape[1])]
-        mixture = torch.tensor(mixed).reshape(made.f, values.shape[1])
-        for poison in (*POISONS, mixture):
-            poisoned = values.clone()
-            poisoned[: made.f] = poison
-            honest = poisoned[made.f :]
-            slack = 1e-5 * honest.abs().amax(dim=0)
-            low, high = honest.amin(dim=0) - slack, honest.amax(dim=0) + slack
-            for found in (made(poisoned), made(poisoned.double()).float()):
-                inside = (found >= low) & (found <= high)
-                assert inside.all(), f"{made}: {found} leaves the honest range under {poison}"
+    f, values = case.f, case.values
+    mixed = [POISONS[i % len(POISONS)] for i in range(f * values.shape[1])]
+    honest = values[f:]
+    slack = 1e-5 * honest.abs().amax(dim=0)
+    low, high = honest.amin(dim=0) - slack, honest.amax(dim=0) + slack
+    for poison in (*POISONS, torch.tensor(mixed).reshape(f, values.shape[1])):
+        poisoned = values.clone()
+        poisoned[:f] = poison
+        for sent in (poisoned, poisoned.double()):
+            found = case.ask(sent).float()
+            if not ((found >= low) & (found <= high)).all():
+                what = "a mixture of poisons" if isinstance(poison, Tensor) else poison
+                raise AssertionError(
+                    f"{_short(found)} leaves the honest range when the first {f} workers send "
+                    f"{what}"
+                )
 
 
-def order_of_workers_is_irrelevant(rule: MakeRule) -> None:
+def order_of_workers_is_irrelevant(case: Case) -> None:
     """Permuting the workers changes nothing."""
-    for made, values in _samples(rule):
-        order = torch.from_numpy(np.random.default_rng(1).permutation(len(values)))
-        _close(made(values[order]), made(values), f"{made}: permuted workers")
+    order = torch.from_numpy(np.random.default_rng(1).permutation(len(case.values)))
+    found = case.ask(case.values[order], workers=order)
+    _close(found, case.ask(), f"with the workers in the order {order.tolist()}")
 
 
-def translation_equivariant(rule: MakeRule) -> None:
+def translation_equivariant(case: Case) -> None:
     """A shift of all values shifts the answer: AR(x + a) = AR(x) + a."""
-    for made, values in _samples(rule):
-        shift = torch.arange(values.shape[1]) / 4.0
-        _close(made(values + shift), made(values) + shift, f"{made}: shifted")
+    shift = torch.arange(1, case.values.shape[1] + 1) / 4.0
+    _close(case.ask(case.values + shift), case.ask() + shift, f"shifted by {_short(shift)}")
 
 
-def scaling_equivariant(rule: MakeRule) -> None:
+def scaling_equivariant(case: Case) -> None:
     """A positive factor comes out as it went in: AR(c·x) = c·AR(x)."""
-    for made, values in _samples(rule):
-        _close(made(values * 8.0), made(values) * 8.0, f"{made}: scaled")
+    _close(case.ask(case.values * 8.0), case.ask() * 8.0, "times 8")
 
 
-def dense_equals_ragged(rule: MakeRule) -> None:
+def dense_equals_ragged(case: Case) -> None:
     """A `present` that is all true is the same as none."""
-    for made, values in _samples(rule):
-        everything = torch.ones_like(values, dtype=torch.bool)
-        assert torch.equal(made(values, everything), made(values)), f"{made}: dense and ragged"
+    everything = torch.ones_like(case.values, dtype=torch.bool)
+    _same(case.ask(present=everything), case.ask(), "with all present")
 
 
-def ragged_is_the_rule_on_who_sent(rule: MakeRule) -> None:
+def ragged_is_the_rule_on_who_sent(case: Case) -> None:
     """Coordinate j is the rule on Q_j alone; in scope "block", on those that sent the block."""
     rng = np.random.default_rng(2)
-    for made, values in _samples(rule, extra=(3,)):
-        n, d = values.shape
-        present = torch.zeros(n, d, dtype=torch.bool)
+    rule, values = case.rule, case.values
+    n, d = values.shape
+    present = torch.zeros(n, d, dtype=torch.bool)
+    for j in range(d):
+        count = rng.integers(rule.minimum, n + 1)
+        present[torch.from_numpy(rng.permutation(n)[:count]), j] = True
+    if rule.scope == "coordinate" or getattr(rule, "sees_present", False):
+        found = case.ask(present=present)
         for j in range(d):
-            count = rng.integers(made.minimum, n + 1)
-            present[torch.from_numpy(rng.permutation(n)[:count]), j] = True
-        if made.scope == "coordinate" or getattr(made, "ragged", False):
-            found = made(values, present)
-            for j in range(d):
-                alone = made(values[present[:, j], j : j + 1])
-                _close(found[j : j + 1], alone, f"{made}: coordinate {j} on its own workers")
-        else:
-            present[: made.minimum] = True
-            complete = values[present.all(dim=1)]
-            _close(made(values, present), made(complete), f"{made}: complete rows")
+            who = present[:, j].nonzero()[:, 0]
+            alone = case.ask(values[who, j : j + 1], workers=who)
+            _close(found[j : j + 1], alone, f"coordinate {j}, sent by {who.tolist()}")
+    else:
+        present[: rule.minimum] = True
+        who = present.all(dim=1).nonzero()[:, 0]
+        complete = case.ask(values[who], workers=who)
+        _close(case.ask(present=present), complete, f"of which {who.tolist()} sent all")
 
 
-def absent_entries_do_not_matter(rule: MakeRule) -> None:
+def absent_entries_do_not_matter(case: Case) -> None:
     """Whatever stands where nothing was sent changes nothing; unsent coordinates are 0."""
-    for made, values in _samples(rule, extra=(3,)):
-        present = torch.ones_like(values, dtype=torch.bool)
-        present[-2:, 3:] = False
-        present[:, -1] = False
-        expected = made(values, present)
-        assert expected[-1] == 0, f"{made}: {expected[-1]} where nobody sent"
-        for poison in POISONS:
-            found = made(values.masked_fill(~present, poison), present)
-            assert torch.equal(found, expected), f"{made}: absent entries of {poison} count"
+    values = torch.cat((case.values, case.values[:, -1:]), dim=1)
+    present = torch.ones_like(values, dtype=torch.bool)
+    present[-2:, values.shape[1] // 2 :] = False
+    present[:, -1] = False
+    expected = case.ask(values, present)
+    if expected[-1] != 0:
+        raise AssertionError(f"{float(expected[-1])} where nobody sent anything; expected 0")
+    for poison in POISONS:
+        found = case.ask(values.masked_fill(~present, poison), present)
+        _same(found, expected, f"with {poison} where nothing was sent")
 
 
-def input_is_left_alone(rule: MakeRule) -> None:
-    """The input is not changed, dtype and layout do not matter, and a repetition is the same."""
-    for made, values in _samples(rule):
-        before = values.clone()
-        present = torch.ones_like(values, dtype=torch.bool)
-        present[-1, -1] = len(values) == made.minimum
-        first = made(values, present)
-        assert torch.equal(values, before), f"{made}: changed its input"
-        assert torch.equal(made(values, present), first), f"{made}: two calls, two answers"
-        strided = torch.stack((values, values), dim=2)[:, :, 0]
-        assert torch.equal(made(strided), made(values)), f"{made}: layout"
-        double = made(values.double())
-        assert double.dtype == torch.float64, f"{made}: float64 became {double.dtype}"
-        assert made(values).dtype == torch.float32, f"{made}: float32 became another"
+def input_is_left_alone(case: Case) -> None:
+    """The input is not changed, and its layout and floating-point type do not matter."""
+    values, before = case.values.clone(), case.values.clone()
+    present = torch.ones_like(values, dtype=torch.bool)
+    present[-1, -1] = len(values) == case.rule.minimum
+    case.ask(values, present)
+    _same(values, before, "its input became")
+    strided = torch.stack((values, values), dim=2)[:, :, 0]
+    _same(case.ask(strided), case.ask(), "with strided values")
+    for dtype in (torch.float32, torch.float64):
+        answer = case.ask(values.to(dtype)).dtype
+        if answer != dtype:
+            raise AssertionError(f"{dtype} became {answer}")
 
 
-def too_few_are_refused(rule: MakeRule) -> None:
+def answers_repeat_bit_for_bit(case: Case) -> None:
+    """The same values give the same answer, 20 times out of 20."""
+    first = case.ask()
+    for time in range(2, TIMES + 1):
+        _same(case.ask(), first, f"answer {time}")
+
+
+def too_few_are_refused(case: Case) -> None:
     """One worker fewer than `minimum` is refused with RuleError, as are bad shapes and types."""
-    for made, values in _samples(rule, extra=(0,)):
-        cases = [values.long(), values[0], values[:0], values[None]]
-        if made.minimum > 1:
-            cases.append(values[: made.minimum - 1])
-        for case in cases:
-            try:
-                answer = made(case)
-            except RuleError:
-                continue
-            raise AssertionError(f"{made}: accepted {case.dtype} {tuple(case.shape)}: {answer}")
+    values, minimum = case.values, case.rule.minimum
+    bad = [values.long(), values[0], values[:0], values[None]]
+    if minimum > 1:
+        bad.append(values[: minimum - 1])
+    for each in bad:
+        try:
+            answer = case.ask(each)
+        except RuleError:
+            continue
+        raise AssertionError(f"accepted {each.dtype} {tuple(each.shape)}: {_short(answer)}")
 
 
-def never_silently_non_finite(rule: MakeRule) -> None:
+def never_silently_non_finite(case: Case) -> None:
     """With only NaN or infinite values there is a RuleError, not a NaN."""
-    for made, values in _samples(rule):
-        for poison in (torch.nan, torch.inf):
-            try:
-                answer = made(torch.full_like(values, poison))
-            except RuleError:
-                continue
-            raise AssertionError(f"{made}: answers {answer} to nothing but {poison}")
+    for poison in (torch.nan, torch.inf):
+        try:
+            answer = case.ask(torch.full_like(case.values, poison))
+        except RuleError:
+            continue
+        raise AssertionError(f"answers {_short(answer)} to nothing but {poison}")
 
 
-RULE_LAWS: dict[str, Callable[[MakeRule], None]] = {
+def remembers_only_if_it_says_so(case: Case) -> None:
+    """Unless the rule is `stateful`, earlier rounds change nothing."""
+    rule = case.rule
+    if rule.stateful:
+        return
+    case.ask(case.values * 3.0 + 1.0, rule=rule)
+    _same(case.ask(rule=rule, round_=2), case.ask(round_=2), "in its second round")
+
+
+def runs_share_nothing(case: Case) -> None:
+    """A sequence of rounds gives the same answers, whatever another instance does meanwhile."""
+    rounds = [case.values * scale for scale in (1.0, -2.0, 0.5, 3.0, 1.0)]
+    alone, beside, other = case.rule, case.rule, case.rule
+    for k, values in enumerate(rounds, 1):
+        expected = case.ask(values, rule=alone, round_=k)
+        case.ask(values.flip(0) * 7.0 + 1.0, rule=other, round_=k)
+        found = case.ask(values, rule=beside, round_=k)
+        _same(found, expected, f"in round {k}, beside another instance")
+
+
+def poisoned_rounds_stay_bounded(case: Case) -> None:
+    """Over five rounds with f rows of poison no answer is 100 times as long as honest vectors."""
+    rule = case.rule
+    for k, poison in enumerate((torch.nan, 1e30, torch.inf, -1e30, -torch.inf), 1):
+        values = case.values * k
+        longest = float(values[case.f :].norm(dim=1).max())
+        values[: case.f] = poison
+        try:
+            length = float(case.ask(values, rule=rule, round_=k).norm())
+        except RuleError as error:
+            raise AssertionError(f"round {k}, poison {poison}: {error}") from error
+        if not length <= 100.0 * (longest + 1.0):
+            raise AssertionError(
+                f"round {k}, poison {poison}: an answer of length {length:.3g}; the longest honest "
+                f"vector has {longest:.3g}"
+            )
+
+
+RULE_LAWS: dict[str, Callable[[Case], None]] = {
     law.__name__: law
     for law in (
         finite_within_honest_range,
@@ -168,10 +301,45 @@ RULE_LAWS: dict[str, Callable[[MakeRule], None]] = {
         ragged_is_the_rule_on_who_sent,
         absent_entries_do_not_matter,
         input_is_left_alone,
+        answers_repeat_bit_for_bit,
         too_few_are_refused,
         never_silently_non_finite,
+        remembers_only_if_it_says_so,
+        runs_share_nothing,
+        poisoned_rounds_stay_bounded,
     )
 }
+
+# Laws with more workers than the rule needs: with fewer, input would not be ragged, or workers tie
+# (with one neighbour to count, the two nearest vectors always do in Krum).
+_EXTRA = {
+    "order_of_workers_is_irrelevant": (4,),
+    "translation_equivariant": (4,),
+    "scaling_equivariant": (4,),
+    "input_is_left_alone": (0, 4),
+    "answers_repeat_bit_for_bit": (1,),
+    "remembers_only_if_it_says_so": (1,),
+    "runs_share_nothing": (1,),
+    "ragged_is_the_rule_on_who_sent": (3,),
+    "absent_entries_do_not_matter": (3,),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a law.
+
+    Attributes:
+        law: its name.
+        scope: in which the rule was tried; empty for an attack.
+        outcome: what it came to.
+        detail: the smallest failing example, or why the law does not apply.
+    """
+
+    law: str
+    scope: str
+    outcome: Literal["pass", "fail", "not applicable"]
+    detail: str = ""
 
 
 def rule_maker(specification: str, scope: Scope | None = None) -> MakeRule:
@@ -179,33 +347,63 @@ def rule_maker(specification: str, scope: Scope | None = None) -> MakeRule:
     return lambda f: aggregators.build(specification, f=f, scope=scope)
 
 
-def check_rule(specification: str, *, scope: Scope | None = None, robust: bool = True) -> None:
+def try_law(law: str, make: MakeRule) -> Verdict:
+    """Hold a rule to one law."""
+    rule = make(0)
+    if law in rule.exempt:
+        return Verdict(law, rule.scope, "not applicable", rule.exempt[law])
+    for case in cases(make, _EXTRA.get(law, (0, 1, 4))):
+        try:
+            RULE_LAWS[law](case)
+        except InputError:
+            raise
+        except AssertionError as error:
+            return Verdict(law, rule.scope, "fail", f"{error}\n  with {case}")
+        except Exception as error:
+            detail = f"{type(error).__name__}: {error}\n  with {case}"
+            return Verdict(law, rule.scope, "fail", detail)
+    return Verdict(law, rule.scope, "pass")
+
+
+def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verdict]:
     """Hold a rule to all laws.
 
     Args:
         specification: a name, or ``module:Class``.
         scope: ``"block"``, ``"coordinate"``, or None for both that the rule has.
-        robust: False for a rule that promises nothing under attack, as the average.
+
+    Raises:
+        InputError: there is no such rule.
+    """
+    rule = aggregators.build(specification)
+    scopes: list[Scope] = ["block"] if scope is None else [scope]
+    if scope is None and rule.has_columns():
+        scopes.append("coordinate")
+    if unknown_laws := set(rule.exempt) - set(RULE_LAWS):
+        raise InputError(
+            f"rule: {specification!r}: exempt: no such law {name!r}; expected one of "
+            f"{', '.join(RULE_LAWS)}"
+            for name in sorted(unknown_laws)
+        )
+    for each in scopes:
+        for law in RULE_LAWS:
+            yield try_law(law, rule_maker(specification, each))
+
+
+def check_rule(specification: str, *, scope: Scope | None = None) -> None:
+    """Hold a rule to all laws (see `try_rule`).
 
     Raises:
         AssertionError: a law is broken; the message begins with the law's name.
         InputError: there is no such rule.
     """
-    scopes: list[Scope] = ["block"] if scope is None else [scope]
-    if scope is None and aggregators.build(specification).has_columns():
-        scopes.append("coordinate")
-    for each in scopes:
-        for name, law in RULE_LAWS.items():
-            if not robust and law is finite_within_honest_range:
-                continue
-            try:
-                law(rule_maker(specification, each))
-            except InputError:
-                raise
-            except AssertionError as error:
-                raise AssertionError(f"{name}: {error}") from error
-            except Exception as error:
-                raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
+    _all_pass(try_rule(specification, scope=scope))
+
+
+def _all_pass(verdicts: Iterator[Verdict]) -> None:
+    for verdict in verdicts:
+        if verdict.outcome == "fail":
+            raise AssertionError(f"{verdict.law}: {verdict.detail}")
 
 
 def view(
@@ -267,6 +465,24 @@ ATTACK_LAWS: dict[str, Callable[[Attack], None]] = {
 }
 
 
+def try_attack(specification: str) -> Iterator[Verdict]:
+    """Hold an attack to all laws.
+
+    Raises:
+        InputError: there is no such attack.
+    """
+    attacks.build(specification)
+    for name, law in ATTACK_LAWS.items():
+        try:
+            law(attacks.build(specification))
+        except AssertionError as error:
+            yield Verdict(name, "", "fail", str(error))
+        except Exception as error:
+            yield Verdict(name, "", "fail", f"{type(error).__name__}: {error}")
+        else:
+            yield Verdict(name, "", "pass")
+
+
 def check_attack(specification: str) -> None:
     """Hold an attack to all laws.
 
@@ -274,11 +490,26 @@ def check_attack(specification: str) -> None:
         AssertionError: a law is broken; the message begins with the law's name.
         InputError: there is no such attack.
     """
-    for name, law in ATTACK_LAWS.items():
-        attack = attacks.build(specification)
-        try:
-            law(attack)
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {error}") from error
-        except Exception as error:
-            raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
+    _all_pass(try_attack(specification))
+
+
+def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
+    """Find out what a name stands for, and hold it to its laws.
+
+    Returns:
+        ``"rule"``, ``"pre-rule"`` (held to a rule's laws before the median) or ``"attack"``, and
+        the verdicts.
+
+    Raises:
+        InputError: there is no such thing.
+    """
+    name = specification.partition("[")[0].strip()
+    made = None
+    if ":" in name and "+" not in specification:
+        made = aggregators.registry.entry(name).factory
+    kinds = made if isinstance(made, type) else object
+    if issubclass(kinds, Attack) or name in attacks.registry.names():
+        return "attack", try_attack(specification)
+    if issubclass(kinds, PreRule) or name in aggregators.pre_rules.names():
+        return "pre-rule", try_rule(f"{specification}+median")
+    return "rule", try_rule(specification)

@@ -98,6 +98,25 @@ class World:
         """Return the training labels, (N,)."""
         return torch.from_numpy(self.data.train.labels)
 
+    def root(self, examples: int) -> tuple[Tensor, Tensor]:
+        """Return clean training examples that the server has: features (N, p) and labels (N,).
+
+        They are the first of a permutation of the training set, so that smaller sets lie in larger.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if examples > len(self.labels):
+            raise ValueError(
+                f"root data: {examples} examples; the training set has {len(self.labels)}"
+            )
+        rows = torch.from_numpy(self._root_order[:examples])
+        return self.features[rows], self.labels[rows]
+
+    @cached_property
+    def _root_order(self) -> NDArray[np.int64]:
+        return stream(self.seed, "root").permutation(len(self.labels))
+
     def initial(self) -> Tensor:
         """Return the initial parameters, (d,)."""
         return self.model.initial(stream(self.seed, "initial"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from hgobench import Scenario, World
 from hgobench.world import Draw
-from tests.oracles import COORDINATE, vector_rule
+from tests.oracles import coordinate_rule, vector_rule
 
 Partial = dict[int, float]  # V_i: coordinate -> partial derivative
 
@@ -128,7 +128,7 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         else:
             for j in block:
                 arrived = [partial[j] for partial in sent if j in partial]  # Q_j
-                aggregate[j] = COORDINATE[scenario.rule](arrived, f_hat)
+                aggregate[j] = coordinate_rule(scenario.rule, arrived, f_hat)
         if block:
             rate = scenario.learning_rate
             if scenario.schedule == "inverse_sqrt_block":

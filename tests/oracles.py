@@ -1,102 +1,431 @@
 """Definitions, written as plainly as possible: float64, loops, no vectorising.
 
-Each rule takes the list of values (or vectors) that arrived, and f.
+Each rule takes the list of vectors that arrived, and f. A vector with an entry that is not finite
+is infinitely far from everything and infinitely long.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+Vectors = Sequence[Vector]
 
 
-def median(x: list[float]) -> float:
-    s = sorted(x)
+def mean(vectors: Vectors) -> Vector:
+    total = np.zeros_like(vectors[0])
+    for vector in vectors:
+        total = total + vector
+    return total / len(vectors)
+
+
+def finite(vector: Vector) -> bool:
+    return bool(np.isfinite(vector).all())
+
+
+def squared_distance(a: Vector, b: Vector) -> float:
+    if a is b:
+        return 0.0
+    return float(((a - b) ** 2).sum()) if finite(a) and finite(b) else math.inf
+
+
+def length(vector: Vector) -> float:
+    return math.sqrt(float((vector**2).sum())) if finite(vector) else math.inf
+
+
+# -- coordinate by coordinate ----------------------------------------------------------------------
+
+
+def median(x: Sequence[float]) -> float:
+    s = sorted(x, key=lambda v: (math.isnan(v), v))  # NaN last
     m = len(s)
     return s[m // 2] if m % 2 else (s[m // 2 - 1] + s[m // 2]) / 2
 
 
-def average(x: list[float], f: int) -> float:
-    return sum(x) / len(x)
-
-
-def coordinate_median(x: list[float], f: int) -> float:
-    return median(x)
-
-
-def trimmed_mean(x: list[float], f: int) -> float:
-    kept = sorted(x)[f : len(x) - f]
+def trimmed(x: Sequence[float], f: int) -> float:
+    kept = sorted(x, key=lambda v: (math.isnan(v), v))[f : len(x) - f]
     return sum(kept) / len(kept)
 
 
-def mean_of_nearest(x: list[float], centre: float, keep: int) -> float:
+def mean_of_nearest(x: Sequence[float], centre: float, keep: int) -> float:
     """Average the `keep` values nearest to the centre; of two equally far, the smaller."""
-    nearest = sorted(x, key=lambda value: (abs(value - centre), value))[:keep]
+    known = [v for v in x if math.isfinite(v)]
+    nearest = sorted(known, key=lambda value: (abs(value - centre), value))[:keep]
     return sum(nearest) / keep
 
 
-def meamed(x: list[float], f: int) -> float:
-    return mean_of_nearest(x, median(x), len(x) - f)
+def majority(x: Sequence[float]) -> float:
+    votes = sum((v > 0) - (v < 0) for v in x if math.isfinite(v))
+    return float((votes > 0) - (votes < 0))
 
 
-def phocas(x: list[float], f: int) -> float:
-    return mean_of_nearest(x, trimmed_mean(x, f), len(x) - f)
-
-
-def aksel(x: list[float], f: int) -> float:
-    centre = median(x)
-    distances = sorted(abs(value - centre) for value in x)
-    radius = distances[math.ceil(len(x) / 2) - 1] * (1 + 1e-9)  # ties are ties despite rounding
-    kept = [value for value in x if abs(value - centre) <= radius]
-    return sum(kept) / len(kept)
-
-
-def krum_scores(vectors: list[Vector], f: int) -> list[float]:
-    scores = []
-    for i, a in enumerate(vectors):
-        others = [float(((a - b) ** 2).sum()) for j, b in enumerate(vectors) if j != i]
-        scores.append(sum(sorted(others)[: len(vectors) - f - 2]))
-    return scores
-
-
-def krum(x: list[float], f: int) -> float:
-    """Return the best value; of tied ones the smallest."""
-    scores = krum_scores([np.array([value]) for value in x], f)
-    return min(zip(scores, x, strict=True))[1]
-
-
-COORDINATE = {
-    "average": average,
-    "median": coordinate_median,
-    "trimmed_mean": trimmed_mean,
-    "meamed": meamed,
-    "phocas": phocas,
-    "krum": krum,
-    "aksel": aksel,
+COLUMNWISE: dict[str, Callable[[list[float], int], float]] = {
+    "average": lambda x, f: sum(x) / len(x),
+    "median": lambda x, f: median(x),
+    "trimmed_mean": trimmed,
+    "meamed": lambda x, f: mean_of_nearest(x, median(x), len(x) - f),
+    "phocas": lambda x, f: mean_of_nearest(x, trimmed(x, f), len(x) - f),
+    "sign_sgd_majority": lambda x, f: majority(x),
 }
 
 
-def vector_krum(vectors: list[Vector], f: int) -> Vector:
+# -- vectors ---------------------------------------------------------------------------------------
+
+
+def krum_scores(vectors: Vectors, f: int, neighbours: int | None = None) -> list[float]:
+    count = len(vectors) - f - 2 if neighbours is None else neighbours
+    scores = []
+    for i, a in enumerate(vectors):
+        others = [squared_distance(a, b) for j, b in enumerate(vectors) if j != i]
+        scores.append(sum(sorted(others)[:count]))
+    return scores
+
+
+def krum(vectors: Vectors, f: int) -> Vector:
     scores = krum_scores(vectors, f)
     return vectors[scores.index(min(scores))]
 
 
-def vector_aksel(vectors: list[Vector], f: int) -> Vector:
-    centre = np.array([median([v[j] for v in vectors]) for j in range(len(vectors[0]))])
-    distances = [float(((v - centre) ** 2).sum()) for v in vectors]
-    radius = sorted(distances)[math.ceil(len(vectors) / 2) - 1]
-    kept = [v for v, distance in zip(vectors, distances, strict=True) if distance <= radius]
-    return sum(kept, start=np.zeros_like(centre)) / len(kept)
+def multi_krum(vectors: Vectors, f: int, m: int | None = None) -> Vector:
+    scores = krum_scores(vectors, f)
+    order = sorted(range(len(vectors)), key=lambda i: scores[i])
+    return mean([vectors[i] for i in order[: m or len(vectors) - f - 2]])
 
 
-def vector_rule(name: str, vectors: list[Vector], f: int) -> Vector:
+def bulyan(vectors: Vectors, f: int) -> Vector:
+    left, chosen = list(vectors), list[Vector]()
+    while len(chosen) < len(vectors) - 2 * f:
+        count = max(len(left) - f - 2, 1)
+        scores = krum_scores(left, f, count)
+        next_ones = krum_scores(left, f, count + 1)
+        # Both of a nearest pair have the same score; rounding must not part them.
+        tied = [i for i in range(len(left)) if scores[i] <= min(scores) * (1 + 1e-12)]
+        best = min(tied, key=lambda i: next_ones[i])
+        chosen.append(left.pop(best))
+    columns = [[float(v[j]) for v in chosen] for j in range(len(vectors[0]))]
+    return np.array([mean_of_nearest(x, median(x), len(chosen) - 2 * f) for x in columns])
+
+
+def aksel(vectors: Vectors, f: int) -> Vector:
+    centre = np.array([median([float(v[j]) for v in vectors]) for j in range(len(vectors[0]))])
+    distances = [squared_distance(v, centre) for v in vectors]
+    # Ties are ties despite rounding.
+    radius = sorted(distances)[math.ceil(len(vectors) / 2) - 1] * (1 + 1e-9)
+    return mean([v for v, distance in zip(vectors, distances, strict=True) if distance <= radius])
+
+
+def diameter(vectors: Vectors) -> float:
+    return max((squared_distance(a, b) for a in vectors for b in vectors), default=0.0)
+
+
+def scatter(vectors: Vectors) -> float:
+    centre = mean(vectors)
+    return sum(float(((v - centre) ** 2).sum()) for v in vectors)
+
+
+def mda(vectors: Vectors, f: int) -> Vector:
+    known = [v for v in vectors if finite(v)]
+    subsets = list(itertools.combinations(known, len(vectors) - f))
+    least = min(diameter(s) for s in subsets)
+    return mean(min((s for s in subsets if diameter(s) <= least * (1 + 1e-12)), key=scatter))
+
+
+def largest_eigenvalue(vectors: Vectors, weights: Sequence[float]) -> tuple[float, Vector, Vector]:
+    """Return λ_max and its eigenvector of the weighted covariance, and the weighted mean."""
+    total = sum(weights)
+    centre = sum((c * v for c, v in zip(weights, vectors, strict=True)), np.zeros_like(vectors[0]))
+    centre = centre / total
+    covariance = np.zeros((len(centre), len(centre)))
+    for c, v in zip(weights, vectors, strict=True):
+        covariance += c * np.outer(v - centre, v - centre) / total
+    values, eigenvectors = np.linalg.eigh(covariance)
+    return float(values[-1]), eigenvectors[:, -1], centre
+
+
+def smea(vectors: Vectors, f: int) -> Vector:
+    known = [v for v in vectors if finite(v)]
+    subsets = itertools.combinations(known, len(vectors) - f)
+    return mean(min(subsets, key=lambda s: largest_eigenvalue(s, [1.0] * len(s))[0]))
+
+
+def caf(vectors: Vectors, f: int) -> Vector:
+    known = [v for v in vectors if finite(v)]
+    weights = [1.0] * len(known)
+    best, answer = math.inf, mean(known)
+    while True:
+        value, direction, centre = largest_eigenvalue(known, weights)
+        if value < best:
+            best, answer = value, centre
+        along = [float((v - centre) @ direction) ** 2 for v in known]
+        top = max(a for a, c in zip(along, weights, strict=True) if c > 0)
+        if value <= 0 or top == 0:
+            return answer
+        weights = [
+            0.0 if 1 - a / top < 1e-12 else c * (1 - a / top)
+            for a, c in zip(along, weights, strict=True)
+        ]
+        if sum(weights) <= len(vectors) - 2 * f:
+            return answer
+
+
+def monna(vectors: Vectors, f: int, pivot: int = 0) -> Vector:
+    order = sorted(vectors, key=lambda v: squared_distance(v, vectors[pivot]))
+    return mean(order[: len(vectors) - f])
+
+
+def cge(vectors: Vectors, f: int) -> Vector:
+    return mean(sorted(vectors, key=length)[: len(vectors) - f])
+
+
+def dnc(
+    vectors: Vectors, f: int, coordinates: int = 10_000, iterations: int = 5, c: float = 1.0
+) -> Vector:
+    rng = np.random.default_rng(0)
+    good = {i for i, v in enumerate(vectors) if finite(v)}
+    d = len(vectors[0])
+    for _ in range(iterations):
+        chosen = rng.permutation(d)[:coordinates] if coordinates < d else np.arange(d)
+        known = [i for i, v in enumerate(vectors) if finite(v)]
+        part = np.array([vectors[i][chosen] for i in known])
+        centred = part - part.mean(axis=0)
+        direction = np.linalg.svd(centred)[2][0]
+        scores = dict(zip(known, (centred @ direction) ** 2, strict=True))
+        order = sorted(range(len(vectors)), key=lambda i: scores.get(i, math.inf))
+        good &= set(order[: len(vectors) - math.floor(c * f)])
+    return mean([vectors[i] for i in sorted(good)])
+
+
+def fltrust(vectors: Vectors, f: int, *, root: Vector) -> Vector:
+    total, trusts = np.zeros_like(root), 0.0
+    for v in vectors:
+        if finite(v) and length(v) > 0 and length(root) > 0:
+            trust = max(float(v @ root) / (length(v) * length(root)), 0.0)
+            total, trusts = total + trust * v * length(root) / length(v), trusts + trust
+    return total / trusts if trusts else total
+
+
+def zeno(
+    vectors: Vectors, f: int, *, descent: Callable[[Vector], float], rho: float = 0.0005
+) -> Vector:
+    def score(v: Vector) -> float:
+        return descent(v) - rho * length(v) ** 2 if finite(v) else -math.inf
+
+    return mean(sorted(vectors, key=score, reverse=True)[: len(vectors) - f])
+
+
+def sign_guard(
+    vectors: Vectors, f: int, lower: float = 0.1, upper: float = 3.0, share: float = 0.1
+) -> Vector:
+    from sklearn.cluster import MeanShift, estimate_bandwidth
+
+    typical = median([length(v) for v in vectors])
+    d = len(vectors[0])
+    chosen = np.random.default_rng(0).permutation(d)[: max(math.ceil(share * d), 1)]
+    features = {}
+    for i, v in enumerate(vectors):
+        if finite(v):
+            signs = [float(np.sign(v[j])) for j in chosen]
+            features[i] = [signs.count(s) / len(signs) for s in (1.0, -1.0, 0.0)]
+    points = np.array(list(features.values()))
+    width = estimate_bandwidth(points, quantile=0.5)
+    labels = MeanShift(bandwidth=width).fit(points).labels_ if width > 1e-9 else [0] * len(points)
+    sizes = [list(labels).count(label) for label in labels]
+    crowd = labels[sizes.index(max(sizes))]
+    kept = [
+        vectors[i] * min(1.0, typical / length(vectors[i]) if length(vectors[i]) else 1.0)
+        for i, label in zip(features, labels, strict=True)
+        if label == crowd and lower * typical <= length(vectors[i]) <= upper * typical
+    ]
+    return mean(kept) if kept else np.zeros(d)
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    """Return the cosine to 12 decimals; 0 for a zero vector."""
+    return round(float(a @ b) / (length(a) * length(b)), 12) if length(a) and length(b) else 0.0
+
+
+class ClippedClustering:
+    def __init__(self, f: int, largest: float = 1e5) -> None:
+        self.lengths: list[float] = []
+        self.largest = largest
+
+    def __call__(self, vectors: Vectors) -> Vector:
+        known = [v for v in vectors if finite(v)]
+        self.lengths += [length(v) for v in known]
+        radius = min(median(self.lengths), self.largest)
+        clusters = [[i] for i in range(len(known))]
+
+        def apart(a: list[int], b: list[int]) -> float:
+            pairs = [1 - cosine(known[i], known[j]) for i in a for j in b if i != j]
+            return sum(pairs) / max(len(a) * len(b), 1)
+
+        while len(clusters) > (2 if len(known) > 2 else 1):
+            a, b = min(itertools.combinations(clusters, 2), key=lambda pair: apart(*pair))
+            clusters = [c for c in clusters if c is not a and c is not b] + [a + b]
+        larger = min(clusters, key=lambda c: (-len(c), apart(c, c), min(c)))
+        return mean([known[i] * min(1.0, radius / (length(known[i]) or 1.0)) for i in larger])
+
+
+class CenteredClipping:
+    """Remembers a value for each coordinate, by its name."""
+
+    def __init__(self, f: int, tau: float = 1.0, iterations: int = 1) -> None:
+        self.tau, self.iterations = tau, iterations
+        self.previous: dict[int, float] = {}
+
+    def __call__(self, vectors: Vectors, coordinates: Sequence[int] | None = None) -> Vector:
+        names = range(len(vectors[0])) if coordinates is None else coordinates
+        v = np.array([self.previous.get(int(name), 0.0) for name in names])
+        for _ in range(self.iterations):
+            steps = [
+                (x - v) * min(1.0, self.tau / (length(x - v) or self.tau))
+                if finite(x)
+                else np.zeros_like(v)
+                for x in vectors
+            ]
+            v = v + mean(steps)
+        self.previous.update({int(name): float(x) for name, x in zip(names, v, strict=True)})
+        return v
+
+
+class FoolsGold:
+    """Remembers a value for each worker and coordinate, by their names."""
+
+    def __init__(self, f: int, confidence: float = 1.0) -> None:
+        self.history: dict[tuple[int, int], float] = {}
+        self.confidence = confidence
+
+    def __call__(
+        self,
+        vectors: Vectors,
+        workers: Sequence[int] | None = None,
+        coordinates: Sequence[int] | None = None,
+    ) -> Vector:
+        who = range(len(vectors)) if workers is None else workers
+        names = range(len(vectors[0])) if coordinates is None else coordinates
+        sums, known = [], []
+        for worker, vector in zip(who, vectors, strict=True):
+            if not finite(vector):
+                continue
+            for name, x in zip(names, vector, strict=True):
+                key = (int(worker), int(name))
+                self.history[key] = self.history.get(key, 0.0) + float(x)
+            sums.append(np.array([self.history[int(worker), int(name)] for name in names]))
+            known.append(vector)
+        n = len(known)
+        cs = [[0.0 if i == j else cosine(sums[i], sums[j]) for j in range(n)] for i in range(n)]
+        most = [max(row) for row in cs]
+        for i, j in itertools.product(range(n), range(n)):
+            if most[j] > most[i]:
+                cs[i][j] *= most[i] / most[j]
+        alpha = [min(max(1 - max(row), 0.0), 1.0) for row in cs]
+        top = max(alpha)
+        if top > 0:
+            alpha = [0.99 if a == top else a / top for a in alpha]
+            alpha = [
+                0.0
+                if a <= 0
+                else min(max(self.confidence * (math.log(a / (1 - a)) + 0.5), 0.0), 1.0)
+                for a in alpha
+            ]
+        if not sum(alpha):
+            return np.zeros_like(known[0])
+        weighted = [a * v for a, v in zip(alpha, known, strict=True)]
+        return sum(weighted, np.zeros_like(known[0])) / sum(alpha)
+
+
+GEOMETRIC: dict[str, Callable[..., Vector]] = {
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "bulyan": bulyan,
+    "aksel": aksel,
+    "mda": mda,
+    "smea": smea,
+    "caf": caf,
+    "monna": monna,
+    "cge": cge,
+    "dnc": dnc,
+    "sign_guard": sign_guard,
+}
+STATEFUL: dict[str, Any] = {
+    "centered_clipping": CenteredClipping,
+    "foolsgold": FoolsGold,
+    "clipped_clustering": ClippedClustering,
+}
+
+
+def vector_rule(name: str, vectors: Vectors, f: int, **more: Any) -> Vector:
     """Apply a rule in scope "block": geometric ones to the vectors, others by coordinate."""
-    if name == "krum":
-        return vector_krum(vectors, f)
-    if name == "aksel":
-        return vector_aksel(vectors, f)
-    rule = COORDINATE[name]
-    return np.array([rule([float(v[j]) for v in vectors], f) for j in range(len(vectors[0]))])
+    if name in GEOMETRIC:
+        return GEOMETRIC[name](vectors, f, **more)
+    if name in STATEFUL:
+        answer: Vector = STATEFUL[name](f, **more)(vectors)
+        return answer
+    columns = [[float(v[j]) for v in vectors] for j in range(len(vectors[0]))]
+    return np.array([COLUMNWISE[name](x, f) for x in columns])
+
+
+def coordinate_rule(name: str, x: Sequence[float], f: int, **more: Any) -> float:
+    """Apply a rule in scope "coordinate": to the values of one coordinate by themselves."""
+    if name == "geometric_median":
+        return median(x)
+    if name == "krum":  # of tied values the smallest, for which there are many among whole numbers
+        vectors = [np.array([value]) for value in sorted(x)]
+        scores = krum_scores(vectors, f)
+        return float(vectors[scores.index(min(scores))][0])
+    return float(vector_rule(name, [np.array([value]) for value in x], f, **more)[0])
+
+
+def pull(z: Vector, vectors: Vectors) -> float:
+    """Return the norm of the least subgradient of Σ ‖z - x_i‖ over m: 0 at the geometric median."""
+    total, here = np.zeros_like(z), 0
+    scale = max(length(v) for v in vectors)
+    for v in vectors:
+        if length(v - z) <= 1e-9 * scale:
+            here += 1
+        else:
+            total = total + (z - v) / length(v - z)
+    return max(length(total) - here, 0.0) / len(vectors)
+
+
+# -- pre-rules -------------------------------------------------------------------------------------
+
+
+def nnm(vectors: Vectors, f: int) -> list[Vector]:
+    mixed = []
+    for a in vectors:
+        others = [v for v in vectors if v is not a]
+        nearest = sorted(others, key=lambda v: squared_distance(v, a))
+        mixed.append(mean([a, *nearest[: len(vectors) - f - 1]]))
+    return mixed
+
+
+def bucketing(vectors: Vectors, f: int, s: int = 2) -> list[Vector]:
+    order = np.random.default_rng(0).permutation(len(vectors))
+    return [
+        mean([vectors[i] for i in order[start : start + s]]) for start in range(0, len(order), s)
+    ]
+
+
+def clipping(vectors: Vectors, f: int, c: float = 2.0) -> list[Vector]:
+    return [v * min(1.0, c / length(v)) if length(v) > 0 else v for v in vectors]
+
+
+def arc(vectors: Vectors, f: int) -> list[Vector]:
+    cut = math.floor(2 * f * (len(vectors) - f) / len(vectors) + 1e-9)
+    limit = sorted((length(v) for v in vectors), reverse=True)[cut]
+    return clipping(vectors, f, limit) if limit > 0 else [v * 0.0 for v in vectors]
+
+
+PRE_RULES: dict[str, Callable[..., list[Vector]]] = {
+    "nnm": nnm,
+    "bucketing": bucketing,
+    "clipping": clipping,
+    "arc": arc,
+}

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from .momentum import WorkerMomentum
 from .places import Order
 
 
@@ -16,11 +19,44 @@ class Hgo:
     Within the deadline τ worker i computes the first b_i = min(⌊τ·λ_i/s_i⌋, d) coordinates of the
     round's order (with places that cost more than one: as many as its budget τ·λ_i/s_i pays for)
     and sends them. The server updates the block that at least v workers sent.
+
+    Args:
+        momentum: β of the workers' momentum, 0 <= β < 1 (see `WorkerMomentum`); 0: they send their
+            gradients.
     """
 
     paper: ClassVar[str] = "HGO, Algorithm 1"
     validity: ClassVar[str] = "quorum v >= 2f̂ + 1 and >= what the rule needs"
     partial: ClassVar[bool] = True
+
+    def __init__(self, momentum: float = 0.0) -> None:
+        number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
+        if not number or not 0 <= momentum < 1:
+            raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
+        self.momentum = float(momentum)
+        self._kept = WorkerMomentum(self.momentum)
+
+    def messages(
+        self,
+        workers: NDArray[np.int64],
+        gradients: Tensor,
+        lengths: NDArray[np.int64],
+        order: Order,
+    ) -> Tensor:
+        """Return what each worker sends of its gradient or momentum, (q, d).
+
+        Args:
+            workers: (q,) who they are.
+            gradients: (q, d).
+            lengths: (q,) how many places of `order` each computes and sends.
+            order: the round's order of places.
+        """
+        if not self.momentum:
+            return gradients
+        computed = None
+        if (lengths < len(order)).any():
+            computed = torch.from_numpy(order.position < lengths[:, None])
+        return self._kept(workers, gradients, computed)
 
     def lengths(self, budget: NDArray[np.float64], order: Order) -> NDArray[np.int64]:
         """Return how many places of `order` each worker sends by the deadline, (q,).

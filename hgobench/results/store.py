@@ -58,9 +58,9 @@ def _plugin_sources(scenario: Scenario) -> list[str]:
     """Return a hash of every source file that the scenario's plug-ins are made of."""
     modules: dict[str, Path] = {}
     for field in catalogue.FIELDS:
-        registry = catalogue.registry(field)
-        name = getattr(scenario, field).partition("[")[0]
-        if name not in registry.builtins:
+        for registry, name in catalogue.registry(field).named(getattr(scenario, field)):
+            if name in registry.builtins:
+                continue
             home = registry.entry(name).factory.__module__
             for start in filter(None, (name.partition(":")[0] if ":" in name else "", home)):
                 _reach(start, start.partition(".")[0], modules)

@@ -1,0 +1,79 @@
+"""Bucketing: means of random groups."""
+
+from __future__ import annotations
+
+import torch
+
+from .base import whole
+from .columns import Columns
+from .pre_rule import PreRule
+from .vectors import Vectors
+
+
+class Bucketing(PreRule):
+    """Replace the vectors by the means of ⌈m/s⌉ random groups of s; the last may be smaller.
+
+    y_i = mean {x_π(j) : (i - 1)·s < j <= min(i·s, m)}, π a permutation drawn in every round. The
+    rule behind it gets ⌈m/s⌉ vectors, of which up to f may still be Byzantine, and is told f.
+
+    Args:
+        s: how many make a bucket, >= 1; 1 changes nothing but the order.
+
+    Validity: any m; the rule behind it must stand f among ⌈m/s⌉, so that s of 1 to 1/(2·f/m) helps.
+    On ragged input: scope "block" groups the vectors of those that sent the whole block; scope
+    "coordinate" groups the values of those that sent the coordinate, again at random.
+
+    Source: Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via
+    Bucketing", ICLR 2022.
+    """
+
+    paper = "Karimireddy et al., ICLR 2022"
+    formula = "means of random groups of s vectors"
+    validity = "⌈n/s⌉ enough for the rule at f"
+    breakdown = "the rule's, divided by s"
+    cost = "m·d"
+    ragged = "block: complete vectors; coordinate: values of Q_j"
+    exempt = {
+        "order_of_workers_is_irrelevant": "groups rows at random",
+        "ragged_is_the_rule_on_who_sent": "groups each coordinate's values at random",
+    }
+
+    def __init__(self, s: int = 2, *, f: int = 0) -> None:
+        super().__init__(f=f)
+        self.s = whole("s", s, least=1)
+
+    @property
+    def minimum(self) -> int:
+        """One answer makes a bucket."""
+        return 1
+
+    def inputs(self, outputs: float) -> float:
+        """Return (k - 1)·s + 1, the fewest that fill k buckets."""
+        return (outputs - 1) * self.s + 1
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        """Average random groups of vectors."""
+        m = len(vectors)
+        order = torch.from_numpy(vectors.view.rng.permutation(m)).to(vectors.sent.device)
+        bucket = torch.arange(m, device=order.device) // self.s
+        mixing = torch.zeros(-(-m // self.s), m, dtype=torch.float64, device=order.device)
+        mixing[bucket, order] = 1.0
+        return vectors.mixed(mixing / mixing.sum(dim=1, keepdim=True))
+
+    def of_columns(self, columns: Columns) -> Columns:
+        """Average random groups of each column's values."""
+        # A permutation of ranks is one of the values, in every column.
+        m = len(columns.values)
+        order = torch.from_numpy(columns.view.rng.permutation(m)).to(columns.values.device)
+        there = order[:, None] < columns.count
+        position = there.cumsum(dim=0) - 1
+        buckets = -(-columns.most // self.s)
+        shape = (buckets, columns.values.shape[1])
+        sums = columns.values.new_zeros(shape, dtype=torch.float64)
+        sizes = torch.zeros(shape, dtype=torch.float64, device=sums.device)
+        index = (position // self.s).clamp_min(0)
+        values = columns.values[order].double().masked_fill(~there, 0.0)
+        sums.scatter_add_(0, index, values)
+        sizes.scatter_add_(0, index, there.double())
+        count = (columns.count + self.s - 1) // self.s
+        return columns.replaced(sums / sizes, count)

@@ -1,0 +1,46 @@
+"""Comparative gradient elimination."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Rule
+from .columns import Columns
+from .vectors import Vectors
+
+
+class Cge(Rule):
+    """Mean of the m - f vectors with the smallest norms.
+
+    AR(x) = mean {x_i : ‖x_i‖ among the m - f smallest}. The paper sums them; the mean keeps the
+    step's size comparable with that of other rules. Ties: the worker that comes first.
+
+    Validity: m >= 2f + 1; the guarantee needs (f/m)·(1 + 2L/μ) < 1 with smoothness L and strong
+    convexity μ, hence f/m < 1/3. Attackers with short vectors are never left out.
+    On ragged input: scope "coordinate" takes the m - f smallest magnitudes of those that sent the
+    coordinate (of two equal ones the negative); scope "block" is the rule on the vectors of those
+    that sent the whole block.
+
+    Source: Gupta, Liu, Vaidya, "Byzantine Fault-Tolerance in Decentralized Optimization under
+    2f-Redundancy", ACC 2021 (arXiv:2009.14763); Gupta, Vaidya, "Fault-Tolerance in Distributed
+    Optimization: The Case of Redundancy", PODC 2020.
+    """
+
+    paper = "Gupta, Vaidya, PODC 2020"
+    formula = "mean of the m - f vectors with the least ‖x_i‖"
+    breakdown = "< 1/3"
+    cost = "m²·d"
+    ragged = "block: on complete vectors; coordinate: the m - f least magnitudes of Q_j"
+    exempt = {"translation_equivariant": "compares norms, lengths from the origin"}
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Average the shortest vectors."""
+        vectors.require(self.f, self.name)
+        return vectors.mean(vectors.norms.argsort(stable=True)[: len(vectors) - self.f])
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average the values of each column nearest to 0."""
+        length = columns.count - self.f
+        zero = torch.zeros_like(columns.values[0])
+        return columns.window_mean(columns.nearest(zero, length), length)

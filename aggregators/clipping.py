@@ -1,0 +1,57 @@
+"""Static clipping."""
+
+from __future__ import annotations
+
+import torch
+
+from .base import positive
+from .columns import Columns
+from .pre_rule import PreRule
+from .vectors import Vectors
+
+
+class Clipping(PreRule):
+    """Shorten every vector to length c at most: y_i = x_i · min(1, c / ‖x_i‖).
+
+    Args:
+        c: > 0, in units of the gradients. Too small a c biases the answer and takes the guarantees
+            of the rule behind it; see `Arc` for a c that adapts.
+
+    Validity: any m.
+    On ragged input: scope "block" clips the vectors of those that sent the whole block; scope
+    "coordinate" clips each value to [-c, c].
+
+    Source: folklore; its limits in Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan, "Adaptive
+    Gradient Clipping for Robust Federated Learning", ICLR 2025.
+    """
+
+    paper = "folklore"
+    formula = "x_i <- x_i·min(1, c/‖x_i‖)"
+    validity = "n >= 1"
+    breakdown = "the rule's"
+    cost = "m²·d"
+    ragged = "block: complete vectors; coordinate: each value"
+    exempt = {
+        "finite_within_honest_range": "shortened vectors may leave the range of the honest",
+        "translation_equivariant": "c is a length from the origin",
+        "scaling_equivariant": "c is a length",
+    }
+
+    def __init__(self, c: float = 2.0, *, f: int = 0) -> None:
+        super().__init__(f=f)
+        self.c = positive("c", c)
+
+    @property
+    def minimum(self) -> int:
+        """Any number of answers can be clipped."""
+        return 1
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        """Shorten the vectors."""
+        norms = vectors.norms
+        return vectors.scaled(torch.where(norms > self.c, self.c / norms, 1.0))
+
+    def of_columns(self, columns: Columns) -> Columns:
+        """Clip the values; infinite ones stay what they are."""
+        x = columns.values
+        return columns.replaced(torch.where(torch.isfinite(x), x.clamp(-self.c, self.c), x))

@@ -1,0 +1,96 @@
+"""Divide and conquer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import Rule, Scope, positive, whole
+from .errors import RuleError
+from .vectors import Vectors
+
+
+class Dnc(Rule):
+    """Mean of the vectors that are never among the most outlying along the main direction.
+
+    `iterations` times: choose `coordinates` of the b coordinates at random, without replacement;
+    centre the shortened vectors on their mean; v is their top right singular vector and
+    s_i = ⟨x_i - mean, v⟩² the score of worker i; the m - ⌊c·f⌋ workers with the least scores are
+    good. AR(x) is the mean of the vectors that were good every time. Of equal scores the first
+    worker's counts as the smaller. A vector with NaN or infinite entries is never good.
+
+    Args:
+        coordinates: how many are looked at in an iteration; with b or fewer all are, and one
+            iteration says it all.
+        iterations: how often.
+        c: the filtering fraction, how many are taken out per expected attacker.
+
+    Validity: m >= 2f + 1 and c·f < m; RuleError if no worker was good every time. The theory
+    bounds the error for f/m < 1/2 if the honest covariance is bounded.
+    On ragged input: the rule on the vectors of those that sent the whole block.
+
+    Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
+    and Defenses for Federated Learning", NDSS 2021.
+    """
+
+    paper = "Shejwalkar, Houmansadr, NDSS 2021"
+    formula = "mean of those never among the ⌊c·f⌋ largest ⟨x_i - mean, v⟩², v the top direction"
+    validity = "n >= 2f + 1, c·f < n"
+    breakdown = "1/2"
+    cost = "iterations times m²·coordinates"
+    ragged = "on complete vectors"
+
+    def __init__(
+        self,
+        coordinates: int = 10_000,
+        iterations: int = 5,
+        c: float = 1.0,
+        *,
+        f: int = 0,
+        scope: Scope = "block",
+    ) -> None:
+        super().__init__(f=f, scope=scope)
+        self.coordinates = whole("coordinates", coordinates, least=1)
+        self.iterations = whole("iterations", iterations, least=1)
+        self.c = positive("c", c)
+
+    @property
+    def minimum(self) -> int:
+        """2f + 1, and so many that somebody is left."""
+        return max(2 * self.f + 1, math.floor(self.c * self.f) + 1)
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Filter by spectra of random coordinates."""
+        vectors.require(self.f, self.name)
+        m, b = len(vectors), vectors.sent.shape[1]
+        good = vectors.finite.clone()
+        keep = m - math.floor(self.c * self.f)
+        if b <= self.coordinates:
+            good &= self._good(vectors, keep)
+        else:
+            rows = vectors.rows
+            for _ in range(self.iterations):
+                chosen = torch.from_numpy(vectors.view.rng.permutation(b)[: self.coordinates])
+                part = Vectors(rows[:, chosen.to(rows.device)])
+                part.finite &= vectors.finite
+                good &= self._good(part, keep)
+        if not good.any():
+            raise RuleError(f"{self.name}: every worker was filtered out in some iteration")
+        return vectors.mean(good)
+
+    @staticmethod
+    def _good(vectors: Vectors, keep: int) -> Tensor:
+        """Say who has one of the `keep` least scores, (m,) bool."""
+        finite = vectors.finite
+        gram = vectors.gram[finite][:, finite]
+        mean = gram.mean(dim=0)
+        centred = gram - mean[:, None] - mean + mean.mean()
+        # With XXᵀ = centred and top eigenvector u of it, X v is a multiple of u.
+        top = torch.linalg.eigh(centred).eigenvectors[:, -1]
+        scores = torch.full((len(vectors),), torch.inf, dtype=gram.dtype, device=gram.device)
+        scores[finite] = top.square()
+        good = torch.zeros_like(finite)
+        good[scores.argsort(stable=True)[:keep]] = True
+        return good

@@ -1,0 +1,52 @@
+"""Nearest neighbour mixing."""
+
+from __future__ import annotations
+
+import torch
+
+from .columns import Columns
+from .pre_rule import PreRule
+from .vectors import Vectors
+
+
+class Nnm(PreRule):
+    """Replace each vector by the mean of the m - f nearest to it, itself among them.
+
+    y_i = 1/(m - f) Σ_{j ∈ N_i} x_j, N_i the m - f vectors with the least ‖x_i - x_j‖. Of two
+    equally far the worker that comes first; coordinate-wise, the smaller value. Behind it a rule
+    stands heterogeneous data: an (f, κ)-robust rule becomes (f, κ')-robust with
+    κ' <= 8f/(m - f)·(κ + 1).
+
+    Validity: m >= 2f + 1.
+    On ragged input: scope "coordinate" mixes each value with its nearest among those that sent the
+    coordinate; scope "block" mixes the vectors of those that sent the whole block.
+
+    Source: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for
+    Optimal Byzantine ML under Heterogeneity", AISTATS 2023.
+    """
+
+    paper = "Allouah et al., AISTATS 2023"
+    formula = "x_i <- mean of the m - f vectors nearest to x_i"
+    breakdown = "the rule's"
+    cost = "m²·d"
+    ragged = "block: on complete vectors; coordinate: values of Q_j"
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        """Mix the vectors."""
+        distances = vectors.squared_distances
+        # A vector comes before others at distance 0.
+        nearer = distances.clone().fill_diagonal_(-1.0)
+        order = nearer.argsort(dim=1, stable=True)
+        size = len(vectors) - self.f
+        mixing = torch.zeros_like(distances).scatter_(1, order[:, :size], 1.0 / size)
+        return vectors.mixed(mixing)
+
+    def of_columns(self, columns: Columns) -> Columns:
+        """Mix the values of each column."""
+        centre = columns.median()
+        x = columns.centred(centre)
+        length = columns.count - self.f
+        start = columns.nearest(columns.values, length)
+        means = columns.windows(x, self.f)[0].gather(0, start) + centre
+        means[~torch.isfinite(columns.values)] = torch.nan
+        return columns.replaced(means)

@@ -1,0 +1,50 @@
+"""The oracle: what nobody can know."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .average import Average
+from .vectors import Vectors
+from .view import ServerView
+
+
+class Oracle(Average):
+    """Mean of what the honest workers sent: AR(x) = Σ_{i honest} x_i / |honest|.
+
+    It is told who is honest and is no rule that anybody could use: the baseline that says what an
+    attack costs a rule. Boards list it without a rank and measure the gap to it.
+
+    Validity: at least one honest answer.
+    On ragged input: scope "coordinate" is the mean over the honest that sent the coordinate, scope
+    "block" over the honest that sent the whole block; 0 where there is none.
+    """
+
+    paper = "baseline"
+    formula = "mean of the honest x_i"
+    validity = "knows who is honest"
+    breakdown = "none: it is told"
+    cost = "m·d"
+    ragged = "mean over the honest of Q_j"
+    needs = frozenset({"honest"})
+    exempt = {}
+
+    def __call__(
+        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
+    ) -> Tensor:
+        """Aggregate what the honest sent; the view must say who they are."""
+        view = view or ServerView()
+        honest = view.require_honest(self.name)
+        if self.scope == "coordinate" and len(honest) == len(values) and values.ndim == 2:
+            # What the others sent is as if it had not been.
+            known = honest[:, None].to(values.device)
+            present = known.expand_as(values) if present is None else present & known
+        return super().__call__(values, present, view)
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Average the honest vectors."""
+        honest = vectors.view.require_honest(self.name).to(vectors.sent.device)
+        if not honest.any():
+            return torch.zeros_like(vectors.sent[0])
+        return vectors.rows[honest].mean(dim=0)

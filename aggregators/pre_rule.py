@@ -1,0 +1,114 @@
+"""What every pre-rule is, and chains such as ``nnm+krum``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from .base import Rule, Scope, whole
+from .columns import Columns
+from .vectors import Vectors
+
+
+class PreRule:
+    """A transformation of what the workers sent, before a rule aggregates it.
+
+    A subclass writes `of_vectors`, and `of_columns` if it can treat each coordinate by itself.
+
+    Args:
+        f: how many Byzantine workers it is told to stand.
+
+    Attributes:
+        paper, formula, validity, breakdown, cost, ragged, exempt: as for a `Rule`.
+    """
+
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = "n >= 2f + 1"
+    breakdown: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    ragged: ClassVar[str] = ""
+    exempt: Mapping[str, str] = {}
+
+    def __init__(self, *, f: int = 0) -> None:
+        self.f = whole("f", f, least=0)
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({parameters})"
+
+    @property
+    def minimum(self) -> int:
+        """The fewest answers that it can transform."""
+        return 2 * self.f + 1
+
+    def inputs(self, outputs: float) -> float:
+        """Return how many answers it needs to make so many vectors."""
+        return outputs
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        """Transform m complete vectors."""
+        raise NotImplementedError(f"{type(self).__name__} has no form for vectors")
+
+    def of_columns(self, columns: Columns) -> Columns:
+        """Transform each coordinate by itself."""
+        raise NotImplementedError(f"{type(self).__name__} has no coordinate-wise form")
+
+
+class Chain(Rule):
+    """Pre-rules one after the other, then a rule: ``nnm+krum``."""
+
+    def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:
+        self.steps, self.rule = tuple(steps), rule
+        super().__init__(f=rule.f, scope=scope)
+        self.needs, self.stateful = rule.needs, rule.stateful
+        self.exempt = {
+            law: reason
+            for exempt in (*(step.exempt for step in self.steps), rule.exempt)
+            for law, reason in exempt.items()
+        }
+
+    @property
+    def name(self) -> str:
+        """What messages call the chain."""
+        return "+".join([*(type(step).__name__ for step in self.steps), self.rule.name])
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, (*self.steps, self.rule)))
+
+    def has_columns(self) -> bool:
+        """Say whether every part can treat each coordinate by itself."""
+        return self.rule.has_columns() and all(
+            type(step).of_columns is not PreRule.of_columns for step in self.steps
+        )
+
+    @property
+    def minimum(self) -> int:
+        """The fewest answers from which each part gets as many as it needs."""
+        needed = self.rule.minimum
+        for step in reversed(self.steps):
+            needed = max(int(step.inputs(needed)), step.minimum)
+        return needed
+
+    @property
+    def maximum(self) -> float:
+        """The most answers of which the rule gets no more than it can take."""
+        allowed = self.rule.maximum
+        for step in reversed(self.steps):
+            # inputs(k + 1) - 1 is the most that still gives k.
+            allowed = step.inputs(allowed + 1) - 1
+        return allowed
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Transform, then aggregate."""
+        for step in self.steps:
+            vectors = step.of_vectors(vectors)
+        return self.rule.of_vectors(vectors)
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Transform and aggregate each coordinate by itself."""
+        for step in self.steps:
+            columns = step.of_columns(columns)
+        return self.rule.of_columns(columns)

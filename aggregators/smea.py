@@ -1,0 +1,86 @@
+"""Smallest maximum eigenvalue averaging."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations, islice
+
+import torch
+from torch import Tensor
+
+from .base import Rule, Scope, whole
+from .columns import Columns
+from .vectors import Vectors
+
+BATCH = 1024  # subsets whose spectra are computed at once
+
+
+class Smea(Rule):
+    """Mean of the m - f vectors whose covariance has the smallest maximum eigenvalue.
+
+    AR(x) = mean of S*, S* = argmin_{|S| = m - f} λ_max( 1/|S| Σ_{i ∈ S} (x_i - x̄_S)(x_i - x̄_S)ᵀ ).
+
+    All C(m, f) subsets are compared, their spectra taken from inner products. Of equal subsets the
+    first in lexicographic order is taken.
+
+    Args:
+        subsets: how many subsets may be compared; more workers are refused.
+
+    Validity: m >= 2f + 1 and C(m, f) <= subsets; breakdown point 1/2.
+    On ragged input: scope "coordinate" takes the m - f values of the coordinate with the least
+    variance; scope "block" is the rule on the vectors of those that sent the whole block.
+
+    Source: Allouah, Guerraoui, Gupta, Pinot, Stephan, "On the Privacy-Robustness-Utility Trilemma
+    in Distributed Learning", ICML 2023.
+    """
+
+    paper = "Allouah et al., ICML 2023"
+    formula = "mean of the m - f vectors whose covariance has the least λ_max"
+    validity = "n >= 2f + 1, C(n, f) <= subsets"
+    breakdown = "1/2"
+    cost = "m²·d + C(m, f)·m³"
+    ragged = "block: on complete vectors; coordinate: the m - f values of Q_j of least variance"
+
+    def __init__(self, subsets: int = 50_000, *, f: int = 0, scope: Scope = "block") -> None:
+        super().__init__(f=f, scope=scope)
+        self.subsets = whole("subsets", subsets, least=1)
+
+    @property
+    def maximum(self) -> float:
+        """The most answers with at most `subsets` subsets; coordinate-wise there is no bound."""
+        if self.f == 0 or self.scope == "coordinate":
+            return math.inf
+        most = 2 * self.f + 1
+        while math.comb(most, self.f) <= self.subsets:
+            most += 1
+        return most - 1
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Average the subset of least λ_max."""
+        vectors.require(self.f, self.name)
+        usable = vectors.gram.masked_fill(~(vectors.finite & vectors.finite[:, None]), 0.0)
+        best, chosen = math.inf, None
+        kept = combinations(vectors.finite.nonzero()[:, 0].tolist(), len(vectors) - self.f)
+        while batch := list(islice(kept, BATCH)):
+            members = torch.tensor(batch, device=usable.device)
+            largest = _largest_eigenvalues(usable, members)
+            at = int(largest.argmin())
+            if chosen is None or float(largest[at]) < best:
+                best, chosen = float(largest[at]), members[at]
+        assert chosen is not None
+        return vectors.mean(chosen)
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Average the window of least variance in each column."""
+        x = columns.centred(columns.median())
+        scatter = columns.windows(x, self.f)[1].nan_to_num(nan=torch.inf)
+        return columns.window_mean(scatter.argmin(dim=0), columns.count - self.f)
+
+
+def _largest_eigenvalues(gram: Tensor, members: Tensor) -> Tensor:
+    """Return λ_max of the covariance of each subset: (m, m) products, (k, s) members -> (k,)."""
+    part = gram[members[:, :, None], members[:, None, :]]
+    rows, columns = part.mean(dim=1, keepdim=True), part.mean(dim=2, keepdim=True)
+    centred = part - rows - columns + rows.mean(dim=2, keepdim=True)
+    spectra: Tensor = torch.linalg.eigvalsh(centred / members.shape[1])
+    return spectra[:, -1]

@@ -1,0 +1,154 @@
+"""What a server knows of a round beside what the workers sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import RuleError
+
+
+class Root(Protocol):
+    """A clean data set of the server's own, for the rules that need one."""
+
+    def gradient(self, examples: int) -> Tensor:
+        """Return the mean gradient of so many root examples at the current parameters, (b,)."""
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        """Return L(w) - L(w - γ·u) on so many root examples for each update u, (m, b) -> (m,)."""
+
+
+def _unseeded() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@dataclass(frozen=True)
+class ServerView:
+    """Who sent what in which round; m rows and b columns of values.
+
+    A rule called without a view is told nothing: rows are workers 0..m-1 and columns all of the
+    model's coordinates.
+
+    Attributes:
+        round: k, from 1.
+        workers: (m,) int64, which worker sent each row; None: 0..m-1.
+        coordinates: (b,) int64, which of the model's coordinates the columns are; None: all.
+        dimension: d, how many coordinates the model has; None: b.
+        honest: (m,) bool, who follows the protocol. No server knows: for the oracle only.
+        root: clean data at the server; None: it has none.
+        stream: makes `rng`.
+    """
+
+    round: int = 1
+    workers: NDArray[np.int64] | None = None
+    coordinates: Tensor | None = None
+    dimension: int | None = None
+    honest: NDArray[np.bool_] | None = None
+    root: Root | None = None
+    stream: Callable[[], np.random.Generator] = _unseeded
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Return the round's random numbers, the same for every rule of a world."""
+        return self.stream()
+
+    def of_workers(self, kept: Tensor) -> ServerView:
+        """Return the view of some rows, (m,) bool."""
+        rows = kept.cpu().numpy()
+        workers = np.arange(len(rows)) if self.workers is None else self.workers
+        honest = None if self.honest is None else self.honest[rows]
+        return replace(self, workers=workers[rows], honest=honest)
+
+    def of_coordinates(self, kept: Tensor) -> ServerView:
+        """Return the view of some columns, (b,) bool."""
+        indices = kept.nonzero()[:, 0]
+        known = indices if self.coordinates is None else self.coordinates[indices]
+        root = None if self.root is None else _Part(self.root, indices, len(kept))
+        return replace(self, coordinates=known, dimension=self.dimension or len(kept), root=root)
+
+    def require_root(self, name: str) -> Root:
+        """Return `root`.
+
+        Raises:
+            RuleError: the server has no data of its own.
+        """
+        if self.root is None:
+            raise RuleError(f"{name}: needs root data at the server: rule(values, view=view)")
+        return self.root
+
+    def require_honest(self, name: str) -> Tensor:
+        """Return `honest`.
+
+        Raises:
+            RuleError: it is not known who is honest.
+        """
+        if self.honest is None:
+            raise RuleError(f"{name}: needs to be told who is honest: rule(values, view=view)")
+        return torch.from_numpy(self.honest)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A root that looks at some of the coordinates."""
+
+    whole: Root
+    indices: Tensor
+    size: int
+
+    def gradient(self, examples: int) -> Tensor:
+        return self.whole.gradient(examples)[self.indices]
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        full = updates.new_zeros(len(updates), self.size)
+        full[:, self.indices] = updates
+        return self.whole.descent(full, examples)
+
+
+class Memory:
+    """Rows of numbers, one per worker, that a rule keeps from round to round; they start at 0."""
+
+    def __init__(self) -> None:
+        self._table: Tensor | None = None
+
+    def read(self, view: ServerView, like: Tensor) -> Tensor:
+        """Return what is kept for the view's workers and coordinates, (m, b) float64.
+
+        Args:
+            view: names the workers and the coordinates.
+            like: (m, b), for the shape and the device.
+
+        Raises:
+            RuleError: the number of coordinates changed and the view does not say which they are.
+        """
+        m, b = like.shape
+        rows, columns = self._index(view, m, b, like.device)
+        dimension = view.dimension or b
+        if self._table is None:
+            self._table = torch.zeros(0, dimension, dtype=torch.float64, device=like.device)
+        if self._table.shape[1] != dimension:
+            raise RuleError(
+                f"{b} coordinates after {self._table.shape[1]}; the view must say which they are"
+            )
+        if (missing := int(rows.max()) + 1 - len(self._table)) > 0:
+            more = self._table.new_zeros(missing, dimension)
+            self._table = torch.cat((self._table, more))
+        return self._table[rows[:, None], columns]
+
+    def write(self, view: ServerView, kept: Tensor) -> None:
+        """Keep (m, b) values for the view's workers and coordinates, after `read`."""
+        assert self._table is not None
+        rows, columns = self._index(view, len(kept), kept.shape[1], kept.device)
+        self._table[rows[:, None], columns] = kept.to(self._table)
+
+    @staticmethod
+    def _index(view: ServerView, m: int, b: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        workers = np.arange(m) if view.workers is None else view.workers
+        columns = torch.arange(b) if view.coordinates is None else view.coordinates
+        return torch.from_numpy(workers).to(device), columns.to(device)

@@ -1,0 +1,54 @@
+"""Workers' momentum: what robust rules need to tell noise from attacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class WorkerMomentum:
+    """m_i <- β·m_i + (1 - β)·g_i, on the coordinates that worker i computes in a round.
+
+    Where it has computed nothing before, m_i = g_i. In HGO a slow worker's momentum of a coordinate
+    is as old as the last round in which it came so far; a worker that is not asked keeps what it
+    has.
+
+    Source: Karimireddy, He, Jaggi, "Learning from History for Byzantine Robust Optimization", ICML
+    2021; El Mhamdi, Guerraoui, Rouault, "Distributed Momentum for Byzantine-resilient Stochastic
+    Gradient Descent", ICLR 2021.
+
+    Args:
+        beta: β, 0 <= β < 1.
+    """
+
+    def __init__(self, beta: float) -> None:
+        self.beta = beta
+        self._row: dict[int, int] = {}  # worker -> its row in the table
+        self._table = torch.empty(0)
+
+    def __call__(
+        self, workers: NDArray[np.int64], gradients: Tensor, computed: Tensor | None
+    ) -> Tensor:
+        """Return what each worker sends, (q, d), and keep it.
+
+        Args:
+            workers: (q,) who they are.
+            gradients: (q, d).
+            computed: (q, d) bool, what they compute this round; None: all. Elsewhere the answer is
+                what they would send, and nothing is kept.
+        """
+        rows = torch.tensor([self._row.setdefault(int(w), len(self._row)) for w in workers])
+        if (missing := len(self._row) - len(self._table)) > 0:
+            # NaN: never computed.
+            size = (max(missing, len(self._table)), gradients.shape[1])
+            more = gradients.new_full(size, torch.nan)
+            self._table = torch.cat((self._table.to(more), more)) if len(self._table) else more
+        before = self._table[rows]
+        momentum = self.beta * before + (1.0 - self.beta) * gradients
+        momentum = torch.where(torch.isnan(before), gradients, momentum)
+        self._table[rows] = (
+            momentum if computed is None else torch.where(computed, momentum, before)
+        )
+        return momentum
