@@ -37,7 +37,7 @@ class Average(Rule):
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""
-        return rows.contiguous().mean(dim=0)  # bits must not depend on the layout
+        return rows.mean(dim=0)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average what was sent of each coordinate."""

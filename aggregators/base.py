@@ -121,6 +121,7 @@ class Rule:
         _check(values, present, view)
         if values.shape[1] == 0:
             return values.new_zeros(0)
+        values = values.contiguous()  # the last bits must not depend on the layout
         if not values.dtype.itemsize >= 4:
             return self(values.float(), present, view).to(values.dtype)
         if present is None:

@@ -36,8 +36,9 @@ class Oracle(Average):
         """Aggregate what the honest sent; the view must say who they are."""
         view = view or ServerView()
         honest = view.require_honest(self.name)
-        if self.scope == "coordinate" and len(honest) == len(values) and values.ndim == 2:
-            # What the others sent is as if it had not been.
+        fits = isinstance(values, Tensor) and values.ndim == 2 and len(values) == len(honest)
+        if self.scope == "coordinate" and fits:
+            # What the others sent is as if it had not been; a misfit is for the check to refuse.
             known = honest[:, None].to(values.device)
             present = known.expand_as(values) if present is None else present & known
         return super().__call__(values, present, view)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +37,7 @@ class Kind(StrEnum):
 
     ATTACKS = "attacks"
     RULES = "rules"
+    PRE_RULES = "pre_rules"
     ALGORITHMS = "algorithms"
     SOLVERS = "solvers"
     DATASETS = "datasets"
@@ -95,11 +97,56 @@ def options(
 
 
 @app.command("list")
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    form: Annotated[
+        Form, typer.Option("--format", help="table, or markdown (all that is known of each).")
+    ] = Form.TABLE,
+) -> None:
     """List what can be named: parameters and defaults, when it is valid, where it comes from."""
     from hgobench.report import listing
 
-    typer.echo(listing.suites() if kind is Kind.SUITES else listing.listing(kind.value))
+    if form not in (Form.TABLE, Form.MARKDOWN):
+        raise InputError(f"--format: {form.value!r}; list writes table or markdown")
+    if kind is Kind.SUITES:
+        typer.echo(listing.suites())
+    else:
+        typer.echo(listing.listing(kind.value, form.value))  # type: ignore[arg-type]
+
+
+@app.command()
+def test(
+    name: Annotated[
+        str, typer.Argument(help="A rule, pre-rule or attack: its name, or pkg.mod:Class.")
+    ],
+) -> None:
+    """Hold a rule or an attack to the laws: pass, fail with the smallest example, or why neither.
+
+    Exit status: 0 no law is broken; 1 one is; 2 there is no such thing.
+    """
+    from hgobench.testing import ATTACK_LAWS, RULE_LAWS, try_named
+
+    laws = {law: (f.__doc__ or "").strip() for law, f in (*RULE_LAWS.items(), *ATTACK_LAWS.items())}
+    kind, verdicts = try_named(name)
+    typer.echo(f"{kind} {name}")
+    counts: Counter[str] = Counter()
+    scope = ""
+    for verdict in verdicts:
+        if verdict.scope != scope:
+            scope = verdict.scope
+            typer.echo(f"scope {scope}:")
+        counts[verdict.outcome] += 1
+        typer.echo(f"  {verdict.outcome:<14}  {verdict.law}")
+        if verdict.detail:
+            about = (
+                verdict.detail
+                if verdict.outcome != "fail"
+                else f"{laws[verdict.law]}\n{verdict.detail}"
+            )
+            typer.echo(indent(about, " " * 18))
+    typer.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in counts))
+    if counts["fail"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 Each seed's worst case is taken over the attacks, within that seed; the mean over seeds comes with
 Student's 95 % interval, and rows are ranked by its lower end. A cell that diverged or failed has an
-accuracy of 0: a rule must not gain by giving no answer.
+accuracy of 0: a rule must not gain by giving no answer. The oracle, which is told who is honest,
+has no rank: the gap to it is what not knowing costs.
 """
 
 from __future__ import annotations
@@ -80,12 +81,14 @@ class Score:
         status: how it ended.
         accuracy: 0 if it did not end well.
         idle: whether every round stalled, so that the model is the initial one.
+        needs: what the rule was told beside the workers' values.
     """
 
     scenario: Scenario
     status: str
     accuracy: float
     idle: bool = False
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
@@ -98,7 +101,8 @@ class Score:
         if math.isnan(accuracy):
             raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
         idle = 0 < result.summary["rounds"] == result.summary["stalled"]
-        return cls(result.scenario, result.status, accuracy, idle)
+        needs = tuple(result.provenance.get("needs", ()))
+        return cls(result.scenario, result.status, accuracy, idle, needs)
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,16 @@ class Row:
     """One algorithm and rule on a board.
 
     Attributes:
-        rank: from 1; rows that lack cells come last and have none.
+        rank: from 1; rows that lack cells, and then the oracle, come last and have none.
         label: algorithm and rule, with what else differs between rows.
         origin: who brought the rule: ``"hgobench"``, a distribution, or ``module:Class``.
+        needs: what the rule is told beside the workers' values: ``"root"``: clean data at the
+            server; ``"honest"``: who is honest.
         clean: without attack; None if that was not run.
         worst: the mean over seeds of the worst attack's accuracy.
         worst_attack: the attack with the lowest mean.
+        gap: by how much the mean of `worst` is below that of the oracle in the same setting; None:
+            the board has no such oracle.
         cells: column (an attack, or a partition or profile) to its estimate.
         ended: how many of its cells diverged or failed.
         idle: how many of its cells never updated the model.
@@ -123,9 +131,11 @@ class Row:
     rule: str
     label: str
     origin: str
+    needs: Sequence[str]
     clean: Estimate | None
     worst: Estimate
     worst_attack: str
+    gap: float | None
     cells: Mapping[str, Estimate]
     ended: int
     idle: int
@@ -178,11 +188,14 @@ def _board(group: list[Score], by: By, varying: Sequence[str]) -> Board:
         {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", c)
     )
     expected = {_cell_key(score.scenario) for score in group}
-    made = [
-        _row(cells, by, columns, _differing(key, rows), expected) for key, cells in rows.items()
-    ]
+    by_key = {
+        key: _row(cells, by, columns, _differing(key, rows), expected)
+        for key, cells in rows.items()
+    }
+    made = [replace(row, gap=_gap(key, row, by_key)) for key, row in by_key.items()]
     made.sort(
         key=lambda row: (
+            "honest" in row.needs,
             row.missing > 0,
             -row.worst.low,
             -row.worst.mean,
@@ -191,7 +204,8 @@ def _board(group: list[Score], by: By, varying: Sequence[str]) -> Board:
         )
     )
     ranked = [
-        replace(row, rank=None if row.missing else position) for position, row in enumerate(made, 1)
+        replace(row, rank=None if row.missing or "honest" in row.needs else position)
+        for position, row in enumerate(made, 1)
     ]
     return Board(setting, columns, ranked, title=", ".join(named))
 
@@ -241,14 +255,31 @@ def _row(
         rule=first.rule,
         label=" ".join((first.algorithm, first.rule, *extra)),
         origin=catalogue.registry("rule").origin(first.rule),
+        needs=sorted({need for cell in cells for need in cell.needs}),
         clean=estimate(clean) if clean else None,
         worst=estimate(_worst_per_seed(attacked)),
         worst_attack=min(means, key=lambda attack: (means[attack], attack)),
+        gap=None,
         cells=estimates,
         ended=sum(cell.status != "done" for cell in cells),
         idle=sum(cell.idle for cell in cells),
         missing=len(expected - scores.keys()),
     )
+
+
+def _gap(key: tuple[Any, ...], row: Row, others: Mapping[tuple[Any, ...], Row]) -> float | None:
+    """Return how far a row is below the oracle that differs in nothing but the rule's own."""
+    own = {"rule", "scope", "quorum"}
+
+    def setting(key: tuple[Any, ...]) -> list[Any]:
+        return [value for name, value in zip(ROW, key, strict=True) if name not in own]
+
+    oracles = [
+        other
+        for other_key, other in others.items()
+        if "honest" in other.needs and setting(other_key) == setting(key)
+    ]
+    return max(other.worst.mean for other in oracles) - row.worst.mean if oracles else None
 
 
 def _worst_per_seed(scores: Mapping[tuple[Any, ...], float]) -> list[float]:
@@ -273,11 +304,13 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                         "rule": row.rule,
                         "label": row.label,
                         "origin": row.origin,
+                        "needs": list(row.needs),
                         "clean": row.clean.mean if row.clean else None,
                         "clean_interval": _interval(row.clean),
                         "worst": row.worst.mean,
                         "worst_interval": _interval(row.worst),
                         "worst_attack": row.worst_attack,
+                        "gap": row.gap,
                         "ended": row.ended,
                         "idle": row.idle,
                         "missing": row.missing,

@@ -270,13 +270,15 @@ class Cell:
         present = None
         if (lengths < quorum_length).any():
             present = torch.from_numpy(position < lengths[:, None])
+        # A rule is told what it says that it needs; boards say so, too.
+        needs, hostile = self.rule.needs, self.byzantine[draw.workers]
         view = ServerView(
             round=k,
             workers=draw.workers[answered],
             coordinates=block,
             dimension=len(params),
-            honest=~self.byzantine[draw.workers[answered]],
-            root=ServerData(self, params, block),
+            honest=~hostile[answered] if "honest" in needs else None,
+            root=ServerData(self, params, block) if "root" in needs else None,
             stream=lambda: stream(self.world.seed, "rule", k),
         )
         aggregate = self._limited(k, self.rule, lambda: self.rule(values, present, view))
@@ -320,6 +322,7 @@ class Cell:
 
     def result(self, seconds: float, provenance: dict[str, Any]) -> Result:
         """Close the books."""
+        provenance = {**provenance, "needs": sorted(self.rule.needs)}
         return Result(
             self.scenario, self.rounds, self.status, self.reason, provenance, seconds=seconds
         )

@@ -26,7 +26,7 @@ from torch import Tensor
 from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, View
-from hgobench.errors import InputError
+from hgobench.errors import InputError, unknown
 
 MakeRule = Callable[[int], Rule]
 
@@ -136,13 +136,16 @@ def finite_within_honest_range(case: Case) -> None:
     for poison in (*POISONS, torch.tensor(mixed).reshape(f, values.shape[1])):
         poisoned = values.clone()
         poisoned[:f] = poison
+        what = "a mixture of poisons" if isinstance(poison, Tensor) else poison
         for sent in (poisoned, poisoned.double()):
-            found = case.ask(sent).float()
+            try:
+                found = case.ask(sent).float()
+            except RuleError as error:
+                raise AssertionError(f"when the first {f} workers send {what}: {error}") from error
             if not ((found >= low) & (found <= high)).all():
-                what = "a mixture of poisons" if isinstance(poison, Tensor) else poison
                 raise AssertionError(
-                    f"{_short(found)} leaves the honest range when the first {f} workers send "
-                    f"{what}"
+                    f"when the first {f} workers send {what}: {_short(found)} leaves the honest "
+                    "range"
                 )
 
 
@@ -504,12 +507,23 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
         InputError: there is no such thing.
     """
     name = specification.partition("[")[0].strip()
-    made = None
+    made: object = None
     if ":" in name and "+" not in specification:
         made = aggregators.registry.entry(name).factory
-    kinds = made if isinstance(made, type) else object
-    if issubclass(kinds, Attack) or name in attacks.registry.names():
+    kind = made if isinstance(made, type) else object
+    if issubclass(kind, Attack) or name in attacks.registry.names():
+        attacks.build(specification)
         return "attack", try_attack(specification)
-    if issubclass(kinds, PreRule) or name in aggregators.pre_rules.names():
-        return "pre-rule", try_rule(f"{specification}+median")
+    if issubclass(kind, PreRule) or name in aggregators.pre_rules.names():
+        specification = f"{specification}+median"
+        aggregators.build(specification)
+        return "pre-rule", try_rule(specification)
+    if ":" not in name and "+" not in specification and name not in aggregators.registry.names():
+        known = [
+            *aggregators.registry.names(),
+            *aggregators.pre_rules.names(),
+            *attacks.registry.names(),
+        ]
+        raise InputError(unknown("test", name, known, hint="or module:Class of your own"))
+    aggregators.build(specification)
     return "rule", try_rule(specification)

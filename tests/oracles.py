@@ -414,7 +414,17 @@ def bucketing(vectors: Vectors, f: int, s: int = 2) -> list[Vector]:
 
 
 def clipping(vectors: Vectors, f: int, c: float = 2.0) -> list[Vector]:
-    return [v * min(1.0, c / length(v)) if length(v) > 0 else v for v in vectors]
+    """Shorten the vectors; one with an entry that is not finite has none that is.
+
+    A single value (scope "coordinate") stays what it is: -inf is the smallest.
+    """
+    clipped = []
+    for v in vectors:
+        if not finite(v):
+            clipped.append(v if len(v) == 1 else np.full_like(v, np.nan))
+        else:
+            clipped.append(v * min(1.0, c / length(v)) if length(v) > 0 else v)
+    return clipped
 
 
 def arc(vectors: Vectors, f: int) -> list[Vector]:

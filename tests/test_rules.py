@@ -200,6 +200,28 @@ def defined(rule: str, vectors: list[Vector], f: int) -> Vector:
     return vector_rule(name, vectors, f, **more)
 
 
+def defined_by_column(
+    rule: str, values: np.ndarray, f: int, present: np.ndarray | None = None
+) -> Vector:
+    """Work a rule out by its definition, each coordinate by itself."""
+    sent = np.ones(values.shape, dtype=bool) if present is None else present
+    *before, last = aggregators.registry.split(rule)
+    name, more = parameters(last)
+    answer = []
+    for j in range(values.shape[1]):
+        who = np.flatnonzero(sent[:, j])
+        column = [np.array([x]) for x in values[who, j]]
+        if name == "oracle":
+            honest = [float(x) for i, (x,) in zip(who, column, strict=True) if i >= f]
+            answer.append(sum(honest) / len(honest) if honest else 0.0)
+            continue
+        for step in before:
+            step_name, parts = parameters(step)
+            column = oracles.PRE_RULES[step_name](column, f, **parts)
+        answer.append(coordinate_rule(name, [float(x) for (x,) in column], f, **more))
+    return np.array(answer)
+
+
 def parameters(specification: str) -> tuple[str, dict[str, Any]]:
     name, _, text = specification.rstrip("]").partition("[")
     pairs = (item.split("=") for item in text.split(",") if item)
@@ -218,7 +240,15 @@ VARIED = [
 ]
 
 
-def agree(rule: str, found: Tensor, vectors: list[Vector], f: int) -> None:
+def agree(
+    rule: str,
+    found: Tensor,
+    vectors: list[Vector],
+    f: int,
+    *,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+) -> None:
     got = found.double().numpy()
     if rule.endswith("geometric_median"):
         for step in aggregators.registry.split(rule)[:-1]:
@@ -227,7 +257,8 @@ def agree(rule: str, found: Tensor, vectors: list[Vector], f: int) -> None:
         return
     expected = defined(rule, vectors, f)
     scale = max(oracles.length(v) for v in vectors if oracles.finite(v))
-    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9 * (scale + 1))
+    atol = 1e-9 * (scale + 1) if atol is None else atol
+    np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("rule", VARIED)
@@ -300,21 +331,9 @@ def test_coordinate_scope_agrees_with_the_definition(
     junk = np.where(present, values, rng.choice([np.nan, np.inf, 1e30, 0.0], values.shape))
     view = ServerView(honest=np.arange(n) >= f)
     found = made(torch.from_numpy(junk), torch.from_numpy(present), view)
-    *before, last = aggregators.registry.split(rule)
-    for j in range(d):
-        who = np.flatnonzero(present[:, j])
-        column = [np.array([x]) for x in values[who, j]]
-        if last == "oracle":
-            honest = [float(v[0]) for i, v in zip(who, column, strict=True) if i >= f]
-            expected = sum(honest) / len(honest) if honest else 0.0
-        else:
-            for step in before:
-                name, parts = parameters(step)
-                column = oracles.PRE_RULES[name](column, f, **parts)
-            name, parts = parameters(last)
-            expected = coordinate_rule(name, [float(v[0]) for v in column], f, **parts)
-        # A tight column's variance is known to so many digits of its largest value.
-        assert float(found[j]) == pytest.approx(expected, rel=1e-6, abs=1e-9 * scale)
+    expected = defined_by_column(rule, values, f, present)
+    # A tight column's variance is known to so many digits of its largest value.
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9 * scale)
 
 
 def test_bucketing_groups_each_coordinate_s_values() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Literal
 
 from tabulate import tabulate
 
@@ -13,6 +14,7 @@ from hgobench.registry import format_value
 KINDS = {
     "attacks": "attack",
     "rules": "rule",
+    "pre_rules": "pre_rule",
     "algorithms": "algorithm",
     "solvers": "solver",
     "datasets": "data",
@@ -20,10 +22,25 @@ KINDS = {
     "hardware": "hardware",
     "models": "model",
 }
+# header -> how wide it may be in a terminal
+_SHORT = {
+    "name": None,
+    "parameters": 30,
+    "valid if": 30,
+    "source": 34,
+    "what it is": 60,
+}
+_NOTES = {"root": "needs clean data at the server", "honest": "is told who is honest"}
 
 
-def listing(kind: str) -> str:
-    """Return the table of everything of one kind; plug-ins that do not load say why."""
+def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
+    """Return the table of everything of one kind; plug-ins that do not load say why.
+
+    Args:
+        kind: a key of `KINDS`.
+        form: ``"markdown"`` has all that is known of each: formula, breakdown point, cost, what it
+            means on ragged input.
+    """
     registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
     for name in registry.names():
@@ -40,17 +57,33 @@ def listing(kind: str) -> str:
             if parameter not in registry.context
         )
         made = getattr(entry.factory, "func", entry.factory)
-        about = (inspect.getdoc(made) or "").partition("\n")[0]
-        paper = getattr(made, "paper", "")
-        own = "" if entry.origin == "hgobench" else f" ({entry.origin})"
-        rows.append([name + own, parameters, getattr(made, "validity", ""), paper, about])
-    headers = ["name", "parameters", "valid if", "source", "what it is"]
-    widths = [None, 30, 30, 34, 60]
-    filled = [i for i in range(len(headers)) if any(row[i] for row in rows)]
+        notes = [_NOTES[need] for need in sorted(getattr(made, "needs", ()))]
+        notes += ["remembers earlier rounds"] if getattr(made, "stateful", False) else []
+        rows.append(
+            {
+                "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),
+                "parameters": parameters,
+                "formula": getattr(made, "formula", ""),
+                "valid if": getattr(made, "validity", ""),
+                "breakdown": getattr(made, "breakdown", ""),
+                "cost": getattr(made, "cost", ""),
+                "ragged input": getattr(made, "ragged", ""),
+                "notes": "; ".join(notes),
+                "source": getattr(made, "paper", ""),
+                "what it is": (inspect.getdoc(made) or "").partition("\n")[0],
+            }
+        )
+    wanted = list(_SHORT) if form == "table" else [h for h in rows[0] if h != "what it is"]
+    filled = [header for header in wanted if any(row[header] for row in rows)]
+    if form == "markdown":
+        cells = [[row[header].replace("|", "\\|") for header in filled] for row in rows]
+        return "\n".join(
+            [tabulate(cells, filled, tablefmt="github", disable_numparse=True), *broken]
+        )
     table = tabulate(
-        [[row[i] for i in filled] for row in rows],
-        [headers[i] for i in filled],
-        maxcolwidths=[widths[i] for i in filled],
+        [[row[header] for header in filled] for row in rows],
+        filled,
+        maxcolwidths=[_SHORT[header] for header in filled],
         disable_numparse=True,
     )
     return "\n".join([table, *broken])

@@ -62,6 +62,9 @@ def _board(board: Board, form: Format, short: bool = False) -> str:
     clean = board.columns[:1] != ["none"] and any(row.clean for row in board.rows)
     if clean:
         headers.insert(5, "clean")
+    gap = any(row.gap is not None for row in board.rows)
+    if gap:
+        headers.insert(5, "gap")
     headers = ["clean" if name == "none" else name for name in headers]
     body = []
     for row in board.rows:
@@ -72,6 +75,8 @@ def _board(board: Board, form: Format, short: bool = False) -> str:
             _cell(row.worst),
             row.worst_attack,
         ]
+        if gap:
+            line.append("-" if row.gap is None else f"{row.gap:.3f}")
         if clean:
             line.append(_cell(row.clean, short))
         body.append([*line, *(_cell(row.cells.get(name), short) for name in board.columns)])
@@ -86,7 +91,13 @@ def _align(headers: Sequence[str]) -> list[str]:
 
 
 def _marks(row: Row) -> str:
-    marks = (("*", row.origin != "hgobench"), ("!", row.ended), ("~", row.idle))
+    marks = (
+        ("*", row.origin != "hgobench"),
+        ("^", "root" in row.needs),
+        ("=", "honest" in row.needs),
+        ("!", row.ended),
+        ("~", row.idle),
+    )
     return "".join(f" {mark}" for mark, holds in marks if holds)
 
 
@@ -112,6 +123,10 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
         notes.append("Fewer than 3 seeds: intervals and ranks mean little.")
     if any(row.origin != "hgobench" for row in rows):
         notes.append("* not part of hgobench")
+    if any("root" in row.needs for row in rows):
+        notes.append("^ the server has clean training examples of its own")
+    if any("honest" in row.needs for row in rows):
+        notes.append("= not ranked: is told who is honest; gap: how far worst is below its worst")
     if ended := sum(row.ended for row in rows):
         notes.append(f"! {ended} cells diverged or failed; each counts as 0")
     if idle := sum(row.idle for row in rows):
@@ -125,7 +140,17 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
     """One line per row and column: everything that the other formats round."""
     out = io.StringIO()
     settings = list(as_data(ruleset, made, split)["boards"][0])[:-1] if made else []
-    about = ("rank", "algorithm", "rule", "label", "worst_attack", "ended", "idle", "missing")
+    about = (
+        "rank",
+        "algorithm",
+        "rule",
+        "label",
+        "worst_attack",
+        "gap",
+        "ended",
+        "idle",
+        "missing",
+    )
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ("ruleset", "split", *settings, *about, "column", "mean", "low", "high", "seeds")
