@@ -148,6 +148,10 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
         InputError: unknown name, or parameters that the rule refuses.
     """
     *before, last = registry.split(specification)
+    if last in pre_rules.names():
+        raise InputError(
+            f"rule: unknown {last!r}; a pre-rule stands before a rule: {specification}+median"
+        )
     if not before:
         return _rule(last, f, scope)
     # The parts are asked for the scope; the whole says whether it has it.

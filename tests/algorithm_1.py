@@ -7,13 +7,14 @@ code under test.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hgobench import Scenario, World
 from hgobench.world import Draw
-from tests.oracles import coordinate_rule, vector_rule
+from tests.oracles import STATEFUL, coordinate_rule, fltrust, mean, vector_rule, zeno
 
 Partial = dict[int, float]  # V_i: coordinate -> partial derivative
 
@@ -44,7 +45,7 @@ def honest_lengths(
     lengths = []
     for rate, s in zip(rates, sizes, strict=True):
         budget = scenario.deadline * rate / s
-        if scenario.algorithm == "sgd":
+        if scenario.algorithm.startswith("sgd"):
             lengths.append(len(order) if budget >= d else 0)
             continue
         done = 0
@@ -82,6 +83,11 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         name: [] for name in ("block_size", "heard", "byzantine_heard", "stalled", "test_loss")
     }
     table |= {"bytes_up": [], "coordinates": [], "time": []}
+    remembers = STATEFUL.get(scenario.rule)
+    remembering = remembers and remembers(scenario.tolerated or 0)
+    beta = float(scenario.algorithm.rstrip("]").partition("momentum=")[2] or 0)
+    momentum: dict[tuple[int, int], float] = {}  # (worker, coordinate) -> m
+    root = world.root(100)
     for k in range(1, scenario.rounds + 1):
         draw = world.draw(k)
         places = places_of(scenario, d, classes)
@@ -93,7 +99,7 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         )
         computed = [
             min(int(scenario.deadline * float(world.rates[i]) / s), d)
-            if scenario.algorithm == "sgd" and scenario.deadline < math.inf
+            if scenario.algorithm.startswith("sgd") and scenario.deadline < math.inf
             else sum(len(place) for place in order[:length])
             for i, s, length in zip(sampled, sizes, lengths, strict=True)
         ]
@@ -101,6 +107,12 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         for row, s in zip(draw.batch, sizes, strict=True):
             parts = [softmax_gradient(w, x[e], int(y[e]), classes) for e in row[:s]]
             gradients.append(sum(parts, start=np.zeros(d)) / s)
+        for who, g, length in zip(sampled, gradients, lengths, strict=True):
+            before = dict(momentum)
+            for j in range(d):
+                if beta and (who, j) in before:
+                    g[j] = beta * before[who, j] + (1 - beta) * g[j]
+            momentum |= {(who, j): float(g[j]) for place in order[:length] for j in place}
         sent: list[Partial] = [
             {j: float(gradients[i][j]) for place in order[: lengths[i]] for j in place}
             for i in range(len(sampled))
@@ -122,13 +134,42 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         aggregate = np.zeros(d)
         f_hat = scenario.tolerated or 0
         if scenario.scope == "block" and block:
-            whole = [partial for partial in sent if all(j in partial for j in block)]
-            vectors = [np.array([partial[j] for j in block]) for partial in whole]
-            aggregate[block] = vector_rule(scenario.rule, vectors, f_hat)
+            whole = [i for i, sent_i in enumerate(sent) if all(j in sent_i for j in block)]
+            vectors = [np.array([sent[i][j] for j in block]) for i in whole]
+            workers = [sampled[i] for i in whole]
+            if scenario.rule == "fltrust":
+                answer = fltrust(vectors, f_hat, root=root_gradient(w, root, classes)[block])
+            elif scenario.rule == "zeno":
+                losses = partial(decrease, scenario, w, block, root, classes)
+                answer = zeno(vectors, f_hat, descent=losses)
+            elif scenario.rule == "oracle":
+                honest = [
+                    v for v, who in zip(vectors, workers, strict=True) if who not in byzantine
+                ]
+                answer = mean(honest) if honest else np.zeros(len(block))
+            elif scenario.rule == "foolsgold":
+                answer = remembering(vectors, workers, block)
+            elif scenario.rule == "centered_clipping":
+                answer = remembering(vectors, block)
+            elif scenario.rule == "clipped_clustering":
+                answer = remembering(vectors)
+            else:
+                answer = vector_rule(scenario.rule, vectors, f_hat)
+            aggregate[block] = answer
         else:
             for j in block:
-                arrived = [partial[j] for partial in sent if j in partial]  # Q_j
-                aggregate[j] = coordinate_rule(scenario.rule, arrived, f_hat)
+                arrived = [sent_i[j] for sent_i in sent if j in sent_i]  # Q_j
+                if scenario.rule == "centered_clipping":
+                    aggregate[j] = remembering([np.array([x]) for x in arrived], [j])[0]
+                elif scenario.rule == "oracle":
+                    known = [
+                        sent_i[j]
+                        for who, sent_i in zip(sampled, sent, strict=True)
+                        if who not in byzantine and j in sent_i
+                    ]
+                    aggregate[j] = sum(known) / len(known) if known else 0.0
+                else:
+                    aggregate[j] = coordinate_rule(scenario.rule, arrived, f_hat)
         if block:
             rate = scenario.learning_rate
             if scenario.schedule == "inverse_sqrt_block":
@@ -155,7 +196,7 @@ def duration(scenario: Scenario, world: World, draw: Draw, heard: list[int], d: 
         if scenario.cost == "scalar" or scenario.granularity == "scalar"
         else d // world.data.classes
     )
-    if scenario.algorithm == "sgd":
+    if scenario.algorithm.startswith("sgd"):
         cost = d
     return max(
         (int(draw.size[i]) * cost / float(world.rates[draw.workers[i]]) for i in heard), default=0.0
@@ -163,7 +204,30 @@ def duration(scenario: Scenario, world: World, draw: Draw, heard: list[int], d: 
 
 
 def loss(w: np.ndarray, world: World, classes: int) -> float:
-    x, y = world.data.test.features.astype(np.float64), world.data.test.labels
+    return loss_on(w, world.data.test.features, world.data.test.labels, classes)
+
+
+def decrease(
+    scenario: Scenario,
+    w: np.ndarray,
+    block: list[int],
+    root: tuple[Any, Any],
+    classes: int,
+    update: np.ndarray,
+) -> float:
+    stepped = w.copy()
+    stepped[block] -= scenario.learning_rate * update
+    return loss_on(w, *root, classes) - loss_on(stepped, *root, classes)
+
+
+def root_gradient(w: np.ndarray, root: tuple[Any, Any], classes: int) -> np.ndarray:
+    x, y = (part.numpy() for part in root)
+    parts = [softmax_gradient(w, x[e], int(y[e]), classes) for e in range(len(y))]
+    return sum(parts, start=np.zeros(len(w))) / len(y)
+
+
+def loss_on(w: np.ndarray, features: Any, labels: Any, classes: int) -> float:
+    x, y = np.asarray(features, dtype=np.float64), np.asarray(labels)
     scores = np.hstack([x, np.ones((len(x), 1))]) @ w.reshape(classes, -1).T
     scores -= scores.max(axis=1, keepdims=True)
     return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(y)), y]))

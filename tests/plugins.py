@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.aggregators import Rule
+from hgobench.aggregators import PreRule, Rule, Vectors
 from hgobench.attacks import Attack, View
 
 
@@ -57,6 +57,31 @@ class Greedy:
 def plain(values: Tensor) -> np.ndarray:
     """A function, and one that answers in NumPy."""
     return np.asarray(np.median(values.numpy(), axis=0))
+
+
+class Curious(Rule):
+    """Looks at what it is told beside values."""
+
+    seen: ClassVar[list[bool]] = []
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        view = vectors.view
+        type(self).seen[:] = [view.honest is not None, view.root is not None]
+        return vectors.rows.mean(dim=0)
+
+
+class CuriousAndOpen(Curious):
+    needs = frozenset({"honest", "root"})
+    seen: ClassVar[list[bool]] = []
+
+
+class Halving(PreRule):
+    """A pre-rule of one's own."""
+
+    exempt = {"finite_within_honest_range": "halves", "translation_equivariant": "halves"}
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        return vectors.scaled(torch.full((len(vectors),), 0.5, dtype=torch.float64))
 
 
 class NotFinite:

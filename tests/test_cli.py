@@ -223,6 +223,7 @@ def test_show_cells_and_one_cell_s_rounds(kept: Path) -> None:
     [
         ("attacks", ["alie", "z=none", "Baruch et al., NeurIPS 2019"]),
         ("rules", ["krum", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
+        ("pre_rules", ["nnm", "bucketing", "s=2", "Allouah et al., AISTATS 2023"]),
         ("algorithms", ["hgo", "sgd", "Algorithm 1"]),
         ("datasets", ["digits", "mnist", "validation=0.15"]),
         ("partitions", ["by_class", "k=2", "alpha=0.5"]),
@@ -236,6 +237,52 @@ def test_list(kind: str, expected: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     for text in expected:
         assert text in done.stdout
+
+
+def test_list_as_markdown_tells_all() -> None:
+    table = hgobench("list", "rules", "--format", "markdown").stdout
+    (line,) = [line for line in table.splitlines() if line.startswith("| fltrust")]
+    for text in ("examples=100", "TS_i", "on complete vectors", "clean data at the server", "NDSS"):
+        assert text in line
+    refused = hgobench("list", "rules", "--format", "json")
+    assert refused.returncode == 2
+    assert "--format: 'json'; list writes table or markdown" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "expected"),
+    [
+        ("krum", 0, ["rule krum", "scope block:", "scope coordinate:", "28 pass\n"]),
+        ("nnm", 0, ["pre-rule nnm", "28 pass\n"]),
+        ("foe", 0, ["attack foe", "2 pass\n"]),
+        (
+            "average",
+            0,
+            ["not applicable  finite_within_honest_range", "stands no Byzantine worker"],
+        ),
+        (
+            "tests.plugins:MyMedian",
+            1,
+            [
+                "fail            finite_within_honest_range",
+                "With f rows of 1e30, NaN or ±Inf the answer is finite and within",
+                "when the first 1 workers send nan: MyMedian: no finite answer; 1 of 3",
+                "with f=1, 3 workers, 1 coordinates, values",
+                "2 fail, 12 pass\n",
+            ],
+        ),
+        ("tests.plugins:Halving", 0, ["pre-rule tests.plugins:Halving", "not applicable"]),
+        ("tests.plugins:NotANumber", 1, ["attack tests.plugins:NotANumber", "2 fail"]),
+        ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
+        ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
+        ("krum[k=3]", 2, ["rule: 'krum[k=3]': krum takes no parameters"]),
+    ],
+)
+def test_test(name: str, status: int, expected: list[str]) -> None:
+    done = hgobench("test", name)
+    assert done.returncode == status, done.stderr
+    for text in expected:
+        assert text in done.stdout + done.stderr
 
 
 def test_usage_errors_have_status_2() -> None:

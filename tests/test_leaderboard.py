@@ -36,6 +36,36 @@ def scores(**fields: Any) -> list[Score]:
     ]
 
 
+def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
+    told = [
+        Score(s.scenario.replace(rule="oracle"), "done", 0.9, needs=("honest",))
+        for s in scores()
+        if s.scenario.rule == "median"
+    ]
+    rooted = [
+        Score(s.scenario.replace(rule="fltrust"), "done", 0.95, needs=("root",))
+        for s in scores()
+        if s.scenario.rule == "median"
+    ]
+    (board,) = boards([*told, *rooted, *scores()])
+    by_rule = {row.rule: row for row in board.rows}
+    assert [(row.rule, row.rank) for row in board.rows] == [
+        ("fltrust", 1), ("krum", 2), ("median", 3), ("oracle", None),
+    ]  # fmt: skip
+    assert by_rule["krum"].gap == pytest.approx(0.9 - by_rule["krum"].worst.mean)
+    assert by_rule["fltrust"].gap == pytest.approx(-0.05)
+    text = render("mine-1", [board])
+    assert "hgo fltrust ^" in text
+    assert "hgo oracle =" in text
+    assert "^ the server has clean training examples of its own" in text
+    assert "= not ranked: is told who is honest; gap: how far worst is below its worst" in text
+    (data,) = json.loads(render("mine-1", [board], "json"))["boards"]
+    assert {row["rule"]: row["needs"] for row in data["rows"]}["fltrust"] == ["root"]
+    (alone,) = boards(scores())
+    assert {row.gap for row in alone.rows} == {None}
+    assert "gap" not in render("mine-1", [alone])
+
+
 def test_interval_is_student_s() -> None:
     values = [0.2, 0.4, 0.5, 0.45]
     found = estimate(values)

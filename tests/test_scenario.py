@@ -35,6 +35,10 @@ def problems(**fields: Any) -> list[str]:
         ({"cost": "units"}, "cost: unknown 'units'; did you mean 'unit'?"),
         ({"rule": "krumm"}, "rule: unknown 'krumm'; did you mean 'krum'? (hgobench list rules)"),
         ({"rule": 3}, "rule: 3; expected a name"),
+        ({"rule": "smea", "workers": 40, "f": 5}, "rule: 'smea' aggregates at most 24 answers at tolerated=5; sampled is 40"),
+        ({"rule": "bucketing+krum", **SMALL, "workers": 15}, "rule: 'bucketing+krum' needs 21 answers to stand tolerated=4; quorum is 15 of sampled=15"),
+        ({"rule": "nnm+bulyan", "scope": "coordinate", **SMALL}, "rule: 'nnm+bulyan': scope: 'coordinate'; expected 'block', as Nnm+Bulyan has no coordinate-wise form"),
+        ({"algorithm": "hgo[momentum=1]"}, "algorithm: 'hgo[momentum=1]': momentum: 1.0; expected a number in [0, 1)"),
         ({"rule": "tests.plugins:Unmakable"}, "rule: 'tests.plugins:Unmakable': RuntimeError: no"),
         ({"model": "feed_forward[hidden=0]"}, "model: 'feed_forward[hidden=0]': hidden: 0; expected an integer >= 1"),
         ({"hardware": "mix[weak=nan]"}, "hardware: 'mix[weak=nan]': shares, means, stds: (nan, 0.4, 0.3, 500.0, 10000.0, 25000.0, 250.0, 2500.0, 2500.0); expected finite numbers"),
@@ -103,6 +107,15 @@ def test_the_paper_s_letters_are_aliases() -> None:
 def test_names_have_one_spelling_and_defaults_are_left_out() -> None:
     assert Scenario(partition="by_class(2)").partition == "by_class"
     assert Scenario(attack="alie[z=1.50]", **SMALL) == Scenario(attack="alie[1.5]", **SMALL)
+
+
+def test_chains_have_one_spelling() -> None:
+    spelled = Scenario(rule="bucketing[s=2] + multi_krum[m=none]", workers=20, f=2)
+    assert spelled.rule == "bucketing+multi_krum"
+    assert spelled.quorum == 13  # Krum needs 7 buckets of 2
+    assert Scenario(rule="nnm+bucketing[s=3]+median", workers=20, f=2).quorum == 13
+    assert Scenario(rule="nnm+krum", workers=20, f=2).scope == "coordinate"
+    assert Scenario(rule="nnm+bulyan", workers=20, f=2).scope == "block"
 
 
 def test_replace_works_out_anew() -> None:

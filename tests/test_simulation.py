@@ -13,6 +13,7 @@ from hgobench.errors import InputError
 from hgobench.results import COLUMNS, Result
 from hgobench.simulation import simulate
 from hgobench.streams import stream
+from tests import plugins
 from tests.algorithm_1 import train
 from tests.plugins import Recording
 
@@ -50,6 +51,23 @@ BASE: dict[str, Any] = {
         {"rule": "average", "algorithm": "sgd", "attack": "foe"},
         {"rule": "median", "algorithm": "sgd", "attack": "sign_flip"},
         {"rule": "median", "deadline": math.inf, "attack": "foe"},
+        {"rule": "median", "algorithm": "hgo[momentum=0.9]", "attack": "sign_flip"},
+        {"rule": "median", "algorithm": "sgd[momentum=0.5]", "attack": "foe", "deadline": 40.0},
+        {"rule": "centered_clipping", "attack": "foe"},
+        {"rule": "centered_clipping", "attack": "foe", "scope": "block", "rounds": 6},
+        {"rule": "foolsgold", "attack": "foe", "workers": 30, "rounds": 6},
+        {"rule": "clipped_clustering", "attack": "sign_flip", "rounds": 6},
+        {"rule": "fltrust", "attack": "foe"},
+        {"rule": "zeno", "attack": "sign_flip", "algorithm": "sgd"},
+        {"rule": "oracle", "attack": "foe"},
+        {"rule": "oracle", "attack": "foe", "scope": "block"},
+        {"rule": "multi_krum", "attack": "foe"},
+        {"rule": "geometric_median", "attack": "foe"},
+        {"rule": "cge", "attack": "alie[z=1.5]"},
+        {"rule": "smea", "attack": "foe", "algorithm": "sgd"},
+        {"rule": "mda", "attack": "foe", "algorithm": "sgd"},
+        {"rule": "caf", "attack": "foe"},
+        {"rule": "bulyan", "attack": "foe", "byzantine": 1},
     ],
 )
 def test_agrees_with_algorithm_1_round_by_round(fields: dict[str, Any]) -> None:
@@ -63,6 +81,57 @@ def compare(scenario: Scenario) -> dict[str, list[Any]]:
     for name in ("test_loss", "time"):
         np.testing.assert_allclose(found[name], expected[name], rtol=5e-5, err_msg=repr(scenario))
     return expected
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "centered_clipping",
+        "foolsgold",
+        "clipped_clustering",
+        "nnm+foolsgold",
+        "bucketing+median",
+        "dnc[coordinates=50]",
+        "sign_guard",
+    ],
+)
+@pytest.mark.parametrize("algorithm", ["hgo", "sgd[momentum=0.9]"])
+def test_every_run_starts_fresh(rule: str, algorithm: str) -> None:
+    """Rules that remember or draw, and momentum, share nothing between runs and cells."""
+    fields = {**BASE, "attack": "foe", "rule": rule, "algorithm": algorithm, "rounds": 6}
+    scenario = Scenario(**{**fields, "hardware": "powerful"})
+    other = scenario.replace(attack="sign_flip")
+    alone = simulate([scenario], width=3)[0]
+    again = simulate([scenario], width=3)[0]
+    beside = simulate([other, scenario, scenario], width=3)
+    for found in (again, *beside[1:]):
+        same(alone, found)
+    assert beside[0].rounds["test_loss"] != alone.rounds["test_loss"]
+
+
+def test_momentum_is_another_algorithm_and_0_is_none() -> None:
+    fields = {**BASE, "rule": "median", "attack": "foe"}
+    plain, zero = Scenario(**fields), Scenario(**{**fields, "algorithm": "hgo[momentum=0]"})
+    assert plain == zero
+    with_momentum = Scenario(**{**fields, "algorithm": "hgo[momentum=0.9]"})
+    assert run(plain).rounds["test_loss"][1:] != run(with_momentum).rounds["test_loss"][1:]
+
+
+def test_only_rules_that_say_so_are_told_who_is_honest() -> None:
+    fields = {**BASE, "attack": "foe"}
+    for rule, seen in (("Curious", [False, False]), ("CuriousAndOpen", [True, True])):
+        result = run(Scenario(**{**fields, "rule": f"tests.plugins:{rule}"}))
+        assert result.summary["status"] == "done", result.summary["reason"]
+        assert getattr(plugins, rule).seen == seen
+    assert result.provenance["needs"] == ["honest", "root"]
+
+
+def test_more_root_data_than_there_is_fails_the_cell_and_says_so() -> None:
+    result = run(Scenario(**{**BASE, "rule": "fltrust[examples=9999]"}))
+    assert result.summary["status"] == "failed"
+    assert re.search(
+        r"root data: 9999 examples; the training set has \d+", result.summary["reason"]
+    )
 
 
 def test_random_instances_agree_with_algorithm_1() -> None:
