@@ -83,8 +83,9 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         name: [] for name in ("block_size", "heard", "byzantine_heard", "stalled", "test_loss")
     }
     table |= {"bytes_up": [], "coordinates": [], "time": []}
-    remembers = STATEFUL.get(scenario.rule)
-    remembering = remembers and remembers(scenario.tolerated or 0)
+    remembering: Any = None
+    if scenario.rule in STATEFUL:
+        remembering = STATEFUL[scenario.rule](scenario.tolerated or 0)
     beta = float(scenario.algorithm.rstrip("]").partition("momentum=")[2] or 0)
     momentum: dict[tuple[int, int], float] = {}  # (worker, coordinate) -> m
     root = world.root(100)
@@ -143,10 +144,8 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
                 losses = partial(decrease, scenario, w, block, root, classes)
                 answer = zeno(vectors, f_hat, descent=losses)
             elif scenario.rule == "oracle":
-                honest = [
-                    v for v, who in zip(vectors, workers, strict=True) if who not in byzantine
-                ]
-                answer = mean(honest) if honest else np.zeros(len(block))
+                own = [v for v, who in zip(vectors, workers, strict=True) if who not in byzantine]
+                answer = mean(own) if own else np.zeros(len(block))
             elif scenario.rule == "foolsgold":
                 answer = remembering(vectors, workers, block)
             elif scenario.rule == "centered_clipping":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hgobench
+from hgobench import aggregators
+from hgobench.report.listing import listing
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,6 +25,8 @@ MODULES = [
     for module in pkgutil.walk_packages(hgobench.__path__, "hgobench.")
     if not module.name.startswith(("hgobench.__main__", "hgobench.suites"))
 ]
+RULES = list(aggregators.registry.builtins)
+PRE_RULES = list(aggregators.pre_rules.builtins)
 
 
 @pytest.mark.parametrize("name", ["hgobench", *MODULES])
@@ -38,20 +44,76 @@ def test_there_are_examples_in_docstrings() -> None:
     assert len(found) > 8
 
 
+def run_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hgobench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
 def test_the_readme_s_own_rule_obeys_the_laws_and_gets_on_a_board(tmp_path: Path) -> None:
     (source,) = re.findall(r"cat > mine.py <<'EOF'\n(.*?)EOF\n", README, re.DOTALL)
     (tmp_path / "mine.py").write_text(source)
-    (law,) = re.findall(r'`(python -c "from hgobench.testing.*?)`', README)
-    assert law.startswith("python -c ")
-    for arguments in (
-        ["-c", law.removeprefix("python -c ").strip('"')],
-        ["-m", "hgobench", "run", "smoke", "--rule", "mine:MyRule", "--set", "rounds=2", "--quiet"],
-    ):
-        done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    laws = run_here(tmp_path, "test", "mine:MyRule")
+    assert laws.returncode == 0, laws.stdout + laws.stderr
+    done = run_here(
+        tmp_path, "run", "smoke", "--rule", "mine:MyRule", "--set", "rounds=2", "--quiet"
+    )
+    assert done.returncode == 0, done.stderr
     assert "hgo mine:MyRule *" in done.stdout
+
+
+def test_the_guide_to_a_new_rule(tmp_path: Path) -> None:
+    """Its rule has under 20 lines, obeys the laws, is found out without its guard, and ranks."""
+    guide = (ROOT / "docs" / "add-a-rule.md").read_text(encoding="utf-8")
+    source = re.findall(r"```python\n(# mine.py\n.*?)```", guide, re.DOTALL)[0]
+    assert len(source.splitlines()) < 20
+    (tmp_path / "mine.py").write_text(source)
+    laws = run_here(tmp_path, "test", "mine:NearMedian")
+    assert (laws.returncode, laws.stdout.count("  pass ")) == (0, 14), laws.stdout
+
+    broken = source.replace("Columns.sort(rows).median()", "rows.double().mean(dim=0)")
+    assert broken != source
+    (tmp_path / "broken.py").write_text(broken)
+    found = run_here(tmp_path, "test", "broken:NearMedian")
+    assert found.returncode == 1
+    (shown,) = re.findall(r"```\n(  fail .*?)```", guide, re.DOTALL)
+    assert shown in found.stdout
+
+    (command,) = re.findall(r"^hgobench (run smoke --rule .*)$", guide, re.MULTILINE)
+    arguments = command.replace("'", "").split()
+    done = run_here(tmp_path, *arguments, "--set", "rounds=2", "--quiet")
+    assert done.returncode == 0, done.stderr
+    for row in ("mine:NearMedian *", "mine:NearMedian[p=1.0] *", "nnm+mine:NearMedian *"):
+        assert f"hgo {row}" in done.stdout
+
+
+def test_tables_in_the_documentation_are_up_to_date() -> None:
+    page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    for kind in ("rules", "pre_rules"):
+        assert listing(kind, "markdown") in page, f"hgobench list {kind} --format markdown"
+    specification = importlib.util.spec_from_file_location(
+        "conformance", ROOT / "suites" / "test_conformance.py"
+    )
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["conformance"] = module  # for its dataclasses
+    specification.loader.exec_module(module)
+    page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+    assert page == module.markdown(), "python suites/test_conformance.py > docs/conformance.md"
+
+
+@pytest.mark.parametrize("name", [*RULES, *PRE_RULES])
+def test_every_rule_says_what_it_is(name: str) -> None:
+    registry = aggregators.registry if name in RULES else aggregators.pre_rules
+    made: Any = registry.builtins[name].factory
+    for attribute in ("paper", "formula", "validity", "breakdown", "cost", "ragged"):
+        assert getattr(made, attribute), attribute
+    text = made.__doc__ or ""
+    parts = ["Validity:", "On ragged input:"]
+    parts += ["Source:"] if made.paper != "baseline" else []
+    parts += ["Args:"] if set(registry.entry(name).signature) - {"f", "scope"} else []
+    for part in parts:
+        assert part in text, part
 
 
 def test_the_readme_s_python_runs() -> None:
