@@ -9,6 +9,8 @@ tensor([2.5000])
 if __name__ == "aggregators":
     raise ImportError("import hgobench.aggregators, not aggregators")
 
+from collections.abc import Mapping, Set
+
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -87,6 +89,8 @@ registry: Registry[Rule] = Registry(
     prefixes=pre_rules,
 )
 
+METHODS = ("of_vectors", "of_rows", "of_columns")
+
 __all__ = [
     "Aksel",
     "Arc",
@@ -148,14 +152,12 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
         InputError: unknown name, or parameters that the rule refuses.
     """
     *before, last = registry.split(specification)
-    if last in pre_rules.names():
-        raise InputError(
-            f"rule: unknown {last!r}; a pre-rule stands before a rule: {specification}+median"
-        )
     if not before:
         return _rule(last, f, scope)
-    # The parts are asked for the scope; the whole says whether it has it.
+    # Whether there is a coordinate-wise form is for the whole chain to say.
     rule = _rule(last, f, None)
+    if scope == "coordinate" and rule.has_columns():
+        rule = _rule(last, f, scope)
     if "honest" in rule.needs:
         raise InputError(f"rule: {specification!r}: {last} takes no pre-rule")
     try:
@@ -167,11 +169,15 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
 
 
 def _pre_rule(specification: str, f: int) -> PreRule:
-    made: object = pre_rules.build(specification, f=f)
-    if not isinstance(made, PreRule) or not hasattr(made, "f"):
+    factory = pre_rules.entry(pre_rules.bare(specification)).factory
+    if not (isinstance(factory, type) and issubclass(factory, PreRule)):
         raise InputError(
-            f"pre_rule: {specification!r}; expected a subclass of hgobench.aggregators.PreRule "
-            "that calls super().__init__(f=f)"
+            f"pre_rule: {specification!r}; expected a subclass of hgobench.aggregators.PreRule"
+        )
+    made = pre_rules.build(specification, f=f)
+    if not hasattr(made, "f"):
+        raise InputError(
+            f"pre_rule: {specification!r}: its __init__ must take f and call super().__init__(f=f)"
         )
     return made
 
@@ -179,21 +185,50 @@ def _pre_rule(specification: str, f: int) -> PreRule:
 def _rule(specification: str, f: int, scope: Scope | None) -> Rule:
     context = {"f": f} if scope is None else {"f": f, "scope": scope}
     function = registry.function(specification)
-    made: object = function or registry.build(specification, **context)
-    if isinstance(made, Rule):
-        if not (hasattr(made, "f") and hasattr(made, "scope")):
-            raise InputError(
-                f"rule: {specification!r}: its __init__ must take f and scope and call "
-                "super().__init__(f=f, scope=scope)"
-            )
-        return made
-    if isinstance(made, PreRule):
+    factory = registry.entry(registry.bare(specification)).factory
+    if isinstance(factory, type) and issubclass(factory, PreRule):
         raise InputError(
             f"rule: {specification!r} is a pre-rule; name the rule behind it: "
             f"{specification}+median"
         )
+    if isinstance(factory, Rule):
+        raise InputError(f"rule: {specification!r} is an instance; name its class")
+    made: object = function or registry.build(specification, **context)
+    if isinstance(made, Rule):
+        _check(specification, made)
+        return made
     if scope == "coordinate":
         raise InputError(f"rule: {specification!r}: no coordinate-wise form, use scope 'block'")
     if not callable(made):
         raise InputError(f"rule: {specification!r}: its instances are not callable")
+    if getattr(made, "needs", None):
+        raise InputError(
+            f"rule: {specification!r}: needs is for subclasses of hgobench.aggregators.Rule"
+        )
     return Function(made, f=f)
+
+
+def _check(specification: str, rule: Rule) -> None:
+    """Refuse a user's rule that could only fail later.
+
+    Raises:
+        InputError: all that is wrong with it.
+    """
+    cls, problems = type(rule), []
+    needs: object = rule.needs  # of a user's class: anything
+    exempt: object = rule.exempt
+    minimum: object = rule.minimum if hasattr(rule, "f") else 1
+    if not (hasattr(rule, "f") and hasattr(rule, "scope")):
+        problems.append(
+            "its __init__ must take f and scope and call super().__init__(f=f, scope=scope)"
+        )
+    if all(getattr(cls, name) is getattr(Rule, name) for name in METHODS):
+        problems.append(f"expected one of the methods {', '.join(METHODS)}")
+    if not (isinstance(needs, Set) and needs <= {"root", "honest"}):
+        problems.append(f"needs: {needs!r}; expected a set of 'root' and 'honest'")
+    if not isinstance(exempt, Mapping):
+        problems.append(f"exempt: {exempt!r}; expected a mapping from laws to reasons")
+    if not isinstance(minimum, int):
+        problems.append("minimum: expected a property that is a whole number")
+    if problems:
+        raise InputError(f"rule: {specification!r}: {problem}" for problem in problems)

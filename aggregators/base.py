@@ -47,6 +47,7 @@ class Rule:
         needs: what beside the workers' values it must be told: ``"root"``: gradients of clean data
             at the server; ``"honest"``: who is honest. Boards flag such a rule.
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
+        by_worker: whether it matters who sent which vector, so that it can't stand behind buckets.
         exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
 
     Raises:
@@ -61,6 +62,7 @@ class Rule:
     ragged: ClassVar[str] = ""
     needs: frozenset[Need] = frozenset()
     stateful: bool = False
+    by_worker: bool = False
     exempt: Mapping[str, str] = {}
 
     def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
@@ -121,9 +123,9 @@ class Rule:
         _check(values, present, view)
         if values.shape[1] == 0:
             return values.new_zeros(0)
-        values = values.contiguous()  # the last bits must not depend on the layout
+        values = values.detach().contiguous()  # the last bits must not depend on the layout
         if not values.dtype.itemsize >= 4:
-            return self(values.float(), present, view).to(values.dtype)
+            return self._checked(self(values.float(), present, view), values)
         if present is None:
             return self._dense(values, view)
         counts = present.sum(dim=0)
@@ -145,19 +147,20 @@ class Rule:
         if self.scope == "block":
             complete = present.all(dim=1)
             return self._dense(values[complete], view.of_workers(complete))
-        self._enough(fewest, int(counts.max()))
+        self.enough(fewest, int(counts.max()))
         columns = Columns.sort(values, present, counts, view)
         return self._checked(self.of_columns(columns), values)
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
-        self._enough(len(values), len(values))
+        self.enough(len(values), len(values))
         if self.scope == "coordinate" or self._by_columns():
             answer = self.of_columns(Columns.sort(values, view=view))
         else:
             answer = self.of_vectors(Vectors(values, view))
         return self._checked(answer, values)
 
-    def _enough(self, fewest: int, most: int) -> None:
+    def enough(self, fewest: int, most: int) -> None:
+        """Raise RuleError unless so many answers can be aggregated."""
         if fewest < self.minimum:
             raise RuleError(
                 f"{self.name}: {fewest} answers; f={self.f} needs at least {self.minimum}"
@@ -244,6 +247,7 @@ class Function(Rule):
         super().__init__(f=f, scope="block")
         self.function = function
         self.exempt = getattr(function, "exempt", {})
+        self.stateful = bool(getattr(function, "stateful", False))
         try:
             self.sees_present = "present" in inspect.signature(function).parameters
         except (TypeError, ValueError):  # some builtins have no signature

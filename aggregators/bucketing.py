@@ -33,6 +33,7 @@ class Bucketing(PreRule):
     breakdown = "the rule's, divided by s"
     cost = "m·d"
     ragged = "block: complete vectors; coordinate: values of Q_j"
+    keeps_workers = False
     exempt = {
         "order_of_workers_is_irrelevant": "groups rows at random",
         "ragged_is_the_rule_on_who_sent": "groups each coordinate's values at random",
@@ -58,7 +59,8 @@ class Bucketing(PreRule):
         bucket = torch.arange(m, device=order.device) // self.s
         mixing = torch.zeros(-(-m // self.s), m, dtype=torch.float64, device=order.device)
         mixing[bucket, order] = 1.0
-        return vectors.mixed(mixing / mixing.sum(dim=1, keepdim=True))
+        means = mixing / mixing.sum(dim=1, keepdim=True)
+        return vectors.mixed(means, same_workers=False)
 
     def of_columns(self, columns: Columns) -> Columns:
         """Average random groups of each column's values."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
-from .vectors import Vectors
+from .vectors import LARGEST, Vectors
 
 NOTHING = 1e-12  # a factor below it is 0
 
@@ -58,11 +58,11 @@ class Caf(Rule):
             if largest < best:
                 best, answer = largest, share
             # ⟨x_i - μ, v⟩ up to a factor, v = Σ √c_j a_j (x_j - μ)
-            along = (centred @ (root * eigenvectors[:, -1])).square()
+            along = (centred @ (root * eigenvectors[:, -1])).abs()
             top = float(along[c > 0].amax())
             if largest <= 0 or top == 0:
                 break
-            c = c * _lowered(along / top)
+            c = c * _lowered((along / top).square())
             if float(c.sum()) <= least:
                 break
         return vectors.combine(answer)
@@ -70,7 +70,7 @@ class Caf(Rule):
     def of_columns(self, columns: Columns) -> Tensor:
         """Filter every column at once."""
         x = columns.centred(columns.median())
-        finite = torch.isfinite(x)
+        finite = x.abs() < LARGEST
         x = torch.where(finite, x, 0.0)
         if bool((finite.sum(dim=0) < columns.count - self.f).any()):
             return columns.values[0] * torch.nan

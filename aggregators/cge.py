@@ -22,9 +22,10 @@ class Cge(Rule):
     coordinate (of two equal ones the negative); scope "block" is the rule on the vectors of those
     that sent the whole block.
 
-    Source: Gupta, Liu, Vaidya, "Byzantine Fault-Tolerance in Decentralized Optimization under
-    2f-Redundancy", ACC 2021 (arXiv:2009.14763); Gupta, Vaidya, "Fault-Tolerance in Distributed
-    Optimization: The Case of Redundancy", PODC 2020.
+    Source: Gupta, Vaidya, "Fault-Tolerance in Distributed Optimization: The Case of Redundancy",
+    PODC 2020; Gupta, Liu, Vaidya, "Byzantine Fault-Tolerant Distributed Machine Learning Using
+    Stochastic Gradient Descent (SGD) and Norm-Based Comparative Gradient Elimination (CGE)", 2020
+    (arXiv:2008.04699).
     """
 
     paper = "Gupta, Vaidya, PODC 2020"

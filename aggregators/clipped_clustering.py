@@ -18,7 +18,7 @@ class ClippedClustering(Rule):
     them in two by their cosine distance 1 - cos(x_i, x_j); a zero vector is at distance 1 from all.
     AR(x) is the mean of the clipped vectors of the larger cluster; of two equally large ones that
     with the smaller mean distance inside, then that with the first worker. Vectors with NaN or
-    infinite entries are in neither cluster and do not count for τ.
+    infinite entries are in neither cluster and do not count for τ; two vectors are one cluster.
 
     Args:
         largest: the bound of τ, in units of the gradients.
@@ -63,14 +63,15 @@ class ClippedClustering(Rule):
 
 def _larger_half(distances: np.ndarray) -> np.ndarray:
     """Split m points in two by average linkage; return the (m,) bool members of the larger."""
-    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.cluster.hierarchy import cut_tree, linkage
     from scipy.spatial.distance import squareform
 
     m = len(distances)
     if m < 3:
         return np.ones(m, dtype=bool)
     distances = np.maximum((distances + distances.T) / 2.0, 0.0)
-    labels = fcluster(linkage(squareform(distances, checks=False), "average"), 2, "maxclust")
+    tree = linkage(squareform(distances, checks=False), "average")
+    labels = cut_tree(tree, n_clusters=2)[:, 0]
 
     def rank(label: int) -> tuple[int, float, int]:
         members = np.flatnonzero(labels == label)

@@ -70,7 +70,7 @@ class Columns:
         if fewest < most:
             rows = torch.arange(most, device=values.device)[:, None]
             values = blank(values, rows >= count)
-        return Columns(_sort(values), count, fewest, most, self.view)
+        return Columns(_sort(values), count, fewest, most, self.view.next_step(same_workers=True))
 
     def centred(self, centre: Tensor) -> Tensor:
         """Return the columns minus `centre` (b,) in float64, NaN and what is absent as +inf."""

@@ -27,8 +27,10 @@ class Dnc(Rule):
         iterations: how often.
         c: the filtering fraction, how many are taken out per expected attacker.
 
-    Validity: m >= 2f + 1 and c·f < m; RuleError if no worker was good every time. The theory
-    bounds the error for f/m < 1/2 if the honest covariance is bounded.
+    Validity: m >= 2f + 1 and c·f < m; RuleError if no worker was good every time. Attackers that
+    act along one direction are found; of two that act along different ones at different scales the
+    larger hides the smaller, however many iterations there are, unless the coordinates drawn part
+    them.
     On ragged input: the rule on the vectors of those that sent the whole block.
 
     Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
@@ -38,9 +40,10 @@ class Dnc(Rule):
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "mean of those never among the ⌊c·f⌋ largest ⟨x_i - mean, v⟩², v the top direction"
     validity = "n >= 2f + 1, c·f < n"
-    breakdown = "1/2"
+    breakdown = "1/2 along one direction; 0 along several"
     cost = "iterations times m²·coordinates"
     ragged = "on complete vectors"
+    exempt = {"poisoned_rounds_stay_bounded": "a large attacker hides a smaller one"}
 
     def __init__(
         self,
@@ -70,9 +73,9 @@ class Dnc(Rule):
         if b <= self.coordinates:
             good &= self._good(vectors, keep)
         else:
-            rows = vectors.rows
+            rows, rng = vectors.rows, vectors.view.rng
             for _ in range(self.iterations):
-                chosen = torch.from_numpy(vectors.view.rng.permutation(b)[: self.coordinates])
+                chosen = torch.from_numpy(rng.permutation(b)[: self.coordinates])
                 part = Vectors(rows[:, chosen.to(rows.device)])
                 part.finite &= vectors.finite
                 good &= self._good(part, keep)

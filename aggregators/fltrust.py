@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import Rule, Scope, whole
+from .errors import NonFiniteError
 from .vectors import Vectors
 
 
@@ -53,6 +54,8 @@ class FlTrust(Rule):
         """Weigh by cosine and rescale."""
         vectors.require(self.f, self.name)
         root = vectors.view.require_root(self.name).gradient(self.examples).double()
+        if not torch.isfinite(root).all():
+            raise NonFiniteError(f"{self.name}: the server's own gradient is not finite")
         rows = vectors.rows.double().masked_fill(~vectors.finite[:, None], 0.0)
         lengths, own = rows.norm(dim=1), root.norm()
         known = (lengths > 0) & (own > 0)

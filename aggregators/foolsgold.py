@@ -39,6 +39,7 @@ class FoolsGold(Rule):
     cost = "m²·d, memory n·d"
     ragged = "on complete vectors"
     stateful = True
+    by_worker = True
     exempt = {
         "finite_within_honest_range": "trusts an attacker that looks like nobody else",
         "poisoned_rounds_stay_bounded": "trusts an attacker that looks like nobody else",

@@ -29,8 +29,9 @@ class GeometricMedian(Rule):
         tolerance: > 0, the length of the mean unit pull at which to stop; of no unit.
 
     Validity: m >= 2f + 1; breakdown point 1/2.
-    On ragged input: scope "coordinate" is the median of those that sent the coordinate; scope
-    "block" is the rule on the vectors of those that sent the whole block.
+    On ragged input: scope "coordinate" is the median of those that sent the coordinate, which sorts
+    NaN behind all values; scope "block" is the rule on the vectors of those that sent the whole
+    block, without those that have NaN or infinite entries.
 
     Source: Chen, Su, Xu, "Distributed Statistical Machine Learning in Adversarial Settings:
     Byzantine Gradient Descent", SIGMETRICS 2018; Vardi, Zhang, "The multivariate L1-median and

@@ -34,6 +34,7 @@ class Monna(Rule):
     breakdown = "0 at a server; 1/2 with an honest pivot"
     cost = "m²·d"
     ragged = "on complete vectors"
+    by_worker = True
     exempt = {
         "finite_within_honest_range": "its pivot must be honest",
         "poisoned_rounds_stay_bounded": "its pivot must be honest",

@@ -47,7 +47,7 @@ class MultiKrum(Rule):
 
     @property
     def minimum(self) -> int:
-        """Krum's 2f + 3, and so many that m of them are selected with a guarantee."""
+        """Krum's 2f + 3, and so many that m <= n - f - 2, as is usually asked for."""
         return max(2 * self.f + 3, (self.m or 1) + self.f + 2)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:

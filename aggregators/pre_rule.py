@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
 from .base import Rule, Scope, whole
 from .columns import Columns
+from .errors import RuleError
 from .vectors import Vectors
 
 
@@ -22,6 +24,8 @@ class PreRule:
 
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, exempt: as for a `Rule`.
+        stateful: whether it remembers earlier rounds.
+        keeps_workers: whether each vector that it makes still is a worker's.
     """
 
     paper: ClassVar[str] = ""
@@ -31,6 +35,8 @@ class PreRule:
     cost: ClassVar[str] = ""
     ragged: ClassVar[str] = ""
     exempt: Mapping[str, str] = {}
+    keeps_workers: bool = True
+    stateful: bool = False
 
     def __init__(self, *, f: int = 0) -> None:
         self.f = whole("f", f, least=0)
@@ -63,7 +69,16 @@ class Chain(Rule):
     def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:
         self.steps, self.rule = tuple(steps), rule
         super().__init__(f=rule.f, scope=scope)
-        self.needs, self.stateful = rule.needs, rule.stateful
+        if scope == "block":
+            for step in self.steps:
+                if type(step).of_vectors is PreRule.of_vectors:
+                    raise ValueError(f"{type(step).__name__} has no of_vectors, for scope 'block'")
+        if rule.by_worker and not all(step.keeps_workers for step in self.steps):
+            raise ValueError(
+                f"{rule.name} must know who sent which vector, and buckets are nobody's"
+            )
+        self.needs = rule.needs
+        self.stateful = rule.stateful or any(step.stateful for step in self.steps)
         self.exempt = {
             law: reason
             for exempt in (*(step.exempt for step in self.steps), rule.exempt)
@@ -87,28 +102,43 @@ class Chain(Rule):
     @property
     def minimum(self) -> int:
         """The fewest answers from which each part gets as many as it needs."""
-        needed = self.rule.minimum
+        needed: float = self.rule.minimum
         for step in reversed(self.steps):
-            needed = max(int(step.inputs(needed)), step.minimum)
-        return needed
+            needed = max(step.inputs(needed), step.minimum)
+        return math.ceil(needed)
 
     @property
     def maximum(self) -> float:
         """The most answers of which the rule gets no more than it can take."""
         allowed = self.rule.maximum
         for step in reversed(self.steps):
-            # inputs(k + 1) - 1 is the most that still gives k.
-            allowed = step.inputs(allowed + 1) - 1
+            if allowed < math.inf:
+                # inputs(k + 1) - 1 is the most that still gives k.
+                allowed = step.inputs(allowed + 1) - 1
         return allowed
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Transform, then aggregate."""
         for step in self.steps:
-            vectors = step.of_vectors(vectors)
+            vectors = _checked(step, step.of_vectors(vectors), Vectors)
+        self.rule.enough(len(vectors), len(vectors))
         return self.rule.of_vectors(vectors)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Transform and aggregate each coordinate by itself."""
         for step in self.steps:
-            columns = step.of_columns(columns)
+            columns = _checked(step, step.of_columns(columns), Columns)
+        self.rule.enough(columns.fewest, columns.most)
         return self.rule.of_columns(columns)
+
+
+T = TypeVar("T")
+
+
+def _checked(step: PreRule, made: object, wanted: type[T]) -> T:
+    if not isinstance(made, wanted):
+        raise RuleError(
+            f"{type(step).__name__}: returned {type(made).__name__}; expected "
+            f"hgobench.aggregators.{wanted.__name__}"
+        )
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -12,7 +11,9 @@ from .columns import Columns
 from .errors import NonFiniteError
 from .view import ServerView
 
-LARGEST = 1e150  # squares and their sums stay finite in float64
+LARGEST = 1e100  # squares, their sums and products stay finite in float64
+ROUNDING = 1e-12  # sums of weights that differ by less are equal
+TINY = 1e-30  # weights below it are not for float32
 CHUNK = 8192  # columns whose float64 copy stays in a core's cache
 
 
@@ -27,8 +28,8 @@ class Vectors:
     inner products are taken in float64: a tight cluster far from the origin keeps its distances,
     whatever the outliers send.
 
-    A vector with an entry that is NaN, infinite, or too large to square (1e150) counts as
-    infinitely far from everything.
+    A vector with an entry that is NaN, infinite, or of 1e100 and more counts as infinitely far from
+    everything. (In float64, squares of what is below 1e-150 vanish: such vectors are all alike.)
 
     Args:
         sent: (n, b), a row per worker.
@@ -43,58 +44,56 @@ class Vectors:
         self.sent = sent
         self.view = view or ServerView()
         self.finite = sent.abs().amax(dim=1) < LARGEST
-        self._coefficients: Tensor | None = None  # (m, 1 + n): of c and of each x_i - c
+        self._mixing: Tensor | None = None  # (m, n): each vector as a combination of the sent ones
         self._source = self
 
     def __len__(self) -> int:
         return len(self.finite)
 
     def require(self, f: int, name: str) -> None:
-        """Raise NonFiniteError if more than f vectors are not finite."""
-        if (bad := int((~self.finite).sum())) > f:
+        """Raise NonFiniteError if more than f vectors, or all, are not finite."""
+        if (bad := int((~self.finite).sum())) > f or bad == len(self):
             raise NonFiniteError(
                 f"{name}: no finite answer; {bad} of {len(self)} vectors are NaN, infinite or too "
                 f"large to square, and f={f}"
             )
 
     @cached_property
-    def centre(self) -> Tensor:
-        """Return c, (b,) float64, the coordinate-wise median of what was sent."""
-        return self._source._centre_and_products[0]
-
-    @cached_property
-    def _centre_and_products(self) -> tuple[Tensor, Tensor]:
-        """Return c, and the (1 + n, 1 + n) inner products of c and all x_i - c."""
-        n, b = self.sent.shape
-        bad = None if bool(self.finite.all()) else ~self.finite
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        """Return c, (b,), and the (1 + n, 1 + n) inner products of c and all x_i - c."""
+        n, bad = len(self), ~self.finite
+        any_bad = bool(bad.any())
         products = torch.zeros(1 + n, 1 + n, dtype=torch.float64, device=self.sent.device)
         centres = []
-        for start in range(0, b, CHUNK):
-            part = self.sent[:, start : start + CHUNK]
+        for part in torch.split(self.sent, CHUNK, dim=1):
             centre = Columns.sort(part).median()
-            if bad is not None:
+            if any_bad:
                 # Where most are not finite the median may not be either; any centre will do.
                 centre = centre.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
             rows = torch.cat((centre[None], part.double() - centre))
-            if bad is not None:
+            if any_bad:
                 rows[1:][bad] = 0.0
             products += rows @ rows.T
             centres.append(centre)
         return torch.cat(centres), products
 
     @cached_property
-    def coefficients(self) -> Tensor:
-        """Return (m, 1 + n) float64: vector i is coefficient 0 times c, and j times x_j - c."""
-        if self._coefficients is not None:
-            return self._coefficients
-        n = len(self.sent)
-        eye = torch.eye(n, dtype=torch.float64, device=self.sent.device)
-        return torch.cat((eye.new_ones(n, 1), eye), dim=1)
+    def _plain(self) -> Tensor:
+        """Return the inner products of what was sent, (n, n), 0 for what is not finite."""
+        n, bad = len(self), ~self.finite
+        any_bad = bool(bad.any())
+        products = torch.zeros(n, n, dtype=torch.float64, device=self.sent.device)
+        for part in torch.split(self.sent, CHUNK, dim=1):
+            rows = part.double()
+            if any_bad:
+                rows = rows.masked_fill(bad[:, None], 0.0)
+            products += rows @ rows.T
+        return products
 
     @cached_property
     def _origin(self) -> float:
         """Return t: t·c is a point among the vectors, from which `gram` looks at them."""
-        return 1.0 if self._coefficients is None else float(self._coefficients[:, 0].median())
+        return 1.0 if self._mixing is None else float(self._mixing.sum(dim=1).median())
 
     @cached_property
     def gram(self) -> Tensor:
@@ -102,11 +101,12 @@ class Vectors:
 
         Rows and columns of vectors that are not finite mean nothing.
         """
-        products = self._source._centre_and_products[1]
+        products = self._source._centred[1]
         gram = products[1:, 1:]
-        if self._coefficients is not None:
-            relative = self._coefficients.clone()
-            relative[:, 0] -= self._origin
+        if self._mixing is not None:
+            of_centre = self._mixing.sum(dim=1, keepdim=True) - self._origin
+            of_centre[of_centre.abs() < ROUNDING] = 0.0
+            relative = torch.cat((of_centre, self._mixing), dim=1)
             gram = relative @ products @ relative.T
         return (gram + gram.T) / 2.0  # so that i is exactly as far from j as j from i
 
@@ -121,12 +121,12 @@ class Vectors:
 
     @cached_property
     def inner(self) -> Tensor:
-        """Return (m, m) float64: ⟨x_i, x_j⟩, 0 for what is not finite."""
-        products = self._source._centre_and_products[1]
-        inner = self.coefficients @ products @ self.coefficients.T
-        inner[~self.finite] = 0.0
-        inner[:, ~self.finite] = 0.0
-        return inner
+        """Return (m, m) float64: ⟨x_i, x_j⟩, 0 for what is not finite.
+
+        They are taken from the origin, not from a centre that a majority of attackers may choose.
+        """
+        plain = self._source._plain
+        return plain if self._mixing is None else self._mixing @ plain @ self._mixing.T
 
     @cached_property
     def norms(self) -> Tensor:
@@ -146,9 +146,9 @@ class Vectors:
     @cached_property
     def rows(self) -> Tensor:
         """Return the vectors themselves, (m, b), NaN where they are not finite."""
-        if self._coefficients is None:
+        if self._mixing is None:
             return self.sent
-        rows = self._sums(self._coefficients)
+        rows = self._sums(self._mixing)
         rows[~self.finite] = torch.nan
         return rows
 
@@ -159,10 +159,13 @@ class Vectors:
             weights: (m,) float64, 0 for what is not finite.
             rest: the weight of the origin that `gram` looks from.
         """
-        used = weights != 0
-        coefficients = weights[used] @ self.coefficients[used]
-        coefficients[0] += rest * self._origin
-        return self._sums(coefficients[None])[0]
+        if self._mixing is not None:
+            used = weights != 0
+            weights = weights[used] @ self._mixing[used]
+        total = self._sums(weights[None])[0]
+        if abs(rest) > ROUNDING:
+            total += (rest * self._origin * self._source._centred[0]).to(total)
+        return total
 
     def mean(self, chosen: Tensor) -> Tensor:
         """Return the mean of some vectors, by (k,) indices or (m,) bool."""
@@ -170,33 +173,32 @@ class Vectors:
         weights[chosen] = 1.0
         return self.combine(weights / weights.sum())
 
-    def _sums(self, coefficients: Tensor) -> Tensor:
-        """Return (k, b) combinations of c and the x_j - c, in the dtype of what was sent."""
-        of_rows = coefficients[:, 1:]
-        of_centre = coefficients[:, 0] - of_rows.sum(dim=1)
-        # Affine combinations have no part of c but for rounding.
-        of_centre[of_centre.abs() <= 1e-12 * coefficients.abs().sum(dim=1)] = 0.0
-        used = (of_rows != 0).any(dim=0)
+    def _sums(self, weights: Tensor) -> Tensor:
+        """Return combinations of what was sent, (k, n) -> (k, b), in its dtype."""
+        used = (weights != 0).any(dim=0)
         rows = self.sent if bool(used.all()) else self.sent[used]
-        sums = of_rows[:, used].to(rows) @ rows
-        if of_centre.any():
-            sums += torch.outer(of_centre, self.centre).to(sums)
+        weights = weights[:, used]
+        # The weight of a huge vector may be too small for float32, though their product is not.
+        tiny = ((weights.abs() < TINY) & (weights != 0)).any(dim=0)
+        sums = weights.to(rows) @ rows
+        if tiny.any():
+            sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
+            sums = (sums.double() + weights[:, tiny] @ rows[tiny].double()).to(rows)
         return sums
 
-    def mixed(self, matrix: Tensor) -> Vectors:
-        """Return k combinations of the vectors: row i of `matrix` (k, m) float64 weighs them.
+    def mixed(self, matrix: Tensor, *, same_workers: bool = True) -> Vectors:
+        """Return k combinations of the vectors; one of a vector that is not finite is neither.
 
-        If there are as many as before, each still is its worker's. One that gives weight to a
-        vector that is not finite is not finite either.
+        Args:
+            matrix: (k, m) float64, row i weighs the vectors.
+            same_workers: whether each still is its worker's, then k = m; else they are nobody's.
         """
         new = Vectors.__new__(Vectors)
         new.sent, new._source = self.sent, self._source
-        new.view = self.view
-        if len(matrix) != len(self):
-            new.view = replace(self.view, workers=None, honest=None)
+        new.view = self.view.next_step(same_workers=same_workers)
         new.finite = ~((matrix != 0) & ~self.finite).any(dim=1)
         usable = matrix.masked_fill(~self.finite, 0.0).masked_fill(~new.finite[:, None], 0.0)
-        new._coefficients = usable @ self.coefficients
+        new._mixing = usable if self._mixing is None else usable @ self._mixing
         return new
 
     def scaled(self, factors: Tensor) -> Vectors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +24,8 @@ class Root(Protocol):
         """Return L(w) - L(w - γ·u) on so many root examples for each update u, (m, b) -> (m,)."""
 
 
-def _unseeded() -> np.random.Generator:
-    return np.random.default_rng(0)
+def _unseeded(step: int) -> np.random.Generator:
+    return np.random.default_rng(step)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class ServerView:
         dimension: d, how many coordinates the model has; None: b.
         honest: (m,) bool, who follows the protocol. No server knows: for the oracle only.
         root: clean data at the server; None: it has none.
-        stream: makes `rng`.
+        step: how many pre-rules have been at work.
+        stream: makes `rng` from the step.
     """
 
     round: int = 1
@@ -52,12 +52,22 @@ class ServerView:
     dimension: int | None = None
     honest: NDArray[np.bool_] | None = None
     root: Root | None = None
-    stream: Callable[[], np.random.Generator] = _unseeded
+    step: int = 0
+    stream: Callable[[int], np.random.Generator] = _unseeded
 
-    @cached_property
+    @property
     def rng(self) -> np.random.Generator:
-        """Return the round's random numbers, the same for every rule of a world."""
-        return self.stream()
+        """Return the random numbers of the round and step, from their beginning.
+
+        They are the same for every rule of a world.
+        """
+        return self.stream(self.step)
+
+    def next_step(self, *, same_workers: bool) -> ServerView:
+        """Return the view behind a pre-rule; if it made other vectors, they are nobody's."""
+        if same_workers:
+            return replace(self, step=self.step + 1)
+        return replace(self, step=self.step + 1, workers=None, honest=None)
 
     def of_workers(self, kept: Tensor) -> ServerView:
         """Return the view of some rows, (m,) bool."""
@@ -125,11 +135,17 @@ class Memory:
             like: (m, b), for the shape and the device.
 
         Raises:
-            RuleError: the number of coordinates changed and the view does not say which they are.
+            RuleError: the number of coordinates changed and the view does not say which they are,
+                or it names some without saying how many there are.
         """
         m, b = like.shape
         rows, columns = self._index(view, m, b, like.device)
         dimension = view.dimension or b
+        if view.coordinates is not None and int(columns.max()) >= dimension:
+            raise RuleError(
+                f"view.coordinates: up to {int(columns.max())}; view.dimension must say how many "
+                "there are"
+            )
         if self._table is None:
             self._table = torch.zeros(0, dimension, dtype=torch.float64, device=like.device)
         if self._table.shape[1] != dimension:

@@ -119,7 +119,7 @@ class Row:
         worst: the mean over seeds of the worst attack's accuracy.
         worst_attack: the attack with the lowest mean.
         gap: by how much the mean of `worst` is below that of the oracle in the same setting; None:
-            the board has no such oracle.
+            the board has no such oracle, or one of the two lacks cells.
         cells: column (an attack, or a partition or profile) to its estimate.
         ended: how many of its cells diverged or failed.
         idle: how many of its cells never updated the model.
@@ -277,9 +277,11 @@ def _gap(key: tuple[Any, ...], row: Row, others: Mapping[tuple[Any, ...], Row]) 
     oracles = [
         other
         for other_key, other in others.items()
-        if "honest" in other.needs and setting(other_key) == setting(key)
+        if "honest" in other.needs and not other.missing and setting(other_key) == setting(key)
     ]
-    return max(other.worst.mean for other in oracles) - row.worst.mean if oracles else None
+    if not oracles or row.missing:
+        return None
+    return max(other.worst.mean for other in oracles) - row.worst.mean
 
 
 def _worst_per_seed(scores: Mapping[tuple[Any, ...], float]) -> list[float]:

@@ -129,11 +129,13 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         selected: list[Scenario] = [cell for cell in dict.fromkeys(parameters) if cell]
         stash[COHORTS] = Cohorts(suite_of(request.config), selected)
     computed = stash[COHORTS].result(hgobench_cell)
+    score = Score.of(computed)
     row = {
         "scenario": hgobench_cell.to_dict(),
         "status": computed.status,
-        "accuracy": computed.summary["test_accuracy"],
-        "idle": Score.of(computed).idle,
+        "accuracy": score.accuracy,
+        "idle": score.idle,
+        "needs": score.needs,
     }
     request.node.user_properties.append((PROPERTY, json.dumps(row)))
     return computed
@@ -175,7 +177,7 @@ class Board:
         from hgobench.scenario import Scenario
 
         scores = [
-            Score(Scenario.restore(row["scenario"]), row["status"], row["accuracy"], row["idle"])
+            Score(Scenario.restore(row.pop("scenario")), **row)
             for row in sorted(self.rows, key=lambda row: json.dumps(row["scenario"]))
         ]
         terminalreporter.section("leaderboard")

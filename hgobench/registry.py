@@ -116,6 +116,9 @@ class Registry(Generic[T]):
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
         self.prefixes = prefixes
+        self.behind: Registry[Any] | None = None  # what this registry's things stand before
+        if prefixes is not None:
+            prefixes.behind = self
         self.builtins = {name: Entry(name, make, "hgobench") for name, make in builtins.items()}
 
     @cached_property
@@ -142,9 +145,15 @@ class Registry(Generic[T]):
             raise InputError(f"{self.field}: {text!r}; expected a name at both sides of each +")
         return parts
 
+    @staticmethod
+    def bare(text: str) -> str:
+        """Return the name of a specification without its parameters."""
+        match = _SPEC.fullmatch(text.strip())
+        return match["name"].strip() if match else text.strip()
+
     def named(self, text: str) -> list[tuple[Registry[Any], str]]:
         """Return each bare name in a specification with the registry that knows it."""
-        *before, last = (part.partition("[")[0].strip() for part in self.split(text))
+        *before, last = (self.bare(part) for part in self.split(text))
         return [*((self.prefixes, name) for name in before if self.prefixes), (self, last)]
 
     def entry(self, name: str) -> Entry[T]:
@@ -156,6 +165,15 @@ class Registry(Generic[T]):
         if name in self._plugins:
             return self._plugin(name)
         own = ", or module:Class" if "." in name else ""
+        if self.prefixes is not None and name in self.prefixes.names():
+            raise InputError(
+                f"{self.field}: {name!r} stands before a {self.field}, as in {name}+median"
+            )
+        if self.behind is not None and name in self.behind.names():
+            raise InputError(
+                f"{self.field}: {name!r} is a {self.behind.field}, of which a chain has one, the "
+                f"last; before it stand {', '.join(self.names())}"
+            )
         raise InputError(
             unknown(self.field, name, self.names(), hint=f"hgobench list {self.plural}{own}")
         )

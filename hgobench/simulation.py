@@ -279,7 +279,7 @@ class Cell:
             dimension=len(params),
             honest=~hostile[answered] if "honest" in needs else None,
             root=ServerData(self, params, block) if "root" in needs else None,
-            stream=lambda: stream(self.world.seed, "rule", k),
+            stream=lambda step: stream(self.world.seed, "rule", k, step),
         )
         aggregate = self._limited(k, self.rule, lambda: self.rule(values, present, view))
         self.solver.step(params, block, aggregate)
@@ -301,7 +301,7 @@ class Cell:
     def _limited(self, k: int, plugin: object, call: Callable[[], T]) -> T:
         """Call the rule or the attack within what is left of the cell's time."""
         started = time.perf_counter()
-        with _alarm(self.seconds_left), _seeded(plugin, self.world.seed, k):
+        with _alarm(self.seconds_left), seeded(plugin, self.world.seed, k):
             answer = call()
         self.seconds_left -= time.perf_counter() - started
         if self.seconds_left < 0:
@@ -401,7 +401,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(plugin: object, seed: int, k: int) -> Iterator[None]:
+def seeded(plugin: object, seed: int, k: int) -> Iterator[None]:
     """Key the global generators for code of others, and leave them as they were."""
     parts = (*plugin.steps, plugin.rule) if isinstance(plugin, Chain) else (plugin,)
     made = [getattr(part, "function", part) for part in parts]

@@ -27,6 +27,7 @@ from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, View
 from hgobench.errors import InputError, unknown
+from hgobench.simulation import seeded
 
 MakeRule = Callable[[int], Rule]
 
@@ -91,7 +92,8 @@ class Case:
             return rule(values, present)
         ids = np.arange(len(values)) if workers is None else workers.numpy()
         view = ServerView(round_, ids, honest=ids >= self.f, root=_Root(values.shape[1]))
-        return rule(values, present, view)
+        with seeded(rule, 0, round_):
+            return rule(values, present, view)
 
     def __str__(self) -> str:
         n, d = self.values.shape
@@ -133,20 +135,30 @@ def finite_within_honest_range(case: Case) -> None:
     honest = values[f:]
     slack = 1e-5 * honest.abs().amax(dim=0)
     low, high = honest.amin(dim=0) - slack, honest.amax(dim=0) + slack
-    for poison in (*POISONS, torch.tensor(mixed).reshape(f, values.shape[1])):
+    mixture = torch.tensor(mixed).reshape(f, values.shape[1])
+    tried = [(str(poison), torch.full_like(mixture, poison)) for poison in POISONS]
+    tried.append(("a mixture of poisons", mixture))
+    who = f"when the first {f} workers send"
+    if not f:
+        who, tried = "with no attacker,", [("sending nothing", mixture)]
+    for what, poison in tried:
         poisoned = values.clone()
         poisoned[:f] = poison
-        what = "a mixture of poisons" if isinstance(poison, Tensor) else poison
         for sent in (poisoned, poisoned.double()):
             try:
                 found = case.ask(sent).float()
             except RuleError as error:
-                raise AssertionError(f"when the first {f} workers send {what}: {error}") from error
+                raise AssertionError(f"{who} {what}: {error}") from error
             if not ((found >= low) & (found <= high)).all():
-                raise AssertionError(
-                    f"when the first {f} workers send {what}: {_short(found)} leaves the honest "
-                    "range"
-                )
+                raise AssertionError(f"{who} {what}: {_short(found)} leaves the honest range")
+
+
+def ladder(f: int, values: Tensor) -> Tensor:
+    """Return (f, d) spikes of 1e3, 1e6, 1e9, each in a coordinate of its own: some hide others."""
+    rungs = torch.zeros(f, values.shape[1])
+    for i in range(f):
+        rungs[i, i % values.shape[1]] = 10.0 ** (3 * (i + 1))
+    return rungs
 
 
 def order_of_workers_is_irrelevant(case: Case) -> None:
@@ -275,20 +287,59 @@ def runs_share_nothing(case: Case) -> None:
         _same(found, expected, f"in round {k}, beside another instance")
 
 
+def rounds_may_differ(case: Case) -> None:
+    """Rounds of other workers and coordinates are fine, and in which order the workers come."""
+    n, d = case.values.shape
+    if d == 1:
+        return  # there are no other coordinates, and ties of directions
+    rng = np.random.default_rng(3)
+    straight, shuffled = case.rule, case.rule
+    least = min(max(case.rule.minimum, 2 * case.f + 1) + 2, n)
+    for k in range(1, 5):
+        workers = np.sort(rng.permutation(n)[: rng.integers(least, n + 1)])
+        coordinates = np.sort(rng.permutation(d)[: rng.integers(min(d, 2), d + 1)])
+        order = rng.permutation(len(workers))
+        answers = []
+        for rule, who in ((straight, workers), (shuffled, workers[order])):
+            values = case.values[torch.from_numpy(who)][:, torch.from_numpy(coordinates)] * k
+            view = ServerView(
+                k,
+                who,
+                torch.from_numpy(coordinates),
+                dimension=d,
+                honest=who >= case.f,
+                root=_Root(len(coordinates)),
+            )
+            with seeded(rule, 0, k):
+                answers.append(rule(values, None, view))
+        about = f"round {k}, workers {workers.tolist()}, coordinates {coordinates.tolist()}"
+        if not torch.isfinite(answers[0]).all():
+            raise AssertionError(f"{about}: {_short(answers[0])}")
+        if "order_of_workers_is_irrelevant" not in case.rule.exempt:
+            _close(answers[1], answers[0], f"{about}, in another order")
+
+
 def poisoned_rounds_stay_bounded(case: Case) -> None:
-    """Over five rounds with f rows of poison no answer is 100 times as long as honest vectors."""
+    """Over six rounds with f rows of poison no answer is 100 times as long as honest vectors."""
     rule = case.rule
-    for k, poison in enumerate((torch.nan, 1e30, torch.inf, -1e30, -torch.inf), 1):
+    spikes = ladder(case.f, case.values)
+    poisons: dict[str, float | Tensor] = {
+        "nan": torch.nan,
+        "1e30": 1e30,
+        "spikes of 1e3, 1e6, 1e9": spikes,
+    }
+    poisons |= {"inf": torch.inf, "-1e30": -1e30, "-inf": -torch.inf}
+    for k, (what, poison) in enumerate(poisons.items(), 1):
         values = case.values * k
         longest = float(values[case.f :].norm(dim=1).max())
         values[: case.f] = poison
         try:
             length = float(case.ask(values, rule=rule, round_=k).norm())
         except RuleError as error:
-            raise AssertionError(f"round {k}, poison {poison}: {error}") from error
+            raise AssertionError(f"round {k}, poison {what}: {error}") from error
         if not length <= 100.0 * (longest + 1.0):
             raise AssertionError(
-                f"round {k}, poison {poison}: an answer of length {length:.3g}; the longest honest "
+                f"round {k}, poison {what}: an answer of length {length:.3g}; the longest honest "
                 f"vector has {longest:.3g}"
             )
 
@@ -309,6 +360,7 @@ RULE_LAWS: dict[str, Callable[[Case], None]] = {
         never_silently_non_finite,
         remembers_only_if_it_says_so,
         runs_share_nothing,
+        rounds_may_differ,
         poisoned_rounds_stay_bounded,
     )
 }
@@ -323,6 +375,7 @@ _EXTRA = {
     "answers_repeat_bit_for_bit": (1,),
     "remembers_only_if_it_says_so": (1,),
     "runs_share_nothing": (1,),
+    "rounds_may_differ": (6,),
     "ragged_is_the_rule_on_who_sent": (3,),
     "absent_entries_do_not_matter": (3,),
 }
@@ -506,10 +559,12 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
     Raises:
         InputError: there is no such thing.
     """
-    name = specification.partition("[")[0].strip()
-    made: object = None
-    if ":" in name and "+" not in specification:
-        made = aggregators.registry.entry(name).factory
+    parts = aggregators.registry.split(specification)
+    name = aggregators.registry.bare(parts[-1])
+    if len(parts) > 1:
+        aggregators.build(specification)
+        return "rule", try_rule(specification)
+    made: object = aggregators.registry.entry(name).factory if ":" in name else None
     kind = made if isinstance(made, type) else object
     if issubclass(kind, Attack) or name in attacks.registry.names():
         attacks.build(specification)
@@ -518,7 +573,7 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
         specification = f"{specification}+median"
         aggregators.build(specification)
         return "pre-rule", try_rule(specification)
-    if ":" not in name and "+" not in specification and name not in aggregators.registry.names():
+    if ":" not in name and name not in aggregators.registry.names():
         known = [
             *aggregators.registry.names(),
             *aggregators.pre_rules.names(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -88,7 +89,8 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         remembering = STATEFUL[scenario.rule](scenario.tolerated or 0)
     beta = float(scenario.algorithm.rstrip("]").partition("momentum=")[2] or 0)
     momentum: dict[tuple[int, int], float] = {}  # (worker, coordinate) -> m
-    root = world.root(100)
+    chosen = np.random.default_rng([scenario.seed, crc32(b"root")]).permutation(len(y))[:100]
+    root = x[chosen], y[chosen]
     for k in range(1, scenario.rounds + 1):
         draw = world.draw(k)
         places = places_of(scenario, d, classes)
@@ -220,7 +222,7 @@ def decrease(
 
 
 def root_gradient(w: np.ndarray, root: tuple[Any, Any], classes: int) -> np.ndarray:
-    x, y = (part.numpy() for part in root)
+    x, y = root
     parts = [softmax_gradient(w, x[e], int(y[e]), classes) for e in range(len(y))]
     return sum(parts, start=np.zeros(len(w))) / len(y)
 

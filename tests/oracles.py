@@ -384,10 +384,11 @@ def coordinate_rule(name: str, x: Sequence[float], f: int, **more: Any) -> float
 
 def pull(z: Vector, vectors: Vectors) -> float:
     """Return the norm of the least subgradient of Σ ‖z - x_i‖ over m: 0 at the geometric median."""
+    vectors = [v for v in vectors if finite(v)]
     total, here = np.zeros_like(z), 0
-    scale = max(length(v) for v in vectors)
+    same = 1e-9 * median([length(v - z) for v in vectors]) + 1e-12 * length(z)
     for v in vectors:
-        if length(v - z) <= 1e-9 * scale:
+        if length(v - z) <= same:
             here += 1
         else:
             total = total + (z - v) / length(v - z)
@@ -406,8 +407,8 @@ def nnm(vectors: Vectors, f: int) -> list[Vector]:
     return mixed
 
 
-def bucketing(vectors: Vectors, f: int, s: int = 2) -> list[Vector]:
-    order = np.random.default_rng(0).permutation(len(vectors))
+def bucketing(vectors: Vectors, f: int, s: int = 2, seed: int = 0) -> list[Vector]:
+    order = np.random.default_rng(seed).permutation(len(vectors))
     return [
         mean([vectors[i] for i in order[start : start + s]]) for start in range(0, len(order), s)
     ]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.aggregators import PreRule, Rule, Vectors
+from hgobench.aggregators import Columns, PreRule, Rule, Vectors
 from hgobench.attacks import Attack, View
 
 
@@ -82,6 +82,149 @@ class Halving(PreRule):
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         return vectors.scaled(torch.full((len(vectors),), 0.5, dtype=torch.float64))
+
+
+class Dropping(PreRule):
+    """Makes fewer vectors than it says."""
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        half = len(vectors) // 2
+        return vectors.mixed(torch.eye(len(vectors), dtype=torch.float64)[:half])
+
+
+class WrongKind(PreRule):
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        return vectors.rows  # type: ignore[return-value]
+
+
+class ColumnsOnly(PreRule):
+    def of_columns(self, columns: Columns) -> Columns:
+        return columns
+
+
+class Guessing(PreRule):
+    """Takes a global random number."""
+
+    def of_vectors(self, vectors: Vectors) -> Vectors:
+        return vectors.scaled(torch.rand(len(vectors), dtype=torch.float64))
+
+
+made = SubclassedMean(f=0)
+
+
+class Empty(Rule):
+    pass
+
+
+class Wishful(SubclassedMean):
+    needs = "honest"  # type: ignore[assignment]
+
+
+class Listing(SubclassedMean):
+    exempt = ["x"]  # type: ignore[assignment]
+
+
+class NoProperty(SubclassedMean):
+    def minimum(self) -> int:  # type: ignore[override]
+        return 3
+
+
+class Ducking(MyMedian):
+    needs = frozenset({"honest"})
+
+
+class DrawingView(Rule):
+    """Remembers what the view draws, round by round."""
+
+    drawn: ClassVar[list[float]] = []
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        self.drawn.append(vectors.view.rng.random())
+        return vectors.rows.median(dim=0).values
+
+
+class LawBreakers:
+    """Rules that each break one law: named after it."""
+
+    class order_of_workers_is_irrelevant(Rule):
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows[-1]
+
+    class finite_within_honest_range(Rule):
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows.nan_to_num().mean(dim=0)
+
+    class translation_equivariant(Rule):
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows.median(dim=0).values.square()
+
+    class scaling_equivariant(translation_equivariant):
+        pass
+
+    class dense_equals_ragged(Rule):
+        def __call__(self, values: Tensor, present: Tensor | None = None, view=None) -> Tensor:  # type: ignore[no-untyped-def]
+            return super().__call__(values, present, view) + (present is None)
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows.median(dim=0).values
+
+    class ragged_is_the_rule_on_who_sent(Rule):
+        def __call__(self, values: Tensor, present: Tensor | None = None, view=None) -> Tensor:  # type: ignore[no-untyped-def]
+            return values.mean(dim=0)
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows.median(dim=0).values
+
+    class absent_entries_do_not_matter(ragged_is_the_rule_on_who_sent):
+        pass
+
+    class input_is_left_alone(Rule):
+        def of_rows(self, rows: Tensor) -> Tensor:
+            rows *= 2.0
+            return rows.mean(dim=0)
+
+    class answers_repeat_bit_for_bit(Rule):
+        calls = 0
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            type(self).calls += 1
+            return rows.median(dim=0).values + self.calls * 1e-4
+
+    class too_few_are_refused(Rule):
+        def __call__(self, values: Tensor, present: Tensor | None = None, view=None) -> Tensor:  # type: ignore[no-untyped-def]
+            return values.float().reshape(len(values), -1)[:1].flatten() if len(values) else values
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows[0]
+
+    class never_silently_non_finite(too_few_are_refused):
+        pass
+
+    class remembers_only_if_it_says_so(Rule):
+        seen = 0
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            self.seen += 1
+            return rows.median(dim=0).values * self.seen
+
+    class runs_share_nothing(Rule):
+        stateful = True
+        shared: ClassVar[list[int]] = []
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            self.shared.append(1)
+            return rows.median(dim=0).values * len(self.shared)
+
+    class rounds_may_differ(Rule):
+        stateful = True
+        kept: Tensor | float = 0.0
+
+        def of_rows(self, rows: Tensor) -> Tensor:
+            self.kept = 0.5 * self.kept + 0.5 * rows.median(dim=0).values
+            return self.kept
+
+    class poisoned_rounds_stay_bounded(finite_within_honest_range):
+        pass
 
 
 class NotFinite:

@@ -61,6 +61,12 @@ def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
     assert "= not ranked: is told who is honest; gap: how far worst is below its worst" in text
     (data,) = json.loads(render("mine-1", [board], "json"))["boards"]
     assert {row["rule"]: row["needs"] for row in data["rows"]}["fltrust"] == ["root"]
+    table = list(csv.DictReader(io.StringIO(render("mine-1", [board], "csv"))))
+    assert {(line["rule"], line["needs"]) for line in table} == {
+        ("oracle", "honest"), ("fltrust", "root"), ("krum", ""), ("median", ""),
+    }  # fmt: skip
+    (partly,) = boards([*told[1:], *scores()])
+    assert {row.gap for row in partly.rows} == {None}  # the oracle lacks a cell
     (alone,) = boards(scores())
     assert {row.gap for row in alone.rows} == {None}
     assert "gap" not in render("mine-1", [alone])

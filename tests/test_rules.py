@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hgobench import aggregators
-from hgobench.aggregators import RuleError, Scope, ServerView
+from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView
 from hgobench.errors import InputError
 from hgobench.testing import RULE_LAWS, cases, check_rule, rule_maker, try_law
-from tests import oracles
+from tests import oracles, plugins
 from tests.oracles import Vector, coordinate_rule, krum_scores, vector_rule
 
 RULES = list(aggregators.registry.builtins)
@@ -65,36 +65,131 @@ def test_an_exemption_is_needed(rule: str, law: str) -> None:
     assert found
 
 
-class Lawless:
-    """Rules that each break one law, to show that the laws can fail."""
-
-    @staticmethod
-    def first(values: Tensor) -> Tensor:
-        return values[0]
-
-    @staticmethod
-    def greedy(values: Tensor) -> Tensor:
-        return values.amax(dim=0).nan_to_num()
-
-    @staticmethod
-    def squared(values: Tensor) -> Tensor:
-        return values.sort(dim=0).values[len(values) // 2].square()
+@pytest.mark.parametrize("law", RULE_LAWS)
+def test_every_law_can_fail(law: str) -> None:
+    broken = getattr(plugins.LawBreakers, law)
+    verdict = try_law(law, lambda f: broken(f=f))
+    assert verdict.outcome == "fail"
+    assert "with f=" in verdict.detail
+    assert "workers" in verdict.detail
 
 
-@pytest.mark.parametrize(
-    ("name", "law"),
-    [
-        ("first", "finite_within_honest_range|order_of_workers_is_irrelevant"),
-        ("greedy", "finite_within_honest_range"),
-        ("squared", "finite_within_honest_range|translation_equivariant"),
-    ],
-)
-def test_laws_catch_broken_rules(name: str, law: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tests.test_rules as here
+def test_the_smallest_failing_example_comes_first() -> None:
+    verdict = try_law("finite_within_honest_range", rule_maker("tests.plugins:MyMedian"))
+    assert "with f=1, 3 workers, 1 coordinates, values\n" in verdict.detail
 
-    monkeypatch.setattr(here, "broken", lambda: getattr(Lawless, name), raising=False)
-    with pytest.raises(AssertionError, match=law):
-        check_rule("tests.test_rules:broken")
+
+def test_a_chain_counts_what_reaches_the_rule() -> None:
+    rule = aggregators.build("tests.plugins:Dropping+krum", f=1)
+    with pytest.raises(RuleError, match="Krum: 4 answers; f=1 needs at least 5"):
+        rule(torch.ones(8, 2))
+    wrong = aggregators.build("tests.plugins:WrongKind+krum", f=1)
+    with pytest.raises(RuleError, match="WrongKind: returned Tensor; expected hgobench"):
+        wrong(torch.ones(8, 2))
+    assert aggregators.build("nnm+smea", f=5, scope="coordinate").maximum == np.inf
+    assert aggregators.build("bucketing+smea", f=5).maximum == 48
+    assert aggregators.build("bucketing[s=3]+krum", f=2).minimum == 19
+
+
+def test_half_precision_that_overflows_is_an_error() -> None:
+    values = torch.full((3, 2), 6e4, dtype=torch.float16)
+    view = ServerView(root=HugeRoot(2))
+    with pytest.raises(NonFiniteError, match="no finite answer"):
+        aggregators.build("fltrust")(values, None, view)
+    nan_root = ServerView(root=HugeRoot(2, torch.nan))
+    with pytest.raises(NonFiniteError, match="the server's own gradient is not finite"):
+        aggregators.build("fltrust")(torch.ones(3, 2), None, nan_root)
+
+
+class HugeRoot:
+    def __init__(self, size: int, value: float = 1e6) -> None:
+        self.size, self.value = size, value
+
+    def gradient(self, examples: int) -> Tensor:
+        return torch.full((self.size,), self.value)
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        raise NotImplementedError
+
+
+def test_sybils_in_the_majority_do_not_blur_the_honest() -> None:
+    """What FoolsGold and Zeno compare is measured from the origin, not from a centre of Sybils."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((10, 20))
+    values[:6] = 1e9
+    found = aggregators.build("foolsgold", f=3)(torch.from_numpy(values))
+    np.testing.assert_allclose(found, oracles.FoolsGold(3)(list(values)), rtol=1e-9)
+    steps = torch.tensor(
+        [[0.1] * 3] * 3 + [[0.11, 0.1, 0.1]] + [[50.0] * 3] * 3 + [[-1e12] * 3] * 4
+    )
+    view = ServerView(root=Summing())
+    chosen = aggregators.build("zeno[rho=1.0]", f=10)(steps.double(), None, view)
+    np.testing.assert_allclose(chosen, [0.11, 0.1, 0.1], rtol=1e-6)
+
+
+class Summing:
+    def gradient(self, examples: int) -> Tensor:
+        raise NotImplementedError
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        return updates.sum(dim=1)
+
+
+def test_a_huge_attacker_still_pulls_the_geometric_median() -> None:
+    rng = np.random.default_rng(0)
+    for scale in (1.0, 1e-4, 1e-6):
+        values = (scale * rng.standard_normal((11, 100))).astype(np.float32)
+        values[:4] = 3e38
+        found = aggregators.build("geometric_median", f=4)(torch.from_numpy(values))
+        vectors = [row.astype(np.float64) for row in values]
+        assert oracles.pull(found.double().numpy(), vectors) < 1e-5
+
+
+@pytest.mark.parametrize("size", [1e78, 1e99, 1e120, 1e200])
+@pytest.mark.parametrize(("rule", "scope"), EVERY)
+def test_attackers_near_the_end_of_float64(rule: str, scope: Scope, size: float) -> None:
+    if rule in ("average", "monna", "foolsgold"):
+        return
+    rng = np.random.default_rng(0)
+    n = aggregators.build(rule, f=2).minimum + 2
+    values = torch.from_numpy(rng.standard_normal((n, 5)))
+    values[0], values[1] = size, -size / 2
+    view = ServerView(honest=np.arange(n) >= 2, root=QuadraticRoot(5))
+    found = aggregators.build(rule, f=2, scope=scope)(values, None, view)
+    assert float(found.abs().max()) < 10
+
+
+def test_clustering_makes_two_whatever_ties() -> None:
+    rng = np.random.default_rng(0)
+    values = torch.ones(7, 3) + 0.05 * torch.from_numpy(rng.standard_normal((7, 3))).float()
+    values[5:] = 0.0  # at distance 1 from everything
+    found = aggregators.build("clipped_clustering", f=2)(values)
+    assert float(found.min()) > 0.75  # not halved by the two zeros
+
+
+def test_mda_finds_the_narrowest_of_all_subsets() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        f = int(rng.integers(0, 4))
+        n = int(rng.integers(2 * f + 1, 11))
+        vectors = list(rng.standard_normal((n, 3)))
+        found = aggregators.build("mda", f=f)(torch.from_numpy(np.array(vectors)))
+        np.testing.assert_allclose(found, oracles.mda(vectors, f), rtol=1e-9, atol=1e-12)
+
+
+def test_a_view_s_random_numbers_are_those_of_its_round_and_step() -> None:
+    values = torch.arange(8.0)[:, None]
+    view = ServerView()
+    rule = aggregators.build("bucketing[s=3]+median")
+    assert torch.equal(rule(values, None, view), rule(values, None, view))
+    first, second = view.rng.random(), view.next_step(same_workers=True).rng.random()
+    assert first == view.rng.random() != second
+
+
+def test_a_view_must_say_how_many_coordinates_there_are() -> None:
+    view = ServerView(coordinates=torch.tensor([5, 6]))
+    with pytest.raises(RuleError, match=r"view.coordinates: up to 6; view.dimension must say how"):
+        aggregators.build("centered_clipping")(torch.ones(3, 2), None, view)
 
 
 def ragged(max_workers: int, max_columns: int) -> st.SearchStrategy[tuple[int, list[list[float]]]]:
@@ -184,12 +279,20 @@ def information(rule: str, d: int) -> dict[str, Any]:
     return {"descent": descent} if rule == "zeno" else {}
 
 
+def mixed(steps: list[str], vectors: list[Vector], f: int) -> list[Vector]:
+    """Apply pre-rules by their definitions."""
+    for position, step in enumerate(steps):
+        name, more = parameters(step)
+        if name == "bucketing":
+            more["seed"] = position
+        vectors = oracles.PRE_RULES[name](vectors, f, **more)
+    return vectors
+
+
 def defined(rule: str, vectors: list[Vector], f: int) -> Vector:
     """Work a rule out by its definition, pre-rules and parameters included."""
     *before, last = aggregators.registry.split(rule)
-    for step in before:
-        name, more = parameters(step)
-        vectors = oracles.PRE_RULES[name](vectors, f, **more)
+    vectors = mixed(before, vectors, f)
     name, more = parameters(last)
     if name == "oracle":
         return oracles.mean(vectors[f:])
@@ -251,8 +354,7 @@ def agree(
 ) -> None:
     got = found.double().numpy()
     if rule.endswith("geometric_median"):
-        for step in aggregators.registry.split(rule)[:-1]:
-            vectors = oracles.PRE_RULES[step](vectors, f)
+        vectors = mixed(aggregators.registry.split(rule)[:-1], vectors, f)
         assert oracles.pull(got, vectors) < 1e-6
         return
     expected = defined(rule, vectors, f)
@@ -513,10 +615,24 @@ def test_a_function_is_a_rule_and_may_answer_in_numpy() -> None:
             "tests.plugins:plain[values=3]",
             "is a function and takes no parameters here; write a class",
         ),
-        ("nnm", "unknown 'nnm'.*a pre-rule stands before a rule: nnm\\+median"),
+        ("nnm", r"rule: 'nnm' stands before a rule, as in nnm\+median"),
+        ("krum+nnm", r"rule: 'nnm' stands before a rule, as in nnm\+median"),
         ("tests.plugins:Halving", "is a pre-rule; name the rule behind it: tests.plugins:Halving"),
         ("nnmm+krum", "pre_rule: unknown 'nnmm'; did you mean 'nnm'.*hgobench list pre_rules"),
-        ("median+krum", "pre_rule: unknown 'median'"),
+        ("median+krum", "pre_rule: 'median' is a rule, of which a chain has one, the last; before"),
+        ("tests.plugins:plain+krum", "expected a subclass of hgobench.aggregators.PreRule"),
+        ("tests.plugins:made", "is an instance; name its class"),
+        ("tests.plugins:Empty", "expected one of the methods of_vectors, of_rows, of_columns"),
+        ("tests.plugins:Wishful", "needs: 'honest'; expected a set of 'root' and 'honest'"),
+        ("tests.plugins:Listing", r"exempt: \['x'\]; expected a mapping from laws to reasons"),
+        ("tests.plugins:NoProperty", "minimum: expected a property that is a whole number"),
+        ("tests.plugins:Ducking", "needs is for subclasses of hgobench.aggregators.Rule"),
+        ("tests.plugins:ColumnsOnly+krum", "ColumnsOnly has no of_vectors, for scope 'block'"),
+        (
+            "bucketing+foolsgold",
+            "FoolsGold must know who sent which vector, and buckets are nobody",
+        ),
+        ("nnm+bucketing[s=1]+monna", "Monna must know who sent which vector"),
         ("tests.plugins:MyMedian+krum", "expected a subclass of hgobench.aggregators.PreRule"),
         ("nnm+", r"rule: 'nnm\+'; expected a name at both sides of each \+"),
         ("nnm++krum", r"expected a name at both sides of each \+"),

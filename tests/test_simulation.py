@@ -74,6 +74,45 @@ def test_agrees_with_algorithm_1_round_by_round(fields: dict[str, Any]) -> None:
     assert sum(compare(Scenario(**{**BASE, **fields}))["block_size"]) > 0
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rule": "fltrust"},
+        {"rule": "zeno", "attack": "sign_flip"},
+        {"rule": "foolsgold", "workers": 30},
+        {"rule": "centered_clipping"},
+        {"rule": "centered_clipping", "scope": "block"},
+        {"rule": "clipped_clustering"},
+        {"rule": "oracle"},
+        {"rule": "oracle", "scope": "block"},
+        {"rule": "median", "algorithm": "hgo[momentum=0.8]"},
+    ],
+)
+def test_what_a_server_keeps_and_knows_is_of_the_block(fields: dict[str, Any]) -> None:
+    """On weak devices every round has another block of some coordinates."""
+    hard = {**BASE, "attack": "foe", "hardware": "weak", "rounds": 6, **fields}
+    sizes = compare(Scenario(**hard))["block_size"]
+    assert 0 < min(sizes) <= max(sizes) < 300
+
+
+def test_a_view_draws_from_the_stream_of_its_round() -> None:
+    plugins.DrawingView.drawn.clear()
+    run(Scenario(**{**BASE, "rule": "tests.plugins:DrawingView", "seed": 3}))
+    run(Scenario(**{**BASE, "rule": "nnm+tests.plugins:DrawingView", "seed": 3}))
+    expected = [stream(3, "rule", k, step).random() for step in (0, 1) for k in range(1, 5)]
+    assert plugins.DrawingView.drawn == expected
+
+
+@pytest.mark.parametrize("rule", ["nnm+tests.plugins:Gambling", "tests.plugins:Guessing+krum"])
+def test_every_part_of_a_chain_has_its_randomness_keyed(rule: str) -> None:
+    scenario = Scenario(**{**BASE, "rule": rule, "attack": "foe"})
+    torch.manual_seed(1)
+    first = run(scenario)
+    torch.manual_seed(2)
+    same(first, run(scenario))
+    assert first.rounds["test_loss"] != run(scenario.replace(seed=1)).rounds["test_loss"]
+
+
 def compare(scenario: Scenario) -> dict[str, list[Any]]:
     found, expected = run(scenario).rounds, train(scenario)
     for name in ("block_size", "heard", "byzantine_heard", "stalled", "bytes_up", "coordinates"):

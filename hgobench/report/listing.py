@@ -57,7 +57,9 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
             if parameter not in registry.context
         )
         made = getattr(entry.factory, "func", entry.factory)
-        notes = [_NOTES[need] for need in sorted(getattr(made, "needs", ()))]
+        notes = [
+            note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
+        ]
         notes += ["remembers earlier rounds"] if getattr(made, "stateful", False) else []
         rows.append(
             {

@@ -145,6 +145,7 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
         "algorithm",
         "rule",
         "label",
+        "needs",
         "worst_attack",
         "gap",
         "ended",
@@ -159,7 +160,8 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
         where = [board.setting[name] for name in settings]
         for row in board.rows:
             named = {"worst": row.worst, **({"clean": row.clean} if row.clean else {}), **row.cells}
-            stated = ["" if (value := getattr(row, name)) is None else value for name in about]
+            known = {name: getattr(row, name) for name in about} | {"needs": " ".join(row.needs)}
+            stated = ["" if value is None else value for value in known.values()]
             for name, cell in named.items():
                 numbers = (cell.mean, cell.low, cell.high, cell.seeds)
                 writer.writerow((ruleset, split, *where, *stated, name, *numbers))
