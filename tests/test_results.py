@@ -71,6 +71,21 @@ def test_the_address_depends_on_a_plugin_s_source(
     assert result_key(scenario, "r-1", 8) != first
 
 
+def test_the_address_depends_on_a_plugin_pre_rule_s_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = tmp_path / "edited_pre_rule.py"
+    source.write_text(
+        "from hgobench.aggregators import PreRule\n"
+        "class P(PreRule):\n    def of_vectors(self, vectors):\n        return vectors\n"
+    )
+    scenario = SMALL.replace(rule="nnm+edited_pre_rule:P+median")
+    first = result_key(scenario, "r-1", 8)
+    source.write_text(source.read_text() + "# edited\n")
+    assert result_key(scenario, "r-1", 8) != first
+
+
 def test_a_plugin_s_source_is_found_where_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
