@@ -144,7 +144,9 @@ def test(
                 else f"{laws[verdict.law]}\n{verdict.detail}"
             )
             typer.echo(indent(about, " " * 18))
-    typer.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in counts))
+    typer.echo(
+        ", ".join(f"{n} {o}" for o in ("pass", "fail", "not applicable") if (n := counts[o]))
+    )
     if counts["fail"]:
         raise typer.Exit(1)
 

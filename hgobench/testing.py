@@ -128,6 +128,13 @@ def _short(vector: Tensor) -> str:
     return "[" + " ".join(f"{float(x):.6g}" for x in vector.flatten()) + "]"
 
 
+def answers_at_all(case: Case) -> None:
+    """Plain values of enough workers have a finite answer."""
+    answer = case.ask()
+    if not torch.isfinite(answer).all():
+        raise AssertionError(_short(answer))
+
+
 def finite_within_honest_range(case: Case) -> None:
     """With f rows of 1e30, NaN or ±Inf the answer is finite and within the honest range."""
     f, values = case.f, case.values
@@ -347,6 +354,7 @@ def poisoned_rounds_stay_bounded(case: Case) -> None:
 RULE_LAWS: dict[str, Callable[[Case], None]] = {
     law.__name__: law
     for law in (
+        answers_at_all,
         finite_within_honest_range,
         order_of_workers_is_irrelevant,
         translation_equivariant,
@@ -443,7 +451,10 @@ def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verd
         )
     for each in scopes:
         for law in RULE_LAWS:
-            yield try_law(law, rule_maker(specification, each))
+            verdict = try_law(law, rule_maker(specification, each))
+            yield verdict
+            if law == answers_at_all.__name__ and verdict.outcome == "fail":
+                break  # the other laws would say the same
 
 
 def check_rule(specification: str, *, scope: Scope | None = None) -> None:

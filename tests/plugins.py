@@ -146,6 +146,10 @@ class DrawingView(Rule):
 class LawBreakers:
     """Rules that each break one law: named after it."""
 
+    class answers_at_all(Rule):
+        def of_rows(self, rows: Tensor) -> Tensor:
+            return rows[:, None]
+
     class order_of_workers_is_irrelevant(Rule):
         def of_rows(self, rows: Tensor) -> Tensor:
             return rows[-1]

@@ -252,8 +252,8 @@ def test_list_as_markdown_tells_all() -> None:
 @pytest.mark.parametrize(
     ("name", "status", "expected"),
     [
-        ("krum", 0, ["rule krum", "scope block:", "scope coordinate:", "30 pass\n"]),
-        ("nnm", 0, ["pre-rule nnm", "30 pass\n"]),
+        ("krum", 0, ["rule krum", "scope block:", "scope coordinate:", "32 pass\n"]),
+        ("nnm", 0, ["pre-rule nnm", "32 pass\n"]),
         ("foe", 0, ["attack foe", "2 pass\n"]),
         (
             "average",
@@ -268,15 +268,20 @@ def test_list_as_markdown_tells_all() -> None:
                 "With f rows of 1e30, NaN or ±Inf the answer is finite and within",
                 "when the first 1 workers send nan: MyMedian: no finite answer; 1 of 3",
                 "with f=1, 3 workers, 1 coordinates, values",
-                "2 fail, 13 pass\n",
+                "14 pass, 2 fail\n",
             ],
+        ),
+        (
+            "tests.plugins:Raising",
+            1,
+            ["RuntimeError: out of ideas\n                    with f=0, 1 workers", "\n1 fail\n"],
         ),
         ("tests.plugins:Halving", 0, ["pre-rule tests.plugins:Halving", "not applicable"]),
         ("tests.plugins:NotANumber", 1, ["attack tests.plugins:NotANumber", "2 fail"]),
         ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
         ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
         ("bucketing[s=1]+median", 0, ["rule bucketing[s=1]+median", "not applicable"]),
-        ("multi_krum(m=1)", 0, ["30 pass\n"]),
+        ("multi_krum(m=1)", 0, ["32 pass\n"]),
         ("krum[k=3]", 2, ["rule: 'krum[k=3]': krum takes no parameters"]),
     ],
 )
