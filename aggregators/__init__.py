@@ -46,7 +46,7 @@ from .sign_sgd_majority import SignSgdMajority
 from .smea import Smea
 from .trimmed_mean import TrimmedMean
 from .vectors import Vectors
-from .view import Root, ServerView
+from .view import Memory, Root, ServerView
 from .zeno import Zeno
 
 pre_rules: Registry[PreRule] = Registry(
@@ -113,6 +113,7 @@ __all__ = [
     "Mda",
     "Meamed",
     "Median",
+    "Memory",
     "Monna",
     "MultiKrum",
     "Nnm",
