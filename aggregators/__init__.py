@@ -17,7 +17,7 @@ from hgobench.registry import Registry
 from .aksel import Aksel
 from .arc import Arc
 from .average import Average
-from .base import Function, Rule, Scope
+from .base import Function, Need, Rule, Scope
 from .bucketing import Bucketing
 from .bulyan import Bulyan
 from .caf import Caf
@@ -116,6 +116,7 @@ __all__ = [
     "Memory",
     "Monna",
     "MultiKrum",
+    "Need",
     "Nnm",
     "NonFiniteError",
     "Oracle",

@@ -43,7 +43,7 @@ class CenteredClipping(Rule):
 
     paper = "Karimireddy et al., ICML 2021"
     formula = "v + 1/m Σ (x_i - v)·min(1, τ/‖x_i - v‖), v the previous aggregate"
-    breakdown = "f/n <= 0.1 guaranteed; 1/2 bounded"
+    breakdown = "any f moves it by τ at most; f/n <= 0.1 for the guarantee"
     cost = "m·d per iteration"
     ragged = "block: on complete vectors; coordinate: clips each value of Q_j"
     stateful = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,11 +16,12 @@ class ClippedClustering(Rule):
     """Mean of the larger of two clusters of clipped vectors.
 
     τ is the median length of all vectors of all rounds so far, this one's included, and at most
-    `largest`. Vectors are clipped to τ, and agglomerative clustering with average linkage splits
-    them in two by their cosine distance 1 - cos(x_i, x_j); a zero vector is at distance 1 from all.
-    AR(x) is the mean of the clipped vectors of the larger cluster; of two equally large ones that
-    with the smaller mean distance inside, then that with the first worker. Vectors with NaN or
-    infinite entries are in neither cluster and do not count for τ; two vectors are one cluster.
+    `largest`. (Lengths of blocks of b coordinates are compared as ‖x‖/√b.) Vectors are clipped to τ,
+    and agglomerative clustering with average linkage splits them in two by their cosine distance
+    1 - cos(x_i, x_j); a zero vector is at distance 1 from all. AR(x) is the mean of the clipped
+    vectors of the larger cluster; of two equally large ones that with the smaller mean distance
+    inside, then that with the first worker. Vectors with NaN or infinite entries are in neither
+    cluster and do not count for τ; two vectors are one cluster.
 
     Args:
         largest: the bound of τ, in units of the gradients.
@@ -33,7 +36,7 @@ class ClippedClustering(Rule):
     paper = "Li et al., IEEE TBD 2023"
     formula = "mean of clip(x_i, τ) over the larger of two clusters by cosine, τ a historic median"
     breakdown = "1/2 (no guarantee)"
-    cost = "m²·d + m²·log m"
+    cost = "m²·d + m²·log m, memory a length per vector and round"
     ragged = "on complete vectors"
     stateful = True
     exempt = {
@@ -50,8 +53,9 @@ class ClippedClustering(Rule):
         """Clip, cluster, average."""
         vectors.require(self.f, self.name)
         lengths = vectors.norms
-        self._lengths += lengths[vectors.finite].tolist()
-        radius = min(float(np.median(self._lengths)), self.largest)
+        root = math.sqrt(vectors.sent.shape[1])
+        self._lengths += (lengths[vectors.finite] / root).tolist()
+        radius = min(float(np.median(self._lengths)) * root, self.largest)
         chosen = vectors.finite.nonzero()[:, 0]
         distances = (1.0 - vectors.cosines[chosen][:, chosen]).fill_diagonal_(0.0)
         kept = chosen[torch.from_numpy(_larger_half(distances.cpu().numpy())).to(chosen.device)]

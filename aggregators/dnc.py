@@ -33,6 +33,9 @@ class Dnc(Rule):
     them.
     On ragged input: the rule on the vectors of those that sent the whole block.
 
+    Raises:
+        RuleError: no worker was good every time.
+
     Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
     and Defenses for Federated Learning", NDSS 2021.
     """

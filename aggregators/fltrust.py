@@ -24,6 +24,10 @@ class FlTrust(Rule):
     Validity: any f, if the root data are clean and like the workers'.
     On ragged input: g_0 and the vectors of those that sent the whole block, on the block.
 
+    Raises:
+        RuleError: the server has no root data.
+        NonFiniteError: its own gradient is not finite.
+
     Source: Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust Federated Learning via Trust
     Bootstrapping", NDSS 2021.
     """
@@ -31,7 +35,7 @@ class FlTrust(Rule):
     paper = "Cao et al., NDSS 2021"
     formula = "Σ TS_i·(‖g_0‖/‖x_i‖)·x_i / Σ TS_i, TS_i = max(cos(x_i, g_0), 0)"
     validity = "clean root data at the server"
-    breakdown = "none with clean root data"
+    breakdown = "any f, with clean root data"
     cost = "m·d + a root gradient"
     ragged = "on complete vectors"
     needs = frozenset({"root"})

@@ -35,7 +35,7 @@ class FoolsGold(Rule):
     paper = "Fung et al., RAID 2020"
     formula = "Σ α_i x_i / Σ α_i, α_i = logit(1 - max_j pardoned cos(H_i, H_j))"
     validity = "n >= 2, attackers look alike and the honest do not"
-    breakdown = "none against Sybils; 0 against attackers that differ"
+    breakdown = "any f of Sybils that look alike; 0 if they differ"
     cost = "m²·d, memory n·d"
     ragged = "on complete vectors"
     stateful = True

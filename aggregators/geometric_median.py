@@ -34,8 +34,9 @@ class GeometricMedian(Rule):
     block, without those that have NaN or infinite entries.
 
     Source: Chen, Su, Xu, "Distributed Statistical Machine Learning in Adversarial Settings:
-    Byzantine Gradient Descent", SIGMETRICS 2018; Vardi, Zhang, "The multivariate L1-median and
-    associated data depth", PNAS 2000, for the iteration at a data point.
+    Byzantine Gradient Descent", SIGMETRICS 2018; Pillutla, Kakade, Harchaoui, "Robust Aggregation
+    for Federated Learning" (RFA), IEEE Transactions on Signal Processing 2022; Vardi, Zhang, "The
+    multivariate L1-median and associated data depth", PNAS 2000, for the iteration at a data point.
     """
 
     paper = "Chen et al., SIGMETRICS 2018; Pillutla et al., IEEE TSP 2022 (RFA)"

@@ -18,15 +18,15 @@ class Mda(Rule):
 
     AR(x) = mean of S*, S* = argmin_{|S| = m - f} max_{i,j ∈ S} ‖x_i - x_j‖.
 
-    Of the two ends of a set's diameter one must go, or the set stays as wide as it is. So at most
-    2^f removals are looked at, and not all C(m, f) subsets: f = 10 of m = 80 takes a thousand.
+    Of the two ends of a set's diameter one must go, or the set stays as wide as it is. So fewer
+    than 2^(f + 1) sets are looked at, and not all C(m, f) subsets: f = 10 of m = 80 takes hundreds.
 
     Ties: of subsets as narrow as S*, which have the same two ends, the one with the least
     Σ_{i ∈ S} ‖x_i - mean of S‖²; others take whichever comes first. (If several pairs of ends are
     exactly equally far, the least of the subsets that the search meets.)
 
     Args:
-        subsets: how many removals may be looked at, some 7,000 a second; RuleError beyond.
+        subsets: how many sets may be looked at, some 7,000 a second; RuleError beyond.
 
     Validity: m >= 2f + 1; breakdown point 1/2.
     On ragged input: scope "coordinate" takes the narrowest interval of those that sent the
@@ -79,7 +79,7 @@ class Mda(Rule):
             if len(seen) > self.subsets:
                 raise RuleError(
                     f"{self.name}: f={self.f} of {len(distances)} takes more than "
-                    f"subsets={self.subsets} removals"
+                    f"subsets={self.subsets} sets"
                 )
         return chosen
 

@@ -19,12 +19,15 @@ class Oracle(Average):
     Validity: at least one honest answer.
     On ragged input: scope "coordinate" is the mean over the honest that sent the coordinate, scope
     "block" over the honest that sent the whole block; 0 where there is none.
+
+    Raises:
+        RuleError: the view does not say who is honest.
     """
 
     paper = "baseline"
     formula = "mean of the honest x_i"
     validity = "knows who is honest"
-    breakdown = "none: it is told"
+    breakdown = "any f: it is told"
     cost = "m·d"
     ragged = "mean over the honest of Q_j"
     needs = frozenset({"honest"})
@@ -37,6 +40,7 @@ class Oracle(Average):
         view = view or ServerView()
         honest = view.require_honest(self.name)
         fits = isinstance(values, Tensor) and values.ndim == 2 and len(values) == len(honest)
+        fits &= present is None or (present.dtype == torch.bool and present.shape == values.shape)
         if self.scope == "coordinate" and fits:
             # What the others sent is as if it had not been; a misfit is for the check to refuse.
             known = honest[:, None].to(values.device)

@@ -64,7 +64,17 @@ class PreRule:
 
 
 class Chain(Rule):
-    """Pre-rules one after the other, then a rule: ``nnm+krum``."""
+    """Pre-rules one after the other, then a rule: ``nnm+krum``.
+
+    Args:
+        steps: the pre-rules.
+        rule: the rule behind them; the chain has its f.
+        scope: as for a `Rule`; ``"coordinate"`` if every part has that form.
+
+    Raises:
+        ValueError: a part has no form for the scope, or the rule must know who sent which vector
+            and a step makes vectors that are nobody's.
+    """
 
     def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:
         self.steps, self.rule = tuple(steps), rule

@@ -24,7 +24,7 @@ class Smea(Rule):
     first in lexicographic order is taken.
 
     Args:
-        subsets: how many subsets may be compared; more workers are refused.
+        subsets: how many subsets may be compared; RuleError for so many workers that it takes more.
 
     Validity: m >= 2f + 1 and C(m, f) <= subsets; breakdown point 1/2.
     On ragged input: scope "coordinate" takes the m - f values of the coordinate with the least

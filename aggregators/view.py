@@ -24,10 +24,6 @@ class Root(Protocol):
         """Return L(w) - L(w - γ·u) on so many root examples for each update u, (m, b) -> (m,)."""
 
 
-def _unseeded(step: int) -> np.random.Generator:
-    return np.random.default_rng(step)
-
-
 @dataclass(frozen=True)
 class ServerView:
     """Who sent what in which round; m rows and b columns of values.
@@ -43,7 +39,8 @@ class ServerView:
         honest: (m,) bool, who follows the protocol. No server knows: for the oracle only.
         root: clean data at the server; None: it has none.
         step: how many pre-rules have been at work.
-        stream: makes `rng` from the step.
+        anonymous: whether a pre-rule has made vectors that are nobody's.
+        stream: makes `rng` from the step; None: from round and step alone.
     """
 
     round: int = 1
@@ -53,21 +50,24 @@ class ServerView:
     honest: NDArray[np.bool_] | None = None
     root: Root | None = None
     step: int = 0
-    stream: Callable[[int], np.random.Generator] = _unseeded
+    anonymous: bool = False
+    stream: Callable[[int], np.random.Generator] | None = None
 
     @property
     def rng(self) -> np.random.Generator:
         """Return the random numbers of the round and step, from their beginning.
 
-        They are the same for every rule of a world.
+        They are the same for every rule of a world. Take it once: it starts anew every time.
         """
+        if self.stream is None:
+            return np.random.default_rng([self.round, self.step])
         return self.stream(self.step)
 
     def next_step(self, *, same_workers: bool) -> ServerView:
         """Return the view behind a pre-rule; if it made other vectors, they are nobody's."""
         if same_workers:
             return replace(self, step=self.step + 1)
-        return replace(self, step=self.step + 1, workers=None, honest=None)
+        return replace(self, step=self.step + 1, anonymous=True, workers=None, honest=None)
 
     def of_workers(self, kept: Tensor) -> ServerView:
         """Return the view of some rows, (m,) bool."""
@@ -135,9 +135,13 @@ class Memory:
             like: (m, b), for the shape and the device.
 
         Raises:
-            RuleError: the number of coordinates changed and the view does not say which they are,
-                or it names some without saying how many there are.
+            RuleError: the vectors are nobody's; the number of coordinates changed and the view
+                does not say which they are; or it names some without saying how many there are.
         """
+        if view.anonymous:
+            raise RuleError(
+                "vectors behind buckets are nobody's, and can't be remembered by worker"
+            )
         m, b = like.shape
         rows, columns = self._index(view, m, b, like.device)
         dimension = view.dimension or b

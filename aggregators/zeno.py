@@ -24,6 +24,9 @@ class Zeno(Rule):
     Validity: any f < m, if the root data are clean and like the workers'.
     On ragged input: the vectors of those that sent the whole block; the other parameters stay.
 
+    Raises:
+        RuleError: the server has no root data, or more than f steps have no finite loss.
+
     Source: Xie, Koyejo, Gupta, "Zeno: Distributed Stochastic Gradient Descent with Suspicion-based
     Fault-tolerance", ICML 2019.
     """
@@ -31,7 +34,7 @@ class Zeno(Rule):
     paper = "Xie et al., ICML 2019"
     formula = "mean of the m - f largest L_r(w) - L_r(w - γ·x_i) - ρ‖x_i‖²"
     validity = "n >= f + 1, clean root data at the server"
-    breakdown = "none with clean root data"
+    breakdown = "any f, with clean root data"
     cost = "m losses of the root data"
     ragged = "on complete vectors"
     needs = frozenset({"root"})

@@ -186,7 +186,7 @@ def cge(vectors: Vectors, f: int) -> Vector:
 def dnc(
     vectors: Vectors, f: int, coordinates: int = 10_000, iterations: int = 5, c: float = 1.0
 ) -> Vector:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng([1, 0])
     good = {i for i, v in enumerate(vectors) if finite(v)}
     d = len(vectors[0])
     for _ in range(iterations):
@@ -226,7 +226,7 @@ def sign_guard(
 
     typical = median([length(v) for v in vectors])
     d = len(vectors[0])
-    chosen = np.random.default_rng(0).permutation(d)[: max(math.ceil(share * d), 1)]
+    chosen = np.random.default_rng([1, 0]).permutation(d)[: max(math.ceil(share * d), 1)]
     features = {}
     for i, v in enumerate(vectors):
         if finite(v):
@@ -257,8 +257,9 @@ class ClippedClustering:
 
     def __call__(self, vectors: Vectors) -> Vector:
         known = [v for v in vectors if finite(v)]
-        self.lengths += [length(v) for v in known]
-        radius = min(median(self.lengths), self.largest)
+        root = math.sqrt(len(known[0]))  # blocks of another size are as long per coordinate
+        self.lengths += [length(v) / root for v in known]
+        radius = min(median(self.lengths) * root, self.largest)
         clusters = [[i] for i in range(len(known))]
 
         def apart(a: list[int], b: list[int]) -> float:
@@ -408,7 +409,7 @@ def nnm(vectors: Vectors, f: int) -> list[Vector]:
 
 
 def bucketing(vectors: Vectors, f: int, s: int = 2, seed: int = 0) -> list[Vector]:
-    order = np.random.default_rng(seed).permutation(len(vectors))
+    order = np.random.default_rng([1, seed]).permutation(len(vectors))
     return [
         mean([vectors[i] for i in order[start : start + s]]) for start in range(0, len(order), s)
     ]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.aggregators import Columns, PreRule, Rule, Vectors
+from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
 from hgobench.attacks import Attack, View
 
 
@@ -229,6 +229,21 @@ class LawBreakers:
 
     class poisoned_rounds_stay_bounded(finite_within_honest_range):
         pass
+
+
+class Remembering(Rule):
+    """Keeps something by worker, and does not say that it matters who sent what."""
+
+    stateful = True
+
+    def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
+        super().__init__(f=f, scope=scope)
+        self._sums = Memory()
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        sums = self._sums.read(vectors.view, vectors.rows) + vectors.rows
+        self._sums.write(vectors.view, sums)
+        return sums.mean(dim=0)
 
 
 class NotFinite:

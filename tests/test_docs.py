@@ -78,6 +78,13 @@ def test_the_guide_to_a_new_rule(tmp_path: Path) -> None:
     (shown,) = re.findall(r"```\n(  fail .*?)```", guide, re.DOTALL)
     assert shown in found.stdout
 
+    (memory,) = re.findall(
+        r"```python\n(from hgobench.aggregators import Memory.*?)```", guide, re.DOTALL
+    )
+    (tmp_path / "memory.py").write_text(memory)
+    remembering = run_here(tmp_path, "test", "memory:LongMemory")
+    assert "  pass            rounds_may_differ" in remembering.stdout
+
     (command,) = re.findall(r"^hgobench (run smoke --rule .*)$", guide, re.MULTILINE)
     arguments = command.replace("'", "").split()
     done = run_here(tmp_path, *arguments, "--set", "rounds=2", "--quiet")

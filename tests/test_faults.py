@@ -209,7 +209,7 @@ def test_smea_and_mda_refuse_what_would_take_for_ever() -> None:
     with pytest.raises(RuleError, match="Smea: 30 answers; f=5 allows at most 24"):
         aggregators.build("smea", f=5)(torch.ones(30, 2))
     values = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 30)))
-    with pytest.raises(RuleError, match="Mda: f=10 of 40 takes more than subsets=5 removals"):
+    with pytest.raises(RuleError, match="Mda: f=10 of 40 takes more than subsets=5 sets"):
         aggregators.build("mda[subsets=5]", f=10)(values)
 
 

@@ -94,7 +94,7 @@ def test_a_chain_counts_what_reaches_the_rule() -> None:
 def test_half_precision_that_overflows_is_an_error() -> None:
     values = torch.full((3, 2), 6e4, dtype=torch.float16)
     view = ServerView(root=HugeRoot(2))
-    with pytest.raises(NonFiniteError, match="no finite answer"):
+    with pytest.raises(RuleError, match="FlTrust: returned NaN or infinite values"):
         aggregators.build("fltrust")(values, None, view)
     nan_root = ServerView(root=HugeRoot(2, torch.nan))
     with pytest.raises(NonFiniteError, match="the server's own gradient is not finite"):
@@ -184,6 +184,13 @@ def test_a_view_s_random_numbers_are_those_of_its_round_and_step() -> None:
     assert torch.equal(rule(values, None, view), rule(values, None, view))
     first, second = view.rng.random(), view.next_step(same_workers=True).rng.random()
     assert first == view.rng.random() != second
+    assert ServerView(2).rng.random() != first
+
+
+def test_nobody_s_vectors_can_t_be_remembered() -> None:
+    rule = aggregators.build("bucketing+tests.plugins:Remembering")
+    with pytest.raises(RuleError, match="vectors behind buckets are nobody's"):
+        rule(torch.ones(6, 2))
 
 
 def test_a_view_must_say_how_many_coordinates_there_are() -> None:
@@ -443,7 +450,7 @@ def test_bucketing_groups_each_coordinate_s_values() -> None:
     present = torch.ones(7, 2, dtype=torch.bool)
     present[2:, 1] = False
     found = aggregators.build("bucketing[s=3]+average", scope="coordinate")(values, present)
-    order = np.random.default_rng(0).permutation(7)
+    order = np.random.default_rng([1, 0]).permutation(7)
     ranked: list[list[int]] = [list(order + 1), [r + 1 for r in order if r < 2]]
     for j, column in enumerate(ranked):
         means = [np.mean(column[i : i + 3]) for i in range(0, len(column), 3)]

@@ -72,7 +72,7 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
                 "ragged input": getattr(made, "ragged", ""),
                 "notes": "; ".join(notes),
                 "source": getattr(made, "paper", ""),
-                "what it is": (inspect.getdoc(made) or "").partition("\n")[0],
+                "what it is": inspect.cleandoc(made.__doc__ or "").partition("\n")[0],
             }
         )
     wanted = list(_SHORT) if form == "table" else [h for h in rows[0] if h != "what it is"]
