@@ -16,8 +16,8 @@ class ClippedClustering(Rule):
     """Mean of the larger of two clusters of clipped vectors.
 
     τ is the median length of all vectors of all rounds so far, this one's included, and at most
-    `largest`. (Lengths of blocks of b coordinates are compared as ‖x‖/√b.) Vectors are clipped to τ,
-    and agglomerative clustering with average linkage splits them in two by their cosine distance
+    `largest`. (Lengths of blocks of b coordinates are compared as ‖x‖/√b.) Vectors are clipped to
+    τ, and agglomerative clustering with average linkage splits them in two by their cosine distance
     1 - cos(x_i, x_j); a zero vector is at distance 1 from all. AR(x) is the mean of the clipped
     vectors of the larger cluster; of two equally large ones that with the smaller mean distance
     inside, then that with the first worker. Vectors with NaN or infinite entries are in neither
