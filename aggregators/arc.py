@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .columns import Columns
@@ -33,15 +35,15 @@ class Arc(PreRule):
         "translation_equivariant": "compares lengths from the origin",
     }
 
-    def _cut(self, m: int) -> int:
+    def _cut(self, m: Any) -> Any:
+        """Return k for m vectors, one number or (b,) of them."""
         # In whole numbers: a product of floats may fall short of an integer.
         return 2 * self.f * (m - self.f) // m
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Shorten the longest vectors."""
-        norms = vectors.norms
-        longest = norms.sort(descending=True).values[self._cut(len(vectors))]
-        return vectors.scaled(torch.where(norms > longest, longest / norms, 1.0))
+        lengths = vectors.norms.sort(descending=True).values
+        return vectors.scaled(vectors.shortening(lengths[self._cut(len(vectors))]))
 
     def of_columns(self, columns: Columns) -> Columns:
         """Cut the largest magnitudes of each column."""
@@ -49,8 +51,7 @@ class Arc(PreRule):
         magnitude = x.abs().nan_to_num(nan=torch.inf)
         rows = torch.arange(len(x), device=x.device)[:, None]
         ascending = magnitude.masked_fill(rows >= count, torch.inf).sort(dim=0).values
-        cut = 2 * self.f * (count - self.f) // count
-        limit = ascending.gather(0, (count - 1 - cut)[None])[0]
+        limit = ascending.gather(0, (count - 1 - self._cut(count))[None])[0]
         return columns.replaced(
             torch.where(torch.isfinite(x), torch.minimum(torch.maximum(x, -limit), limit), x)
         )

@@ -1,4 +1,4 @@
-"""What every aggregation rule is, and the columns that coordinate-wise rules read."""
+"""What every aggregation rule is, and what it shares with pre-rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,49 @@ Need = Literal["root", "honest"]
 LARGE = 1e30  # below this, sums of finite float32 values are finite
 
 
-class Rule:
+class Part:
+    """What rules and pre-rules have in common.
+
+    Args:
+        f: how many Byzantine workers it is told to stand.
+
+    Attributes:
+        paper, formula, validity, breakdown, cost, ragged: what tables say of it; cost is that of m
+            vectors of d coordinates.
+        stateful: whether it remembers earlier rounds; an instance then belongs to one run.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+    """
+
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = "n >= 2f + 1"
+    breakdown: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    ragged: ClassVar[str] = ""
+    stateful: bool = False
+    exempt: Mapping[str, str] = {}
+
+    def __init__(self, *, f: int = 0) -> None:
+        self.f = whole("f", f, least=0)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
+    @property
+    def minimum(self) -> int:
+        """The fewest answers among which it stands f Byzantine ones."""
+        return 2 * self.f + 1
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(
+            f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_"
+        )
+        return f"{type(self).__name__}({parameters})"
+
+
+class Rule(Part):
     """An aggregation rule: from what m workers sent to one vector.
 
     Called as ``rule(values, present)`` it checks its input, decides which values count, and hands
@@ -42,31 +84,20 @@ class Rule:
             coordinate-wise rules the two differ on ragged input only.
 
     Attributes:
-        paper, formula, validity, breakdown, cost, ragged: what tables of rules say of it; cost is
-            that of m vectors of d coordinates.
+        paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
         needs: what beside the workers' values it must be told: ``"root"``: gradients of clean data
             at the server; ``"honest"``: who is honest. Boards flag such a rule.
-        stateful: whether it remembers earlier rounds; an instance then belongs to one run.
         by_worker: whether it matters who sent which vector, so that it can't stand behind buckets.
-        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
 
     Raises:
         ValueError: f is not an integer >= 0, or the scope is unknown or without a meaning here.
     """
 
-    paper: ClassVar[str] = ""
-    formula: ClassVar[str] = ""
-    validity: ClassVar[str] = "n >= 2f + 1"
-    breakdown: ClassVar[str] = ""
-    cost: ClassVar[str] = ""
-    ragged: ClassVar[str] = ""
     needs: frozenset[Need] = frozenset()
-    stateful: bool = False
     by_worker: bool = False
-    exempt: Mapping[str, str] = {}
 
     def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
-        self.f = whole("f", f, least=0)
+        super().__init__(f=f)
         if scope not in ("block", "coordinate"):
             raise ValueError(f"scope: {scope!r}; expected 'block' or 'coordinate'")
         if scope == "coordinate" and not self.has_columns():
@@ -80,25 +111,9 @@ class Rule:
         return type(self).of_columns is not Rule.of_columns
 
     @property
-    def name(self) -> str:
-        """What messages call the rule."""
-        return type(self).__name__
-
-    @property
-    def minimum(self) -> int:
-        """The fewest answers among which the rule stands f Byzantine ones."""
-        return 2 * self.f + 1
-
-    @property
     def maximum(self) -> float:
         """The most answers that the rule can aggregate, inf if there is no such number."""
         return math.inf
-
-    def __repr__(self) -> str:
-        parameters = ", ".join(
-            f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_"
-        )
-        return f"{type(self).__name__}({parameters})"
 
     def __call__(
         self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
-from .vectors import LARGEST, Vectors
+from .vectors import LARGEST, Vectors, about_mean
 
 NOTHING = 1e-12  # a factor below it is 0
 
@@ -46,12 +46,10 @@ class Caf(Rule):
         vectors.require(self.f, self.name)
         least = len(vectors) - 2 * self.f
         c = vectors.finite.double()
-        gram = vectors.gram.masked_fill(~(vectors.finite & vectors.finite[:, None]), 0.0)
         best, answer = math.inf, c / c.sum()
         for _ in range(len(vectors)):
             share = c / c.sum()
-            product = gram @ share
-            centred = gram - product[:, None] - product + share @ product
+            centred = about_mean(vectors.gram, share)
             root = share.sqrt()
             values, eigenvectors = torch.linalg.eigh(root[:, None] * centred * root)
             largest = float(values[-1])
@@ -72,8 +70,7 @@ class Caf(Rule):
         x = columns.centred(columns.median())
         finite = x.abs() < LARGEST
         x = torch.where(finite, x, 0.0)
-        if bool((finite.sum(dim=0) < columns.count - self.f).any()):
-            return columns.values[0] * torch.nan
+        columns.require(finite, self.f, self.name)
         c = finite.double()
         least = columns.count - 2 * self.f
         best = torch.full_like(x[0], torch.inf)

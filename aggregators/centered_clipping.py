@@ -8,7 +8,6 @@ from torch import Tensor
 
 from .base import Rule, Scope, positive, whole
 from .columns import Columns
-from .errors import NonFiniteError
 from .vectors import Vectors
 from .view import Memory, ServerView
 
@@ -84,11 +83,7 @@ class CenteredClipping(Rule):
         """Step from each coordinate's previous aggregate by clipped values."""
         values = columns.values.double()
         finite = torch.isfinite(values)
-        if bool((finite.sum(dim=0) < columns.count - self.f).any()):
-            raise NonFiniteError(
-                f"{self.name}: no finite answer; more than f={self.f} workers sent NaN or infinite "
-                "values of a coordinate"
-            )
+        columns.require(finite, self.f, self.name)
         view = _server(columns.view)
         v = self._previous.read(view, values[:1])[0]
         for _ in range(self.iterations):

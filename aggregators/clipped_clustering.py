@@ -59,9 +59,8 @@ class ClippedClustering(Rule):
         chosen = vectors.finite.nonzero()[:, 0]
         distances = (1.0 - vectors.cosines[chosen][:, chosen]).fill_diagonal_(0.0)
         kept = chosen[torch.from_numpy(_larger_half(distances.cpu().numpy())).to(chosen.device)]
-        factors = torch.where(lengths > radius, radius / lengths, 1.0)
         weights = torch.zeros_like(lengths)
-        weights[kept] = factors[kept] / len(kept)
+        weights[kept] = vectors.shortening(radius)[kept] / len(kept)
         return vectors.combine(weights)
 
 

@@ -48,8 +48,7 @@ class Clipping(PreRule):
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Shorten the vectors."""
-        norms = vectors.norms
-        return vectors.scaled(torch.where(norms > self.c, self.c / norms, 1.0))
+        return vectors.scaled(vectors.shortening(self.c))
 
     def of_columns(self, columns: Columns) -> Columns:
         """Clip the values; infinite ones stay what they are."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hgobench.masks import blank, keep
 
+from .errors import NonFiniteError
 from .view import ServerView
 
 
@@ -71,6 +72,14 @@ class Columns:
             rows = torch.arange(most, device=values.device)[:, None]
             values = blank(values, rows >= count)
         return Columns(_sort(values), count, fewest, most, self.view.next_step(same_workers=True))
+
+    def require(self, finite: Tensor, f: int, name: str) -> None:
+        """Raise NonFiniteError if in a column more than f of those sent are not `finite` (m, b)."""
+        if bool((finite.sum(dim=0) < self.count - f).any()):
+            raise NonFiniteError(
+                f"{name}: no finite answer; more than f={f} workers sent NaN or infinite values of "
+                "a coordinate"
+            )
 
     def centred(self, centre: Tensor) -> Tensor:
         """Return the columns minus `centre` (b,) in float64, NaN and what is absent as +inf."""

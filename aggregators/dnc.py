@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .base import Rule, Scope, positive, whole
 from .errors import RuleError
-from .vectors import Vectors
+from .vectors import Vectors, about_mean
 
 
 class Dnc(Rule):
@@ -91,10 +91,8 @@ class Dnc(Rule):
         """Say who has one of the `keep` least scores, (m,) bool."""
         finite = vectors.finite
         gram = vectors.gram[finite][:, finite]
-        mean = gram.mean(dim=0)
-        centred = gram - mean[:, None] - mean + mean.mean()
-        # With XXᵀ = centred and top eigenvector u of it, X v is a multiple of u.
-        top = torch.linalg.eigh(centred).eigenvectors[:, -1]
+        # With XXᵀ about the mean and top eigenvector u of it, X v is a multiple of u.
+        top = torch.linalg.eigh(about_mean(gram)).eigenvectors[:, -1]
         scores = torch.full((len(vectors),), torch.inf, dtype=gram.dtype, device=gram.device)
         scores[finite] = top.square()
         good = torch.zeros_like(finite)

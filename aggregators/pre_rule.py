@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 from torch import Tensor
 
-from .base import Rule, Scope, whole
+from .base import Part, Rule, Scope
 from .columns import Columns
 from .errors import RuleError
 from .vectors import Vectors
 
 
-class PreRule:
+class PreRule(Part):
     """A transformation of what the workers sent, before a rule aggregates it.
 
     A subclass writes `of_vectors`, and `of_columns` if it can treat each coordinate by itself.
@@ -23,32 +23,11 @@ class PreRule:
         f: how many Byzantine workers it is told to stand.
 
     Attributes:
-        paper, formula, validity, breakdown, cost, ragged, exempt: as for a `Rule`.
-        stateful: whether it remembers earlier rounds.
+        paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
         keeps_workers: whether each vector that it makes still is a worker's.
     """
 
-    paper: ClassVar[str] = ""
-    formula: ClassVar[str] = ""
-    validity: ClassVar[str] = "n >= 2f + 1"
-    breakdown: ClassVar[str] = ""
-    cost: ClassVar[str] = ""
-    ragged: ClassVar[str] = ""
-    exempt: Mapping[str, str] = {}
     keeps_workers: bool = True
-    stateful: bool = False
-
-    def __init__(self, *, f: int = 0) -> None:
-        self.f = whole("f", f, least=0)
-
-    def __repr__(self) -> str:
-        parameters = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({parameters})"
-
-    @property
-    def minimum(self) -> int:
-        """The fewest answers that it can transform."""
-        return 2 * self.f + 1
 
     def inputs(self, outputs: float) -> float:
         """Return how many answers it needs to make so many vectors."""
@@ -56,11 +35,11 @@ class PreRule:
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Transform m complete vectors."""
-        raise NotImplementedError(f"{type(self).__name__} has no form for vectors")
+        raise NotImplementedError(f"{self.name} has no form for vectors")
 
     def of_columns(self, columns: Columns) -> Columns:
         """Transform each coordinate by itself."""
-        raise NotImplementedError(f"{type(self).__name__} has no coordinate-wise form")
+        raise NotImplementedError(f"{self.name} has no coordinate-wise form")
 
 
 class Chain(Rule):
@@ -82,23 +61,20 @@ class Chain(Rule):
         if scope == "block":
             for step in self.steps:
                 if type(step).of_vectors is PreRule.of_vectors:
-                    raise ValueError(f"{type(step).__name__} has no of_vectors, for scope 'block'")
+                    raise ValueError(f"{step.name} has no of_vectors, for scope 'block'")
         if rule.by_worker and not all(step.keeps_workers for step in self.steps):
             raise ValueError(
                 f"{rule.name} must know who sent which vector, and buckets are nobody's"
             )
         self.needs = rule.needs
-        self.stateful = rule.stateful or any(step.stateful for step in self.steps)
-        self.exempt = {
-            law: reason
-            for exempt in (*(step.exempt for step in self.steps), rule.exempt)
-            for law, reason in exempt.items()
-        }
+        parts: tuple[Part, ...] = (*self.steps, rule)
+        self.stateful = any(part.stateful for part in parts)
+        self.exempt = {law: reason for part in parts for law, reason in part.exempt.items()}
 
     @property
     def name(self) -> str:
         """What messages call the chain."""
-        return "+".join([*(type(step).__name__ for step in self.steps), self.rule.name])
+        return "+".join([*(step.name for step in self.steps), self.rule.name])
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, (*self.steps, self.rule)))
@@ -148,7 +124,7 @@ T = TypeVar("T")
 def _checked(step: PreRule, made: object, wanted: type[T]) -> T:
     if not isinstance(made, wanted):
         raise RuleError(
-            f"{type(step).__name__}: returned {type(made).__name__}; expected "
+            f"{step.name}: returned {type(made).__name__}; expected "
             f"hgobench.aggregators.{wanted.__name__}"
         )
     return made

@@ -71,8 +71,7 @@ class SignGuard(Rule):
         near &= self._crowd(vectors).to(near.device)
         if not near.any():
             return torch.zeros_like(vectors.sent[0])
-        factors = torch.where(lengths > typical, typical / lengths, 1.0)
-        return vectors.combine(torch.where(near, factors / near.sum(), 0.0))
+        return vectors.combine(torch.where(near, vectors.shortening(typical) / near.sum(), 0.0))
 
     def _crowd(self, vectors: Vectors) -> Tensor:
         """Say who is in the largest cluster of sign statistics, (m,) bool."""

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
-from .errors import NonFiniteError
 
 
 class SignSgdMajority(Rule):
@@ -40,10 +39,6 @@ class SignSgdMajority(Rule):
         """Count the signs of each column."""
         values = columns.values
         finite = torch.isfinite(values)
-        if bool((finite.sum(dim=0) < columns.count - self.f).any()):
-            raise NonFiniteError(
-                f"{self.name}: no finite answer; more than f={self.f} workers sent NaN or infinite "
-                "values of a coordinate"
-            )
+        columns.require(finite, self.f, self.name)
         votes = ((values > 0) & finite).sum(dim=0) - ((values < 0) & finite).sum(dim=0)
         return votes.sign().to(values)

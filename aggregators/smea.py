@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .base import Rule, Scope, whole
 from .columns import Columns
-from .vectors import Vectors
+from .vectors import Vectors, about_mean
 
 BATCH = 1024  # subsets whose spectra are computed at once
 
@@ -58,12 +58,11 @@ class Smea(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the subset of least λ_max."""
         vectors.require(self.f, self.name)
-        usable = vectors.gram.masked_fill(~(vectors.finite & vectors.finite[:, None]), 0.0)
         best, chosen = math.inf, None
         kept = combinations(vectors.finite.nonzero()[:, 0].tolist(), len(vectors) - self.f)
         while batch := list(islice(kept, BATCH)):
-            members = torch.tensor(batch, device=usable.device)
-            largest = _largest_eigenvalues(usable, members)
+            members = torch.tensor(batch, device=vectors.sent.device)
+            largest = _largest_eigenvalues(vectors.gram, members)
             at = int(largest.argmin())
             if chosen is None or float(largest[at]) < best:
                 best, chosen = float(largest[at]), members[at]
@@ -80,7 +79,5 @@ class Smea(Rule):
 def _largest_eigenvalues(gram: Tensor, members: Tensor) -> Tensor:
     """Return λ_max of the covariance of each subset: (m, m) products, (k, s) members -> (k,)."""
     part = gram[members[:, :, None], members[:, None, :]]
-    rows, columns = part.mean(dim=1, keepdim=True), part.mean(dim=2, keepdim=True)
-    centred = part - rows - columns + rows.mean(dim=2, keepdim=True)
-    spectra: Tensor = torch.linalg.eigvalsh(centred / members.shape[1])
+    spectra: Tensor = torch.linalg.eigvalsh(about_mean(part) / members.shape[1])
     return spectra[:, -1]

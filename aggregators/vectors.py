@@ -99,7 +99,7 @@ class Vectors:
     def gram(self) -> Tensor:
         """Return (m, m) float64: ⟨x_i - o, x_j - o⟩, the origin o a point among the vectors.
 
-        Rows and columns of vectors that are not finite mean nothing.
+        It is 0 for what is not finite.
         """
         products = self._source._centred[1]
         gram = products[1:, 1:]
@@ -108,6 +108,7 @@ class Vectors:
             of_centre[of_centre.abs() < ROUNDING] = 0.0
             relative = torch.cat((of_centre, self._mixing), dim=1)
             gram = relative @ products @ relative.T
+        gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
         return (gram + gram.T) / 2.0  # so that i is exactly as far from j as j from i
 
     @cached_property
@@ -132,6 +133,10 @@ class Vectors:
     def norms(self) -> Tensor:
         """Return ‖x_i‖, (m,) float64; inf for what is not finite."""
         return self.inner.diagonal().clamp_min(0.0).sqrt().masked_fill(~self.finite, torch.inf)
+
+    def shortening(self, length: float | Tensor) -> Tensor:
+        """Return min(1, length / ‖x_i‖), (m,): the factors that cut the vectors to a length."""
+        return torch.where(self.norms > length, length / self.norms, 1.0)
 
     @cached_property
     def cosines(self) -> Tensor:
@@ -180,11 +185,10 @@ class Vectors:
         weights = weights[:, used]
         # The weight of a huge vector may be too small for float32, though their product is not.
         tiny = ((weights.abs() < TINY) & (weights != 0)).any(dim=0)
-        sums = weights.to(rows) @ rows
-        if tiny.any():
-            sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
-            sums = (sums.double() + weights[:, tiny] @ rows[tiny].double()).to(rows)
-        return sums
+        if not tiny.any():
+            return weights.to(rows) @ rows
+        sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
+        return (sums.double() + weights[:, tiny] @ rows[tiny].double()).to(rows)
 
     def mixed(self, matrix: Tensor, *, same_workers: bool = True) -> Vectors:
         """Return k combinations of the vectors; one of a vector that is not finite is neither.
@@ -204,3 +208,16 @@ class Vectors:
     def scaled(self, factors: Tensor) -> Vectors:
         """Return each vector times a factor, (m,) float64."""
         return self.mixed(torch.diag(factors.masked_fill(~self.finite, 1.0)))
+
+
+def about_mean(gram: Tensor, share: Tensor | None = None) -> Tensor:
+    """Return ⟨x_i - μ, x_j - μ⟩ from the inner products of m vectors, (..., m, m).
+
+    Args:
+        gram: (..., m, m).
+        share: (m,) the weights of μ = Σ share_i x_i, which sum to 1; None: 1/m each.
+    """
+    share = torch.full_like(gram[..., 0, :], 1.0 / gram.shape[-1]) if share is None else share
+    product = (gram * share[..., None, :]).sum(dim=-1)
+    centre = (product * share).sum(dim=-1)
+    return gram - product[..., :, None] - product[..., None, :] + centre[..., None, None]

@@ -76,6 +76,7 @@ class Case:
         workers: Tensor | None = None,
         rule: Rule | None = None,
         round_: int = 1,
+        coordinates: Tensor | None = None,
     ) -> Tensor:
         """Aggregate.
 
@@ -85,13 +86,16 @@ class Case:
             workers: (m,) which of the case's workers the rows are; None: 0..m-1.
             rule: whom to ask; None: a fresh rule.
             round_: the round that the server is in.
+            coordinates: (b,) which of the case's coordinates the columns are; None: all.
         """
         values = self.values if values is None else values
         rule = self.rule if rule is None else rule
         if values.ndim != 2:
             return rule(values, present)
         ids = np.arange(len(values)) if workers is None else workers.numpy()
-        view = ServerView(round_, ids, honest=ids >= self.f, root=_Root(values.shape[1]))
+        dimension = None if coordinates is None else self.values.shape[1]
+        root = _Root(values.shape[1])
+        view = ServerView(round_, ids, coordinates, dimension, honest=ids >= self.f, root=root)
         with seeded(rule, 0, round_):
             return rule(values, present, view)
 
@@ -306,19 +310,12 @@ def rounds_may_differ(case: Case) -> None:
         workers = np.sort(rng.permutation(n)[: rng.integers(least, n + 1)])
         coordinates = np.sort(rng.permutation(d)[: rng.integers(min(d, 2), d + 1)])
         order = rng.permutation(len(workers))
+        columns = torch.from_numpy(coordinates)
         answers = []
-        for rule, who in ((straight, workers), (shuffled, workers[order])):
-            values = case.values[torch.from_numpy(who)][:, torch.from_numpy(coordinates)] * k
-            view = ServerView(
-                k,
-                who,
-                torch.from_numpy(coordinates),
-                dimension=d,
-                honest=who >= case.f,
-                root=_Root(len(coordinates)),
-            )
-            with seeded(rule, 0, k):
-                answers.append(rule(values, None, view))
+        for rule, ids in ((straight, workers), (shuffled, workers[order])):
+            who = torch.from_numpy(ids)
+            values = case.values[who][:, columns] * k
+            answers.append(case.ask(values, None, who, rule, k, columns))
         about = f"round {k}, workers {workers.tolist()}, coordinates {coordinates.tolist()}"
         if not torch.isfinite(answers[0]).all():
             raise AssertionError(f"{about}: {_short(answers[0])}")

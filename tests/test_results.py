@@ -59,30 +59,31 @@ def test_the_address_depends_on_scenario_ruleset_and_code(
     assert result_key(SMALL, "r-1", 8) != first
 
 
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("class R:\n    def __call__(self, values):\n        return values[0]\n", "{}:R"),
+        (
+            "from hgobench.aggregators import PreRule\n"
+            "class P(PreRule):\n    def of_vectors(self, vectors):\n        return vectors\n",
+            "nnm+{}:P+median",
+        ),
+    ],
+    ids=["edited_rule", "edited_pre_rule"],
+)
 def test_the_address_depends_on_a_plugin_s_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str,
+    rule: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    source = tmp_path / "edited_rule.py"
-    source.write_text("class R:\n    def __call__(self, values):\n        return values[0]\n")
-    scenario = SMALL.replace(rule="edited_rule:R")
+    module = request.node.callspec.id
+    (tmp_path / f"{module}.py").write_text(source)
+    scenario = SMALL.replace(rule=rule.format(module))
     first = result_key(scenario, "r-1", 8)
-    source.write_text(source.read_text().replace("[0]", "[1]"))
-    assert result_key(scenario, "r-1", 8) != first
-
-
-def test_the_address_depends_on_a_plugin_pre_rule_s_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    source = tmp_path / "edited_pre_rule.py"
-    source.write_text(
-        "from hgobench.aggregators import PreRule\n"
-        "class P(PreRule):\n    def of_vectors(self, vectors):\n        return vectors\n"
-    )
-    scenario = SMALL.replace(rule="nnm+edited_pre_rule:P+median")
-    first = result_key(scenario, "r-1", 8)
-    source.write_text(source.read_text() + "# edited\n")
+    (tmp_path / f"{module}.py").write_text(source + "# edited\n")
     assert result_key(scenario, "r-1", 8) != first
 
 
