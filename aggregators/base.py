@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgobench.parameters import whole
+
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
 from .vectors import Vectors
@@ -225,29 +227,6 @@ class Rule(Part):
     def of_columns(self, columns: Columns) -> Tensor:
         """Aggregate each coordinate by itself, -> (b,); every count is >= `minimum`."""
         raise NotImplementedError(f"{self.name} has no coordinate-wise form")
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """Check an integer parameter, >= least.
-
-    Raises:
-        ValueError: naming the parameter, its value and the expectation.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}: {value!r}; expected an integer >= {least}")
-    return int(value)
-
-
-def positive(name: str, value: float) -> float:
-    """Check a real parameter, > 0 and finite.
-
-    Raises:
-        ValueError: naming the parameter, its value and the expectation.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
-        raise ValueError(f"{name}: {value!r}; expected a finite number > 0")
-    return float(value)
 
 
 class Function(Rule):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from .base import whole
+from hgobench.parameters import whole
+
 from .columns import Columns
 from .pre_rule import PreRule
 from .vectors import Vectors

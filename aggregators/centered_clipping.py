@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, positive, whole
+from hgobench.parameters import positive, whole
+
+from .base import Rule, Scope
 from .columns import Columns
 from .vectors import Vectors
 from .view import Memory, ServerView

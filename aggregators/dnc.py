@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, positive, whole
+from hgobench.parameters import positive, whole
+
+from .base import Rule, Scope
 from .errors import RuleError
 from .vectors import Vectors, about_mean
 

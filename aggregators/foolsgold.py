@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, positive
+from hgobench.parameters import positive
+
+from .base import Rule, Scope
 from .vectors import Vectors
 from .view import Memory
 

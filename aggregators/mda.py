@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .base import Rule, Scope, whole
+from hgobench.parameters import whole
+
+from .base import Rule, Scope
 from .columns import Columns
 from .errors import RuleError
 from .vectors import Vectors

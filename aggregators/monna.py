@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, whole
+from hgobench.parameters import whole
+
+from .base import Rule, Scope
 from .errors import NonFiniteError
 from .vectors import Vectors
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from hgobench.masks import keep
+from hgobench.parameters import whole
 
-from .base import Rule, Scope, whole
+from .base import Rule, Scope
 from .columns import Columns
 from .krum import column_scores, krum_scores
 from .vectors import Vectors

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, positive
+from hgobench.parameters import positive
+
+from .base import Rule, Scope
 from .vectors import Vectors
 
 

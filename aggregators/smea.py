@@ -8,7 +8,9 @@ from itertools import combinations, islice
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, whole
+from hgobench.parameters import whole
+
+from .base import Rule, Scope
 from .columns import Columns
 from .vectors import Vectors, about_mean
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Rule, Scope, whole
+from hgobench.parameters import finite, whole
+
+from .base import Rule, Scope
 from .errors import RuleError
 from .vectors import Vectors
 
@@ -52,9 +54,7 @@ class Zeno(Rule):
         scope: Scope = "block",
     ) -> None:
         super().__init__(f=f, scope=scope)
-        if isinstance(rho, bool) or not isinstance(rho, int | float) or not 0 <= rho < torch.inf:
-            raise ValueError(f"rho: {rho!r}; expected a finite number >= 0")
-        self.rho = float(rho)
+        self.rho = finite("rho", rho, least=0.0)
         self.examples = whole("examples", examples, least=1)
 
     @property

@@ -5,7 +5,9 @@ from __future__ import annotations
 from scipy.special import ndtri
 from torch import Tensor
 
-from .base import Attack, View, finite
+from hgobench.parameters import finite
+
+from .base import Attack, View
 
 
 def z_max(sampled: int, byzantine: int) -> float:

@@ -138,26 +138,3 @@ class Attack(ABC):
     def lengths(self, view: View) -> np.ndarray:
         """Return the claimed lengths, (b,): by default as long as the longest honest answer."""
         return np.full(view.byzantine, view.longest, dtype=np.int64)
-
-
-def finite(name: str, value: float, least: float = -np.inf) -> float:
-    """Check a real parameter, least <= value < inf.
-
-    Raises:
-        ValueError: naming the parameter, its value and the expectation.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < np.inf:
-        bound = f" >= {least:g}" if least > -np.inf else ""
-        raise ValueError(f"{name}: {value!r}; expected a finite number{bound}")
-    return float(value)
-
-
-def one_of(name: str, value: str, *known: str) -> str:
-    """Check a parameter that is one of a few words.
-
-    Raises:
-        ValueError: naming the parameter, its value and the words.
-    """
-    if value not in known:
-        raise ValueError(f"{name}: {value!r}; expected {' or '.join(map(repr, known))}")
-    return value

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Attack, View, one_of
+from hgobench.parameters import one_of
+
+from .base import Attack, View
 
 
 class Crash(Attack):

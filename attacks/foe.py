@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Attack, View, finite
+from hgobench.parameters import finite
+
+from .base import Attack, View
 
 
 class Foe(Attack):

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Attack, View, finite
+from hgobench.parameters import finite
+
+from .base import Attack, View
 
 
 class RandomNoise(Attack):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Attack, Knowledge, View, finite, one_of
+from hgobench.parameters import finite, one_of
+
+from .base import Attack, Knowledge, View
 
 
 class SignFlip(Attack):

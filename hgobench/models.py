@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
+from hgobench.parameters import whole
 from hgobench.registry import Registry
 
 
@@ -156,8 +157,7 @@ class FeedForward(Model):
     validity = "any classification data"
 
     def __init__(self, features: int, classes: int, hidden: int = 30) -> None:
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f"hidden: {hidden!r}; expected an integer >= 1")
+        hidden = whole("hidden", hidden, least=1)
         with torch.device("meta"):
             self.net = torch.nn.Sequential(
                 torch.nn.Linear(features, hidden),

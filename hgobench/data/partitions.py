@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.errors import InputError
+from hgobench.parameters import whole
 from hgobench.registry import Registry
 from hgobench.streams import stream
 
@@ -79,9 +80,7 @@ class ByClass(Partition):
     validity = "n·k >= classes; each class has an example for each of its workers"
 
     def __init__(self, k: int = 2) -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k: {k!r}; expected an integer >= 1")
-        self.k = k
+        self.k = whole("k", k, least=1)
 
     def deal(self, labels: NDArray[np.int64], workers: int, seed: int) -> Shards:
         """Choose classes per worker, then share each class out."""

@@ -36,6 +36,7 @@ _SOURCES = (
     "hardware.py",
     "masks.py",
     "models.py",
+    "parameters.py",
     "simulation.py",
     "streams.py",
     "world.py",

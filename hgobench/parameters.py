@@ -1,0 +1,57 @@
+"""Checks of parameters that a user gives: what they return is of the type that they promise."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """Check an integer parameter, >= least.
+
+    Raises:
+        ValueError: naming the parameter, its value and the expectation.
+    """
+    number: object = value  # of a user: anything
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+        raise ValueError(f"{name}: {value!r}; expected an integer >= {least}")
+    return int(value)
+
+
+def positive(name: str, value: float) -> float:
+    """Check a real parameter, > 0 and finite.
+
+    Raises:
+        ValueError: naming the parameter, its value and the expectation.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ValueError(f"{name}: {value!r}; expected a finite number > 0")
+    return float(value)
+
+
+def finite(name: str, value: float, least: float = -math.inf) -> float:
+    """Check a real parameter, least <= value < inf.
+
+    Raises:
+        ValueError: naming the parameter, its value and the expectation.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not least <= value < math.inf
+    ):
+        bound = f" >= {least:g}" if least > -math.inf else ""
+        raise ValueError(f"{name}: {value!r}; expected a finite number{bound}")
+    return float(value)
+
+
+def one_of(name: str, value: str, *known: str) -> str:
+    """Check a parameter that is one of a few words.
+
+    Raises:
+        ValueError: naming the parameter, its value and the words.
+    """
+    if value not in known:
+        raise ValueError(f"{name}: {value!r}; expected {' or '.join(map(repr, known))}")
+    return value
