@@ -2,6 +2,8 @@
 
 >>> build("alie[z=1.5]")
 Alie(z=1.5)
+>>> build("starve+foe")
+Starve(places=1) + Foe(epsilon=10.0)
 """
 
 if __name__ == "attacks":
@@ -10,27 +12,101 @@ if __name__ == "attacks":
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
+from .agr_tailored import AgrTailored
 from .alie import Alie
 from .base import KNOWLEDGE, Attack, Message, View
+from .bit_flip import BitFlip
+from .clustering_aware import ClusteringAware
 from .crash import Crash
+from .fang import Fang
+from .flood import Flood
 from .foe import Foe
+from .heterogeneity import Combined, HeterogeneityAttack
+from .hidden_coordinate import HiddenCoordinate
+from .huge import Huge
+from .inf import Inf
+from .label_flip import LabelFlip
+from .late import Late
+from .lookalike import Lookalike
+from .mimic import Mimic
+from .min_max import MinMax
+from .min_sum import MinSum
+from .nan import Nan
 from .none import NoAttack
+from .optimal import Optimal
+from .optimal_alie import OptimalAlie
+from .optimal_foe import OptimalFoe
 from .random_noise import RandomNoise
 from .sign_flip import SignFlip
+from .sign_guard_aware import SignGuardAware
+from .stale import Stale
+from .starve import Starve
+from .tail import Tail
 
 __all__ = [
+    "AgrTailored",
     "Alie",
     "Attack",
+    "BitFlip",
+    "ClusteringAware",
+    "Combined",
     "Crash",
+    "Fang",
+    "Flood",
     "Foe",
+    "HeterogeneityAttack",
+    "HiddenCoordinate",
+    "Huge",
+    "Inf",
+    "LabelFlip",
+    "Late",
+    "Lookalike",
     "Message",
+    "Mimic",
+    "MinMax",
+    "MinSum",
+    "Nan",
     "NoAttack",
+    "Optimal",
+    "OptimalAlie",
+    "OptimalFoe",
     "RandomNoise",
     "SignFlip",
+    "SignGuardAware",
+    "Stale",
+    "Starve",
+    "Tail",
     "View",
     "build",
+    "heterogeneity_attacks",
     "registry",
 ]
+
+
+def _combined(steps: list[object], attack: object) -> Attack:
+    for step in steps:
+        if not isinstance(step, HeterogeneityAttack):
+            raise InputError(
+                f"attack: {step!r} stands before +; expected a subclass of "
+                "hgobench.attacks.HeterogeneityAttack"
+            )
+    kept = [step for step in steps if isinstance(step, HeterogeneityAttack)]
+    return Combined(kept, _checked(attack, repr(attack)))
+
+
+def _checked(attack: object, name: str) -> Attack:
+    if not isinstance(attack, Attack):
+        raise InputError(f"attack: {name}: expected a subclass of hgobench.attacks.Attack")
+    if attack.sees not in KNOWLEDGE:
+        raise InputError(f"attack: {name}: sees {attack.sees!r}; expected one of {KNOWLEDGE}")
+    return attack
+
+
+heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
+    "heterogeneity_attack",
+    "heterogeneity_attacks",
+    {"tail": Tail, "starve": Starve, "flood": Flood, "late": Late, "lookalike": Lookalike},
+)
 
 registry: Registry[Attack] = Registry(
     "attack",
@@ -42,23 +118,40 @@ registry: Registry[Attack] = Registry(
         "random_noise": RandomNoise,
         "alie": Alie,
         "foe": Foe,
+        "mimic": Mimic,
+        "min_max": MinMax,
+        "min_sum": MinSum,
+        "agr_tailored": AgrTailored,
+        "fang": Fang,
+        "label_flip": LabelFlip,
+        "bit_flip": BitFlip,
+        "nan": Nan,
+        "inf": Inf,
+        "huge": Huge,
+        "stale": Stale,
+        "hidden_coordinate": HiddenCoordinate,
+        "sign_guard_aware": SignGuardAware,
+        "clustering_aware": ClusteringAware,
+        "optimal_alie": OptimalAlie,
+        "optimal_foe": OptimalFoe,
     },
+    prefixes=heterogeneity_attacks,
+    assemble=_combined,
+    alone="none",
+    aliases={"ipm": "foe"},
 )
 
 
 def build(specification: str) -> Attack:
     """Make an attack by name: ``"foe"``, ``"alie[z=1.5]"``, ``"mypkg.mymod:MyAttack"``.
 
+    Attacks on heterogeneity stand before a value attack, ``"tail+alie"``; alone they stand before
+    none: ``"starve"`` is ``"starve+none"``.
+
     Raises:
         InputError: unknown name, parameters that the attack refuses, or not an `Attack`.
     """
-    attack = registry.build(specification)
-    if isinstance(attack, Attack) and attack.sees not in KNOWLEDGE:
-        raise InputError(
-            f"attack: {specification!r}: sees {attack.sees!r}; expected one of {KNOWLEDGE}"
-        )
-    if not isinstance(attack, Attack):
-        raise InputError(
-            f"attack: {specification!r}: expected a subclass of hgobench.attacks.Attack"
-        )
-    return attack
+    made: object = registry.build(specification)
+    if isinstance(made, HeterogeneityAttack):  # module:Class of one's own
+        made = Combined([made], NoAttack())
+    return _checked(made, repr(specification))

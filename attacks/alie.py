@@ -22,6 +22,8 @@ def z_max(sampled: int, byzantine: int) -> float:
     [1.4261, 1.0676, 0.5244]
     """
     honest = sampled - byzantine
+    if honest <= 0:
+        return 0.0
     supporters = max(sampled // 2 + 1 - byzantine, 1)
     return max(float(ndtri((honest - supporters) / honest)), 0.0)
 

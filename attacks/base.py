@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hgobench.masks import keep
 
-Knowledge = Literal["nothing", "own", "honest"]
-KNOWLEDGE = get_args(Knowledge)
+Knowledge = Literal["nothing", "own", "honest", "server"]
+KNOWLEDGE = get_args(Knowledge)  # each includes those before it
 
 
 class Message(NamedTuple):
@@ -24,40 +26,57 @@ class Message(NamedTuple):
         values: (b, d) float tensor, a row per Byzantine worker.
         lengths: (b,) int64, how many places of the round's coordinate order each claims to have
             finished; 0: it does not answer.
+        delay: (b,) >= 0, time units by which the answers come after the deadline (they are not
+            heard then) or, if there is none, after the slowest honest answer; None: in time.
     """
 
     values: Tensor
     lengths: np.ndarray
+    delay: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class View:
     """What an attacker may look at in one round; b of the q sampled workers are Byzantine.
 
-    What lies beyond an attack's knowledge is None here.
+    What lies beyond an attack's knowledge is None here. Lengths are in places of the round's order.
 
     Attributes:
         round: k, from 1.
         sampled, byzantine: q and b.
         dimension: d.
+        places: P, the length of a whole gradient (d, unless places are features).
+        quorum: v, how many must have sent a coordinate for it to be updated.
+        position: (d,) where in the round's order each coordinate's place stands, from 0.
         longest: the most places that an honest worker of this round finishes.
         own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
+        workers: (b,) who the Byzantine workers are.
         stream: makes `rng`.
         own: (b, d) the gradients that the Byzantine workers would honestly compute.
         honest: (h, d) what the h honest workers that answer send; 0 where they send nothing.
         sent: (h, d) bool, which entries of them they send; None: all.
+        honest_workers: (h,) who they are.
+        honest_lengths: (h,) how many places each of them sends.
+        server: AG - μ over the block, (B,), that a message would bring about (see `deviation`).
     """
 
     round: int
     sampled: int
     byzantine: int
     dimension: int
+    places: int
+    quorum: int
+    position: NDArray[np.int64]
     longest: int
-    own_lengths: np.ndarray
+    own_lengths: NDArray[np.int64]
+    workers: NDArray[np.int64]
     stream: Callable[[], np.random.Generator]
     own: Tensor | None = None
     honest: Tensor | None = None
     sent: Tensor | None = None
+    honest_workers: NDArray[np.int64] | None = None
+    honest_lengths: NDArray[np.int64] | None = None
+    server: Callable[[Message], Tensor] | None = None
 
     @cached_property
     def rng(self) -> np.random.Generator:
@@ -92,6 +111,35 @@ class View:
         """Return σ, (d,): the population standard deviation of what honest workers send."""
         return self._average((self.require_honest() - self.mean()).square()).sqrt()
 
+    def deviations(self) -> Tensor:
+        """Return x_i - μ, (h, d) float64; 0 where worker i sends nothing.
+
+        An entry that was not sent so stands at μ, where it neither adds to a distance nor hides
+        one: what attacks that compare whole vectors need on ragged input.
+        """
+        apart = self.require_honest().double() - self.mean().double()
+        return apart if self.sent is None else keep(apart, self.sent)
+
+    def heard(self) -> Tensor:
+        """Count the honest workers that send each coordinate, (d,) int64."""
+        honest = self.require_honest()
+        if self.sent is None:
+            return torch.full((self.dimension,), len(honest), device=honest.device)
+        return self.sent.sum(dim=0)
+
+    def deviation(self, message: Message) -> float:
+        """Return ‖AG - μ‖₂ over the block, AG what the server would answer; 0 if it stalls.
+
+        The server is the real one: its rule with pre-rules and what they remember, its quorum, and
+        who sent which coordinate. μ is the mean of all honest workers that send the coordinate.
+
+        Raises:
+            PermissionError: the attack's `sees` is not "server".
+        """
+        if self.server is None:
+            raise PermissionError("the attack tries the server's rule; its `sees` forbids it")
+        return float(self.server(message).norm())
+
     @cached_property
     def _senders(self) -> Tensor:
         assert self.sent is not None
@@ -106,22 +154,35 @@ class View:
 class Attack(ABC):
     """What the Byzantine workers do.
 
-    A subclass states `sees` and writes `values`; it may also choose `lengths`.
+    A subclass states `sees` and writes `values`; it may also choose `lengths`, and poison data.
 
     Attributes:
         sees: ``"nothing"``: neither data nor messages; ``"own"``: the Byzantine workers' own data
             and gradients; ``"honest"``: also all that honest workers send in the round, before
-            the server has it (omniscient, colluding). An instance may need less than its class.
+            the server has it (omniscient, colluding); ``"server"``: also what the server would
+            answer. An instance may need less than its class.
+        poisons: whether it changes the Byzantine workers' training data (see `poison`).
+        stateful: whether it remembers earlier rounds; an instance then belongs to one run.
+        paper, formula, control, validity: what tables say of it; control is what of the Byzantine
+            workers it needs to hold: their values, lengths, timing or data.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
     """
 
     sees: Knowledge
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
+    control: ClassVar[str] = "values"
     validity: ClassVar[str] = "1 <= f < n/2"
+    poisons: bool = False
+    stateful: bool = False
+    exempt: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
-        parameters = {name: value for name, value in vars(self).items() if name != "sees"}
-        listed = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+        listed = ", ".join(
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if name != "sees" and name[0] != "_"
+        )
         return f"{type(self).__name__}({listed})"
 
     def __call__(self, view: View) -> Message:
@@ -138,3 +199,10 @@ class Attack(ABC):
     def lengths(self, view: View) -> np.ndarray:
         """Return the claimed lengths, (b,): by default as long as the longest honest answer."""
         return np.full(view.byzantine, view.longest, dtype=np.int64)
+
+    def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Change a minibatch of Byzantine workers: features (b, s, p), labels (b, s).
+
+        With `poisons` their own gradients are those of what it returns.
+        """
+        return features, labels

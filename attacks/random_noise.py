@@ -6,30 +6,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.parameters import finite
+from hgobench.parameters import finite, one_of
 
 from .base import Attack, View
 
 
 class RandomNoise(Attack):
-    """Each Byzantine worker sends its own draw from N(0, scale²) for every coordinate.
+    """Each Byzantine worker sends its own draw for every coordinate.
 
     Args:
-        scale: the standard deviation, in the gradient's units, >= 0.
+        scale: in the gradient's units, >= 0.
+        distribution: ``"normal"``: N(0, scale²); ``"uniform"``: U(-scale, scale).
 
     What the attacker needs: nothing.
 
-    Source: the Gaussian attack of Blanchard et al., NeurIPS 2017.
+    Source: the Gaussian attack of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with
+    Adversaries: Byzantine Tolerant Gradient Descent", NeurIPS 2017.
     """
 
     sees = "nothing"
     paper = "Blanchard et al., NeurIPS 2017"
-    formula = "N(0, scale²) per coordinate"
+    formula = "N(0, scale²) or U(-scale, scale) per coordinate"
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, distribution: str = "normal") -> None:
         self.scale = finite("scale", scale, least=0.0)
+        self.distribution = one_of("distribution", distribution, "normal", "uniform")
 
     def values(self, view: View) -> Tensor:
         """Draw."""
         shape = (view.byzantine, view.dimension)
-        return torch.from_numpy(self.scale * view.rng.standard_normal(shape, dtype=np.float32))
+        if self.distribution == "normal":
+            drawn = view.rng.standard_normal(shape, dtype=np.float32)
+        else:
+            drawn = 2.0 * view.rng.random(shape, dtype=np.float32) - 1.0
+        return torch.from_numpy(self.scale * drawn)

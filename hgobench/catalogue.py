@@ -19,13 +19,17 @@ _HOMES = {
     "model": "hgobench.models",
 }
 FIELDS = tuple(_HOMES)
+_BEFORE = {"pre_rule": "rule", "heterogeneity_attack": "attack"}
 
 
 def registry(field: str) -> Registry[Any]:
     """Return the registry of a scenario's field: ``registry("rule")``.
 
-    ``"pre_rule"`` is no field; pre-rules stand before a rule.
+    What stands before the thing of a field is no field, but has a registry: ``"pre_rule"``.
     """
-    home = import_module(_HOMES["rule" if field == "pre_rule" else field])
-    found: Registry[Any] = home.pre_rules if field == "pre_rule" else home.registry
+    behind = _BEFORE.get(field, field)
+    found: Registry[Any] = import_module(_HOMES[behind]).registry
+    if behind != field:
+        assert found.prefixes is not None
+        return found.prefixes
     return found

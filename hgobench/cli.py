@@ -36,6 +36,7 @@ class Kind(StrEnum):
     """What ``hgobench list`` lists."""
 
     ATTACKS = "attacks"
+    HETEROGENEITY_ATTACKS = "heterogeneity_attacks"
     RULES = "rules"
     PRE_RULES = "pre_rules"
     ALGORITHMS = "algorithms"
@@ -297,7 +298,7 @@ def show(
     """Show single cells: one line each; with one cell left, its rounds; as JSON, everything."""
     from tabulate import tabulate
 
-    from hgobench.results import COLUMNS, Store
+    from hgobench.results import Store
     from hgobench.scenario import ALIASES, check_field
     from hgobench.suite import parse_setting
 
@@ -319,7 +320,7 @@ def show(
         about = {"ruleset": cell["ruleset"], **cell["scenario"]}
         about |= {name: cell["summary"][name] for name in ("status", "reason")}
         typer.echo("\n".join(f"{name}: {value}" for name, value in about.items()))
-        typer.echo(tabulate({name: cell["rounds"][name] for name in COLUMNS}, headers="keys"))
+        typer.echo(tabulate(cell["rounds"], headers="keys"))
     else:
         fields = ["partition", "hardware", "algorithm", "rule", "attack", "seed"]
         numbers = ["test_accuracy", "stalled", "mean_block_size", "status", "reason"]

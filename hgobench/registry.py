@@ -104,6 +104,10 @@ class Registry(Generic[T]):
         builtins: name to factory.
         context: parameters that the caller supplies and a user may not set by name.
         prefixes: what may stand before a name, as in ``nnm+krum``; None: nothing.
+        assemble: makes one thing of those that stand before and the last; None: the caller of
+            `split` does it.
+        alone: what stands behind a prefix that is named alone; None: it can't be.
+        aliases: other names of built-ins.
     """
 
     def __init__(
@@ -113,9 +117,13 @@ class Registry(Generic[T]):
         builtins: Mapping[str, Callable[..., T]],
         context: frozenset[str] = frozenset(),
         prefixes: Registry[Any] | None = None,
+        assemble: Callable[[list[Any], T], T] | None = None,
+        alone: str | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
-        self.prefixes = prefixes
+        self.prefixes, self.assemble, self.alone = prefixes, assemble, alone
+        self.aliases = dict(aliases or {})
         self.behind: Registry[Any] | None = None  # what this registry's things stand before
         if prefixes is not None:
             prefixes.behind = self
@@ -143,6 +151,8 @@ class Registry(Generic[T]):
         parts = _split(text, "+")
         if not all(parts) and len(parts) > 1:
             raise InputError(f"{self.field}: {text!r}; expected a name at both sides of each +")
+        if self.alone is not None and self.bare(parts[-1]) in self.prefixes.names():
+            parts.append(self.alone)
         return parts
 
     @staticmethod
@@ -154,10 +164,12 @@ class Registry(Generic[T]):
     def named(self, text: str) -> list[tuple[Registry[Any], str]]:
         """Return each bare name in a specification with the registry that knows it."""
         *before, last = (self.bare(part) for part in self.split(text))
+        last = self.aliases.get(last, last)
         return [*((self.prefixes, name) for name in before if self.prefixes), (self, last)]
 
     def entry(self, name: str) -> Entry[T]:
         """Find a thing by its bare name, importing a plug-in if it takes one."""
+        name = self.aliases.get(name, name)
         if ":" in name:
             return self._imported(name)
         if name in self.builtins:
@@ -170,12 +182,18 @@ class Registry(Generic[T]):
                 f"{self.field}: {name!r} stands before a {self.field}, as in {name}+median"
             )
         if self.behind is not None and name in self.behind.names():
+            article = "an" if self.behind.field[0] in "aeiou" else "a"
             raise InputError(
-                f"{self.field}: {name!r} is a {self.behind.field}, of which a chain has one, the "
-                f"last; before it stand {', '.join(self.names())}"
+                f"{self.field}: {name!r} is {article} {self.behind.field}, of which a chain has "
+                f"one, the last; before it stand {', '.join(self.names())}"
             )
         raise InputError(
-            unknown(self.field, name, self.names(), hint=f"hgobench list {self.plural}{own}")
+            unknown(
+                self.field,
+                name,
+                [*self.names(), *self.aliases, *(self.prefixes.names() if self.prefixes else ())],
+                hint=f"hgobench list {self.plural}{own}",
+            )
         )
 
     def _plugin(self, name: str) -> Entry[T]:
@@ -279,13 +297,18 @@ class Registry(Generic[T]):
         """Make the thing that `text` names.
 
         Args:
-            text: ``name``, ``name[parameter=value,...]``, or the same with ``module:Class``.
+            text: ``name``, ``name[parameter=value,...]``, or the same with ``module:Class``; where
+                `assemble` is known, with prefixes before it.
             context: what the caller knows (the tolerated f, the number of classes, ...); each
                 factory receives those that its signature names.
 
         Raises:
             InputError: the name or a parameter is unknown, or the factory refuses its values.
         """
+        if self.assemble and self.prefixes and len(parts := self.split(text)) > 1:
+            *before, last = parts
+            steps = [self.prefixes.build(part, **context) for part in before]
+            return self.assemble(steps, self.build(last, **context))
         entry, given = self._parse(text)
         accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}
         try:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,9 +20,9 @@ from torch import Tensor
 
 import hgobench
 from hgobench import aggregators, algorithms, attacks
-from hgobench.aggregators import Chain, NonFiniteError, ServerView
+from hgobench.aggregators import Chain, NonFiniteError, Rule, ServerView
 from hgobench.algorithms import Order, Places, solvers
-from hgobench.attacks import View
+from hgobench.attacks import Message, View
 from hgobench.errors import InputError
 from hgobench.masks import keep
 from hgobench.results.result import COLUMNS, Result, Status
@@ -69,7 +70,7 @@ def simulate(
     """
     if len({scenario.world_key for scenario in scenarios}) != 1 or len(scenarios) > width:
         raise ValueError(f"expected 1 to {width} scenarios of one world")
-    with _one_thread():
+    with one_thread():
         return _simulate(scenarios, World.of(scenarios[0]), width, time_limit)
 
 
@@ -171,12 +172,16 @@ class Cell:
         lengths = self.algorithm.lengths(budget, order)
         computed = self.algorithm.computed(budget, lengths, order)
         hostile = self.byzantine[draw.workers]
-        block = 0
+        attacked = hostile.any() and k > self.scenario.attack_start
+        block, delay, malformed = 0, 0.0, 0
         try:
+            if attacked and self.attack.poisons:
+                gradients = self._poisoned(draw, gradients, params, hostile)
             gradients = self.algorithm.messages(draw.workers, gradients, lengths, order)
             values = gradients
-            if hostile.any() and k > self.scenario.attack_start:
-                values, lengths = self._attacked(k, gradients, lengths, hostile, order)
+            if attacked:
+                answers = self._attacked(k, draw, gradients, lengths, hostile, params, order)
+                values, lengths, delay, malformed = answers
             lengths = self.algorithm.accepted(lengths, order)
             block = self._update(k, draw, params, values, lengths, order)
             if not torch.isfinite(params).all():
@@ -187,7 +192,7 @@ class Cell:
             self._end("failed", f"round {k}: {type(error).__name__}: {error}")
 
         heard = lengths > 0
-        self.time += self._duration(heard, rates, draw.size, order)
+        self.time += self._duration(heard, rates, draw.size, order) + delay
         sent = int(order.coordinates(lengths).sum())
         self._row(
             round=k,
@@ -198,52 +203,111 @@ class Cell:
             block_size=block,
             heard=int(heard.sum()),
             byzantine_heard=int((heard & hostile).sum()),
+            malformed=malformed,
             coordinates=computed,
             bytes_up=NUMBER_BYTES * sent,
             bytes_down=len(draw.workers) * (NUMBER_BYTES * len(params) + SEED_BYTES),
             stalled=block == 0 and self.status == "done",
         )
 
+    def _poisoned(
+        self, draw: Draw, gradients: Tensor, params: Tensor, hostile: NDArray[np.bool_]
+    ) -> Tensor:
+        """Return the gradients (q, d), those of the Byzantine workers on data that they changed."""
+        rows = np.flatnonzero(hostile)
+        batch = torch.from_numpy(draw.batch[rows])
+        weights = None if draw.weights is None else torch.from_numpy(draw.weights[rows])
+        x, y = self.attack.poison(
+            self.world.features[batch], self.world.labels[batch], self.world.data.classes
+        )
+        gradients = gradients.clone()
+        gradients[torch.from_numpy(rows)] = self.world.model.gradients(params[None], x, y, weights)[
+            0
+        ]
+        return gradients
+
     def _attacked(
         self,
         k: int,
+        draw: Draw,
         gradients: Tensor,
         lengths: NDArray[np.int64],
         hostile: NDArray[np.bool_],
+        params: Tensor,
         order: Order,
-    ) -> tuple[Tensor, NDArray[np.int64]]:
-        """Return the round's values and lengths with those of the attackers in place."""
+    ) -> tuple[Tensor, NDArray[np.int64], float, int]:
+        """Put the attackers' answers in the place of their honest ones.
+
+        Returns:
+            Values (q, d) and lengths (q,); by how much the latest answer that the server waits for
+            is late; how many messages no worker could have sent.
+        """
         byzantine = torch.from_numpy(np.flatnonzero(hostile))
         honest = np.flatnonzero(~hostile & (lengths > 0))
-        sees = self.attack.sees
-        sent = None
-        if sees == "honest" and (lengths[honest] < len(order)).any():
+        sees, sent = self.attack.sees, None
+        omniscient = sees in ("honest", "server")
+        if omniscient and (lengths[honest] < len(order)).any():
             sent = torch.from_numpy(order.position < lengths[honest, None])
+
+        def place(message: Message) -> tuple[Tensor, NDArray[np.int64], float, int]:
+            return self._placed(message, gradients, lengths, byzantine, order)
+
+        def try_on_server(message: Message) -> Tensor:
+            values, claimed, *_ = place(message)
+            claimed = self.algorithm.accepted(claimed, order)
+            rule = deepcopy(self.rule) if self.rule.stateful else self.rule
+            with seeded(rule, self.world.seed, k):
+                block, answer = self._aggregate(k, draw, params, values, claimed, order, rule)
+            mean = view.mean().double()
+            return answer.double() - (mean if block is None else mean[block])[: len(answer)]
+
         view = View(
             round=k,
             sampled=len(hostile),
             byzantine=len(byzantine),
             dimension=order.dimension,
+            places=len(order),
+            quorum=self.quorum,
+            position=order.position,
             longest=int(lengths[honest].max(initial=0)),
             own_lengths=lengths[hostile],
+            workers=draw.workers[hostile],
             stream=lambda: stream(self.world.seed, "attack", k),
             own=None if sees == "nothing" else gradients[byzantine],
-            honest=None if sees != "honest" else _sent(gradients[torch.from_numpy(honest)], sent),
+            honest=_sent(gradients[torch.from_numpy(honest)], sent) if omniscient else None,
             sent=sent,
+            honest_workers=draw.workers[honest] if omniscient else None,
+            honest_lengths=lengths[honest] if omniscient else None,
+            server=try_on_server if sees == "server" else None,
         )
-        message = self._limited(k, self.attack, lambda: self.attack(view))
-        claimed = np.asarray(message.lengths)
-        if claimed.shape != (len(byzantine),) or not np.issubdtype(claimed.dtype, np.integer):
-            raise ValueError(
-                f"claimed lengths: {claimed.dtype} {claimed.shape}; "
-                f"expected integers of shape ({len(byzantine)},)"
-            )
-        values = gradients.clone()
-        values[byzantine] = message.values.to(gradients)
+        return place(self._limited(k, self.attack, lambda: self.attack(view)))
+
+    def _placed(
+        self,
+        message: Message,
+        gradients: Tensor,
+        lengths: NDArray[np.int64],
+        byzantine: Tensor,
+        order: Order,
+    ) -> tuple[Tensor, NDArray[np.int64], float, int]:
+        """Take a message as it arrives; what no worker could have sent is bounded or dropped."""
+        b = len(byzantine)
+        values, claimed = torch.as_tensor(message.values), np.asarray(message.lengths)
+        if not np.issubdtype(claimed.dtype, np.integer):
+            raise TypeError(f"claimed lengths: {claimed.dtype}; expected integers")
         lengths = lengths.copy()
-        # An attacker may claim any length; what it can send is between nothing and everything.
-        lengths[hostile] = np.clip(claimed, 0, len(order))
-        return values, lengths
+        if values.shape != (b, order.dimension) or claimed.shape != (b,):
+            lengths[byzantine.numpy()] = 0  # nothing that could be read
+            return gradients, lengths, 0.0, b
+        bounded = np.clip(claimed, 0, len(order))
+        malformed = int((bounded != claimed).sum())
+        delay = np.zeros(b) if message.delay is None else np.broadcast_to(message.delay, (b,))
+        if math.isfinite(self.scenario.deadline):
+            bounded = np.where(delay > 0, 0, bounded)  # after the deadline nobody is heard
+        placed = gradients.clone()
+        placed[byzantine] = values.to(gradients)
+        lengths[byzantine.numpy()] = bounded
+        return placed, lengths, float(delay[bounded > 0].max(initial=0.0)), malformed
 
     def _update(
         self,
@@ -255,9 +319,32 @@ class Cell:
         order: Order,
     ) -> int:
         """Aggregate the block that a quorum sent and step; return its size, 0 if stalled."""
+        block, aggregate = self._limited(
+            k,
+            self.rule,
+            lambda: self._aggregate(k, draw, params, values, lengths, order, self.rule),
+        )
+        if len(aggregate):
+            self.solver.step(params, block, aggregate)
+        return len(aggregate)
+
+    def _aggregate(
+        self,
+        k: int,
+        draw: Draw,
+        params: Tensor,
+        values: Tensor,
+        lengths: NDArray[np.int64],
+        order: Order,
+        rule: Rule,
+    ) -> tuple[Tensor | None, Tensor]:
+        """Return the block that a quorum sent (None: all coordinates) and the rule's answer on it.
+
+        The answer is empty if the round stalls.
+        """
         quorum_length = int(np.sort(lengths)[-self.quorum]) if self.quorum <= len(lengths) else 0
         if quorum_length == 0:
-            return 0
+            return None, params[:0]
         block, position = None, order.position
         if quorum_length < len(order):
             inside = np.flatnonzero(position < quorum_length)
@@ -271,7 +358,7 @@ class Cell:
         if (lengths < quorum_length).any():
             present = torch.from_numpy(position < lengths[:, None])
         # A rule is told what it says that it needs; boards say so, too.
-        needs, hostile = self.rule.needs, self.byzantine[draw.workers]
+        needs, hostile = rule.needs, self.byzantine[draw.workers]
         view = ServerView(
             round=k,
             workers=draw.workers[answered],
@@ -281,9 +368,7 @@ class Cell:
             root=ServerData(self, params, block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),
         )
-        aggregate = self._limited(k, self.rule, lambda: self.rule(values, present, view))
-        self.solver.step(params, block, aggregate)
-        return len(aggregate)
+        return block, rule(values, present, view)
 
     def _duration(
         self,
@@ -359,7 +444,7 @@ class ServerData:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one thread: bits must not depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

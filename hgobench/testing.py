@@ -8,15 +8,15 @@ or, in a test suite of one's own::
     check_rule("mypkg.mymod:MyRule")
 
 A law of rules is a function of a `Case`, a rule with values to aggregate; one of attacks is a
-function of an attack. It raises AssertionError with what it saw. Cases come smallest first, so that
-the first that fails is the smallest. A rule whose definition rules a law out says so in its
-`exempt`: a mapping from the law's name to the reason.
+function of how to make one. It raises AssertionError with what it saw. Cases come smallest first,
+so that the first that fails is the smallest. A rule or attack whose definition rules a law out says
+so in its `exempt`: a mapping from the law's name to the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,9 +25,9 @@ from torch import Tensor
 
 from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
-from hgobench.attacks import Attack, View
+from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, View
 from hgobench.errors import InputError, unknown
-from hgobench.simulation import seeded
+from hgobench.simulation import one_thread, seeded
 
 MakeRule = Callable[[int], Rule]
 
@@ -471,62 +471,211 @@ def _all_pass(verdicts: Iterator[Verdict]) -> None:
 
 
 def view(
-    *, honest: int = 7, byzantine: int = 3, dimension: int = 6, ragged: bool = False, seed: int = 0
+    *,
+    honest: int = 7,
+    byzantine: int = 3,
+    dimension: int = 6,
+    ragged: bool = False,
+    seed: int = 0,
+    round_: int = 1,
+    rule: Rule | None = None,
 ) -> View:
-    """Make a round's view as an attack with full knowledge gets it."""
-    rng = np.random.default_rng(seed)
+    """Make a round's view as an attack with full knowledge gets it.
+
+    Args:
+        honest, byzantine, dimension: h, b and d.
+        ragged: whether honest workers send parts.
+        seed: of the values; the workers are the same for all.
+        round_: k.
+        rule: the server's, in scope "coordinate" if it is to see ragged input; None: the median.
+    """
+    rng = np.random.default_rng([seed, round_])
 
     def normal(rows: int) -> Tensor:
         return torch.from_numpy(rng.standard_normal((rows, dimension)).astype(np.float32))
 
     lengths = rng.integers(1, dimension, honest) if ragged else np.full(honest, dimension)
-    return View(
-        round=1,
+    position = rng.permutation(dimension)
+    own, values = normal(byzantine), normal(honest) + normal(1)
+    sent = torch.from_numpy(position < lengths[:, None]) if ragged else None
+    judge = rule or aggregators.build("median", scope="coordinate")
+    quorum = min(max(2 * byzantine + 1, judge.minimum), honest + byzantine)
+
+    def server(message: Message) -> Tensor:
+        claimed = np.concatenate((lengths, message.lengths))
+        inside = torch.from_numpy(position < np.sort(claimed)[-quorum])
+        rows = torch.cat((made.require_honest(), message.values))[:, inside]
+        present = torch.from_numpy(position < claimed[:, None])[:, inside]
+        return judge(rows, present).double() - made.mean()[inside].double()
+
+    made = View(
+        round=round_,
         sampled=honest + byzantine,
         byzantine=byzantine,
         dimension=dimension,
-        longest=int(lengths.max()),
+        places=dimension,
+        quorum=quorum,
+        position=position,
+        longest=int(lengths.max(initial=0)),
         own_lengths=rng.integers(0, dimension + 1, byzantine),
-        stream=lambda: np.random.default_rng(seed),
-        own=normal(byzantine),
-        honest=normal(honest),
-        sent=torch.from_numpy(np.arange(dimension) < lengths[:, None]) if ragged else None,
+        workers=np.arange(byzantine),
+        stream=lambda: np.random.default_rng([seed, round_]),
+        own=own,
+        honest=values if sent is None else values * sent,
+        sent=sent,
+        honest_workers=np.arange(byzantine, byzantine + honest),
+        honest_lengths=lengths,
+        server=server,
     )
+    return made
+
+
+_SEEN = {
+    "nothing": (),
+    "own": ("own",),
+    "honest": ("own", "honest", "sent", "honest_workers", "honest_lengths"),
+}
+_SEEN["server"] = (*_SEEN["honest"], "server")
 
 
 def _blanked(full: View, attack: Attack) -> View:
-    keep = {"nothing": (), "own": ("own",), "honest": ("own", "honest", "sent")}[attack.sees]
-    fields = {name: getattr(full, name) for name in keep}
-    base = ("round", "sampled", "byzantine", "dimension", "longest", "own_lengths", "stream")
-    return View(**{name: getattr(full, name) for name in base}, **fields)
+    hidden = set(_SEEN["server"]) - set(_SEEN[attack.sees])
+    return replace(full, **dict.fromkeys(hidden))  # type: ignore[arg-type]
 
 
-def message_fits_the_round(attack: Attack) -> None:
-    """Values are finite (b, d) and lengths (b,) lie in [0, d], with b = 1 too, ragged or not."""
+MakeAttack = Callable[[], Attack]
+
+
+def _attack(make: MakeAttack, full: View) -> Message:
+    """Ask a fresh attack, with no more to look at than it says that it needs."""
+    attack = make()
+    message = attack(_blanked(full, attack))
+    _check_message(attack, full, message)
+    return message
+
+
+def _check_message(attack: Attack, full: View, message: Message) -> None:
+    shape, lengths = tuple(message.values.shape), np.asarray(message.lengths)
+    about = f"{full.byzantine} Byzantine of {full.sampled} workers, {full.dimension} coordinates"
+    if shape != (full.byzantine, full.dimension):
+        raise AssertionError(f"{attack}: {about}: values {shape}")
+    if lengths.shape != (full.byzantine,) or not np.issubdtype(lengths.dtype, np.integer):
+        raise AssertionError(f"{attack}: {about}: lengths {lengths.dtype} {lengths.shape}")
+    if not ((lengths >= 0) & (lengths <= full.places)).all():
+        raise AssertionError(f"{attack}: {about}: lengths {lengths}, of {full.places} places")
+
+
+def _views() -> Iterator[View]:
+    """Yield rounds that may be: dense and ragged, one attacker or many, few honest or none."""
     for ragged in (False, True):
         for byzantine in (1, 3):
-            full = view(byzantine=byzantine, ragged=ragged)
-            values, lengths = attack(_blanked(full, attack))
-            assert values.shape == (byzantine, full.dimension), f"{attack}: {tuple(values.shape)}"
-            assert torch.isfinite(values).all(), f"{attack}: {values}"
-            assert lengths.shape == (byzantine,), f"{attack}: lengths {lengths.shape}"
-            assert ((lengths >= 0) & (lengths <= full.dimension)).all(), f"{attack}: {lengths}"
+            for honest in (0, 1, 2, 7):
+                yield view(byzantine=byzantine, honest=honest, ragged=ragged)
+    yield view(byzantine=3, dimension=1)
 
 
-def same_round_same_message(attack: Attack) -> None:
+def message_fits_the_round(make: MakeAttack) -> None:
+    """Values are (b, d) and lengths (b,) lie in [0, P], whoever else answers, ragged or not."""
+    for full in _views():
+        _attack(make, full)
+
+
+def values_are_finite(make: MakeAttack) -> None:
+    """Honest gradients that are finite, equal or 0 are answered by finite values."""
+    for full in _views():
+        assert full.honest is not None
+        for honest in (full.honest, torch.zeros_like(full.honest), full.honest * 0.0 + 0.5):
+            shown = honest if full.sent is None else honest * full.sent
+            values = _attack(make, replace(full, honest=shown)).values
+            if not torch.isfinite(values).all():
+                raise AssertionError(f"{make()}: {_short(values)} to honest {_short(shown)}")
+
+
+def same_round_same_message(make: MakeAttack) -> None:
     """The same view gives the same message, and the view is left as it was."""
     first, second, untouched = (view(ragged=True) for _ in range(3))
-    a, b = attack(_blanked(first, attack)), attack(_blanked(second, attack))
-    assert torch.equal(a.values, b.values), f"{attack}: values differ between two calls"
-    assert np.array_equal(a.lengths, b.lengths), f"{attack}: lengths differ between two calls"
+    _equal(_attack(make, first), _attack(make, second), f"{make()}: between two calls")
     for name in ("own", "honest"):
         now, before = getattr(first, name), getattr(untouched, name)
-        assert torch.equal(now, before), f"{attack}: changed what it sees"
+        assert torch.equal(now, before), f"{make()}: changed what it sees"
 
 
-ATTACK_LAWS: dict[str, Callable[[Attack], None]] = {
-    law.__name__: law for law in (message_fits_the_round, same_round_same_message)
+def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
+    """Unless the attack is `stateful`, earlier rounds change nothing."""
+    attack = make()
+    if attack.stateful:
+        return
+    attack(_blanked(view(seed=5), attack))
+    second = view(ragged=True, round_=2)
+    _equal(attack(_blanked(second, attack)), _attack(make, second), f"{make()}: in its 2nd round")
+
+
+def attacks_share_nothing(make: MakeAttack) -> None:
+    """A sequence of rounds gives the same messages, whatever another instance does meanwhile."""
+    alone, beside, other = make(), make(), make()
+    for k in range(1, 5):
+        full, different = view(round_=k), view(round_=k, seed=9)
+        expected = alone(_blanked(full, alone))
+        other(_blanked(different, other))
+        _equal(beside(_blanked(full, beside)), expected, f"{make()}: beside another, round {k}")
+
+
+def _equal(found: Message, expected: Message, about: str) -> None:
+    if not torch.equal(found.values.nan_to_num(nan=7.25), expected.values.nan_to_num(nan=7.25)):
+        raise AssertionError(f"{about} values differ")
+    if not np.array_equal(found.lengths, expected.lengths):
+        raise AssertionError(f"{about} lengths differ")
+
+
+def search_reaches_the_dense_grid(make: MakeAttack) -> str:
+    """A line search finds 99 % of the best of a dense grid (MeaMed, NNM + trimmed mean, Krum).
+
+    Sixteen honest workers, four Byzantine, d = 1000, scope "block".
+    """
+    attack = make()
+    assert isinstance(attack, Optimal)
+    reached = []
+    for name in ("meamed", "nnm+trimmed_mean", "krum"):
+        rule = aggregators.build(name, f=4)
+        full = view(honest=16, byzantine=4, dimension=1000, rule=rule)
+        with one_thread():  # vectors are short
+            share = attack.fraction(full, per_decade=60)
+        reached.append(f"{name} {share:.4f}")
+        if share < 0.99:
+            raise AssertionError(f"{attack}: {', '.join(reached)} of the grid's maximum")
+    return f"of the grid's maximum: {', '.join(reached)}"
+
+
+ATTACK_LAWS: dict[str, Callable[[MakeAttack], str | None]] = {
+    law.__name__: law
+    for law in (
+        message_fits_the_round,
+        values_are_finite,
+        same_round_same_message,
+        attack_remembers_only_if_it_says_so,
+        attacks_share_nothing,
+        search_reaches_the_dense_grid,
+    )
 }
+
+
+def try_attack_law(law: str, make: MakeAttack) -> Verdict:
+    """Hold an attack to one law."""
+    attack = make()
+    exempt = dict(attack.exempt)
+    if not isinstance(attack, Optimal):
+        exempt[search_reaches_the_dense_grid.__name__] = "searches nothing"
+    if law in exempt:
+        return Verdict(law, "", "not applicable", exempt[law])
+    try:
+        seen = ATTACK_LAWS[law](make)
+    except InputError:
+        raise
+    except AssertionError as error:
+        return Verdict(law, "", "fail", str(error))
+    except Exception as error:
+        return Verdict(law, "", "fail", f"{type(error).__name__}: {error}")
+    return Verdict(law, "", "pass", seen or "")
 
 
 def try_attack(specification: str) -> Iterator[Verdict]:
@@ -535,16 +684,14 @@ def try_attack(specification: str) -> Iterator[Verdict]:
     Raises:
         InputError: there is no such attack.
     """
-    attacks.build(specification)
-    for name, law in ATTACK_LAWS.items():
-        try:
-            law(attacks.build(specification))
-        except AssertionError as error:
-            yield Verdict(name, "", "fail", str(error))
-        except Exception as error:
-            yield Verdict(name, "", "fail", f"{type(error).__name__}: {error}")
-        else:
-            yield Verdict(name, "", "pass")
+    if unknown_laws := set(attacks.build(specification).exempt) - set(ATTACK_LAWS):
+        raise InputError(
+            f"attack: {specification!r}: exempt: no such law {name!r}; expected one of "
+            f"{', '.join(ATTACK_LAWS)}"
+            for name in sorted(unknown_laws)
+        )
+    for law in ATTACK_LAWS:
+        yield try_attack_law(law, lambda: attacks.build(specification))
 
 
 def check_attack(specification: str) -> None:
@@ -569,12 +716,17 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
     """
     parts = aggregators.registry.split(specification)
     name = aggregators.registry.bare(parts[-1])
+    first = aggregators.registry.bare(parts[0])
+    if first in attacks.heterogeneity_attacks.names():
+        attacks.build(specification)
+        return "attack", try_attack(specification)
     if len(parts) > 1:
         aggregators.build(specification)
         return "rule", try_rule(specification)
     made: object = aggregators.registry.entry(name).factory if ":" in name else None
     kind = made if isinstance(made, type) else object
-    if issubclass(kind, Attack) or name in attacks.registry.names():
+    names = (*attacks.registry.names(), *attacks.registry.aliases)
+    if issubclass(kind, Attack | HeterogeneityAttack) or name in names:
         attacks.build(specification)
         return "attack", try_attack(specification)
     if issubclass(kind, PreRule) or name in aggregators.pre_rules.names():
@@ -586,6 +738,7 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
             *aggregators.registry.names(),
             *aggregators.pre_rules.names(),
             *attacks.registry.names(),
+            *attacks.heterogeneity_attacks.names(),
         ]
         raise InputError(unknown("test", name, known, hint="or module:Class of your own"))
     aggregators.build(specification)

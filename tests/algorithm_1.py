@@ -63,7 +63,7 @@ def message(attack: str, own: np.ndarray, honest: list[Partial], j: int) -> floa
     """Return what a Byzantine worker sends for coordinate j."""
     values = [sent[j] for sent in honest if j in sent]
     mean = sum(values) / len(values) if values else 0.0
-    if attack == "foe":
+    if attack in ("foe", "starve+foe"):
         return -10 * mean
     if attack == "alie[z=1.5]":
         spread = sum((v - mean) ** 2 for v in values) / len(values) if values else 0.0
@@ -107,8 +107,10 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
             for i, s, length in zip(sampled, sizes, lengths, strict=True)
         ]
         gradients = []  # G_i(w_k), whole
-        for row, s in zip(draw.batch, sizes, strict=True):
-            parts = [softmax_gradient(w, x[e], int(y[e]), classes) for e in row[:s]]
+        for who, row, s in zip(sampled, draw.batch, sizes, strict=True):
+            flips = who in byzantine and scenario.attack == "label_flip"
+            label = {e: classes - 1 - int(y[e]) if flips else int(y[e]) for e in row[:s]}
+            parts = [softmax_gradient(w, x[e], label[e], classes) for e in row[:s]]
             gradients.append(sum(parts, start=np.zeros(d)) / s)
         for who, g, length in zip(sampled, gradients, lengths, strict=True):
             before = dict(momentum)
@@ -120,12 +122,12 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
             {j: float(gradients[i][j]) for place in order[: lengths[i]] for j in place}
             for i in range(len(sampled))
         ]
-        if k > scenario.attack_start and scenario.attack != "none":
+        if k > scenario.attack_start and scenario.attack not in ("none", "label_flip"):
             honest = [sent[i] for i, who in enumerate(sampled) if who not in byzantine]
             longest = max([lengths[i] for i, w_ in enumerate(sampled) if w_ not in byzantine])
             for i, who in enumerate(sampled):
                 if who in byzantine:
-                    lengths[i] = 0 if scenario.attack == "crash" else longest
+                    lengths[i] = {"crash": 0, "starve+foe": 1}.get(scenario.attack, longest)
                     sent[i] = {
                         j: message(scenario.attack, gradients[i], honest, j)
                         for place in order[: lengths[i]]

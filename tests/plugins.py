@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
-from hgobench.attacks import Attack, View
+from hgobench.attacks import Attack, Message, View
 
 
 class MyMedian:
@@ -361,3 +361,58 @@ class BadShape(Attack):
 
     def values(self, view: View) -> Tensor:
         return torch.zeros(3, 3)
+
+
+class BadLengths(OwnValues):
+    def lengths(self, view: View) -> np.ndarray:
+        return np.array([1, 2, 3, 4])
+
+
+class Narrow(Attack):
+    """Sends a vector that is too short."""
+
+    sees = "nothing"
+
+    def values(self, view: View) -> Tensor:
+        return torch.zeros(view.dimension - 1)
+
+
+class RecordingMedian(Rule):
+    """Remembers its answers (not for itself)."""
+
+    answers: ClassVar[list[Tensor]] = []
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        answer = vectors.rows.median(dim=0).values
+        self.answers.append(answer)
+        return answer
+
+
+class RecordingMemory(Rule):
+    """Adds up its own answers."""
+
+    stateful = True
+    answers: ClassVar[list[Tensor]] = []
+
+    def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
+        super().__init__(f=f, scope=scope)
+        self.total = 0.0
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        self.total += 1.0
+        answer = vectors.rows.median(dim=0).values + self.total
+        self.answers.append(answer)
+        return answer
+
+
+class Trying(Attack):
+    """Tries what it sends on the server."""
+
+    sees = "server"
+    seen: ClassVar[list[tuple[View, Tensor]]] = []
+
+    def values(self, view: View) -> Tensor:
+        values = (-view.mean()).expand(view.byzantine, -1)
+        assert view.server is not None
+        self.seen.append((view, view.server(Message(values, self.lengths(view)))))
+        return values

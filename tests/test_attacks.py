@@ -2,34 +2,58 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from hgobench import attacks
-from hgobench.attacks import Attack, View
+from hgobench.aggregators import Scope, build
+from hgobench.attacks import AgrTailored, Attack, Message, Mimic, Optimal, Tail, View
 from hgobench.attacks.alie import z_max
+from hgobench.attacks.min_max import min_max_gamma
+from hgobench.attacks.min_sum import min_sum_gamma
+from hgobench.attacks.search import maximise
 from hgobench.errors import InputError
-from hgobench.testing import ATTACK_LAWS, check_attack, view
+from hgobench.simulation import one_thread
+from hgobench.testing import ATTACK_LAWS, check_attack, try_attack_law, view
+from tests import attack_oracles as oracles
+from tests.attack_oracles import Partial
 
+HETEROGENEITY = [*attacks.heterogeneity_attacks.builtins]
 SPECIFICATIONS = [
     *attacks.registry.builtins,
     "crash[send=zeros]",
     "sign_flip[of=mean,scale=3]",
     "random_noise[scale=5]",
+    "random_noise[distribution=uniform]",
     "alie[z=1.5]",
     "foe[epsilon=0.1]",
+    "mimic[warmup=0]",
+    "min_max[perturbation=unit]",
+    "min_sum[perturbation=sign]",
+    "agr_tailored[rule=multi_krum]",
+    "agr_tailored[rule=trimmed_mean,perturbation=sign]",
+    "fang[rule=krum]",
+    "fang[knowledge=partial]",
+    "hidden_coordinate[accept=distance]",
+    "stale[age=2]",
+    "inf[sign=both]",
+    *(f"{name}+alie" for name in HETEROGENEITY),
+    *(f"{name}+optimal_foe" for name in HETEROGENEITY),
+    "starve+late[delay=2]+label_flip",
+    "flood+mimic",
 ]
 
 
 @pytest.mark.parametrize("law", ATTACK_LAWS)
 @pytest.mark.parametrize("attack", SPECIFICATIONS)
 def test_every_attack_obeys_every_law(attack: str, law: str) -> None:
-    ATTACK_LAWS[law](attacks.build(attack))
+    verdict = try_attack_law(law, lambda: attacks.build(attack))
+    assert verdict.outcome != "fail", verdict.detail
 
 
 class Peeking(Attack):
@@ -59,19 +83,24 @@ def test_laws_catch_broken_attacks() -> None:
         check_attack("tests.test_attacks:Drifting")
 
 
-def honest_statistics(full: View) -> tuple[list[float], list[float]]:
-    """Return μ and σ of what was sent, coordinate by coordinate, by loops in float64."""
+def partials(full: View) -> list[Partial]:
+    """Return what each honest worker sends, as a dictionary in float64."""
     assert full.honest is not None
-    mean, std = [], []
-    for j in range(full.dimension):
-        column = [
-            float(full.honest[i, j])
-            for i in range(len(full.honest))
+    return [
+        {
+            j: float(full.honest[i, j])
+            for j in range(full.dimension)
             if full.sent is None or bool(full.sent[i, j])
-        ]
-        mean.append(statistics.fmean(column) if column else 0.0)
-        std.append(statistics.pstdev(column) if column else 0.0)
-    return mean, std
+        }
+        for i in range(len(full.honest))
+    ]
+
+
+def sent_by_all(name: str, full: View) -> list[float]:
+    """Return the vector that all Byzantine workers send; they must send the same."""
+    values = attacks.build(name)(full).values
+    assert all(torch.equal(row, values[0]) for row in values)
+    return [float(x) for x in values[0]]
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,7 +111,8 @@ def test_omniscient_attacks_agree_with_their_formulas(
     ragged: bool, honest: int, byzantine: int, seed: int
 ) -> None:
     full = view(ragged=ragged, honest=honest, byzantine=byzantine, seed=abs(seed))
-    mean, std = map(np.array, honest_statistics(full))
+    sent, d = partials(full), full.dimension
+    mean, std = np.array(oracles.mean(sent, d)), np.array(oracles.std(sent, d))
     z = z_max(honest + byzantine, byzantine)
     expected = {
         "alie": mean - z * std,
@@ -97,6 +127,7 @@ def test_omniscient_attacks_agree_with_their_formulas(
             message.values, np.tile(vector, (byzantine, 1)), rtol=1e-4, atol=1e-5
         )
         assert (message.lengths == full.longest).all()
+        assert message.delay is None
 
 
 def test_z_max_of_the_paper() -> None:
@@ -147,11 +178,399 @@ def test_random_noise_has_its_scale_and_differs_between_workers() -> None:
     assert not torch.equal(values[0], values[1])
 
 
-@pytest.mark.parametrize("attack", SPECIFICATIONS)
-def test_nobody_honest_answers(attack: str) -> None:
-    """With no honest message to look at an attack still gives finite values."""
-    empty = dataclasses.replace(view(), honest=torch.zeros(0, 6), sent=None, longest=0)
-    assert torch.isfinite(attacks.build(attack)(empty).values).all()
+@st.composite
+def rounds(draw: st.DrawFn, least: int = 4) -> View:
+    """Draw a round in which more than b + 1 honest workers answer."""
+    byzantine = draw(st.integers(1, 3))
+    return view(
+        ragged=draw(st.booleans()),
+        byzantine=byzantine,
+        honest=draw(st.integers(byzantine + least, 9)),
+        dimension=draw(st.integers(2, 8)),
+        seed=draw(st.integers(0, 10**6)),
+    )
+
+
+DRAWN = settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))
+
+
+@DRAWN
+@given(full=rounds(), perturbation=st.sampled_from(["unit", "std", "sign"]))
+def test_min_max_and_min_sum_are_the_largest_that_meet_their_constraint(
+    full: View, perturbation: str
+) -> None:
+    """The closed forms equal a bisection of the constraints to 1e-6."""
+    sent, d = partials(full), full.dimension
+    vectors, mu = oracles.completed(sent, d), oracles.mean(sent, d)
+    p = oracles.direction(perturbation, sent, d)
+    apart = torch.tensor([oracles.plus(v, -1.0, mu) for v in vectors], dtype=torch.float64)
+    along = torch.tensor(p, dtype=torch.float64)
+    for name, gamma, holds in (
+        ("min_max", min_max_gamma(along, apart), oracles.min_max_holds),
+        ("min_sum", min_sum_gamma(along, apart), oracles.min_sum_holds),
+    ):
+        expected = oracles.bisected(lambda g, h=holds: h(oracles.plus(mu, g, p), vectors))  # type: ignore[misc]
+        assert gamma == pytest.approx(expected, rel=1e-6)
+        assert holds(oracles.plus(mu, gamma * (1 - 1e-9), p), vectors)
+        crafted = sent_by_all(f"{name}[perturbation={perturbation}]", full)
+        np.testing.assert_allclose(
+            crafted, oracles.plus(mu, expected, p), rtol=1e-4, atol=1e-5 * max(gamma, 1)
+        )
+
+
+@DRAWN
+@given(full=rounds(), rule=st.sampled_from(["krum", "multi_krum"]))
+def test_agr_tailored_goes_as_far_as_krum_selects(full: View, rule: str) -> None:
+    """What it sends is selected; nothing of a thousand points beyond is."""
+    sent, d, b = partials(full), full.dimension, full.byzantine
+    vectors, mu = oracles.completed(sent, d), oracles.mean(sent, d)
+    p = oracles.direction("std", sent, d)
+    apart = torch.tensor([oracles.plus(v, -1.0, mu) for v in vectors], dtype=torch.float64)
+    tailored = AgrTailored(rule)
+    gamma = tailored.gamma(torch.tensor(p, dtype=torch.float64), apart, b)
+    m = 1 if rule == "krum" else len(vectors) - 2
+
+    def selected(g: float) -> bool:
+        return oracles.krum_selects(oracles.plus(mu, g, p), vectors, b, m)
+
+    if gamma > 0:
+        assert selected(gamma * (1 - 1e-6))
+    top = max(10 * gamma, 10.0)
+    beyond = np.linspace(gamma * (1 + 1e-6) + top * 1e-3, top, 60)
+    assert not any(selected(float(g)) for g in beyond)
+    np.testing.assert_allclose(
+        sent_by_all(f"agr_tailored[rule={rule}]", full), oracles.plus(mu, gamma, p), atol=1e-4
+    )
+
+
+@DRAWN
+@given(full=rounds(), perturbation=st.sampled_from(["unit", "std", "sign"]))
+def test_agr_tailored_finds_the_worst_for_the_trimmed_mean(full: View, perturbation: str) -> None:
+    sent, d, b = partials(full), full.dimension, full.byzantine
+    vectors, mu = oracles.completed(sent, d), oracles.mean(sent, d)
+    p = oracles.direction(perturbation, sent, d)
+
+    def moved(crafted: list[float]) -> float:
+        return oracles.distance(oracles.trimmed_mean([*vectors, *([crafted] * b)], b), mu)
+
+    best = max(moved(oracles.plus(mu, float(g), p)) for g in np.geomspace(1e-3, 1e3, 100))
+    name = f"agr_tailored[rule=trimmed_mean,perturbation={perturbation}]"
+    assert moved(sent_by_all(name, full)) >= 0.99 * best
+
+
+@DRAWN
+@given(full=rounds())
+def test_fang_against_krum(full: View) -> None:
+    sent, d = partials(full), full.dimension
+    lam = oracles.fang_lambda(sent, d, full.byzantine)
+    expected = [-lam * oracles.sign(x) for x in oracles.mean(sent, d)]
+    np.testing.assert_allclose(sent_by_all("fang[rule=krum]", full), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_fang_draws_uniformly_from_beyond_the_honest_values(ragged: bool) -> None:
+    full = view(byzantine=400, honest=7, dimension=20, ragged=ragged)
+    values = attacks.build("fang[factor=3]")(full).values.double().numpy()
+    sent = partials(full)
+    shares = []
+    for j in range(20):
+        low, high = oracles.fang_interval(sent, 20, j, 3.0)
+        assert (values[:, j] >= low - 1e-6).all()
+        assert (values[:, j] <= high + 1e-6).all()
+        if high > low:
+            shares.append((values[:, j] - low) / (high - low))
+    assert stats.kstest(np.concatenate(shares), "uniform").pvalue > 0.01
+
+
+def test_fang_with_partial_knowledge_goes_by_its_own_gradients() -> None:
+    full = view(byzantine=200, dimension=30)
+    assert full.own is not None
+    own = full.own.double().numpy()
+    attack = attacks.build("fang[knowledge=partial]")
+    assert attack.sees == "own"
+    deviation = (attack(full).values.double().numpy() - own.mean(axis=0)) / own.std(axis=0)
+    against = -np.sign(own.mean(axis=0))
+    far = deviation * against
+    assert (far > 2.999).all()
+    assert (far < 4.001).all()
+    assert stats.kstest((far - 3).ravel(), "uniform").pvalue > 0.01
+
+
+@DRAWN
+@given(full=rounds(), accept=st.sampled_from(["krum", "distance"]), j=st.integers(0, 20))
+def test_hidden_coordinate_spends_all_in_one_place(full: View, accept: str, j: int) -> None:
+    sent, d, b = partials(full), full.dimension, full.byzantine
+    vectors, mu = oracles.completed(sent, d), oracles.mean(sent, d)
+    crafted = sent_by_all(f"hidden_coordinate[coordinate={j},accept={accept}]", full)
+    j %= d
+    apart = np.array(crafted) - mu
+    assert np.abs(np.delete(apart, j)).max(initial=0) < 1e-5
+    assert apart[j] * (1 if mu[j] >= 0 else -1) < 1e-6  # against descent
+
+    def accepted(far: float) -> bool:
+        tried = [*mu]
+        tried[j] += far * (-1 if mu[j] >= 0 else 1)
+        if accept == "distance":
+            return oracles.min_max_holds(tried, vectors)
+        return oracles.krum_selects(tried, vectors, b)
+
+    gamma = abs(apart[j])
+    assert gamma < 1e-4 or accepted(gamma * (1 - 1e-4) - 1e-6)
+    assert not any(
+        accepted(float(g)) for g in np.linspace(1.001 * gamma + 1e-2, 10 * gamma + 10, 60)
+    )
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_sign_guard_aware_has_honest_sign_statistics_and_length(ragged: bool) -> None:
+    full = view(honest=9, dimension=300, ragged=ragged)
+    sent = partials(full)
+    mu = oracles.mean(sent, 300)
+    crafted = sent_by_all("sign_guard_aware", full)
+    for s in (-1, 0, 1):
+        assert sum(oracles.sign(x) == s for x in crafted) == sum(oracles.sign(x) == s for x in mu)
+    lengths = sorted(math.sqrt(sum(x * x for x in worker.values())) for worker in sent)
+    assert oracles.length(crafted) == pytest.approx(lengths[4], rel=1e-5)
+    agree = sum(oracles.sign(x) == oracles.sign(y) for x, y in zip(crafted, mu, strict=True))
+    assert agree < 250  # shuffled: nothing is left of where the signs were
+
+
+@DRAWN
+@given(seed=st.integers(0, 10**6), byzantine=st.integers(1, 6))
+def test_clustering_aware_is_a_chain_that_turns_away(seed: int, byzantine: int) -> None:
+    full = view(honest=8, byzantine=byzantine, dimension=6, seed=seed)
+    vectors = oracles.completed(partials(full), 6)
+    mu = oracles.mean(partials(full), 6)
+    chain = attacks.build("clustering_aware")(full).values.double().tolist()
+    link = max(oracles.gap_of_two_clusters(vectors) - 0.1 - 1e-4, 0.0)
+    outermost = max(vectors, key=lambda v: oracles.angle(v, mu))
+    theta = oracles.angle(outermost, mu)
+    for k, sent in enumerate(chain, 1):
+        assert oracles.length(sent) == pytest.approx(10 * oracles.length(mu), rel=1e-4)
+        expected = min(theta + k * link, math.pi)
+        assert oracles.angle(sent, mu) == pytest.approx(expected, abs=2e-3)
+    first = chain[0]
+    if theta + link < math.pi:  # in the plane of μ and the outermost, beyond it
+        assert oracles.angle(first, outermost) == pytest.approx(link, abs=2e-3)
+
+
+@DRAWN
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=8),
+    bit=st.one_of(st.none(), st.integers(0, 31)),
+)
+def test_bit_flip_flips_one_bit_of_each_number(values: list[float], bit: int | None) -> None:
+    full = dataclasses.replace(
+        view(dimension=len(values), byzantine=1), own=torch.tensor([values], dtype=torch.float32)
+    )
+    name = "bit_flip" if bit is None else f"bit_flip[bit={bit}]"
+    raw = attacks.build(name)(full).values.numpy().view(np.uint32)[0]
+    for before, after in zip(values, raw, strict=True):
+        found = f"{after:032b}"[::-1]
+        changed = [i for i in range(32) if found[i] != oracles.bits(before)[i]]
+        assert len(changed) == 1
+        assert bit in (None, changed[0])
+
+
+def test_bit_flip_hits_its_share_and_all_bits() -> None:
+    full = view(byzantine=2, dimension=20_000)
+    assert full.own is not None
+    flipped = attacks.build("bit_flip[share=0.25]")(full).values.numpy().view(np.uint32)
+    changed = flipped ^ full.own.numpy().view(np.uint32)
+    assert (changed != 0).mean() == pytest.approx(0.25, abs=0.01)
+    which = np.log2(changed[changed != 0]).astype(int)
+    assert stats.chisquare(np.bincount(which, minlength=32)).pvalue > 0.01
+
+
+def test_what_is_not_a_number_or_too_large() -> None:
+    full = view(byzantine=2)
+    assert attacks.build("nan")(full).values.isnan().all()
+    assert (attacks.build("inf")(full).values == torch.inf).all()
+    assert (attacks.build("inf[sign=minus]")(full).values == -torch.inf).all()
+    both = attacks.build("inf[sign=both]")(full).values
+    assert both.sum(dim=0).isnan().all()
+    assert (attacks.build("huge")(full).values == torch.tensor(1e38)).all()
+    assert (attacks.build("huge[value=-5]")(full).values == -5).all()
+
+
+def test_stale_replays_what_each_worker_computed() -> None:
+    """By hand: worker 0 is asked every round, worker 1 in rounds 1, 4 and 5."""
+    asked = {1: [0, 1], 2: [0], 3: [0], 4: [1, 0], 5: [0, 1]}
+    replayed = {
+        "stale": {1: [1, 1], 2: [1], 3: [1], 4: [1, 1], 5: [1, 1]},
+        "stale[age=1]": {1: [1, 1], 2: [1], 3: [2], 4: [1, 3], 5: [4, 4]},
+        "stale[age=3]": {1: [1, 1], 2: [1], 3: [1], 4: [1, 1], 5: [2, 1]},
+    }
+    for name, expected in replayed.items():
+        attack = attacks.build(name)
+        for k, workers in asked.items():
+            full = view(byzantine=len(workers), round_=k)
+            own = torch.tensor([[100.0 * w + k] * full.dimension for w in workers])
+            shown = dataclasses.replace(full, own=own, workers=np.array(workers))
+            found = attack(shown).values[:, 0].tolist()
+            assert found == [100.0 * w + r for w, r in zip(workers, expected[k], strict=True)], name
+
+
+@DRAWN
+@given(seed=st.integers(0, 10**6), ragged=st.booleans(), warmup=st.integers(0, 4))
+def test_mimic_learns_whom_to_copy(seed: int, ragged: bool, warmup: int) -> None:
+    """Six rounds of other workers each: the same target as the definition's, and its length."""
+    attack, rng = Mimic(warmup=warmup), np.random.default_rng(seed)
+    start = np.random.default_rng([0, 6]).standard_normal(6)
+    oracle = oracles.Mimic(warmup, list(start / np.linalg.norm(start)))
+    for k in range(1, 7):
+        full = view(ragged=ragged, seed=seed, round_=k)
+        workers = rng.permutation(12)[:7]
+        full = dataclasses.replace(full, honest_workers=workers)
+        target = oracle(workers.tolist(), oracles.completed(partials(full), 6))
+        message = attack(full)
+        assert full.honest is not None
+        assert full.honest_lengths is not None
+        assert torch.equal(message.values[0], full.honest[target])
+        assert (message.lengths == full.honest_lengths[target]).all()
+
+
+def test_mimic_finds_the_direction_in_which_workers_differ() -> None:
+    """Worker 2 alone differs along the second axis: it is copied from the second round on."""
+    attack = Mimic(warmup=10)
+    for k in range(1, 15):
+        full = view(honest=6, dimension=5, round_=k)
+        assert full.honest is not None
+        honest = 0.01 * full.honest
+        honest[2, 1] += 5.0
+        message = attack(dataclasses.replace(full, honest=honest))
+        assert k < 4 or torch.equal(message.values[0], honest[2])
+
+
+@pytest.mark.parametrize("name", ["optimal_alie", "optimal_foe"])
+@pytest.mark.parametrize("rule", ["meamed", "nnm+trimmed_mean", "krum"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_line_searches_reach_the_dense_grid(name: str, rule: str, ragged: bool) -> None:
+    """n = 20, f = 4, d = 1000: at least 99 % of the maximum over 800 strengths."""
+    scope: Scope = "coordinate" if ragged else "block"
+    judge = build(rule, f=4, scope=scope)
+    full = view(honest=16, byzantine=4, dimension=1000, seed=1, rule=judge, ragged=ragged)
+    attack = attacks.build(name)
+    assert isinstance(attack, Optimal)
+    with one_thread():  # beside other tests more are slower
+        assert attack.fraction(full, per_decade=100 if not ragged else 10) >= 0.99
+
+
+def test_the_search_copes_with_hills_and_cliffs() -> None:
+    def cliff(x: float) -> float:
+        return x if 0 < x < 7.3219 else 0.5
+
+    def hills(x: float) -> float:
+        return math.exp(-((x - 0.3) ** 2) * 50) + 2 * math.exp(-((x + 41) ** 2) / 20)
+
+    assert maximise(cliff, 0.01, 100).value == pytest.approx(7.3219, rel=1e-3)
+    assert maximise(hills, 0.01, 100).argument == pytest.approx(-41, rel=1e-2)
+    assert maximise(lambda x: math.nan if x < 0 else -x, 0.01, 100).argument < 0.011
+    assert maximise(lambda x: -abs(x + 3), 0.01, 100, signs="plus").argument == 0.01
+
+
+# Attacks on heterogeneity: four honest workers of 6 places send 6, 4, 2 and 1 of them, in the order
+# of the coordinates; two Byzantine ones; v = 5 unless it says otherwise.
+
+
+def uneven(quorum: int = 5) -> View:
+    full = view(honest=4, byzantine=2, dimension=6)
+    lengths = np.array([6, 4, 2, 1])
+    sent = torch.from_numpy(np.arange(6) < lengths[:, None])
+    assert full.honest is not None
+    return dataclasses.replace(
+        full,
+        quorum=quorum,
+        position=np.arange(6),
+        honest=full.honest * sent,
+        sent=sent,
+        honest_lengths=lengths,
+        longest=6,
+    )
+
+
+def test_tail_attacks_where_few_are_heard() -> None:
+    full = uneven(quorum=4)  # the block: up to the second longest, 4; heard from 4, 3, 2 and 2
+    assert full.own is not None
+    message = attacks.build("tail+foe[epsilon=1]")(full)
+    mu = torch.tensor(oracles.mean(partials(full), 6))
+    assert torch.equal(message.values[:, :1], full.own[:, :1])  # heard from all four
+    torch.testing.assert_close(message.values[:, 1:4], -mu[1:4].expand(2, 3))
+    assert torch.equal(message.values[:, 4:], full.own[:, 4:])  # beyond the block
+    assert message.lengths.tolist() == [6, 6]
+    # ALIE's z_max is that of the two honest and two Byzantine workers where fewest are heard.
+    assert Tail().narrow(full).sampled == 4
+    wide = view(honest=20, byzantine=3)
+    assert z_max(3 + 4, 3) > 0.6 > z_max(wide.sampled, 3)
+
+
+def test_tail_without_a_tail_attacks_everywhere() -> None:
+    full = view(honest=7, byzantine=3)
+    assert torch.equal(attacks.build("tail+foe")(full).values, attacks.build("foe")(full).values)
+
+
+def test_starve_sends_next_to_nothing() -> None:
+    assert attacks.build("starve")(uneven()).lengths.tolist() == [1, 1]
+    assert attacks.build("starve[places=0]+foe")(uneven()).lengths.tolist() == [0, 0]
+    assert attacks.build("starve[places=99]")(uneven()).lengths.tolist() == [6, 6]
+    foe = attacks.build("foe")(uneven()).values
+    assert torch.equal(attacks.build("starve+foe")(uneven()).values, foe)
+
+
+def test_flood_fills_what_nobody_honest_sends() -> None:
+    full = uneven()
+    assert full.honest is not None
+    assert full.sent is not None
+    assert full.own is not None
+    kept = full.sent.clone()
+    kept[:, 4:] = False  # nobody sends the last two
+    short = dataclasses.replace(full, honest=full.honest * kept, sent=kept, longest=4)
+    message = attacks.build("flood+foe[epsilon=2]")(short)
+    assert message.lengths.tolist() == [6, 6]
+    mu = torch.tensor(oracles.mean(partials(short), 6))
+    mu[4:] = full.own[:, 4:].mean(dim=0)
+    torch.testing.assert_close(message.values, (-2 * mu).expand(2, 6))
+
+
+def test_late_says_by_how_much() -> None:
+    message = attacks.build("late[delay=2.5]+foe")(uneven())
+    assert message.delay is not None
+    assert message.delay.tolist() == [2.5, 2.5]
+    assert attacks.build("foe")(uneven()).delay is None
+
+
+def test_lookalike_copies_the_slow() -> None:
+    full = uneven()
+    message = attacks.build("lookalike[share=0.5]+alie[z=2]")(full)
+    assert message.lengths.tolist() == [1, 2]
+    slow = partials(full)[2:]
+    expected = oracles.plus(oracles.mean(slow, 6), -2.0, oracles.std(slow, 6))
+    np.testing.assert_allclose(message.values[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_tried_on_the_server_is_what_would_be_sent() -> None:
+    """Behind starve the optimum is sought for messages of one place."""
+    full, tried = uneven(), []
+
+    def server(message: Message) -> torch.Tensor:
+        tried.append((message.lengths.tolist(), message.delay))
+        return message.values[0]
+
+    shown = dataclasses.replace(full, server=server)
+    attacks.build("starve+late+optimal_foe")(shown)
+    assert all(lengths == [1, 1] for lengths, _ in tried)
+    assert all(delay is not None and delay.tolist() == [1, 1] for _, delay in tried)
+
+
+def test_chains_have_one_spelling_and_say_what_they_need() -> None:
+    canonical = attacks.registry.canonical
+    assert canonical("tail") == "tail+none"
+    assert canonical("starve[places=1] + ipm[epsilon=10]") == "starve+foe"
+    assert attacks.build("starve+crash").sees == "nothing"
+    assert attacks.build("tail+crash").sees == "honest"
+    assert attacks.build("starve+optimal_alie").sees == "server"
+    assert attacks.build("late+label_flip").poisons
+    assert repr(attacks.build("late+tail+foe")) == "Late(delay=1.0) + Tail() + Foe(epsilon=10.0)"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +583,27 @@ def test_nobody_honest_answers(attack: str) -> None:
         ("foe[eps=1]", r"parameter: unknown 'eps'; did you mean 'epsilon'\?"),
         ("none[z=1]", "none takes no parameters"),
         ("collections:Counter", "expected a subclass of hgobench.attacks.Attack"),
+        ("min_max[perturbation=up]", "perturbation: 'up'; expected 'unit' or 'std' or 'sign'"),
+        ("agr_tailored[rule=median]", "rule: 'median'; expected 'krum' or 'multi_krum' or 'trimm"),
+        ("fang[factor=1]", "factor: 1.0; expected a number > 1"),
+        ("fang[rule=krum,knowledge=partial]", "knowledge: 'partial'; expected 'full' against krum"),
+        ("bit_flip[bit=32]", r"bit: 32; expected an integer in 0\.\.31"),
+        ("bit_flip[share=1.5]", r"share: 1.5; expected a number in \[0, 1\]"),
+        ("huge[value=1e39]", r"value: 1e\+39; expected a float32"),
+        ("inf[sign=none]", "sign: None; expected 'plus' or 'minus' or 'both'"),
+        ("stale[age=0]", "age: 0; expected an integer >= 1"),
+        ("mimic[warmup=-1]", "warmup: -1; expected an integer >= 0"),
+        ("clustering_aware[scale=0]", "scale: 0.0; expected a finite number > 0"),
+        ("optimal_foe[smallest=5,largest=5]", "smallest: 5.0; expected a number below largest=5"),
+        ("lookalike[share=0]", r"share: 0.0; expected a number in \(0, 1\]"),
+        ("late[delay=-1]+foe", "delay: -1.0; expected a finite number >= 0"),
+        ("tial+alie", r"heterogeneity_attack: unknown 'tial'; did you mean 'tail'\?"),
+        ("starv", r"attack: unknown 'starv'; did you mean 'starve'\?"),
+        (
+            "foe+alie",
+            "heterogeneity_attack: 'foe' is an attack, of which a chain has one, the last",
+        ),
+        ("tail+", r"attack: 'tail\+'; expected a name at both sides of each \+"),
     ],
 )
 def test_bad_attacks_are_refused(specification: str, message: str) -> None:

@@ -254,7 +254,11 @@ def test_list_as_markdown_tells_all() -> None:
     [
         ("krum", 0, ["rule krum", "scope block:", "scope coordinate:", "32 pass\n"]),
         ("nnm", 0, ["pre-rule nnm", "32 pass\n"]),
-        ("foe", 0, ["attack foe", "2 pass\n"]),
+        ("foe", 0, ["attack foe", "5 pass, 1 not applicable\n"]),
+        ("ipm", 0, ["attack ipm"]),
+        ("tail+alie", 0, ["attack tail+alie", "5 pass"]),
+        ("optimal_foe", 0, ["of the grid's maximum: meamed ", "6 pass\n"]),
+        ("nan", 0, ["not applicable  values_are_finite", "sends NaN"]),
         (
             "average",
             0,
@@ -277,7 +281,7 @@ def test_list_as_markdown_tells_all() -> None:
             ["RuntimeError: out of ideas\n                    with f=0, 1 workers", "\n1 fail\n"],
         ),
         ("tests.plugins:Halving", 0, ["pre-rule tests.plugins:Halving", "not applicable"]),
-        ("tests.plugins:NotANumber", 1, ["attack tests.plugins:NotANumber", "2 fail"]),
+        ("tests.plugins:NotANumber", 1, ["attack tests.plugins:NotANumber", "1 fail"]),
         ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
         ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
         ("bucketing[s=1]+median", 0, ["rule bucketing[s=1]+median", "not applicable"]),

@@ -38,6 +38,9 @@ BASE: dict[str, Any] = {
         {"rule": "meamed", "attack": "crash", "hardware": "weak"},
         {"rule": "phocas", "attack": "crash[send=zeros]", "quorum": 7},
         {"rule": "aksel", "attack": "foe", "granularity": "feature", "cost": "unit"},
+        {"rule": "median", "attack": "label_flip", "hardware": "c2"},
+        {"rule": "median", "attack": "label_flip", "algorithm": "hgo[momentum=0.5]"},
+        {"rule": "average", "attack": "starve+foe", "quorum": 7},
         {"rule": "median", "attack": "foe", "granularity": "feature", "hardware": "c2"},
         {"rule": "trimmed_mean", "attack": "foe", "schedule": "inverse_sqrt_block"},
         {"rule": "trimmed_mean", "attack": "foe", "attack_start": 2, "seed": 5},
@@ -370,8 +373,11 @@ def test_validation_accuracy_is_on_validation_examples() -> None:
             "none",
             r"WrongShape: returned torch.float32 \(1,\); expected a real tensor of shape \(650,\)",
         ),
-        ("median", "tests.plugins:BadShape", "RuntimeError|ValueError"),
-        ("median", "tests.plugins:NotLengths", "claimed lengths: float64 .2,.; expected integers"),
+        (
+            "median",
+            "tests.plugins:NotLengths",
+            "TypeError: claimed lengths: float64; expected integers",
+        ),
         ("tests.plugins:Leaving", "none", "SystemExit: 3"),
     ],
 )
@@ -383,11 +389,73 @@ def test_what_plugins_get_wrong_is_recorded(rule: str, attack: str, reason: str)
     assert re.search(reason, result.reason)
 
 
-def test_claimed_lengths_are_bounded() -> None:
-    long = run(Scenario(**BASE, attack="tests.plugins:TooLong", hardware="weak"))
-    assert long.status == "done"
-    negative = run(Scenario(**BASE, attack="tests.plugins:Negative"))
-    assert negative.rounds["byzantine_heard"] == [0] * 4
+@pytest.mark.parametrize(
+    ("attack", "heard"),
+    [("TooLong", 2), ("Negative", 0), ("BadShape", 0), ("BadLengths", 0), ("Narrow", 0)],
+)
+def test_messages_that_no_worker_could_send_are_bounded_or_dropped_and_counted(
+    attack: str, heard: int
+) -> None:
+    """The server goes on; a length out of bounds is bounded, what can't be read is no answer."""
+    fields = {**BASE, "sampled": 12}
+    result = run(Scenario(**fields, attack=f"tests.plugins:{attack}"))
+    assert result.status == "done"
+    assert list(result.rounds["malformed"]) == [2] * 4
+    assert result.summary["malformed"] == 8
+    assert list(result.rounds["byzantine_heard"]) == [heard] * 4
+    if not heard:
+        same(result, run(Scenario(**fields, attack="crash")), but=("malformed",))
+
+
+def test_well_formed_messages_are_not_counted() -> None:
+    for attack in ("foe", "nan", "starve+foe", "crash", "late+foe"):
+        assert run(Scenario(**BASE, attack=attack)).summary["malformed"] == 0
+
+
+def test_after_the_deadline_nobody_is_heard() -> None:
+    fields = {**BASE, "sampled": 12}
+    late = run(Scenario(**fields, attack="late[delay=0.1]+foe"))
+    same(late, run(Scenario(**fields, attack="crash")))
+    in_time = run(Scenario(**fields, attack="late[delay=0]+foe"))
+    same(in_time, run(Scenario(**fields, attack="foe")))
+
+
+def test_without_a_deadline_the_server_waits_for_the_late() -> None:
+    fields = {**BASE, "sampled": 12, "deadline": math.inf}
+    late, foe = (run(Scenario(**fields, attack=a)) for a in ("late[delay=7.5]+foe", "foe"))
+    waited = np.array(late.rounds["time"]) - np.array(foe.rounds["time"])
+    np.testing.assert_allclose(waited, 7.5 * np.arange(1, 5))
+    same(late, foe, but=("time",))
+
+
+@pytest.mark.parametrize("rule", ["RecordingMedian", "RecordingMemory"])
+def test_what_is_tried_on_the_server_is_what_it_then_answers(rule: str) -> None:
+    """And trying leaves a rule's memory as it was."""
+    answers = getattr(plugins, rule).answers
+    answers.clear()
+    fields = {**BASE, "hardware": "c2", "rule": f"tests.plugins:{rule}", "rounds": 6}
+    run(Scenario(**fields, attack="tests.plugins:Trying"))
+    tried, given = answers[::2], answers[1::2]
+    assert len(tried) == len(given) == 6
+    for a, b in zip(tried, given, strict=True):
+        assert torch.equal(a, b)
+    assert len({tuple(answer.tolist()) for answer in given}) == 6
+
+
+def test_the_server_is_tried_as_it_is() -> None:
+    """‖AG - μ‖ of a trial, with pre-rule and raggedness, is that of the answer on the block."""
+    plugins.Trying.seen.clear()
+    plugins.RecordingMedian.answers.clear()
+    rule = "nnm+tests.plugins:RecordingMedian"
+    run(Scenario(**{**BASE, "hardware": "c2", "rule": rule}, attack="tests.plugins:Trying"))
+    answers = plugins.RecordingMedian.answers[1::2]
+    for answer, (view, apart) in zip(answers, plugins.Trying.seen, strict=True):
+        assert view.honest_lengths is not None
+        claimed = np.append(view.honest_lengths, [view.longest] * view.byzantine)
+        block = view.position < np.sort(claimed)[-view.quorum]
+        assert 0 < block.sum() < 650
+        expected = answer.double() - view.mean()[torch.from_numpy(block)].double()
+        torch.testing.assert_close(apart, expected)
 
 
 def test_robust_rules_ignore_nan_from_f_workers() -> None:

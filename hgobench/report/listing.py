@@ -13,6 +13,7 @@ from hgobench.registry import format_value
 
 KINDS = {
     "attacks": "attack",
+    "heterogeneity_attacks": "heterogeneity_attack",
     "rules": "rule",
     "pre_rules": "pre_rule",
     "algorithms": "algorithm",

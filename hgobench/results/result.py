@@ -24,6 +24,7 @@ COLUMNS = (
     "block_size",  # coordinates updated
     "heard",  # workers whose answer arrived
     "byzantine_heard",
+    "malformed",  # Byzantine messages that no worker could have sent: bounded, or dropped
     "coordinates",  # computed by the sampled workers, sent or not
     "bytes_up",
     "bytes_down",
@@ -73,6 +74,7 @@ class Result:
             "mean_block_size": _mean(self.rounds["block_size"]),
             "mean_heard": _mean(self.rounds["heard"]),
             "mean_byzantine_heard": _mean(self.rounds["byzantine_heard"]),
+            "malformed": sum(self.rounds.get("malformed", ())),
             "coordinates": sum(self.rounds["coordinates"]),
             "bytes_up": sum(self.rounds["bytes_up"]),
             "bytes_down": sum(self.rounds["bytes_down"]),

@@ -1,0 +1,72 @@
+"""Attacks tailored to one aggregation rule (AGR)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hgobench.aggregators import TrimmedMean
+from hgobench.parameters import one_of
+
+from .base import Attack, View
+from .krum_choice import KrumChoice
+from .perturbation import DIRECTIONS, direction
+from .search import maximise
+
+
+class AgrTailored(Attack):
+    """All Byzantine workers send μ + γ·p with the γ that is best against a rule that they know.
+
+    Against ``"krum"``: the largest γ with which Krum, told f = b, selects a copy. Against
+    ``"multi_krum"``: with which all b copies are among the n - b - 2 best. Against
+    ``"trimmed_mean"``: the γ that maximises ‖trimmed mean - μ‖₂, looked for over all decades.
+
+    The attackers work the rule out by themselves; whether the server uses it is another matter.
+    On ragged input an absent entry stands at μ.
+
+    Args:
+        rule: ``"krum"``, ``"multi_krum"`` or ``"trimmed_mean"`` (for the median too).
+        perturbation: p: ``"unit"``: -μ/‖μ‖; ``"std"``: -σ; ``"sign"``: -sign(μ).
+
+    What the attacker needs: all honest messages, and which rule the server uses. With b honest
+    workers or fewer to look at nothing is tailored: it sends μ.
+
+    Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
+    and Defenses for Federated Learning", NDSS 2021. Its code starts the search for Krum at γ = 3
+    and stops that for the trimmed mean at the first local maximum.
+    """
+
+    sees = "honest"
+    paper = "Shejwalkar, Houmansadr, NDSS 2021"
+    formula = "μ + γ·p, the largest γ that Krum selects, or argmax_γ ‖trimmed mean - μ‖"
+    validity = "h > f + 1 honest answers"
+
+    def __init__(self, rule: str = "krum", perturbation: str = "std") -> None:
+        self.rule = one_of("rule", rule, "krum", "multi_krum", "trimmed_mean")
+        self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
+
+    def values(self, view: View) -> Tensor:
+        """Go as far as the rule lets."""
+        p, apart, mean = direction(self.perturbation, view), view.deviations(), view.mean()
+        return (mean.double() + self.gamma(p, apart, view.byzantine) * p).to(mean)
+
+    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
+        """Return γ for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""
+        h = len(apart)
+        if h <= byzantine + 1 or not bool(p.any()):
+            return 0.0
+        if self.rule == "trimmed_mean":
+            rule = TrimmedMean(f=byzantine)
+            widest = float(apart.abs().max()) or 1.0
+            steepest = float(p.abs()[p != 0].min())
+            least, most = 1e-3 * widest / float(p.abs().max()), 10.0 * widest / steepest
+
+            def moved(gamma: float) -> float:
+                copies = (gamma * p).expand(byzantine, -1)
+                return float(rule(torch.cat((apart, copies))).norm())
+
+            return maximise(moved, least, min(most, 1e9 * least), signs="plus").argument
+        # Of Multi-Krum's n - b - 2 best all but b may be honest ones.
+        honest = 0 if self.rule == "krum" else max(h - 2 - byzantine, 0)
+        choice = KrumChoice(apart, byzantine, torch.zeros_like(p), p)
+        return choice.largest(at_least=h - honest)

@@ -1,0 +1,100 @@
+"""What every attack on heterogeneity is, and how it stands before a value attack: ``tail+alie``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from .base import KNOWLEDGE, Attack, Knowledge, Message, View
+
+
+class HeterogeneityAttack:
+    """How much the Byzantine workers claim to have done, when they answer, whom they resemble.
+
+    What they send there is the business of the value attack behind it. A subclass writes what it
+    needs of four methods, each of which by default changes nothing.
+
+    Attributes:
+        sees, paper, formula, control, validity: as for an `Attack`.
+    """
+
+    sees: Knowledge = "nothing"
+    paper: ClassVar[str] = "hgobench"
+    formula: ClassVar[str] = ""
+    control: ClassVar[str] = "lengths"
+    validity: ClassVar[str] = "1 <= f < n/2"
+
+    __repr__ = Attack.__repr__
+
+    def narrow(self, view: View) -> View:
+        """Return what the value attack is to look at."""
+        return view
+
+    def values(self, view: View, values: Tensor) -> Tensor:
+        """Return what is sent, given the value attack's (b, d)."""
+        return values
+
+    def lengths(self, view: View, lengths: np.ndarray) -> np.ndarray:
+        """Return the lengths to claim, given the value attack's (b,)."""
+        return lengths
+
+    def delays(self, view: View) -> np.ndarray | None:
+        """Return by how much the answers come late, (b,) time units; None: in time."""
+        return None
+
+
+class Combined(Attack):
+    """Attacks on heterogeneity, then a value attack.
+
+    Args:
+        steps: the former; the first has the last word.
+        attack: the value attack.
+    """
+
+    def __init__(self, steps: Sequence[HeterogeneityAttack], attack: Attack) -> None:
+        self.steps, self.attack = tuple(steps), attack
+        needed: list[Knowledge] = [*(step.sees for step in self.steps), attack.sees]
+        self.sees = max(needed, key=KNOWLEDGE.index)
+        self.poisons, self.stateful = attack.poisons, attack.stateful
+        self.exempt = attack.exempt
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, (*self.steps, self.attack)))
+
+    def __call__(self, view: View) -> Message:
+        """Narrow what the value attack sees, and change what it sends."""
+        return self._from(0, view)
+
+    def _from(self, index: int, view: View) -> Message:
+        if index == len(self.steps):
+            return self.attack(view)
+        step, seen, server = self.steps[index], view, view.server
+
+        def change(message: Message) -> Message:
+            delay = step.delays(seen)
+            return Message(
+                step.values(seen, message.values),
+                step.lengths(seen, message.lengths),
+                message.delay if delay is None else delay,
+            )
+
+        narrowed = step.narrow(view)
+        if server is not None:  # what is tried on it goes through the step, too
+            narrowed = replace(narrowed, server=lambda message: server(change(message)))
+        return change(self._from(index + 1, narrowed))
+
+    def values(self, view: View) -> Tensor:
+        """Return the values alone."""
+        return self(view).values
+
+    def lengths(self, view: View) -> np.ndarray:
+        """Return the lengths alone."""
+        return self(view).lengths
+
+    def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Poison as the value attack does."""
+        return self.attack.poison(features, labels, classes)

@@ -1,0 +1,39 @@
+"""Infinity instead of numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hgobench.parameters import one_of
+
+from .base import Attack, View
+
+
+class Inf(Attack):
+    """All Byzantine workers send ±∞ in every coordinate.
+
+    Args:
+        sign: ``"plus"``: +∞; ``"minus"``: -∞; ``"both"``: one after the other, by coordinate and
+            worker, so that sums of them are NaN.
+
+    What the attacker needs: nothing.
+    """
+
+    sees = "nothing"
+    paper = "folklore"
+    formula = "±∞"
+    exempt = {"values_are_finite": "sends infinite values"}
+
+    def __init__(self, sign: str = "plus") -> None:
+        self.sign = one_of("sign", sign, "plus", "minus", "both")
+
+    def values(self, view: View) -> Tensor:
+        """Return infinite values."""
+        values = torch.full((view.byzantine, view.dimension), torch.inf)
+        if self.sign == "minus":
+            return -values
+        if self.sign == "both":
+            turns = torch.arange(view.byzantine)[:, None] + torch.arange(view.dimension)
+            values[turns % 2 == 1] = -torch.inf
+        return values

@@ -1,0 +1,62 @@
+"""Min-max: as far away as two honest gradients may be from each other."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hgobench.parameters import one_of
+
+from .base import Attack, View
+from .perturbation import DIRECTIONS, direction
+
+
+class MinMax(Attack):
+    """All Byzantine workers send μ + γ·p, γ the largest that keeps near to all honest workers.
+
+    No honest x_i is farther from it than the two farthest honest ones are from each other,
+
+        max_i ‖μ + γ·p - x_i‖ <= D = max_{i,j} ‖x_i - x_j‖.
+
+    With a = ‖p‖² and u_i = μ - x_i the largest is known in closed form,
+
+        γ = min_i (-⟨p, u_i⟩ + √(⟨p, u_i⟩² - a·(‖u_i‖² - D²))) / a.
+
+    On ragged input an absent entry stands at μ.
+
+    Args:
+        perturbation: p: ``"unit"``: -μ/‖μ‖; ``"std"``: -σ; ``"sign"``: -sign(μ).
+
+    What the attacker needs: all honest messages; not the rule.
+
+    Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
+    and Defenses for Federated Learning", NDSS 2021. The halving search of its code can't go beyond
+    twice its start (20), where the unit perturbation allows more; others return points that break
+    the constraint.
+    """
+
+    sees = "honest"
+    paper = "Shejwalkar, Houmansadr, NDSS 2021"
+    formula = "μ + γ·p, the largest γ with max_i ‖μ + γp - x_i‖ <= max_ij ‖x_i - x_j‖"
+
+    def __init__(self, perturbation: str = "std") -> None:
+        self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
+
+    def values(self, view: View) -> Tensor:
+        """Go as far as the constraint lets."""
+        p, apart = direction(self.perturbation, view), view.deviations()
+        mean = view.mean()
+        return (mean.double() + min_max_gamma(p, apart) * p).to(mean)
+
+
+def min_max_gamma(p: Tensor, apart: Tensor) -> float:
+    """Return γ, >= 0, for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""
+    square = float(p.square().sum())
+    if square == 0.0 or len(apart) < 2:
+        return 0.0
+    gram = apart @ apart.T
+    lengths = gram.diagonal()
+    widest = (lengths[:, None] + lengths - 2.0 * gram).max()
+    along = -(apart @ p)  # ⟨p, u_i⟩
+    # The mean is within D of every x_i, so that the root is real but for rounding.
+    root = (along.square() - square * (lengths - widest)).clamp_min(0.0).sqrt()
+    return max(float(((root - along) / square).min()), 0.0)

@@ -1,0 +1,56 @@
+"""Attacks whose strength is chosen anew in every round, against the server's own pipeline."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from hgobench.parameters import positive
+
+from .base import Attack, Message, View
+from .search import Found, log_grid, maximise
+
+
+class Optimal(Attack):
+    """All Byzantine workers send μ + x·p with the x that moves the server's answer most from μ.
+
+    The objective is ‖AG - μ‖₂ over the round's block, AG the answer of the server itself: its rule
+    with pre-rules and memory, its quorum, and who sent which coordinate. It is looked for over all
+    decades between `smallest` and `largest` and both signs, then closer (see `search.maximise`).
+    A subclass says what is varied.
+
+    Args:
+        smallest, largest: the range of |x|, both > 0.
+    """
+
+    sees = "server"
+
+    def __init__(self, smallest: float = 0.01, largest: float = 100.0) -> None:
+        self.smallest = positive("smallest", smallest)
+        self.largest = positive("largest", largest)
+        if not self.smallest < self.largest:
+            raise ValueError(f"smallest: {smallest!r}; expected a number below largest={largest!r}")
+
+    @abstractmethod
+    def crafted(self, view: View, x: float) -> Tensor:
+        """Return what all send with strength x, (d,)."""
+
+    def objective(self, view: View, x: float) -> float:
+        """Return ‖AG - μ‖₂ if all send with strength x."""
+        values = self.crafted(view, x).expand(view.byzantine, -1)
+        return view.deviation(Message(values, self.lengths(view)))
+
+    def search(self, view: View) -> Found:
+        """Return the best strength that was found."""
+        return maximise(lambda x: self.objective(view, x), self.smallest, self.largest)
+
+    def fraction(self, view: View, per_decade: int = 500) -> float:
+        """Return what share of the best of a dense grid the search reaches (1 or more: all)."""
+        grid = log_grid(self.smallest, self.largest, per_decade)
+        best = max(self.objective(view, float(x)) for x in grid)
+        return self.search(view).value / best if best > 0 else 1.0
+
+    def values(self, view: View) -> Tensor:
+        """Search, and send the best."""
+        return self.crafted(view, self.search(view).argument)

@@ -1,0 +1,31 @@
+"""FOE with the most harmful ε."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import View
+from .optimal import Optimal
+
+
+class OptimalFoe(Optimal):
+    """All Byzantine workers send -ε·μ with the ε that moves the server's answer most.
+
+    ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); about a hundred calls of the rule per
+    round.
+
+    Args:
+        smallest, largest: the range of |ε|, both > 0.
+
+    What the attacker needs: all honest messages, the server's rule, its state and its coins.
+
+    Source: the line search of Allouah et al., "Fixing by Mixing: A Recipe for Optimal Byzantine ML
+    under Heterogeneity", AISTATS 2023; the attack is that of Xie et al., UAI 2020.
+    """
+
+    paper = "Allouah et al., AISTATS 2023"
+    formula = "-ε·μ, ε = argmax ‖AG - μ‖"
+
+    def crafted(self, view: View, x: float) -> Tensor:
+        """Scale the honest mean by -x."""
+        return -x * view.mean()
