@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from hgobench.registry import Registry
@@ -12,6 +15,7 @@ _HOMES = {
     "attack": "hgobench.attacks",
     "rule": "hgobench.aggregators",
     "algorithm": "hgobench.algorithms",
+    "workload": "hgobench.algorithms.workloads",
     "solver": "hgobench.algorithms.solvers",
     "data": "hgobench.data.datasets",
     "partition": "hgobench.data.partitions",
@@ -19,7 +23,7 @@ _HOMES = {
     "model": "hgobench.models",
 }
 FIELDS = tuple(_HOMES)
-_BEFORE = {"pre_rule": "rule", "heterogeneity_attack": "attack"}
+_BEFORE = {"pre_rule": "rule", "heterogeneity_attack": "attack", "condition": "hardware"}
 
 
 def registry(field: str) -> Registry[Any]:
@@ -33,3 +37,21 @@ def registry(field: str) -> Registry[Any]:
         assert found.prefixes is not None
         return found.prefixes
     return found
+
+
+def contents(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a hash of every file that a scenario's fields name (``devices[path=..]``).
+
+    Args:
+        values: fields by name; only those that take names are looked at.
+    """
+    files = [
+        file
+        for field in FIELDS
+        if "path=" in str(values.get(field))
+        for file in registry(field).files(values[field])
+    ]
+    return tuple(
+        hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in (Path(file).expanduser() for file in files)
+    )

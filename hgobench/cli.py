@@ -44,6 +44,8 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     PARTITIONS = "partitions"
     HARDWARE = "hardware"
+    CONDITIONS = "conditions"
+    WORKLOADS = "workloads"
     MODELS = "models"
     SUITES = "suites"
 
@@ -194,6 +196,10 @@ def run(
     for reason, count in Counter(entry.reason for entry in left).items():
         _say(f"left out {count} cells: {reason}", quiet)
 
+    for warning in dict.fromkeys(scenario.sampling_warning for scenario in scenarios):
+        if warning:
+            _say(f"warning: {warning}", quiet)
+
     from joblib import cpu_count
 
     from hgobench.execution import execute
@@ -287,32 +293,97 @@ def leaderboard(
 
 @app.command()
 def show(
-    folder: Annotated[Path, typer.Argument(help="Where hgobench run kept its results.")],
-    where: Annotated[
-        list[str] | None, typer.Argument(help="field=value: only cells with that value.")
+    what: Annotated[str, typer.Argument(help="partition, scenario, or a folder of results.")],
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(help="The partition's name; or field=value, as often as wanted."),
     ] = None,
     form: Annotated[
         Form, typer.Option("--format", help="table or json (everything).")
     ] = Form.TABLE,
+    data: Annotated[str, typer.Option(help="partition: of which data set.")] = "digits",
+    workers: Annotated[
+        int, typer.Option("--workers", "-n", min=1, help="partition: among how many workers.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="partition: of which draw.")] = 0,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="partition: pictures to write [default: NAME.png and NAME.svg]."),
+    ] = None,
 ) -> None:
-    """Show single cells: one line each; with one cell left, its rounds; as JSON, everything."""
+    """Show a partition, a scenario, or the cells of a folder of results.
+
+    partition NAME: how many examples of each class every worker holds, and as pictures.
+
+    scenario field=value ..: all its fields, and how likely too many Byzantine workers are sampled.
+
+    FOLDER field=value ..: one line per cell; with one cell left, its rounds; as JSON, everything.
+    """
+    if form not in (Form.TABLE, Form.JSON):
+        raise InputError(f"--format: {form.value!r}; show writes table or json")
+    if what == "partition":
+        _show_partition(which or [], data, workers, seed, form, out)
+    elif what == "scenario":
+        _show_scenario(which or [], form)
+    else:
+        _show_results(Path(what), which or [], form)
+
+
+def _show_partition(
+    names: list[str], data: str, workers: int, seed: int, form: Form, out: list[Path] | None
+) -> None:
+    from hgobench.report import worlds
+
+    if len(names) != 1:
+        raise InputError(
+            f"show partition: {' '.join(names)!r}; expected one name (hgobench list partitions)"
+        )
+    dealt = worlds.deal(names[0], data, workers, seed)
+    if form is Form.JSON:
+        typer.echo(json.dumps(dealt.as_data()))
+        return
+    typer.echo(dealt.table())
+    for path in out or [Path(f"{dealt.slug}.{kind}") for kind in ("png", "svg")]:
+        dealt.draw(path)
+        _say(f"drawn: {path}", quiet=False)
+
+
+def _show_scenario(settings: list[str], form: Form) -> None:
+    from hgobench.report import worlds
+    from hgobench.scenario import Scenario
+    from hgobench.suite import parse_setting
+
+    fields = [parse_setting(text, "show") for text in settings]
+    if several := [name for name, values in fields if len(values) != 1]:
+        raise InputError(f"show scenario: {name}: expected one value" for name in several)
+    if twice := {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}:
+        raise InputError(f"show scenario: {name}: given twice" for name in sorted(twice))
+    scenario = Scenario(**{name: values[0] for name, values in fields})
+    if form is Form.JSON:
+        risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
+        typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
+        return
+    typer.echo(worlds.describe(scenario))
+    if scenario.sampling_warning:
+        typer.echo(f"warning: {scenario.sampling_warning}", err=True)
+
+
+def _show_results(folder: Path, where: list[str], form: Form) -> None:
     from tabulate import tabulate
 
     from hgobench.results import Store
     from hgobench.scenario import ALIASES, check_field
     from hgobench.suite import parse_setting
 
-    if form not in (Form.TABLE, Form.JSON):
-        raise InputError(f"--format: {form.value!r}; show writes table or json")
     with Store(folder, create=False) as store:
         cells = store.export()
-    for name, values in (parse_setting(text, "show") for text in where or ()):
+    for name, values in (parse_setting(text, "show") for text in where):
         field = ALIASES.get(name, name)
         stored = {cell["scenario"].get(field) for cell in cells}
         wanted = [value if value in stored else check_field(name, value) for value in values]
         cells = [cell for cell in cells if cell["scenario"][field] in wanted]
     if not cells:
-        raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where or ())}")
+        raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where)}")
     if form is Form.JSON:
         typer.echo(json.dumps(cells, indent=1, allow_nan=False))
     elif len(cells) == 1:

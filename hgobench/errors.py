@@ -1,4 +1,4 @@
-"""The one error that a user's input can raise."""
+"""The one error that a user's input can raise, and the one warning."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[list[str]]]:
         return type(self), (self.problems,)
+
+
+class SamplingRisk(UserWarning):
+    """A run in which a round may well sample more Byzantine workers than its quorum stands."""
 
 
 def unknown(field: str, name: str, known: Iterable[str], hint: str = "") -> str:

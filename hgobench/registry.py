@@ -251,6 +251,13 @@ class Registry(Generic[T]):
             given[key] = _typed(parse_value(value), entry.signature[key])
         return entry, given
 
+    def files(self, text: str) -> list[str]:
+        """Return the files that a specification names, as parameters called ``path``."""
+        *before, last = self.split(text)
+        found = [path for part in before if self.prefixes for path in self.prefixes.files(part)]
+        _, given = self._parse(last)
+        return [*found, str(given["path"])] if "path" in given else found
+
     def canonical(self, text: str) -> str:
         """Return the one spelling of a specification: parameters in order, defaults left out."""
         *before, text = self.split(text)

@@ -15,12 +15,14 @@ from typing import Any
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 
+RISK = 0.01  # over a run; more is worth a warning
 ALIASES = {"f": "byzantine", "q": "sampled", "v": "quorum", "tau": "deadline"}
 WORLD = (
     "data",
     "partition",
     "model",
     "hardware",
+    "workload",
     "workers",
     "sampled",
     "batch_size",
@@ -40,6 +42,8 @@ class Scenario:
 
     Args:
         data, partition, model, hardware: the world.
+        workload: how a worker splits its time between coordinates and examples: ``"fixed"``
+            (Algorithm 1), ``"coordinates_first"``, ``"data_first"``, ``"hybrid[rho=0.5]"``.
         algorithm: ``"hgo"`` or ``"sgd"``.
         granularity: what shares a place in a round's order: ``"scalar"`` or ``"feature"``.
         cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).
@@ -71,6 +75,7 @@ class Scenario:
     partition: str = "iid"
     model: str = "softmax"
     hardware: str = "standard"
+    workload: str = "fixed"
     algorithm: str = "hgo"
     granularity: str = "scalar"
     cost: str = "scalar"
@@ -162,17 +167,43 @@ class Scenario:
 
     @property
     def world_key(self) -> tuple[Any, ...]:
-        """Return what two cells must share to share a world."""
-        return tuple(getattr(self, name) for name in WORLD)
+        """Return what two cells must share to share a world.
+
+        Where the workload sets the size of minibatches, the deadline is among it.
+        """
+        deadline = () if self.workload == "fixed" else (self.deadline,)
+        return (*(getattr(self, name) for name in WORLD), *deadline)
 
     @property
     def sampling_risk(self) -> float:
-        """Return P(more than ⌊(v-1)/2⌋ of a round's q workers are Byzantine): hypergeometric."""
+        """Return P(more than ⌊(v-1)/2⌋ of a round's q workers are Byzantine): hypergeometric.
+
+        With as many a quorum of v may hold a Byzantine majority.
+        """
         from scipy.stats import hypergeom
 
         assert self.quorum is not None
         bound = (self.quorum - 1) // 2
         return float(hypergeom.sf(bound, self.workers, self.byzantine, self.sampled))
+
+    @property
+    def run_risk(self) -> float:
+        """Return the probability that this happens in one of the K rounds, 1 - (1 - p)^K."""
+        risk = self.sampling_risk
+        return 1.0 if risk >= 1 else -math.expm1(self.rounds * math.log1p(-risk))
+
+    @property
+    def sampling_warning(self) -> str:
+        """Return what to warn of if the risk over the run exceeds 1 %, else nothing."""
+        if self.run_risk <= RISK:
+            return ""
+        half = (int(self.quorum or 1) - 1) // 2
+        return (
+            f"sampling risk: of n={self.workers} workers f={self.byzantine} are Byzantine; more "
+            f"than {half} of q={self.sampled} sampled ones, all that a quorum of v={self.quorum} "
+            f"can stand, are so with probability {self.sampling_risk:.3g} per round, "
+            f"{self.run_risk:.3g} over {self.rounds} rounds"
+        )
 
 
 def _defaults() -> dict[str, Any]:
@@ -254,6 +285,7 @@ _CHECKS: dict[str, Check] = {
     "partition": _named("partition"),
     "model": _named("model", features=1, classes=2),
     "hardware": _named("hardware"),
+    "workload": _named("workload"),
     "algorithm": _named("algorithm"),
     "granularity": _word("scalar", "feature"),
     "cost": _word("scalar", "unit"),

@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -23,7 +24,7 @@ from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import Chain, NonFiniteError, Rule, ServerView
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import Message, View
-from hgobench.errors import InputError
+from hgobench.errors import InputError, SamplingRisk
 from hgobench.masks import keep
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
@@ -48,9 +49,14 @@ def run(scenario: Scenario, *, time_limit: float = math.inf) -> Result:
 
     Raises:
         InputError: the world can't be made.
+
+    Warns:
+        SamplingRisk: with more than 1 % a round samples more Byzantine workers than v stands.
     """
     if not isinstance(scenario, Scenario):
         raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")
+    if scenario.sampling_warning:
+        warnings.warn(scenario.sampling_warning, SamplingRisk, stacklevel=2)
     return simulate([scenario], width=1, time_limit=time_limit)[0]
 
 
@@ -167,9 +173,8 @@ class Cell:
         if key not in orders:
             orders[key] = Order(self.places, self.world.order(k, len(self.places)))
         order = orders[key]
-        rates = self.world.rates[draw.workers]
-        budget = self.scenario.deadline * rates / draw.size
-        lengths = self.algorithm.lengths(budget, order)
+        budget, upload = self._budget(draw)
+        lengths = self.algorithm.lengths(budget, order, upload)
         computed = self.algorithm.computed(budget, lengths, order)
         hostile = self.byzantine[draw.workers]
         attacked = hostile.any() and k > self.scenario.attack_start
@@ -192,7 +197,7 @@ class Cell:
             self._end("failed", f"round {k}: {type(error).__name__}: {error}")
 
         heard = lengths > 0
-        self.time += self._duration(heard, rates, draw.size, order) + delay
+        self.time += self._duration(heard, draw, lengths, order) + delay
         sent = int(order.coordinates(lengths).sum())
         self._row(
             round=k,
@@ -370,17 +375,45 @@ class Cell:
         )
         return block, rule(values, present, view)
 
+    def _budget(self, draw: Draw) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return what each worker may compute by the deadline, (q,), and what sending costs of it.
+
+        Both in coordinates of its minibatch gradient; sending costs None if transfer is free or
+        does not count.
+        """
+        fleet, workers = self.world.fleet, draw.workers
+        rates = fleet.rates[workers] / draw.size
+        time, upload = self.scenario.deadline, None
+        if fleet.counts:
+            before = 2.0 * fleet.latency[workers]
+            before += NUMBER_BYTES * self.world.model.dimension / fleet.downlink[workers]
+            budget = np.maximum(time - before, 0.0) * rates
+            upload = NUMBER_BYTES / fleet.uplink[workers] * rates
+        else:
+            budget = time * fleet.rates[workers] / draw.size
+        budget = np.minimum(budget, draw.allotted)
+        return np.where(draw.available, budget, 0.0), upload
+
     def _duration(
         self,
         heard: NDArray[np.bool_],
-        rates: NDArray[np.float64],
-        size: NDArray[np.int64],
+        draw: Draw,
+        lengths: NDArray[np.int64],
         order: Order,
     ) -> float:
-        """Return the round's simulated time: τ, or until the last answer if τ is infinite."""
+        """Return the round's simulated time: τ, or until the last answer if τ is infinite.
+
+        Transfer that does not count against τ comes on top.
+        """
+        fleet, workers = self.world.fleet, draw.workers
+        down = NUMBER_BYTES * order.dimension / fleet.downlink[workers]
+        up = NUMBER_BYTES * order.coordinates(lengths) / fleet.uplink[workers]
+        transfer = 2.0 * fleet.latency[workers] + down + up
         if math.isfinite(self.scenario.deadline):
-            return self.scenario.deadline
-        needed = size * self.algorithm.full_cost(order) / rates
+            slowest = 0.0 if fleet.counts else float(transfer[heard].max(initial=0.0))
+            return self.scenario.deadline + slowest
+        coordinates = np.minimum(self.algorithm.full_cost(order), draw.allotted)
+        needed = draw.size * coordinates / fleet.rates[workers] + transfer
         return float(needed[heard].max(initial=0.0))
 
     def _limited(self, k: int, plugin: object, call: Callable[[], T]) -> T:

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench import hardware, models
+from hgobench import catalogue, hardware, models
+from hgobench.algorithms import workloads
 from hgobench.data import datasets, partitions
 from hgobench.errors import InputError
+from hgobench.hardware import Population
 from hgobench.scenario import Scenario
 from hgobench.streams import stream
 
@@ -25,12 +27,17 @@ class Draw:
     Attributes:
         workers: (q,) who is asked.
         batch: (q, s) rows of the training set; beyond a worker's size they are padding.
-        size: (q,) s_i = min(s, |S_i|), how many of them count.
+        size: (q,) s_i, how many of them count: min(s, |S_i|), unless the workload says otherwise.
+        allotted: (q,) the most coordinates that the workload lets each compute; inf: all that it
+            has time for.
+        available: (q,) who is there to answer.
     """
 
     workers: NDArray[np.int64]
     batch: NDArray[np.int64]
     size: NDArray[np.int64]
+    allotted: NDArray[np.float64]
+    available: NDArray[np.bool_]
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
@@ -52,6 +59,7 @@ class World:
     Attributes:
         data: the `Dataset`.
         shards: n index arrays into its training examples.
+        fleet: the devices.
         rates: (n,) λ, coordinates of one example's gradient per time unit.
         model: the `Model`.
 
@@ -68,13 +76,21 @@ class World:
             scenario.model, features=self.data.features, classes=self.data.classes
         )
         partition = partitions.registry.build(scenario.partition)
-        self.shards = partition(self.data.train.labels, self.workers, self.seed)
-        devices = hardware.registry.build(scenario.hardware)
-        self.rates = devices.rates(self.workers, self.model.dimension, self.seed)
+        self.shards = partition(self.data.train, self.workers, self.seed)
+        self._shift = partition.shift
+        counts = [
+            np.bincount(self.data.train.labels[shard], minlength=self.data.classes)
+            for shard in self.shards
+        ]
+        population = Population(self.workers, self.model.dimension, self.seed, np.array(counts))
+        self.fleet = hardware.registry.build(scenario.hardware).fleet(population)
+        self.rates = self.fleet.rates
         if not (self.rates > 0).all() or len(self.rates) != self.workers:
             raise InputError(
                 f"hardware: {scenario.hardware!r}: expected a positive rate per worker"
             )
+        self.workload = workloads.registry.build(scenario.workload)
+        self.deadline = scenario.deadline  # a fixed workload does not depend on it
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self._size) - self._size
@@ -82,16 +98,18 @@ class World:
     @classmethod
     def of(cls, scenario: Scenario) -> World:
         """Return the scenario's world, shared with other cells of it in this process."""
-        world = _CACHE.pop(scenario.world_key, None) or cls(scenario)
-        _CACHE[scenario.world_key] = world
+        key = (scenario.world_key, catalogue.contents(vars(scenario)))
+        world = _CACHE.pop(key, None) or cls(scenario)
+        _CACHE[key] = world
         if len(_CACHE) > 4:
             del _CACHE[next(iter(_CACHE))]
         return world
 
     @cached_property
     def features(self) -> Tensor:
-        """Return the training features, (N, p)."""
-        return torch.from_numpy(self.data.train.features)
+        """Return the training features, (N, p), as the workers that hold them see them."""
+        features = self._shift(self.data.train.features, self.shards, self.seed)
+        return torch.from_numpy(features)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -111,7 +129,7 @@ class World:
                 f"root data: {examples} examples; the training set has {len(self.labels)}"
             )
         rows = torch.from_numpy(self._root_order[:examples])
-        return self.features[rows], self.labels[rows]
+        return torch.from_numpy(self.data.train.features)[rows], self.labels[rows]
 
     @cached_property
     def _root_order(self) -> NDArray[np.int64]:
@@ -137,20 +155,33 @@ class World:
         The q workers are the first of a permutation of all n, so that q = 40 is in q = 80.
         """
         workers = stream(self.seed, "sample", round_).permutation(self.workers)[: self.sampled]
-        return Draw(workers, *self._minibatches(workers, stream(self.seed, "batch", round_)))
+        allotted, size = self.workload.split(
+            self.rates[workers] * self.deadline,
+            self._size[workers],
+            self.model.dimension,
+            self.batch_size,
+        )
+        present = self.fleet.available(round_)
+        available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
+        allotted = np.where((allotted >= 1) & (size >= 1), allotted, 0.0)
+        whole = np.maximum(size, 1).astype(
+            np.int64
+        )  # who is silent draws one, and computes nothing
+        batch = self._minibatches(workers, whole, stream(self.seed, "batch", round_))
+        return Draw(workers, batch, whole, allotted, available)
 
     def _minibatches(
-        self, workers: NDArray[np.int64], rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw s_i of |S_i| for all workers at once by Floyd's algorithm.
+        self, workers: NDArray[np.int64], size: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw s_i of |S_i| for all workers at once by Floyd's algorithm, (q, max s_i).
 
         Its i-th step draws from the first |S_i| - s_i + i + 1 items, and takes the last of them if
         the drawn one is chosen already. The cost does not depend on |S_i|.
         """
         held = self._size[workers]
-        s = min(self.batch_size, int(held.max()))
-        size = np.minimum(held, s)
-        uniform = rng.random((len(workers), self.batch_size)).T  # the same for the first workers
+        s = int(size.max())
+        width = max(s, self.batch_size)
+        uniform = rng.random((len(workers), width)).T  # the same for the first workers
         chosen = np.full((s, len(workers)), -1)
         for i in range(s):
             last = np.maximum(held - size + i, 0)
@@ -158,7 +189,7 @@ class World:
             pick = np.where((chosen[:i] == pick).any(axis=0), last, pick)
             chosen[i] = np.where(i < size, pick, -1)
         rows = self._rows[self._offset[workers] + np.maximum(chosen, 0)]
-        return np.ascontiguousarray(rows.T), size
+        return np.ascontiguousarray(rows.T)
 
 
 _CACHE: dict[tuple[Any, ...], World] = {}

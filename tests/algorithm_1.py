@@ -39,24 +39,77 @@ def places_of(scenario: Scenario, d: int, classes: int) -> list[list[int]]:
     return [[c * inputs + j for c in range(classes)] for j in range(inputs)]
 
 
-def honest_lengths(
-    scenario: Scenario, rates: list[float], sizes: list[int], order: list[list[int]], d: int
-) -> list[int]:
-    """Return how many places each sampled worker finishes by τ."""
-    lengths = []
-    for rate, s in zip(rates, sizes, strict=True):
-        budget = scenario.deadline * rate / s
-        if scenario.algorithm.startswith("sgd"):
-            lengths.append(len(order) if budget >= d else 0)
-            continue
-        done = 0
-        for place in order:
-            budget -= len(place) if scenario.cost == "scalar" else 1
-            if budget < 0:
-                break
-            done += 1
-        lengths.append(done)
-    return lengths
+def split(policy: str, work: float, d: int, held: int, s: int) -> tuple[float, int]:
+    """Return how many coordinates of how many examples a worker of λτ = work does."""
+    if policy == "coordinates_first":
+        if work >= d:
+            return d, (held if math.isinf(work) else min(int(work / d), held))
+        return int(work), 1
+    if policy == "data_first":
+        if work >= held:
+            return (d if math.isinf(work) else min(int(work / held), d)), held
+        return 1, int(work)
+    if policy.startswith("hybrid"):
+        rho = float(policy.rstrip("]").partition("rho=")[2] or 0.5)
+        least = min(1 / (1 + work / held**2), work / (d * held))
+        if rho < least:
+            rho = math.ceil(1000 * least) / 1000
+        if rho >= 0.999:
+            rho = 0.998
+        b = int(min(math.sqrt(rho * work / (1 - rho)), d * rho))
+        return b, (int(min(work / b, held)) if b else 0)
+    return math.inf, min(held, s)
+
+
+def budget_of(scenario: Scenario, world: World, i: int, size: int) -> float:
+    """Return the most coordinates that worker i's workload lets it compute; check the size."""
+    d, held = world.model.dimension, len(world.shards[i])
+    work = float(world.rates[i]) * scenario.deadline
+    b, s = split(scenario.workload, work, d, held, scenario.batch_size)
+    if b < 1 or s < 1:
+        return 0.0
+    assert s == size
+    return b
+
+
+def honest_length(
+    scenario: Scenario, world: World, i: int, s: int, order: list[list[int]], k: int
+) -> int:
+    """Return how many places worker i finishes, and has sent if that counts, by τ."""
+    fleet, d = world.fleet, world.model.dimension
+    most = budget_of(scenario, world, i, s)
+    present = fleet.available(k)
+    if present is not None and not present[i]:
+        return 0
+    clock, upload = 0.0, 0.0
+    if fleet.counts:
+        clock = 2 * float(fleet.latency[i]) + 4 * d / float(fleet.downlink[i])
+        upload = 4 / float(fleet.uplink[i])
+    each = s / float(world.rates[i])  # time for a coordinate of the minibatch gradient
+    if scenario.algorithm.startswith("sgd"):
+        whole = clock + d * (each + upload)
+        return len(order) if whole <= scenario.deadline and most >= d else 0
+    done, units = 0, 0
+    for place in order:
+        cost = len(place) if scenario.cost == "scalar" else 1
+        clock += cost * each + len(place) * upload
+        units += cost
+        if clock > scenario.deadline * (1 + 1e-12) or units > most:
+            break
+        done += 1
+    return done
+
+
+def cut_off(scenario: Scenario, world: World, i: int, s: int, k: int) -> int:
+    """Return how many coordinates worker i has computed at τ, sent or not."""
+    fleet, d = world.fleet, world.model.dimension
+    present = fleet.available(k)
+    if present is not None and not present[i]:
+        return 0
+    time = scenario.deadline
+    if fleet.counts:
+        time -= 2 * float(fleet.latency[i]) + 4 * d / float(fleet.downlink[i])
+    return int(min(time * float(world.rates[i]) / s, d, budget_of(scenario, world, i, s)))
 
 
 def message(attack: str, own: np.ndarray, honest: list[Partial], j: int) -> float:
@@ -97,11 +150,12 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         order = [places[p] for p in world.order(k, len(places))]  # C_k
         sampled = [int(i) for i in draw.workers]
         sizes = [int(s) for s in draw.size]
-        lengths = honest_lengths(
-            scenario, [float(world.rates[i]) for i in sampled], sizes, order, d
-        )
+        lengths = [
+            honest_length(scenario, world, i, s, order, k)
+            for i, s in zip(sampled, sizes, strict=True)
+        ]
         computed = [
-            min(int(scenario.deadline * float(world.rates[i]) / s), d)
+            cut_off(scenario, world, i, s, k)
             if scenario.algorithm.startswith("sgd") and scenario.deadline < math.inf
             else sum(len(place) for place in order[:length])
             for i, s, length in zip(sampled, sizes, lengths, strict=True)
@@ -185,15 +239,27 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         table["stalled"].append(not block)
         table["bytes_up"].append(4 * sum(map(len, sent)))
         table["coordinates"].append(sum(computed))
-        table["time"].append(sum(table["time"][-1:]) + duration(scenario, world, draw, heard, d))
+        sizes_sent = [len(sent_i) for sent_i in sent]
+        took = duration(scenario, world, draw, heard, d, sizes_sent)
+        table["time"].append(sum(table["time"][-1:]) + took)
         table["test_loss"].append(loss(w, world, classes))
     return table
 
 
-def duration(scenario: Scenario, world: World, draw: Draw, heard: list[int], d: int) -> float:
-    """Return the round's time: τ, or s_i·d/λ_i of the slowest that answers."""
+def duration(
+    scenario: Scenario, world: World, draw: Draw, heard: list[int], d: int, sent: list[int]
+) -> float:
+    """Return the round's time: τ, or s_i·d/λ_i of the slowest that answers; and transfer."""
+    fleet = world.fleet
+    transfer = {
+        i: 2 * float(fleet.latency[who])
+        + 4 * d / float(fleet.downlink[who])
+        + 4 * sent[i] / float(fleet.uplink[who])
+        for i, who in enumerate(draw.workers)
+    }
     if scenario.deadline < math.inf:
-        return scenario.deadline
+        late = 0.0 if fleet.counts else max((transfer[i] for i in heard), default=0.0)
+        return scenario.deadline + late
     cost = (
         d
         if scenario.cost == "scalar" or scenario.granularity == "scalar"
@@ -202,7 +268,14 @@ def duration(scenario: Scenario, world: World, draw: Draw, heard: list[int], d: 
     if scenario.algorithm.startswith("sgd"):
         cost = d
     return max(
-        (int(draw.size[i]) * cost / float(world.rates[draw.workers[i]]) for i in heard), default=0.0
+        (
+            int(draw.size[i])
+            * min(cost, budget_of(scenario, world, draw.workers[i], int(draw.size[i])))
+            / float(world.rates[draw.workers[i]])
+            + transfer[i]
+            for i in heard
+        ),
+        default=0.0,
     )
 
 

@@ -5,9 +5,10 @@ import io
 import json
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hgobench.cli import main
@@ -36,13 +37,13 @@ def process(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-def hgobench(*arguments: str) -> subprocess.CompletedProcess[str]:
+def hgobench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in this process: the same code without a second for importing torch."""
     if arguments[0] == "run" and "--jobs" not in arguments:
         arguments = (*arguments, "--jobs", "1")
     out, err = io.StringIO(), io.StringIO()
     status = 0
-    with redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out), redirect_stderr(err), chdir(cwd or Path.cwd()):
         try:
             main(list(arguments))
         except SystemExit as exit_:
@@ -307,3 +308,69 @@ def test_usage_errors_have_status_2() -> None:
 
 def test_version() -> None:
     assert hgobench("--version").stdout == "hgobench 0.1.0\n"
+
+
+def test_show_partition_prints_counts_and_draws_them(tmp_path: Path) -> None:
+    done = hgobench("show", "partition", "shards(1)", "-n", "10", "--data", "digits", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "shards[k=1]: digits, 1,221 training examples, 10 workers (seed 0)" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()[4:14]]
+    assert [int(row[0]) for row in rows] == list(range(10))
+    counts = np.array([[int(x.replace(".", "0")) for x in row[1:]] for row in rows])
+    assert counts[:, :-1].sum() == counts[:, -1].sum() == 1221
+    assert "examples per worker: 122 to 123" in done.stdout
+    assert done.stderr == "drawn: shards-k-1.png\ndrawn: shards-k-1.svg\n"
+    assert (tmp_path / "shards-k-1.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    svg = (tmp_path / "shards-k-1.svg").read_text()
+    assert "<svg" in svg
+    assert svg.count("<path") > 20
+    data = hgobench("show", "partition", "shards(1)", "-n", "10", "--format", "json")
+    assert json.loads(data.stdout)["counts"] == counts[:, :-1].tolist()
+    named = hgobench("show", "partition", "iid", "-n", "3", "--out", "mine.svg", cwd=tmp_path)
+    assert named.stderr == "drawn: mine.svg\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("partition",), "show partition: ''; expected one name (hgobench list partitions)"),
+        (("partition", "dirichle"), "partition: unknown 'dirichle'; did you mean 'dirichlet'?"),
+        (("partition", "iid", "-n", "5000"), "partition: 1221 training examples for 5000 workers"),
+        (
+            ("partition", "iid", "--out", "a.gif"),
+            "--out: 'a.gif'; expected a file .png, .svg, .pdf",
+        ),
+        (("partition", "iid", "--out", "no/a.svg"), "--out: 'no/a.svg': No such file or directory"),
+        (("partition", "iid", "--data", "digit"), "data: unknown 'digit'; did you mean 'digits'?"),
+        (("scenario", "f=1", "f=2"), "show scenario: f: given twice"),
+        (("scenario", "f=1,2"), "show scenario: f: expected one value"),
+        (("scenario", "rounds=0"), "rounds: 0; expected an integer >= 1"),
+    ],
+)
+def test_what_can_t_be_shown(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = hgobench("show", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_show_scenario_says_how_likely_too_many_are_sampled() -> None:
+    done = hgobench("show", "scenario", "workers=100", "f=20", "q=20", "v=11", "tolerated=1")
+    assert done.returncode == 0, done.stderr
+    assert "quorum: 11\n" in done.stdout
+    assert "more than 5 of 20 sampled workers are Byzantine" in done.stdout
+    assert "  per round: 0.1727\n  over 150 rounds: 1\n" in done.stdout
+    assert done.stderr.startswith("warning: sampling risk: of n=100 workers f=20 are Byzantine;")
+    safe = hgobench("show", "scenario", "f=10", "--format", "json")
+    assert safe.stderr == ""
+    assert json.loads(safe.stdout)["sampling_risk"] == 0.0
+
+
+def test_a_risky_run_warns(tmp_path: Path) -> None:
+    suite = tmp_path / "risky.toml"
+    suite.write_text(
+        'ruleset = "risky-1"\n[scenario]\nworkers = 20\nbyzantine = 6\nsampled = 8\nrounds = 2\n'
+        'tolerated = 1\n[grid]\nattack = ["foe", "alie"]\n'
+    )
+    done = hgobench("run", str(suite), "--out", str(tmp_path / "out"), "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: sampling risk: of n=20 workers f=6 are Byzantine") == 1

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.datasets._openml
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
+from hgobench import Scenario, World, run
 from hgobench.data import datasets, partitions
-from hgobench.data.datasets import IDX_FILES, digests, download, load, locate, read_idx
+from hgobench.data.datasets import IDX_FILES, Split, digests, download, load, locate, read_idx
 from hgobench.errors import InputError
 
 
@@ -203,7 +206,27 @@ def test_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         locate("tiny", "tiny", ())
 
 
-PARTITIONS = ["iid", "by_class[k=1]", "by_class[k=2]", "by_class[k=3]", "dirichlet[alpha=0.1]", "dirichlet[alpha=10]"]  # fmt: skip
+def examples(labels: np.ndarray, groups: np.ndarray | None = None) -> Split:
+    return Split(np.zeros((len(labels), 4), dtype=np.float32), labels, groups)
+
+
+PARTITIONS = [
+    "iid",
+    "by_class[k=1]",
+    "by_class[k=2]",
+    "by_class[k=3]",
+    "dirichlet[alpha=0.1]",
+    "dirichlet[alpha=10]",
+    "shards",
+    "shards[k=1,degree=0.3]",
+    "shards[k=5,degree=0]",
+    "gamma_similarity[gamma=0]",
+    "gamma_similarity[gamma=0.7]",
+    "quantity_skew",
+    "quantity_skew[distribution=power_law,alpha=1]",
+    "feature_shift",
+    "natural",
+]
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
@@ -212,26 +235,33 @@ PARTITIONS = ["iid", "by_class[k=1]", "by_class[k=2]", "by_class[k=3]", "dirichl
 def test_shards_are_disjoint_cover_all_and_repeat(partition: str, workers: int, seed: int) -> None:
     labels = np.random.default_rng(0).integers(0, 10, 2000)
     deal = partitions.registry.build(partition)
-    if partition == "dirichlet[alpha=0.1]":
+    if partition in ("dirichlet[alpha=0.1]", "quantity_skew"):
         labels = np.tile(labels, 10)  # with fewer examples a worker may well be left empty
-    shards = deal(labels, workers, seed)
+    train = examples(labels, np.random.default_rng(1).integers(0, 300, len(labels)))
+    shards = deal(train, workers, seed)
     assert len(shards) == workers
     assert sorted(np.concatenate(shards).tolist()) == list(range(len(labels)))
-    again = deal(labels, workers, seed)
+    again = deal(train, workers, seed)
     assert all(np.array_equal(a, b) for a, b in zip(shards, again, strict=True))
+    other = deal(train, workers, seed + 1)
+    if partition != "natural":
+        assert any(not np.array_equal(a, b) for a, b in zip(shards, other, strict=True))
     if partition.startswith("by_class"):
         k = int(partition[-2])
         assert all(len(np.unique(labels[shard])) == k for shard in shards)
+    if partition == "natural":
+        owners = [set(train.groups[shard]) for shard in shards]  # type: ignore[index]
+        assert sum(map(len, owners)) == len(set.union(*owners))
 
 
 def test_iid_parts_have_equal_sizes() -> None:
-    sizes = {len(s) for s in partitions.registry.build("iid")(np.zeros(103, int), 10, 0)}
+    sizes = {len(s) for s in partitions.registry.build("iid")(examples(np.zeros(103, int)), 10, 0)}
     assert sizes == {10, 11}
 
 
 def test_by_class_shares_classes_evenly_among_workers() -> None:
     labels = np.repeat(np.arange(10), 100)
-    shards = partitions.registry.build("by_class[k=2]")(labels, 50, 3)
+    shards = partitions.registry.build("by_class[k=2]")(examples(labels), 50, 3)
     holders = [sum(c in labels[shard] for shard in shards) for c in range(10)]
     assert holders == [10] * 10
     pairs = {tuple(np.unique(labels[shard])) for shard in shards}
@@ -242,14 +272,14 @@ def test_dirichlet_concentration_has_its_meaning() -> None:
     """The spread of a class over workers falls with α: Σ p² has mean (α+1)/(nα+1)."""
     labels = np.repeat(np.arange(10), 1000)
     for alpha in (0.5, 5.0):
-        shards = partitions.registry.build(f"dirichlet[alpha={alpha}]")(labels, 20, 0)
+        shards = partitions.registry.build(f"dirichlet[alpha={alpha}]")(examples(labels), 20, 0)
         counts = np.array([np.bincount(labels[shard], minlength=10) for shard in shards])
         concentration = ((counts / 1000) ** 2).sum(axis=0).mean()
         assert concentration == pytest.approx((alpha + 1) / (20 * alpha + 1), rel=0.25)
 
 
 @pytest.mark.parametrize(
-    ("partition", "examples", "workers", "message"),
+    ("partition", "size", "workers", "message"),
     [
         ("iid", 5, 6, "5 training examples for 6 workers"),
         (
@@ -261,11 +291,195 @@ def test_dirichlet_concentration_has_its_meaning() -> None:
         ("by_class[k=11]", 100, 20, "expected k <= 10"),
         ("by_class[k=10]", 50, 20, "class 0 has 5 examples for 20 workers"),
         ("dirichlet[alpha=0.001]", 100, 60, "leaves .* of 60 workers without examples"),
+        ("shards[k=3]", 100, 40, "100 training examples for 40 workers of 3 pieces each; expected"),
+        (
+            "quantity_skew[alpha=0.001]",
+            100,
+            60,
+            "QuantitySkew leaves .* of 60 workers without examples; use fewer workers",
+        ),
+        ("quantity_skew[distribution=power_law,alpha=4]", 100, 60, "workers without examples"),
+        ("natural", 100, 10, r"natural: the data names no groups; use csv\[path=..,group=COLUMN"),
     ],
 )
 def test_impossible_partitions_are_refused(
-    partition: str, examples: int, workers: int, message: str
+    partition: str, size: int, workers: int, message: str
 ) -> None:
-    labels = np.arange(examples) % 10
+    labels = np.arange(size) % 10
     with pytest.raises(InputError, match=message):
-        partitions.registry.build(partition)(labels, workers, 0)
+        partitions.registry.build(partition)(examples(labels), workers, 0)
+
+
+@pytest.mark.parametrize(
+    ("partition", "message"),
+    [
+        ("shards[k=0]", "k: 0; expected an integer >= 1"),
+        ("shards[degree=2]", r"degree: 2.0; expected a number in \[0, 1\]"),
+        ("gamma_similarity[gamma=-1]", "gamma: -1.0; expected a finite number >= 0"),
+        ("gamma_similarity[gamma=1.5]", r"gamma: 1.5; expected a number in \[0, 1\]"),
+        (
+            "quantity_skew[distribution=zipf]",
+            "distribution: 'zipf'; expected 'dirichlet' or 'power",
+        ),
+        ("feature_shift[by=colour]", "by: 'colour'; expected 'rotation' or 'noise'"),
+        ("feature_shift[strength=0]", "strength: 0.0; expected a finite number > 0"),
+    ],
+)
+def test_bad_parameters_of_partitions_are_refused(partition: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        partitions.registry.build(partition)
+
+
+def test_dirichlet_shares_are_beta_distributed() -> None:
+    """A worker's share of a class is Beta(α, (n-1)α): a Kolmogorov test with a fixed seed."""
+    labels = np.repeat(np.arange(40), 2000)
+    shards = partitions.registry.build("dirichlet[alpha=0.7]")(examples(labels), 10, 1)
+    shares = np.array([np.bincount(labels[shard], minlength=40) for shard in shards])[0] / 2000
+    assert stats.kstest(shares, stats.beta(0.7, 6.3).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    "partition", ["iid", "quantity_skew[alpha=5]", "gamma_similarity[gamma=1]"]
+)
+def test_labels_are_distributed_alike_where_they_should_be(partition: str) -> None:
+    labels = np.random.default_rng(0).integers(0, 10, 20_000)
+    shards = partitions.registry.build(partition)(examples(labels), 20, 0)
+    table = np.array([np.bincount(labels[shard], minlength=10) for shard in shards])
+    assert stats.chi2_contingency(table).pvalue > 0.01
+
+
+def test_quantity_skew_has_its_sizes() -> None:
+    """Power law: the sizes are N·r^-a/Σ; Dirichlet: a share is Beta(α, (n-1)α)."""
+    train = examples(np.zeros(100_000, dtype=int))
+    power = partitions.registry.build("quantity_skew[distribution=power_law,alpha=1.5]")
+    sizes = sorted(map(len, power(train, 20, 3)), reverse=True)
+    weights = np.arange(1, 21) ** -1.5
+    np.testing.assert_allclose(sizes, 100_000 * weights / weights.sum(), atol=1)
+    dirichlet = partitions.registry.build("quantity_skew[alpha=2]")
+    first = [len(dirichlet(train, 10, seed)[0]) / 100_000 for seed in range(200)]
+    assert stats.kstest(first, stats.beta(2, 18).cdf).pvalue > 0.01
+
+
+def test_shards_are_pieces_in_the_order_of_labels() -> None:
+    """The authors' 200 pieces of 300 for 100 workers: 600 each, mostly of two classes."""
+    labels = np.random.default_rng(0).integers(0, 10, 60_000)
+    shards = partitions.registry.build("shards")(examples(labels), 100, 0)
+    assert {len(shard) for shard in shards} == {600}
+    classes = np.array([len(np.unique(labels[shard])) for shard in shards])
+    assert 70 <= (classes == 2).sum() <= 90
+    assert set(classes) <= {1, 2, 3, 4}
+    rank = np.empty(60_000, dtype=int)
+    ordered = np.argsort(labels, kind="stable")
+    rank[ordered] = np.arange(60_000)
+    for shard in shards[:5]:  # each half is of neighbouring labels
+        for piece in (shard[:300], shard[300:]):
+            assert labels[piece].max() - labels[piece].min() <= 1
+
+
+def test_degree_is_the_share_that_is_sorted() -> None:
+    labels = np.repeat(np.arange(10), 1000)
+    share = []
+    for degree in (0.0, 0.5, 1.0):
+        partition = partitions.registry.build(f"shards[k=1,degree={degree}]")
+        counts = [np.bincount(labels[s], minlength=10) for s in partition(examples(labels), 10, 0)]
+        share.append(np.mean([c.max() / c.sum() for c in counts]))
+    np.testing.assert_allclose(share, [0.1, 0.55, 1.0], atol=0.03)
+
+
+def test_gamma_similarity_is_shards_with_one_piece() -> None:
+    train = examples(np.random.default_rng(0).integers(0, 10, 1000))
+    mine = partitions.registry.build("gamma_similarity[gamma=0.25]")(train, 20, 4)
+    same = partitions.registry.build("shards[k=1,degree=0.75]")(train, 20, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(mine, same, strict=True))
+
+
+def test_feature_shift_turns_each_worker_s_images_by_its_angle() -> None:
+    data = load("digits").train
+    partition = partitions.registry.build("feature_shift[strength=90]")
+    assert isinstance(partition, partitions.FeatureShift)
+    shards = partition(data, 3, 0)
+    angles = partition.levels(3, 0)
+    assert sorted(angles) == [-90, 0, 90]
+    shifted = partition.shift(data.features, shards, 0)
+    for shard, angle in zip(shards, angles, strict=True):
+        images = data.features[shard].reshape(-1, 8, 8)
+        turned = np.rot90(images, int(angle) // 90, axes=(1, 2))
+        np.testing.assert_allclose(shifted[shard].reshape(-1, 8, 8), turned, atol=1e-5)
+
+
+def test_feature_shift_adds_each_worker_s_noise() -> None:
+    data = load("breast_cancer").train
+    partition = partitions.registry.build("feature_shift[by=noise,strength=2]")
+    assert isinstance(partition, partitions.FeatureShift)
+    shards = partition(data, 4, 0)
+    shifted = partition.shift(data.features, shards, 0)
+    assert sorted(partition.levels(4, 0)) == [0.5, 1, 1.5, 2]
+    for shard, sigma in zip(shards, partition.levels(4, 0), strict=True):
+        noise = (shifted[shard] - data.features[shard]).ravel()
+        assert stats.kstest(noise, stats.norm(scale=sigma).cdf).pvalue > 0.001
+    rotation = partitions.registry.build("feature_shift")
+    with pytest.raises(InputError, match="30 features are no square image; use by=noise"):
+        rotation.shift(data.features, shards, 0)
+
+
+def test_only_workers_see_shifted_features() -> None:
+    plain = World(data="digits", workers=10, partition="iid")
+    turned = World(data="digits", workers=10, partition="feature_shift")
+    assert not torch.equal(plain.features, turned.features)
+    assert torch.equal(plain.root(50)[0], turned.root(50)[0])
+
+
+TABLE = "x,who,y,label\n" + "".join(
+    f"{i},{'abc'[i % 3]},{i * i},{'yes' if i % 2 else 'no'}\n" for i in range(60)
+)
+
+
+def test_a_table_of_one_s_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(TABLE)
+    data = load(f"csv[path={path},group=who]")
+    assert (data.features, data.classes) == (2, 2)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [40, 8, 12]
+    np.testing.assert_allclose(data.train.features.std(axis=0), 1, atol=1e-5)
+    shards = partitions.registry.build("natural")(data.train, 3, 0)
+    assert data.train.groups is not None
+    assert [len(set(data.train.groups[shard])) for shard in shards] == [1, 1, 1]
+    with pytest.raises(InputError, match="3 groups for 4 workers; expected at least one each"):
+        partitions.registry.build("natural")(data.train, 4, 0)
+    scenario = Scenario(
+        data=f"csv[path={path},group=who]", partition="natural", workers=3, rounds=2
+    )
+    assert run(scenario).status == "done"
+
+
+def test_natural_groups_are_dealt_evenly() -> None:
+    groups = np.repeat(np.arange(50), np.arange(1, 51))
+    shards = partitions.registry.build("natural")(examples(groups % 3, groups), 5, 0)
+    sizes = [len(shard) for shard in shards]
+    assert max(sizes) - min(sizes) <= 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x,label\n1,a\ntwo,b\n", "line 3: x: 'two'; expected a number"),
+        ("x,label\n1,a\n2\n", "line 3: 1 values; the header names 2"),
+        ("x,y\n1,2\n", "line 1: column 'label' is missing"),
+        ("x,label,x\n1,a,2\n", "line 1: column 'x' stands there twice"),
+        ("x,label\n", "no lines behind the header"),
+        ("", "line 1: column 'label' is missing"),
+        ("x,label\n1,a\n2,a\n", "1 features, 1 classes; expected finite features"),
+        ("x,label\ninf,a\n2,b\n", "expected finite features"),
+        ("x,label\n1,a\n2,b\n3,a\n", "can't be split"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load(f"csv[path={path}]")
+
+
+def test_a_table_that_is_not_there() -> None:
+    with pytest.raises(InputError, match=r"data: 'nowhere.csv': No such file or directory"):
+        load("csv[path=nowhere.csv]")

@@ -189,3 +189,13 @@ def test_unreadable_stores_are_refused(tmp_path: Path, prepare: object, message:
     prepare(tmp_path / "results.sqlite")  # type: ignore[operator]
     with pytest.raises(InputError, match=message):
         Store(tmp_path, create=False)
+
+
+def test_a_changed_file_makes_another_result(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("worker,round,state\n0,1,off\n")
+    scenario = Scenario(hardware=f"bernoulli+trace[path={path}]+c1")
+    before = result_key(scenario, "mine-1", 1)
+    assert before == result_key(scenario, "mine-1", 1)
+    path.write_text("worker,round,state\n1,1,off\n")
+    assert before != result_key(scenario, "mine-1", 1)

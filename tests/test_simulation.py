@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from hgobench import Scenario, World, run
-from hgobench.errors import InputError
+from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
 from hgobench.simulation import simulate
 from hgobench.streams import stream
@@ -41,6 +42,34 @@ BASE: dict[str, Any] = {
         {"rule": "median", "attack": "label_flip", "hardware": "c2"},
         {"rule": "median", "attack": "label_flip", "algorithm": "hgo[momentum=0.5]"},
         {"rule": "average", "attack": "starve+foe", "quorum": 7},
+        {"rule": "median", "attack": "foe", "workload": "coordinates_first"},
+        {"rule": "median", "attack": "foe", "workload": "coordinates_first", "algorithm": "sgd"},
+        {"rule": "median", "attack": "foe", "workload": "data_first", "hardware": "c2"},
+        {"rule": "median", "workload": "hybrid", "deadline": 40.0},
+        {"rule": "median", "workload": "hybrid[rho=0.9]", "deadline": math.inf},
+        {"rule": "average", "attack": "foe", "hardware": "bernoulli[p=0.6]+c2"},
+        {"rule": "average", "hardware": "markov[leave=0.5,join=0.5]+standard", "algorithm": "sgd"},
+        {"rule": "median", "hardware": "network[uplink=900,downlink=3000,latency=0.3]+c2"},
+        {
+            "rule": "median",
+            "hardware": "network[uplink=900,downlink=3000,latency=0.3,counts=true]+c2",
+        },
+        {
+            "rule": "median",
+            "hardware": "network[uplink=5000,latency=0.1,counts=true]+standard",
+            "algorithm": "sgd",
+        },
+        {
+            "rule": "median",
+            "hardware": "network[uplink=900,counts=true]+c2",
+            "granularity": "feature",
+            "cost": "unit",
+        },
+        {
+            "rule": "median",
+            "hardware": "network[uplink=500,latency=1]+bernoulli[p=0.7]+pareto",
+            "deadline": math.inf,
+        },
         {"rule": "median", "attack": "foe", "granularity": "feature", "hardware": "c2"},
         {"rule": "trimmed_mean", "attack": "foe", "schedule": "inverse_sqrt_block"},
         {"rule": "trimmed_mean", "attack": "foe", "attack_start": 2, "seed": 5},
@@ -504,3 +533,16 @@ def test_threads_of_the_caller_are_left_alone() -> None:
 def test_mnist_in_one_call() -> None:
     result = run(Scenario(data="mnist", rule="trimmed_mean", attack="alie", f=10, rounds=10))
     assert result.summary["test_accuracy"] > 0.75
+
+
+def test_a_risky_scenario_warns_with_the_numbers() -> None:
+    risky = Scenario(**{**BASE, "byzantine": 5, "tolerated": 1, "workers": 40})
+    text = (
+        r"of n=40 workers f=5 are Byzantine; more than 1 of q=10 sampled ones, all that a quorum of "
+        r"v=3 can stand, are so with probability 0.367 per round, 0.839 over 4 rounds"
+    )
+    with pytest.warns(SamplingRisk, match=text):
+        run(risky)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(Scenario(**BASE))

@@ -58,14 +58,20 @@ class Hgo:
             computed = torch.from_numpy(order.position < lengths[:, None])
         return self._kept(workers, gradients, computed)
 
-    def lengths(self, budget: NDArray[np.float64], order: Order) -> NDArray[np.int64]:
+    def lengths(
+        self,
+        budget: NDArray[np.float64],
+        order: Order,
+        upload: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
         """Return how many places of `order` each worker sends by the deadline, (q,).
 
         Args:
             budget: (q,) τ·λ_i/s_i, in coordinates of the minibatch gradient.
             order: the round's order of places.
+            upload: (q,) what it costs of the budget to send a coordinate; None: nothing.
         """
-        return order.affordable(budget)
+        return order.affordable(budget, upload)
 
     def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
         """Return the lengths as the server takes them: any part is welcome."""

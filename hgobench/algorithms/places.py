@@ -52,9 +52,23 @@ class Order:
     def __len__(self) -> int:
         return len(self._cost)
 
-    def affordable(self, budget: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Count the first places that each budget pays for, (q,) -> (q,)."""
-        return self._cost.searchsorted(budget, side="right")
+    def affordable(
+        self, budget: NDArray[np.float64], upload: NDArray[np.float64] | None = None
+    ) -> NDArray[np.int64]:
+        """Count the first places that each budget pays for, (q,) -> (q,).
+
+        Args:
+            budget: (q,) in coordinates of the minibatch gradient.
+            upload: (q,) what it costs to send a coordinate, in the same unit; None: nothing.
+        """
+        if upload is None:
+            return self._cost.searchsorted(budget, side="right")
+        sent = self._coordinates[1:]
+        paid = [
+            (self._cost + each * sent).searchsorted(most, side="right")
+            for most, each in zip(budget, upload, strict=True)
+        ]
+        return np.array(paid, dtype=np.int64)
 
     def coordinates(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the coordinates in the first `lengths` places, (q,) -> (q,)."""

@@ -24,9 +24,15 @@ class Sgd(Hgo):
     validity: ClassVar[str] = "heard workers >= what the rule needs"
     partial: ClassVar[bool] = False
 
-    def lengths(self, budget: NDArray[np.float64], order: Order) -> NDArray[np.int64]:
+    def lengths(
+        self,
+        budget: NDArray[np.float64],
+        order: Order,
+        upload: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
         """Return all places for the workers that finish, 0 for the others."""
-        return np.where(budget >= order.dimension, len(order), 0)
+        each = 1.0 if upload is None else 1.0 + upload
+        return np.where(budget >= order.dimension * each, len(order), 0)
 
     def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
         """Return the lengths as the server takes them: a part of a gradient is no answer."""

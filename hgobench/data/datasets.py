@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
+from hgobench import catalogue, csv_file
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -37,10 +38,19 @@ IDX_FILES = (
 
 @dataclass(frozen=True)
 class Split:
-    """Some examples: features (N, p) float32 and labels (N,) in 0 .. classes-1."""
+    """Some examples: features (N, p) float32, labels (N,) in 0 .. classes-1, and who made them.
+
+    Groups (N,) are for the partition ``natural``; None: the data names none.
+    """
 
     features: Features
     labels: Labels
+    groups: NDArray[np.int64] | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> Split:
+        """Return some of the examples."""
+        groups = None if self.groups is None else self.groups[rows]
+        return Split(self.features[rows], self.labels[rows], groups)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,7 +98,7 @@ class Source(ABC):
     def hold_out(self, train: Split) -> tuple[Split, Split]:
         """Return the training examples that are left, and those held out."""
         if self.validation == 0:
-            return train, Split(train.features[:0], train.labels[:0])
+            return train, train.take(np.arange(0))
         kept, held = train_test_split(
             np.arange(len(train)),
             test_size=self.validation,
@@ -97,10 +107,7 @@ class Source(ABC):
         )
         kept.sort()
         held.sort()
-        return (
-            Split(train.features[kept], train.labels[kept]),
-            Split(train.features[held], train.labels[held]),
-        )
+        return train.take(kept), train.take(held)
 
 
 class Digits(Source):
@@ -195,6 +202,75 @@ class FashionMnist(Images):
         "8181f5470baa50b63fa0f6fddb340f0a",
         "15d484375f8d13e6eb1aabb0c3f46965",
     )
+
+
+class Csv(Source):
+    """A table of one's own: a line per example, a column per feature.
+
+    A stratified share is the test set. Features are standardised with the training examples' mean
+    and deviation; labels may be any words or numbers.
+
+    Args:
+        path: the file, with a header line.
+        label: the column with the class.
+        group: the column that says who made an example (for the partition ``natural``); None: no
+            such column.
+        test: the share of the examples that is the test set, in (0, 1).
+        validation: as for a `Source`.
+    """
+
+    paper = "your own"
+    validity = "a CSV file with a header; all other columns are numbers"
+
+    def __init__(
+        self,
+        path: str,
+        label: str = "label",
+        group: str | None = None,
+        test: float = 0.2,
+        validation: float = 0.15,
+    ) -> None:
+        super().__init__(validation)
+        self.path, self.label, self.group = str(path), str(label), group
+        if isinstance(test, bool) or not isinstance(test, int | float) or not 0 < test < 1:
+            raise ValueError(f"test: {test!r}; expected a share in (0, 1)")
+        self.test = test
+
+    def load(self) -> Dataset:
+        """Return it."""
+        named: dict[str, csv_file.Parser] = {self.label: str}
+        named |= {self.group: str} if self.group is not None else {}
+        table = csv_file.read("data", self.path, named, others=csv_file.number())
+        rows = [row for _, row in table]
+        features = [name for name in rows[0] if name not in named]
+        x = np.array([[row[name] for name in features] for row in rows], dtype=np.float64)
+        names, y = np.unique([row[self.label] for row in rows], return_inverse=True)
+        groups = None
+        if self.group is not None:
+            groups = np.unique([row[self.group] for row in rows], return_inverse=True)[1]
+        if not features or len(names) < 2 or not np.isfinite(x).all():
+            raise InputError(
+                f"data: {self.path}: {len(features)} features, {len(names)} classes; expected "
+                "finite features, at least one, and two classes"
+            )
+        whole = Split(x.astype(np.float32), y.astype(np.int64), groups)
+        try:
+            parts = train_test_split(
+                np.arange(len(x)), test_size=self.test, random_state=0, stratify=y
+            )
+            train, held = self.hold_out(whole.take(np.sort(parts[0])))
+        except ValueError as error:  # too few examples of a class
+            raise InputError(f"data: {self.path}: can't be split: {error}") from error
+        mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
+        scale = np.where(deviation > 0, deviation, 1)
+
+        def standardise(part: Split) -> Split:
+            return Split(
+                ((part.features - mean) / scale).astype(np.float32), part.labels, part.groups
+            )
+
+        test = whole.take(np.sort(parts[1]))
+        return Dataset(standardise(train), standardise(held), standardise(test), len(names))
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -306,11 +382,16 @@ registry: Registry[Source] = Registry(
         "breast_cancer": BreastCancer,
         "mnist": Mnist,
         "fashion_mnist": FashionMnist,
+        "csv": Csv,
     },
 )
 
 
-@cache
 def load(specification: str) -> Dataset:
     """Load a data set once per process: ``"digits"``, ``"mnist[validation=0]"``."""
+    return _load(specification, catalogue.contents({"data": specification}))
+
+
+@cache
+def _load(specification: str, contents: tuple[str, ...]) -> Dataset:
     return registry.build(specification).load()

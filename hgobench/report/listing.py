@@ -21,6 +21,8 @@ KINDS = {
     "datasets": "data",
     "partitions": "partition",
     "hardware": "hardware",
+    "conditions": "condition",
+    "workloads": "workload",
     "models": "model",
 }
 # header -> how wide it may be in a terminal

@@ -32,8 +32,9 @@ _SOURCES = (
     "aggregators",
     "algorithms",
     "attacks",
+    "csv_file.py",
     "data",
-    "hardware.py",
+    "hardware",
     "masks.py",
     "models.py",
     "parameters.py",
@@ -97,10 +98,12 @@ def _module_of(value: object) -> str:
 def result_key(scenario: Scenario, ruleset: str, width: int) -> str:
     """Return the address of a result: its scenario, the ruleset and the code that computes it.
 
-    The cohort's width is part of it, as a cell's last bits depend on it.
+    The cohort's width is part of it, as a cell's last bits depend on it, and so are the contents of
+    files that the scenario names.
     """
     sources = _plugin_sources(scenario)
-    parts = [scenario.digest, ruleset, f"width {width}", code_digest(), *sources]
+    contents = catalogue.contents(vars(scenario))
+    parts = [scenario.digest, ruleset, f"width {width}", code_digest(), *sources, *contents]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -1,28 +1,16 @@
-"""Devices: how fast each worker computes.
-
-The rate λ_i of a worker is the number of coordinates of one example's gradient that it computes in
-one time unit. The HGO paper states its rates for softmax regression on MNIST, d = 7,850; for
-another model they are scaled by d / 7,850, so that "weak" keeps its meaning: the share of a
-gradient that a device finishes by the deadline.
-"""
+"""Devices of three categories, as in the HGO paper."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
-from hgobench.registry import Registry
-from hgobench.streams import stream
-
-REFERENCE_DIMENSION = 7850
+from .devices import truncated_normal
+from .fleet import REFERENCE_DIMENSION, Floats, Hardware, Population
 
 
-class Mix:
+class Mix(Hardware):
     """Workers of three categories, each with normal rates truncated to positive values.
 
     The workers' order of strength and each one's place in its category's distribution depend on
@@ -38,8 +26,9 @@ class Mix:
         ValueError: shares that are negative or don't sum to 1, rates <= 0, spreads < 0.
     """
 
-    paper: ClassVar[str] = "HGO, section V"
-    validity: ClassVar[str] = "shares sum to 1"
+    paper = "HGO, section V"
+    formula = "λ ~ N(mean, std²) > 0 in each of three categories"
+    validity = "shares sum to 1"
 
     def __init__(
         self,
@@ -66,32 +55,11 @@ class Mix:
                 f"means: {self.means}, stds: {self.stds}; expected means > 0 and stds >= 0"
             )
 
-    def rates(self, workers: int, dimension: int, seed: int) -> NDArray[np.float64]:
-        """Draw λ, (workers,), in coordinates per time unit of a model with `dimension` of them."""
-        edges = np.rint(np.cumsum(self.shares) * workers).astype(int)
-        rng = stream(seed, "devices")
-        strength = rng.permutation(workers)  # weakest first
-        quantile = rng.random(workers)
+    def rates(self, population: Population) -> Floats:
+        """Draw."""
+        edges = np.rint(np.cumsum(self.shares) * population.workers).astype(int)
+        strength, quantile = population.strength()  # the weakest first
         category = np.searchsorted(edges, strength, side="right").clip(max=2)
         mean, std = np.take(self.means, category), np.take(self.stds, category)
-        with np.errstate(divide="ignore"):
-            below = np.where(std > 0, ndtr(-mean / np.where(std > 0, std, 1)), 0.0)
-        normal = ndtri(below + quantile * (1 - below))
-        rates = np.where(std > 0, mean + std * normal, mean)
-        return np.maximum(rates, 1e-9) * dimension / REFERENCE_DIMENSION
-
-
-registry: Registry[Mix] = Registry(
-    "hardware",
-    "hardware",
-    {
-        "standard": Mix,
-        "weak": partial(Mix, weak=1.0, average=0.0, powerful=0.0),
-        "min": partial(Mix, weak=0.9, average=0.0, powerful=0.1),
-        "c1": partial(Mix, weak=0.9, average=0.1, powerful=0.0),
-        "c2": partial(Mix, weak=0.7, average=0.3, powerful=0.0),
-        "c3": partial(Mix, weak=0.5, average=0.5, powerful=0.0),
-        "powerful": partial(Mix, weak=0.0, average=0.0, powerful=1.0),
-        "mix": Mix,
-    },
-)
+        rates = truncated_normal(mean, std, quantile)
+        return rates * population.dimension / REFERENCE_DIMENSION

@@ -1,0 +1,68 @@
+"""What every partition is: which worker holds which training examples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.data.datasets import Features, Split
+from hgobench.errors import InputError
+
+Shards = list[NDArray[np.int64]]
+ATTEMPTS = 100
+
+
+class Partition(ABC):
+    """A way to deal N training examples out to n workers. Shards are disjoint and cover all.
+
+    A subclass writes `deal`, and `shift` if workers see their examples differently.
+    """
+
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = "N >= n"
+
+    def __call__(self, train: Split, workers: int, seed: int) -> Shards:
+        """Deal.
+
+        Args:
+            train: the N training examples.
+            workers: n.
+            seed: the scenario's; the same seed deals the same shards.
+
+        Returns:
+            n disjoint index arrays that cover 0 .. N-1, none of them empty.
+
+        Raises:
+            InputError: it can't be done, and why.
+        """
+        if workers > len(train):
+            raise InputError(
+                f"partition: {len(train)} training examples for {workers} workers; "
+                "expected at least one each"
+            )
+        shards = self.deal(train, workers, seed)
+        empty = sum(len(shard) == 0 for shard in shards)
+        if empty:
+            raise InputError(
+                f"partition: {type(self).__name__} leaves {empty} of {workers} workers without "
+                "examples; use fewer workers or another partition"
+            )
+        return shards
+
+    @abstractmethod
+    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+        """Return the shards; `__call__` refuses empty ones."""
+
+    def shift(self, features: Features, shards: Shards, seed: int) -> Features:
+        """Return the training features (N, p) as the workers that hold them see them."""
+        return features
+
+
+def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> Shards:
+    """Cut a list into parts of these shares of it, which sum to 1; some may be empty."""
+    ends = np.rint(np.cumsum(shares)[:-1] * len(rows)).astype(int)
+    return np.split(rows, ends)

@@ -1,0 +1,58 @@
+"""A few classes for each worker."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.data.datasets import Split
+from hgobench.errors import InputError
+from hgobench.parameters import whole
+from hgobench.streams import stream
+
+from .base import Partition, Shards
+
+
+class ByClass(Partition):
+    """Each worker sees k classes; a class is shared equally by the workers that hold it.
+
+    Workers take, one after the other, the k classes that fewest have taken so far, at random among
+    equals: all classes are held by nearly the same number of workers.
+
+    Args:
+        k: classes per worker, 1 <= k <= classes.
+    """
+
+    paper = "heterogeneous split of the HGO paper (k = 2)"
+    formula = "k classes each, every class shared equally"
+    validity = "n·k >= classes; each class has an example for each of its workers"
+
+    def __init__(self, k: int = 2) -> None:
+        self.k = whole("k", k, least=1)
+
+    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+        """Choose classes per worker, then share each class out."""
+        rng = stream(seed, "partition")
+        classes = np.unique(train.labels)
+        if self.k > len(classes) or workers * self.k < len(classes):
+            raise InputError(
+                f"partition: by_class[k={self.k}] with {workers} workers and {len(classes)} "
+                f"classes; expected k <= {len(classes)} and workers * k >= {len(classes)}"
+            )
+        taken = np.zeros(len(classes), dtype=int)
+        holders: list[list[int]] = [[] for _ in classes]
+        for worker in range(workers):
+            for c in np.lexsort((rng.random(len(classes)), taken))[: self.k]:
+                taken[c] += 1
+                holders[c].append(worker)
+        shards: list[list[NDArray[np.int64]]] = [[] for _ in range(workers)]
+        for label, owners in zip(classes, holders, strict=True):
+            mine = rng.permutation(np.flatnonzero(train.labels == label))
+            if len(mine) < len(owners):
+                raise InputError(
+                    f"partition: by_class[k={self.k}]: class {label} has {len(mine)} examples for "
+                    f"{len(owners)} workers"
+                )
+            for owner, part in zip(owners, np.array_split(mine, len(owners)), strict=True):
+                shards[owner].append(part)
+        return [np.concatenate(parts) for parts in shards]

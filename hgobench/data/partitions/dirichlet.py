@@ -1,0 +1,49 @@
+"""Classes in random shares."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.data.datasets import Split
+from hgobench.parameters import positive
+from hgobench.streams import stream
+
+from .base import ATTEMPTS, Partition, Shards, cut
+
+
+class Dirichlet(Partition):
+    """Each class is dealt out in shares drawn from a symmetric Dirichlet distribution.
+
+    Small α: a class is held by few workers; α → ∞: equal shares. A draw that leaves a worker
+    without examples is repeated, up to 100 times.
+
+    Args:
+        alpha: the concentration α > 0.
+
+    Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated
+    Visual Classification", 2019 (arXiv:1909.06335).
+    """
+
+    paper = "Hsu et al., 2019"
+    formula = "each class in shares from Dir(α, .., α)"
+    validity = "some draw leaves no worker empty"
+
+    def __init__(self, alpha: float = 0.5) -> None:
+        self.alpha = positive("alpha", alpha)
+
+    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+        """Draw shares per class until nobody is left empty."""
+        shards: Shards = []
+        for attempt in range(ATTEMPTS):
+            rng = stream(seed, "partition", attempt)
+            parts: list[list[NDArray[np.int64]]] = [[] for _ in range(workers)]
+            for label in np.unique(train.labels):
+                mine = rng.permutation(np.flatnonzero(train.labels == label))
+                shares = rng.dirichlet(np.full(workers, self.alpha))
+                for owner, part in enumerate(cut(mine, shares)):
+                    parts[owner].append(part)
+            shards = [np.concatenate(p) for p in parts]
+            if all(len(shard) for shard in shards):
+                break
+        return shards

@@ -1,0 +1,70 @@
+"""Workers that see the same things differently."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.ndimage import rotate
+
+from hgobench.data.datasets import Features
+from hgobench.errors import InputError
+from hgobench.parameters import one_of, positive
+from hgobench.streams import stream
+
+from .base import Shards
+from .iid import Iid
+
+
+class FeatureShift(Iid):
+    """Shards as `Iid` deals them, but each worker's features are rotated or noisy.
+
+    Test and validation examples stay as they are, and so does what the server has of its own.
+
+    Args:
+        by: ``"rotation"``: worker i's images (square ones) are turned by its own angle;
+            ``"noise"``: N(0, σ_i²) is added to its features.
+        strength: the largest angle, in degrees, or σ, in the features' units, > 0. Angles are
+            spread evenly over [-strength, strength] and σ_i over (0, strength], at random among
+            the workers.
+
+    Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study",
+    ICDE 2022 (noise); Ghosh et al., "An Efficient Framework for Clustered Federated Learning",
+    NeurIPS 2020 (rotation).
+    """
+
+    paper = "Li et al., ICDE 2022; Ghosh et al., NeurIPS 2020"
+    formula = "IID examples, rotated by an angle or with noise of each worker's own"
+    validity = "N >= n; square images for rotation"
+
+    def __init__(self, by: str = "rotation", strength: float | None = None) -> None:
+        self.by = one_of("by", by, "rotation", "noise")
+        default = 45.0 if by == "rotation" else 0.5
+        self.strength = default if strength is None else positive("strength", strength)
+
+    def levels(self, workers: int, seed: int) -> np.ndarray:
+        """Return each worker's angle in degrees, or its σ, (n,)."""
+        order = stream(seed, "feature_shift").permutation(workers)
+        if self.by == "noise":
+            return self.strength * (1 + order) / workers
+        return self.strength * (2.0 * order / max(workers - 1, 1) - 1.0)
+
+    def shift(self, features: Features, shards: Shards, seed: int) -> Features:
+        """Turn, or add noise."""
+        shifted = features.copy()
+        side = math.isqrt(features.shape[1])
+        if self.by == "rotation" and side * side != features.shape[1]:
+            raise InputError(
+                f"partition: feature_shift[by=rotation]: {features.shape[1]} features are no "
+                "square image; use by=noise"
+            )
+        for i, (rows, level) in enumerate(zip(shards, self.levels(len(shards), seed), strict=True)):
+            if self.by == "noise":
+                rng = stream(seed, "feature_shift", i)
+                noise = rng.standard_normal((len(rows), features.shape[1]), dtype=np.float32)
+                shifted[rows] += np.float32(level) * noise
+            else:
+                images = features[rows].reshape(-1, side, side)
+                turned = rotate(images, float(level), axes=(1, 2), reshape=False, order=1)
+                shifted[rows] = turned.reshape(len(rows), -1)
+        return shifted

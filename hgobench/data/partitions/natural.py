@@ -1,0 +1,47 @@
+"""Who made the examples holds them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hgobench.data.datasets import Split
+from hgobench.errors import InputError
+from hgobench.streams import stream
+
+from .base import Partition, Shards
+
+
+class Natural(Partition):
+    """The examples of a group (a writer, a hospital, a device) stay together, at one worker.
+
+    Groups are dealt from the largest on, at random among equals, each to the worker that has
+    fewest examples so far; with as many groups as workers each worker has one.
+
+    What a group is the data set says: `csv[path=..,group=COLUMN]`.
+
+    Source: Caldas et al., "LEAF: A Benchmark for Federated Settings", 2018 (arXiv:1812.01097).
+    """
+
+    paper = "Caldas et al., 2018 (LEAF)"
+    formula = "whole groups, each to the worker with fewest examples"
+    validity = "data with at least n groups"
+
+    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+        """Deal groups."""
+        if train.groups is None:
+            raise InputError(
+                "partition: natural: the data names no groups; use csv[path=..,group=COLUMN]"
+            )
+        groups, member, size = np.unique(train.groups, return_inverse=True, return_counts=True)
+        if len(groups) < workers:
+            raise InputError(
+                f"partition: natural: {len(groups)} groups for {workers} workers; expected at "
+                "least one each"
+            )
+        rng = stream(seed, "partition")
+        owner, held = np.empty(len(groups), dtype=int), np.zeros(workers, dtype=int)
+        tie = rng.permutation(workers)
+        for group in np.lexsort((rng.random(len(groups)), -size)):
+            owner[group] = np.lexsort((tie, held))[0]
+            held[owner[group]] += size[group]
+        return [np.flatnonzero(owner[member] == worker) for worker in range(workers)]

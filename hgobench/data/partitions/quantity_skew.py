@@ -1,0 +1,49 @@
+"""Some workers have much data, others little."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hgobench.data.datasets import Split
+from hgobench.parameters import one_of, positive
+from hgobench.streams import stream
+
+from .base import ATTEMPTS, Partition, Shards, cut
+
+
+class QuantitySkew(Partition):
+    """Random examples in shares of very different sizes; labels are distributed alike.
+
+    Args:
+        distribution: of the shares p: ``"dirichlet"``: p from Dir(α, .., α), drawn again, up to
+            100 times, while a worker is left empty; ``"power_law"``: p_i ∝ rank_i^-α, the ranks at
+            random.
+        alpha: α > 0: the concentration (small: unequal), or the exponent (large: unequal).
+
+    Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study",
+    ICDE 2022.
+    """
+
+    paper = "Li et al., ICDE 2022"
+    formula = "random examples in shares from Dir(α, .., α), or rank^-α"
+    validity = "no worker is left empty"
+
+    def __init__(self, distribution: str = "dirichlet", alpha: float = 0.5) -> None:
+        self.distribution = one_of("distribution", distribution, "dirichlet", "power_law")
+        self.alpha = positive("alpha", alpha)
+
+    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+        """Cut a permutation unequally."""
+        shards: Shards = []
+        for attempt in range(ATTEMPTS if self.distribution == "dirichlet" else 1):
+            rng = stream(seed, "partition", attempt)
+            rows = rng.permutation(len(train))
+            if self.distribution == "dirichlet":
+                shares = rng.dirichlet(np.full(workers, self.alpha))
+            else:
+                weights = (1.0 + rng.permutation(workers)) ** -self.alpha
+                shares = weights / weights.sum()
+            shards = cut(rows, shares)
+            if all(len(shard) for shard in shards):
+                break
+        return shards

@@ -1,0 +1,85 @@
+"""Devices: how fast each worker computes, how it is connected, when it is there.
+
+The rate λ_i of a worker is the number of coordinates of one example's gradient that it computes in
+one time unit. The HGO paper states its rates for softmax regression on MNIST, d = 7,850; for
+another model they are scaled by d / 7,850, so that "weak" keeps its meaning: the share of a
+gradient that a device finishes by the deadline.
+
+>>> registry.canonical("network[uplink=1e5] + bernoulli[0.9] + c1")
+'network[uplink=100000.0]+bernoulli+c1'
+"""
+
+from functools import partial
+
+from hgobench.errors import InputError
+from hgobench.registry import Registry
+
+from .availability import Bernoulli, Markov, Trace
+from .devices import Devices
+from .fleet import Condition, Conditioned, Fleet, Hardware, Population
+from .mix import Mix
+from .network import Network
+from .rare_labels import RareLabels
+from .rates import Lognormal, Pareto
+
+__all__ = [
+    "Bernoulli",
+    "Condition",
+    "Devices",
+    "Fleet",
+    "Hardware",
+    "Lognormal",
+    "Markov",
+    "Mix",
+    "Network",
+    "Pareto",
+    "Population",
+    "RareLabels",
+    "Trace",
+    "conditions",
+    "registry",
+]
+
+
+def _conditioned(steps: list[object], hardware: Hardware) -> Hardware:
+    kept = [step for step in steps if isinstance(step, Condition)]
+    for step in steps:
+        if not isinstance(step, Condition):
+            raise InputError(
+                f"hardware: {step!r} stands before +; expected a subclass of "
+                "hgobench.hardware.Condition"
+            )
+    return Conditioned(kept, hardware)
+
+
+conditions: Registry[Condition] = Registry(
+    "condition",
+    "conditions",
+    {
+        "network": Network,
+        "bernoulli": Bernoulli,
+        "markov": Markov,
+        "trace": Trace,
+        "rare_labels": RareLabels,
+    },
+)
+
+registry: Registry[Hardware] = Registry(
+    "hardware",
+    "hardware",
+    {
+        "standard": Mix,
+        "weak": partial(Mix, weak=1.0, average=0.0, powerful=0.0),
+        "min": partial(Mix, weak=0.9, average=0.0, powerful=0.1),
+        "c1": partial(Mix, weak=0.9, average=0.1, powerful=0.0),
+        "c2": partial(Mix, weak=0.7, average=0.3, powerful=0.0),
+        "c3": partial(Mix, weak=0.5, average=0.5, powerful=0.0),
+        "powerful": partial(Mix, weak=0.0, average=0.0, powerful=1.0),
+        "mix": Mix,
+        "lognormal": Lognormal,
+        "pareto": Pareto,
+        "devices": Devices,
+    },
+    prefixes=conditions,
+    assemble=_conditioned,
+)

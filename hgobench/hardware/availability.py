@@ -1,0 +1,155 @@
+"""Devices that come and go.
+
+A worker that is not there does not answer when it is asked, or stops in mid-round; the server can't
+tell these apart. It asks as if everybody were there, so that nothing changes but what the worker
+itself would have sent. Byzantine workers answer as they like.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench import csv_file
+from hgobench.errors import InputError
+from hgobench.parameters import finite
+from hgobench.streams import stream
+
+from .fleet import Condition, Fleet, Population, Presence
+
+
+def _with(fleet: Fleet, presence: Presence) -> Fleet:
+    return replace(fleet, presence=(*fleet.presence, presence))
+
+
+def _chance(name: str, value: float) -> float:
+    if finite(name, value, least=0.0) > 1:
+        raise ValueError(f"{name}: {value!r}; expected a number in [0, 1]")
+    return float(value)
+
+
+class Bernoulli(Condition):
+    """Every worker is there with probability p, independently in each round.
+
+    Args:
+        p: 0..1.
+    """
+
+    paper = "common model of drop-out"
+    formula = "P(there) = p in each round"
+    validity = "0 <= p <= 1"
+
+    def __init__(self, p: float = 0.9) -> None:
+        self.p = _chance("p", p)
+
+    def __call__(self, fleet: Fleet, population: Population) -> Fleet:
+        """Draw who is there."""
+
+        def there(round_: int) -> NDArray[np.bool_]:
+            drawn = stream(population.seed, "bernoulli", round_).random(population.workers)
+            return np.asarray(drawn < self.p)
+
+        return _with(fleet, there)
+
+
+class Markov(Condition):
+    """Workers disconnect and reconnect: a Markov chain with two states, on and off.
+
+    It starts in its stationary distribution: on with probability join / (leave + join).
+
+    Args:
+        leave: P(off in the next round | on), 0..1.
+        join: P(on in the next round | off), 0 < join <= 1.
+
+    Source: Remark 2 of the HGO paper (a worker joins, disconnects, and reconnects later).
+    """
+
+    paper = "HGO, Remark 2"
+    formula = "on -> off with probability leave, off -> on with join"
+    validity = "0 <= leave <= 1, 0 < join <= 1"
+
+    def __init__(self, leave: float = 0.05, join: float = 0.3) -> None:
+        self.leave, self.join = _chance("leave", leave), _chance("join", join)
+        if self.join == 0:
+            raise ValueError(f"join: {join!r}; expected a number in (0, 1]")
+
+    def __call__(self, fleet: Fleet, population: Population) -> Fleet:
+        """Follow every worker's chain."""
+        stationary = self.join / (self.leave + self.join)
+        states: list[NDArray[np.bool_]] = []
+
+        def there(round_: int) -> NDArray[np.bool_]:
+            while len(states) < round_:
+                k = len(states) + 1
+                drawn = stream(population.seed, "markov", k).random(population.workers)
+                if not states:
+                    states.append(np.asarray(drawn < stationary))
+                else:
+                    stays = np.where(states[-1], 1.0 - self.leave, self.join)
+                    states.append(np.asarray(drawn < stays))
+            return states[round_ - 1]
+
+        return _with(fleet, there)
+
+
+class Trace(Condition):
+    """Who is there when, from a CSV file: ``worker,round,state``.
+
+    All workers are on at first; from that round on (the first is 1) a worker is ``on`` or ``off``,
+    until its next line. Lines may come in any order.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: with the file's line number for each problem.
+    """
+
+    paper = "your own"
+    formula = "on or off from a round on, from a CSV file"
+    validity = "columns worker, round, state; workers 0..n-1"
+
+    def __init__(self, path: str) -> None:
+        self.path = str(path)
+        columns = {
+            "worker": csv_file.integer(0),
+            "round": csv_file.integer(1),
+            "state": csv_file.word("on", "off"),
+        }
+        self.events = csv_file.read("hardware", path, columns)
+        seen: dict[tuple[int, int], int] = {}
+        problems = []
+        for line, event in self.events:
+            key = event["worker"], event["round"]
+            if key in seen:
+                problems.append(
+                    f"hardware: {path}, line {line}: worker {key[0]}, round {key[1]} stands in "
+                    f"line {seen[key]} already"
+                )
+            seen.setdefault(key, line)
+        if problems:
+            raise InputError(problems)
+
+    def __call__(self, fleet: Fleet, population: Population) -> Fleet:
+        """Read who is there."""
+        problems = [
+            f"hardware: {self.path}, line {line}: worker: {event['worker']}; expected at most "
+            f"{population.workers - 1}, as workers={population.workers}"
+            for line, event in self.events
+            if event["worker"] >= population.workers
+        ]
+        if problems:
+            raise InputError(problems)
+        events = sorted((e["round"], e["worker"], e["state"] == "on") for _, e in self.events)
+
+        def there(round_: int) -> NDArray[np.bool_]:
+            present = np.ones(population.workers, dtype=bool)
+            for when, worker, state in events:
+                if when > round_:
+                    break
+                present[worker] = state
+            return present
+
+        return _with(fleet, there)

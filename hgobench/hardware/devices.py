@@ -1,0 +1,101 @@
+"""A fleet of one's own, from a CSV file."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from hgobench import csv_file
+from hgobench.errors import InputError
+from hgobench.streams import stream
+
+from .fleet import Fleet, Floats, Hardware, Population
+
+_COLUMNS: dict[str, csv_file.Parser] = {
+    "class": str,
+    "count": csv_file.integer(0),
+    "rate_mean": csv_file.number(0.0, above=True),
+    "rate_std": csv_file.number(0.0),
+    "uplink": csv_file.number(0.0, above=True),
+    "downlink": csv_file.number(0.0, above=True),
+    "latency": csv_file.number(0.0),
+    "availability": csv_file.number(0.0, 1.0),
+}
+_OPTIONAL = {
+    "rate_std": 0.0,
+    "uplink": math.inf,
+    "downlink": math.inf,
+    "latency": 0.0,
+    "availability": 1.0,
+}
+
+
+class Devices(Hardware):
+    """A line per class of devices: ``class,count,rate_mean,rate_std,uplink,downlink,...``.
+
+    Rates are normal, truncated to positive values, in coordinates of one example's gradient per
+    time unit, as they are (they are not scaled with the model). `uplink` and `downlink` are bytes
+    per time unit, `latency` time units, `availability` the chance that a device answers in a round;
+    these may be left out. If the counts do not sum to the number of workers, they are shares of it.
+    Which workers have which device is drawn, the first class being the weakest.
+
+    Args:
+        path: the file.
+        counts: whether transfer takes of the time until the deadline.
+
+    Raises:
+        InputError: with the file's line number for each problem.
+    """
+
+    paper = "your own"
+    formula = "classes of devices from a CSV file"
+    validity = "columns class, count, rate_mean; others may be left out"
+
+    def __init__(self, path: str, counts: bool = False) -> None:
+        self.path, self.counts = str(path), bool(counts)
+        self.classes = [row for _, row in csv_file.read("hardware", path, _COLUMNS, _OPTIONAL)]
+        for row in self.classes:
+            if math.isinf(row["rate_mean"]) or math.isinf(row["rate_std"]):
+                raise InputError(f"hardware: {path}: class {row['class']!r}: rates must be finite")
+        if not sum(row["count"] for row in self.classes):
+            raise InputError(f"hardware: {path}: no devices; expected a count >= 1")
+
+    def fleet(self, population: Population) -> Fleet:
+        """Deal the devices out."""
+        counts = np.array([row["count"] for row in self.classes], dtype=float)
+        edges = np.rint(np.cumsum(counts / counts.sum()) * population.workers).astype(int)
+        strength, quantile = population.strength()
+        which = np.searchsorted(edges, strength, side="right").clip(max=len(counts) - 1)
+
+        def of(column: str) -> Floats:
+            values: Floats = np.array([float(row[column]) for row in self.classes])
+            return np.take(values, which)
+
+        rates = truncated_normal(of("rate_mean"), of("rate_std"), quantile)
+        chance = of("availability")
+
+        def there(round_: int) -> np.ndarray:
+            return stream(population.seed, "availability", round_).random(len(chance)) < chance
+
+        return Fleet(
+            rates,
+            of("uplink"),
+            of("downlink"),
+            of("latency"),
+            self.counts,
+            (there,) if (chance < 1).any() else (),
+        )
+
+    def rates(self, population: Population) -> Floats:
+        """Return the rates alone."""
+        return self.fleet(population).rates
+
+
+def truncated_normal(mean: Floats, std: Floats, quantile: Floats) -> Floats:
+    """Return values of N(mean, std²), truncated to positive ones, at these quantiles, (n,) each."""
+    with np.errstate(divide="ignore"):
+        below = np.where(std > 0, ndtr(-mean / np.where(std > 0, std, 1)), 0.0)
+    normal = ndtri(below + quantile * (1 - below))
+    return np.maximum(np.where(std > 0, mean + std * normal, mean), 1e-9)

@@ -1,0 +1,136 @@
+"""A fleet of devices, and what makes one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.streams import stream
+
+REFERENCE_DIMENSION = 7850
+
+Floats = NDArray[np.float64]
+Presence = Callable[[int], NDArray[np.bool_]]  # a round (from 1) -> who is there, (n,)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The workers that need devices.
+
+    Attributes:
+        workers: n.
+        dimension: d of their model.
+        seed: the scenario's.
+        labels: (n, classes) how many examples of each class each worker holds.
+    """
+
+    workers: int
+    dimension: int
+    seed: int
+    labels: NDArray[np.int64]
+
+    def strength(self) -> tuple[NDArray[np.int64], Floats]:
+        """Return each worker's rank by strength (0: weakest) and a uniform number, (n,) each.
+
+        Both depend on the seed alone: who is strong in one fleet is strong in all of them.
+        """
+        rng = stream(self.seed, "devices")
+        return rng.permutation(self.workers), rng.random(self.workers)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What the n workers' devices can do.
+
+    Attributes:
+        rates: (n,) λ_i, coordinates of one example's gradient per time unit, > 0.
+        uplink, downlink: (n,) bytes per time unit, > 0; inf: nothing to wait for.
+        latency: (n,) time units that a message takes beside its bytes, each way.
+        counts: whether transfer takes of the time until the deadline. If not, a round with a
+            deadline ends when the last answer has arrived.
+        presence: who is there in a round: those whom all of these name.
+    """
+
+    rates: Floats
+    uplink: Floats
+    downlink: Floats
+    latency: Floats
+    counts: bool = False
+    presence: tuple[Presence, ...] = field(default=())
+
+    @classmethod
+    def of(cls, rates: Floats) -> Fleet:
+        """Return devices of these rates, always there, for whom transfer takes no time."""
+        free = np.full(len(rates), np.inf)
+        return cls(rates, free, free, np.zeros(len(rates)))
+
+    def available(self, round_: int) -> NDArray[np.bool_] | None:
+        """Say who is there in a round, (n,); None: all."""
+        there = [presence(round_) for presence in self.presence]
+        return np.logical_and.reduce(there) if there else None
+
+    def dealt(self, device: NDArray[np.int64]) -> Fleet:
+        """Return the fleet in which worker i has the device that worker device[i] had."""
+
+        def move(presence: Presence) -> Presence:
+            return lambda round_: presence(round_)[device]
+
+        return replace(
+            self,
+            rates=self.rates[device],
+            uplink=self.uplink[device],
+            downlink=self.downlink[device],
+            latency=self.latency[device],
+            presence=tuple(map(move, self.presence)),
+        )
+
+
+class Hardware(ABC):
+    """Devices of some kind. A subclass writes `rates`, or `fleet`."""
+
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = ""
+
+    def fleet(self, population: Population) -> Fleet:
+        """Return the devices of a population."""
+        return Fleet.of(self.rates(population))
+
+    @abstractmethod
+    def rates(self, population: Population) -> Floats:
+        """Return λ, (n,), in coordinates of one example's gradient per time unit."""
+
+
+class Condition(ABC):
+    """Something that happens to devices: it stands before them, ``bernoulli[p=0.9]+c1``."""
+
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, fleet: Fleet, population: Population) -> Fleet:
+        """Return the fleet under the condition."""
+
+
+class Conditioned(Hardware):
+    """Devices, with conditions before them; the last one applies first."""
+
+    def __init__(self, conditions: list[Condition], hardware: Hardware) -> None:
+        self.conditions, self.hardware = conditions, hardware
+
+    def fleet(self, population: Population) -> Fleet:
+        """Apply the conditions."""
+        fleet = self.hardware.fleet(population)
+        for condition in reversed(self.conditions):
+            fleet = condition(fleet, population)
+        return fleet
+
+    def rates(self, population: Population) -> Floats:
+        """Return the rates alone."""
+        return self.fleet(population).rates
