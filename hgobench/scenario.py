@@ -157,7 +157,8 @@ class Scenario:
         scenario = object.__new__(cls)
         for name, default in _defaults().items():
             value = values.get(name, default)
-            object.__setattr__(scenario, name, math.inf if value == "inf" else value)
+            infinite = name == "deadline" and value == "inf"  # elsewhere it is a name
+            object.__setattr__(scenario, name, math.inf if infinite else value)
         return scenario
 
     @property

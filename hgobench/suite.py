@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 from hgobench.registry import format_value, parse_value, split_list
 from hgobench.scenario import ALIASES, Scenario, check_field
@@ -352,18 +353,18 @@ def _spelled(field: str, value: Any) -> Any:
 def parse_setting(text: str, option: str = "--set") -> tuple[str, list[Any]]:
     """Read ``field=value`` or ``field=value,value``; `option` names it in messages.
 
-    >>> parse_setting("attack=foe,alie[z=1.5]")
-    ('attack', ['foe', 'alie[z=1.5]'])
+    >>> parse_setting("attack=foe,alie[z=1.5],nan")
+    ('attack', ['foe', 'alie[z=1.5]', 'nan'])
 
     Raises:
         InputError: there is no ``=`` or no value.
     """
     name, equals, values = (part.strip() for part in text.partition("="))
-    items = [parse_value(item) for item in split_list(values)]
+    items: list[Any] = split_list(values)
+    if ALIASES.get(name, name) not in catalogue.FIELDS:  # there "nan" and "none" are names
+        items = [parse_value(item) for item in items]
     if not (name and equals and items):
         raise InputError(f"{option}: {text!r}; expected field=value or field=value,value")
-    if ALIASES.get(name, name) not in ("scope", "tolerated", "sampled", "quorum"):
-        items = ["none" if item is None else item for item in items]  # a name, as in attack=none
     return name, items
 
 

@@ -134,6 +134,8 @@ def test_replace_works_out_anew() -> None:
         Scenario(),
         Scenario(workers=20, f=4, algorithm="sgd", rule="average", deadline=math.inf, attack="foe"),
         Scenario(workers=7, f=1, rule="aksel", partition="dirichlet[alpha=0.1]"),
+        Scenario(workers=20, f=4, attack="inf", deadline="inf"),
+        Scenario(workers=20, f=4, attack="tail+nan", hardware="bernoulli+pareto"),
     ],
 )
 def test_round_trip_and_hash(scenario: Scenario) -> None:
