@@ -41,7 +41,7 @@ class AgrTailored(Attack):
     formula = "μ + γ·p, the largest γ that Krum selects, or argmax_γ ‖trimmed mean - μ‖"
     validity = "h > f + 1 honest answers"
 
-    def __init__(self, rule: str = "krum", perturbation: str = "std") -> None:
+    def __init__(self, rule: str = "krum", perturbation: str = "unit") -> None:
         self.rule = one_of("rule", rule, "krum", "multi_krum", "trimmed_mean")
         self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
 

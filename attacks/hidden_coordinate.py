@@ -21,7 +21,7 @@ class HiddenCoordinate(Attack):
     On ragged input an absent entry stands at μ; in rounds whose block lacks j nothing happens.
 
     Args:
-        coordinate: j, 0 <= j < d modulo d.
+        coordinate: j, modulo d; -1: the last one (a bias, in a linear model).
         accept: what γ is the largest for: ``"krum"``: Krum, told f = b, selects a copy;
             ``"distance"``: no honest worker is farther away than the farthest two are apart
             (`MinMax`).
@@ -38,8 +38,8 @@ class HiddenCoordinate(Attack):
     formula = "μ - γ·sign(μ_j)·e_j, the largest γ that is accepted"
     validity = "h > f + 1 honest answers for krum"
 
-    def __init__(self, coordinate: int = 0, accept: str = "krum") -> None:
-        self.coordinate = whole("coordinate", coordinate, least=0)
+    def __init__(self, coordinate: int = -1, accept: str = "krum") -> None:
+        self.coordinate = whole("coordinate", coordinate)
         self.accept = one_of("accept", accept, "krum", "distance")
 
     def values(self, view: View) -> Tensor:

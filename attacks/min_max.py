@@ -38,7 +38,7 @@ class MinMax(Attack):
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with max_i ‖μ + γp - x_i‖ <= max_ij ‖x_i - x_j‖"
 
-    def __init__(self, perturbation: str = "std") -> None:
+    def __init__(self, perturbation: str = "unit") -> None:
         self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
 
     def values(self, view: View) -> Tensor:

@@ -36,7 +36,7 @@ class MinSum(Attack):
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with Σ_i ‖μ + γp - x_i‖² <= max_i Σ_j ‖x_i - x_j‖²"
 
-    def __init__(self, perturbation: str = "std") -> None:
+    def __init__(self, perturbation: str = "unit") -> None:
         self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
 
     def values(self, view: View) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from numbers import Integral
 
 
-def whole(name: str, value: int, least: int) -> int:
+def whole(name: str, value: int, least: float = -math.inf) -> int:
     """Check an integer parameter, >= least.
 
     Raises:
@@ -14,7 +14,8 @@ def whole(name: str, value: int, least: int) -> int:
     """
     number: object = value  # of a user: anything
     if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
-        raise ValueError(f"{name}: {value!r}; expected an integer >= {least}")
+        bound = f" >= {least}" if least > -math.inf else ""
+        raise ValueError(f"{name}: {value!r}; expected an integer{bound}")
     return int(value)
 
 

@@ -195,8 +195,12 @@ class Scenario:
 
     @property
     def sampling_warning(self) -> str:
-        """Return what to warn of if the risk over the run exceeds 1 %, else nothing."""
-        if self.run_risk <= RISK:
+        """Return what to warn of if the risk over the run exceeds 1 %, else nothing.
+
+        Of algorithms without blocks nothing: they wait for all that answer, not for v.
+        """
+        blocks = catalogue.registry("algorithm").build(self.algorithm).partial
+        if not blocks or self.run_risk <= RISK:
             return ""
         half = (int(self.quorum or 1) - 1) // 2
         return (

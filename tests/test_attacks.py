@@ -33,7 +33,7 @@ SPECIFICATIONS = [
     "alie[z=1.5]",
     "foe[epsilon=0.1]",
     "mimic[warmup=0]",
-    "min_max[perturbation=unit]",
+    "min_max[perturbation=std]",
     "min_sum[perturbation=sign]",
     "agr_tailored[rule=multi_krum]",
     "agr_tailored[rule=trimmed_mean,perturbation=sign]",
@@ -226,7 +226,7 @@ def test_agr_tailored_goes_as_far_as_krum_selects(full: View, rule: str) -> None
     vectors, mu = oracles.completed(sent, d), oracles.mean(sent, d)
     p = oracles.direction("std", sent, d)
     apart = torch.tensor([oracles.plus(v, -1.0, mu) for v in vectors], dtype=torch.float64)
-    tailored = AgrTailored(rule)
+    tailored = AgrTailored(rule, "std")
     gamma = tailored.gamma(torch.tensor(p, dtype=torch.float64), apart, b)
     m = 1 if rule == "krum" else len(vectors) - 2
 
@@ -239,7 +239,9 @@ def test_agr_tailored_goes_as_far_as_krum_selects(full: View, rule: str) -> None
     beyond = np.linspace(gamma * (1 + 1e-6) + top * 1e-3, top, 60)
     assert not any(selected(float(g)) for g in beyond)
     np.testing.assert_allclose(
-        sent_by_all(f"agr_tailored[rule={rule}]", full), oracles.plus(mu, gamma, p), atol=1e-4
+        sent_by_all(f"agr_tailored[rule={rule},perturbation=std]", full),
+        oracles.plus(mu, gamma, p),
+        atol=1e-4,
     )
 
 

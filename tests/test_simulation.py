@@ -546,3 +546,4 @@ def test_a_risky_scenario_warns_with_the_numbers() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(Scenario(**BASE))
+        run(risky.replace(algorithm="sgd", rule="average", tolerated=0))
