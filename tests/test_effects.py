@@ -6,15 +6,12 @@ the attack breaks and, where its paper claims to slip past a defence, what stops
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
 
-from hgobench import Scenario, attacks
-from hgobench.errors import SamplingRisk
+from hgobench import Scenario
 from hgobench.results import Result
 from hgobench.simulation import simulate
 
