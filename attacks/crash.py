@@ -18,11 +18,16 @@ class Crash(Attack):
         send: ``"nothing"``: they never answer, so that fewer workers reach the quorum;
             ``"zeros"``: they answer with zero vectors as long as the longest honest answer (the
             variant in the HGO authors' experiments).
+
+    What the attacker needs: nothing. It is also what a device does that breaks.
+
+    Source: the fail-stop model; zeros as in the experiments of the HGO paper.
     """
 
     sees = "nothing"
     paper = "fail-stop; HGO 2023 for the zeros"
     formula = "nothing, or 0"
+    control = "whether they answer"
 
     def __init__(self, send: str = "nothing") -> None:
         self.send = one_of("send", send, "nothing", "zeros")

@@ -13,11 +13,14 @@ class NoAttack(Attack):
 
     The server doesn't know that they are honest: the rule still stands f. This is the clean
     column of a leaderboard.
+
+    What the attacker needs: its own gradients.
     """
 
     sees = "own"
     paper = "baseline"
     formula = "g_own"
+    control = "nothing"
 
     def values(self, view: View) -> Tensor:
         """Return their own gradients."""

@@ -716,19 +716,16 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
     """
     parts = aggregators.registry.split(specification)
     name = aggregators.registry.bare(parts[-1])
-    first = aggregators.registry.bare(parts[0])
-    if first in attacks.heterogeneity_attacks.names():
+    made: object = aggregators.registry.entry(name).factory if ":" in name else None
+    kind = made if isinstance(made, type) else object
+    hostile = {*attacks.registry.names(), *attacks.registry.aliases}
+    hostile |= set(attacks.heterogeneity_attacks.names())
+    if issubclass(kind, Attack | HeterogeneityAttack) or name in hostile:
         attacks.build(specification)
         return "attack", try_attack(specification)
     if len(parts) > 1:
         aggregators.build(specification)
         return "rule", try_rule(specification)
-    made: object = aggregators.registry.entry(name).factory if ":" in name else None
-    kind = made if isinstance(made, type) else object
-    names = (*attacks.registry.names(), *attacks.registry.aliases)
-    if issubclass(kind, Attack | HeterogeneityAttack) or name in names:
-        attacks.build(specification)
-        return "attack", try_attack(specification)
     if issubclass(kind, PreRule) or name in aggregators.pre_rules.names():
         specification = f"{specification}+median"
         aggregators.build(specification)
@@ -737,8 +734,7 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
         known = [
             *aggregators.registry.names(),
             *aggregators.pre_rules.names(),
-            *attacks.registry.names(),
-            *attacks.heterogeneity_attacks.names(),
+            *hostile,
         ]
         raise InputError(unknown("test", name, known, hint="or module:Class of your own"))
     aggregators.build(specification)

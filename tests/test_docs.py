@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import hgobench
-from hgobench import aggregators
+from hgobench import aggregators, attacks
 from hgobench.report.listing import listing
 from tests.conftest import ROOT
 
@@ -27,6 +27,8 @@ MODULES = [
 ]
 RULES = list(aggregators.registry.builtins)
 PRE_RULES = list(aggregators.pre_rules.builtins)
+ATTACKS = list(attacks.registry.builtins)
+HETEROGENEITY = list(attacks.heterogeneity_attacks.builtins)
 
 
 @pytest.mark.parametrize("name", ["hgobench", *MODULES])
@@ -93,10 +95,49 @@ def test_the_guide_to_a_new_rule(tmp_path: Path) -> None:
         assert f"hgo {row}" in done.stdout
 
 
+def test_the_guide_to_a_new_attack(tmp_path: Path) -> None:
+    """Its attacks obey the laws, are found out if they peek, and get on a board."""
+    guide = (ROOT / "docs" / "add-an-attack.md").read_text(encoding="utf-8")
+    source = re.findall(r"```python\n(# mine.py\n.*?)```", guide, re.DOTALL)[0]
+    assert len(source.splitlines()) < 20
+    (half,) = re.findall(
+        r"```python\n(from hgobench.attacks import Heterogeneity.*?)```", guide, re.DOTALL
+    )
+    (tmp_path / "mine.py").write_text(source + half)
+    for name in ("mine:Overshoot", "mine:Half", "mine:Half+foe"):
+        laws = run_here(tmp_path, "test", name)
+        assert (laws.returncode, laws.stdout.count("  pass ")) == (0, 5), laws.stdout + laws.stderr
+
+    (tmp_path / "peeking.py").write_text(source.replace('sees = "honest"', 'sees = "own"'))
+    found = run_here(tmp_path, "test", "peeking:Overshoot")
+    assert found.returncode == 1
+    (shown,) = re.findall(r"```\n(  fail .*?)```", guide, re.DOTALL)
+    assert shown in found.stdout
+
+    (poison,) = re.findall(r"(    def poison\(.*?)```", guide, re.DOTALL)
+    (lengths,) = re.findall(r"(    def lengths\(self, view\):.*?)```", guide, re.DOTALL)
+    more = f"{source}\n    poisons = True\n\n{lengths}\n{poison}"
+    (tmp_path / "poisoning.py").write_text(more)
+    (command,) = re.findall(r"^hgobench (run smoke --set .*)$", guide, re.MULTILINE)
+    command = command.replace("'", "") + ",poisoning:Overshoot,mine:Half+mine:Overshoot"
+    done = run_here(tmp_path, *command.split(), "--set", "rounds=2", "--quiet")
+    assert done.returncode == 0, done.stderr
+    for column in ("mine:Overshoot[c=5.0]", "starve+mine:Overshoot", "poisoning:Overshoot"):
+        assert column in done.stdout
+
+
+TABLES = {
+    "rules.md": ("rules", "pre_rules"),
+    "attacks.md": ("attacks", "heterogeneity_attacks"),
+    "worlds.md": ("partitions", "hardware", "conditions", "workloads"),
+}
+
+
 def test_tables_in_the_documentation_are_up_to_date() -> None:
-    page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
-    for kind in ("rules", "pre_rules"):
-        assert listing(kind, "markdown") in page, f"hgobench list {kind} --format markdown"
+    for name, kinds in TABLES.items():
+        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for kind in kinds:
+            assert listing(kind, "markdown") in page, f"hgobench list {kind} --format markdown"
     specification = importlib.util.spec_from_file_location(
         "conformance", ROOT / "suites" / "test_conformance.py"
     )
@@ -123,6 +164,20 @@ def test_every_rule_says_what_it_is(name: str) -> None:
         assert part in text, part
 
 
+@pytest.mark.parametrize("name", [*ATTACKS, *HETEROGENEITY])
+def test_every_attack_says_what_it_is(name: str) -> None:
+    registry = attacks.registry if name in ATTACKS else attacks.heterogeneity_attacks
+    made: Any = registry.builtins[name].factory
+    for attribute in ("paper", "formula", "control", "validity", "sees"):
+        assert getattr(made, attribute), attribute
+    text = made.__doc__ or ""
+    parts = ["What the attacker needs:"]
+    parts += [] if made.paper in ("baseline", "folklore", "hgobench") else ["Source:"]
+    parts += ["Args:"] if registry.entry(name).signature else []
+    for part in parts:
+        assert part in text, part
+
+
 def test_the_readme_s_python_runs() -> None:
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}
@@ -137,6 +192,8 @@ def test_files_that_the_readme_points_to_exist() -> None:
 
 def test_the_house_is_as_it_is_drawn() -> None:
     drawn = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for path in (ROOT / "hgobench").glob("*"):
+    for path in [*(ROOT / "hgobench").glob("*"), *(ROOT / "hgobench").glob("*/*.py")]:
+        if path.parent.name in ("attacks", "aggregators", "partitions", "suites"):
+            continue
         if path.name not in ("__init__.py", "__main__.py", "py.typed", "__pycache__"):
             assert path.name in drawn or f"{path.name}/" in drawn, path.name

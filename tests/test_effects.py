@@ -108,7 +108,7 @@ def test_every_attack_is_shown_to_have_an_effect() -> None:
 
 
 def test_mimic_does_nothing_where_workers_are_alike() -> None:
-    fields = {"rule": "median", "partition": "iid"}
+    fields: dict[str, Any] = {"rule": "median", "partition": "iid"}
     assert accuracy("mimic", **fields) > accuracy("none", **fields) - 0.02
 
 
@@ -118,7 +118,7 @@ def test_the_last_bit_of_a_mantissa_does_no_harm() -> None:
 
 def test_robust_rules_ignore_what_are_no_numbers() -> None:
     for attack in ("nan", "inf", "huge", "bit_flip[bit=30]"):
-        fields = {"rule": "trimmed_mean", "partition": "iid"}
+        fields: dict[str, Any] = {"rule": "trimmed_mean", "partition": "iid"}
         assert accuracy(attack, **fields) > accuracy("none", **fields) - 0.03
 
 
@@ -165,7 +165,13 @@ def clustering_aware_belongs_to_the_honest_cluster() -> None:
 
 def sign_guard_aware_passes_its_filters() -> None:
     """A SignGuard that hears attackers only is led nowhere; random noise it mostly drops."""
-    fields = {"rounds": 12, "byzantine": 12, "sampled": 30, "rule": "sign_guard", "seeds": 1}
+    fields: dict[str, Any] = {
+        "rounds": 12,
+        "byzantine": 12,
+        "sampled": 30,
+        "rule": "sign_guard",
+        "seeds": 1,
+    }
     clean = accuracy("none", **fields)
     assert accuracy("sign_guard_aware", **fields) < clean - 0.02
     assert accuracy("random_noise", **fields) > accuracy("sign_guard_aware", **fields)

@@ -33,6 +33,12 @@ _SHORT = {
     "source": 34,
     "what it is": 60,
 }
+_KNOWS = {
+    "nothing": "nothing",
+    "own": "own data and gradients",
+    "honest": "all honest messages",
+    "server": "all honest messages and the server's rule",
+}
 _NOTES = {"root": "needs clean data at the server", "honest": "is told who is honest"}
 
 
@@ -42,7 +48,7 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
     Args:
         kind: a key of `KINDS`.
         form: ``"markdown"`` has all that is known of each: formula, breakdown point, cost, what it
-            means on ragged input.
+            means on ragged input; of an attack what it must know and control.
     """
     registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
@@ -69,6 +75,8 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
                 "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),
                 "parameters": parameters,
                 "formula": getattr(made, "formula", ""),
+                "knows": _KNOWS.get(getattr(made, "sees", ""), ""),
+                "controls": getattr(made, "control", ""),
                 "valid if": getattr(made, "validity", ""),
                 "breakdown": getattr(made, "breakdown", ""),
                 "cost": getattr(made, "cost", ""),
