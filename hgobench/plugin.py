@@ -183,6 +183,9 @@ class Board:
         terminalreporter.section("leaderboard")
         suite = suite_of(self.config)
         terminalreporter.write_line(render(suite.title, boards(scores)))
+        for warning in dict.fromkeys(score.scenario.sampling_warning for score in scores):
+            if warning:
+                terminalreporter.write_line(f"warning: {warning}")
         if not suite.reference_path.exists():
             terminalreporter.write_line(
                 f"No reference values for {suite.name}: a robustness regression would not be seen; "

@@ -61,12 +61,15 @@ def test_a_rule_of_one_s_own(suite: Path) -> None:
     assert "tests.plugins:MyMedian *" in done.stdout
 
 
-def test_the_board_knows_what_rules_are_told(suite: Path) -> None:
+def test_the_board_knows_what_rules_are_told_and_what_is_risky(suite: Path) -> None:
+    text = suite.read_text().replace("byzantine = 2", "byzantine = 3\nsampled = 8\ntolerated = 1")
+    suite.write_text(text)
     done = run_pytest("--suite", str(suite), "--rule", "oracle,fltrust", "-n", "2")
     shown = "\n".join(board(done.stdout))
     assert "hgo oracle =" in shown
     assert "hgo fltrust ^" in shown
     assert " gap " in shown
+    assert "warning: sampling risk: of n=10 workers f=3 are Byzantine; more than 1 of" in done.stdout
 
 
 def test_a_cell_that_fails_fails_its_test(suite: Path) -> None:

@@ -1,12 +1,13 @@
-"""Time of the two hot paths: a rule on a round's values, and a round of training."""
+"""Time of the hot paths: a rule on a round's values, an attack's message, a round of training."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from hgobench import Scenario, aggregators
+from hgobench import Scenario, aggregators, attacks
 from hgobench.simulation import simulate
+from hgobench.testing import view
 
 # These need more than values, or (SMEA at f = 10 of 80) more time than there is.
 NEEDY = ("fltrust", "zeno", "oracle", "smea")
@@ -43,6 +44,25 @@ class Rules:
     def time_call(self, rule: str, form: str) -> None:
         """Aggregate once."""
         self.rule(self.values, self.present)
+
+
+class Attacks:
+    """One message of ten Byzantine workers among 80, d = 7,850; optimal ones try trimmed means."""
+
+    params = ([name for name in attacks.registry.names() if name != "none"], ["dense", "ragged"])
+    param_names = ("attack", "input")
+
+    def setup(self, attack: str, form: str) -> None:
+        """Make a round."""
+        torch.set_num_threads(1)
+        rule = aggregators.build("trimmed_mean", f=10, scope="coordinate")
+        ragged = form == "ragged"
+        self.view = view(honest=70, byzantine=10, dimension=7850, ragged=ragged, rule=rule)
+        self.attack = attacks.build(attack)
+
+    def time_call(self, attack: str, form: str) -> None:
+        """Attack once."""
+        self.attack(self.view)
 
 
 class Rounds:
