@@ -48,7 +48,7 @@ class AgrTailored(Attack):
     def values(self, view: View) -> Tensor:
         """Go as far as the rule lets."""
         p, apart, mean = direction(self.perturbation, view), view.deviations(), view.mean()
-        return (mean.double() + self.gamma(p, apart, view.byzantine) * p).to(mean)
+        return (view.centre() + self.gamma(p, apart, view.byzantine) * p).to(mean)
 
     def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
         """Return γ for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""

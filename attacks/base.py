@@ -105,11 +105,15 @@ class View:
 
     def mean(self) -> Tensor:
         """Return μ, (d,): the mean of what honest workers send; 0 where none sends."""
-        return self._average(self.require_honest())
+        return self._centre.to(self.require_honest())
+
+    def centre(self) -> Tensor:
+        """Return μ in float64, for differences from it."""
+        return self._centre.clone()
 
     def std(self) -> Tensor:
         """Return σ, (d,): the population standard deviation of what honest workers send."""
-        return self._average((self.require_honest() - self.mean()).square()).sqrt()
+        return self._spread.to(self.require_honest())
 
     def deviations(self) -> Tensor:
         """Return x_i - μ, (h, d) float64; 0 where worker i sends nothing.
@@ -117,7 +121,7 @@ class View:
         An entry that was not sent so stands at μ, where it neither adds to a distance nor hides
         one: what attacks that compare whole vectors need on ragged input.
         """
-        apart = self.require_honest().double() - self.mean().double()
+        apart = self.require_honest().double() - self._centre
         return apart if self.sent is None else keep(apart, self.sent)
 
     def heard(self) -> Tensor:
@@ -141,6 +145,14 @@ class View:
         return float(self.server(message).norm())
 
     @cached_property
+    def _centre(self) -> Tensor:
+        return self._average(self.require_honest().double())
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        return self._average((self.require_honest().double() - self._centre).square()).sqrt()
+
+    @cached_property
     def _senders(self) -> Tensor:
         assert self.sent is not None
         return self.sent.sum(dim=0).clamp_min(1)
@@ -157,7 +169,8 @@ class Attack(ABC):
     A subclass states `sees` and writes `values`; it may also choose `lengths`, and poison data.
 
     Attributes:
-        sees: ``"nothing"``: neither data nor messages; ``"own"``: the Byzantine workers' own data
+        sees: ``"nothing"``: neither data nor messages (how far others got, `longest`, is for
+            all to see); ``"own"``: the Byzantine workers' own data
             and gradients; ``"honest"``: also all that honest workers send in the round, before
             the server has it (omniscient, colluding); ``"server"``: also what the server would
             answer. An instance may need less than its class.
@@ -187,7 +200,7 @@ class Attack(ABC):
 
     def __call__(self, view: View) -> Message:
         """Return what the b Byzantine workers send, and the lengths that they claim."""
-        values = self.values(view)
+        values = torch.as_tensor(self.values(view))
         if values.ndim == 1:
             values = values.expand(view.byzantine, -1)
         return Message(values, self.lengths(view))

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.parameters import finite, whole
+from hgobench import parameters
+from hgobench.parameters import whole
 
 from .base import Attack, View
 
@@ -37,9 +38,7 @@ class BitFlip(Attack):
         self.bit = None if bit is None else whole("bit", bit, least=0)
         if self.bit is not None and self.bit > 31:
             raise ValueError(f"bit: {bit!r}; expected an integer in 0..31")
-        self.share = finite("share", share, least=0.0)
-        if self.share > 1:
-            raise ValueError(f"share: {share!r}; expected a number in [0, 1]")
+        self.share = parameters.share("share", share)
 
     def values(self, view: View) -> Tensor:
         """Flip."""

@@ -47,11 +47,12 @@ class ClusteringAware(Attack):
 
     def values(self, view: View) -> Tensor:
         """Turn away, link by link."""
-        honest, mean = view.require_honest().double(), view.mean().double()
+        honest, mean = view.require_honest().double(), view.centre()
+        honest = honest[torch.isfinite(honest).all(dim=1)]
         lengths = honest.norm(dim=1)
         units = honest[lengths > 0] / lengths[lengths > 0, None]
         size = float(mean.norm())
-        if len(units) < 2 or size == 0.0:
+        if len(units) < 2 or not 0.0 < size < math.inf:
             return (-self.scale * mean).to(view.mean())
         ahead = mean / size
         outermost = units[int((units @ ahead).argmin())]

@@ -95,7 +95,7 @@ class Fang(Attack):
 
     def lam(self, view: View) -> float:
         """Return λ against Krum."""
-        apart, mean, b = view.deviations(), view.mean().double(), view.byzantine
+        apart, mean, b = view.deviations(), view.centre(), view.byzantine
         h, root = len(apart), math.sqrt(view.dimension)
         if h == 0:
             return 0.0

@@ -48,11 +48,9 @@ class HiddenCoordinate(Attack):
         j = self.coordinate % view.dimension
         p = torch.zeros_like(mean, dtype=torch.float64)
         p[j] = 1.0 if mean[j] < 0 else -1.0
-        if len(apart) <= view.byzantine + 1:
-            return mean
         if self.accept == "distance":
             gamma = min_max_gamma(p, apart)
         else:
             choice = KrumChoice(apart, view.byzantine, torch.zeros_like(p), p)
             gamma = choice.largest(at_least=len(apart))
-        return (mean.double() + gamma * p).to(mean)
+        return (view.centre() + gamma * p).to(mean)

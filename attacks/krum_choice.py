@@ -58,10 +58,11 @@ class KrumChoice:
         return (scores >= crafted[:, None]).sum(dim=1) >= at_least
 
     def largest(self, at_least: int) -> float:
-        """Return the largest γ >= 0 that `selects`, to a relative 1e-9; 0 if none does.
+        """Return the largest γ >= 0 that `selects`, 0 if none does.
 
-        Beyond γ‖p‖ = ‖o - x‖ + D·(1 + √(h / near)) a copy's score exceeds all honest ones, so that
-        a grid up to there brackets it.
+        Of 256 steps the last that is selected is refined; what is selected in between two steps
+        only is not seen. Beyond γ‖p‖ = ‖o - x‖ + D·(1 + √(h / near)) a copy's score exceeds all
+        honest ones, so that a grid up to there brackets it.
         """
         if self.quadratic == 0.0 or self.near <= 0:
             return 0.0

@@ -21,9 +21,10 @@ class Mimic(Attack):
         m ← t/(t+1)·m + 1/(t+1)·mean_i x_i,
         z ← normalised t/(t+1)·z + 1/(t+1)·normalised Σ_i ⟨x_i - m, z⟩ (x_i - m),
 
-    t the rounds seen before, and each round copies argmax_i |⟨x_i, z⟩| of that round. From then on
-    the target is the worker with the largest Σ_k |⟨x_i, z⟩| of the warm-up per round in which it
-    was asked, or, where it is not among those asked, the best of them.
+    from a random z, t the rounds seen before in which somebody differed, and each round copies
+    argmax_i |⟨x_i, z⟩| of that round. From then on the target is the worker with the largest
+    Σ_k |⟨x_i, z⟩| of the warm-up per round in which it was asked, or, where it is not among those
+    asked, the best of them.
 
     On ragged input an absent entry stands at μ.
 
@@ -55,7 +56,7 @@ class Mimic(Attack):
         if len(honest) == 0:
             self._target = -1
             return torch.zeros(view.dimension)
-        complete = view.mean().double() + view.deviations()
+        complete = view.centre() + view.deviations()
         assert view.honest_workers is not None
         workers = view.honest_workers.tolist()
         if self._seen < self.warmup:
@@ -72,15 +73,17 @@ class Mimic(Attack):
     def _observe(self, rows: Tensor, view: View) -> Tensor:
         """Follow the direction z by a step; return ⟨x_i, z⟩, (h,)."""
         if self._seen == 0:
-            start = np.random.default_rng([0, view.dimension]).standard_normal(view.dimension)
-            self._direction = torch.from_numpy(start / np.linalg.norm(start)).to(rows)
+            start = torch.from_numpy(view.rng.standard_normal(view.dimension)).to(rows)
+            self._direction = _normalised(start)
             self._mean = torch.zeros_like(rows[0])
         old, new = self._seen / (self._seen + 1), 1 / (self._seen + 1)
-        self._mean = old * self._mean + new * rows.mean(dim=0)
-        apart = rows - self._mean
-        step = _normalised(apart.T @ (apart @ self._direction))
-        self._direction = _normalised(old * self._direction + new * step)
-        self._seen += 1
+        mean = old * self._mean + new * rows.mean(dim=0)
+        apart = rows - mean
+        step = apart.T @ (apart @ self._direction)
+        if bool(step.any()):  # where nobody differs there is nothing to learn
+            self._mean = mean
+            self._direction = _normalised(old * self._direction + new * _normalised(step))
+            self._seen += 1
         along: Tensor = rows @ self._direction
         return along
 

@@ -45,7 +45,7 @@ class MinMax(Attack):
         """Go as far as the constraint lets."""
         p, apart = direction(self.perturbation, view), view.deviations()
         mean = view.mean()
-        return (mean.double() + min_max_gamma(p, apart) * p).to(mean)
+        return (view.centre() + min_max_gamma(p, apart) * p).to(mean)
 
 
 def min_max_gamma(p: Tensor, apart: Tensor) -> float:

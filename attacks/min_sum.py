@@ -43,7 +43,7 @@ class MinSum(Attack):
         """Go as far as the constraint lets."""
         p, apart = direction(self.perturbation, view), view.deviations()
         mean = view.mean()
-        return (mean.double() + min_sum_gamma(p, apart) * p).to(mean)
+        return (view.centre() + min_sum_gamma(p, apart) * p).to(mean)
 
 
 def min_sum_gamma(p: Tensor, apart: Tensor) -> float:

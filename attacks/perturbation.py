@@ -16,7 +16,7 @@ def direction(name: str, view: View) -> Tensor:
 
     Source: Shejwalkar, Houmansadr, NDSS 2021.
     """
-    mean = view.mean().double()
+    mean = view.centre()
     if name == "std":
         return -view.std().double()
     if name == "sign":

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PER_DECADE = 8
-CANDIDATES = 3
-POINTS = 6
-LEVELS = 4
+REFINEMENTS = 72
+ENOUGH = 1e-3  # relative; what is left to gain is not worth a further look
 
 
 class Found(NamedTuple):
@@ -36,9 +35,10 @@ def maximise(
     """Look everywhere, then closer.
 
     A robust rule's answer is no tame function of what attackers send: it has several hills, and
-    cliffs where a rule stops believing. So a grid over all decades and both signs comes first; then
-    the intervals around the best few points are divided again and again, which finds the edge of
-    a cliff as well as a hilltop.
+    cliffs where a rule stops believing. So a grid over all decades and both signs comes first.
+    Then, again and again, that interval is halved which promises most: whose ends, each followed
+    along its slope away from the neighbour on its other side, lead highest. This closes in on
+    hilltops and on the edges of cliffs alike, also of those that a plateau overlooks.
 
     Args:
         function: to maximise; NaN counts as the least.
@@ -46,27 +46,34 @@ def maximise(
         signs: ``"both"``, or ``"plus"`` alone.
     """
     grid = log_grid(smallest, largest, PER_DECADE)
-    if signs == "plus":
-        grid = grid[grid > 0]
-    known: dict[float, float] = {}
+    x = [float(point) for point in grid if signs == "both" or point > 0]
 
-    def ask(x: float) -> float:
-        if x not in known:
-            value = function(x)
-            known[x] = -math.inf if math.isnan(value) else value
-        return known[x]
+    def ask(point: float) -> float:
+        value = function(point)
+        return -math.inf if math.isnan(value) else value
 
-    values = np.array([ask(float(x)) for x in grid])
-    padded = np.concatenate(([-math.inf], values, [-math.inf]))
-    hills = np.flatnonzero((values >= padded[:-2]) & (values >= padded[2:]))
-    for peak in hills[np.argsort(-values[hills], kind="stable")][:CANDIDATES]:
-        x = float(grid[peak])
-        low, high = float(grid[max(peak - 1, 0)]), float(grid[min(peak + 1, len(grid) - 1)])
-        for _ in range(LEVELS):
-            inner = [float(p) for p in np.linspace(low, high, POINTS + 2)]
-            x = max([x, *inner], key=ask)
-            after = [p for p in (*inner, high) if p > x]
-            before = [p for p in (low, *inner) if p < x]
-            low, high = max(before, default=x), min(after, default=x)
-    best = max(known, key=known.__getitem__)
-    return Found(best, known[best], len(known))
+    y = [ask(point) for point in x]
+    for _ in range(REFINEMENTS):
+        at, value = np.array(x), np.array(y)
+        promise = _promise(at, value)
+        best, widest = float(value.max()), int(promise.argmax())
+        if not math.isfinite(best) or promise[widest] <= best + ENOUGH * abs(best):
+            break
+        middle = (x[widest] + x[widest + 1]) / 2.0
+        x.insert(widest + 1, middle)
+        y.insert(widest + 1, ask(middle))
+    best_index = int(np.argmax(y))
+    return Found(x[best_index], y[best_index], len(x))
+
+
+def _promise(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how high each interval may lead, (m - 1,), from points x (m,) with values y."""
+    finite = np.where(np.isfinite(y), y, -1e300)
+    width = np.diff(x)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        slope = np.diff(finite) / width
+        rising = finite[:-1] + np.maximum(np.concatenate(([0.0], slope[:-1])), 0.0) * width
+        falling = finite[1:] + np.maximum(np.concatenate((-slope[1:], [0.0])), 0.0) * width
+    promise = np.maximum(rising, falling)
+    # What can't be told apart any more promises nothing.
+    return np.where(width > 1e-9 * np.abs(x[1:]), promise, -np.inf)

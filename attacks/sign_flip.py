@@ -15,7 +15,7 @@ class SignFlip(Attack):
     Args:
         of: ``"own"``: g is its own honest gradient, computed in full whatever its device;
             ``"mean"``: g is μ, the mean of what honest workers send.
-        scale: how much larger, > 0 (no unit).
+        scale: how much larger, >= 0 (no unit).
 
     What the attacker needs: its own data; with ``"mean"`` all honest messages. For larger ε and
     the analysis see `Foe`.

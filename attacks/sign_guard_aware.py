@@ -39,5 +39,6 @@ class SignGuardAware(Attack):
         size = torch.from_numpy(view.rng.random(len(heard))).to(mean)
         vector = torch.zeros_like(mean)
         vector[heard] = mean[heard][order].sign() * size
-        length = vector.norm()
-        return vector * (honest.norm(dim=1).median() / length if length > 0 else 0.0)
+        length = float(vector.double().norm())
+        median = float(honest.double().norm(dim=1).median())
+        return vector * (median / length if length > 0 else 0.0)

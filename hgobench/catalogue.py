@@ -48,7 +48,7 @@ def contents(values: Mapping[str, Any]) -> tuple[str, ...]:
     files = [
         file
         for field in FIELDS
-        if "path=" in str(values.get(field))
+        if "[" in str(values.get(field)) or "(" in str(values.get(field))
         for file in registry(field).files(values[field])
     ]
     return tuple(

@@ -301,11 +301,16 @@ def show(
     form: Annotated[
         Form, typer.Option("--format", help="table or json (everything).")
     ] = Form.TABLE,
-    data: Annotated[str, typer.Option(help="partition: of which data set.")] = "digits",
+    data: Annotated[
+        str | None, typer.Option(help="partition: of which data set [default: digits].")
+    ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", "-n", min=1, help="partition: among how many workers.")
-    ] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="partition: of which draw.")] = 0,
+        int | None,
+        typer.Option("--workers", "-n", min=1, help="partition: among how many [default: 100]."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="partition: of which draw [default: 0].")
+    ] = None,
     out: Annotated[
         list[Path] | None,
         typer.Option(help="partition: pictures to write [default: NAME.png and NAME.svg]."),
@@ -322,8 +327,12 @@ def show(
     if form not in (Form.TABLE, Form.JSON):
         raise InputError(f"--format: {form.value!r}; show writes table or json")
     if what == "partition":
-        _show_partition(which or [], data, workers, seed, form, out)
-    elif what == "scenario":
+        _show_partition(which or [], data or "digits", workers or 100, seed or 0, form, out)
+        return
+    options = {"--data": data, "--workers": workers, "--seed": seed, "--out": out}
+    if given := [name for name, value in options.items() if value is not None]:
+        raise InputError(f"show {what}: {name} is for partitions" for name in given)
+    if what == "scenario":
         _show_scenario(which or [], form)
     else:
         _show_results(Path(what), which or [], form)
@@ -338,12 +347,13 @@ def _show_partition(
         raise InputError(
             f"show partition: {' '.join(names)!r}; expected one name (hgobench list partitions)"
         )
+    for path in out or ():
+        worlds.check_picture(path)
     dealt = worlds.deal(names[0], data, workers, seed)
-    if form is Form.JSON:
-        typer.echo(json.dumps(dealt.as_data()))
-        return
-    typer.echo(dealt.table())
-    for path in out or [Path(f"{dealt.slug}.{kind}") for kind in ("png", "svg")]:
+    typer.echo(dealt.table() if form is Form.TABLE else json.dumps(dealt.as_data()))
+    if out is None and form is Form.TABLE:
+        out = [Path(f"{dealt.slug}.{kind}") for kind in ("png", "svg")]
+    for path in out or ():
         dealt.draw(path)
         _say(f"drawn: {path}", quiet=False)
 
@@ -379,7 +389,7 @@ def _show_results(folder: Path, where: list[str], form: Form) -> None:
         cells = store.export()
     for name, values in (parse_setting(text, "show") for text in where):
         field = ALIASES.get(name, name)
-        stored = {cell["scenario"].get(field) for cell in cells}
+        stored = {cell["scenario"][field] for cell in cells if field in cell["scenario"]}
         wanted = [value if value in stored else check_field(name, value) for value in values]
         cells = [cell for cell in cells if cell["scenario"][field] in wanted]
     if not cells:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,22 @@ def number(least: float = -math.inf, most: float = math.inf, above: bool = False
 
 
 def integer(least: int) -> Parser:
-    """Return a parser of integers >= least."""
+    """Return a parser of integers >= least, of 18 digits at most."""
 
     def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
+        digits = text.removeprefix("-")
+        if not (digits.isdecimal() and len(digits) <= 18) or int(text) < least:
             raise ValueError(f"expected an integer >= {least}")
-        return value
+        return int(text)
 
     return parse
+
+
+def text(value: str) -> str:
+    """Parse any text but none at all."""
+    if not value:
+        raise ValueError("expected some text")
+    return value
 
 
 def word(*known: str) -> Parser:
@@ -89,8 +94,8 @@ def read(
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InputError(f"{field}: {path!r}: {reason}") from error
-    lines = csv.reader(content.splitlines(), skipinitialspace=True)
-    header = [name.strip() for name in next(lines, [])]
+    records = _records(field, path, content)
+    _, header = next(records, (1, []))
     problems = [
         unknown(f"{field}: {path}, line 1: column", name, list(columns))
         for name in header
@@ -109,25 +114,37 @@ def read(
     if problems:
         raise InputError(problems)
     rows = []
-    for values in lines:
-        where = f"{field}: {path}, line {lines.line_num}"
-        if not any(value.strip() for value in values):
-            continue
+    for line, values in records:
+        where = f"{field}: {path}, line {line}"
         if len(values) != len(header):
             problems.append(f"{where}: {len(values)} values; the header names {len(header)}")
             continue
         row = dict(optional)
-        for name, text in zip(header, (value.strip() for value in values), strict=True):
-            if not text and name in optional:
+        for name, value in zip(header, values, strict=True):
+            if not value and name in optional:
                 continue
             try:
-                row[name] = columns.get(name, others or str)(text)
+                row[name] = columns.get(name, others or text)(value)
             except ValueError as error:
-                problems.append(f"{where}: {name}: {text!r}; {error}")
-        rows.append((lines.line_num, row))
+                problems.append(f"{where}: {name}: {value!r}; {error}")
+        rows.append((line, row))
     if not rows and not problems:
         problems.append(f"{field}: {path}: no lines behind the header")
     if problems:
         more = [f"{field}: {path}: {len(problems) - MOST} more"] if len(problems) > MOST else []
         raise InputError([*problems[:MOST], *more])
     return rows
+
+
+def _records(field: str, path: str, content: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records that are not empty, each with the number of its first line."""
+    lines = csv.reader(io.StringIO(content, newline=""), skipinitialspace=True, strict=True)
+    first = 1
+    try:
+        for values in lines:
+            stripped = [value.strip() for value in values]
+            if any(stripped):
+                yield first, stripped
+            first = lines.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{field}: {path}, line {first}: {error}") from error

@@ -56,3 +56,26 @@ def one_of(name: str, value: str, *known: str) -> str:
     if value not in known:
         raise ValueError(f"{name}: {value!r}; expected {' or '.join(map(repr, known))}")
     return value
+
+
+def boolean(name: str, value: bool) -> bool:
+    """Check a parameter that is true or false.
+
+    Raises:
+        ValueError: naming the parameter and its value.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: {value!r}; expected true or false")
+    return value
+
+
+def share(name: str, value: float) -> float:
+    """Check a real parameter in [0, 1].
+
+    Raises:
+        ValueError: naming the parameter and its value.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"{name}: {value!r}; expected a number in [0, 1]")
+    return float(value)

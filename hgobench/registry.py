@@ -88,8 +88,13 @@ class Entry(Generic[T]):
         return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def _typed(value: Value, parameter: inspect.Parameter) -> Value:
-    """Make a whole number a float where the parameter is one: 5 and 5.0 are one spelling."""
+def _read(text: str, parameter: inspect.Parameter) -> Value:
+    """Read a parameter by its type: text stays text; 5 and 5.0 are one spelling of a float."""
+    annotation = str(parameter.annotation).replace(" ", "")
+    if annotation in ("str", "str|None", "<class'str'>"):
+        nothing = "None" in annotation and text.strip().lower() == "none"
+        return None if nothing else text.strip()
+    value = parse_value(text)
     is_float = "float" in str(parameter.annotation) or isinstance(parameter.default, float)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if whole and is_float else value  # type: ignore[arg-type]
@@ -248,7 +253,7 @@ class Registry(Generic[T]):
                 raise InputError(unknown(f"{self.field}: {text!r}: parameter", key, settable))
             if key in given:
                 raise InputError(f"{self.field}: {text!r}: {key} is given twice")
-            given[key] = _typed(parse_value(value), entry.signature[key])
+            given[key] = _read(value, entry.signature[key])
         return entry, given
 
     def files(self, text: str) -> list[str]:
@@ -318,6 +323,18 @@ class Registry(Generic[T]):
             return self.assemble(steps, self.build(last, **context))
         entry, given = self._parse(text)
         accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}
+        missing = [
+            name
+            for name, parameter in entry.signature.items()
+            if parameter.default is parameter.empty
+            and name not in (*given, *accepted, *self.context)
+        ]
+        if missing and entry.origin == "hgobench":
+            written = ",".join(f"{name}=.." for name in missing)
+            raise InputError(
+                f"{self.field}: {text!r}: {' and '.join(missing)} missing; write "
+                f"{entry.name}[{written}]"
+            )
         try:
             return entry.factory(**given, **accepted)
         except InputError as error:

@@ -16,7 +16,7 @@ from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 
 RISK = 0.01  # over a run; more is worth a warning
-ALIASES = {"f": "byzantine", "q": "sampled", "v": "quorum", "tau": "deadline"}
+ALIASES = {"n": "workers", "f": "byzantine", "q": "sampled", "v": "quorum", "tau": "deadline"}
 WORLD = (
     "data",
     "partition",
@@ -51,11 +51,11 @@ class Scenario:
         scope: ``"coordinate"`` or ``"block"`` (see `hgobench.aggregators.Rule`); None: coordinate
             under HGO if the rule has that form, else block.
         attack_start: how many rounds the Byzantine workers behave first (10 in the HGO paper).
-        workers: n.
+        workers (n): how many there are.
         byzantine (f): how many of the n are Byzantine, less than n/2.
         sampled (q): workers asked per round; None: all.
         tolerated: f̂, what the server and its rule believe f to be among the sampled;
-            None: min(f, ⌊(q-1)/2⌋).
+            None: min(f, ⌊(q-1)/2⌋), or what a given quorum stands, ⌊(v-1)/2⌋, if that is less.
         quorum (v): how many must have sent a coordinate for it to be updated, more than
             2·tolerated; None: what the algorithm and the rule need.
         deadline (tau): τ in time units; inf: the server waits for the last answer.
@@ -113,6 +113,7 @@ class Scenario:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
+    n = property(lambda self: self.workers)
     f = property(lambda self: self.byzantine)
     q = property(lambda self: self.sampled)
     v = property(lambda self: self.quorum)
@@ -362,12 +363,20 @@ def _resolve(v: dict[str, Any], broken: set[str]) -> list[str]:
             v["attack_start"] < v["rounds"],
             f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}",
         )
+    if not broken & {"algorithm", "workload"}:
+        partial = catalogue.registry("algorithm").build(v["algorithm"]).partial
+        expect(
+            partial or catalogue.registry("workload").build(v["workload"]).whole,
+            f"workload: {v['workload']!r} never computes a whole gradient, and "
+            f"{v['algorithm']!r} takes no other",
+        )
     if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
         return problems
 
     most = (v["sampled"] - 1) // 2
     if v["tolerated"] is None:
-        v["tolerated"] = min(v["byzantine"], most)
+        stood = most if v["quorum"] is None else (v["quorum"] - 1) // 2
+        v["tolerated"] = min(v["byzantine"], most, stood)
     elif v["tolerated"] > most:
         return [
             *problems,

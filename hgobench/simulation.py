@@ -174,8 +174,11 @@ class Cell:
             orders[key] = Order(self.places, self.world.order(k, len(self.places)))
         order = orders[key]
         budget, upload = self._budget(draw)
-        lengths = self.algorithm.lengths(budget, order, upload)
-        computed = self.algorithm.computed(budget, lengths, order)
+        lengths = np.minimum(
+            self.algorithm.lengths(budget, order, upload),
+            self.algorithm.lengths(draw.allotted, order),
+        )
+        computed = self.algorithm.computed(np.minimum(budget, draw.allotted), lengths, order)
         hostile = self.byzantine[draw.workers]
         attacked = hostile.any() and k > self.scenario.attack_start
         block, delay, malformed = 0, 0.0, 0
@@ -263,7 +266,7 @@ class Cell:
             rule = deepcopy(self.rule) if self.rule.stateful else self.rule
             with seeded(rule, self.world.seed, k):
                 block, answer = self._aggregate(k, draw, params, values, claimed, order, rule)
-            mean = view.mean().double()
+            mean = view.centre()
             return answer.double() - (mean if block is None else mean[block])[: len(answer)]
 
         view = View(
@@ -301,14 +304,15 @@ class Cell:
         if not np.issubdtype(claimed.dtype, np.integer):
             raise TypeError(f"claimed lengths: {claimed.dtype}; expected integers")
         lengths = lengths.copy()
-        if values.shape != (b, order.dimension) or claimed.shape != (b,):
+        delay = np.asarray(np.zeros(b) if message.delay is None else message.delay, dtype=float)
+        if values.shape != (b, order.dimension) or not claimed.shape == delay.shape == (b,):
             lengths[byzantine.numpy()] = 0  # nothing that could be read
             return gradients, lengths, 0.0, b
+        impossible = ~(np.isfinite(delay) & (delay >= 0))
         bounded = np.clip(claimed, 0, len(order))
-        malformed = int((bounded != claimed).sum())
-        delay = np.zeros(b) if message.delay is None else np.broadcast_to(message.delay, (b,))
-        if math.isfinite(self.scenario.deadline):
-            bounded = np.where(delay > 0, 0, bounded)  # after the deadline nobody is heard
+        malformed = int(((bounded != claimed) | impossible).sum())
+        late = impossible | (delay > 0) if math.isfinite(self.scenario.deadline) else impossible
+        bounded = np.where(late, 0, bounded)  # after the deadline nobody is heard, or never
         placed = gradients.clone()
         placed[byzantine] = values.to(gradients)
         lengths[byzantine.numpy()] = bounded
@@ -391,7 +395,6 @@ class Cell:
             upload = NUMBER_BYTES / fleet.uplink[workers] * rates
         else:
             budget = time * fleet.rates[workers] / draw.size
-        budget = np.minimum(budget, draw.allotted)
         return np.where(draw.available, budget, 0.0), upload
 
     def _duration(

@@ -530,6 +530,7 @@ def view(
     return made
 
 
+_ARRAYS = ("position", "own_lengths", "workers", "honest_workers", "honest_lengths")
 _SEEN = {
     "nothing": (),
     "own": ("own",),
@@ -563,6 +564,9 @@ def _check_message(attack: Attack, full: View, message: Message) -> None:
         raise AssertionError(f"{attack}: {about}: lengths {lengths.dtype} {lengths.shape}")
     if not ((lengths >= 0) & (lengths <= full.places)).all():
         raise AssertionError(f"{attack}: {about}: lengths {lengths}, of {full.places} places")
+    delay = np.zeros(full.byzantine) if message.delay is None else np.asarray(message.delay)
+    if delay.shape != (full.byzantine,) or not (np.isfinite(delay) & (delay >= 0)).all():
+        raise AssertionError(f"{attack}: {about}: delays {delay}")
 
 
 def _views() -> Iterator[View]:
@@ -575,16 +579,17 @@ def _views() -> Iterator[View]:
 
 
 def message_fits_the_round(make: MakeAttack) -> None:
-    """Values are (b, d) and lengths (b,) lie in [0, P], whoever else answers, ragged or not."""
+    """Values are (b, d), lengths in [0, P], delays >= 0, whoever else answers, ragged or not."""
     for full in _views():
         _attack(make, full)
 
 
 def values_are_finite(make: MakeAttack) -> None:
-    """Honest gradients that are finite, equal or 0 are answered by finite values."""
+    """Honest gradients that are finite, equal, 0, huge or tiny are answered by finite values."""
     for full in _views():
         assert full.honest is not None
-        for honest in (full.honest, torch.zeros_like(full.honest), full.honest * 0.0 + 0.5):
+        same = torch.full_like(full.honest, 0.5)
+        for honest in (full.honest, 0.0 * same, same, full.honest * 1e30, full.honest * 1e-30):
             shown = honest if full.sent is None else honest * full.sent
             values = _attack(make, replace(full, honest=shown)).values
             if not torch.isfinite(values).all():
@@ -595,9 +600,9 @@ def same_round_same_message(make: MakeAttack) -> None:
     """The same view gives the same message, and the view is left as it was."""
     first, second, untouched = (view(ragged=True) for _ in range(3))
     _equal(_attack(make, first), _attack(make, second), f"{make()}: between two calls")
-    for name in ("own", "honest"):
-        now, before = getattr(first, name), getattr(untouched, name)
-        assert torch.equal(now, before), f"{make()}: changed what it sees"
+    for name in ("own", "honest", "sent", *_ARRAYS):
+        now, before = (torch.as_tensor(getattr(each, name)) for each in (first, untouched))
+        assert torch.equal(now, before), f"{make()}: changed what it sees: {name}"
 
 
 def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
@@ -613,11 +618,12 @@ def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
 def attacks_share_nothing(make: MakeAttack) -> None:
     """A sequence of rounds gives the same messages, whatever another instance does meanwhile."""
     alone, beside, other = make(), make(), make()
-    for k in range(1, 5):
-        full, different = view(round_=k), view(round_=k, seed=9)
-        expected = alone(_blanked(full, alone))
-        other(_blanked(different, other))
-        _equal(beside(_blanked(full, beside)), expected, f"{make()}: beside another, round {k}")
+    rounds = [view(round_=k, ragged=k > 2) for k in range(1, 5)]
+    expected = [alone(_blanked(full, alone)) for full in rounds]
+    for k, full in enumerate(rounds, 1):
+        found = beside(_blanked(full, beside))
+        _equal(found, expected[k - 1], f"{make()}: beside another, round {k}")
+        other(_blanked(view(round_=k, seed=9), other))
 
 
 def _equal(found: Message, expected: Message, about: str) -> None:
@@ -625,6 +631,9 @@ def _equal(found: Message, expected: Message, about: str) -> None:
         raise AssertionError(f"{about} values differ")
     if not np.array_equal(found.lengths, expected.lengths):
         raise AssertionError(f"{about} lengths differ")
+    delays = [np.zeros(0) if m.delay is None else m.delay for m in (found, expected)]
+    if not np.array_equal(delays[0], delays[1]):
+        raise AssertionError(f"{about} delays differ")
 
 
 def search_reaches_the_dense_grid(make: MakeAttack) -> str:

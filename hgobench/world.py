@@ -91,6 +91,9 @@ class World:
             )
         self.workload = workloads.registry.build(scenario.workload)
         self.deadline = scenario.deadline  # a fixed workload does not depend on it
+        most = max(map(len, self.shards))  # of examples that a worker may draw
+        fixed = isinstance(self.workload, workloads.Fixed)
+        self._widest = self.batch_size if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self._size) - self._size
@@ -108,7 +111,7 @@ class World:
     @cached_property
     def features(self) -> Tensor:
         """Return the training features, (N, p), as the workers that hold them see them."""
-        features = self._shift(self.data.train.features, self.shards, self.seed)
+        features = self._shift(self.data.train, self.shards, self.seed)
         return torch.from_numpy(features)
 
     @cached_property
@@ -180,8 +183,7 @@ class World:
         """
         held = self._size[workers]
         s = int(size.max())
-        width = max(s, self.batch_size)
-        uniform = rng.random((len(workers), width)).T  # the same for the first workers
+        uniform = rng.random((len(workers), self._widest)).T  # the same for the first workers
         chosen = np.full((s, len(workers)), -1)
         for i in range(s):
             last = np.maximum(held - size + i, 0)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
-from hgobench.attacks import Attack, Message, View
+from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
 
 
 class MyMedian:
@@ -416,3 +416,15 @@ class Trying(Attack):
         assert view.server is not None
         self.seen.append((view, view.server(Message(values, self.lengths(view)))))
         return values
+
+
+class Never(HeterogeneityAttack):
+    """Answers after a time that is none."""
+
+    def delays(self, view: View) -> np.ndarray:
+        return np.full(view.byzantine, np.nan)
+
+
+class BadDelay(HeterogeneityAttack):
+    def delays(self, view: View) -> np.ndarray:
+        return np.zeros(7)

@@ -319,9 +319,11 @@ def test_show_partition_prints_counts_and_draws_them(tmp_path: Path) -> None:
     counts = np.array([[int(x.replace(".", "0")) for x in row[1:]] for row in rows])
     assert counts[:, :-1].sum() == counts[:, -1].sum() == 1221
     assert "examples per worker: 122 to 123" in done.stdout
-    assert done.stderr == "drawn: shards-k-1.png\ndrawn: shards-k-1.svg\n"
-    assert (tmp_path / "shards-k-1.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    svg = (tmp_path / "shards-k-1.svg").read_text()
+    assert done.stderr == "".join(
+        f"drawn: shards-k-1-digits-10-workers.{kind}\n" for kind in ("png", "svg")
+    )
+    assert (tmp_path / "shards-k-1-digits-10-workers.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    svg = (tmp_path / "shards-k-1-digits-10-workers.svg").read_text()
     assert "<svg" in svg
     assert svg.count("<path") > 20
     data = hgobench("show", "partition", "shards(1)", "-n", "10", "--format", "json")
@@ -345,6 +347,7 @@ def test_show_partition_prints_counts_and_draws_them(tmp_path: Path) -> None:
         (("scenario", "f=1", "f=2"), "show scenario: f: given twice"),
         (("scenario", "f=1,2"), "show scenario: f: expected one value"),
         (("scenario", "rounds=0"), "rounds: 0; expected an integer >= 1"),
+        (("scenario", "-n", "20"), "show scenario: --workers is for partitions"),
     ],
 )
 def test_what_can_t_be_shown(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -354,7 +357,7 @@ def test_what_can_t_be_shown(arguments: tuple[str, ...], message: str, tmp_path:
 
 
 def test_show_scenario_says_how_likely_too_many_are_sampled() -> None:
-    done = hgobench("show", "scenario", "workers=100", "f=20", "q=20", "v=11", "tolerated=1")
+    done = hgobench("show", "scenario", "n=100", "f=20", "q=20", "v=11")
     assert done.returncode == 0, done.stderr
     assert "quorum: 11\n" in done.stdout
     assert "more than 5 of 20 sampled workers are Byzantine" in done.stdout

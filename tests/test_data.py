@@ -207,7 +207,7 @@ def test_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def examples(labels: np.ndarray, groups: np.ndarray | None = None) -> Split:
-    return Split(np.zeros((len(labels), 4), dtype=np.float32), labels, groups)
+    return Split(np.zeros((len(labels), 4), dtype=np.float32), labels, groups, image=(2, 2))
 
 
 PARTITIONS = [
@@ -244,7 +244,7 @@ def test_shards_are_disjoint_cover_all_and_repeat(partition: str, workers: int, 
     again = deal(train, workers, seed)
     assert all(np.array_equal(a, b) for a, b in zip(shards, again, strict=True))
     other = deal(train, workers, seed + 1)
-    if partition != "natural":
+    if partition != "feature_shift":  # its draws are shown below
         assert any(not np.array_equal(a, b) for a, b in zip(shards, other, strict=True))
     if partition.startswith("by_class"):
         k = int(partition[-2])
@@ -315,7 +315,7 @@ def test_impossible_partitions_are_refused(
     [
         ("shards[k=0]", "k: 0; expected an integer >= 1"),
         ("shards[degree=2]", r"degree: 2.0; expected a number in \[0, 1\]"),
-        ("gamma_similarity[gamma=-1]", "gamma: -1.0; expected a finite number >= 0"),
+        ("gamma_similarity[gamma=-1]", r"gamma: -1.0; expected a number in \[0, 1\]"),
         ("gamma_similarity[gamma=1.5]", r"gamma: 1.5; expected a number in \[0, 1\]"),
         (
             "quantity_skew[distribution=zipf]",
@@ -400,7 +400,7 @@ def test_feature_shift_turns_each_worker_s_images_by_its_angle() -> None:
     shards = partition(data, 3, 0)
     angles = partition.levels(3, 0)
     assert sorted(angles) == [-90, 0, 90]
-    shifted = partition.shift(data.features, shards, 0)
+    shifted = partition.shift(data, shards, 0)
     for shard, angle in zip(shards, angles, strict=True):
         images = data.features[shard].reshape(-1, 8, 8)
         turned = np.rot90(images, int(angle) // 90, axes=(1, 2))
@@ -412,14 +412,15 @@ def test_feature_shift_adds_each_worker_s_noise() -> None:
     partition = partitions.registry.build("feature_shift[by=noise,strength=2]")
     assert isinstance(partition, partitions.FeatureShift)
     shards = partition(data, 4, 0)
-    shifted = partition.shift(data.features, shards, 0)
+    shifted = partition.shift(data, shards, 0)
     assert sorted(partition.levels(4, 0)) == [0.5, 1, 1.5, 2]
     for shard, sigma in zip(shards, partition.levels(4, 0), strict=True):
         noise = (shifted[shard] - data.features[shard]).ravel()
         assert stats.kstest(noise, stats.norm(scale=sigma).cdf).pvalue > 0.001
     rotation = partitions.registry.build("feature_shift")
-    with pytest.raises(InputError, match="30 features are no square image; use by=noise"):
-        rotation.shift(data.features, shards, 0)
+    with pytest.raises(InputError, match="the data are no square images; use by=noise"):
+        rotation(data, 4, 0)
+    assert list(partitions.FeatureShift().levels(1, 0)) == [0.0]
 
 
 def test_only_workers_see_shifted_features() -> None:
@@ -471,6 +472,9 @@ def test_natural_groups_are_dealt_evenly() -> None:
         ("x,label\n1,a\n2,a\n", "1 features, 1 classes; expected finite features"),
         ("x,label\ninf,a\n2,b\n", "expected finite features"),
         ("x,label\n1,a\n2,b\n3,a\n", "can't be split"),
+        ("x,label\n1,a\n2,\n", "line 3: label: ''; expected some text"),
+        ('x,label\n1,a\n2,"b\n', "line 3: unexpected end of data"),
+        ("x,label\n" + "1,a\n2,b\n" * 9 + "1e300,a\n-1e300,b\n" * 9, "too large to be standardi"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -478,6 +482,36 @@ def test_bad_tables_are_refused(tmp_path: Path, content: str, message: str) -> N
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         load(f"csv[path={path}]")
+
+
+def test_large_values_keep_their_differences(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    rows = "".join(f"{1_700_000_000 + i},{'ab'[i % 2]}\n" for i in range(200))
+    path.write_text("\n\ntime,label\n" + rows)
+    data = load(f"csv[path={path}]")
+    assert len(np.unique(data.train.features)) == len(data.train)
+
+
+def test_a_column_may_have_a_number_for_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("x,7,true\n" + "".join(f"{i},{i % 3},{'ab'[i % 2]}\n" for i in range(60)))
+    assert load(f"csv[path={path},label=true,group=7]").train.groups is not None
+
+
+def test_natural_groups_and_angles_depend_on_the_seed() -> None:
+    groups = np.repeat(np.arange(40), 5)
+    deal = partitions.registry.build("natural")
+    first, second = (deal(examples(groups % 3, groups), 10, seed) for seed in (0, 1))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    shift = partitions.FeatureShift()
+    assert list(shift.levels(10, 0)) != list(shift.levels(10, 1))
+
+
+@pytest.mark.parametrize("gamma", [0.3, 0.5, 0.8])
+def test_shards_leave_nobody_empty_if_there_is_one_for_each(gamma: float) -> None:
+    partition = partitions.registry.build(f"gamma_similarity[gamma={gamma}]")
+    shards = partition(examples(np.arange(120) % 10), 100, 0)
+    assert min(map(len, shards)) >= 1
 
 
 def test_a_table_that_is_not_there() -> None:

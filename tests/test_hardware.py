@@ -224,6 +224,68 @@ def test_wrong_traces_are_named_line_by_line(tmp_path: Path, content: str, messa
     assert message in error.value.problems[0]
 
 
+def test_conditions_add_up_and_apply_from_the_last_on(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("worker,round,state\n0,1,off\n")
+    both = fleet(f"bernoulli[p=0.5]+trace[path={path}]+c1", 50)
+    one = fleet("bernoulli[p=0.5]+c1", 50)
+    for k in range(1, 20):
+        there = one.available(k)
+        assert there is not None
+        there[0] = False
+        assert list(both.available(k)) == list(there)  # type: ignore[arg-type]
+    # Whom the trace names is whoever has the place, not the device, unless devices move after it.
+    labels = np.array([[9, 0], [0, 1], [9, 0], [9, 0]])
+    path.write_text("worker,round,state\n0,1,off\n")
+    away = [
+        np.flatnonzero(~fleet(spec, 4, labels=labels).available(1))  # type: ignore[operator]
+        for spec in (
+            f"trace[path={path}]+rare_labels+pareto",
+            f"rare_labels+trace[path={path}]+pareto",
+        )
+    ]
+    assert list(away[0]) == [0]
+    slowest = int(np.argmin(fleet("pareto", 4).rates))
+    assert (list(away[1]) == [1]) == (slowest == 0)
+
+
+def test_draws_of_availability_depend_on_the_seed() -> None:
+    for name in ("bernoulli[p=0.5]+c1", "markov[leave=0.5,join=0.5]+c1"):
+        first, second = (fleet(name, 50, seed=seed).available(1) for seed in (0, 1))
+        assert list(first) != list(second)  # type: ignore[arg-type]
+
+
+def test_a_condition_alone_stands_before_standard_devices() -> None:
+    assert Scenario(hardware="bernoulli").hardware == "bernoulli+standard"
+
+
+def test_a_network_keeps_what_it_does_not_set(tmp_path: Path) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text("class,count,rate_mean,uplink\na,1,10,5\nb,1,900,7\n")
+    found = fleet(f"network[latency=2]+devices[path={path},counts=true]", 10)
+    assert set(found.uplink) == {5, 7}
+    assert set(found.latency) == {2}
+    assert found.counts
+
+
+def test_the_first_class_of_devices_is_the_weakest(tmp_path: Path) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text("class,count,rate_mean\na,3,900\nb,7,10\n")
+    ranks = np.argsort(rates("pareto", 10))  # the weakest first
+    assert set(np.flatnonzero(rates(f"devices[path={path}]", 10) == 900)) == set(ranks[:3])
+
+
+def test_minibatches_pair_whatever_the_workload() -> None:
+    """The first workers' examples do not depend on how many are asked."""
+    fields = {**FIELDS, "workload": "coordinates_first", "deadline": 30.0}
+    few, many = (World(Scenario(**fields, sampled=q)) for q in (3, 10))
+    for k in range(1, 6):
+        a, b = few.draw(k), many.draw(k)
+        for i in range(3):
+            size = a.size[i]
+            assert list(a.batch[i, :size]) == list(b.batch[i, :size])
+
+
 def test_rare_labels_are_held_by_the_slow() -> None:
     labels = np.zeros((40, 4), dtype=np.int64)
     labels[np.arange(40), np.repeat(np.arange(4), (20, 12, 6, 2))] = 100

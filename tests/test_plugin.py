@@ -69,7 +69,9 @@ def test_the_board_knows_what_rules_are_told_and_what_is_risky(suite: Path) -> N
     assert "hgo oracle =" in shown
     assert "hgo fltrust ^" in shown
     assert " gap " in shown
-    assert "warning: sampling risk: of n=10 workers f=3 are Byzantine; more than 1 of" in done.stdout
+    assert (
+        "warning: sampling risk: of n=10 workers f=3 are Byzantine; more than 1 of" in done.stdout
+    )
 
 
 def test_a_cell_that_fails_fails_its_test(suite: Path) -> None:

@@ -61,7 +61,11 @@ def problems(**fields: Any) -> list[str]:
         ({"workers": 20, "sampled": 21}, "sampled: 21; expected at most workers=20"),
         ({"workers": 20, "q": 0}, "sampled: 0; expected an integer >= 1"),
         ({"workers": 20, "quorum": 21}, "quorum: 21; expected at most sampled=20"),
-        ({"v": 8, **SMALL}, "quorum: 8; expected at least 9, more than 2 * tolerated = 8"),
+        ({"v": 8, "tolerated": 4, **SMALL}, "quorum: 8; expected at least 9, more than 2 * tolerated = 8"),
+        ({"workload": "hybrid", "algorithm": "sgd"}, "workload: 'hybrid' never computes a whole gradient, and 'sgd' takes no other"),
+        ({"hardware": "trace+c1"}, "condition: 'trace': path missing; write trace[path=..]"),
+        ({"hardware": "bernoulli+bernoulli[p=0.5]+c1"}, "hardware: Bernoulli stands there twice"),
+        ({"hardware": "network[counts=yes]+c1"}, "condition: 'network[counts=yes]': counts: 'yes'; expected true or false"),
         ({"rule": "krum", "v": 9, **SMALL}, "rule: 'krum' needs 11 answers to stand tolerated=4; quorum is 9 of sampled=20"),
         ({"rule": "krum", "workers": 10, "f": 4}, "rule: 'krum' needs 11 answers to stand tolerated=4; quorum is 10 of sampled=10"),
         ({"deadline": 0}, "deadline: 0; expected a number > 0 or inf"),
@@ -101,11 +105,13 @@ def test_what_is_left_open_is_worked_out() -> None:
     assert Scenario(workers=20, f=4, rule="average", algorithm="sgd").quorum == 1
     assert Scenario(workers=20, f=4, sampled=5).tolerated == 2
     assert Scenario(workers=20, f=4, tolerated=2).quorum == 5
+    assert Scenario(workers=20, f=4, quorum=6).tolerated == 2  # what a quorum of 6 stands
 
 
 def test_the_paper_s_letters_are_aliases() -> None:
-    scenario = Scenario(workers=20, f=4, q=10, v=9, tau=math.inf)
-    assert (scenario.f, scenario.q, scenario.v, scenario.tau) == (4, 10, 9, math.inf)
+    scenario = Scenario(n=20, f=4, q=10, v=9, tau=math.inf)
+    assert (scenario.n, scenario.f, scenario.q) == (20, 4, 10)
+    assert (scenario.v, scenario.tau) == (9, math.inf)
     assert scenario == Scenario(workers=20, byzantine=4, sampled=10, quorum=9, deadline=math.inf)
 
 

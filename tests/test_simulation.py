@@ -46,6 +46,19 @@ BASE: dict[str, Any] = {
         {"rule": "median", "attack": "foe", "workload": "coordinates_first", "algorithm": "sgd"},
         {"rule": "median", "attack": "foe", "workload": "data_first", "hardware": "c2"},
         {"rule": "median", "workload": "hybrid", "deadline": 40.0},
+        {
+            "rule": "median",
+            "workload": "coordinates_first",
+            "deadline": 60.0,
+            "hardware": "network[uplink=100,counts=true]+powerful",
+        },
+        {
+            "rule": "average",
+            "workload": "coordinates_first",
+            "deadline": math.inf,
+            "algorithm": "sgd",
+            "hardware": "network[uplink=1e5,counts=true]+powerful",
+        },
         {"rule": "median", "workload": "hybrid[rho=0.9]", "deadline": math.inf},
         {"rule": "average", "attack": "foe", "hardware": "bernoulli[p=0.6]+c2"},
         {"rule": "average", "hardware": "markov[leave=0.5,join=0.5]+standard", "algorithm": "sgd"},
@@ -235,6 +248,8 @@ def test_random_instances_agree_with_algorithm_1() -> None:
             "data": pick("digits", "breast_cancer[validation=0]"),
             "seed": int(rng.integers(100)),
         }
+        if fields["rule"] == "aksel" and fields["data"] != "digits":
+            continue  # gradients of two classes are each other's negatives: distances tie
         try:
             scenario = Scenario(**fields)
             World(scenario)
@@ -420,7 +435,15 @@ def test_what_plugins_get_wrong_is_recorded(rule: str, attack: str, reason: str)
 
 @pytest.mark.parametrize(
     ("attack", "heard"),
-    [("TooLong", 2), ("Negative", 0), ("BadShape", 0), ("BadLengths", 0), ("Narrow", 0)],
+    [
+        ("TooLong", 2),
+        ("Negative", 0),
+        ("BadShape", 0),
+        ("BadLengths", 0),
+        ("Narrow", 0),
+        ("Never", 0),
+        ("BadDelay", 0),
+    ],
 )
 def test_messages_that_no_worker_could_send_are_bounded_or_dropped_and_counted(
     attack: str, heard: int

@@ -44,6 +44,7 @@ class Order:
         rank = np.empty_like(permutation)
         rank[permutation] = np.arange(len(permutation))
         self.position = rank[places.of]
+        self.position.setflags(write=False)  # shared by all cells of a cohort
         self.dimension = len(places.of)
         self._coordinates = np.concatenate(([0], np.cumsum(places.size[permutation])))
         self._cost = np.cumsum(places.cost[permutation])

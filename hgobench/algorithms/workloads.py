@@ -19,9 +19,14 @@ Integers = NDArray[np.int64]
 
 
 class Workload(ABC):
-    """A policy. With b < 1 or s < 1 a worker is silent."""
+    """A policy. With b < 1 or s < 1 a worker is silent.
+
+    Attributes:
+        whole: whether there is a rate with which it computes a whole gradient.
+    """
 
     paper: ClassVar[str] = "HGO authors' code"
+    whole: ClassVar[bool] = True  # whether it ever computes a whole gradient
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "any"
 
@@ -102,6 +107,7 @@ class Hybrid(Workload):
         rho: ρ in (0, 1): larger for more coordinates.
     """
 
+    whole = False
     formula = "b = ⌊min(√(ρλτ/(1-ρ)), ρd)⌋, s = ⌊min(λτ/b, |S|)⌋"
     validity = "0 < ρ < 1"
 

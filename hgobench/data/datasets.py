@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -40,17 +40,19 @@ IDX_FILES = (
 class Split:
     """Some examples: features (N, p) float32, labels (N,) in 0 .. classes-1, and who made them.
 
-    Groups (N,) are for the partition ``natural``; None: the data names none.
+    Groups (N,) are for the partition ``natural``; None: the data names none. An image is the height
+    and width of which the features are the pixels, row by row; None: they are no image.
     """
 
     features: Features
     labels: Labels
     groups: NDArray[np.int64] | None = None
+    image: tuple[int, int] | None = None
 
     def take(self, rows: NDArray[np.int64]) -> Split:
         """Return some of the examples."""
         groups = None if self.groups is None else self.groups[rows]
-        return Split(self.features[rows], self.labels[rows], groups)
+        return Split(self.features[rows], self.labels[rows], groups, self.image)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -122,7 +124,7 @@ class Digits(Source):
     def load(self) -> Dataset:
         """Return it."""
         x, y = load_digits(return_X_y=True)
-        train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64))
+        train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64), (8, 8))
         return Dataset(*self.hold_out(train), test, classes=10)
 
 
@@ -149,9 +151,11 @@ class BreastCancer(Source):
         return Dataset(standardise(train), standardise(held), standardise(test), classes=2)
 
 
-def _embedded_split(x: NDArray[np.floating], y: Labels) -> tuple[Split, Split]:
+def _embedded_split(
+    x: NDArray[np.floating], y: Labels, image: tuple[int, int] | None = None
+) -> tuple[Split, Split]:
     a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
-    return Split(a, c), Split(b, d)
+    return Split(a, c, image=image), Split(b, d, image=image)
 
 
 class Images(Source):
@@ -170,6 +174,7 @@ class Images(Source):
             Split(
                 images.reshape(len(images), -1).astype(np.float32) / np.float32(255),
                 labels.astype(np.int64),
+                image=images.shape[1:],
             )
             for images, labels in (parts[:2], parts[2:])
         )
@@ -208,7 +213,7 @@ class Csv(Source):
     """A table of one's own: a line per example, a column per feature.
 
     A stratified share is the test set. Features are standardised with the training examples' mean
-    and deviation; labels may be any words or numbers.
+    and deviation; labels are words: 1 and 1.0 are two.
 
     Args:
         path: the file, with a header line.
@@ -238,8 +243,8 @@ class Csv(Source):
 
     def load(self) -> Dataset:
         """Return it."""
-        named: dict[str, csv_file.Parser] = {self.label: str}
-        named |= {self.group: str} if self.group is not None else {}
+        named = {self.label: csv_file.text}
+        named |= {self.group: csv_file.text} if self.group is not None else {}
         table = csv_file.read("data", self.path, named, others=csv_file.number())
         rows = [row for _, row in table]
         features = [name for name in rows[0] if name not in named]
@@ -253,7 +258,8 @@ class Csv(Source):
                 f"data: {self.path}: {len(features)} features, {len(names)} classes; expected "
                 "finite features, at least one, and two classes"
             )
-        whole = Split(x.astype(np.float32), y.astype(np.int64), groups)
+        # In float64 until it is standardised.
+        whole = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
         try:
             parts = train_test_split(
                 np.arange(len(x)), test_size=self.test, random_state=0, stratify=y
@@ -261,16 +267,17 @@ class Csv(Source):
             train, held = self.hold_out(whole.take(np.sort(parts[0])))
         except ValueError as error:  # too few examples of a class
             raise InputError(f"data: {self.path}: can't be split: {error}") from error
-        mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
-        scale = np.where(deviation > 0, deviation, 1)
-
-        def standardise(part: Split) -> Split:
-            return Split(
-                ((part.features - mean) / scale).astype(np.float32), part.labels, part.groups
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
+            scale = np.where(deviation > 0, deviation, 1.0)
+            train, held, test = (
+                replace(part, features=((part.features - mean) / scale).astype(np.float32))
+                for part in (train, held, whole.take(np.sort(parts[1])))
             )
-
-        test = whole.take(np.sort(parts[1]))
-        return Dataset(standardise(train), standardise(held), standardise(test), len(names))
+        made = (deviation, train.features, held.features, test.features)
+        if not all(np.isfinite(values).all() for values in made):
+            raise InputError(f"data: {self.path}: values too large to be standardised")
+        return Dataset(train, held, test, classes=len(names))
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -49,6 +49,9 @@ def _conditioned(steps: list[object], hardware: Hardware) -> Hardware:
                 f"hardware: {step!r} stands before +; expected a subclass of "
                 "hgobench.hardware.Condition"
             )
+    kinds = [type(step) for step in kept]
+    if twice := {kind.__name__ for kind in kinds if kinds.count(kind) > 1}:
+        raise InputError(f"hardware: {name} stands there twice" for name in sorted(twice))
     return Conditioned(kept, hardware)
 
 
@@ -82,4 +85,5 @@ registry: Registry[Hardware] = Registry(
     },
     prefixes=conditions,
     assemble=_conditioned,
+    alone="standard",
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hgobench import csv_file
 from hgobench.errors import InputError
-from hgobench.parameters import finite
+from hgobench.parameters import share
 from hgobench.streams import stream
 
 from .fleet import Condition, Fleet, Population, Presence
@@ -22,12 +22,6 @@ from .fleet import Condition, Fleet, Population, Presence
 
 def _with(fleet: Fleet, presence: Presence) -> Fleet:
     return replace(fleet, presence=(*fleet.presence, presence))
-
-
-def _chance(name: str, value: float) -> float:
-    if finite(name, value, least=0.0) > 1:
-        raise ValueError(f"{name}: {value!r}; expected a number in [0, 1]")
-    return float(value)
 
 
 class Bernoulli(Condition):
@@ -42,7 +36,7 @@ class Bernoulli(Condition):
     validity = "0 <= p <= 1"
 
     def __init__(self, p: float = 0.9) -> None:
-        self.p = _chance("p", p)
+        self.p = share("p", p)
 
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
         """Draw who is there."""
@@ -71,7 +65,7 @@ class Markov(Condition):
     validity = "0 <= leave <= 1, 0 < join <= 1"
 
     def __init__(self, leave: float = 0.05, join: float = 0.3) -> None:
-        self.leave, self.join = _chance("leave", leave), _chance("join", join)
+        self.leave, self.join = share("leave", leave), share("join", join)
         if self.join == 0:
             raise ValueError(f"join: {join!r}; expected a number in (0, 1]")
 

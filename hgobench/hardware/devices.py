@@ -9,6 +9,7 @@ from scipy.special import ndtr, ndtri
 
 from hgobench import csv_file
 from hgobench.errors import InputError
+from hgobench.parameters import boolean
 from hgobench.streams import stream
 
 from .fleet import Fleet, Floats, Hardware, Population
@@ -54,7 +55,7 @@ class Devices(Hardware):
     validity = "columns class, count, rate_mean; others may be left out"
 
     def __init__(self, path: str, counts: bool = False) -> None:
-        self.path, self.counts = str(path), bool(counts)
+        self.path, self.counts = str(path), boolean("counts", counts)
         self.classes = [row for _, row in csv_file.read("hardware", path, _COLUMNS, _OPTIONAL)]
         for row in self.classes:
             if math.isinf(row["rate_mean"]) or math.isinf(row["rate_std"]):

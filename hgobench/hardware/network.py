@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from hgobench.parameters import finite
+from hgobench.parameters import boolean, finite
 
-from .fleet import Condition, Fleet, Population
+from .fleet import Condition, Fleet, Floats, Population
 
 
 class Network(Condition):
@@ -27,6 +27,8 @@ class Network(Condition):
         uplink, downlink: bytes per time unit, > 0; inf: nothing to wait for.
         latency: time units, >= 0.
         counts: whether transfer counts against the deadline.
+
+    None: as the devices behind have it, by default without bounds and not counted.
     """
 
     paper = "common model of links"
@@ -35,27 +37,29 @@ class Network(Condition):
 
     def __init__(
         self,
-        uplink: float = np.inf,
-        downlink: float = np.inf,
-        latency: float = 0.0,
-        counts: bool = False,
+        uplink: float | None = None,
+        downlink: float | None = None,
+        latency: float | None = None,
+        counts: bool | None = None,
     ) -> None:
         for name, value in (("uplink", uplink), ("downlink", downlink)):
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not value > 0:
+            if value is not None and (not number or not value > 0):
                 raise ValueError(f"{name}: {value!r}; expected a number > 0 or inf")
-        if not isinstance(counts, bool):
-            raise ValueError(f"counts: {counts!r}; expected true or false")
-        self.uplink, self.downlink = float(uplink), float(downlink)
-        self.latency, self.counts = finite("latency", latency, least=0.0), counts
+        self.uplink, self.downlink = uplink, downlink
+        self.latency = None if latency is None else finite("latency", latency, least=0.0)
+        self.counts = None if counts is None else boolean("counts", counts)
 
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
         """Give every device this link."""
-        n = len(fleet.rates)
+
+        def link(value: float | None, before: Floats) -> Floats:
+            return before if value is None else np.full(len(before), float(value))
+
         return replace(
             fleet,
-            uplink=np.full(n, self.uplink),
-            downlink=np.full(n, self.downlink),
-            latency=np.full(n, self.latency),
-            counts=self.counts,
+            uplink=link(self.uplink, fleet.uplink),
+            downlink=link(self.downlink, fleet.downlink),
+            latency=link(self.latency, fleet.latency),
+            counts=fleet.counts if self.counts is None else self.counts,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hgobench.parameters import share
+
 from .fleet import Condition, Fleet, Population
 
 
@@ -25,10 +27,7 @@ class RareLabels(Condition):
     validity = "0 <= correlation <= 1; partitions whose workers differ in labels"
 
     def __init__(self, correlation: float = 1.0) -> None:
-        number = isinstance(correlation, int | float) and not isinstance(correlation, bool)
-        if not number or not 0 <= correlation <= 1:
-            raise ValueError(f"correlation: {correlation!r}; expected a number in [0, 1]")
-        self.correlation = float(correlation)
+        self.correlation = share("correlation", correlation)
 
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
         """Deal the devices out anew."""

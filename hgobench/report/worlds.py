@@ -34,8 +34,10 @@ class Dealt:
 
     @property
     def slug(self) -> str:
-        """The name of its files: ``dirichlet-alpha-0.1``."""
-        return re.sub(r"[^a-zA-Z0-9_.]+", "-", self.partition).strip("-")
+        """The name of its files: ``dirichlet-alpha-0.1-mnist-20-workers``."""
+        name = f"{self.partition}-{self.data}-{len(self.counts)}-workers"
+        name += f"-seed-{self.seed}" if self.seed else ""
+        return re.sub(r"[^a-zA-Z0-9_.]+", "-", name).strip("-")
 
     @property
     def title(self) -> str:
@@ -71,14 +73,13 @@ class Dealt:
         """Draw a bar per worker, divided by class.
 
         Raises:
-            InputError: the file's ending is none of png, svg, pdf, or it can't be written.
+            InputError: the file's ending is not one of `KINDS`, or it can't be written.
         """
         from matplotlib import colormaps
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        if path.suffix[1:].lower() not in KINDS:
-            raise InputError(f"--out: {str(path)!r}; expected a file .{', .'.join(KINDS)}")
+        check_picture(path)
         n, classes = self.counts.shape
         figure = Figure(figsize=(8, min(max(0.22 * n, 2.4), 16)), layout="constrained")
         axes = figure.add_subplot()
@@ -100,6 +101,12 @@ class Dealt:
             figure.savefig(path, dpi=150)
         except OSError as error:
             raise InputError(f"--out: {str(path)!r}: {error.strerror}") from error
+
+
+def check_picture(path: Path) -> None:
+    """Raise InputError if the file's ending names no kind of picture."""
+    if path.suffix[1:].lower() not in KINDS:
+        raise InputError(f"--out: {str(path)!r}; expected a file .{', .'.join(KINDS)}")
 
 
 def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:

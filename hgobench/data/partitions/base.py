@@ -57,9 +57,9 @@ class Partition(ABC):
     def deal(self, train: Split, workers: int, seed: int) -> Shards:
         """Return the shards; `__call__` refuses empty ones."""
 
-    def shift(self, features: Features, shards: Shards, seed: int) -> Features:
+    def shift(self, train: Split, shards: Shards, seed: int) -> Features:
         """Return the training features (N, p) as the workers that hold them see them."""
-        return features
+        return train.features
 
 
 def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> Shards:

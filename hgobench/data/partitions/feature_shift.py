@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy.ndimage import rotate
 
-from hgobench.data.datasets import Features
+from hgobench.data.datasets import Features, Split
 from hgobench.errors import InputError
 from hgobench.parameters import one_of, positive
 from hgobench.streams import stream
@@ -42,29 +40,32 @@ class FeatureShift(Iid):
         default = 45.0 if by == "rotation" else 0.5
         self.strength = default if strength is None else positive("strength", strength)
 
+    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+        """Deal as `Iid` does; what is no image can't be turned."""
+        if self.by == "rotation" and (train.image is None or train.image[0] != train.image[1]):
+            raise InputError(
+                "partition: feature_shift[by=rotation]: the data are no square images; use by=noise"
+            )
+        return super().deal(train, workers, seed)
+
     def levels(self, workers: int, seed: int) -> np.ndarray:
         """Return each worker's angle in degrees, or its σ, (n,)."""
         order = stream(seed, "feature_shift").permutation(workers)
         if self.by == "noise":
             return self.strength * (1 + order) / workers
-        return self.strength * (2.0 * order / max(workers - 1, 1) - 1.0)
+        return self.strength * (2.0 * order - (workers - 1)) / max(workers - 1, 1)
 
-    def shift(self, features: Features, shards: Shards, seed: int) -> Features:
+    def shift(self, train: Split, shards: Shards, seed: int) -> Features:
         """Turn, or add noise."""
-        shifted = features.copy()
-        side = math.isqrt(features.shape[1])
-        if self.by == "rotation" and side * side != features.shape[1]:
-            raise InputError(
-                f"partition: feature_shift[by=rotation]: {features.shape[1]} features are no "
-                "square image; use by=noise"
-            )
+        shifted = train.features.copy()
         for i, (rows, level) in enumerate(zip(shards, self.levels(len(shards), seed), strict=True)):
+            seen = train.features[rows]
             if self.by == "noise":
-                rng = stream(seed, "feature_shift", i)
-                noise = rng.standard_normal((len(rows), features.shape[1]), dtype=np.float32)
+                noise = stream(seed, "feature_shift", i).standard_normal(seen.shape, np.float32)
                 shifted[rows] += np.float32(level) * noise
             else:
-                images = features[rows].reshape(-1, side, side)
+                assert train.image is not None
+                images = seen.reshape(-1, *train.image)
                 turned = rotate(images, float(level), axes=(1, 2), reshape=False, order=1)
-                shifted[rows] = turned.reshape(len(rows), -1)
+                shifted[rows] = turned.reshape(seen.shape)
         return shifted

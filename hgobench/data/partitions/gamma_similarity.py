@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hgobench.parameters import finite
+from hgobench.parameters import share
 
 from .shards import Shards
 
@@ -25,7 +25,5 @@ class GammaSimilarity(Shards):
     validity = "N >= n"
 
     def __init__(self, gamma: float = 0.5) -> None:
-        self.gamma = finite("gamma", gamma, least=0.0)
-        if self.gamma > 1:
-            raise ValueError(f"gamma: {gamma!r}; expected a number in [0, 1]")
+        self.gamma = share("gamma", gamma)
         super().__init__(k=1, degree=1.0 - self.gamma)

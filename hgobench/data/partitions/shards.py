@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hgobench.data.datasets import Split
 from hgobench.errors import InputError
-from hgobench.parameters import finite, whole
+from hgobench.parameters import share, whole
 from hgobench.streams import stream
 
 from .base import Partition
@@ -37,9 +36,7 @@ class Shards(Partition):
 
     def __init__(self, k: int = 2, degree: float = 1.0) -> None:
         self.k = whole("k", k, least=1)
-        self.degree = finite("degree", degree, least=0.0)
-        if self.degree > 1:
-            raise ValueError(f"degree: {degree!r}; expected a number in [0, 1]")
+        self.degree = share("degree", degree)
 
     def deal(self, train: Split, workers: int, seed: int) -> Dealt:
         """Deal one part equally, cut the other into pieces."""
@@ -54,7 +51,9 @@ class Shards(Partition):
         rest = rest[np.argsort(train.labels[rest], kind="stable")]
         pieces = np.array_split(rest, workers * self.k)
         order = rng.permutation(workers * self.k).reshape(workers, self.k)
-        shards: list[NDArray[np.int64]] = []
-        for part, mine in zip(np.array_split(equal, workers), order, strict=True):
-            shards.append(np.concatenate([part, *(pieces[p] for p in mine)]))
+        shards = [np.concatenate([pieces[p] for p in mine]) for mine in order]
+        # Parts differ in size by one at most; the larger ones go where there is least.
+        least = np.argsort([len(shard) for shard in shards], kind="stable")
+        for worker, part in zip(least, np.array_split(equal, workers), strict=True):
+            shards[worker] = np.concatenate([part, shards[worker]])
         return shards
