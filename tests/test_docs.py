@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import hgobench
 from hgobench import aggregators, attacks
 from hgobench.report.listing import listing
 from tests.conftest import ROOT
+from tests.test_cli import hgobench as hgobench_here
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODULES = [
@@ -46,36 +48,49 @@ def test_there_are_examples_in_docstrings() -> None:
     assert len(found) > 8
 
 
-def run_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hgobench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_readme_s_own_rule_obeys_the_laws_and_gets_on_a_board(tmp_path: Path) -> None:
+@pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run the command in a folder of its own, whose modules nobody else has."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return hgobench_here(*arguments, cwd=tmp_path)
+
+    yield run
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_the_readme_s_own_rule_obeys_the_laws_and_gets_on_a_board(
+    tmp_path: Path, run_here: Run
+) -> None:
     (source,) = re.findall(r"cat > mine.py <<'EOF'\n(.*?)EOF\n", README, re.DOTALL)
     (tmp_path / "mine.py").write_text(source)
-    laws = run_here(tmp_path, "test", "mine:MyRule")
+    laws = run_here("test", "mine:MyRule")
     assert laws.returncode == 0, laws.stdout + laws.stderr
-    done = run_here(
-        tmp_path, "run", "smoke", "--rule", "mine:MyRule", "--set", "rounds=2", "--quiet"
-    )
+    done = run_here("run", "smoke", "--rule", "mine:MyRule", "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "hgo mine:MyRule *" in done.stdout
 
 
-def test_the_guide_to_a_new_rule(tmp_path: Path) -> None:
+def test_the_guide_to_a_new_rule(tmp_path: Path, run_here: Run) -> None:
     """Its rule has under 20 lines, obeys the laws, is found out without its guard, and ranks."""
     guide = (ROOT / "docs" / "add-a-rule.md").read_text(encoding="utf-8")
     source = re.findall(r"```python\n(# mine.py\n.*?)```", guide, re.DOTALL)[0]
     assert len(source.splitlines()) < 20
     (tmp_path / "mine.py").write_text(source)
-    laws = run_here(tmp_path, "test", "mine:NearMedian")
+    laws = run_here("test", "mine:NearMedian")
     assert (laws.returncode, laws.stdout.count("  pass ")) == (0, 16), laws.stdout
 
     broken = source.replace("Columns.sort(rows).median()", "rows.double().mean(dim=0)")
     assert broken != source
     (tmp_path / "broken.py").write_text(broken)
-    found = run_here(tmp_path, "test", "broken:NearMedian")
+    found = run_here("test", "broken:NearMedian")
     assert found.returncode == 1
     (shown,) = re.findall(r"```\n(  fail .*?)```", guide, re.DOTALL)
     assert shown in found.stdout
@@ -84,18 +99,18 @@ def test_the_guide_to_a_new_rule(tmp_path: Path) -> None:
         r"```python\n(from hgobench.aggregators import Memory.*?)```", guide, re.DOTALL
     )
     (tmp_path / "memory.py").write_text(memory)
-    remembering = run_here(tmp_path, "test", "memory:LongMemory")
+    remembering = run_here("test", "memory:LongMemory")
     assert "  pass            rounds_may_differ" in remembering.stdout
 
     (command,) = re.findall(r"^hgobench (run smoke --rule .*)$", guide, re.MULTILINE)
     arguments = command.replace("'", "").split()
-    done = run_here(tmp_path, *arguments, "--set", "rounds=2", "--quiet")
+    done = run_here(*arguments, "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr
     for row in ("mine:NearMedian *", "mine:NearMedian[p=1.0] *", "nnm+mine:NearMedian *"):
         assert f"hgo {row}" in done.stdout
 
 
-def test_the_guide_to_a_new_attack(tmp_path: Path) -> None:
+def test_the_guide_to_a_new_attack(tmp_path: Path, run_here: Run) -> None:
     """Its attacks obey the laws, are found out if they peek, and get on a board."""
     guide = (ROOT / "docs" / "add-an-attack.md").read_text(encoding="utf-8")
     source = re.findall(r"```python\n(# mine.py\n.*?)```", guide, re.DOTALL)[0]
@@ -105,11 +120,11 @@ def test_the_guide_to_a_new_attack(tmp_path: Path) -> None:
     )
     (tmp_path / "mine.py").write_text(source + half)
     for name in ("mine:Overshoot", "mine:Half", "mine:Half+foe"):
-        laws = run_here(tmp_path, "test", name)
+        laws = run_here("test", name)
         assert (laws.returncode, laws.stdout.count("  pass ")) == (0, 5), laws.stdout + laws.stderr
 
     (tmp_path / "peeking.py").write_text(source.replace('sees = "honest"', 'sees = "own"'))
-    found = run_here(tmp_path, "test", "peeking:Overshoot")
+    found = run_here("test", "peeking:Overshoot")
     assert found.returncode == 1
     (shown,) = re.findall(r"```\n(  fail .*?)```", guide, re.DOTALL)
     assert shown in found.stdout
@@ -120,7 +135,7 @@ def test_the_guide_to_a_new_attack(tmp_path: Path) -> None:
     (tmp_path / "poisoning.py").write_text(more)
     (command,) = re.findall(r"^hgobench (run smoke --set .*)$", guide, re.MULTILINE)
     command = command.replace("'", "") + ",poisoning:Overshoot,mine:Half+mine:Overshoot"
-    done = run_here(tmp_path, *command.split(), "--set", "rounds=2", "--quiet")
+    done = run_here(*command.split(), "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr
     for column in ("mine:Overshoot[c=5.0]", "starve+mine:Overshoot", "poisoning:Overshoot"):
         assert column in done.stdout
