@@ -91,14 +91,19 @@ def _combined(steps: list[object], attack: object) -> Attack:
                 "hgobench.attacks.HeterogeneityAttack"
             )
     kept = [step for step in steps if isinstance(step, HeterogeneityAttack)]
-    return Combined(kept, _checked(attack, repr(attack)))
+    return Combined(kept, _checked(attack, type(attack).__name__))
 
 
 def _checked(attack: object, name: str) -> Attack:
     if not isinstance(attack, Attack):
         raise InputError(f"attack: {name}: expected a subclass of hgobench.attacks.Attack")
-    if attack.sees not in KNOWLEDGE:
-        raise InputError(f"attack: {name}: sees {attack.sees!r}; expected one of {KNOWLEDGE}")
+    sees: object = getattr(attack, "sees", None)
+    if sees not in KNOWLEDGE:
+        raise InputError(f"attack: {name}: sees {sees!r}; expected one of {KNOWLEDGE}")
+    cls = type(attack)
+    written = cls.values is not Attack.values or cls.__call__ is not Attack.__call__
+    if not written and not attack.poisons:
+        raise InputError(f"attack: {name}: expected a method values, or poison")
     return attack
 
 

@@ -28,6 +28,9 @@ class AgrTailored(Attack):
         rule: ``"krum"``, ``"multi_krum"`` or ``"trimmed_mean"`` (for the median too).
         perturbation: p: ``"unit"``: -μ/‖μ‖; ``"std"``: -σ; ``"sign"``: -sign(μ).
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages, and which rule the server uses. With b honest
     workers or fewer to look at nothing is tailored: it sends μ.
 

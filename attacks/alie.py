@@ -34,7 +34,11 @@ class Alie(Attack):
     μ and σ are the mean and the population standard deviation of what honest workers send.
 
     Args:
-        z: how many σ, >= 0; None: z_max of this round's sample (see `z_max`).
+        z: how many σ, >= 0; None: z_max of this round's sample (see `z_max`), which is 0 for fewer
+            than three Byzantine workers (two, if q is odd).
+
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
 
     What the attacker needs: all honest messages.
 
@@ -45,7 +49,8 @@ class Alie(Attack):
 
     sees = "honest"
     paper = "Baruch et al., NeurIPS 2019"
-    formula = "μ - z·σ, z = z_max = Φ⁻¹((n-m-s)/(n-m)), s = ⌊n/2+1⌋ - m"
+    formula = "μ - z·σ, z = z_max = Φ⁻¹((q-b-s)/(q-b)), s = ⌊q/2+1⌋ - b"
+    validity = "b >= 3 (q odd: 2), or z_max = 0"
 
     def __init__(self, z: float | None = None) -> None:
         self.z = None if z is None else finite("z", z, least=0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -163,10 +162,11 @@ class View:
         return keep(values, self.sent).sum(dim=0) / self._senders
 
 
-class Attack(ABC):
+class Attack:
     """What the Byzantine workers do.
 
-    A subclass states `sees` and writes `values`; it may also choose `lengths`, and poison data.
+    A subclass states `sees` and writes `values`, or poisons data; it may also choose `lengths`. Its
+    constructor raises ValueError for a parameter out of range, naming it and what was expected.
 
     Attributes:
         sees: ``"nothing"``: neither data nor messages (how far others got, `longest`, is for
@@ -205,12 +205,23 @@ class Attack(ABC):
             values = values.expand(view.byzantine, -1)
         return Message(values, self.lengths(view))
 
-    @abstractmethod
     def values(self, view: View) -> Tensor:
-        """Return the values, (b, d), or (d,) if all send the same."""
+        """Return the values, (b, d), or (d,) if all send the same.
+
+        An attack that poisons data needs no more: its workers send their own gradients.
+        """
+        if not self.poisons:
+            raise NotImplementedError(f"{type(self).__name__} has no values")
+        return view.require_own()
 
     def lengths(self, view: View) -> np.ndarray:
-        """Return the claimed lengths, (b,): by default as long as the longest honest answer."""
+        """Return the claimed lengths, (b,).
+
+        By default as long as the longest honest answer; of an attack that poisons data, as far as
+        the devices get.
+        """
+        if self.poisons:
+            return view.own_lengths
         return np.full(view.byzantine, view.longest, dtype=np.int64)
 
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

@@ -17,11 +17,14 @@ class BitFlip(Attack):
 
     Bits are numbered from 0, the least of the mantissa (22..0), over the exponent (30..23) to 31,
     the sign. Bit 30 turns the small numbers that gradients are into numbers up to 10^38, and some
-    into NaN or infinity; the mantissa's change a number by less than half.
+    into NaN or infinity; the mantissa's change a number by half at most.
 
     Args:
         bit: which, 0..31; None: another, uniformly drawn, in every coordinate.
         share: of the coordinates that are hit, drawn independently, 0..1.
+
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
 
     What the attacker needs: its own gradient. This is also what faulty memory or a noisy link does
     to a worker that means well.

@@ -31,6 +31,9 @@ class ClusteringAware(Attack):
     Args:
         scale: the vectors' length, in ‖μ‖, > 0.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages, two at least; else it sends -scale·μ.
 
     Source: Li, Ngai, Voigt, "An Experimental Study of Byzantine-Robust Aggregation Schemes in

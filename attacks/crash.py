@@ -19,6 +19,9 @@ class Crash(Attack):
             ``"zeros"``: they answer with zero vectors as long as the longest honest answer (the
             variant in the HGO authors' experiments).
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: nothing. It is also what a device does that breaks.
 
     Source: the fail-stop model; zeros as in the experiments of the HGO paper.

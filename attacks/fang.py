@@ -39,8 +39,11 @@ class Fang(Attack):
         knowledge: ``"full"``, or ``"partial"`` (against the trimmed mean).
         factor: β > 1.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages, or, partially, its own gradients; which rule it
-    is. Against Krum more than b + 1 honest answers; else λ_0 stands.
+    is. With b + 1 honest answers or fewer λ against Krum is max_i ‖x_i‖ / √d.
 
     Source: Fang, Cao, Jia, Gong, "Local Model Poisoning Attacks to Byzantine-Robust Federated
     Learning", USENIX Security 2020.

@@ -18,6 +18,9 @@ class Foe(Attack):
     Args:
         epsilon: ε, in units of μ, >= 0; 10 is the HGO paper's.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages.
 
     Source: Xie, Koyejo, Gupta, "Fall of Empires: Breaking Byzantine-tolerant SGD by Inner Product
@@ -27,6 +30,7 @@ class Foe(Attack):
     sees = "honest"
     paper = "Xie et al., UAI 2020"
     formula = "-ε·μ"
+    validity = "turns an average into ascent if ε > (n-f)/f"
 
     def __init__(self, epsilon: float = 10.0) -> None:
         self.epsilon = finite("epsilon", epsilon, least=0.0)

@@ -26,6 +26,9 @@ class HiddenCoordinate(Attack):
             ``"distance"``: no honest worker is farther away than the farthest two are apart
             (`MinMax`).
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages. For Krum more than b + 1 honest answers, else it
     sends μ.
 

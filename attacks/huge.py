@@ -14,10 +14,13 @@ class Huge(Attack):
     """All Byzantine workers send the same large finite value in every coordinate.
 
     10^38 is near the largest float32, 3.4·10^38: it passes every test for NaN and infinity, but its
-    square, its sum with a few others and its difference from its negative are infinite.
+    square and its sum with three others are infinite.
 
     Args:
         value: what they send, in the gradient's units.
+
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
 
     What the attacker needs: nothing.
     """

@@ -17,6 +17,9 @@ class Inf(Attack):
         sign: ``"plus"``: +∞; ``"minus"``: -∞; ``"both"``: one after the other, by coordinate and
             worker, so that sums of them are NaN.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: nothing.
     """
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
-from .base import Attack, View
+from .base import Attack
 
 
 class LabelFlip(Attack):
     """The Byzantine workers follow the protocol on poisoned data: label y becomes K - 1 - y.
 
-    K is the number of classes. Each worker's gradient (or momentum) is that of its own minibatch
-    with flipped labels, as long as its device gets.
+    K is the number of classes; if it is odd the middle one stays. Each worker's gradient (or
+    momentum) is that of its own minibatch with flipped labels, as long as its device gets.
 
     What the attacker needs: to change the labels of its own data; nothing else.
 
@@ -25,14 +24,6 @@ class LabelFlip(Attack):
     formula = "g_own of (x, K - 1 - y)"
     control = "data"
     poisons = True
-
-    def values(self, view: View) -> Tensor:
-        """Return their own gradients, which are those of the poisoned data."""
-        return view.require_own()
-
-    def lengths(self, view: View) -> np.ndarray:
-        """Return what their devices finish."""
-        return view.own_lengths
 
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Flip the labels."""

@@ -21,6 +21,9 @@ class Late(HeterogeneityAttack):
         delay: in time units, >= 0; with 0 the answer comes just in time, when the attackers have
             seen all that honest workers sent.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: to know the deadline, or when the last honest answer comes.
     """
 

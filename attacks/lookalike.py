@@ -25,6 +25,9 @@ class Lookalike(HeterogeneityAttack):
     Args:
         share: of the honest workers that answer, 0 < share <= 1; one at least.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages and their lengths.
     """
 

@@ -31,6 +31,9 @@ class Mimic(Attack):
     Args:
         warmup: rounds of observation, >= 0; with 0 the first honest worker is copied.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages and who sent them. Worthwhile where data differ.
 
     Source: Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via

@@ -26,6 +26,9 @@ class MinSum(Attack):
     Args:
         perturbation: p: ``"unit"``: -μ/‖μ‖; ``"std"``: -σ; ``"sign"``: -sign(μ).
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: all honest messages; not the rule.
 
     Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks

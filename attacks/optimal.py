@@ -22,6 +22,9 @@ class Optimal(Attack):
 
     Args:
         smallest, largest: the range of |x|, both > 0.
+
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
     """
 
     sees = "server"

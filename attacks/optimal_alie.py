@@ -12,7 +12,7 @@ class OptimalAlie(Optimal):
     """All Byzantine workers send μ - z·σ with the z that moves the server's answer most.
 
     z = argmax ‖AG(z) - μ‖₂ over both signs (see `Optimal`); up to 140 calls of the rule per
-    round.
+    round with the default range.
 
     Args:
         smallest, largest: the range of |z|, both > 0.

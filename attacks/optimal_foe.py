@@ -12,7 +12,7 @@ class OptimalFoe(Optimal):
     """All Byzantine workers send -ε·μ with the ε that moves the server's answer most.
 
     ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); up to 140 calls of the rule per
-    round.
+    round with the default range.
 
     Args:
         smallest, largest: the range of |ε|, both > 0.

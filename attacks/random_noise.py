@@ -18,6 +18,9 @@ class RandomNoise(Attack):
         scale: in the gradient's units, >= 0.
         distribution: ``"normal"``: N(0, scale²); ``"uniform"``: U(-scale, scale).
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: nothing.
 
     Source: the Gaussian attack of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with

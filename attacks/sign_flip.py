@@ -17,6 +17,9 @@ class SignFlip(Attack):
             ``"mean"``: g is μ, the mean of what honest workers send.
         scale: how much larger, >= 0 (no unit).
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: its own data; with ``"mean"`` all honest messages. For larger ε and
     the analysis see `Foe`.
 

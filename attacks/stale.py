@@ -19,6 +19,9 @@ class Stale(Attack):
     Args:
         age: in rounds, >= 1; None: the first gradient that it computed, for ever.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: its own gradients.
 
     Source: the lazy worker of FedML; stale gradients as in Damaskinos et al., "Asynchronous

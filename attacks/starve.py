@@ -20,6 +20,9 @@ class Starve(HeterogeneityAttack):
     Args:
         places: how many places of the order they send, >= 0; with 0 they are not heard at all.
 
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
+
     What the attacker needs: nothing. It counts as an answer, so that a server that waits for a
     number of answers is content.
     """

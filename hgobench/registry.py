@@ -338,8 +338,9 @@ class Registry(Generic[T]):
         try:
             return entry.factory(**given, **accepted)
         except InputError as error:
+            about = f"{self.field}: "
             raise InputError(
-                f"{self.field}: {text!r}: {problem}" for problem in error.problems
+                f"{about}{text!r}: {problem.removeprefix(about)}" for problem in error.problems
             ) from error
         except TypeError as error:
             supplied = ", ".join(sorted(self.context)) or "nothing"

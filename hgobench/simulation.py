@@ -305,7 +305,8 @@ class Cell:
             raise TypeError(f"claimed lengths: {claimed.dtype}; expected integers")
         lengths = lengths.copy()
         delay = np.asarray(np.zeros(b) if message.delay is None else message.delay, dtype=float)
-        if values.shape != (b, order.dimension) or not claimed.shape == delay.shape == (b,):
+        readable = values.shape == (b, order.dimension) and not values.is_complex()
+        if not readable or not claimed.shape == delay.shape == (b,):
             lengths[byzantine.numpy()] = 0  # nothing that could be read
             return gradients, lengths, 0.0, b
         impossible = ~(np.isfinite(delay) & (delay >= 0))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
@@ -19,7 +19,9 @@ from hgobench.scenario import ALIASES, Scenario, check_field
 if TYPE_CHECKING:
     from hgobench.results import Result
 
-_TABLES = ("ruleset", "description", "width", "time_limit", "scenario", "grid", "contract")
+_TABLES = (
+    "ruleset", "description", "width", "time_limit", "scenario", "grid", "contract", "leave_out",
+)  # fmt: skip
 
 
 def home() -> Path:
@@ -34,13 +36,13 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Break:
-    """Cells that match must end below an accuracy, or the attack has stopped working."""
+class Where:
+    """Cells whose fields have some values."""
 
     where: Mapping[str, Any]
-    below: float
+    table: ClassVar[str]
 
-    def canonical(self) -> Break:
+    def canonical(self) -> Self:
         """Return it with fields and values as scenarios spell them.
 
         Raises:
@@ -51,7 +53,7 @@ class Break:
             try:
                 where[ALIASES.get(name, name)] = check_field(name, value)
             except InputError as error:
-                problems += [f"suite: contract.breaks: {problem}" for problem in error.problems]
+                problems += [f"suite: {self.table}: {problem}" for problem in error.problems]
         if problems:
             raise InputError(problems)
         return replace(self, where=where)
@@ -59,6 +61,22 @@ class Break:
     def matches(self, scenario: Scenario) -> bool:
         """Say whether every named field has the named value."""
         return all(getattr(scenario, name) == value for name, value in self.where.items())
+
+
+@dataclass(frozen=True)
+class Break(Where):
+    """Cells that match must end below an accuracy, or the attack has stopped working."""
+
+    below: float
+    table = "contract.breaks"
+
+
+@dataclass(frozen=True)
+class LeaveOut(Where):
+    """Cells that match are no part of the suite, and why."""
+
+    reason: str
+    table = "leave_out"
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,7 @@ class Suite:
         grid: field to its values; every combination is a cell.
         tolerance: how much lower than its reference a cell's accuracy may be.
         breaks: what must break.
+        leave_out: what the suite leaves out of its grid.
         width: cells per cohort.
         time_limit: seconds that a cell's rule and attack may take.
         path: the file.
@@ -95,6 +114,7 @@ class Suite:
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     tolerance: float = 0.1
     breaks: Sequence[Break] = ()
+    leave_out: Sequence[LeaveOut] = ()
     width: int = 8
     time_limit: float = 60.0
     path: Path = Path()
@@ -170,6 +190,18 @@ class Suite:
                 )
             else:
                 breaks.append(Break(where, below))
+        leave_out = []
+        entries = content.get("leave_out", [])
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            problems.append(f"suite: leave_out: {entries!r}; expected [[leave_out]]")
+            entries = []
+        for entry in entries:
+            where = {key: value for key, value in entry.items() if key != "reason"}
+            reason = entry.get("reason")
+            if not isinstance(reason, str) or not reason or not where:
+                problems.append(f"suite: leave_out: {entry!r}; expected fields, and a reason")
+            else:
+                leave_out.append(LeaveOut(where, reason))
         if problems:
             raise InputError(problems)
         return cls(
@@ -180,6 +212,7 @@ class Suite:
             grid=tables["grid"],
             tolerance=float(tolerance),
             breaks=tuple(breaks),
+            leave_out=tuple(leave_out),
             width=width,
             time_limit=float(limit),
             path=path,
@@ -270,14 +303,20 @@ class Suite:
         scenarios: dict[Scenario, None] = {}
         left: list[Left] = []
         used: set[tuple[str, str]] = set()
+        unwanted = [entry.canonical() for entry in self.leave_out]
         for combination in itertools.product(*axes):
             values = dict(zip(names, combination, strict=True))
             try:
-                scenarios[Scenario(**self.scenario, **values)] = None
+                scenario = Scenario(**self.scenario, **values)
             except InputError as error:
                 left += [Left(values, problem) for problem in error.problems]
+                continue
+            used.update((name, repr(value)) for name, value in values.items())
+            reasons = [entry.reason for entry in unwanted if entry.matches(scenario)]
+            if reasons:
+                left.append(Left(values, reasons[0]))
             else:
-                used.update((name, repr(value)) for name, value in values.items())
+                scenarios[scenario] = None
         useless = [
             (name, value)
             for name, axis in self.grid.items()

@@ -428,3 +428,23 @@ class Never(HeterogeneityAttack):
 class BadDelay(HeterogeneityAttack):
     def delays(self, view: View) -> np.ndarray:
         return np.zeros(7)
+
+
+class Blind(Attack):
+    """Does not say what it sees."""
+
+    def values(self, view: View) -> Tensor:
+        return torch.zeros(view.dimension)
+
+
+class Idle(Attack):
+    sees = "nothing"
+
+
+class Imaginary(Attack):
+    """Sends complex numbers."""
+
+    sees = "nothing"
+
+    def values(self, view: View) -> Tensor:
+        return torch.zeros(view.dimension, dtype=torch.complex64)

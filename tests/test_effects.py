@@ -212,6 +212,12 @@ HETEROGENEITY: list[tuple[str, str, dict[str, Any], float]] = [
         0.3,
     ),
     (
+        "late+alie",
+        "alie",
+        {**HGO, "byzantine": 3, "hardware": "rare_labels+c2", "partition": "by_class[k=2]"},
+        0.08,
+    ),
+    (
         "lookalike+alie",
         "alie",
         {**HGO, "byzantine": 3, "hardware": "rare_labels+c2", "partition": "by_class[k=2]"},

@@ -443,6 +443,7 @@ def test_what_plugins_get_wrong_is_recorded(rule: str, attack: str, reason: str)
         ("Narrow", 0),
         ("Never", 0),
         ("BadDelay", 0),
+        ("Imaginary", 0),
     ],
 )
 def test_messages_that_no_worker_could_send_are_bounded_or_dropped_and_counted(

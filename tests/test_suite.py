@@ -39,7 +39,7 @@ def test_every_suite_that_comes_with_hgobench_expands_without_leaving_anything_o
     suite = Suite.load(name)
     scenarios, left = suite.expand()
     assert len(scenarios) > 1
-    assert left == []
+    assert {entry.reason for entry in left} == {entry.reason for entry in suite.leave_out}
     assert suite.description
     assert len({suite.label(scenario) for scenario in scenarios}) == len(scenarios)
 
@@ -267,3 +267,63 @@ def test_a_default_set_explicitly_is_no_change(tmp_path: Path) -> None:
 def test_a_ruleset_may_be_called_anything(tmp_path: Path) -> None:
     suite = load(tmp_path, GOOD.replace("mine-1", "mine with care-1"))
     assert all(map(suite.own, suite.expand()[0]))
+
+
+LEAVING = """
+ruleset = "mine-1"
+[scenario]
+workers = 10
+f = 2
+[grid]
+rule = ["median", "krum", "mda"]
+attack = ["none", "foe", "ipm[epsilon=2]"]
+[[leave_out]]
+rule = "mda"
+reason = "slow"
+[[leave_out]]
+rule = "krum"
+attack = "ipm[2]"
+reason = "known"
+"""
+
+
+def test_what_a_suite_leaves_out_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(LEAVING)
+    scenarios, left = Suite.load(path).expand()
+    assert [(s.rule, s.attack) for s in scenarios] == [
+        ("median", "none"),
+        ("median", "foe"),
+        ("median", "foe[epsilon=2.0]"),
+        ("krum", "none"),
+        ("krum", "foe"),
+    ]
+    assert [entry.reason for entry in left] == ["known", "slow", "slow", "slow"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            '[[leave_out]]\nrule = "mda"',
+            "leave_out: {'rule': 'mda'}; expected fields, and a reason",
+        ),
+        (
+            '[[leave_out]]\nreason = "x"',
+            "leave_out: {'reason': 'x'}; expected fields, and a reason",
+        ),
+        ("[leave_out]", r"suite: leave_out: \{\}; expected \[\[leave_out\]\]"),
+    ],
+)
+def test_what_is_left_out_must_say_what_and_why(tmp_path: Path, entry: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(LEAVING[: LEAVING.index("[[leave_out]]")] + entry)
+    with pytest.raises(InputError, match=message):
+        Suite.load(path)
+
+
+def test_what_is_left_out_must_exist(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(LEAVING.replace('rule = "krum"\nattack', 'rule = "krumm"\nattack'))
+    with pytest.raises(InputError, match="suite: leave_out: rule: unknown 'krumm'; did you mean"):
+        Suite.load(path).expand()

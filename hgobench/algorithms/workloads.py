@@ -109,7 +109,7 @@ class Hybrid(Workload):
 
     whole = False
     formula = "b = ⌊min(√(ρλτ/(1-ρ)), ρd)⌋, s = ⌊min(λτ/b, |S|)⌋"
-    validity = "0 < ρ < 1"
+    validity = "0 < ρ < 1, sometimes raised (see its docstring); not for SGD"
 
     def __init__(self, rho: float = 0.5) -> None:
         if isinstance(rho, bool) or not isinstance(rho, int | float) or not 0 < rho < 1:

@@ -112,14 +112,14 @@ class Trace(Condition):
             "round": csv_file.integer(1),
             "state": csv_file.word("on", "off"),
         }
-        self.events = csv_file.read("hardware", path, columns)
+        self.events = csv_file.read("condition", path, columns)
         seen: dict[tuple[int, int], int] = {}
         problems = []
         for line, event in self.events:
             key = event["worker"], event["round"]
             if key in seen:
                 problems.append(
-                    f"hardware: {path}, line {line}: worker {key[0]}, round {key[1]} stands in "
+                    f"condition: {path}, line {line}: worker {key[0]}, round {key[1]} stands in "
                     f"line {seen[key]} already"
                 )
             seen.setdefault(key, line)
@@ -129,7 +129,7 @@ class Trace(Condition):
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
         """Read who is there."""
         problems = [
-            f"hardware: {self.path}, line {line}: worker: {event['worker']}; expected at most "
+            f"condition: {self.path}, line {line}: worker: {event['worker']}; expected at most "
             f"{population.workers - 1}, as workers={population.workers}"
             for line, event in self.events
             if event["worker"] >= population.workers

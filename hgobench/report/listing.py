@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Literal
+from typing import Any, Literal
 
 from tabulate import tabulate
 
@@ -75,7 +75,7 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
                 "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),
                 "parameters": parameters,
                 "formula": getattr(made, "formula", ""),
-                "knows": _KNOWS.get(getattr(made, "sees", ""), ""),
+                "knows": _KNOWS.get(_sees(made), ""),
                 "controls": getattr(made, "control", ""),
                 "valid if": getattr(made, "validity", ""),
                 "breakdown": getattr(made, "breakdown", ""),
@@ -100,6 +100,14 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
         disable_numparse=True,
     )
     return "\n".join([table, *broken])
+
+
+def _sees(made: Any) -> str:
+    """Return what an attack needs to know with its default parameters; of other things nothing."""
+    try:
+        return str(made().sees) if hasattr(made, "sees") else ""
+    except TypeError:  # it needs parameters
+        return str(made.sees)
 
 
 def suites() -> str:
