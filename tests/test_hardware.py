@@ -11,6 +11,7 @@ from hgobench.algorithms import workloads
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
 from hgobench.results import COLUMNS, Result
+from tests.algorithm_1 import split
 
 PROFILES = [name for name in hardware.registry.builtins if name != "devices"]
 
@@ -394,6 +395,23 @@ def test_workloads_spend_no_more_than_there_is(policy: str) -> None:
     assert ((b * s)[heard] <= work[heard] * (1 + 1e-12)).all()
     assert (b <= 650).all() or policy == "fixed"
     assert (s <= 60).all()
+
+
+@pytest.mark.parametrize(
+    "policy", ["fixed", "coordinates_first", "data_first", "hybrid", "hybrid[rho=0.05]"]
+)
+def test_workloads_are_the_definitions(policy: str) -> None:
+    """On 2,000 random devices, with nothing to spend and with no end of it."""
+    rng = np.random.default_rng(0)
+    work = np.concatenate(([0.0, 0.5, 1.0, np.inf], 10.0 ** rng.uniform(-1, 9, 1996)))
+    held = rng.integers(1, 700, 2000)
+    for dimension in (1, 650, 7850):
+        b, s = workloads.registry.build(policy).split(work, held, dimension, 32)
+        for i in range(2000):
+            expected = split(policy, float(work[i]), dimension, int(held[i]), 32)
+            silent = min(expected) < 1
+            assert (min(b[i], s[i]) < 1) == silent
+            assert silent or (b[i], s[i]) == expected, (work[i], held[i], dimension)
 
 
 def test_a_workload_s_deadline_is_the_world_s() -> None:
