@@ -83,15 +83,8 @@ __all__ = [
 ]
 
 
-def _combined(steps: list[object], attack: object) -> Attack:
-    for step in steps:
-        if not isinstance(step, HeterogeneityAttack):
-            raise InputError(
-                f"attack: {step!r} stands before +; expected a subclass of "
-                "hgobench.attacks.HeterogeneityAttack"
-            )
-    kept = [step for step in steps if isinstance(step, HeterogeneityAttack)]
-    return Combined(kept, _checked(attack, type(attack).__name__))
+def _combined(steps: list[HeterogeneityAttack], attack: object) -> Attack:
+    return Combined(steps, _checked(attack, type(attack).__name__))
 
 
 def _checked(attack: object, name: str) -> Attack:
@@ -111,6 +104,7 @@ heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
     "heterogeneity_attack",
     "heterogeneity_attacks",
     {"tail": Tail, "starve": Starve, "flood": Flood, "late": Late, "lookalike": Lookalike},
+    kind=HeterogeneityAttack,
 )
 
 registry: Registry[Attack] = Registry(

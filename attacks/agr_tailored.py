@@ -8,13 +8,12 @@ from torch import Tensor
 from hgobench.aggregators import TrimmedMean
 from hgobench.parameters import one_of
 
-from .base import Attack, View
 from .krum_choice import KrumChoice
-from .perturbation import DIRECTIONS, direction
+from .perturbation import Perturbed
 from .search import maximise
 
 
-class AgrTailored(Attack):
+class AgrTailored(Perturbed):
     """All Byzantine workers send μ + γ·p with the γ that is best against a rule that they know.
 
     Against ``"krum"``: the largest γ with which Krum, told f = b, selects a copy. Against
@@ -39,22 +38,16 @@ class AgrTailored(Attack):
     and stops that for the trimmed mean at the first local maximum.
     """
 
-    sees = "honest"
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ that Krum selects, or argmax_γ ‖trimmed mean - μ‖"
     validity = "h > f + 1 honest answers"
 
     def __init__(self, rule: str = "krum", perturbation: str = "unit") -> None:
         self.rule = one_of("rule", rule, "krum", "multi_krum", "trimmed_mean")
-        self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
-
-    def values(self, view: View) -> Tensor:
-        """Go as far as the rule lets."""
-        p, apart, mean = direction(self.perturbation, view), view.deviations(), view.mean()
-        return (view.centre() + self.gamma(p, apart, view.byzantine) * p).to(mean)
+        super().__init__(perturbation)
 
     def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
-        """Return γ for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""
+        """Go as far as the rule lets."""
         h = len(apart)
         if h <= byzantine + 1 or not bool(p.any()):
             return 0.0

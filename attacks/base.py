@@ -149,7 +149,7 @@ class View:
 
     @cached_property
     def _spread(self) -> Tensor:
-        return self._average((self.require_honest().double() - self._centre).square()).sqrt()
+        return self._average(self.deviations().square()).sqrt()
 
     @cached_property
     def _senders(self) -> Tensor:
@@ -169,11 +169,11 @@ class Attack:
     constructor raises ValueError for a parameter out of range, naming it and what was expected.
 
     Attributes:
-        sees: ``"nothing"``: neither data nor messages (how far others got, `longest`, is for
-            all to see); ``"own"``: the Byzantine workers' own data
-            and gradients; ``"honest"``: also all that honest workers send in the round, before
-            the server has it (omniscient, colluding); ``"server"``: also what the server would
-            answer. An instance may need less than its class.
+        sees: ``"nothing"``: neither data nor messages (how far others got, `longest`, is for all to
+            see); ``"own"``: the Byzantine workers' own data and gradients; ``"honest"``: also all
+            that honest workers send in the round, before the server has it (omniscient,
+            colluding); ``"server"``: also what the server would answer. An instance may need less
+            than its class.
         poisons: whether it changes the Byzantine workers' training data (see `poison`).
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
         paper, formula, control, validity: what tables say of it; control is what of the Byzantine

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hgobench.parameters import one_of
-
-from .base import Attack, View
-from .perturbation import DIRECTIONS, direction
+from .perturbation import Perturbed
 
 
-class MinMax(Attack):
+class MinMax(Perturbed):
     """All Byzantine workers send μ + γ·p, γ the largest that keeps near to all honest workers.
 
     No honest x_i is farther from it than the two farthest honest ones are from each other,
@@ -37,18 +34,12 @@ class MinMax(Attack):
     the constraint.
     """
 
-    sees = "honest"
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with max_i ‖μ + γp - x_i‖ <= max_ij ‖x_i - x_j‖"
 
-    def __init__(self, perturbation: str = "unit") -> None:
-        self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
-
-    def values(self, view: View) -> Tensor:
+    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
         """Go as far as the constraint lets."""
-        p, apart = direction(self.perturbation, view), view.deviations()
-        mean = view.mean()
-        return (view.centre() + min_max_gamma(p, apart) * p).to(mean)
+        return min_max_gamma(p, apart)
 
 
 def min_max_gamma(p: Tensor, apart: Tensor) -> float:

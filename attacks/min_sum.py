@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hgobench.parameters import one_of
-
-from .base import Attack, View
-from .perturbation import DIRECTIONS, direction
+from .perturbation import Perturbed
 
 
-class MinSum(Attack):
+class MinSum(Perturbed):
     """All Byzantine workers send μ + γ·p, γ the largest that is no outlier by summed distances.
 
     Its squared distances to the honest x_i sum up to no more than those of the most remote x_i,
@@ -35,18 +32,12 @@ class MinSum(Attack):
     and Defenses for Federated Learning", NDSS 2021. Its code bounds by the least such sum instead.
     """
 
-    sees = "honest"
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with Σ_i ‖μ + γp - x_i‖² <= max_i Σ_j ‖x_i - x_j‖²"
 
-    def __init__(self, perturbation: str = "unit") -> None:
-        self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
-
-    def values(self, view: View) -> Tensor:
+    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
         """Go as far as the constraint lets."""
-        p, apart = direction(self.perturbation, view), view.deviations()
-        mean = view.mean()
-        return (view.centre() + min_sum_gamma(p, apart) * p).to(mean)
+        return min_sum_gamma(p, apart)
 
 
 def min_sum_gamma(p: Tensor, apart: Tensor) -> float:

@@ -1,10 +1,14 @@
-"""Directions away from the honest mean."""
+"""Attacks that go from the honest mean along a direction, and the directions."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor
 
-from .base import View
+from hgobench.parameters import one_of
+
+from .base import Attack, View
 
 DIRECTIONS = ("unit", "std", "sign")
 
@@ -23,3 +27,26 @@ def direction(name: str, view: View) -> Tensor:
         return -mean.sign()
     length = float(mean.norm())
     return -mean / length if length > 0 else mean
+
+
+class Perturbed(Attack, ABC):
+    """All Byzantine workers send μ + γ·p; a subclass says how far it goes.
+
+    Args:
+        perturbation: p, one of `DIRECTIONS`.
+    """
+
+    sees = "honest"
+
+    def __init__(self, perturbation: str = "unit") -> None:
+        self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
+
+    @abstractmethod
+    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
+        """Return γ for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""
+
+    def values(self, view: View) -> Tensor:
+        """Go as far as `gamma` lets."""
+        p = direction(self.perturbation, view)
+        gamma = self.gamma(p, view.deviations(), view.byzantine)
+        return (view.centre() + gamma * p).to(view.require_honest())

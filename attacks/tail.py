@@ -20,8 +20,8 @@ class Tail(HeterogeneityAttack):
     from all b Byzantine ones, up to nearly half of all that are heard. There the value attack
     behind it is told how few are heard (so that ALIE's z_max is that of v, not of q, workers); in
     front of the tail the Byzantine workers send their own gradients (the poisoned ones, before an
-    attack that poisons data), and are no outliers. If
-    there is no tail (v honest answers are whole), all coordinates count as the tail.
+    attack that poisons data), and are no outliers. If there is no tail (v honest answers are
+    whole), all coordinates count as the tail.
 
     What the attacker needs: the lengths of the honest answers (all honest messages), the quorum.
     """

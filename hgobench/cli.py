@@ -186,6 +186,7 @@ def run(
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
     from hgobench.registry import split_list
+    from hgobench.scenario import sampling_warnings
     from hgobench.suite import Suite, parse_setting
 
     loaded = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
@@ -196,9 +197,8 @@ def run(
     for reason, count in Counter(entry.reason for entry in left).items():
         _say(f"left out {count} cells: {reason}", quiet)
 
-    for warning in dict.fromkeys(scenario.sampling_warning for scenario in scenarios):
-        if warning:
-            _say(f"warning: {warning}", quiet)
+    for warning in sampling_warnings(scenarios):
+        _say(f"warning: {warning}", quiet)
 
     from joblib import cpu_count
 

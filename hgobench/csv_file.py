@@ -95,19 +95,19 @@ def read(
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InputError(f"{field}: {path!r}: {reason}") from error
     records = _records(field, path, content)
-    _, header = next(records, (1, []))
+    top, header = next(records, (1, []))
     problems = [
-        unknown(f"{field}: {path}, line 1: column", name, list(columns))
+        unknown(f"{field}: {path}, line {top}: column", name, list(columns))
         for name in header
         if name not in columns and others is None
     ]
     problems += [
-        f"{field}: {path}, line 1: column {name!r} is missing"
+        f"{field}: {path}, line {top}: column {name!r} is missing"
         for name in columns
         if name not in header and name not in optional
     ]
     problems += [
-        f"{field}: {path}, line 1: column {name!r} stands there twice"
+        f"{field}: {path}, line {top}: column {name!r} stands there twice"
         for name in dict.fromkeys(header)
         if header.count(name) > 1
     ]

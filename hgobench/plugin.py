@@ -174,7 +174,7 @@ class Board:
             return
         from hgobench.leaderboard import Score, boards
         from hgobench.report.tables import render
-        from hgobench.scenario import Scenario
+        from hgobench.scenario import Scenario, sampling_warnings
 
         scores = [
             Score(Scenario.restore(row.pop("scenario")), **row)
@@ -183,9 +183,8 @@ class Board:
         terminalreporter.section("leaderboard")
         suite = suite_of(self.config)
         terminalreporter.write_line(render(suite.title, boards(scores)))
-        for warning in dict.fromkeys(score.scenario.sampling_warning for score in scores):
-            if warning:
-                terminalreporter.write_line(f"warning: {warning}")
+        for warning in sampling_warnings(score.scenario for score in scores):
+            terminalreporter.write_line(f"warning: {warning}")
         if not suite.reference_path.exists():
             terminalreporter.write_line(
                 f"No reference values for {suite.name}: a robustness regression would not be seen; "

@@ -113,6 +113,7 @@ class Registry(Generic[T]):
             `split` does it.
         alone: what stands behind a prefix that is named alone; None: it can't be.
         aliases: other names of built-ins.
+        kind: the class of what the names make, where they stand before others' names.
     """
 
     def __init__(
@@ -125,10 +126,11 @@ class Registry(Generic[T]):
         assemble: Callable[[list[Any], T], T] | None = None,
         alone: str | None = None,
         aliases: Mapping[str, str] | None = None,
+        kind: type[T] | None = None,
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
         self.prefixes, self.assemble, self.alone = prefixes, assemble, alone
-        self.aliases = dict(aliases or {})
+        self.aliases, self.kind = dict(aliases or {}), kind
         self.behind: Registry[Any] | None = None  # what this registry's things stand before
         if prefixes is not None:
             prefixes.behind = self
@@ -320,6 +322,14 @@ class Registry(Generic[T]):
         if self.assemble and self.prefixes and len(parts := self.split(text)) > 1:
             *before, last = parts
             steps = [self.prefixes.build(part, **context) for part in before]
+            for step in steps:
+                kind = self.prefixes.kind or object
+                if not isinstance(step, kind):
+                    home = kind.__module__.rpartition(".")[0]
+                    raise InputError(
+                        f"{self.field}: {step!r} stands before +; expected a subclass of "
+                        f"{home}.{kind.__name__}"
+                    )
             return self.assemble(steps, self.build(last, **context))
         entry, given = self._parse(text)
         accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}

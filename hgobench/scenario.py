@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
@@ -210,6 +210,15 @@ class Scenario:
             f"can stand, are so with probability {self.sampling_risk:.3g} per round, "
             f"{self.run_risk:.3g} over {self.rounds} rounds"
         )
+
+
+def sampling_warnings(scenarios: Iterable[Scenario]) -> list[str]:
+    """Return the different warnings of scenarios, each worked out once."""
+    alike: dict[tuple[Any, ...], Scenario] = {}
+    for s in scenarios:
+        alike.setdefault((s.workers, s.byzantine, s.sampled, s.quorum, s.rounds, s.algorithm), s)
+    found = dict.fromkeys(scenario.sampling_warning for scenario in alike.values())
+    return [warning for warning in found if warning]
 
 
 def _defaults() -> dict[str, Any]:

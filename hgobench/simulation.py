@@ -181,7 +181,7 @@ class Cell:
         computed = self.algorithm.computed(np.minimum(budget, draw.allotted), lengths, order)
         hostile = self.byzantine[draw.workers]
         attacked = hostile.any() and k > self.scenario.attack_start
-        block, delay, malformed = 0, 0.0, 0
+        updated, delay, malformed = 0, 0.0, 0
         try:
             if attacked and self.attack.poisons:
                 gradients = self._poisoned(draw, gradients, params, hostile)
@@ -191,7 +191,14 @@ class Cell:
                 answers = self._attacked(k, draw, gradients, lengths, hostile, params, order)
                 values, lengths, delay, malformed = answers
             lengths = self.algorithm.accepted(lengths, order)
-            block = self._update(k, draw, params, values, lengths, order)
+            block, aggregate = self._limited(
+                k,
+                self.rule,
+                lambda: self._aggregate(k, draw, params, values, lengths, order, self.rule),
+            )
+            if len(aggregate):
+                self.solver.step(params, block, aggregate)
+            updated = len(aggregate)
             if not torch.isfinite(params).all():
                 self._end("diverged", f"round {k}: the parameters are not finite")
         except NonFiniteError as error:
@@ -208,14 +215,14 @@ class Cell:
             test_accuracy=math.nan if self.status == "done" else 0.0,
             test_loss=math.nan,
             validation_accuracy=math.nan if self.status == "done" else 0.0,
-            block_size=block,
+            block_size=updated,
             heard=int(heard.sum()),
             byzantine_heard=int((heard & hostile).sum()),
             malformed=malformed,
             coordinates=computed,
             bytes_up=NUMBER_BYTES * sent,
             bytes_down=len(draw.workers) * (NUMBER_BYTES * len(params) + SEED_BYTES),
-            stalled=block == 0 and self.status == "done",
+            stalled=updated == 0 and self.status == "done",
         )
 
     def _poisoned(
@@ -319,25 +326,6 @@ class Cell:
         lengths[byzantine.numpy()] = bounded
         return placed, lengths, float(delay[bounded > 0].max(initial=0.0)), malformed
 
-    def _update(
-        self,
-        k: int,
-        draw: Draw,
-        params: Tensor,
-        values: Tensor,
-        lengths: NDArray[np.int64],
-        order: Order,
-    ) -> int:
-        """Aggregate the block that a quorum sent and step; return its size, 0 if stalled."""
-        block, aggregate = self._limited(
-            k,
-            self.rule,
-            lambda: self._aggregate(k, draw, params, values, lengths, order, self.rule),
-        )
-        if len(aggregate):
-            self.solver.step(params, block, aggregate)
-        return len(aggregate)
-
     def _aggregate(
         self,
         k: int,
@@ -387,9 +375,9 @@ class Cell:
         does not count.
         """
         fleet, workers = self.world.fleet, draw.workers
-        rates = fleet.rates[workers] / draw.size
         time, upload = self.scenario.deadline, None
         if fleet.counts:
+            rates = fleet.rates[workers] / draw.size
             before = 2.0 * fleet.latency[workers]
             before += NUMBER_BYTES * self.world.model.dimension / fleet.downlink[workers]
             budget = np.maximum(time - before, 0.0) * rates

@@ -15,7 +15,7 @@ so in its `exempt`: a mapping from the law's name to the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -440,18 +440,25 @@ def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verd
     scopes: list[Scope] = ["block"] if scope is None else [scope]
     if scope is None and rule.has_columns():
         scopes.append("coordinate")
-    if unknown_laws := set(rule.exempt) - set(RULE_LAWS):
-        raise InputError(
-            f"rule: {specification!r}: exempt: no such law {name!r}; expected one of "
-            f"{', '.join(RULE_LAWS)}"
-            for name in sorted(unknown_laws)
-        )
+    _check_exempt("rule", specification, rule.exempt, RULE_LAWS)
     for each in scopes:
         for law in RULE_LAWS:
             verdict = try_law(law, rule_maker(specification, each))
             yield verdict
             if law == answers_at_all.__name__ and verdict.outcome == "fail":
                 break  # the other laws would say the same
+
+
+def _check_exempt(
+    kind: str, specification: str, exempt: Mapping[str, str], laws: Mapping[str, object]
+) -> None:
+    """Raise InputError for exemptions from laws that there are not."""
+    if unknown_laws := set(exempt) - set(laws):
+        raise InputError(
+            f"{kind}: {specification!r}: exempt: no such law {name!r}; expected one of "
+            f"{', '.join(laws)}"
+            for name in sorted(unknown_laws)
+        )
 
 
 def check_rule(specification: str, *, scope: Scope | None = None) -> None:
@@ -693,12 +700,7 @@ def try_attack(specification: str) -> Iterator[Verdict]:
     Raises:
         InputError: there is no such attack.
     """
-    if unknown_laws := set(attacks.build(specification).exempt) - set(ATTACK_LAWS):
-        raise InputError(
-            f"attack: {specification!r}: exempt: no such law {name!r}; expected one of "
-            f"{', '.join(ATTACK_LAWS)}"
-            for name in sorted(unknown_laws)
-        )
+    _check_exempt("attack", specification, attacks.build(specification).exempt, ATTACK_LAWS)
     for law in ATTACK_LAWS:
         yield try_attack_law(law, lambda: attacks.build(specification))
 

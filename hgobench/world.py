@@ -167,9 +167,8 @@ class World:
         present = self.fleet.available(round_)
         available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
         allotted = np.where((allotted >= 1) & (size >= 1), allotted, 0.0)
-        whole = np.maximum(size, 1).astype(
-            np.int64
-        )  # who is silent draws one, and computes nothing
+        # Who is silent draws one example, and computes nothing.
+        whole = np.maximum(size, 1).astype(np.int64)
         batch = self._minibatches(workers, whole, stream(self.seed, "batch", round_))
         return Draw(workers, batch, whole, allotted, available)
 

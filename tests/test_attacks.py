@@ -460,28 +460,31 @@ def test_mimic_learns_whom_to_copy(seed: int, ragged: bool, warmup: int) -> None
         assert (message.lengths == full.honest_lengths[target]).all()
 
 
+def sticking_out(k: int) -> View:
+    """Make a round in which worker 2 alone differs, along the second axis."""
+    full = view(honest=6, dimension=5, round_=k)
+    assert full.honest is not None
+    honest = 0.01 * full.honest
+    honest[2, 1] += 5.0
+    return dataclasses.replace(full, honest=honest)
+
+
 def test_mimic_finds_the_direction_in_which_workers_differ() -> None:
     """Worker 2 alone differs along the second axis: it is copied from the second round on."""
     attack = Mimic(warmup=10)
     for k in range(1, 15):
-        full = view(honest=6, dimension=5, round_=k)
+        full = sticking_out(k)
         assert full.honest is not None
-        honest = 0.01 * full.honest
-        honest[2, 1] += 5.0
-        message = attack(dataclasses.replace(full, honest=honest))
-        assert k < 4 or torch.equal(message.values[0], honest[2])
+        assert k < 4 or torch.equal(attack(full).values[0], full.honest[2])
 
 
 def test_mimic_is_not_put_off_by_a_round_in_which_nobody_differs() -> None:
     attack = Mimic(warmup=10)
     attack(view(honest=1, dimension=5))
     for k in range(2, 15):
-        full = view(honest=6, dimension=5, round_=k)
+        full = sticking_out(k)
         assert full.honest is not None
-        honest = 0.01 * full.honest
-        honest[2, 1] += 5.0
-        message = attack(dataclasses.replace(full, honest=honest))
-        assert k < 5 or torch.equal(message.values[0], honest[2])
+        assert k < 5 or torch.equal(attack(full).values[0], full.honest[2])
 
 
 def test_hidden_coordinate_by_distance_needs_two_honest_workers_only() -> None:

@@ -26,7 +26,7 @@ class Workload(ABC):
     """
 
     paper: ClassVar[str] = "HGO authors' code"
-    whole: ClassVar[bool] = True  # whether it ever computes a whole gradient
+    whole: ClassVar[bool] = True
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "any"
 

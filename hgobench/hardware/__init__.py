@@ -41,18 +41,11 @@ __all__ = [
 ]
 
 
-def _conditioned(steps: list[object], hardware: Hardware) -> Hardware:
-    kept = [step for step in steps if isinstance(step, Condition)]
-    for step in steps:
-        if not isinstance(step, Condition):
-            raise InputError(
-                f"hardware: {step!r} stands before +; expected a subclass of "
-                "hgobench.hardware.Condition"
-            )
-    kinds = [type(step) for step in kept]
+def _conditioned(steps: list[Condition], hardware: Hardware) -> Hardware:
+    kinds = [type(step) for step in steps]
     if twice := {kind.__name__ for kind in kinds if kinds.count(kind) > 1}:
         raise InputError(f"hardware: {name} stands there twice" for name in sorted(twice))
-    return Conditioned(kept, hardware)
+    return Conditioned(steps, hardware)
 
 
 conditions: Registry[Condition] = Registry(
@@ -65,6 +58,7 @@ conditions: Registry[Condition] = Registry(
         "trace": Trace,
         "rare_labels": RareLabels,
     },
+    kind=Condition,
 )
 
 registry: Registry[Hardware] = Registry(

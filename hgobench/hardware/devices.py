@@ -86,10 +86,6 @@ class Devices(Hardware):
             (there,) if (chance < 1).any() else (),
         )
 
-    def rates(self, population: Population) -> Floats:
-        """Return the rates alone."""
-        return self.fleet(population).rates
-
 
 def truncated_normal(mean: Floats, std: Floats, quantile: Floats) -> Floats:
     """Return values of N(mean, std²), truncated to positive ones, at these quantiles, (n,) each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -61,7 +61,7 @@ class Fleet:
     downlink: Floats
     latency: Floats
     counts: bool = False
-    presence: tuple[Presence, ...] = field(default=())
+    presence: tuple[Presence, ...] = ()
 
     @classmethod
     def of(cls, rates: Floats) -> Fleet:
@@ -90,8 +90,8 @@ class Fleet:
         )
 
 
-class Hardware(ABC):
-    """Devices of some kind. A subclass writes `rates`, or `fleet`."""
+class Hardware:
+    """Devices of some kind. A subclass writes `rates`, or the whole `fleet`."""
 
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
@@ -101,9 +101,9 @@ class Hardware(ABC):
         """Return the devices of a population."""
         return Fleet.of(self.rates(population))
 
-    @abstractmethod
     def rates(self, population: Population) -> Floats:
         """Return λ, (n,), in coordinates of one example's gradient per time unit."""
+        raise NotImplementedError(f"{type(self).__name__} has neither rates nor a fleet")
 
 
 class Condition(ABC):
@@ -130,7 +130,3 @@ class Conditioned(Hardware):
         for condition in reversed(self.conditions):
             fleet = condition(fleet, population)
         return fleet
-
-    def rates(self, population: Population) -> Floats:
-        """Return the rates alone."""
-        return self.fleet(population).rates
