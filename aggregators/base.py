@@ -15,6 +15,8 @@ from hgobench.parameters import whole
 
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
+from .sorting import count_columns
+from .tiles import each, scratch, tiles
 from .vectors import Vectors
 from .view import ServerView
 
@@ -145,14 +147,14 @@ class Rule(Part):
             return self._checked(self(values.float(), present, view), values)
         if present is None:
             return self._dense(values, view)
-        counts = present.sum(dim=0)
+        counts = count_columns(present)
         heard = counts > 0
         if not heard.any():
             return torch.zeros_like(values[0])
         if heard.all():
             return self._ragged(values, present, counts, view)
         out = torch.zeros_like(values[0])
-        seen = view.of_coordinates(heard)
+        seen = view.of_coordinates(heard.nonzero()[:, 0], len(heard))
         out[heard] = self._ragged(values[:, heard], present[:, heard], counts[heard], seen)
         return out
 
@@ -165,16 +167,37 @@ class Rule(Part):
             complete = present.all(dim=1)
             return self._dense(values[complete], view.of_workers(complete))
         self.enough(fewest, int(counts.max()))
-        columns = Columns.sort(values, present, counts, view)
-        return self._checked(self.of_columns(columns), values)
+        return self._by_tiles(values, present, counts, view)
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
         self.enough(len(values), len(values))
         if self.scope == "coordinate" or self._by_columns():
-            answer = self.of_columns(Columns.sort(values, view=view))
-        else:
-            answer = self.of_vectors(Vectors(values, view))
-        return self._checked(answer, values)
+            return self._by_tiles(values, None, None, view)
+        return self._checked(self.of_vectors(Vectors(values, view)), values)
+
+    def _by_tiles(
+        self, values: Tensor, present: Tensor | None, counts: Tensor | None, view: ServerView
+    ) -> Tensor:
+        """Aggregate each coordinate by itself, tile by tile; what remembers sees all at once."""
+        if self.stateful or len(parts := tiles(values)) == 1:
+            columns = Columns.sort(values, present, counts, view)
+            return self._checked(self.of_columns(columns), values)
+        answer = torch.empty_like(values[0])
+        coordinates = torch.arange(len(answer))
+
+        def aggregate(part: slice) -> None:
+            tile = values[:, part]
+            columns = Columns.sort(
+                tile,
+                None if present is None else present[:, part],
+                None if counts is None else counts[part],
+                view.of_coordinates(coordinates[part], len(coordinates)),
+                out=scratch(tile),
+            )
+            answer[part] = self._shaped(self.of_columns(columns), tile)
+
+        each(aggregate, parts)
+        return self._finite(answer, values)
 
     def enough(self, fewest: int, most: int) -> None:
         """Raise RuleError unless so many answers can be aggregated."""
@@ -189,6 +212,10 @@ class Rule(Part):
 
     def _checked(self, result: object, values: Tensor) -> Tensor:
         """Return the answer to `values` in their dtype, if it is one."""
+        return self._finite(self._shaped(result, values), values)
+
+    def _shaped(self, result: object, values: Tensor) -> Tensor:
+        """Return the answer to `values` in their dtype, if it is a number per column."""
         if isinstance(result, np.ndarray):
             result = torch.from_numpy(np.ascontiguousarray(result))
         wanted = isinstance(result, Tensor) and not result.is_complex()
@@ -199,7 +226,10 @@ class Rule(Part):
                 f"{self.name}: returned {shape}; expected a real tensor of shape "
                 f"{tuple(values.shape[1:])}"
             )
-        result = result.to(values)
+        return result.to(values)
+
+    def _finite(self, result: Tensor, values: Tensor) -> Tensor:
+        """Return the answer to `values`, if it is finite."""
         if not torch.isfinite(result).all():
             bad = int((~torch.isfinite(values)).any(dim=1).sum())
             if not bad and float(values.abs().max()) < LARGE:

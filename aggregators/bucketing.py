@@ -56,9 +56,9 @@ class Bucketing(PreRule):
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Average random groups of vectors."""
         m = len(vectors)
-        order = torch.from_numpy(vectors.view.rng.permutation(m)).to(vectors.sent.device)
-        bucket = torch.arange(m, device=order.device) // self.s
-        mixing = torch.zeros(-(-m // self.s), m, dtype=torch.float64, device=order.device)
+        order = torch.from_numpy(vectors.view.rng.permutation(m))
+        bucket = torch.arange(m) // self.s
+        mixing = torch.zeros(-(-m // self.s), m, dtype=torch.float64)
         mixing[bucket, order] = 1.0
         means = mixing / mixing.sum(dim=1, keepdim=True)
         return vectors.mixed(means, same_workers=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
-from .krum import krum_scores
-from .meamed import mean_around
 from .vectors import Vectors
 
 
@@ -46,15 +46,30 @@ class Bulyan(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Select, then average around the median."""
         vectors.require(self.f, self.name)
-        left = list(range(len(vectors)))
-        chosen = []
-        for _ in range(len(vectors) - 2 * self.f):
-            distances = vectors.squared_distances[left][:, left]
-            neighbours = max(len(left) - self.f - 2, 1)
-            scores = krum_scores(distances, neighbours)
-            tied = (scores == scores.min()).nonzero()[:, 0]
-            if len(tied) > 1:
-                tied = tied[krum_scores(distances, neighbours + 1)[tied].argmin()]
-            chosen.append(left.pop(int(tied)))
-        columns = Columns.sort(vectors.rows[torch.tensor(sorted(chosen))])
-        return mean_around(columns, columns.median(), 2 * self.f)
+        chosen = _krum_again_and_again(
+            vectors.squared_distances.numpy(), self.f, len(vectors) - 2 * self.f
+        )
+        columns = Columns.sort(vectors.rows[torch.from_numpy(np.sort(chosen))])
+        return columns.mean_around(columns.median(), 2 * self.f)
+
+
+def _krum_again_and_again(distances: NDArray[np.float64], f: int, times: int) -> NDArray[np.int64]:
+    """Choose so many vectors, one after the other, from their (m, m) squared distances."""
+    m = len(distances)
+    nearest = np.argsort(distances + np.diag(np.full(m, -np.inf)), axis=1)[:, 1:]  # not itself
+    sorted_ = np.take_along_axis(distances, nearest, axis=1)
+    left = np.ones(m, dtype=bool)
+    chosen = np.empty(times, dtype=np.int64)
+    for step in range(times):
+        neighbours = max(m - step - f - 2, 1)
+        there = left[nearest]
+        rank = there.cumsum(axis=1, dtype=np.int32)
+        scores = np.where(there & (rank <= neighbours), sorted_, 0.0).sum(axis=1)
+        scores[~left] = np.inf
+        tied = np.flatnonzero(left & (scores == scores.min()))
+        if len(tied) > 1:
+            more = np.where(there & (rank <= neighbours + 1), sorted_, 0.0).sum(axis=1)
+            tied = tied[[more[tied].argmin()]]
+        chosen[step] = tied[0]
+        left[tied[0]] = False
+    return chosen

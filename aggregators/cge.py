@@ -42,6 +42,4 @@ class Cge(Rule):
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the values of each column nearest to 0."""
-        length = columns.count - self.f
-        zero = torch.zeros_like(columns.values[0])
-        return columns.window_mean(columns.nearest(zero, length), length)
+        return columns.mean_around(torch.zeros_like(columns.values[0]), self.f)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from hgobench.masks import blank, keep
 
 from .errors import NonFiniteError
+from .sorting import count_columns, sort_columns
 from .view import ServerView
 
 
@@ -39,6 +42,7 @@ class Columns:
         present: Tensor | None = None,
         count: Tensor | None = None,
         view: ServerView | None = None,
+        out: Tensor | None = None,
     ) -> Columns:
         """Sort (m, b) values; absent entries become NaN, which sorts to the end.
 
@@ -47,16 +51,17 @@ class Columns:
             present: (m, b) bool; None: all.
             count: (b,) the column sums of `present`, if they are known.
             view: what the server knows of the round.
+            out: (m, b) contiguous memory that the sorted values may be written to.
         """
         m, b = values.shape
         view = view or ServerView()
         if present is None:
             everyone = torch.full((b,), m, dtype=torch.int64, device=values.device)
-            return cls(_sort(values.detach()), everyone, m, m, view)
+            return cls(sort_columns(values, out=out), everyone, m, m, view)
         if count is None:
-            count = present.sum(dim=0)
-        columns = _sort(blank(values.detach(), ~present))
-        return cls(columns, count, int(count.min()), int(count.max()), view)
+            count = count_columns(present)
+        fewest, most = int(count.min()), int(count.max())
+        return cls(sort_columns(values, present, out), count, fewest, most, view)
 
     def replaced(self, values: Tensor, count: Tensor | None = None) -> Columns:
         """Return columns of other values, sorted anew; what stands beyond the count is absent.
@@ -71,7 +76,9 @@ class Columns:
         if fewest < most:
             rows = torch.arange(most, device=values.device)[:, None]
             values = blank(values, rows >= count)
-        return Columns(_sort(values), count, fewest, most, self.view.next_step(same_workers=True))
+        return Columns(
+            sort_columns(values), count, fewest, most, self.view.next_step(same_workers=True)
+        )
 
     def require(self, finite: Tensor, f: int, name: str) -> None:
         """Raise NonFiniteError if in a column more than f of those sent are not `finite` (m, b)."""
@@ -83,7 +90,8 @@ class Columns:
 
     def centred(self, centre: Tensor) -> Tensor:
         """Return the columns minus `centre` (b,) in float64, NaN and what is absent as +inf."""
-        return (self.values.double() - centre).nan_to_num(torch.inf, torch.inf, -torch.inf)
+        x = self.values - centre  # float64, as the centre is
+        return x.nan_to_num_(torch.inf, torch.inf, -torch.inf)
 
     def windows(self, x: Tensor, left_out: int) -> tuple[Tensor, Tensor]:
         """Return mean and scatter of each window of count - left_out neighbours.
@@ -95,18 +103,26 @@ class Columns:
         Returns:
             (left_out + 1, b) means μ and sums of squares Σ (x - μ)², not finite where x is not.
         """
-        k, w = self.count - left_out, left_out
-        rows = torch.arange(len(x), device=x.device)[:, None]
+        w, k = left_out, self.count - left_out
         moments = []
         for power in (x, x * x):
             # Rows w .. k-1 belong to every window; each adds some on the left and on the right.
-            core = keep(power[w:], rows[w:] < k).sum(dim=0)
-            zero = torch.zeros_like(core)[None]
-            left = power[:w].flip(0).cumsum(0).flip(0)
-            right = power.gather(0, k + rows[:w]).cumsum(0)
-            moments.append(core + torch.cat((left, zero)) + torch.cat((zero, right)))
+            core = _sum_below(power, w, k, self.fewest - w, self.most - w)
+            total = torch.empty((w + 1, x.shape[1]), dtype=x.dtype, device=x.device)
+            torch.cumsum(power[:w].flip(0), dim=0, out=total[:w])
+            total[:w] = total[:w].flip(0)
+            total[w] = 0.0
+            total[1:] += torch.cumsum(self._beyond(power, w), dim=0)
+            moments.append(total.add_(core))
         mean = moments[0] / k
-        return mean, (moments[1] - moments[0] * mean).clamp_min(0.0)
+        return mean, (moments[1] - moments[0] * mean).clamp_min_(0.0)
+
+    def _beyond(self, x: Tensor, left_out: int) -> Tensor:
+        """Return the last `left_out` rows of each column, (left_out, b), of x (m, b)."""
+        if self.fewest == self.most:
+            return x[self.most - left_out : self.most]
+        rows = torch.arange(left_out, device=x.device)[:, None]
+        return x.gather(0, self.count - left_out + rows)
 
     def at(self, row: Tensor) -> Tensor:
         """Read one row index per column, (b,) -> (b,), or several, (r, b) -> (r, b)."""
@@ -118,35 +134,56 @@ class Columns:
 
         In float64 the midpoint of two float32 values is exact, so that the two stay equally far.
         """
-        lower, upper = (self.count - 1) // 2, self.count // 2
         if self.fewest == self.most:
-            middle = self.values[int(lower[0])], self.values[int(upper[0])]
+            middle = self.values[(self.most - 1) // 2], self.values[self.most // 2]
         else:
-            middle = self.at(lower), self.at(upper)
+            middle = self.at((self.count - 1) // 2), self.at(self.count // 2)
         return 0.5 * middle[0].double() + 0.5 * middle[1].double()
 
-    def window_sum(self, start: Tensor, stop: Tensor) -> Tensor:
-        """Sum rows start <= k < stop of each column, (b,) bounds -> (b,).
+    def trimmed_mean(self, f: int) -> Tensor:
+        """Average each column without its f smallest and f largest values, -> (b,).
 
-        Only what is inside is ever added: subtracting extremes from a total would let one value
-        of 1e30 erase all the others.
+        Only what is inside is ever added: subtracting extremes from a total would let one value of
+        1e30 erase all the others.
         """
-        first, low, high, last = (
-            int(bound) for bound in (start.min(), start.max(), stop.min(), stop.max())
-        )
-        if low >= high:
-            low = high = last
-        total = self.values[low:high].sum(dim=0)
-        for begin, end in ((first, low), (high, last)):
-            if begin < end:
-                rows = torch.arange(begin, end, device=start.device)[:, None]
-                inside = (rows >= start) & (rows < stop)
-                total = total + keep(self.values[begin:end], inside).sum(dim=0)
-        return total
+        inside = _sum_below(self.values, f, self.count - f, self.fewest - f, self.most - f)
+        return inside / (self.count - 2 * f)
 
-    def window_mean(self, start: Tensor, length: Tensor) -> Tensor:
-        """Average `length` rows of each column from row `start` on."""
-        return self.window_sum(start, start + length) / length
+    def window_mean(self, start: Tensor, left_out: int) -> Tensor:
+        """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
+        rows = torch.arange(left_out, device=start.device)[:, None]
+        return self._mean_of_window(_array(rows < start), left_out)
+
+    def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
+        """Average the count - left_out values of each column that are nearest to `centre` (b,).
+
+        Of two values equally far the smaller counts as nearer.
+        """
+        c, low = _array(centre.double()), _array(self.values[:left_out])
+        high = _array(self._beyond(self.values, left_out))
+        with _quiet():
+            later = high - c < c - low
+        return self._mean_of_window(later, left_out)
+
+    def _mean_of_window(self, later: Any, left_out: int) -> Tensor:
+        """Average the window of k = count - left_out rows that starts behind the `later` rows.
+
+        Of rows i and i + k, i < left_out, a window has one: the later one if it starts behind i.
+
+        Args:
+            later: (left_out, b) bool, True down to where the window starts.
+            left_out: how many rows of a column it lacks.
+        """
+        k, fewest = self.count - left_out, self.fewest - left_out
+        if fewest < left_out:  # no row is in all windows
+            rows = torch.arange(len(self.values), device=k.device)[:, None]
+            start = torch.as_tensor(later.sum(0), device=k.device)
+            return keep(self.values, (rows >= start) & (rows < start + k)).sum(dim=0) / k
+        low, high = self.values[:left_out], self._beyond(self.values, left_out)
+        with _quiet():
+            outer = _where(later, _array(high), _array(low)).sum(0)
+        core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
+        return (core + torch.as_tensor(outer)) / k
 
     def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
         """Find the `length` values of each column nearest to `centre`.
@@ -172,8 +209,34 @@ class Columns:
         return low
 
 
-def _sort(values: Tensor) -> Tensor:
-    # NumPy sorts with SIMD, many times faster than torch on the CPU.
-    if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy(), axis=0))
-    return values.sort(dim=0).values
+def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int) -> Tensor:
+    """Sum the rows first <= i < stop_j of each column j, (m, b) -> (b,).
+
+    Args:
+        values: (m, b); what is outside may be anything.
+        first: the first row.
+        stop: (b,) where each column ends.
+        fewest, most: the least and the largest of `stop`.
+    """
+    fewest = max(fewest, first)
+    total = values[first:fewest].sum(dim=0)
+    if fewest < most:
+        rows = torch.arange(fewest, most, device=stop.device, dtype=torch.int32)[:, None]
+        inside = _array(rows < stop.int())
+        with _quiet():
+            total += torch.as_tensor(_where(inside, _array(values[fewest:most]), 0.0).sum(0))
+    return total
+
+
+def _array(values: Tensor) -> Any:
+    """Return the tensor; on the CPU as an array, on which NumPy's loops are faster than torch's."""
+    return values.numpy() if values.device.type == "cpu" else values
+
+
+def _where(mask: Any, a: Any, b: Any) -> Any:
+    return np.where(mask, a, b) if isinstance(mask, np.ndarray) else torch.where(mask, a, b)
+
+
+def _quiet() -> AbstractContextManager[object]:
+    """Let infinite values make NaN, as they do in torch."""
+    return np.errstate(invalid="ignore", over="ignore")

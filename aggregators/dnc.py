@@ -95,7 +95,7 @@ class Dnc(Rule):
         gram = vectors.gram[finite][:, finite]
         # With XXᵀ about the mean and top eigenvector u of it, X v is a multiple of u.
         top = torch.linalg.eigh(about_mean(gram)).eigenvectors[:, -1]
-        scores = torch.full((len(vectors),), torch.inf, dtype=gram.dtype, device=gram.device)
+        scores = torch.full((len(vectors),), torch.inf, dtype=gram.dtype)
         scores[finite] = top.square()
         good = torch.zeros_like(finite)
         good[scores.argsort(stable=True)[:keep]] = True

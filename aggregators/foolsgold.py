@@ -61,7 +61,8 @@ class FoolsGold(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Weigh by the histories' cosines."""
         vectors.require(self.f, self.name)
-        rows = vectors.rows.double().masked_fill(~vectors.finite[:, None], 0.0)
+        rows = vectors.rows.double().clone()
+        rows[~vectors.finite] = 0.0
         history = self._history.read(vectors.view, rows) + rows
         self._history.write(vectors.view, history)
         finite = vectors.finite

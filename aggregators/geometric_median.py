@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hgobench.parameters import positive
@@ -11,6 +15,8 @@ from .base import Rule, Scope
 from .columns import Columns
 from .vectors import Vectors
 
+Array = NDArray[np.float64]
+SLOW = 0.4  # a step of Weiszfeld's that leaves more of the gradient is worse than one of Newton's
 STEPS = 200  # Newton's method needs a dozen; so many only where float64 sees no decrease any more
 
 
@@ -20,8 +26,8 @@ class GeometricMedian(Rule):
     AR(x) = argmin_z Σ ‖z - x_i‖.
 
     It is found in the coordinates of inner products: a vector x_k at which the others' unit pulls
-    sum to at most its own multiplicity is the median; else descent by Newton's method, and by
-    Weiszfeld's where that does not lower the sum. It stops when the mean of the unit vectors from
+    sum to at most its own multiplicity is the median; else descent by Weiszfeld's method, and by
+    Newton's as soon as that converges slowly. It stops when the mean of the unit vectors from
     z to the x_i is shorter than `tolerance`, or when float64 arithmetic sees no decrease any more.
     The result is then about `tolerance` times the vectors' typical distance from the median. There
     is no smoothing constant, and no number of iterations to choose; others stop after three
@@ -57,12 +63,12 @@ class GeometricMedian(Rule):
         vectors.require(self.f, self.name)
         finite = vectors.finite
         weights, rest = minimiser(
-            vectors.gram[finite][:, finite],
-            vectors.squared_distances[finite][:, finite].sqrt(),
+            vectors.gram[finite][:, finite].numpy(),
+            vectors.squared_distances[finite][:, finite].sqrt().numpy(),
             self.tolerance,
         )
-        full = torch.zeros(len(vectors), dtype=torch.float64, device=weights.device)
-        full[finite] = weights
+        full = vectors.gram.new_zeros(len(vectors))
+        full[finite] = torch.from_numpy(weights).to(full)
         return vectors.combine(full, rest)
 
     def of_columns(self, columns: Columns) -> Tensor:
@@ -70,7 +76,7 @@ class GeometricMedian(Rule):
         return columns.median()
 
 
-def minimiser(gram: Tensor, distances: Tensor, tolerance: float) -> tuple[Tensor, float]:
+def minimiser(gram: Array, distances: Array, tolerance: float) -> tuple[Array, float]:
     """Find the geometric median as weights of the vectors, and of the origin.
 
     Args:
@@ -80,48 +86,56 @@ def minimiser(gram: Tensor, distances: Tensor, tolerance: float) -> tuple[Tensor
     """
     m = len(gram)
     pulls, strengths = _pulls(gram, distances)
-    room = (distances == 0).sum(dim=1) - strengths
+    room = (distances == 0).sum(axis=1) - strengths
     best = int(room.argmax())
-    if float(room[best]) > 1e-9:  # at 0 others may be as good: between two middle values, all
-        return torch.eye(m, dtype=gram.dtype, device=gram.device)[best], 0.0
-    z = gram.new_zeros(m)  # the origin, as o + Σ z_i (x_i - o)
+    if room[best] > 1e-9:  # at 0 others may be as good: between two middle values, all
+        return np.eye(m)[best], 0.0
+    z = np.zeros(m)  # the origin, as o + Σ z_i (x_i - o)
     away = _away(gram, z)
     nearest = int(away.argmin())
-    if float(away[nearest]) <= 1e-7 * float(away.median()):
+    if away[nearest] <= 1e-7 * np.median(away):
         z, away = _leave(gram, pulls[nearest], nearest)
+    before, quadratic = np.inf, False
     for _ in range(STEPS):
         pull = 1.0 / away
         total = pull.sum()
         # The gradient of the sum is Σ (z - x_i) / r_i, as coefficients of the x_i - o:
         gradient = total * z - pull
-        if float(gradient @ gram @ gradient) <= (tolerance * m) ** 2:
+        length = np.sqrt(max(gradient @ gram @ gradient, 0.0))
+        if length <= tolerance * m:
             break
-        for candidate in _candidates(gram, z, pull, total):
+        # In high dimension Weiszfeld's steps, which cost next to nothing, converge fast.
+        quadratic = quadratic or length > SLOW * before
+        before = length
+        for candidate in _candidates(gram, z, pull, total, quadratic):
             distance = _away(gram, candidate)
             if _change(gram, z, away, candidate, distance) < 0:
                 z, away = candidate, distance
                 break
         else:
-            break
+            if quadratic:
+                break
+            quadratic = True
     return z, 1.0 - float(z.sum())
 
 
-def _pulls(gram: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
+def _pulls(gram: Array, distances: Array) -> tuple[Array, Array]:
     """Return each x_k's unit pulls from the others as coefficients, (m, m), and their length."""
-    pulls = torch.where(distances > 0, 1.0 / distances, 0.0)
-    pulls -= torch.diag(pulls.sum(dim=1))
-    return pulls, ((pulls @ gram) * pulls).sum(dim=1).clamp_min(0.0).sqrt()
+    pulls = np.divide(1.0, distances, where=distances > 0, out=np.zeros_like(distances))
+    pulls -= np.diag(pulls.sum(axis=1))
+    return pulls, np.sqrt(((pulls @ gram) * pulls).sum(axis=1).clip(0.0))
 
 
-def _away(gram: Tensor, z: Tensor) -> Tensor:
+def _away(gram: Array, z: Array) -> Array:
     """Return all ‖z - x_i‖, (m,), never less than what float64 can tell from 0."""
     product, norms = gram @ z, gram.diagonal()
     own = z @ product
     noise = 1e-16 * (own + norms) + 1e-300
-    return torch.maximum(own - 2.0 * product + norms, noise).sqrt()
+    found: Array = np.sqrt(np.maximum(own - 2.0 * product + norms, noise))
+    return found
 
 
-def _change(gram: Tensor, z: Tensor, away: Tensor, new: Tensor, distance: Tensor) -> float:
+def _change(gram: Array, z: Array, away: Array, new: Array, distance: Array) -> float:
     """Return by how much the sum of distances grows, however long some of them are."""
     step = new - z
     product = gram @ step
@@ -129,9 +143,9 @@ def _change(gram: Tensor, z: Tensor, away: Tensor, new: Tensor, distance: Tensor
     return float((squares / (away + distance)).sum())
 
 
-def _leave(gram: Tensor, pulls: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _leave(gram: Array, pulls: Array, k: int) -> tuple[Array, Array]:
     """Step from x_k, which is not the median, along the others' pull until the sum is lower."""
-    at = torch.zeros_like(pulls)
+    at = np.zeros_like(pulls)
     at[k] = 1.0
     away = _away(gram, at)
     step = pulls / -pulls[k]
@@ -144,14 +158,19 @@ def _leave(gram: Tensor, pulls: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return z, distance
 
 
-def _candidates(gram: Tensor, z: Tensor, pull: Tensor, total: Tensor) -> list[Tensor]:
-    """Return Newton's next point and Weiszfeld's."""
-    weiszfeld = pull / total
-    # Hessian: Σ 1/r_i I - Σ (z - x_i)(z - x_i)ᵀ / r_i³, on combinations of the x_i - o.
-    eye = torch.eye(len(z), dtype=z.dtype, device=z.device)
-    shifted = z[:, None] - eye  # column i: z - x_i
-    hessian = total * eye - (shifted * pull**3) @ (shifted.T @ gram)
-    step, failed = torch.linalg.solve_ex(hessian, total * z - pull)
-    newton = z - step
-    usable = int(failed) == 0 and bool(torch.isfinite(newton).all())
-    return [newton, weiszfeld] if usable else [weiszfeld]
+def _candidates(
+    gram: Array, z: Array, pull: Array, total: np.float64, quadratic: bool
+) -> Iterator[Array]:
+    """Return Newton's next point, if `quadratic`, and Weiszfeld's."""
+    if quadratic:
+        # Hessian: Σ 1/r_i I - Σ (z - x_i)(z - x_i)ᵀ / r_i³, on combinations of the x_i - o.
+        eye = np.eye(len(z))
+        shifted = z[:, None] - eye  # column i: z - x_i
+        hessian = total * eye - (shifted * pull**3) @ (shifted.T @ gram)
+        try:
+            newton = z - np.linalg.solve(hessian, total * z - pull)
+        except np.linalg.LinAlgError:
+            newton = np.full_like(z, np.nan)
+        if np.isfinite(newton).all():
+            yield newton
+    yield pull / total

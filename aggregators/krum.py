@@ -7,13 +7,14 @@ from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
+from .sorting import sort_rows
 from .vectors import Vectors
 
 
 def krum_scores(squared_distances: Tensor, neighbours: int) -> Tensor:
     """Sum each vector's smallest squared distances to others, (m, m) -> (m,)."""
     # After the sort the zero distance of a vector to itself stands first.
-    return squared_distances.sort(dim=1).values[:, 1 : neighbours + 1].sum(dim=1)
+    return sort_rows(squared_distances)[:, 1 : neighbours + 1].sum(dim=1)
 
 
 def column_scores(columns: Columns, f: int) -> Tensor:

@@ -52,7 +52,7 @@ class Mda(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the narrowest subset."""
         vectors.require(self.f, self.name)
-        distances = vectors.squared_distances.cpu().numpy()
+        distances = vectors.squared_distances.numpy()
         return vectors.mean(torch.from_numpy(self._narrowest(distances)))
 
     def _narrowest(self, distances: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -106,4 +106,4 @@ class Mda(Rule):
         scatter = columns.windows(x, self.f)[1]
         narrow = width.nan_to_num(nan=torch.inf) <= width.nan_to_num(nan=torch.inf).amin(dim=0)
         best = scatter.nan_to_num(nan=torch.inf).masked_fill(~narrow, torch.inf).argmin(dim=0)
-        return columns.window_mean(best, length)
+        return columns.window_mean(best, self.f)

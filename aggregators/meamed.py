@@ -8,12 +8,6 @@ from .base import Rule
 from .columns import Columns
 
 
-def mean_around(columns: Columns, centre: Tensor, f: int) -> Tensor:
-    """Average the count - f values of each column that are nearest to `centre`, -> (b,)."""
-    length = columns.count - f
-    return columns.window_mean(columns.nearest(centre, length), length)
-
-
 class Meamed(Rule):
     """Mean around the median: the mean of the m - f values nearest to the coordinate's median.
 
@@ -33,4 +27,4 @@ class Meamed(Rule):
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the window of m - f rows around each column's median."""
-        return mean_around(columns, columns.median(), self.f)
+        return columns.mean_around(columns.median(), self.f)

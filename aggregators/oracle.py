@@ -49,7 +49,7 @@ class Oracle(Average):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the honest vectors."""
-        honest = vectors.view.require_honest(self.name).to(vectors.sent.device)
+        honest = vectors.view.require_honest(self.name)
         if not honest.any():
             return torch.zeros_like(vectors.sent[0])
         return vectors.rows[honest].mean(dim=0)

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
-from .meamed import mean_around
-from .trimmed_mean import trimmed_mean
 
 
 class Phocas(Rule):
@@ -30,4 +28,4 @@ class Phocas(Rule):
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the window of m - f rows around each column's trimmed mean."""
-        return mean_around(columns, trimmed_mean(columns, self.f), self.f)
+        return columns.mean_around(columns.trimmed_mean(self.f), self.f)

@@ -70,7 +70,7 @@ class SignGuard(Rule):
         typical = lengths.sort().values[[(len(lengths) - 1) // 2, len(lengths) // 2]].mean()
         near = (lengths >= self.lower * typical) & (lengths <= self.upper * typical)
         near &= vectors.finite
-        near &= self._crowd(vectors).to(near.device)
+        near &= self._crowd(vectors)
         if not near.any():
             return torch.zeros_like(vectors.sent[0])
         return vectors.combine(torch.where(near, vectors.shortening(typical) / near.sum(), 0.0))
@@ -84,7 +84,7 @@ class SignGuard(Rule):
         rows = vectors.rows[:, torch.from_numpy(chosen).to(vectors.sent.device)]
         signs = torch.stack(((rows > 0), (rows < 0), (rows == 0)))
         features = signs.double().mean(dim=2).T.cpu().numpy()
-        finite = vectors.finite.cpu().numpy()
+        finite = vectors.finite.numpy()
         crowd = finite.copy()
         # Features a rounding apart are one point; a bandwidth of 0 would be refused.
         bandwidth = estimate_bandwidth(features[finite], quantile=0.5)

@@ -63,7 +63,7 @@ class Smea(Rule):
         best, chosen = math.inf, None
         kept = combinations(vectors.finite.nonzero()[:, 0].tolist(), len(vectors) - self.f)
         while batch := list(islice(kept, BATCH)):
-            members = torch.tensor(batch, device=vectors.sent.device)
+            members = torch.tensor(batch)
             largest = _largest_eigenvalues(vectors.gram, members)
             at = int(largest.argmin())
             if chosen is None or float(largest[at]) < best:
@@ -75,7 +75,7 @@ class Smea(Rule):
         """Average the window of least variance in each column."""
         x = columns.centred(columns.median())
         scatter = columns.windows(x, self.f)[1].nan_to_num(nan=torch.inf)
-        return columns.window_mean(scatter.argmin(dim=0), columns.count - self.f)
+        return columns.window_mean(scatter.argmin(dim=0), self.f)
 
 
 def _largest_eigenvalues(gram: Tensor, members: Tensor) -> Tensor:

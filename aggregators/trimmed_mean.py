@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
-
-
-def trimmed_mean(columns: Columns, f: int) -> Tensor:
-    """Average each column without its f smallest and f largest values, -> (b,)."""
-    return columns.window_mean(torch.full_like(columns.count, f), columns.count - 2 * f)
 
 
 class TrimmedMean(Rule):
@@ -34,4 +28,4 @@ class TrimmedMean(Rule):
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the middle m - 2f rows of each sorted column."""
-        return trimmed_mean(columns, self.f)
+        return columns.trimmed_mean(self.f)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .columns import Columns
 from .errors import NonFiniteError
+from .tiles import each, tiles
 from .view import ServerView
 
 LARGEST = 1e100  # squares, their sums and products stay finite in float64
 ROUNDING = 1e-12  # sums of weights that differ by less are equal
 TINY = 1e-30  # weights below it are not for float32
-CHUNK = 8192  # columns whose float64 copy stays in a core's cache
+APART = 1e-2  # ‖x - y‖² is sure to 1e-5 from float32 products if it is so much of ‖x‖² + ‖y‖²
+SQUARES = 1e-24, 1e30  # of vectors whose float32 products neither vanish nor overflow
 
 
 class Vectors:
@@ -24,12 +27,16 @@ class Vectors:
     of what was sent is the only other time that it is read. Combinations (averages of neighbours,
     of buckets, shortened vectors) are coefficients, so their inner products cost no new pass.
 
-    What was sent is centred on its coordinate-wise median c, which outliers can't choose, before
-    inner products are taken in float64: a tight cluster far from the origin keeps its distances,
-    whatever the outliers send.
+    Distances between float32 vectors come from float32 products, summed over tiles in float64,
+    where all vectors are equal or far enough apart for that. Elsewhere what was sent is centred on
+    its coordinate-wise median c, which outliers can't choose, before inner products are taken in
+    float64: a tight cluster far from the origin keeps its distances, whatever the outliers send.
 
     A vector with an entry that is NaN, infinite, or of 1e100 and more counts as infinitely far from
     everything. (In float64, squares of what is below 1e-150 vanish: such vectors are all alike.)
+
+    Whatever their device, inner products and all that follows from them are on the CPU: there a
+    rule decides, and only its weights go back to where the vectors are.
 
     Args:
         sent: (n, b), a row per worker.
@@ -37,18 +44,25 @@ class Vectors:
 
     Attributes:
         sent, view: as given.
-        finite: (m,) bool, which vectors count as finite.
     """
 
     def __init__(self, sent: Tensor, view: ServerView | None = None) -> None:
         self.sent = sent
         self.view = view or ServerView()
-        self.finite = sent.abs().amax(dim=1) < LARGEST
         self._mixing: Tensor | None = None  # (m, n): each vector as a combination of the sent ones
         self._source = self
 
     def __len__(self) -> int:
-        return len(self.finite)
+        return len(self.sent if self._mixing is None else self._mixing)
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """Return which vectors count as finite, (m,) bool."""
+        sent = self.sent
+        if self._quick is not None:
+            return torch.ones(len(sent), dtype=torch.bool)
+        most = each(lambda part: sent[:, part].abs().amax(dim=1), tiles(sent))
+        return (torch.stack(most).amax(dim=0) < LARGEST).cpu()
 
     def require(self, f: int, name: str) -> None:
         """Raise NonFiniteError if more than f vectors, or all, are not finite."""
@@ -59,65 +73,106 @@ class Vectors:
             )
 
     @cached_property
-    def _centred(self) -> tuple[Tensor, Tensor]:
+    def _about_centre(self) -> tuple[Tensor, Tensor]:
         """Return c, (b,), and the (1 + n, 1 + n) inner products of c and all x_i - c."""
-        n, bad = len(self), ~self.finite
+        bad = ~self.finite
         any_bad = bool(bad.any())
-        products = torch.zeros(1 + n, 1 + n, dtype=torch.float64, device=self.sent.device)
-        centres = []
-        for part in torch.split(self.sent, CHUNK, dim=1):
-            centre = Columns.sort(part).median()
+
+        def centred(part: slice) -> tuple[Tensor, Tensor]:
+            tile = self.sent[:, part]
+            centre = Columns.sort(tile).median()
             if any_bad:
                 # Where most are not finite the median may not be either; any centre will do.
                 centre = centre.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            rows = torch.cat((centre[None], part.double() - centre))
+            rows = torch.cat((centre[None], tile - centre))
             if any_bad:
                 rows[1:][bad] = 0.0
-            products += rows @ rows.T
-            centres.append(centre)
-        return torch.cat(centres), products
+            return centre, products_of(rows)
+
+        centres, parts = zip(*each(centred, tiles(self.sent)), strict=True)
+        return torch.cat(centres), torch.stack(parts).sum(dim=0).cpu()
+
+    @cached_property
+    def _quick(self) -> Tensor | None:
+        """Return the inner products of what was sent, (n, n) float64, from float32 ones.
+
+        None where distances that follow from them would not be sure.
+        """
+        sent = self.sent
+        if sent.dtype != torch.float32:
+            return None
+        parts = each(lambda part: products_of(sent[:, part]).double(), tiles(sent))
+        products = torch.stack(parts).sum(dim=0).cpu().numpy()
+        squares = products.diagonal()
+        least, most = SQUARES
+        if not (squares <= most).all():
+            return None
+        if any(bool(sent[row].any()) for row in np.flatnonzero(squares < least)):
+            return None
+        sums = squares[:, None] + squares
+        close = sums - 2.0 * products <= APART * sums
+        np.fill_diagonal(close, True)
+        if np.count_nonzero(close) > len(sent):
+            # Equal vectors are at distance 0, and as far from others: the first stands for all.
+            first = close.argmax(axis=1)
+            twins = [(row, twin) for row, twin in enumerate(first.tolist()) if row != twin]
+            if not np.array_equal(close, first[:, None] == first):
+                return None
+            if not all(torch.equal(sent[row], sent[twin]) for row, twin in twins):
+                return None
+            products = products[first][:, first]
+        return torch.from_numpy(products)
 
     @cached_property
     def _plain(self) -> Tensor:
-        """Return the inner products of what was sent, (n, n), 0 for what is not finite."""
-        n, bad = len(self), ~self.finite
+        """Return the inner products of what was sent, (n, n) float64, 0 for what is not finite."""
+        bad = ~self.finite
         any_bad = bool(bad.any())
-        products = torch.zeros(n, n, dtype=torch.float64, device=self.sent.device)
-        for part in torch.split(self.sent, CHUNK, dim=1):
-            rows = part.double()
+
+        def plain(part: slice) -> Tensor:
+            rows = self.sent[:, part].double()
             if any_bad:
-                rows = rows.masked_fill(bad[:, None], 0.0)
-            products += rows @ rows.T
-        return products
+                rows = rows.clone()
+                rows[bad] = 0.0
+            return products_of(rows)
+
+        return torch.stack(each(plain, tiles(self.sent))).sum(dim=0).cpu()
 
     @cached_property
     def _origin(self) -> float:
-        """Return t: t·c is a point among the vectors, from which `gram` looks at them."""
+        """Return t: t·c is a point among the vectors, the origin where float32 is not enough."""
         return 1.0 if self._mixing is None else float(self._mixing.sum(dim=1).median())
 
     @cached_property
     def gram(self) -> Tensor:
-        """Return (m, m) float64: ⟨x_i - o, x_j - o⟩, the origin o a point among the vectors.
+        """Return (m, m) float64: ⟨x_i - o, x_j - o⟩, 0 for what is not finite.
 
-        It is 0 for what is not finite.
+        The origin o is 0 where float32 products tell distances, else a point among the vectors.
         """
-        products = self._source._centred[1]
-        gram = products[1:, 1:]
-        if self._mixing is not None:
-            of_centre = self._mixing.sum(dim=1, keepdim=True) - self._origin
-            of_centre[of_centre.abs() < ROUNDING] = 0.0
-            relative = torch.cat((of_centre, self._mixing), dim=1)
-            gram = relative @ products @ relative.T
-        gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
-        return (gram + gram.T) / 2.0  # so that i is exactly as far from j as j from i
+        quick, mixing = self._source._quick, self._mixing
+        if quick is not None:
+            gram = quick if mixing is None else mixing @ quick @ mixing.T
+        else:
+            gram = self._source._about_centre[1][1:, 1:]
+            if mixing is not None:
+                of_centre = mixing.sum(dim=1, keepdim=True) - self._origin
+                of_centre[of_centre.abs() < ROUNDING] = 0.0
+                relative = torch.cat((of_centre, mixing), dim=1)
+                gram = relative @ self._source._about_centre[1] @ relative.T
+        if not self.finite.all():
+            gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
+        # So that i is exactly as far from j as j from i:
+        return gram if mixing is None else (gram + gram.T) / 2.0
 
     @cached_property
     def squared_distances(self) -> Tensor:
         """Return all ‖x_i - x_j‖², (m, m) float64; inf from and to what is not finite."""
-        norms = self.gram.diagonal()
-        distances = (norms[:, None] + norms[None, :] - 2.0 * self.gram).clamp_min(0.0)
-        distances[~self.finite] = torch.inf
-        distances[:, ~self.finite] = torch.inf
+        gram = self.gram.numpy()
+        norms = gram.diagonal()
+        distances = torch.from_numpy(np.maximum(norms[:, None] + norms - 2.0 * gram, 0.0))
+        if not self.finite.all():
+            distances[~self.finite] = torch.inf
+            distances[:, ~self.finite] = torch.inf
         return distances.fill_diagonal_(0.0)
 
     @cached_property
@@ -132,7 +187,13 @@ class Vectors:
     @cached_property
     def norms(self) -> Tensor:
         """Return ‖x_i‖, (m,) float64; inf for what is not finite."""
-        return self.inner.diagonal().clamp_min(0.0).sqrt().masked_fill(~self.finite, torch.inf)
+        if self._mixing is None:
+            sent = self.sent
+            parts = each(lambda part: sent[:, part].double().square().sum(dim=1), tiles(sent))
+            squares = torch.stack(parts).sum(dim=0).cpu()
+        else:
+            squares = self.inner.diagonal().clamp_min(0.0)
+        return squares.sqrt().masked_fill(~self.finite, torch.inf)
 
     def shortening(self, length: float | Tensor) -> Tensor:
         """Return min(1, length / ‖x_i‖), (m,): the factors that cut the vectors to a length."""
@@ -168,27 +229,30 @@ class Vectors:
             used = weights != 0
             weights = weights[used] @ self._mixing[used]
         total = self._sums(weights[None])[0]
-        if abs(rest) > ROUNDING:
-            total += (rest * self._origin * self._source._centred[0]).to(total)
+        if abs(rest) > ROUNDING and self._source._quick is None:  # else the origin is 0
+            total += (rest * self._origin * self._source._about_centre[0]).to(total)
         return total
 
     def mean(self, chosen: Tensor) -> Tensor:
         """Return the mean of some vectors, by (k,) indices or (m,) bool."""
-        weights = torch.zeros(len(self), dtype=torch.float64, device=self.sent.device)
+        weights = torch.zeros(len(self), dtype=torch.float64)
         weights[chosen] = 1.0
         return self.combine(weights / weights.sum())
 
     def _sums(self, weights: Tensor) -> Tensor:
         """Return combinations of what was sent, (k, n) -> (k, b), in its dtype."""
-        used = (weights != 0).any(dim=0)
-        rows = self.sent if bool(used.all()) else self.sent[used]
-        weights = weights[:, used]
+        sizes = weights.abs().numpy()
+        used = torch.from_numpy((sizes > 0).any(axis=0))
+        tiny = torch.from_numpy(((sizes < TINY) & (sizes > 0)).any(axis=0))
+        rows = self.sent
+        if not used.all():
+            rows, weights, tiny = rows[used], weights[:, used], tiny[used]
         # The weight of a huge vector may be too small for float32, though their product is not.
-        tiny = ((weights.abs() < TINY) & (weights != 0)).any(dim=0)
         if not tiny.any():
             return weights.to(rows) @ rows
         sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
-        return (sums.double() + weights[:, tiny] @ rows[tiny].double()).to(rows)
+        huge = rows[tiny].double()
+        return (sums.double() + weights[:, tiny].to(huge) @ huge).to(rows)
 
     def mixed(self, matrix: Tensor, *, same_workers: bool = True) -> Vectors:
         """Return k combinations of the vectors; one of a vector that is not finite is neither.
@@ -208,6 +272,15 @@ class Vectors:
     def scaled(self, factors: Tensor) -> Vectors:
         """Return each vector times a factor, (m,) float64."""
         return self.mixed(torch.diag(factors.masked_fill(~self.finite, 1.0)))
+
+
+def products_of(rows: Tensor) -> Tensor:
+    """Return the inner products of (m, b) rows, (m, m), in their dtype."""
+    if rows.device.type != "cpu":
+        return rows @ rows.T
+    array = rows.numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return torch.from_numpy(array @ array.T)  # BLAS computes one half, and copies it
 
 
 def about_mean(gram: Tensor, share: Tensor | None = None) -> Tensor:

@@ -76,12 +76,11 @@ class ServerView:
         honest = None if self.honest is None else self.honest[rows]
         return replace(self, workers=workers[rows], honest=honest)
 
-    def of_coordinates(self, kept: Tensor) -> ServerView:
-        """Return the view of some columns, (b,) bool."""
-        indices = kept.nonzero()[:, 0]
+    def of_coordinates(self, indices: Tensor, columns: int) -> ServerView:
+        """Return the view of some of its columns, by (k,) int64 indices."""
         known = indices if self.coordinates is None else self.coordinates[indices]
-        root = None if self.root is None else _Part(self.root, indices, len(kept))
-        return replace(self, coordinates=known, dimension=self.dimension or len(kept), root=root)
+        root = None if self.root is None else _Part(self.root, indices, columns)
+        return replace(self, coordinates=known, dimension=self.dimension or columns, root=root)
 
     def require_root(self, name: str) -> Root:
         """Return `root`.

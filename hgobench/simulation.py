@@ -22,6 +22,7 @@ from torch import Tensor
 import hgobench
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import Chain, NonFiniteError, Rule, ServerView
+from hgobench.aggregators.tiles import one_blas_thread
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import Message, View
 from hgobench.errors import InputError, SamplingRisk
@@ -474,7 +475,7 @@ def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.no_grad():
+        with one_blas_thread(), torch.no_grad():
             yield
     finally:
         torch.set_num_threads(threads)

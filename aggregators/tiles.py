@@ -1,0 +1,75 @@
+"""Columns in tiles that stay in a core's cache, on as many threads as torch has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TypeVar
+
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
+
+FEW = 4  # tiles that are done before another thread has begun
+
+T = TypeVar("T")
+_own = threading.local()
+TILE_BYTES = 2 << 20  # what a core keeps near, when each tile costs some calls
+
+
+def tiles(values: Tensor) -> list[slice]:
+    """Cut the columns of (m, b) into tiles; how does not depend on the number of threads.
+
+    A width that is a power of two would map all rows to the same few cache sets; it is odd in units
+    of 16 columns.
+    """
+    m, b = values.shape
+    most = max(TILE_BYTES // (m * values.element_size()), 1024)
+    if b <= 2 * most or values.device.type != "cpu":
+        return [slice(0, b)]
+    units = -(-b // (16 * -(-b // most)))  # so that all tiles are of about one width
+    width = 16 * (units | 1)
+    return [slice(start, min(start + width, b)) for start in range(0, b, width)]
+
+
+def scratch(tile: Tensor) -> Tensor:
+    """Return memory like the tile's, this thread's own, to be overwritten by its next tile."""
+    wanted = tile.numel()
+    kept: Tensor | None = getattr(_own, "scratch", None)
+    if kept is None or kept.dtype != tile.dtype or len(kept) < wanted:
+        kept = _own.scratch = tile.new_empty(wanted)
+    return kept[:wanted].view(tile.shape)
+
+
+def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
+    """Return the function's answers in the order of the tiles.
+
+    Many tiles are worked on by as many threads as torch has, each of them alone.
+    """
+    threads = min(torch.get_num_threads(), len(parts) // FEW)
+    if threads <= 1:
+        return [function(part) for part in parts]
+    with one_blas_thread():
+        return list(_pool(threads).map(function, parts))
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keep NumPy's BLAS to one thread."""
+    return _controller().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    def quiet() -> None:
+        torch.set_num_threads(1)
+        torch.set_grad_enabled(False)
+
+    return ThreadPoolExecutor(threads, thread_name_prefix="hgobench", initializer=quiet)

@@ -1,0 +1,190 @@
+"""Every fast path gives what the plain one gives."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hgobench import aggregators
+from hgobench.aggregators import Vectors, sorting, sorting_network, tiles
+from hgobench.masks import blank
+
+pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
+
+SPECIAL = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, 3e38, -3e38, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("rows", range(1, 13))
+def test_a_network_sorts_every_zero_one_input(rows: int) -> None:
+    """By the zero-one principle it then sorts everything (Knuth, volume 3, 5.3.4)."""
+    inputs = np.array(list(itertools.product((0, 1), repeat=rows))).T
+    for i, j in sorting_network.comparators(rows):
+        assert i < j
+        inputs[[i, j]] = np.minimum(inputs[i], inputs[j]), np.maximum(inputs[i], inputs[j])
+    assert (np.diff(inputs, axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [2, 3, 8, 17])
+def test_the_network_is_numpys_sort(rows: int, dtype: type, masked: bool) -> None:
+    rng = np.random.default_rng(rows)
+    for columns in (16, 17, 31, 32, 77):
+        wide: np.ndarray = rng.standard_normal((rows, columns + 9)).astype(dtype)
+        wide[rng.random(wide.shape) < 0.4] = dtype(rng.choice(SPECIAL))
+        values = wide[:, 4 : 4 + columns]
+        sent = rng.random((rows, columns + 3))[:, :columns] < 0.6 if masked else None
+        before = values.copy()
+        out: np.ndarray = np.full((rows, columns), 7.0, dtype)
+        assert sorting_network.fits(values)
+        sorting_network.sort(values, sent, out)
+        expected = values if sent is None else np.where(sent, values, np.nan)
+        np.testing.assert_array_equal(out, np.sort(expected, axis=0))
+        np.testing.assert_array_equal(values, before)
+
+
+def test_what_has_no_network_is_left_to_numpy() -> None:
+    fine = np.zeros((4, 64), np.float32)
+    assert sorting_network.fits(fine)
+    for other in (
+        fine.astype(np.float16),
+        fine.T,
+        fine[:1],
+        fine[:, :3],
+        np.zeros((129, 64), np.float32),
+    ):
+        assert not sorting_network.fits(other)
+
+
+def test_compiling_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorting_network, "_kernels", {})
+    monkeypatch.setattr(sorting_network, "_seen", Counter())
+    monkeypatch.setattr(sorting_network, "WORTH", 100)
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 90)).astype(np.float32))
+    present = values > -1.0
+    plain = np.sort(values.numpy(), axis=0), np.sort(blank(values, ~present).numpy(), axis=0)
+    for _ in range(4):
+        np.testing.assert_array_equal(sorting.sort_columns(values), plain[0])
+        np.testing.assert_array_equal(sorting.sort_columns(values, present), plain[1])
+    assert set(sorting_network._kernels) == {(5, 4, False), (5, 4, True)}
+    assert sorting_network._seen[5, 4, False] == 900  # nine comparators of 100 each
+
+
+def test_without_llvmlite_numpy_sorts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorting_network, "llvm", None)
+    values = torch.tensor([[3.0] * 64, [1.0] * 64])
+    assert not sorting_network.fits(values.numpy())
+    assert sorting.sort_columns(values)[:, 0].tolist() == [1.0, 3.0]
+
+
+@pytest.fixture
+def narrow_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(tiles, "TILE_BYTES", 1)
+    monkeypatch.setattr(tiles, "FEW", 1)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_tiles_cover_the_columns() -> None:
+    for shape in ((80, 7850), (2, 10), (100, 100_000), (7, 1_000_003)):
+        cut = tiles.tiles(torch.empty(shape, device="meta").expand(shape))
+        assert cut == [slice(0, shape[1])]  # only the CPU has tiles
+        cut = tiles.tiles(torch.zeros(1).expand(shape))
+        assert cut[0].start == 0
+        assert cut[-1].stop == shape[1]
+        assert all(a.stop == b.start for a, b in itertools.pairwise(cut))
+
+
+COORDINATE_WISE = [
+    name
+    for name in (*aggregators.registry.names(), "nnm+median", "arc+krum", "clipping+phocas")
+    if aggregators.build(name).has_columns() and not aggregators.build(name).needs
+]
+
+
+@pytest.mark.usefixtures("narrow_tiles")
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("rule", COORDINATE_WISE)
+def test_tiles_and_threads_change_nothing(
+    rule: str, ragged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((11, 4500)).astype(np.float32))
+    present = torch.from_numpy(rng.permutation(4500) < rng.integers(2000, 4500, 11)[:, None])
+    present[:9] = True
+
+    def answer() -> torch.Tensor:
+        made = aggregators.build(rule, f=1, scope="coordinate")
+        return made(values, present if ragged else None)
+
+    torch.set_num_threads(1)
+    in_tiles = answer()
+    torch.set_num_threads(2)
+    in_threads = answer()
+    monkeypatch.setattr(tiles, "TILE_BYTES", 1 << 30)
+    torch.set_num_threads(1)
+    at_once = answer()
+    assert torch.equal(in_tiles, in_threads)
+    torch.testing.assert_close(in_tiles, at_once, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("narrow_tiles")
+@pytest.mark.parametrize("rule", ["krum", "geometric_median", "nnm+trimmed_mean", "cge"])
+def test_threads_do_not_change_geometric_rules(rule: str) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal((9, 4500)))
+    answers = []
+    for threads, dtype in itertools.product((1, 2), (torch.float32, torch.float64)):
+        torch.set_num_threads(threads)
+        answers.append(aggregators.build(rule, f=1)(values.to(dtype)))
+    assert torch.equal(answers[0], answers[2])
+    assert torch.equal(answers[1], answers[3])
+
+
+def exact(rows: torch.Tensor) -> np.ndarray:
+    x = rows.double().numpy()
+    return np.array([[((a - b) ** 2).sum() for b in x] for a in x])
+
+
+@given(
+    seed=st.integers(0, 1000),
+    apart=st.sampled_from([1e-6, 1e-3, 0.05, 0.3, 1.0]),
+    scale=st.sampled_from([1e-18, 1e-12, 1e-3, 1.0, 1e6, 1e14]),
+    outlier=st.sampled_from([0.0, 1.0, 1e5]),
+)
+def test_distances_are_those_of_the_definition(
+    seed: int, apart: float, scale: float, outlier: float
+) -> None:
+    """Whether rows have much in common or nothing, are equal, vanish, or tower over others."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal(300) + apart * rng.standard_normal((8, 300))
+    rows[5] = rows[6] = rows[1]
+    rows[7] *= outlier
+    sent = torch.from_numpy((scale * rows).astype(np.float32))
+    found = Vectors(sent).squared_distances.numpy()
+    expected = exact(sent)
+    np.testing.assert_allclose(found, expected, rtol=3e-5, atol=0)
+    assert (found[[5, 6]] == found[[1]])[:, [0, 2, 3, 4, 7]].all()
+
+
+def test_float32_products_are_used_where_they_do() -> None:
+    rng = np.random.default_rng(0)
+    rows = torch.from_numpy(rng.standard_normal((6, 400)).astype(np.float32))
+    rows[3] = rows[4]
+    rows[5] = 0.0
+    assert Vectors(rows)._quick is not None
+    assert Vectors(rows.double())._quick is None
+    assert Vectors(rows + 100.0)._quick is None  # much in common
+    rows[5, 0] = 1e-20  # its square is 0
+    assert Vectors(rows)._quick is None
+    rows[5, 0] = torch.inf
+    assert Vectors(rows)._quick is None
+    rows[5, 0] = 1e25
+    assert Vectors(rows)._quick is None
