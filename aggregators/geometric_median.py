@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -61,15 +59,14 @@ class GeometricMedian(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Minimise over the span of the vectors."""
         vectors.require(self.f, self.name)
+        gram, distances = vectors.gram, vectors.squared_distances.sqrt()
         finite = vectors.finite
-        weights, rest = minimiser(
-            vectors.gram[finite][:, finite].numpy(),
-            vectors.squared_distances[finite][:, finite].sqrt().numpy(),
-            self.tolerance,
-        )
-        full = vectors.gram.new_zeros(len(vectors))
-        full[finite] = torch.from_numpy(weights).to(full)
-        return vectors.combine(full, rest)
+        if not finite.all():
+            gram, distances = gram[finite][:, finite], distances[finite][:, finite]
+        found, rest = minimiser(gram.numpy(), distances.numpy(), self.tolerance)
+        weights = torch.zeros(len(vectors), dtype=torch.float64)
+        weights[finite] = torch.from_numpy(found)
+        return vectors.combine(weights, rest)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Return the median of each column."""
@@ -90,33 +87,55 @@ def minimiser(gram: Array, distances: Array, tolerance: float) -> tuple[Array, f
     best = int(room.argmax())
     if room[best] > 1e-9:  # at 0 others may be as good: between two middle values, all
         return np.eye(m)[best], 0.0
-    z = np.zeros(m)  # the origin, as o + Σ z_i (x_i - o)
-    away = _away(gram, z)
-    nearest = int(away.argmin())
-    if away[nearest] <= 1e-7 * np.median(away):
-        z, away = _leave(gram, pulls[nearest], nearest)
+    here = Point(gram, np.zeros(m))  # the origin, as o + Σ z_i (x_i - o)
+    nearest = int(here.away.argmin())
+    if here.away[nearest] <= 1e-7 * np.median(here.away):
+        here = _leave(gram, pulls[nearest], nearest)
     before, quadratic = np.inf, False
     for _ in range(STEPS):
-        pull = 1.0 / away
+        pull = 1.0 / here.away
         total = pull.sum()
-        # The gradient of the sum is Σ (z - x_i) / r_i, as coefficients of the x_i - o:
-        gradient = total * z - pull
-        length = np.sqrt(max(gradient @ gram @ gradient, 0.0))
-        if length <= tolerance * m:
+        weiszfeld = Point(gram, pull / total)
+        # The gradient of the sum is Σ (z - x_i) / r_i, the way from there times the total pull.
+        step, product = here.z - weiszfeld.z, here.product - weiszfeld.product
+        gradient = total * np.sqrt(max(float(step @ product), 0.0))
+        if gradient <= tolerance * m:
             break
         # In high dimension Weiszfeld's steps, which cost next to nothing, converge fast.
-        quadratic = quadratic or length > SLOW * before
-        before = length
-        for candidate in _candidates(gram, z, pull, total, quadratic):
-            distance = _away(gram, candidate)
-            if _change(gram, z, away, candidate, distance) < 0:
-                z, away = candidate, distance
-                break
+        quadratic = quadratic or gradient > SLOW * before
+        before = gradient
+        newton = _newton(gram, here.z, pull, total) if quadratic else None
+        if newton is not None and newton.above(here) < 0:
+            here = newton
+        elif weiszfeld.above(here) < 0:
+            here = weiszfeld
+        elif quadratic:
+            break
         else:
-            if quadratic:
-                break
             quadratic = True
-    return z, 1.0 - float(z.sum())
+    return here.z, 1.0 - float(here.z.sum())
+
+
+class Point:
+    """A combination z of the vectors, G z, and its distances from them.
+
+    Attributes:
+        z: (m,) coefficients of the x_i - o.
+        product: (m,) G z.
+        away: (m,) all ‖z - x_i‖, never less than what float64 can tell from 0.
+    """
+
+    def __init__(self, gram: Array, z: Array) -> None:
+        self.z, self.product, norms = z, gram @ z, gram.diagonal()
+        own = z @ self.product
+        noise = 1e-16 * (own + norms) + 1e-300
+        self.away = np.sqrt(np.maximum(own - 2.0 * self.product + norms, noise))
+
+    def above(self, other: Point) -> float:
+        """Return by how much its sum of distances is larger, however long some of them are."""
+        product = self.product - other.product
+        squares = product @ (self.z + other.z) - 2.0 * product
+        return float((squares / (self.away + other.away)).sum())
 
 
 def _pulls(gram: Array, distances: Array) -> tuple[Array, Array]:
@@ -126,51 +145,26 @@ def _pulls(gram: Array, distances: Array) -> tuple[Array, Array]:
     return pulls, np.sqrt(((pulls @ gram) * pulls).sum(axis=1).clip(0.0))
 
 
-def _away(gram: Array, z: Array) -> Array:
-    """Return all ‖z - x_i‖, (m,), never less than what float64 can tell from 0."""
-    product, norms = gram @ z, gram.diagonal()
-    own = z @ product
-    noise = 1e-16 * (own + norms) + 1e-300
-    found: Array = np.sqrt(np.maximum(own - 2.0 * product + norms, noise))
-    return found
-
-
-def _change(gram: Array, z: Array, away: Array, new: Array, distance: Array) -> float:
-    """Return by how much the sum of distances grows, however long some of them are."""
-    step = new - z
-    product = gram @ step
-    squares = product @ (new + z) - 2.0 * product
-    return float((squares / (away + distance)).sum())
-
-
-def _leave(gram: Array, pulls: Array, k: int) -> tuple[Array, Array]:
+def _leave(gram: Array, pulls: Array, k: int) -> Point:
     """Step from x_k, which is not the median, along the others' pull until the sum is lower."""
-    at = np.zeros_like(pulls)
-    at[k] = 1.0
-    away = _away(gram, at)
+    at = Point(gram, np.eye(len(gram))[k])
     step = pulls / -pulls[k]
     for _ in range(60):
-        z = at + step
-        distance = _away(gram, z)
-        if _change(gram, at, away, z, distance) < 0:
+        point = Point(gram, at.z + step)
+        if point.above(at) < 0:
             break
         step = step / 2.0
-    return z, distance
+    return point
 
 
-def _candidates(
-    gram: Array, z: Array, pull: Array, total: np.float64, quadratic: bool
-) -> Iterator[Array]:
-    """Return Newton's next point, if `quadratic`, and Weiszfeld's."""
-    if quadratic:
-        # Hessian: Σ 1/r_i I - Σ (z - x_i)(z - x_i)ᵀ / r_i³, on combinations of the x_i - o.
-        eye = np.eye(len(z))
-        shifted = z[:, None] - eye  # column i: z - x_i
-        hessian = total * eye - (shifted * pull**3) @ (shifted.T @ gram)
-        try:
-            newton = z - np.linalg.solve(hessian, total * z - pull)
-        except np.linalg.LinAlgError:
-            newton = np.full_like(z, np.nan)
-        if np.isfinite(newton).all():
-            yield newton
-    yield pull / total
+def _newton(gram: Array, z: Array, pull: Array, total: np.float64) -> Point | None:
+    """Return Newton's next point, if there is one."""
+    # Hessian: Σ 1/r_i I - Σ (z - x_i)(z - x_i)ᵀ / r_i³, on combinations of the x_i - o.
+    eye = np.eye(len(z))
+    shifted = z[:, None] - eye  # column i: z - x_i
+    hessian = total * eye - (shifted * pull**3) @ (shifted.T @ gram)
+    try:
+        found = z - np.linalg.solve(hessian, total * z - pull)
+    except np.linalg.LinAlgError:
+        return None
+    return Point(gram, found) if np.isfinite(found).all() else None
