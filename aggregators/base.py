@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgobench.arrays import count_columns
 from hgobench.parameters import whole
 
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
-from .sorting import count_columns
 from .tiles import each, scratch, tiles
 from .vectors import Vectors
 from .view import ServerView
@@ -143,7 +143,9 @@ class Rule(Part):
         _check(values, present, view)
         if values.shape[1] == 0:
             return values.new_zeros(0)
-        values = values.detach().contiguous()  # the last bits must not depend on the layout
+        values = values.detach()
+        if values.stride(1) != 1:
+            values = values.contiguous()  # the last bits must not depend on the layout
         if not values.dtype.itemsize >= 4:
             return self._checked(self(values.float(), present, view), values)
         if present is None:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.masks import blank, keep
+from hgobench.arrays import array, blank, count_columns, keep
 
 from .errors import NonFiniteError
-from .sorting import count_columns, sort_columns
+from .sorting import sort_columns
 from .view import ServerView
 
 
@@ -152,15 +152,15 @@ class Columns:
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
         rows = torch.arange(left_out, device=start.device)[:, None]
-        return self._mean_of_window(_array(rows < start), left_out)
+        return self._mean_of_window(array(rows < start), left_out)
 
     def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out values of each column that are nearest to `centre` (b,).
 
         Of two values equally far the smaller counts as nearer.
         """
-        c, low = _array(centre.double()), _array(self.values[:left_out])
-        high = _array(self._beyond(self.values, left_out))
+        c, low = array(centre.double()), array(self.values[:left_out])
+        high = array(self._beyond(self.values, left_out))
         with _quiet():
             later = high - c < c - low
         return self._mean_of_window(later, left_out)
@@ -181,7 +181,7 @@ class Columns:
             return keep(self.values, (rows >= start) & (rows < start + k)).sum(dim=0) / k
         low, high = self.values[:left_out], self._beyond(self.values, left_out)
         with _quiet():
-            outer = _where(later, _array(high), _array(low)).sum(0)
+            outer = _where(later, array(high), array(low)).sum(0)
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
         return (core + torch.as_tensor(outer)) / k
 
@@ -222,15 +222,10 @@ def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int)
     total = values[first:fewest].sum(dim=0)
     if fewest < most:
         rows = torch.arange(fewest, most, device=stop.device, dtype=torch.int32)[:, None]
-        inside = _array(rows < stop.int())
+        inside = array(rows < stop.int())
         with _quiet():
-            total += torch.as_tensor(_where(inside, _array(values[fewest:most]), 0.0).sum(0))
+            total += torch.as_tensor(_where(inside, array(values[fewest:most]), 0.0).sum(0))
     return total
-
-
-def _array(values: Tensor) -> Any:
-    """Return the tensor; on the CPU as an array, on which NumPy's loops are faster than torch's."""
-    return values.numpy() if values.device.type == "cpu" else values
 
 
 def _where(mask: Any, a: Any, b: Any) -> Any:

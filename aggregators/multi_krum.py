@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.masks import keep
+from hgobench.arrays import keep
 from hgobench.parameters import whole
 
 from .base import Rule, Scope

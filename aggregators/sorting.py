@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.masks import blank
+from hgobench.arrays import blank
 
 from . import sorting_network
 
@@ -44,12 +44,3 @@ def sort_rows(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.sort(dim=1).values
     return torch.from_numpy(np.sort(values.numpy(), axis=1))
-
-
-def count_columns(present: Tensor) -> Tensor:
-    """Count the True in each column of a (m, b) bool, -> (b,) int64."""
-    if present.device.type != "cpu":
-        return present.sum(dim=0)
-    narrow = np.uint8 if len(present) < 256 else np.int64  # SIMD adds bytes 64 at a time
-    counts = np.add.reduce(present.numpy().view(np.uint8), axis=0, dtype=narrow)
-    return torch.from_numpy(counts.astype(np.int64))

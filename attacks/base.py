@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench.masks import keep
+from hgobench.arrays import count_columns, keep
 
 Knowledge = Literal["nothing", "own", "honest", "server"]
+COLUMNS = 2000  # whose float64 copies stay in a core's cache
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
 
 
@@ -104,15 +105,15 @@ class View:
 
     def mean(self) -> Tensor:
         """Return μ, (d,): the mean of what honest workers send; 0 where none sends."""
-        return self._centre.to(self.require_honest())
+        return self._moments[0].to(self.require_honest())
 
     def centre(self) -> Tensor:
         """Return μ in float64, for differences from it."""
-        return self._centre.clone()
+        return self._moments[0].clone()
 
     def std(self) -> Tensor:
         """Return σ, (d,): the population standard deviation of what honest workers send."""
-        return self._spread.to(self.require_honest())
+        return self._moments[1].to(self.require_honest())
 
     def deviations(self) -> Tensor:
         """Return x_i - μ, (h, d) float64; 0 where worker i sends nothing.
@@ -120,7 +121,7 @@ class View:
         An entry that was not sent so stands at μ, where it neither adds to a distance nor hides
         one: what attacks that compare whole vectors need on ragged input.
         """
-        apart = self.require_honest().double() - self._centre
+        apart = self.require_honest().double() - self._moments[0]
         return apart if self.sent is None else keep(apart, self.sent)
 
     def heard(self) -> Tensor:
@@ -128,7 +129,7 @@ class View:
         honest = self.require_honest()
         if self.sent is None:
             return torch.full((self.dimension,), len(honest), device=honest.device)
-        return self.sent.sum(dim=0)
+        return count_columns(self.sent)
 
     def deviation(self, message: Message) -> float:
         """Return ‖AG - μ‖₂ over the block, AG what the server would answer; 0 if it stalls.
@@ -144,22 +145,22 @@ class View:
         return float(self.server(message).norm())
 
     @cached_property
-    def _centre(self) -> Tensor:
-        return self._average(self.require_honest().double())
-
-    @cached_property
-    def _spread(self) -> Tensor:
-        return self._average(self.deviations().square()).sqrt()
-
-    @cached_property
-    def _senders(self) -> Tensor:
-        assert self.sent is not None
-        return self.sent.sum(dim=0).clamp_min(1)
-
-    def _average(self, values: Tensor) -> Tensor:
-        if self.sent is None:
-            return values.sum(dim=0) / max(len(values), 1)
-        return keep(values, self.sent).sum(dim=0) / self._senders
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of what is sent, (d,) float64 each."""
+        honest = self.require_honest()
+        senders: int | Tensor = max(len(honest), 1)
+        mean = honest.new_empty(self.dimension, dtype=torch.float64)
+        spread = torch.empty_like(mean)
+        for start in range(0, self.dimension, COLUMNS):
+            part = slice(start, start + COLUMNS)
+            x, sent = honest[:, part].double(), None
+            if self.sent is not None:
+                sent = self.sent[:, part]
+                x, senders = keep(x, sent), count_columns(sent).clamp_min(1)
+            mean[part] = x.sum(dim=0) / senders
+            x = x - mean[part] if sent is None else keep(x - mean[part], sent)
+            spread[part] = (x.square_().sum(dim=0) / senders).sqrt_()
+        return mean, spread
 
 
 class Attack:

@@ -24,9 +24,9 @@ from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import Chain, NonFiniteError, Rule, ServerView
 from hgobench.aggregators.tiles import one_blas_thread
 from hgobench.algorithms import Order, Places, solvers
+from hgobench.arrays import keep
 from hgobench.attacks import Message, View
 from hgobench.errors import InputError, SamplingRisk
-from hgobench.masks import keep
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
 from hgobench.streams import stream
@@ -93,11 +93,9 @@ def _simulate(
         if not live:
             break
         draw = world.draw(k)
-        batch = torch.from_numpy(draw.batch)
+        x, y = world.minibatches(draw)
         weights = None if draw.weights is None else torch.from_numpy(draw.weights)
-        gradients = world.model.gradients(
-            params, world.features[batch], world.labels[batch], weights
-        )
+        gradients = world.model.gradients(params, x, y, weights)
         orders: dict[tuple[str, str], Order] = {}
         for r, cell in live:
             cell.advance(k, draw, gradients[r], params[r], orders)
@@ -322,10 +320,9 @@ class Cell:
         malformed = int(((bounded != claimed) | impossible).sum())
         late = impossible | (delay > 0) if math.isfinite(self.scenario.deadline) else impossible
         bounded = np.where(late, 0, bounded)  # after the deadline nobody is heard, or never
-        placed = gradients.clone()
-        placed[byzantine] = values.to(gradients)
+        gradients[byzantine] = values.to(gradients)  # what was there is in the attackers' view
         lengths[byzantine.numpy()] = bounded
-        return placed, lengths, float(delay[bounded > 0].max(initial=0.0)), malformed
+        return gradients, lengths, float(delay[bounded > 0].max(initial=0.0)), malformed
 
     def _aggregate(
         self,

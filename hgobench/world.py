@@ -96,6 +96,7 @@ class World:
         self._widest = self.batch_size if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
+        self._examples = torch.empty(0, 0)  # kept, as fresh memory costs more than copying
         self._offset = np.cumsum(self._size) - self._size
 
     @classmethod
@@ -118,6 +119,16 @@ class World:
     def labels(self) -> Tensor:
         """Return the training labels, (N,)."""
         return torch.from_numpy(self.data.train.labels)
+
+    def minibatches(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Return a round's examples: features (q, s, p), which the next round's replace, labels."""
+        rows = torch.from_numpy(draw.batch.reshape(-1))
+        size = (len(rows), self.features.shape[1])
+        if self._examples.shape != size:
+            self._examples = torch.empty(size)
+        torch.index_select(self.features, 0, rows, out=self._examples)
+        batch = torch.from_numpy(draw.batch)
+        return self._examples.view(*batch.shape, -1), self.labels[batch]
 
     def root(self, examples: int) -> tuple[Tensor, Tensor]:
         """Return clean training examples that the server has: features (N, p) and labels (N,).

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hgobench import aggregators
 from hgobench.aggregators import Vectors, sorting, sorting_network, tiles
-from hgobench.masks import blank
+from hgobench.arrays import blank
 
 pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
 

@@ -35,7 +35,7 @@ _SOURCES = (
     "csv_file.py",
     "data",
     "hardware",
-    "masks.py",
+    "arrays.py",
     "models.py",
     "parameters.py",
     "simulation.py",
