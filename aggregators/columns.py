@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.arrays import array, blank, count_columns, keep
+from hgobench.arrays import array, blank, count_columns, keep, quiet
 
 from .errors import NonFiniteError
 from .sorting import sort_columns
@@ -90,8 +89,11 @@ class Columns:
 
     def centred(self, centre: Tensor) -> Tensor:
         """Return the columns minus `centre` (b,) in float64, NaN and what is absent as +inf."""
-        x = self.values - centre  # float64, as the centre is
-        return x.nan_to_num_(torch.inf, torch.inf, -torch.inf)
+        x = array(self.values.to(torch.float64, copy=True))
+        with quiet():
+            x -= array(centre)
+        x = torch.as_tensor(x)
+        return torch.fmin(x, x.new_full((), torch.inf), out=x)  # of a number and NaN, the number
 
     def windows(self, x: Tensor, left_out: int) -> tuple[Tensor, Tensor]:
         """Return mean and scatter of each window of count - left_out neighbours.
@@ -105,17 +107,23 @@ class Columns:
         """
         w, k = left_out, self.count - left_out
         moments = []
-        for power in (x, x * x):
-            # Rows w .. k-1 belong to every window; each adds some on the left and on the right.
-            core = _sum_below(power, w, k, self.fewest - w, self.most - w)
-            total = torch.empty((w + 1, x.shape[1]), dtype=x.dtype, device=x.device)
-            torch.cumsum(power[:w].flip(0), dim=0, out=total[:w])
-            total[:w] = total[:w].flip(0)
-            total[w] = 0.0
-            total[1:] += torch.cumsum(self._beyond(power, w), dim=0)
-            moments.append(total.add_(core))
-        mean = moments[0] / k
-        return mean, (moments[1] - moments[0] * mean).clamp_min_(0.0)
+        with quiet():
+            for power in (x, x * x):
+                # Rows w .. k-1 belong to every window; each adds some on the left and the right.
+                core = _sum_below(power, w, k, self.fewest - w, self.most - w)
+                total = array(torch.zeros((w + 1, x.shape[1]), dtype=x.dtype, device=x.device))
+                before, behind = array(power), array(self._beyond(power, w))
+                for row in reversed(range(w)):
+                    total[row] = total[row + 1] + before[row]
+                right = array(torch.zeros_like(core))
+                for row in range(w):
+                    right += behind[row]
+                    total[row + 1] += right
+                total += array(core)
+                moments.append(total)
+            mean = moments[0] / array(k)
+            scatter = torch.as_tensor(moments[1] - moments[0] * mean).clamp_min_(0.0)
+        return torch.as_tensor(mean), scatter
 
     def _beyond(self, x: Tensor, left_out: int) -> Tensor:
         """Return the last `left_out` rows of each column, (left_out, b), of x (m, b)."""
@@ -128,6 +136,11 @@ class Columns:
         """Read one row index per column, (b,) -> (b,), or several, (r, b) -> (r, b)."""
         picked = self.values.gather(0, row if row.ndim == 2 else row[None])
         return picked if row.ndim == 2 else picked[0]
+
+    def count_below(self, bounds: Tensor) -> Tensor:
+        """Count the values of each column below each of its bounds, (r, b) -> (r, b) int64."""
+        values, bounds = array(self.values), array(bounds.to(self.values))
+        return torch.stack([count_columns(torch.as_tensor(values < bound)) for bound in bounds])
 
     def median(self) -> Tensor:
         """Return each column's median in float64: the midpoint of the two middle values if even.
@@ -161,7 +174,7 @@ class Columns:
         """
         c, low = array(centre.double()), array(self.values[:left_out])
         high = array(self._beyond(self.values, left_out))
-        with _quiet():
+        with quiet():
             later = high - c < c - low
         return self._mean_of_window(later, left_out)
 
@@ -180,7 +193,7 @@ class Columns:
             start = torch.as_tensor(later.sum(0), device=k.device)
             return keep(self.values, (rows >= start) & (rows < start + k)).sum(dim=0) / k
         low, high = self.values[:left_out], self._beyond(self.values, left_out)
-        with _quiet():
+        with quiet():
             outer = _where(later, array(high), array(low)).sum(0)
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
         return (core + torch.as_tensor(outer)) / k
@@ -209,6 +222,21 @@ class Columns:
         return low
 
 
+def first_least(scores: Tensor) -> Tensor:
+    """Return the row of each column's least number, the first of several, (r, b) -> (b,) int64.
+
+    NaN is no number; where all are, row 0.
+    """
+    # Row by row: an argmin down the columns is ten times slower on a CPU.
+    rows = array(scores)
+    found = array(torch.zeros(scores.shape[1], dtype=torch.int64, device=scores.device))
+    least = array(torch.full_like(scores[0], torch.inf))
+    for row in range(len(scores)):
+        better = rows[row] < least
+        least, found = _where(better, rows[row], least), _where(better, row, found)
+    return torch.as_tensor(found)
+
+
 def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int) -> Tensor:
     """Sum the rows first <= i < stop_j of each column j, (m, b) -> (b,).
 
@@ -223,15 +251,10 @@ def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int)
     if fewest < most:
         rows = torch.arange(fewest, most, device=stop.device, dtype=torch.int32)[:, None]
         inside = array(rows < stop.int())
-        with _quiet():
+        with quiet():
             total += torch.as_tensor(_where(inside, array(values[fewest:most]), 0.0).sum(0))
     return total
 
 
 def _where(mask: Any, a: Any, b: Any) -> Any:
     return np.where(mask, a, b) if isinstance(mask, np.ndarray) else torch.where(mask, a, b)
-
-
-def _quiet() -> AbstractContextManager[object]:
-    """Let infinite values make NaN, as they do in torch."""
-    return np.errstate(invalid="ignore", over="ignore")

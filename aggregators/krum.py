@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import Rule
-from .columns import Columns
+from .columns import Columns, first_least
 from .sorting import sort_rows
 from .vectors import Vectors
 
@@ -79,13 +79,14 @@ class Krum(Rule):
         """
         f = self.f
         k = columns.count - f - 1
-        x = columns.centred(columns.median())
+        centre = columns.median()
+        x = columns.centred(centre)
         mean, scatter = columns.windows(x, f + 1)
         start = torch.arange(f + 2, device=x.device)[:, None]
-        found = torch.searchsorted(x.T.contiguous(), mean.T.contiguous()).T
+        found = columns.count_below(mean + centre)
         upper = torch.minimum(torch.maximum(found, start + 1), start + k - 1)
         nearer_below = mean - x.gather(0, upper - 1) <= x.gather(0, upper) - mean
         nearest = torch.where(nearer_below, upper - 1, upper)
-        score = scatter + k * (x.gather(0, nearest) - mean).square()
-        best = score.nan_to_num(nan=torch.inf).argmin(dim=0)
+        score = scatter + k * (x.gather(0, nearest) - mean).square_()
+        best = first_least(score)
         return columns.at(nearest.gather(0, best[None])[0])

@@ -10,7 +10,7 @@ from torch import Tensor
 from hgobench.parameters import whole
 
 from .base import Rule, Scope
-from .columns import Columns
+from .columns import Columns, first_least
 from .errors import RuleError
 from .vectors import Vectors
 
@@ -105,5 +105,5 @@ class Mda(Rule):
         width = x.gather(0, start + length - 1) - x.gather(0, start.expand(-1, x.shape[1]))
         scatter = columns.windows(x, self.f)[1]
         narrow = width.nan_to_num(nan=torch.inf) <= width.nan_to_num(nan=torch.inf).amin(dim=0)
-        best = scatter.nan_to_num(nan=torch.inf).masked_fill(~narrow, torch.inf).argmin(dim=0)
+        best = first_least(scatter.masked_fill(~narrow, torch.inf))
         return columns.window_mean(best, self.f)

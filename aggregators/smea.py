@@ -11,7 +11,7 @@ from torch import Tensor
 from hgobench.parameters import whole
 
 from .base import Rule, Scope
-from .columns import Columns
+from .columns import Columns, first_least
 from .vectors import Vectors, about_mean
 
 BATCH = 1024  # subsets whose spectra are computed at once
@@ -74,8 +74,7 @@ class Smea(Rule):
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the window of least variance in each column."""
         x = columns.centred(columns.median())
-        scatter = columns.windows(x, self.f)[1].nan_to_num(nan=torch.inf)
-        return columns.window_mean(scatter.argmin(dim=0), self.f)
+        return columns.window_mean(first_least(columns.windows(x, self.f)[1]), self.f)
 
 
 def _largest_eigenvalues(gram: Tensor, members: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgobench.arrays import quiet
+
 from .columns import Columns
 from .errors import NonFiniteError
 from .tiles import each, tiles
@@ -279,7 +281,7 @@ def products_of(rows: Tensor) -> Tensor:
     if rows.device.type != "cpu":
         return rows @ rows.T
     array = rows.numpy()
-    with np.errstate(over="ignore", invalid="ignore"):
+    with quiet():
         return torch.from_numpy(array @ array.T)  # BLAS computes one half, and copies it
 
 

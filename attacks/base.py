@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench.arrays import count_columns, keep
+from hgobench.arrays import array, count_columns, keep, quiet
 
 Knowledge = Literal["nothing", "own", "honest", "server"]
 COLUMNS = 2000  # whose float64 copies stay in a core's cache
@@ -149,18 +149,20 @@ class View:
         """Return mean and standard deviation of what is sent, (d,) float64 each."""
         honest = self.require_honest()
         senders: int | Tensor = max(len(honest), 1)
-        mean = honest.new_empty(self.dimension, dtype=torch.float64)
-        spread = torch.empty_like(mean)
-        for start in range(0, self.dimension, COLUMNS):
-            part = slice(start, start + COLUMNS)
-            x, sent = honest[:, part].double(), None
-            if self.sent is not None:
-                sent = self.sent[:, part]
-                x, senders = keep(x, sent), count_columns(sent).clamp_min(1)
-            mean[part] = x.sum(dim=0) / senders
-            x = x - mean[part] if sent is None else keep(x - mean[part], sent)
-            spread[part] = (x.square_().sum(dim=0) / senders).sqrt_()
-        return mean, spread
+        means, squares = [], []
+        with quiet():
+            for start in range(0, self.dimension, COLUMNS):
+                part = slice(start, start + COLUMNS)
+                x = array(honest[:, part].to(torch.float64, copy=True))  # 0 where nothing is sent
+                if self.sent is not None:
+                    senders = count_columns(self.sent[:, part]).clamp_min(1)
+                means.append(torch.as_tensor(x.sum(0)) / senders)
+                x -= array(means[-1])
+                if self.sent is not None:
+                    x *= array(self.sent[:, part])
+                x *= x
+                squares.append(torch.as_tensor(x.sum(0)) / senders)
+        return torch.cat(means), torch.cat(squares).sqrt()
 
 
 class Attack:

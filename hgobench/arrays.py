@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,8 @@ def count_columns(present: Tensor) -> Tensor:
     narrow = np.uint8 if len(present) < 256 else np.int64  # SIMD adds bytes 64 at a time
     counts = np.add.reduce(present.numpy().view(np.uint8), axis=0, dtype=narrow)
     return torch.from_numpy(counts.astype(np.int64))
+
+
+def quiet() -> AbstractContextManager[object]:
+    """Let infinite values make NaN without a warning, as they do in torch."""
+    return np.errstate(invalid="ignore", over="ignore")
