@@ -413,6 +413,48 @@ def _show_results(folder: Path, where: list[str], form: Form) -> None:
         typer.echo(tabulate(sorted(rows), ["ruleset", *fields, *numbers], floatfmt=".3f"))
 
 
+bench = typer.Typer(no_args_is_help=True, help="Measure how fast this machine is at it.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("peers")
+def bench_peers(
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Rules or attacks, separated by commas [default: all].")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Vectors x coordinates, as 80x7850, repeatable [default: two small]."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="1: CPU time; more: wall time.")] = 1,
+    form: Annotated[Form, typer.Option("--format", help="table, markdown, csv or json.")] = (
+        Form.TABLE
+    ),
+) -> None:
+    """Compare the speed of rules with other libraries', on identical tensors, call by call.
+
+    Milliseconds, medians; the ratio is the fastest peer's time over ours. A peer that is not
+    installed (pip install 'hgobench[peers]') is left out.
+    """
+    from hgobench.report.bench import rendered
+    from hgobench.suite import benchmarks
+
+    if form is Form.LATEX:
+        raise InputError("--format: 'latex'; bench writes table, markdown, csv or json")
+    peers = benchmarks("peers")
+    names = [name for text in rule or () for name in text.split(",")] or list(peers.NAMES)
+    if unknown := [name for name in names if name not in peers.NAMES]:
+        raise InputError(
+            [f"--rule: {name!r}; expected one of {', '.join(peers.NAMES)}" for name in unknown]
+        )
+    shapes = [peers.parsed(text) for text in shape or ("80x7850", "80x23860")]
+    rows = []
+    for row in peers.contest(names, shapes, threads=threads):
+        _say(f"{row.name} at {row.shape[0]} x {row.shape[1]:,}: done", False)
+        rows.append(row)
+    typer.echo(rendered([peers.cells(row) for row in rows], peers.HEADERS, form.value))
+
+
 def _rendered(ruleset: str, made: Sequence[Board], form: Form, split: Split) -> str:
     from hgobench.report.tables import render
 

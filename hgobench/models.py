@@ -19,6 +19,8 @@ from torch.func import functional_call, grad, vmap
 from hgobench.parameters import whole
 from hgobench.registry import Registry
 
+EXAMPLES = 2000  # evaluated at once
+
 
 class Model(ABC):
     """A classifier with d parameters.
@@ -148,11 +150,75 @@ class Logistic(Model):
         return torch.stack((torch.zeros_like(score), score), dim=1)
 
 
-class FeedForward(Model):
+class Network(Model):
+    """A network of torch's, with cross-entropy; gradients by torch.func, mapped over workers.
+
+    Coordinates: layer by layer its weights (outputs, inputs, ...), then its biases.
+
+    Args:
+        net: built on the meta device; its parameters say how large it is.
+        inputs: the shape of one example for it.
+        at_once: how many workers are mapped together; more take more memory, not less time.
+    """
+
+    def __init__(
+        self, net: torch.nn.Module, inputs: tuple[int, ...] = (-1,), at_once: int | None = None
+    ) -> None:
+        self.net, self.inputs, self.at_once = net, inputs, at_once
+        self.shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
+        self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
+        unit, places = 0, []
+        for shape in self.shapes.values():
+            columns = shape[1] if len(shape) > 1 else 1
+            row = np.arange(unit, unit + columns).repeat(math.prod(shape[2:]))
+            places.append(np.tile(row, shape[0]))
+            unit += columns
+        self.place_of = np.concatenate(places)
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw each layer uniformly from ±1/√(inputs), torch's default."""
+        parts = []
+        for name, shape in self.shapes.items():
+            fan_in = math.prod(self.shapes[name.replace("bias", "weight")][1:])
+            parts.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+
+    def _apply(self, params: Tensor, x: Tensor) -> Tensor:
+        parts = torch.split(params, [math.prod(shape) for shape in self.shapes.values()])
+        named = {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+        return functional_call(self.net, named, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
+
+    def _loss(self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        losses = torch.nn.functional.cross_entropy(self._apply(params, x), y, reduction="none")
+        return (weights * losses).sum()
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d) by mapping one worker's gradient over workers, cell by cell."""
+        if weights is None:
+            weights = x.new_full(y.shape, 1.0 / y.shape[1])
+        workers = vmap(grad(self._loss), in_dims=(None, 0, 0, 0), chunk_size=self.at_once)
+        out = x.new_empty(len(params), len(x), self.dimension)
+        for cell, row in zip(out, params, strict=True):
+            cell.copy_(workers(row, x, y, weights))
+        return out
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return (R, classes, N)."""
+        parts = torch.split(x, EXAMPLES)
+        scores = [torch.cat([self._apply(row, part) for part in parts]).T for row in params]
+        return torch.stack(scores)
+
+
+class FeedForward(Network):
     """A network with one hidden layer of ReLU units and cross-entropy: p - hidden - classes.
 
     Coordinates: the hidden weights (hidden, p), hidden biases, output weights (classes, hidden),
-    output biases. Gradients by torch.func: a grad, mapped over workers and over cells.
+    output biases.
 
     Args:
         hidden: units of the hidden layer, >= 1; 30 is the HGO paper's.
@@ -164,60 +230,60 @@ class FeedForward(Model):
     def __init__(self, features: int, classes: int, hidden: int = 30) -> None:
         hidden = whole("hidden", hidden, least=1)
         with torch.device("meta"):
-            self.net = torch.nn.Sequential(
+            net = torch.nn.Sequential(
                 torch.nn.Linear(features, hidden),
                 torch.nn.ReLU(),
                 torch.nn.Linear(hidden, classes),
             )
-        self.shapes = {name: tuple(p.shape) for name, p in self.net.named_parameters()}
-        self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
-        unit, places = 0, []
-        for shape in self.shapes.values():
-            columns = shape[1] if len(shape) == 2 else 1
-            row = np.arange(unit, unit + columns)
-            places.append(np.tile(row, shape[0]))
-            unit += columns
-        self.place_of = np.concatenate(places)
+        super().__init__(net)
 
-    def initial(self, rng: np.random.Generator) -> Tensor:
-        """Draw each layer uniformly from ±1/√(inputs), torch's default for linear layers."""
-        parts = []
-        for name, shape in self.shapes.items():
-            fan_in = self.shapes[name.replace("bias", "weight")][1]
-            parts.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
 
-    def _apply(self, params: Tensor, x: Tensor) -> Tensor:
-        parts = torch.split(params, [math.prod(shape) for shape in self.shapes.values()])
-        named = {
-            name: part.reshape(shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-        return functional_call(self.net, named, (x,))  # type: ignore[no-any-return]
+class Convolutional(Network):
+    """Two convolutions of 5 x 5 (20, 50 channels), each pooled by 2, then 500 ReLU units.
 
-    def _loss(self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-        losses = torch.nn.functional.cross_entropy(self._apply(params, x), y, reduction="none")
-        return (weights * losses).sum()
+    On 28 x 28 pixels and 10 classes it has the 431,080 parameters of ByzFL's cnn_mnist.
 
-    def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        """Return (R, q, d) by mapping one worker's gradient over workers and cells."""
-        if weights is None:
-            weights = x.new_full(y.shape, 1.0 / y.shape[1])
-        workers = vmap(grad(self._loss), in_dims=(None, 0, 0, 0))
-        stacked: Tensor = vmap(workers, in_dims=(0, None, None, None))(params, x, y, weights)
-        return stacked
+    Raises:
+        ValueError: the examples are not square images, of one or three channels, of 16 x 16 pixels
+            or more.
+    """
 
-    def logits(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return (R, classes, N)."""
-        scores: Tensor = vmap(self._apply, in_dims=(0, None))(params, x)
-        return scores.transpose(1, 2)
+    paper = "LeCun et al., Proc. IEEE 1998 (LeNet-5); ByzFL's cnn_mnist"
+    validity = "square images of one or three channels, 16 x 16 or larger"
+
+    def __init__(self, features: int, classes: int) -> None:
+        channels = 3 if features % 3 == 0 and math.isqrt(features // 3) ** 2 * 3 == features else 1
+        side = math.isqrt(features // channels)
+        if side * side * channels != features or side < 16:
+            raise ValueError(
+                f"the data has {features} features; expected square images of one or three "
+                "channels, 16 x 16 or larger"
+            )
+        left = ((side - 4) // 2 - 4) // 2  # pixels per side behind both convolutions
+        with torch.device("meta"):
+            net = torch.nn.Sequential(
+                torch.nn.Conv2d(channels, 20, 5),
+                torch.nn.ReLU(),
+                torch.nn.MaxPool2d(2),
+                torch.nn.Conv2d(20, 50, 5),
+                torch.nn.ReLU(),
+                torch.nn.MaxPool2d(2),
+                torch.nn.Flatten(),
+                torch.nn.Linear(50 * left * left, 500),
+                torch.nn.ReLU(),
+                torch.nn.Linear(500, classes),
+            )
+        super().__init__(net, (channels, side, side), at_once=8)
 
 
 registry: Registry[Model] = Registry(
     "model",
     "models",
-    {"softmax": Softmax, "logistic": Logistic, "feed_forward": FeedForward},
+    {
+        "softmax": Softmax,
+        "logistic": Logistic,
+        "feed_forward": FeedForward,
+        "convolutional": Convolutional,
+    },
     context=frozenset({"features", "classes"}),
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hgobench import catalogue
@@ -28,6 +31,18 @@ def home() -> Path:
     """Return the folder of the suites that come with hgobench."""
     installed = Path(__file__).parent / "suites"
     return installed if installed.is_dir() else Path(__file__).parent.parent / "suites"
+
+
+def benchmarks(name: str) -> ModuleType:
+    """Import one of the benchmarks' modules, which stand beside the suites."""
+    path = home() / "perf" / f"{name}.py"
+    found = importlib.util.spec_from_file_location(f"hgobench_perf_{name}", path)
+    if found is None or found.loader is None or not path.is_file():
+        raise InputError(f"{path}: not found; it comes with hgobench")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[module.__name__] = module  # its dataclasses look themselves up
+    found.loader.exec_module(module)
+    return module
 
 
 def names() -> list[str]:

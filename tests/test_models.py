@@ -44,6 +44,31 @@ def test_gradients_are_those_of_the_loss(name: str, classes: int, weighted: bool
             torch.testing.assert_close(found[r, i], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_convolutional_network() -> None:
+    large = build("convolutional", 10, features=784)
+    assert large.dimension == 431_080  # ByzFL's cnn_mnist
+    assert build("convolutional", 10, features=3072).dimension > large.dimension  # CIFAR
+    model = build("convolutional", 3, features=256)
+    x, y = batch(3, q=10, p=256)  # more workers than are mapped at once
+    params = torch.stack([model.initial(np.random.default_rng(r)) for r in range(2)])
+    found = model.gradients(params, x, y)
+    for r, i in ((0, 0), (1, 9)):
+        w = params[r].clone().requires_grad_()
+        scores = model.logits(w[None], x[i])[0].T
+        (expected,) = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, y[i]), w)
+        torch.testing.assert_close(found[r, i], expected, rtol=1e-4, atol=1e-6)
+    # A channel's place holds all weights that leave it, and so on, layer by layer.
+    places = np.bincount(model.place_of)
+    assert places[0] == 20 * 25
+    assert places[1] == 20
+    assert (places[2:22] == 50 * 25).all()
+    assert len(places) == 1 + 1 + 20 + 1 + 50 + 1 + 500 + 1
+    with pytest.raises(InputError, match="the data has 64 features; expected square images"):
+        build("convolutional", 3, features=64)
+    with pytest.raises(InputError, match="the data has 785 features; expected square images"):
+        build("convolutional", 3, features=785)
+
+
 @pytest.mark.parametrize(("name", "classes"), MODELS)
 def test_gradients_are_those_of_finite_differences(name: str, classes: int) -> None:
     model = build(name, classes)
