@@ -45,10 +45,9 @@ class Bulyan(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Select, then average around the median."""
+        distances = vectors.squared_distances.numpy()
         vectors.require(self.f, self.name)
-        chosen = _krum_again_and_again(
-            vectors.squared_distances.numpy(), self.f, len(vectors) - 2 * self.f
-        )
+        chosen = _krum_again_and_again(distances, self.f, len(vectors) - 2 * self.f)
         columns = Columns.sort(vectors.rows[torch.from_numpy(np.sort(chosen))])
         return columns.mean_around(columns.median(), 2 * self.f)
 

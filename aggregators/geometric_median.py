@@ -58,8 +58,8 @@ class GeometricMedian(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Minimise over the span of the vectors."""
-        vectors.require(self.f, self.name)
         gram, distances = vectors.gram, vectors.squared_distances.sqrt()
+        vectors.require(self.f, self.name)
         finite = vectors.finite
         if not finite.all():
             gram, distances = gram[finite][:, finite], distances[finite][:, finite]

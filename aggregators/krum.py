@@ -67,8 +67,9 @@ class Krum(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Return the best vector."""
+        distances = vectors.squared_distances
         vectors.require(self.f, self.name)
-        scores = krum_scores(vectors.squared_distances, len(vectors) - self.f - 2)
+        scores = krum_scores(distances, len(vectors) - self.f - 2)
         return vectors.mean(scores.argmin()[None])
 
     def of_columns(self, columns: Columns) -> Tensor:

@@ -57,5 +57,5 @@ class Monna(Rule):
         vectors.require(self.f, self.name)
         if not vectors.finite[self.pivot]:
             raise NonFiniteError(f"{self.name}: no finite answer; the pivot's vector is not finite")
-        distance = vectors.squared_distances[self.pivot]
+        distance = vectors.squared_distances_from(self.pivot)
         return vectors.mean(torch.argsort(distance, stable=True)[: len(vectors) - self.f])

@@ -53,9 +53,10 @@ class MultiKrum(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the best vectors."""
+        distances = vectors.squared_distances
         vectors.require(self.f, self.name)
         most = len(vectors) - self.f - 2
-        scores = krum_scores(vectors.squared_distances, most)
+        scores = krum_scores(distances, most)
         return vectors.mean(scores.argsort(stable=True)[: self.m or most])
 
     def of_columns(self, columns: Columns) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -61,8 +62,13 @@ class Vectors:
     def finite(self) -> Tensor:
         """Return which vectors count as finite, (m,) bool."""
         sent = self.sent
-        if self._quick is not None:
-            return torch.ones(len(sent), dtype=torch.bool)
+        everything = torch.ones(len(sent), dtype=torch.bool)
+        if vars(self).get("_quick") is not None:  # where something is not finite, there is none
+            return everything
+        if sent.dtype == torch.float32:
+            sums = sent @ sent.new_ones(sent.shape[1])
+            if bool(torch.isfinite(sums).all()):
+                return everything
         most = each(lambda part: sent[:, part].abs().amax(dim=1), tiles(sent))
         return (torch.stack(most).amax(dim=0) < LARGEST).cpu()
 
@@ -92,7 +98,7 @@ class Vectors:
             return centre, products_of(rows)
 
         centres, parts = zip(*each(centred, tiles(self.sent)), strict=True)
-        return torch.cat(centres), torch.stack(parts).sum(dim=0).cpu()
+        return torch.cat(centres), _total(parts)
 
     @cached_property
     def _quick(self) -> Tensor | None:
@@ -104,7 +110,7 @@ class Vectors:
         if sent.dtype != torch.float32:
             return None
         parts = each(lambda part: products_of(sent[:, part]).double(), tiles(sent))
-        products = torch.stack(parts).sum(dim=0).cpu().numpy()
+        products = _total(parts).numpy()
         squares = products.diagonal()
         least, most = SQUARES
         if not (squares <= most).all():
@@ -138,7 +144,7 @@ class Vectors:
                 rows[bad] = 0.0
             return products_of(rows)
 
-        return torch.stack(each(plain, tiles(self.sent))).sum(dim=0).cpu()
+        return _total(each(plain, tiles(self.sent)))
 
     @cached_property
     def _origin(self) -> float:
@@ -177,6 +183,19 @@ class Vectors:
             distances[:, ~self.finite] = torch.inf
         return distances.fill_diagonal_(0.0)
 
+    def squared_distances_from(self, k: int) -> Tensor:
+        """Return all ‖x_i - x_k‖², (m,) float64; inf from and to what is not finite."""
+        if self._mixing is not None:
+            return self.squared_distances[k]
+        sent = self.sent
+
+        def apart(part: slice) -> Tensor:
+            tile = sent[:, part].double()
+            return (tile - tile[k]).square_().sum(dim=1)
+
+        far = _total(each(apart, tiles(sent)))
+        return far.masked_fill_(~(self.finite & self.finite[k]), torch.inf)
+
     @cached_property
     def inner(self) -> Tensor:
         """Return (m, m) float64: ⟨x_i, x_j⟩, 0 for what is not finite.
@@ -192,7 +211,7 @@ class Vectors:
         if self._mixing is None:
             sent = self.sent
             parts = each(lambda part: sent[:, part].double().square().sum(dim=1), tiles(sent))
-            squares = torch.stack(parts).sum(dim=0).cpu()
+            squares = _total(parts)
         else:
             squares = self.inner.diagonal().clamp_min(0.0)
         return squares.sqrt().masked_fill(~self.finite, torch.inf)
@@ -246,8 +265,8 @@ class Vectors:
         sizes = weights.abs().numpy()
         used = torch.from_numpy((sizes > 0).any(axis=0))
         tiny = torch.from_numpy(((sizes < TINY) & (sizes > 0)).any(axis=0))
-        rows = self.sent
-        if not used.all():
+        rows, many = self.sent, 4 * int(used.sum()) > len(used)
+        if not (used.all() or (many and self._source.finite.all())):
             rows, weights, tiny = rows[used], weights[:, used], tiny[used]
         # The weight of a huge vector may be too small for float32, though their product is not.
         if not tiny.any():
@@ -274,6 +293,11 @@ class Vectors:
     def scaled(self, factors: Tensor) -> Vectors:
         """Return each vector times a factor, (m,) float64."""
         return self.mixed(torch.diag(factors.masked_fill(~self.finite, 1.0)))
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    """Return the sum of what the tiles gave, on the CPU."""
+    return (parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)).cpu()
 
 
 def products_of(rows: Tensor) -> Tensor:

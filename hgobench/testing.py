@@ -510,10 +510,13 @@ def view(
 
     def server(message: Message) -> Tensor:
         claimed = np.concatenate((lengths, message.lengths))
+        rows = torch.cat((made.require_honest(), message.values))
+        if (claimed == dimension).all():
+            return judge(rows).double() - made.centre()
         inside = torch.from_numpy(position < np.sort(claimed)[-quorum])
-        rows = torch.cat((made.require_honest(), message.values))[:, inside]
-        present = torch.from_numpy(position < claimed[:, None])[:, inside]
-        return judge(rows, present).double() - made.mean()[inside].double()
+        present = torch.from_numpy(position < claimed[:, None])
+        answer = judge(rows[:, inside], present[:, inside])
+        return answer.double() - made.centre()[inside]
 
     made = View(
         round=round_,
