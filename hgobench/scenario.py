@@ -298,7 +298,7 @@ def _named(field: str, build: bool = True, **context: Any) -> Check:
 _CHECKS: dict[str, Check] = {
     "data": _named("data"),
     "partition": _named("partition"),
-    "model": _named("model", features=1, classes=2),
+    "model": _named("model", features=784, classes=2),  # a problem that every model can have
     "hardware": _named("hardware"),
     "workload": _named("workload"),
     "algorithm": _named("algorithm"),

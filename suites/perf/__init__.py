@@ -1,1 +1,1 @@
-"""Benchmarks for asv: ``asv run --python=same --quick``."""
+"""Benchmarks for asv (``tools/asv run --python=same --quick``), and the contest with peers."""

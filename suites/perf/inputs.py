@@ -1,0 +1,54 @@
+"""What benchmarks work on; also the shapes that stand for models."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgobench import aggregators
+
+SOFTMAX = (80, 7850)  # q x d of softmax regression on MNIST
+FEED_FORWARD = (80, 23_860)  # of the network 784-30-10
+LARGE = (100, 100_000)
+FORMS = ["dense", "ragged"]
+
+# These need more than values, or (SMEA at f = 10 of 80) more time than there is.
+NEEDY = ("fltrust", "zeno", "oracle", "smea")
+RULES = [
+    *(name for name in aggregators.registry.names() if name not in NEEDY),
+    "nnm+krum",
+    "nnm+trimmed_mean",
+    "arc+geometric_median",
+]
+FAST = ["average", "median", "trimmed_mean", "meamed", "phocas", "krum", "geometric_median"]
+
+
+def message(shape: tuple[int, int], form: str) -> tuple[Tensor, Tensor | None]:
+    """Return a round's values (q, d), and who sent what if ragged: 55 % whole gradients."""
+    q, d = shape
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((q, d), dtype=np.float32))
+    if form == "dense":
+        return values, None
+    lengths = np.where(np.arange(q) < 0.55 * q, d, rng.integers(d // 40, d, q))
+    return values, torch.from_numpy(rng.permutation(d) < lengths[:, None])
+
+
+def rule(name: str, form: str, f: int = 10) -> aggregators.Rule:
+    """Return a rule for such values; on ragged ones, coordinate by coordinate if it can."""
+    made = aggregators.build(name, f=f)
+    if form == "ragged" and made.has_columns():
+        made = aggregators.build(name, f=f, scope="coordinate")
+    return made
+
+
+def one_thread(*rows: int) -> None:
+    """Compute on one thread, with what is compiled for so many rows at hand."""
+    torch.set_num_threads(1)
+    try:
+        from hgobench.aggregators import sorting_network
+    except ImportError:  # a commit that had none
+        return
+    for count in rows:
+        sorting_network.prepare(count)
