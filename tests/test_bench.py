@@ -1,0 +1,112 @@
+"""The benchmarks themselves: they run, count exactly, and refuse in plain words."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from hgobench.report.bench import rendered
+from hgobench.suite import benchmarks
+from tests.test_cli import hgobench
+
+
+def test_peers_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = benchmarks("peers")
+    monkeypatch.setattr(peers, "SECONDS", 0.0)
+    arguments = ["bench", "peers", "--rule", "median,optimal_alie", "--shape", "12x40"]
+    done = hgobench(*arguments, "--format", "json")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == ["median at 12 x 40: done", "optimal_alie at 12 x 40: done"]
+    rows = json.loads(done.stdout)
+    assert [row["rule or attack"] for row in rows] == ["median", "optimal_alie"]
+    assert all(row["hgobench"] > 0 for row in rows)
+    for row in rows:
+        if row["byzfl"] is not None:
+            fastest = min(row[who] for who in ("byzfl", "byzpy") if row[who] is not None)
+            assert row["ratio"] == pytest.approx(fastest / row["hgobench"])
+
+
+def test_a_peer_that_is_missing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = benchmarks("peers")
+    monkeypatch.setattr(peers, "peer", lambda package, module: None)
+    for name in peers.NAMES:
+        assert set(peers.contenders(name, 12, 30)) <= {"hgobench", "torch.mean"}
+    row = peers.measure("krum", (12, 30), threads=1, seconds=0.0)
+    assert math.isnan(row.ratio)
+    assert peers.cells(row)[-1] is None
+
+
+def test_threads_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    benchmarks("peers").measure("average", (12, 30), threads=2, seconds=0.0)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rule", "krumm"], "--rule: 'krumm'; expected one of average, median,"),
+        (["--shape", "80"], "--shape: '80'; expected vectors x coordinates, as 80x7850, n >= 10"),
+        (["--shape", "5x100"], "--shape: '5x100'; expected vectors x coordinates"),
+        (["--format", "latex"], "--format: 'latex'; bench writes table, markdown, csv or json"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: list[str], message: str) -> None:
+    done = hgobench("bench", "peers", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_tables() -> None:
+    headers, rows = ["what", "a", "b"], [["x", 0.123, None], ["y", 1234.5, None]]
+    assert rendered(rows, headers, "table").split() == [
+        "what", "a", "------", "-----", "x", "0.12", "y", "1,234",
+    ]  # fmt: skip
+    assert rendered(rows, headers, "markdown").splitlines()[2] == "| x      |  0.12 |"
+    assert rendered(rows, headers, "csv").splitlines() == ["what,a,b", "x,0.123,", "y,1234.5,"]
+    assert json.loads(rendered(rows, headers, "json"))[0] == {"what": "x", "a": 0.123, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("rule", "form"), [("krum", "dense"), ("krum", "ragged"), ("median", "ragged")]
+)
+def test_counts_are_exact(rule: str, form: str) -> None:
+    def count() -> tuple[Any, Any]:
+        made = benchmarks("rules").Counts()
+        made.setup(rule, form)
+        return made.track_aten_calls(rule, form), made.track_aten_bytes(rule, form)
+
+    threads = torch.get_num_threads()
+    try:
+        first = count()
+        assert first == count()
+        assert min(first) > 0
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_counter_sees_more_work() -> None:
+    counter = benchmarks("counting").Counter
+    x = torch.ones(100)
+    with counter() as once:
+        x.exp()
+    with counter() as twice:
+        x.exp().exp()
+    assert (once.calls, once.bytes) == (1, 400)
+    assert (twice.calls, twice.bytes) == (2, 800)
+
+
+def test_growth_and_rounds_run() -> None:
+    rules, rounds = benchmarks("rules"), benchmarks("rounds")
+    assert rules.least_time(torch.sum, torch.ones(3), calls=2) >= 0.0
+    made = rounds.Fleet()
+    threads = torch.get_num_threads()
+    try:
+        made.setup(100)
+        made.time_rounds(100)
+    finally:
+        torch.set_num_threads(threads)
