@@ -62,7 +62,8 @@ class FlTrust(Rule):
         root = vectors.view.require_root(self.name).gradient(self.examples).double()
         if not torch.isfinite(root).all():
             raise NonFiniteError(f"{self.name}: the server's own gradient is not finite")
-        rows = vectors.rows.double().masked_fill(~vectors.finite[:, None], 0.0)
+        rows = vectors.rows.double().clone()
+        rows[~vectors.finite] = 0.0
         lengths, own = rows.norm(dim=1), root.norm()
         known = (lengths > 0) & (own > 0)
         cosine = torch.where(known, rows @ root / (lengths * own), 0.0)

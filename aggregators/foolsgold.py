@@ -67,7 +67,7 @@ class FoolsGold(Rule):
         self._history.write(vectors.view, history)
         finite = vectors.finite
         weights = torch.zeros_like(history[:, 0])
-        weights[finite] = trust(Vectors(history[finite]).cosines, self.confidence)
+        weights[finite] = trust(Vectors(history[finite]).cosines, self.confidence).to(weights)
         total = float(weights.sum())
         return weights @ rows / total if total > 0 else torch.zeros_like(rows[0])
 

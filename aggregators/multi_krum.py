@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from hgobench.parameters import whole
 from .base import Rule, Scope
 from .columns import Columns
 from .krum import column_scores, krum_scores
+from .sorting import argsort_columns
 from .vectors import Vectors
 
 
@@ -62,8 +62,7 @@ class MultiKrum(Rule):
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the best values of each column."""
         scores = column_scores(columns, self.f)
-        order = torch.from_numpy(np.argsort(scores.cpu().numpy(), axis=0, kind="stable"))
-        order = order.to(scores.device)
+        order = argsort_columns(scores)
         if self.m is not None:
             return columns.at(order[: self.m]).mean(dim=0)
         size = columns.count - self.f - 2

@@ -44,3 +44,10 @@ def sort_rows(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.sort(dim=1).values
     return torch.from_numpy(np.sort(values.numpy(), axis=1))
+
+
+def argsort_columns(values: Tensor) -> Tensor:
+    """Return the rows of (m, b) in ascending order down each column, equals as they stand."""
+    if values.device.type != "cpu":
+        return values.argsort(dim=0, stable=True)
+    return torch.from_numpy(np.argsort(values.numpy(), axis=0, kind="stable"))

@@ -169,7 +169,6 @@ class Vectors:
                 gram = relative @ self._source._about_centre[1] @ relative.T
         if not self.finite.all():
             gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
-        # So that i is exactly as far from j as j from i:
         return gram if mixing is None else (gram + gram.T) / 2.0
 
     @cached_property
@@ -303,7 +302,8 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
 def products_of(rows: Tensor) -> Tensor:
     """Return the inner products of (m, b) rows, (m, m), in their dtype."""
     if rows.device.type != "cpu":
-        return rows @ rows.T
+        products = rows @ rows.T
+        return (products + products.T) / 2.0  # so that i is exactly as far from j as j from i
     array = rows.numpy()
     with quiet():
         return torch.from_numpy(array @ array.T)  # BLAS computes one half, and copies it

@@ -66,8 +66,10 @@ class Zeno(Rule):
         """Score every vector as a step."""
         vectors.require(self.f, self.name)
         root = vectors.view.require_root(self.name)
-        steps = vectors.rows.masked_fill(~vectors.finite[:, None], 0.0)
-        scores = root.descent(steps, self.examples).double() - self.rho * vectors.norms.square()
+        steps = vectors.rows.clone()
+        steps[~vectors.finite] = 0.0
+        descent = root.descent(steps, self.examples).double().cpu()
+        scores = descent - self.rho * vectors.norms.square()
         scores = scores.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
         best = scores.argsort(descending=True, stable=True)[: len(vectors) - self.f]
         if not torch.isfinite(scores[best]).all():

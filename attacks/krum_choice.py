@@ -29,14 +29,14 @@ class KrumChoice:
     def __init__(self, apart: Tensor, byzantine: int, start: Tensor, p: Tensor) -> None:
         self.b = byzantine
         self.near = len(apart) - byzantine - 1  # honest neighbours that a copy's score counts
-        gram = apart @ apart.T
+        gram = (apart @ apart.T).cpu()
         square = gram.diagonal()
         between = (square[:, None] + square - 2.0 * gram).clamp_min(0.0)
         between.fill_diagonal_(torch.inf)  # nobody is its own neighbour
         self.between = between
         away = start - apart
-        self.constant = away.square().sum(dim=1)
-        self.linear = 2.0 * (away @ p)
+        self.constant = away.square().sum(dim=1).cpu()
+        self.linear = 2.0 * (away @ p).cpu()
         self.quadratic = float(p.square().sum())
 
     def selects(self, gamma: Tensor, at_least: int) -> Tensor:

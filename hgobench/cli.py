@@ -167,6 +167,9 @@ def run(
         typer.Option("--set", help="field=value, or field=value,value for an axis of the grid."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1; not cpu: one process.")
+    ] = "cpu",
     out: Annotated[
         Path | None, typer.Option(help="Where results go [default: hgobench-results/SUITE].")
     ] = None,
@@ -223,7 +226,8 @@ def run(
                 loaded.ruleset,
                 width=loaded.width,
                 time_limit=loaded.time_limit,
-                jobs=jobs or cpu_count(),
+                jobs=jobs or (cpu_count() if device == "cpu" else 1),
+                device=device,
                 on_progress=advance,
             )
         if outcome.interrupted:

@@ -38,18 +38,19 @@ OVER = "the rule and the attack ran past the cell's time_limit"
 SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
 
 
-def run(scenario: Scenario, *, time_limit: float = math.inf) -> Result:
+def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu") -> Result:
     """Train one scenario.
 
     Args:
         scenario: what to run.
         time_limit: seconds that the rule and the attack may take together.
+        device: where, as torch names it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
     Returns:
         The `Result`; one that diverged or failed says so in its status.
 
     Raises:
-        InputError: the world can't be made.
+        InputError: the world can't be made, or there is no such device.
 
     Warns:
         SamplingRisk: with more than 1 % a round samples more Byzantine workers than v stands.
@@ -58,11 +59,16 @@ def run(scenario: Scenario, *, time_limit: float = math.inf) -> Result:
         raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")
     if scenario.sampling_warning:
         warnings.warn(scenario.sampling_warning, SamplingRisk, stacklevel=2)
-    return simulate([scenario], width=1, time_limit=time_limit)[0]
+    usable(device)
+    return simulate([scenario], width=1, time_limit=time_limit, device=device)[0]
 
 
 def simulate(
-    scenarios: Sequence[Scenario], *, width: int, time_limit: float = math.inf
+    scenarios: Sequence[Scenario],
+    *,
+    width: int,
+    time_limit: float = math.inf,
+    device: str = "cpu",
 ) -> list[Result]:
     """Train a cohort: cells that share a world, side by side.
 
@@ -74,11 +80,12 @@ def simulate(
         scenarios: at most `width` cells with equal `world_key`.
         width: cells per matrix product.
         time_limit: seconds that each cell's rule and attack may take together.
+        device: where their tensors are.
     """
     if len({scenario.world_key for scenario in scenarios}) != 1 or len(scenarios) > width:
         raise ValueError(f"expected 1 to {width} scenarios of one world")
     with one_thread():
-        return _simulate(scenarios, World.of(scenarios[0]), width, time_limit)
+        return _simulate(scenarios, World.of(scenarios[0], device), width, time_limit)
 
 
 def _simulate(
@@ -94,7 +101,7 @@ def _simulate(
             break
         draw = world.draw(k)
         x, y = world.minibatches(draw)
-        weights = None if draw.weights is None else torch.from_numpy(draw.weights)
+        weights = None if draw.weights is None else world.put(draw.weights)
         gradients = world.model.gradients(params, x, y, weights)
         orders: dict[tuple[str, str], Order] = {}
         for r, cell in live:
@@ -105,19 +112,15 @@ def _simulate(
             if cell.status != "done":
                 params[r] = 0.0
     seconds = (time.process_time() - started) / len(cells)
-    return [cell.result(seconds, _provenance(width)) for cell in cells]
+    return [cell.result(seconds, _provenance(width, world.device)) for cell in cells]
 
 
 def _evaluate(world: World, params: Tensor, cells: Sequence[Cell]) -> None:
-    test, validation = world.data.test, world.data.validation
-    loss, accuracy = world.model.evaluate(
-        params, torch.from_numpy(test.features), torch.from_numpy(test.labels)
-    )
+    measured = world.model.evaluate(params, *world.test)
+    loss, accuracy = (numbers.cpu() for numbers in measured)
     held = torch.full_like(accuracy, torch.nan)
-    if len(validation):
-        _, held = world.model.evaluate(
-            params, torch.from_numpy(validation.features), torch.from_numpy(validation.labels)
-        )
+    if len(world.data.validation):
+        held = world.model.evaluate(params, *world.validation)[1].cpu()
     for r, cell in enumerate(cells):
         if cell.status == "done":
             cell.record(
@@ -229,15 +232,15 @@ class Cell:
     ) -> Tensor:
         """Return the gradients (q, d), those of the Byzantine workers on data that they changed."""
         rows = np.flatnonzero(hostile)
-        batch = torch.from_numpy(draw.batch[rows])
-        weights = None if draw.weights is None else torch.from_numpy(draw.weights[rows])
+        put = self.world.put
+        batch, weights = put(draw.batch[rows]), None
+        if draw.weights is not None:
+            weights = put(draw.weights[rows])
         x, y = self.attack.poison(
             self.world.features[batch], self.world.labels[batch], self.world.data.classes
         )
         gradients = gradients.clone()
-        gradients[torch.from_numpy(rows)] = self.world.model.gradients(params[None], x, y, weights)[
-            0
-        ]
+        gradients[put(rows)] = self.world.model.gradients(params[None], x, y, weights)[0]
         return gradients
 
     def _attacked(
@@ -256,15 +259,16 @@ class Cell:
             Values (q, d) and lengths (q,); by how much the latest answer that the server waits for
             is late; how many messages no worker could have sent.
         """
-        byzantine = torch.from_numpy(np.flatnonzero(hostile))
+        put = self.world.put
+        byzantine = put(np.flatnonzero(hostile))
         honest = np.flatnonzero(~hostile & (lengths > 0))
         sees, sent = self.attack.sees, None
         omniscient = sees in ("honest", "server")
         if omniscient and (lengths[honest] < len(order)).any():
-            sent = torch.from_numpy(order.position < lengths[honest, None])
+            sent = order.place_of(self.world.device) < put(lengths[honest, None])
 
         def place(message: Message) -> tuple[Tensor, NDArray[np.int64], float, int]:
-            return self._placed(message, gradients, lengths, byzantine, order)
+            return self._placed(message, gradients, lengths, hostile, order)
 
         def try_on_server(message: Message) -> Tensor:
             values, claimed, *_ = place(message)
@@ -288,7 +292,7 @@ class Cell:
             workers=draw.workers[hostile],
             stream=lambda: stream(self.world.seed, "attack", k),
             own=None if sees == "nothing" else gradients[byzantine],
-            honest=_sent(gradients[torch.from_numpy(honest)], sent) if omniscient else None,
+            honest=_sent(gradients[put(honest)], sent) if omniscient else None,
             sent=sent,
             honest_workers=draw.workers[honest] if omniscient else None,
             honest_lengths=lengths[honest] if omniscient else None,
@@ -301,10 +305,11 @@ class Cell:
         message: Message,
         gradients: Tensor,
         lengths: NDArray[np.int64],
-        byzantine: Tensor,
+        hostile: NDArray[np.bool_],
         order: Order,
     ) -> tuple[Tensor, NDArray[np.int64], float, int]:
         """Take a message as it arrives; what no worker could have sent is bounded or dropped."""
+        byzantine = np.flatnonzero(hostile)
         b = len(byzantine)
         values, claimed = torch.as_tensor(message.values), np.asarray(message.lengths)
         if not np.issubdtype(claimed.dtype, np.integer):
@@ -313,15 +318,17 @@ class Cell:
         delay = np.asarray(np.zeros(b) if message.delay is None else message.delay, dtype=float)
         readable = values.shape == (b, order.dimension) and not values.is_complex()
         if not readable or not claimed.shape == delay.shape == (b,):
-            lengths[byzantine.numpy()] = 0  # nothing that could be read
+            lengths[byzantine] = 0  # nothing that could be read
             return gradients, lengths, 0.0, b
         impossible = ~(np.isfinite(delay) & (delay >= 0))
         bounded = np.clip(claimed, 0, len(order))
         malformed = int(((bounded != claimed) | impossible).sum())
         late = impossible | (delay > 0) if math.isfinite(self.scenario.deadline) else impossible
         bounded = np.where(late, 0, bounded)  # after the deadline nobody is heard, or never
-        gradients[byzantine] = values.to(gradients)  # what was there is in the attackers' view
-        lengths[byzantine.numpy()] = bounded
+        gradients[self.world.put(byzantine)] = values.to(
+            gradients
+        )  # what was there is in the attackers' view
+        lengths[byzantine] = bounded
         return gradients, lengths, float(delay[bounded > 0].max(initial=0.0)), malformed
 
     def _aggregate(
@@ -341,18 +348,19 @@ class Cell:
         quorum_length = int(np.sort(lengths)[-self.quorum]) if self.quorum <= len(lengths) else 0
         if quorum_length == 0:
             return None, params[:0]
-        block, position = None, order.position
+        put = self.world.put
+        block, position = None, order.place_of(self.world.device)
         if quorum_length < len(order):
-            inside = np.flatnonzero(position < quorum_length)
-            block, position = torch.from_numpy(inside), position[inside]
+            block = put(np.flatnonzero(order.position < quorum_length))
+            position = position[block]
         answered = np.flatnonzero(lengths > 0)
         if len(answered) < len(lengths):
-            values, lengths = values[answered], lengths[answered]
+            values, lengths = values[put(answered)], lengths[answered]
         if block is not None:
             values = values[:, block]
         present = None
         if (lengths < quorum_length).any():
-            present = torch.from_numpy(position < lengths[:, None])
+            present = position < put(lengths[:, None])
         # A rule is told what it says that it needs; boards say so, too.
         needs, hostile = rule.needs, self.byzantine[draw.workers]
         view = ServerView(
@@ -529,14 +537,29 @@ def seeded(plugin: object, seed: int, k: int) -> Iterator[None]:
             random.setstate(python_state)
 
 
-def _provenance(width: int) -> dict[str, Any]:
+def device_name(device: str) -> str:
+    """Return what provenance calls a device: the processor's name, of whatever number."""
+    kind = torch.device(device).type
+    return torch.cuda.get_device_name(device) if kind == "cuda" else kind
+
+
+def usable(device: str) -> None:
+    """Raise InputError unless torch can compute there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
+
+
+def _provenance(width: int, device: torch.device) -> dict[str, Any]:
     return {
         "hgobench": hgobench.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "machine": platform.machine(),
-        "device": "cpu",
+        "device": device_name(str(device)),
         "threads": 1,
         "width": width,
     }

@@ -55,6 +55,7 @@ class World:
     Args:
         scenario: any cell of the world; only the fields in `hgobench.scenario.WORLD` are read.
             They may be given by name instead: ``World(data="digits", workers=20)``.
+        device: where its examples and parameters are; draws are made on the CPU, the same for all.
 
     Attributes:
         data: the `Dataset`.
@@ -67,8 +68,11 @@ class World:
         InputError: the partition can't be made, or the model does not fit the data.
     """
 
-    def __init__(self, scenario: Scenario | None = None, /, **fields: Any) -> None:
+    def __init__(
+        self, scenario: Scenario | None = None, /, *, device: str = "cpu", **fields: Any
+    ) -> None:
         scenario = scenario or Scenario(**fields)
+        self.device = torch.device(device)
         self.seed, self.workers = scenario.seed, scenario.workers
         self.sampled, self.batch_size = scenario.sampled or scenario.workers, scenario.batch_size
         self.data = datasets.load(scenario.data)
@@ -96,14 +100,15 @@ class World:
         self._widest = self.batch_size if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
-        self._examples = torch.empty(0, 0)  # kept, as fresh memory costs more than copying
+        # Kept, as fresh memory costs more than copying.
+        self._examples = torch.empty(0, 0, device=self.device)
         self._offset = np.cumsum(self._size) - self._size
 
     @classmethod
-    def of(cls, scenario: Scenario) -> World:
+    def of(cls, scenario: Scenario, device: str = "cpu") -> World:
         """Return the scenario's world, shared with other cells of it in this process."""
-        key = (scenario.world_key, catalogue.contents(vars(scenario)))
-        world = _CACHE.pop(key, None) or cls(scenario)
+        key = (scenario.world_key, catalogue.contents(vars(scenario)), device)
+        world = _CACHE.pop(key, None) or cls(scenario, device=device)
         _CACHE[key] = world
         if len(_CACHE) > 4:
             del _CACHE[next(iter(_CACHE))]
@@ -112,22 +117,34 @@ class World:
     @cached_property
     def features(self) -> Tensor:
         """Return the training features, (N, p), as the workers that hold them see them."""
-        features = self._shift(self.data.train, self.shards, self.seed)
-        return torch.from_numpy(features)
+        return self.put(self._shift(self.data.train, self.shards, self.seed))
 
     @cached_property
     def labels(self) -> Tensor:
         """Return the training labels, (N,)."""
-        return torch.from_numpy(self.data.train.labels)
+        return self.put(self.data.train.labels)
+
+    @cached_property
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Return the test examples: features (N, p) and labels (N,)."""
+        return self.put(self.data.test.features), self.put(self.data.test.labels)
+
+    @cached_property
+    def validation(self) -> tuple[Tensor, Tensor]:
+        """Return the validation examples: features (N, p) and labels (N,)."""
+        return self.put(self.data.validation.features), self.put(self.data.validation.labels)
+
+    def put(self, array: NDArray[Any]) -> Tensor:
+        """Return the array as a tensor on the world's device."""
+        return torch.from_numpy(array).to(self.device)
 
     def minibatches(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return a round's examples: features (q, s, p), which the next round's replace, labels."""
-        rows = torch.from_numpy(draw.batch.reshape(-1))
-        size = (len(rows), self.features.shape[1])
+        batch = self.put(draw.batch)
+        size = (batch.numel(), self.features.shape[1])
         if self._examples.shape != size:
-            self._examples = torch.empty(size)
-        torch.index_select(self.features, 0, rows, out=self._examples)
-        batch = torch.from_numpy(draw.batch)
+            self._examples = torch.empty(size, device=self.device)
+        torch.index_select(self.features, 0, batch.reshape(-1), out=self._examples)
         return self._examples.view(*batch.shape, -1), self.labels[batch]
 
     def root(self, examples: int) -> tuple[Tensor, Tensor]:
@@ -142,8 +159,8 @@ class World:
             raise ValueError(
                 f"root data: {examples} examples; the training set has {len(self.labels)}"
             )
-        rows = torch.from_numpy(self._root_order[:examples])
-        return torch.from_numpy(self.data.train.features)[rows], self.labels[rows]
+        rows = self._root_order[:examples]
+        return self.put(self.data.train.features[rows]), self.put(self.data.train.labels[rows])
 
     @cached_property
     def _root_order(self) -> NDArray[np.int64]:
@@ -151,7 +168,7 @@ class World:
 
     def initial(self) -> Tensor:
         """Return the initial parameters, (d,)."""
-        return self.model.initial(stream(self.seed, "initial"))
+        return self.model.initial(stream(self.seed, "initial")).to(self.device)
 
     def byzantine(self, f: int) -> NDArray[np.bool_]:
         """Say who is Byzantine, (n,): the first f of one permutation, so f = 5 is in f = 10."""

@@ -55,7 +55,8 @@ class Hgo:
             return gradients
         computed = None
         if (lengths < len(order)).any():
-            computed = torch.from_numpy(order.position < lengths[:, None])
+            device = gradients.device
+            computed = order.place_of(device) < torch.from_numpy(lengths[:, None]).to(device)
         return self._kept(workers, gradients, computed)
 
     def lengths(

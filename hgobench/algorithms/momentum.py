@@ -40,6 +40,7 @@ class WorkerMomentum:
                 what they would send, and nothing is kept.
         """
         rows = torch.tensor([self._row.setdefault(int(w), len(self._row)) for w in workers])
+        rows = rows.to(gradients.device)
         if (missing := len(self._row) - len(self._table)) > 0:
             # NaN: never computed.
             size = (max(missing, len(self._table)), gradients.shape[1])

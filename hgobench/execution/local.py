@@ -17,7 +17,7 @@ from hgobench.errors import InputError
 from hgobench.results import Result, Store
 from hgobench.results.store import result_key
 from hgobench.scenario import Scenario
-from hgobench.simulation import simulate
+from hgobench.simulation import device_name, simulate, usable
 from hgobench.suite import cohorts
 from hgobench.world import World
 
@@ -48,6 +48,7 @@ def execute(
     width: int = 8,
     time_limit: float = 60.0,
     jobs: int = 1,
+    device: str = "cpu",
     on_progress: Callable[[int], None] = lambda finished: None,
 ) -> Outcome:
     """Compute what the store does not have yet; keep each cell as soon as it is finished.
@@ -59,13 +60,16 @@ def execute(
         width: cells per cohort.
         time_limit: seconds that a cell's rule and attack may take.
         jobs: local processes.
+        device: where tensors are, as torch names it.
         on_progress: called with the number of cells that were just finished or found.
 
     Raises:
-        InputError: some world can't be made; nothing is computed then.
+        InputError: some world can't be made, or there is no such device; nothing is computed then.
     """
+    usable(device)
+    name = device_name(device)
     # An address is worked out once: running a plug-in may import more of it.
-    key_of = {scenario: result_key(scenario, ruleset, width) for scenario in scenarios}
+    key_of = {scenario: result_key(scenario, ruleset, width, name) for scenario in scenarios}
     outcome = Outcome(set(key_of.values()))
     known = store.keys() & outcome.keys
     outcome.reused = len(known)
@@ -77,12 +81,12 @@ def execute(
     problems: list[str] = []
     for first in {batch[0].world_key: batch[0] for batch in batches}.values():
         try:
-            World.of(first)
+            World.of(first, device)
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(dict.fromkeys(problems))
-    results = _compute(batches, width, time_limit, jobs)
+    results = _compute(batches, width, time_limit, jobs, device)
     try:
         for finished in results:
             for result in finished:
@@ -103,17 +107,18 @@ def execute(
 
 
 def _compute(
-    batches: Sequence[Sequence[Scenario]], width: int, time_limit: float, jobs: int
+    batches: Sequence[Sequence[Scenario]], width: int, time_limit: float, jobs: int, device: str
 ) -> Generator[list[Result]]:
     if jobs == 1 or len(batches) <= 1:
         for batch in batches:
-            yield simulate(batch, width=width, time_limit=time_limit)
+            yield simulate(batch, width=width, time_limit=time_limit, device=device)
         return
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
         with _interrupts_ignored():
             results = parallel(
-                joblib.delayed(_cohort)(batch, width, time_limit, sys.path) for batch in batches
+                joblib.delayed(_cohort)(batch, width, time_limit, device, sys.path)
+                for batch in batches
             )
         yield from results
 
@@ -132,8 +137,12 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _cohort(
-    batch: Sequence[Scenario], width: int, time_limit: float, path: Sequence[str]
+    batch: Sequence[Scenario],
+    width: int,
+    time_limit: float,
+    device: str,
+    path: Sequence[str],
 ) -> list[Result]:
     """Run in a worker process; plug-ins are imported from where the parent finds them."""
     sys.path[:] = path
-    return simulate(batch, width=width, time_limit=time_limit)
+    return simulate(batch, width=width, time_limit=time_limit, device=device)

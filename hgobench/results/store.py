@@ -95,15 +95,16 @@ def _module_of(value: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def result_key(scenario: Scenario, ruleset: str, width: int) -> str:
+def result_key(scenario: Scenario, ruleset: str, width: int, device: str = "cpu") -> str:
     """Return the address of a result: its scenario, the ruleset and the code that computes it.
 
-    The cohort's width is part of it, as a cell's last bits depend on it, and so are the contents of
-    files that the scenario names.
+    The cohort's width and the device are part of it, as a cell's last bits depend on them, and so
+    are the contents of files that the scenario names.
     """
     sources = _plugin_sources(scenario)
     contents = catalogue.contents(vars(scenario))
-    parts = [scenario.digest, ruleset, f"width {width}", code_digest(), *sources, *contents]
+    where = [] if device == "cpu" else [f"device {device}"]
+    parts = [scenario.digest, ruleset, f"width {width}", *where, code_digest(), *sources, *contents]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -193,8 +194,9 @@ class Store:
 
         It replaces what an older code computed for the same scenario and ruleset.
         """
+        made = result.provenance
         row = (
-            key or result_key(result.scenario, ruleset, result.provenance["width"]),
+            key or result_key(result.scenario, ruleset, made["width"], made["device"]),
             ruleset,
             json.dumps(result.scenario.to_dict()),
             result.status,
