@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .base import Rule
 from .columns import Columns
+from .tiles import each, tiles
 from .vectors import Vectors
 
 
@@ -48,8 +49,15 @@ class Bulyan(Rule):
         distances = vectors.squared_distances.numpy()
         vectors.require(self.f, self.name)
         chosen = _krum_again_and_again(distances, self.f, len(vectors) - 2 * self.f)
-        columns = Columns.sort(vectors.rows[torch.from_numpy(np.sort(chosen))])
-        return columns.mean_around(columns.median(), 2 * self.f)
+        kept, rows = torch.from_numpy(np.sort(chosen)), vectors.rows
+        answer = torch.empty_like(rows[0])
+
+        def middle(part: slice) -> None:
+            columns = Columns.sort(rows[:, part][kept])
+            answer[part] = columns.mean_around(columns.median(), 2 * self.f)
+
+        each(middle, tiles(rows))
+        return answer
 
 
 def _krum_again_and_again(distances: NDArray[np.float64], f: int, times: int) -> NDArray[np.int64]:
