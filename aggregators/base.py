@@ -190,16 +190,14 @@ class Rule(Part):
 
         def aggregate(part: slice) -> None:
             tile = values[:, part]
-            columns = Columns.sort(
-                tile,
-                None if present is None else present[:, part],
-                None if counts is None else counts[part],
-                view
-                if coordinates is None
-                else view.of_coordinates(coordinates[part], len(answer)),
-                out=scratch(tile),
-            )
-            answer[part] = self._shaped(self.of_columns(columns), tile)
+            seen = view
+            if coordinates is not None:
+                seen = view.of_coordinates(coordinates[part], len(answer))
+            sent = None if present is None else present[:, part]
+            count = None if counts is None else counts[part]
+            with scratch(tile) as memory:
+                columns = Columns.sort(tile, sent, count, seen, out=memory)
+                answer[part] = self._shaped(self.of_columns(columns), tile)
 
         each(aggregate, parts)
         return self._finite(answer, values)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -35,13 +35,20 @@ def tiles(values: Tensor) -> list[slice]:
     return [slice(start, min(start + width, b)) for start in range(0, b, width)]
 
 
-def scratch(tile: Tensor) -> Tensor:
-    """Return memory like the tile's, this thread's own, to be overwritten by its next tile."""
+@contextmanager
+def scratch(tile: Tensor) -> Iterator[Tensor]:
+    """Lend memory like the tile's, which this thread's next tile overwrites.
+
+    Who asks while it is lent (a rule that calls a rule) gets memory of its own.
+    """
     wanted = tile.numel()
-    kept: Tensor | None = getattr(_own, "scratch", None)
+    kept: Tensor | None = vars(_own).pop("scratch", None)
     if kept is None or kept.dtype != tile.dtype or len(kept) < wanted:
-        kept = _own.scratch = tile.new_empty(wanted)
-    return kept[:wanted].view(tile.shape)
+        kept = tile.new_empty(wanted)
+    try:
+        yield kept[:wanted].view(tile.shape)
+    finally:
+        _own.scratch = kept
 
 
 def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:

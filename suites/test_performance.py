@@ -33,6 +33,11 @@ def kernels() -> Iterator[Any]:
 @pytest.fixture
 def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Return pytest-benchmark's fixture, or a plain call without it."""
+    asked = ("test_performance", "--benchmark")
+    if not any(
+        word in str(text) for text in request.config.invocation_params.args for word in asked
+    ):
+        pytest.skip("takes minutes; asked for by name: pytest suites/test_performance.py")
     if request.config.pluginmanager.hasplugin("benchmark"):
         return request.getfixturevalue("benchmark")  # type: ignore[no-any-return]
     return lambda function, *arguments: function(*arguments)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgobench import aggregators
-from hgobench.aggregators import Vectors, sorting, sorting_network, tiles
+from hgobench.aggregators import Columns, Rule, Vectors, sorting, sorting_network, tiles
 from hgobench.arrays import blank
 
 pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
@@ -134,6 +134,24 @@ def test_tiles_and_threads_change_nothing(
     at_once = answer()
     assert torch.equal(in_tiles, in_threads)
     torch.testing.assert_close(in_tiles, at_once, rtol=1e-6, atol=1e-6)
+
+
+class AsksTwice(Rule):
+    """Asks another rule for each column, and looks at its own columns again."""
+
+    def of_columns(self, columns: Columns) -> torch.Tensor:
+        before = columns.values.clone()
+        other = aggregators.build("median", scope="coordinate")(torch.rand(columns.values.shape))
+        assert other.shape == before[0].shape
+        assert torch.equal(columns.values, before)
+        return columns.median()
+
+
+def test_a_rule_may_call_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorting_network, "WORTH", 0)  # only a network writes to lent memory
+    values = torch.rand(5, 64)
+    for _ in range(2):
+        assert torch.equal(AsksTwice()(values), values.median(dim=0).values)
 
 
 @pytest.mark.usefixtures("narrow_tiles")
