@@ -176,7 +176,9 @@ class Rule(Part):
         self.enough(len(values), len(values))
         if self.scope == "coordinate" or self._by_columns():
             return self._by_tiles(values, None, None, view)
-        return self._checked(self.of_vectors(Vectors(values, view)), values)
+        answer = self._checked(self.of_vectors(Vectors(values, view)), values)
+        own = answer.untyped_storage().data_ptr() != values.untyped_storage().data_ptr()
+        return answer if own else answer.clone()  # the caller's values are not to be changed
 
     def _by_tiles(
         self, values: Tensor, present: Tensor | None, counts: Tensor | None, view: ServerView
@@ -297,7 +299,7 @@ class Function(Rule):
             return super().__call__(values, present, view)
         _check(values, present, NOTHING)
         sent = torch.ones_like(values, dtype=torch.bool) if present is None else present.clone()
-        return self._checked(self.function(values.clone(), present=sent), values)
+        return self._checked(self.function(values.detach().clone(), present=sent), values)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Call the function on complete vectors."""

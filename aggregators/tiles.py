@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -17,6 +18,9 @@ FEW = 4  # tiles that are done before another thread has begun
 
 T = TypeVar("T")
 _own = threading.local()
+_asking = threading.Lock()
+_asked = 0
+_limits: Any = None
 TILE_BYTES = 2 << 20  # what a core keeps near, when each tile costs some calls
 
 
@@ -43,7 +47,8 @@ def scratch(tile: Tensor) -> Iterator[Tensor]:
     """
     wanted = tile.numel()
     kept: Tensor | None = vars(_own).pop("scratch", None)
-    if kept is None or kept.dtype != tile.dtype or len(kept) < wanted:
+    like = kept is not None and (kept.dtype, kept.device) == (tile.dtype, tile.device)
+    if kept is None or not like or len(kept) < wanted:
         kept = tile.new_empty(wanted)
     try:
         yield kept[:wanted].view(tile.shape)
@@ -59,8 +64,11 @@ def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
     threads = min(torch.get_num_threads(), len(parts) // FEW)
     if threads <= 1:
         return [function(part) for part in parts]
+    mine = torch.get_num_threads()
     with one_blas_thread():
-        return list(_pool(threads).map(function, parts))
+        answers = list(_pool(threads).map(function, parts))
+    torch.set_num_threads(mine)  # the pool's threads have set what new ones begin with
+    return answers
 
 
 @cache
@@ -68,9 +76,21 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Keep NumPy's BLAS to one thread."""
-    return _controller().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep NumPy's BLAS to one thread, until the last who asked for that is done."""
+    global _limits, _asked
+    with _asking:
+        if _asked == 0:
+            _limits = _controller().limit(limits=1, user_api="blas")
+        _asked += 1
+    try:
+        yield
+    finally:
+        with _asking:
+            _asked -= 1
+            if _asked == 0:
+                _limits.restore_original_limits()
 
 
 @cache
@@ -80,3 +100,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
         torch.set_grad_enabled(False)
 
     return ThreadPoolExecutor(threads, thread_name_prefix="hgobench", initializer=quiet)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads stayed with the parent

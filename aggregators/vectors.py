@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
 from hgobench.arrays import quiet
@@ -19,7 +20,9 @@ from .view import ServerView
 LARGEST = 1e100  # squares, their sums and products stay finite in float64
 ROUNDING = 1e-12  # sums of weights that differ by less are equal
 TINY = 1e-30  # weights below it are not for float32
-APART = 1e-2  # ‖x - y‖² is sure to 1e-5 from float32 products if it is so much of ‖x‖² + ‖y‖²
+APART = 0.05  # ‖x - y‖² is sure to 1e-4, mostly to 1e-6, if it is so much of ‖x‖² + ‖y‖²
+CANCELLED = 1e-3  # what a combination may leave of what it is made of
+BLOCK = 1000  # terms whose products are summed in float32
 SQUARES = 1e-24, 1e30  # of vectors whose float32 products neither vanish nor overflow
 
 
@@ -109,8 +112,7 @@ class Vectors:
         sent = self.sent
         if sent.dtype != torch.float32:
             return None
-        parts = each(lambda part: products_of(sent[:, part]).double(), tiles(sent))
-        products = _total(parts).numpy()
+        products = _total(each(lambda part: _in_blocks(sent[:, part]), tiles(sent))).numpy()
         squares = products.diagonal()
         least, most = SQUARES
         if not (squares <= most).all():
@@ -157,9 +159,9 @@ class Vectors:
 
         The origin o is 0 where float32 products tell distances, else a point among the vectors.
         """
-        quick, mixing = self._source._quick, self._mixing
-        if quick is not None:
-            gram = quick if mixing is None else mixing @ quick @ mixing.T
+        mixing = self._mixing
+        if self._from_quick is not None:
+            gram = self._from_quick
         else:
             gram = self._source._about_centre[1][1:, 1:]
             if mixing is not None:
@@ -170,6 +172,23 @@ class Vectors:
         if not self.finite.all():
             gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
         return gram if mixing is None else (gram + gram.T) / 2.0
+
+    @cached_property
+    def _from_quick(self) -> Tensor | None:
+        """Return the inner products that follow from float32 ones; None if distances would not.
+
+        Where combinations cancel what they are made of, an error of that is left: ‖Σ δ_k x_k‖² is
+        wrong by a share of (Σ |δ_k| ‖x_k‖)².
+        """
+        quick, mixing = self._source._quick, self._mixing
+        if quick is None or mixing is None:
+            return quick
+        gram = mixing @ quick @ mixing.T
+        norms = gram.diagonal()
+        parts = (mixing * quick.diagonal().sqrt()).numpy()
+        distances = (norms[:, None] + norms - 2.0 * gram).numpy()
+        bounds = CANCELLED * squareform(pdist(parts, "cityblock")) ** 2
+        return None if (distances < bounds).any() else gram
 
     @cached_property
     def squared_distances(self) -> Tensor:
@@ -249,7 +268,7 @@ class Vectors:
             used = weights != 0
             weights = weights[used] @ self._mixing[used]
         total = self._sums(weights[None])[0]
-        if abs(rest) > ROUNDING and self._source._quick is None:  # else the origin is 0
+        if abs(rest) > ROUNDING and self._from_quick is None:  # else the origin is 0
             total += (rest * self._origin * self._source._about_centre[0]).to(total)
         return total
 
@@ -297,6 +316,12 @@ class Vectors:
 def _total(parts: Sequence[Tensor]) -> Tensor:
     """Return the sum of what the tiles gave, on the CPU."""
     return (parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)).cpu()
+
+
+def _in_blocks(rows: Tensor) -> Tensor:
+    """Return inner products in float64 from float32 sums of so few terms that they stay sure."""
+    parts = [products_of(part).double() for part in torch.split(rows, BLOCK, dim=1)]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
 
 
 def products_of(rows: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ class View:
 
     def mean(self) -> Tensor:
         """Return μ, (d,): the mean of what honest workers send; 0 where none sends."""
-        return self._moments[0].to(self.require_honest())
+        return self._moments[0].to(self.require_honest(), copy=True)
 
     def centre(self) -> Tensor:
         """Return μ in float64, for differences from it."""
@@ -113,7 +113,7 @@ class View:
 
     def std(self) -> Tensor:
         """Return σ, (d,): the population standard deviation of what honest workers send."""
-        return self._moments[1].to(self.require_honest())
+        return self._moments[1].to(self.require_honest(), copy=True)
 
     def deviations(self) -> Tensor:
         """Return x_i - μ, (h, d) float64; 0 where worker i sends nothing.

@@ -94,13 +94,14 @@ def _simulate(
     started = time.process_time()
     cells = [Cell(scenario, world, time_limit) for scenario in scenarios]
     params = world.initial().repeat(width, 1)
+    x: Tensor | None = None
     rounds, interval = scenarios[0].rounds, scenarios[0].evaluation_interval
     for k in range(1, rounds + 1):
         live = [(r, cell) for r, cell in enumerate(cells) if cell.status == "done"]
         if not live:
             break
         draw = world.draw(k)
-        x, y = world.minibatches(draw)
+        x, y = world.minibatches(draw, x)
         weights = None if draw.weights is None else world.put(draw.weights)
         gradients = world.model.gradients(params, x, y, weights)
         orders: dict[tuple[str, str], Order] = {}

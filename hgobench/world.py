@@ -100,8 +100,6 @@ class World:
         self._widest = self.batch_size if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
-        # Kept, as fresh memory costs more than copying.
-        self._examples = torch.empty(0, 0, device=self.device)
         self._offset = np.cumsum(self._size) - self._size
 
     @classmethod
@@ -138,14 +136,20 @@ class World:
         """Return the array as a tensor on the world's device."""
         return torch.from_numpy(array).to(self.device)
 
-    def minibatches(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return a round's examples: features (q, s, p), which the next round's replace, labels."""
+    def minibatches(self, draw: Draw, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return a round's examples: features (q, s, p) and labels (q, s).
+
+        Args:
+            draw: the round's.
+            out: an earlier round's features, to be overwritten: fresh memory costs more.
+        """
         batch = self.put(draw.batch)
-        size = (batch.numel(), self.features.shape[1])
-        if self._examples.shape != size:
-            self._examples = torch.empty(size, device=self.device)
-        torch.index_select(self.features, 0, batch.reshape(-1), out=self._examples)
-        return self._examples.view(*batch.shape, -1), self.labels[batch]
+        size = (*batch.shape, self.features.shape[1])
+        if out is None or out.shape != size:
+            out = self.features.new_empty(size)
+        rows = out.view(-1, size[-1])
+        torch.index_select(self.features, 0, batch.reshape(-1), out=rows)
+        return out, self.labels[batch]
 
     def root(self, examples: int) -> tuple[Tensor, Tensor]:
         """Return clean training examples that the server has: features (N, p) and labels (N,).

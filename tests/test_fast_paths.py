@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgobench import aggregators
-from hgobench.aggregators import Columns, Rule, Vectors, sorting, sorting_network, tiles
+from hgobench import Scenario, aggregators, run
+from hgobench.aggregators import Columns, Rule, ServerView, Vectors, sorting, sorting_network, tiles
 from hgobench.arrays import blank
 
 pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
@@ -206,3 +209,85 @@ def test_float32_products_are_used_where_they_do() -> None:
     assert Vectors(rows)._quick is None
     rows[5, 0] = 1e25
     assert Vectors(rows)._quick is None
+
+
+def test_what_cancels_in_a_combination_is_told_exactly() -> None:
+    """Two attackers whose vectors cancel in a bucket: its mean is far from all, and not chosen."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        rows = rng.standard_normal((20, 50)).astype(np.float32)
+        rows[0] = 1e6 * rng.standard_normal(50)
+        rows[1] = -rows[0] + 300.0 * rng.standard_normal(50)
+        view = ServerView(round=seed)
+        found = aggregators.build("bucketing+krum", f=2)(torch.from_numpy(rows), view=view)
+        assert float(found.norm()) < 20.0, seed
+
+
+def test_sums_of_many_terms_of_one_sign_are_told_exactly() -> None:
+    rows = 0.1 * 1.5 ** torch.arange(3.0)[:, None] * torch.ones(3, 300_000)
+    vectors = Vectors(rows)
+    assert vectors._quick is not None
+    np.testing.assert_allclose(vectors.squared_distances, exact(rows), rtol=1e-4)
+
+
+def test_the_caller_keeps_its_values() -> None:
+    class First(Rule):
+        def of_rows(self, rows: torch.Tensor) -> torch.Tensor:
+            return rows[0]
+
+    values = torch.ones(3, 4)
+    First()(values).zero_()
+    assert values.min() == 1.0
+
+
+def test_threads_and_blas_are_left_as_they_were() -> None:
+    before = tiles._controller().info()
+    with tiles.one_blas_thread():
+        with tiles.one_blas_thread():
+            pass
+        assert all(part["num_threads"] == 1 for part in _blas())
+    assert tiles._controller().info() == before
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        aggregators.build("median")(torch.rand(20, 1_000_000))
+        seen: list[int] = []
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert seen == [2]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _blas() -> list[dict[str, Any]]:
+    return [part for part in tiles._controller().info() if part["user_api"] == "blas"]
+
+
+def test_lent_memory_is_on_the_tiles_device() -> None:
+    with tiles.scratch(torch.empty(3, 50, device="meta")):
+        pass
+    with tiles.scratch(torch.empty(3, 40)) as memory:
+        assert memory.device.type == "cpu"
+        with tiles.scratch(torch.empty(3, 40)) as other:
+            assert other.data_ptr() != memory.data_ptr()
+
+
+def test_runs_in_threads_share_a_world() -> None:
+    cells = [
+        Scenario(workers=12, f=2, attack="sign_flip", rounds=15, rule=rule)
+        for rule in ("median", "trimmed_mean", "meamed", "krum")
+    ]
+    alone = [run(cell).rounds["test_loss"] for cell in cells]
+    with ThreadPoolExecutor(4) as pool:
+        together = [result.rounds["test_loss"] for result in pool.map(run, cells)]
+    assert together == alone
+
+
+def test_torchs_default_dtype_does_not_matter() -> None:
+    before = run(Scenario(rounds=3)).rounds["test_loss"]
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert run(Scenario(rounds=3)).rounds["test_loss"] == before
+    finally:
+        torch.set_default_dtype(torch.float32)

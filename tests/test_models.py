@@ -44,6 +44,19 @@ def test_gradients_are_those_of_the_loss(name: str, classes: int, weighted: bool
             torch.testing.assert_close(found[r, i], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_cell_is_evaluated_by_itself() -> None:
+    """Ties go to the first class, and another cell's NaN hides none."""
+    model = build("softmax", 2)
+    params = torch.zeros(3, model.dimension)
+    params[0] = torch.nan
+    params[2] = model.initial(np.random.default_rng(0))
+    x, y = torch.randn(100, 6), torch.ones(100, dtype=torch.int64)
+    together = model.evaluate(params, x, y)[1]
+    assert together[1] == 0.0
+    for r in (1, 2):
+        assert together[r] == model.evaluate(params[r : r + 1], x, y)[1][0]
+
+
 def test_the_convolutional_network() -> None:
     large = build("convolutional", 10, features=784)
     assert large.dimension == 431_080  # ByzFL's cnn_mnist
