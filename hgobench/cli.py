@@ -452,11 +452,18 @@ def bench_peers(
             [f"--rule: {name!r}; expected one of {', '.join(peers.NAMES)}" for name in unknown]
         )
     shapes = [peers.parsed(text) for text in shape or ("80x7850", "80x23860")]
-    rows = []
-    for row in peers.contest(names, shapes, threads=threads):
-        _say(f"{row.name} at {row.shape[0]} x {row.shape[1]:,}: done", False)
-        rows.append(row)
-    typer.echo(rendered([peers.cells(row) for row in rows], peers.HEADERS, form.value))
+    rows, interrupted = [], False
+    try:
+        for row in peers.contest(names, shapes, threads=threads):
+            rows.append(row)
+            _say(f"{row.name} at {row.shape[0]} x {row.shape[1]:,}: done", False)
+    except KeyboardInterrupt:
+        interrupted = True
+    if rows:
+        typer.echo(rendered([peers.cells(row) for row in rows], peers.HEADERS, form.value))
+    if interrupted:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(130)
 
 
 def _rendered(ruleset: str, made: Sequence[Board], form: Form, split: Split) -> str:

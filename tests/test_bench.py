@@ -40,6 +40,23 @@ def test_a_peer_that_is_missing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert peers.cells(row)[-1] is None
 
 
+def test_what_was_measured_is_kept_on_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = benchmarks("peers")
+    measured = peers.measure
+
+    def measure(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name == "krum":
+            raise KeyboardInterrupt
+        return measured(name, *arguments, seconds=0.0, **keywords)
+
+    monkeypatch.setattr(peers, "measure", measure)
+    done = hgobench("bench", "peers", "--rule", "median,krum,phocas", "--shape", "12x40")
+    assert done.returncode == 130
+    assert "median" in done.stdout
+    assert "phocas" not in done.stdout
+    assert done.stderr.endswith("interrupted\n")
+
+
 def test_threads_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     benchmarks("peers").measure("average", (12, 30), threads=2, seconds=0.0)
