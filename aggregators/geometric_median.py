@@ -128,7 +128,7 @@ class Point:
     def __init__(self, gram: Array, z: Array) -> None:
         self.z, self.product, norms = z, gram @ z, gram.diagonal()
         own = z @ self.product
-        noise = 1e-16 * (own + norms) + 1e-300
+        noise = 1e-16 * (abs(own) + np.abs(norms)) + 1e-300
         self.away = np.sqrt(np.maximum(own - 2.0 * self.product + norms, noise))
 
     def above(self, other: Point) -> float:

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from hgobench.arrays import quiet
+from hgobench.arrays import array, quiet
 
 from .columns import Columns
 from .errors import NonFiniteError
@@ -188,7 +188,7 @@ class Vectors:
         parts = (mixing * quick.diagonal().sqrt()).numpy()
         distances = (norms[:, None] + norms - 2.0 * gram).numpy()
         bounds = CANCELLED * squareform(pdist(parts, "cityblock")) ** 2
-        return None if (distances < bounds).any() else gram
+        return None if ((distances < bounds) & (bounds > 0)).any() else gram
 
     @cached_property
     def squared_distances(self) -> Tensor:
@@ -320,8 +320,15 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
 
 def _in_blocks(rows: Tensor) -> Tensor:
     """Return inner products in float64 from float32 sums of so few terms that they stay sure."""
-    parts = [products_of(part).double() for part in torch.split(rows, BLOCK, dim=1)]
-    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
+    m, b = rows.shape
+    blocks = [rows[:, start : start + BLOCK] for start in range(0, b, BLOCK)]
+    if rows.device.type != "cpu":
+        return torch.stack([products_of(block).double() for block in blocks]).sum(dim=0)
+    total = np.zeros((m, m))
+    with quiet():
+        for block in map(array, blocks):
+            total += block @ block.T
+    return torch.from_numpy(total)
 
 
 def products_of(rows: Tensor) -> Tensor:
@@ -329,9 +336,9 @@ def products_of(rows: Tensor) -> Tensor:
     if rows.device.type != "cpu":
         products = rows @ rows.T
         return (products + products.T) / 2.0  # so that i is exactly as far from j as j from i
-    array = rows.numpy()
+    values = rows.numpy()
     with quiet():
-        return torch.from_numpy(array @ array.T)  # BLAS computes one half, and copies it
+        return torch.from_numpy(values @ values.T)  # BLAS computes one half, and copies it
 
 
 def about_mean(gram: Tensor, share: Tensor | None = None) -> Tensor:

@@ -223,6 +223,18 @@ def test_what_cancels_in_a_combination_is_told_exactly() -> None:
         assert float(found.norm()) < 20.0, seed
 
 
+def test_mixed_neighbours_keep_the_fast_path() -> None:
+    """Also where vectors, and so their mixtures, are equal."""
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((30, 500)).astype(np.float32))
+    rows[24:] = rows[:24].mean(dim=0) + 1.5 * rows[:24].std(dim=0)
+    mixed = aggregators.pre_rules.build("nnm", f=6).of_vectors(Vectors(rows))
+    assert mixed._from_quick is not None
+    exactly = aggregators.pre_rules.build("nnm", f=6).of_vectors(Vectors(rows.double()))
+    np.testing.assert_allclose(
+        mixed.squared_distances, exactly.squared_distances, rtol=1e-4, atol=1e-9
+    )
+
+
 def test_sums_of_many_terms_of_one_sign_are_told_exactly() -> None:
     rows = 0.1 * 1.5 ** torch.arange(3.0)[:, None] * torch.ones(3, 300_000)
     vectors = Vectors(rows)
