@@ -165,7 +165,7 @@ class Columns:
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
         rows = torch.arange(left_out, device=start.device)[:, None]
-        return self._mean_of_window(array(rows < start), left_out)
+        return self._mean_of_window(array(rows < start), self._beyond(self.values, left_out))
 
     def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out values of each column that are nearest to `centre` (b,).
@@ -173,28 +173,28 @@ class Columns:
         Of two values equally far the smaller counts as nearer.
         """
         c, low = array(centre.double()), array(self.values[:left_out])
-        high = array(self._beyond(self.values, left_out))
+        high = self._beyond(self.values, left_out)
         with quiet():
-            later = high - c < c - low
-        return self._mean_of_window(later, left_out)
+            later = array(high) - c < c - low
+        return self._mean_of_window(later, high)
 
-    def _mean_of_window(self, later: Any, left_out: int) -> Tensor:
+    def _mean_of_window(self, later: Any, high: Tensor) -> Tensor:
         """Average the window of k = count - left_out rows that starts behind the `later` rows.
 
         Of rows i and i + k, i < left_out, a window has one: the later one if it starts behind i.
 
         Args:
             later: (left_out, b) bool, True down to where the window starts.
-            left_out: how many rows of a column it lacks.
+            high: (left_out, b) the last rows of each column, as many as the window lacks.
         """
+        left_out = len(high)
         k, fewest = self.count - left_out, self.fewest - left_out
         if fewest < left_out:  # no row is in all windows
             rows = torch.arange(len(self.values), device=k.device)[:, None]
             start = torch.as_tensor(later.sum(0), device=k.device)
             return keep(self.values, (rows >= start) & (rows < start + k)).sum(dim=0) / k
-        low, high = self.values[:left_out], self._beyond(self.values, left_out)
         with quiet():
-            outer = _where(later, array(high), array(low)).sum(0)
+            outer = _where(later, array(high), array(self.values[:left_out])).sum(0)
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
         return (core + torch.as_tensor(outer)) / k
 

@@ -65,10 +65,11 @@ def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
     if threads <= 1:
         return [function(part) for part in parts]
     mine = torch.get_num_threads()
-    with one_blas_thread():
-        answers = list(_pool(threads).map(function, parts))
-    torch.set_num_threads(mine)  # the pool's threads have set what new ones begin with
-    return answers
+    try:
+        with one_blas_thread():
+            return list(_pool(threads).map(function, parts))
+    finally:
+        torch.set_num_threads(mine)  # the pool's threads have set what new ones begin with
 
 
 @cache

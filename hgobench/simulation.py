@@ -266,7 +266,7 @@ class Cell:
         sees, sent = self.attack.sees, None
         omniscient = sees in ("honest", "server")
         if omniscient and (lengths[honest] < len(order)).any():
-            sent = order.place_of(self.world.device) < put(lengths[honest, None])
+            sent = order.position_on(self.world.device) < put(lengths[honest, None])
 
         def place(message: Message) -> tuple[Tensor, NDArray[np.int64], float, int]:
             return self._placed(message, gradients, lengths, hostile, order)
@@ -350,7 +350,7 @@ class Cell:
         if quorum_length == 0:
             return None, params[:0]
         put = self.world.put
-        block, position = None, order.place_of(self.world.device)
+        block, position = None, order.position_on(self.world.device)
         if quorum_length < len(order):
             block = put(np.flatnonzero(order.position < quorum_length))
             position = position[block]

@@ -196,11 +196,7 @@ class Suite:
                 f"suite: contract.tolerance: {tolerance!r}; expected a number in [0, 1]"
             )
         breaks = []
-        entries = contract.get("breaks", [])
-        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            problems.append(f"suite: contract.breaks: {entries!r}; expected [[contract.breaks]]")
-            entries = []
-        for entry in entries:
+        for entry in _entries(contract.get("breaks", []), "contract.breaks", problems):
             where = {key: value for key, value in entry.items() if key != "below"}
             below = entry.get("below")
             if isinstance(below, bool) or not isinstance(below, int | float) or not where:
@@ -210,11 +206,7 @@ class Suite:
             else:
                 breaks.append(Break(where, below))
         leave_out = []
-        entries = content.get("leave_out", [])
-        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            problems.append(f"suite: leave_out: {entries!r}; expected [[leave_out]]")
-            entries = []
-        for entry in entries:
+        for entry in _entries(content.get("leave_out", []), "leave_out", problems):
             where = {key: value for key, value in entry.items() if key != "reason"}
             reason = entry.get("reason")
             if not isinstance(reason, str) or not reason or not where:
@@ -436,3 +428,11 @@ def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:
         for cells in worlds.values()
         for start in range(0, len(cells), width)
     ]
+
+
+def _entries(value: Any, name: str, problems: list[str]) -> list[dict[str, Any]]:
+    """Return the [[name]] tables of a suite; none, and a problem more, if they are none."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        problems.append(f"suite: {name}: {value!r}; expected [[{name}]]")
+        return []
+    return value

@@ -9,11 +9,8 @@ a script, this file prints the table: that is ``docs/conformance.md``.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import itertools
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -25,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from hgobench import aggregators, attacks
+from hgobench.suite import benchmarks
 from hgobench.testing import view
 
 Array = NDArray[np.float64]
@@ -33,14 +31,9 @@ WITHOUT = "needs the library to compare with: pip install 'hgobench[peers]'"
 
 
 def byzfl(module: str) -> ModuleType:
-    """Import ``byzfl.<module>`` alone: all of byzfl needs torchvision and takes seconds."""
-    if "byzfl" not in sys.modules:
-        found = importlib.util.find_spec("byzfl")
-        if found is None:
-            pytest.skip(WITHOUT)
-        # The package as such, without what its __init__ imports.
-        sys.modules["byzfl"] = importlib.util.module_from_spec(found)
-    return importlib.import_module(f"byzfl.{module}")
+    """Import ``byzfl.<module>`` alone."""
+    found: ModuleType | None = benchmarks("peers").alone("byzfl", module)
+    return pytest.skip(WITHOUT) if found is None else found
 
 
 def samples(n: int = N) -> list[Array]:

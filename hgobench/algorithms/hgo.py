@@ -56,7 +56,7 @@ class Hgo:
         computed = None
         if (lengths < len(order)).any():
             device = gradients.device
-            computed = order.place_of(device) < torch.from_numpy(lengths[:, None]).to(device)
+            computed = order.position_on(device) < torch.from_numpy(lengths[:, None]).to(device)
         return self._kept(workers, gradients, computed)
 
     def lengths(

@@ -54,17 +54,17 @@ class Order:
         self._cost = np.cumsum(places.cost[permutation])
         self.full_cost = int(self._cost[-1])
 
-        self._placed: dict[torch.device, Tensor] = {}
+        self._moved: dict[torch.device, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self._cost)
 
-    def place_of(self, device: torch.device) -> Tensor:
+    def position_on(self, device: torch.device) -> Tensor:
         """Return `position` on a device, (d,) int64; not to be changed."""
-        if device not in self._placed:
+        if device not in self._moved:
             with warnings.catch_warnings(action="ignore"):  # that it can't be written to
-                self._placed[device] = torch.from_numpy(self.position).to(device)
-        return self._placed[device]
+                self._moved[device] = torch.from_numpy(self.position).to(device)
+        return self._moved[device]
 
     def affordable(
         self, budget: NDArray[np.float64], upload: NDArray[np.float64] | None = None

@@ -1,4 +1,4 @@
-"""What benchmarks work on; also the shapes that stand for models."""
+"""What benchmarks work on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import Tensor
 from hgobench import aggregators
 
 SOFTMAX = (80, 7850)  # q x d of softmax regression on MNIST
-FEED_FORWARD = (80, 23_860)  # of the network 784-30-10
 LARGE = (100, 100_000)
 FORMS = ["dense", "ragged"]
 

@@ -32,14 +32,12 @@ from hgobench.errors import InputError
 from hgobench.testing import view
 
 Call = Callable[[], object]
-SHAPES = ((80, 7850), (80, 23860), (100, 100_000), (50, 1_000_000))
 SECONDS = 4.0  # spent on a contender, unless it takes more in three calls
 LARGEST = 2e9  # bytes that ByzFL's NNM may take; it has (n, n - f, d) of them
 
 
-@cache
-def peer(package: str, module: str) -> ModuleType | None:
-    """Import a module of another library, without what its package imports; None if it is missing.
+def alone(package: str, module: str) -> ModuleType | None:
+    """Import a module without what its package's own __init__ imports; None: not installed.
 
     All of ByzFL needs torchvision, and takes seconds.
     """
@@ -48,8 +46,14 @@ def peer(package: str, module: str) -> ModuleType | None:
         if found is None:
             return None
         sys.modules[package] = importlib.util.module_from_spec(found)
+    return importlib.import_module(f"{package}.{module}")
+
+
+@cache
+def peer(package: str, module: str) -> ModuleType | None:
+    """Import a module of another library; None if it is missing, or does not work here."""
     try:
-        return importlib.import_module(f"{package}.{module}")
+        return alone(package, module)
     except ImportError:
         return None
 

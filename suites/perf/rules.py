@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 
@@ -99,8 +101,6 @@ class Growth:
 
 def least_time(rule: object, values: torch.Tensor, calls: int = 7) -> float:
     """Return the shortest of some calls' CPU times, in seconds."""
-    import time
-
     taken = []
     for _ in range(calls):
         started = time.process_time()
