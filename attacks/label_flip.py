@@ -27,4 +27,6 @@ class LabelFlip(Attack):
 
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Flip the labels."""
+        if not classes:
+            raise ValueError("label_flip: the data has no classes")
         return features, classes - 1 - labels

@@ -45,7 +45,8 @@ class Scenario:
         workload: how a worker splits its time between coordinates and examples: ``"fixed"``
             (Algorithm 1), ``"coordinates_first"``, ``"data_first"``, ``"hybrid[rho=0.5]"``.
         algorithm: ``"hgo"`` or ``"sgd"``.
-        granularity: what shares a place in a round's order: ``"scalar"`` or ``"feature"``.
+        granularity: what shares a place in a round's order: ``"scalar"``, ``"feature"`` or
+            ``"subnetwork"``.
         cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).
         rule, attack: what the server and the Byzantine workers do.
         scope: ``"coordinate"`` or ``"block"`` (see `hgobench.aggregators.Rule`); None: coordinate
@@ -302,7 +303,7 @@ _CHECKS: dict[str, Check] = {
     "hardware": _named("hardware"),
     "workload": _named("workload"),
     "algorithm": _named("algorithm"),
-    "granularity": _word("scalar", "feature"),
+    "granularity": _word("scalar", "feature", "subnetwork"),
     "cost": _word("scalar", "unit"),
     "rule": _named("rule", build=False),  # its parameters are tried with f, in _resolve_rule
     "scope": _word("coordinate", "block", optional=True),

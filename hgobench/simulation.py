@@ -104,7 +104,7 @@ def _simulate(
         x, y = world.minibatches(draw, x)
         weights = None if draw.weights is None else world.put(draw.weights)
         gradients = world.model.gradients(params, x, y, weights)
-        orders: dict[tuple[str, str], Order] = {}
+        orders: dict[tuple[str, str, int], Order] = {}
         for r, cell in live:
             cell.advance(k, draw, gradients[r], params[r], orders)
         if k % interval == 0 or k == rounds:
@@ -146,7 +146,7 @@ class Cell:
         self.solver = solvers.registry.build(
             scenario.solver, learning_rate=scenario.learning_rate, schedule=scenario.schedule
         )
-        self.places = Places(world.model.place_of, scenario.granularity, scenario.cost)
+        self.places = Places(world.model, scenario.granularity, scenario.cost)
         self.byzantine = world.byzantine(scenario.byzantine)
         self.quorum = scenario.quorum or 1
         self.rounds: dict[str, list[Any]] = {name: [] for name in COLUMNS}
@@ -161,7 +161,7 @@ class Cell:
         draw: Draw,
         gradients: Tensor,
         params: Tensor,
-        orders: dict[tuple[str, str], Order],
+        orders: dict[tuple[str, str, int], Order],
     ) -> None:
         """Play round k (from 1): update `params` (d,) in place and write a row of the table.
 
@@ -170,11 +170,12 @@ class Cell:
             draw: its workers and minibatches.
             gradients: (q, d) of this cell's parameters.
             params: (d,).
-            orders: the round's orders so far, by granularity and cost; shared with other cells.
+            orders: the round's orders so far, by granularity, cost and step; shared with other
+                cells.
         """
-        key = (self.scenario.granularity, self.scenario.cost)
+        key = (self.scenario.granularity, self.scenario.cost, self.algorithm.step)
         if key not in orders:
-            orders[key] = Order(self.places, self.world.order(k, len(self.places)))
+            orders[key] = Order(self.places, self._permutation(k))
         order = orders[key]
         budget, upload = self._budget(draw)
         lengths = np.minimum(
@@ -227,6 +228,13 @@ class Cell:
             bytes_down=len(draw.workers) * (NUMBER_BYTES * len(params) + SEED_BYTES),
             stalled=updated == 0 and self.status == "done",
         )
+
+    def _permutation(self, k: int) -> NDArray[np.int64]:
+        """Return the round's order of places: drawn, or the next ones of a cycle."""
+        places = len(self.places)
+        if not self.algorithm.step:
+            return self.world.order(k, places)
+        return np.roll(np.arange(places), -(k - 1) * self.algorithm.step)
 
     def _poisoned(
         self, draw: Draw, gradients: Tensor, params: Tensor, hostile: NDArray[np.bool_]

@@ -82,10 +82,9 @@ class World:
         partition = partitions.registry.build(scenario.partition)
         self.shards = partition(self.data.train, self.workers, self.seed)
         self._shift = partition.shift
-        counts = [
-            np.bincount(self.data.train.labels[shard], minlength=self.data.classes)
-            for shard in self.shards
-        ]
+        train = self.data.train
+        known = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
+        counts = [np.bincount(known[shard], minlength=self.data.classes) for shard in self.shards]
         population = Population(self.workers, self.model.dimension, self.seed, np.array(counts))
         self.fleet = hardware.registry.build(scenario.hardware).fleet(population)
         self.rates = self.fleet.rates
@@ -97,7 +96,7 @@ class World:
         self.deadline = scenario.deadline  # a fixed workload does not depend on it
         most = max(map(len, self.shards))  # of examples that a worker may draw
         fixed = isinstance(self.workload, workloads.Fixed)
-        self._widest = self.batch_size if fixed else max(self.batch_size, most)
+        self._widest = min(self.batch_size, most) if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self._size) - self._size
@@ -119,7 +118,7 @@ class World:
 
     @cached_property
     def labels(self) -> Tensor:
-        """Return the training labels, (N,)."""
+        """Return the training labels, (N,): int64, or float32 in a regression."""
         return self.put(self.data.train.labels)
 
     @cached_property

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import http.server
 import json
+import pickle
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +17,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.linear_model import LinearRegression
 
 from hgobench import Scenario, World, run
-from hgobench.data import datasets, partitions
-from hgobench.data.datasets import IDX_FILES, Split, digests, download, load, locate, read_idx
+from hgobench.data import cifar, datasets, files, partitions, tables
+from hgobench.data.base import Split
+from hgobench.data.datasets import IDX_FILES, digests, download, load, locate, read_idx
 from hgobench.errors import InputError
 
 
@@ -100,7 +104,7 @@ def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes, message: s
 def test_data_is_looked_for_in_the_cache_and_offline_is_respected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path)
     monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(InputError, match="HGOBENCH_OFFLINE forbids to download it; set HGOBENCH_"):
         locate("tiny", "tiny", ())
@@ -121,23 +125,24 @@ class OpenML(http.server.BaseHTTPRequestHandler):
         content = self.arff.encode()
         description = {
             "id": "1", "description": "tiny", "name": "tiny", "version": "1", "format": "ARFF", "status": "active",
-            "file_id": "1", "default_target_attribute": "class",
+            "file_id": "1", "default_target_attribute": self.arff.split("@attribute ")[-1].split()[0],
             "md5_checksum": hashlib.md5(content).hexdigest(),
             "url": f"{self.server.url}data/v1/download/1/tiny.arff",  # type: ignore[attr-defined]
         }  # fmt: skip
+        rows = str(len(self.arff.partition("@data\n")[2].splitlines()))
+        names = [line.split()[1] for line in self.arff.splitlines() if "@attribute" in line]
         features = [
-            {"index": str(i), "name": f"p{i}", "data_type": "numeric", "is_target": "false",
+            {"index": str(i), "name": name, "data_type": "nominal" if name == "class" else "numeric",
+             "is_target": str(name == names[-1]).lower(),
              "is_ignore": "false", "is_row_identifier": "false", "number_of_missing_values": "0"}
-            for i in range(4)
+            for i, name in enumerate(names)
         ]  # fmt: skip
-        features.append({**features[0], "index": "4", "name": "class", "data_type": "nominal",
-                         "is_target": "true"})  # fmt: skip
         if "/list/" in self.path:
             answer: object = {"data": {"dataset": [{"did": 1, "name": "tiny", "status": "active"}]}}
         elif "/features/" in self.path:
             answer = {"data_features": {"feature": features}}
         elif "/qualities/" in self.path:
-            answer = {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": "6"}]}}
+            answer = {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": rows}]}}
         elif "/download/" in self.path:
             answer = None
         else:
@@ -167,6 +172,135 @@ def openml(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
+def table(names: list[str], rows: np.ndarray) -> str:
+    head = "".join(f"@attribute {name} numeric\n" for name in names)
+    lines = "".join(",".join(f"{v:g}" for v in row) + "\n" for row in rows)
+    return f"@relation tiny\n{head}@data\n{lines}"
+
+
+@pytest.mark.usefixtures("openml")
+def test_tables_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the form that OpenML has them in, to the one of the files that others have."""
+    monkeypatch.delenv("HGOBENCH_OFFLINE")
+    monkeypatch.delenv("HGOBENCH_DATA", raising=False)
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path)
+    rng = np.random.default_rng(0)
+    homes = rng.random((40, 14)).round(3)
+    monkeypatch.setattr(OpenML, "arff", table(tables.BOSTON_COLUMNS, homes))
+    for _ in range(2):  # the second time there is nothing to ask for
+        x, y = tables.boston()
+        np.testing.assert_allclose(np.column_stack((x, y)), homes, rtol=1e-6)
+        monkeypatch.setattr(OpenML, "arff", "gone")
+    # 22 properties of two values and 8 of three are 68 features.
+    sites = np.array([[i % 2 if j < 22 else i % 3 for j in range(30)] for i in range(60)]) - 1
+    label = np.where(np.arange(60) % 5 < 2, -1, 1)
+    arff = table([f"p{j}" for j in range(30)] + ["Result"], np.column_stack((sites, label)))
+    monkeypatch.setattr(OpenML, "arff", arff)
+    shutil.rmtree(tmp_path / "openml", ignore_errors=True)
+    data = tables.Phishing(validation=0).load()
+    whole = np.concatenate([data.train.features, data.test.features])
+    assert whole.shape == (60, 68)
+    assert np.unique(whole.round(5)) == pytest.approx([0.0, 0.18257])
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1.0, rtol=1e-5)
+    labels = np.concatenate([data.train.labels, data.test.labels])
+    assert np.bincount(labels).tolist() == [24, 36]
+    monkeypatch.setattr(OpenML, "arff", table(["p", "Result"], np.ones((5, 2))))
+    with pytest.raises(InputError, match="has 1 values of properties; expected 68"):
+        tables.download_phishing(tmp_path / "other")
+
+
+def test_the_tables_of_the_paper(images: Path) -> None:
+    boston = load("boston[validation=0]")
+    assert (len(boston.train), len(boston.test), boston.features) == (404, 102, 13)
+    assert boston.classes == 0
+    assert boston.train.labels.dtype == np.float32
+    assert float(np.abs(boston.train.features.mean(axis=0)).max()) < 1e-4
+    assert float(np.concatenate([boston.train.labels, boston.test.labels]).max()) == 50.0
+    held = load("boston")
+    assert len(held.train) + len(held.validation) == 404
+    phishing = load("phishing[validation=0]")
+    assert (phishing.features, phishing.classes) == (68, 2)
+    assert len(phishing.train) + len(phishing.test) == 8405
+
+
+def test_a_broken_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
+    (tmp_path / "boston").mkdir()
+    (tmp_path / "boston" / "boston_house_prices.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"columns \['a', 'b'\]; expected \['CRIM'"):
+        tables.boston()
+
+
+def test_pairs_of_digits(images: Path) -> None:
+    data = load("mnist[validation=0,pair=1v2]")
+    assert data.classes == 2
+    assert (len(data.train), len(data.test)) == (6742 + 5958, 1135 + 1032)
+    assert np.bincount(data.train.labels).tolist() == [6742, 5958]
+    for bad in ("1", "1v1", "12v3"):
+        with pytest.raises(InputError, match="expected two different classes, as in '1v2'"):
+            load(f"mnist[pair={bad}]")
+
+
+def batches(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, list[int]]]:
+    names = [*cifar.BATCHES, "test_batch"]
+    return {
+        name: (rng.integers(0, 256, (4, 3072), dtype=np.uint8), rng.integers(0, 10, 4).tolist())
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("version", ["bin", "py"])
+@pytest.mark.parametrize("inside", ["", "cifar10"])
+def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, inside: str) -> None:
+    monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    datasets._load.cache_clear()
+    with pytest.raises(InputError, match=r"'cifar10' is not in .*it is not downloaded"):
+        load("cifar10")
+    folder = tmp_path / inside / f"cifar-10-batches-{version}"
+    folder.mkdir(parents=True)
+    made = batches(np.random.default_rng(0))
+    for name, (images, labels) in made.items():
+        if version == "bin":
+            rows = np.column_stack((np.array(labels, dtype=np.uint8), images))
+            (folder / f"{name}.bin").write_bytes(rows.tobytes())
+        else:
+            (folder / name).write_bytes(pickle.dumps({b"data": images, b"labels": labels}, 2))
+    data = load("cifar10[validation=0]")
+    assert (len(data.train), len(data.test), data.features, data.classes) == (20, 4, 3072, 10)
+    first = made["data_batch_1"]
+    np.testing.assert_allclose(data.train.features[:4], first[0] / 255, rtol=1e-6)
+    assert data.train.labels[:4].tolist() == first[1]
+    assert data.test.labels.tolist() == made["test_batch"][1]
+    datasets._load.cache_clear()
+    last = folder / ("test_batch.bin" if version == "bin" else "test_batch")
+    last.write_bytes(b"\0" * 7 if version == "bin" else pickle.dumps(Path("x")))
+    with pytest.raises(InputError, match="7 bytes" if version == "bin" else "it asks for pathlib"):
+        load("cifar10[validation=0]")
+    datasets._load.cache_clear()
+
+
+def test_a_regression_is_trained_and_its_accuracy_is_what_it_explains(images: Path) -> None:
+    result = run(
+        Scenario(data="boston[validation=0]", model="linear", partition="iid", workers=12,
+                 sampled=9, rule="average", hardware="powerful", deadline=64.0, rounds=60,
+                 learning_rate=0.1)
+    )  # fmt: skip
+    data = load("boston[validation=0]")
+    ours = result.summary["test_accuracy"]
+    theirs = LinearRegression().fit(data.train.features, data.train.labels)
+    assert ours == pytest.approx(theirs.score(data.test.features, data.test.labels), abs=0.05)
+    assert result.summary["test_loss"] == pytest.approx(
+        0.5 * np.mean((theirs.predict(data.test.features) - data.test.labels) ** 2), rel=0.15
+    )
+    refused = run(
+        Scenario(data="boston", model="linear", partition="iid", workers=12, byzantine=2,
+                 attack="label_flip", rounds=2)
+    )  # fmt: skip
+    assert refused.status == "failed"
+    assert "label_flip: the data has no classes" in refused.reason
+
+
 def expected_parts() -> list[bytes]:
     images = np.array([[i, i + 1, i + 2, i + 3] for i in range(6)]).reshape(6, 2, 2)
     labels = np.arange(6) % 2
@@ -180,7 +314,7 @@ def test_download_writes_idx_files_and_checks_them(
     md5 = tuple(hashlib.md5(part).hexdigest() for part in expected_parts())
     monkeypatch.delenv("HGOBENCH_OFFLINE")
     monkeypatch.delenv("HGOBENCH_DATA", raising=False)
-    monkeypatch.setattr(datasets, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path)
     monkeypatch.setattr(datasets.download, "__defaults__", (2,))
     folder = locate("tiny", "tiny", md5)
     assert digests(folder) == md5
@@ -200,7 +334,7 @@ def test_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.delenv("HGOBENCH_OFFLINE")
     monkeypatch.delenv("HGOBENCH_DATA", raising=False)
-    monkeypatch.setattr(datasets, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path)
     monkeypatch.setattr(datasets, "download", unreachable)
     with pytest.raises(InputError, match="failed: no route to host; set HGOBENCH_DATA"):
         locate("tiny", "tiny", ())

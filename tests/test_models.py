@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from hgobench import models
+from hgobench.algorithms import Order, Places
 from hgobench.errors import InputError
-from hgobench.models import Model
+from hgobench.models import FeedForward, Network
 
 MODELS = [("softmax", 4), ("logistic", 2), ("feed_forward[hidden=5]", 3)]
+NETWORKS = [
+    f"feed_forward[hidden=5,activation={activation},loss={loss}]"
+    for activation in ("relu", "sigmoid")
+    for loss in ("cross_entropy", "quadratic")
+]
 
 
-def build(name: str, classes: int, features: int = 6) -> Model:
+def build(name: str, classes: int, features: int = 6) -> Any:
     return models.registry.build(name, features=features, classes=classes)
 
 
@@ -110,6 +118,90 @@ def test_loss_and_accuracy_by_hand(name: str, classes: int) -> None:
         assert float(accuracy[r]) == np.mean(hits)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_network_in_closed_form_is_the_one_of_torch(name: str, weighted: bool) -> None:
+    model = build(name, 3)
+    assert isinstance(model, FeedForward)
+    x, y = batch(3)
+    weights = torch.rand(y.shape) if weighted else None
+    params = torch.stack([model.initial(np.random.default_rng(r)) * 3 for r in range(2)])
+    found = model.gradients(params, x, y, weights)
+    torch.testing.assert_close(found, Network.gradients(model, params, x, y, weights))
+    torch.testing.assert_close(model.logits(params, x[0]), Network.logits(model, params, x[0]))
+    loss, _ = model.evaluate(params, x[0], y[0])
+    expected = [model._loss(w, x[0], y[0], torch.full((5,), 0.2)) for w in params]
+    torch.testing.assert_close(loss.float(), torch.stack(expected))
+
+
+def test_linear_regression_and_the_support_vector_machine_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    x = torch.from_numpy(rng.standard_normal((2, 5, 6)).astype(np.float32))
+    target = torch.from_numpy(rng.standard_normal((2, 5)).astype(np.float32))
+    label = torch.from_numpy(rng.integers(0, 2, (2, 5)))
+    w = rng.standard_normal(7)
+    params = torch.from_numpy(w[None].astype(np.float32))
+    linear, svm = build("linear", 0), build("svm[penalty=3]", 2)
+    assert not linear.initial(rng).any()
+    found = {m: m.gradients(params, x, y)[0].numpy() for m, y in ((linear, target), (svm, label))}
+    for i in range(2):
+        slope, push = np.zeros(7), np.zeros(7)
+        for e in range(5):
+            point = np.append(x[i, e].double().numpy(), 1.0)
+            slope += (w @ point - float(target[i, e])) * point / 5
+            side = 1.0 if int(label[i, e]) else -1.0
+            push -= (side * (w @ point) < 1) * 3 * side * point / 5
+        np.testing.assert_allclose(found[linear][i], slope, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[svm][i], w + push, rtol=1e-5, atol=1e-6)
+    points = np.hstack([x[0].double().numpy(), np.ones((5, 1))])
+    loss, fit = linear.evaluate(torch.cat([params, 0 * params]), x[0], target[0])
+    goal = target[0].double().numpy()
+    assert float(loss[0]) == pytest.approx(0.5 * np.mean((points @ w - goal) ** 2), rel=1e-5)
+    explained = 1.0 - float(np.mean((points @ w - goal) ** 2)) / float(np.var(goal))
+    assert float(fit[0]) == pytest.approx(max(explained, 0.0), abs=1e-5)
+    exact = torch.from_numpy(np.linalg.lstsq(points, goal, rcond=None)[0].astype(np.float32))
+    assert float(linear.evaluate(exact[None], x[0], target[0])[1][0]) == pytest.approx(1, abs=1e-4)
+    loss, hits = svm.evaluate(params, x[0], label[0])
+    t = 2.0 * label[0].double().numpy() - 1.0
+    hinge = np.maximum(0, 1 - t * (points @ w)).mean()
+    assert float(loss[0]) == pytest.approx(0.5 * w @ w + 3 * hinge, rel=1e-5)
+    assert float(hits[0]) == np.mean(t * (points @ w) > 0)
+
+
+@pytest.mark.parametrize("name", ["softmax", "feed_forward[hidden=5]", "convolutional"])
+def test_the_first_places_of_an_order_are_a_subnetwork(name: str) -> None:
+    """By its definition: a coordinate is there if both units are that it joins."""
+    model = build(name, 3, features=256 if name == "convolutional" else 6)
+    rng = np.random.default_rng(1)
+    for cost in ("scalar", "unit"):
+        places = Places(model, "subnetwork", cost)
+        expected = {"softmax": 6, "feed_forward[hidden=5]": 11, "convolutional": 20 + 50 + 500}
+        assert len(places) == expected[name]
+        permutation = rng.permutation(len(places))
+        order = Order(places, permutation)
+        for length in (1, 2, len(places) // 2, len(places)):
+            units = {-1, *permutation[:length].tolist()}
+            inside = [{a, b} <= units for a, b in model.units.T.tolist()]
+            assert ((order.position < length) == inside).all()
+            assert order.coordinates(np.array([length]))[0] == sum(inside)
+            price = sum(inside) if cost == "scalar" else length
+            assert order.affordable(np.array([float(price)]))[0] >= length
+            assert order.affordable(np.array([price - 0.5]))[0] < length
+
+
+def test_units_join_neighbouring_layers() -> None:
+    network = build("feed_forward[hidden=2]", 3, features=4)
+    source, target = network.units
+    assert source.tolist() == [0, 1, 2, 3] * 2 + [-1] * 2 + [4, 5] * 3 + [-1] * 3
+    assert target.tolist() == [4] * 4 + [5] * 4 + [4, 5] + [-1] * 6 + [-1] * 3
+    image = build("convolutional", 3, features=256)
+    # ((16 - 4) / 2 - 4) / 2 = 1 pixel of each of the 50 channels feeds the 500 units.
+    joined = image.units[:, 20 * 25 + 20 + 50 * 20 * 25 + 50 :][:, : 500 * 50]
+    assert joined[0].tolist() == list(range(20, 70)) * 500
+    assert joined[1].tolist() == np.arange(70, 570).repeat(50).tolist()
+    assert (image.units[0, : 20 * 25] == -1).all()  # all of an image is always there
+
+
 def test_sizes_are_those_of_the_paper() -> None:
     assert models.registry.build("softmax", features=784, classes=10).dimension == 7850
     assert models.registry.build("feed_forward", features=784, classes=10).dimension == 23_860
@@ -127,8 +219,20 @@ def test_places_hold_the_weights_that_leave_one_unit() -> None:
     [
         ("logistic", "logistic regression has 2 classes; the data has 3"),
         ("feed_forward[hidden=0]", "hidden: 0; expected an integer >= 1"),
+        ("feed_forward[loss=l2]", "loss: 'l2'; expected 'cross_entropy' or 'quadratic'"),
+        ("svm", "a support vector machine has 2 classes; the data has 3"),
     ],
 )
 def test_bad_models_are_refused(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build(name, 3)
+
+
+def test_numbers_are_no_classes() -> None:
+    for name in ("softmax", "feed_forward", "convolutional"):
+        with pytest.raises(InputError, match="tells classes apart; the data has none"):
+            build(name, 0, features=784)
+    with pytest.raises(InputError, match="has 2 classes; the data has 0"):
+        build("logistic", 0)
+    with pytest.raises(InputError, match=r"penalty: 0\.0; expected a finite number > 0"):
+        build("svm[penalty=0]", 2)

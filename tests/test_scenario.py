@@ -75,7 +75,7 @@ def problems(**fields: Any) -> list[str]:
         ({"learning_rate": "big"}, "learning_rate: 'big'; expected a number > 0"),
         ({"learning_rate": math.inf}, "learning_rate: inf; expected a number > 0"),
         ({"schedule": "constant2"}, "schedule: unknown 'constant2'; did you mean 'constant'?"),
-        ({"solver": "adam"}, "solver: unknown 'adam'; expected one of gradient_descent (hgobench list solvers)"),
+        ({"solver": "adams"}, "solver: unknown 'adams'; did you mean 'adam'? (hgobench list solvers)"),
         ({"evaluation_interval": 0}, "evaluation_interval: 0; expected an integer >= 1"),
         ({"seed": -1}, "seed: -1; expected an integer >= 0"),
         ({"atack": "foe"}, "scenario: field: unknown 'atack'; did you mean 'attack'?"),

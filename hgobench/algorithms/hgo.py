@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hgobench.parameters import one_of, whole
+
 from .momentum import WorkerMomentum
 from .places import Order
 
@@ -20,21 +22,43 @@ class Hgo:
     round's order (with places that cost more than one: as many as its budget τ·λ_i/s_i pays for)
     and sends them. The server updates the block that at least v workers sent.
 
+    Its settings are the family of Remark 4: one worker with all its examples in every minibatch
+    and an infinite deadline is gradient descent; with ``block=1`` random coordinate descent, with
+    ``order=cyclic`` besides cyclic coordinate descent, with a minibatch of one example stochastic
+    coordinate descent; with a larger block block coordinate descent.
+
     Args:
         momentum: β of the workers' momentum, 0 <= β < 1 (see `WorkerMomentum`); 0: they send their
             gradients.
+        block: the most places of a round's block, and no worker computes more; None: all.
+        order: ``"random"``: a permutation drawn every round; ``"cyclic"``: the places one after the
+            other, block by block, from the first again behind the last. That needs a `block`.
     """
 
     paper: ClassVar[str] = "HGO, Algorithm 1"
     validity: ClassVar[str] = "quorum v >= 2f̂ + 1 and >= what the rule needs"
     partial: ClassVar[bool] = True
 
-    def __init__(self, momentum: float = 0.0) -> None:
+    def __init__(
+        self, momentum: float = 0.0, block: int | None = None, order: str = "random"
+    ) -> None:
         number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
         if not number or not 0 <= momentum < 1:
             raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
         self.momentum = float(momentum)
+        self.block = None if block is None else whole("block", block, least=1)
+        self.order = one_of("order", order, "random", "cyclic")
+        if self.order == "cyclic" and self.block is None:
+            raise ValueError("order: 'cyclic'; expected a block to go on by: hgo[block=1,...]")
         self._kept = WorkerMomentum(self.momentum)
+
+    @property
+    def step(self) -> int:
+        """How far the order of places moves from round to round; 0: it is drawn every round."""
+        return int(self.block or 0) if self.order == "cyclic" else 0
+
+    def _cut(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        return lengths if self.block is None else np.minimum(lengths, self.block)
 
     def messages(
         self,
@@ -72,11 +96,11 @@ class Hgo:
             order: the round's order of places.
             upload: (q,) what it costs of the budget to send a coordinate; None: nothing.
         """
-        return order.affordable(budget, upload)
+        return self._cut(order.affordable(budget, upload))
 
     def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
-        """Return the lengths as the server takes them: any part is welcome."""
-        return lengths
+        """Return the lengths as the server takes them: any part of the block is welcome."""
+        return self._cut(lengths)
 
     def computed(
         self, budget: NDArray[np.float64], lengths: NDArray[np.int64], order: Order
@@ -85,8 +109,8 @@ class Hgo:
         return int(order.coordinates(lengths).sum())
 
     def full_cost(self, order: Order) -> int:
-        """Return the budget that a whole gradient takes."""
-        return order.full_cost
+        """Return the budget that all takes that a worker may send."""
+        return order.full_cost if self.block is None else order.cost_of(self.block)
 
     def quorum(self, tolerated: int, minimum: int) -> int:
         """Return the default v: 2f̂ + 1, or what the rule needs to stand f̂ if that is more."""

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from hgobench.models import Model
+
 
 class Places:
     """The places that a round's permutation orders.
 
     Args:
-        place_of: (d,) the model's places of granularity ``"feature"``.
+        model: whose coordinates they hold.
         granularity: ``"scalar"``: each coordinate has its own place (Algorithm 1); ``"feature"``:
-            all weights that leave one unit share a place (the HGO authors' code).
+            all weights that leave one unit share a place (the HGO authors' code);
+            ``"subnetwork"``: a place is a unit, and a coordinate stands where the later of the two
+            units stands that it joins: the first places are a sub-network (the extended paper).
         cost: ``"scalar"``: a place costs a worker as many units of its budget as it has
             coordinates; ``"unit"``: it costs one (the authors' code).
 
     Attributes:
-        of: (d,) the place of each coordinate.
-        size: (P,) how many coordinates each place has.
-        cost: (P,) what each costs.
+        ends: (1 or 2, d) whose places decide where each coordinate stands; -1: the first place.
+        cost: how places cost.
     """
 
-    def __init__(self, place_of: NDArray[np.int64], granularity: str, cost: str) -> None:
-        self.of = np.arange(len(place_of)) if granularity == "scalar" else place_of
-        self.size = np.bincount(self.of)
-        self.cost = self.size if cost == "scalar" else np.ones_like(self.size)
+    def __init__(self, model: Model, granularity: str, cost: str) -> None:
+        if granularity == "scalar":
+            ends = np.arange(model.dimension)[None]
+        else:
+            ends = model.place_of[None] if granularity == "feature" else model.units
+        self.ends, self.cost = ends, cost
+        self._count = int(ends.max()) + 1
 
     def __len__(self) -> int:
-        return len(self.size)
+        return self._count
 
 
 class Order:
@@ -45,13 +53,17 @@ class Order:
     """
 
     def __init__(self, places: Places, permutation: NDArray[np.int64]) -> None:
-        rank = np.empty_like(permutation)
+        rank = np.zeros(len(permutation) + 1, dtype=np.int64)  # the last: of what is always there
         rank[permutation] = np.arange(len(permutation))
-        self.position = rank[places.of]
-        self.position.setflags(write=False)  # shared by all cells of a cohort
-        self.dimension = len(places.of)
-        self._coordinates = np.concatenate(([0], np.cumsum(places.size[permutation])))
-        self._cost = np.cumsum(places.cost[permutation])
+        position = rank[places.ends[0]]
+        for other in places.ends[1:]:
+            np.maximum(position, rank[other], out=position)
+        position.setflags(write=False)  # shared by all cells of a cohort
+        self.position, self.dimension = position, len(position)
+        size = np.bincount(position, minlength=len(permutation))
+        self._coordinates = np.concatenate(([0], np.cumsum(size)))
+        unit = np.arange(1, len(size) + 1)
+        self._cost = self._coordinates[1:] if places.cost == "scalar" else unit
         self.full_cost = int(self._cost[-1])
 
         self._moved: dict[torch.device, Tensor] = {}
@@ -83,6 +95,10 @@ class Order:
             for most, each in zip(budget, upload, strict=True)
         ]
         return np.array(paid, dtype=np.int64)
+
+    def cost_of(self, length: int) -> int:
+        """Return the budget that the first `length` places take."""
+        return int(self._cost[min(length, len(self)) - 1])
 
     def coordinates(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the coordinates in the first `lengths` places, (q,) -> (q,)."""

@@ -18,11 +18,17 @@ class Sgd(Hgo):
     scenario's `cost`; the others' work is lost. At τ = inf all are heard and the round lasts as
     long as the slowest. There is no block; a round in which fewer workers are heard than the rule
     needs to stand f̂ is stalled.
+
+    Args:
+        momentum: as for `Hgo`.
     """
 
     paper: ClassVar[str] = "HGO, section II-A"
     validity: ClassVar[str] = "heard workers >= what the rule needs"
     partial: ClassVar[bool] = False
+
+    def __init__(self, momentum: float = 0.0) -> None:
+        super().__init__(momentum)
 
     def lengths(
         self,

@@ -1,12 +1,18 @@
-"""Step 13 of Algorithm 1: what the server does with the aggregate."""
+"""Step 13 of Algorithm 1: what the server does with the aggregate.
+
+A solver that remembers keeps its state coordinate by coordinate: what a round's block does not
+hold stays as it is, and so does its state.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
+from hgobench.parameters import finite, positive
 from hgobench.registry import Registry
 
 
@@ -45,9 +51,189 @@ class GradientDescent:
             params.index_add_(0, block, scaled)
 
 
+class Optimizer(GradientDescent):
+    """One of torch's optimizers on the block, with the state of the block's coordinates.
+
+    It fits where the state of a coordinate is a number that starts at 0.
+
+    Attributes:
+        optimizer: torch's class.
+        state: what it calls the state.
+        options: what it is given beside the learning rate.
+    """
+
+    optimizer: ClassVar[type[torch.optim.Optimizer]]
+    state: ClassVar[str]
+
+    def __init__(self, learning_rate: float, schedule: str, **options: Any) -> None:
+        super().__init__(learning_rate, schedule)
+        self.options = options
+        self._table = torch.empty(0)
+
+    def step(self, params: Tensor, block: Tensor | None, aggregate: Tensor) -> None:
+        """Update (d,) `params` in place, and the state of the block."""
+        if not len(self._table):
+            self._table = torch.zeros_like(params)
+        part: Any = slice(None) if block is None else block
+        weights = params[part].clone()
+        weights.grad = aggregate.to(weights)
+        rate = self.rate(len(aggregate), len(params))
+        optimizer = self.optimizer([weights], lr=rate, **self.options)  # type: ignore[call-arg]
+        state = {self.state: self._table[part].clone(), "step": torch.zeros(())}
+        optimizer.state[weights] = state
+        optimizer.step()
+        params[part] = weights
+        self._table[part] = state[self.state]
+
+
+class Momentum(Optimizer):
+    """m <- β·m + AG, w <- w - γ_k·m on the block's coordinates (Polyak's heavy ball).
+
+    Args:
+        beta: β, 0 <= β < 1.
+
+    Source: Polyak, USSR Comp. Math. 1964; `torch.optim.SGD`.
+    """
+
+    paper = "Polyak, 1964"
+    validity = "0 <= β < 1"
+    optimizer, state = torch.optim.SGD, "momentum_buffer"
+    nesterov = False
+
+    def __init__(
+        self, beta: float = 0.9, *, learning_rate: float = 0.1, schedule: str = "constant"
+    ) -> None:
+        beta = _decay("beta", beta)
+        nesterov = self.nesterov and beta > 0  # without momentum the two are one
+        super().__init__(learning_rate, schedule, momentum=beta, nesterov=nesterov)
+
+
+class Nesterov(Momentum):
+    """m <- β·m + AG, w <- w - γ_k·(AG + β·m) on the block's coordinates.
+
+    Args:
+        beta: β, 0 <= β < 1.
+
+    Source: Sutskever, Martens, Dahl, Hinton, ICML 2013; `torch.optim.SGD` with ``nesterov``.
+    """
+
+    paper = "Nesterov, 1983; Sutskever et al., ICML 2013"
+    nesterov = True
+
+
+class RmsProp(Optimizer):
+    """u <- ρ·u + (1-ρ)·AG², w <- w - γ_k·AG/(√u + ε) on the block's coordinates.
+
+    Args:
+        decay: ρ, 0 <= ρ < 1.
+        epsilon: ε > 0.
+
+    Source: Tieleman and Hinton, 2012; `torch.optim.RMSprop`.
+    """
+
+    paper = "Tieleman and Hinton, 2012"
+    validity = "0 <= ρ < 1, ε > 0"
+    optimizer, state = torch.optim.RMSprop, "square_avg"
+
+    def __init__(
+        self,
+        decay: float = 0.99,
+        epsilon: float = 1e-8,
+        *,
+        learning_rate: float = 0.1,
+        schedule: str = "constant",
+    ) -> None:
+        decay, epsilon = _decay("decay", decay), positive("epsilon", epsilon)
+        super().__init__(learning_rate, schedule, alpha=decay, eps=epsilon)
+
+
+class AdaGrad(Optimizer):
+    """u <- u + AG², w <- w - γ_k·AG/(√u + ε) on the block's coordinates.
+
+    Args:
+        epsilon: ε > 0.
+
+    Source: Duchi, Hazan, Singer, JMLR 2011; `torch.optim.Adagrad`.
+    """
+
+    paper = "Duchi et al., JMLR 2011"
+    validity = "ε > 0"
+    optimizer, state = torch.optim.Adagrad, "sum"
+
+    def __init__(
+        self,
+        epsilon: float = 1e-10,
+        *,
+        learning_rate: float = 0.1,
+        schedule: str = "constant",
+    ) -> None:
+        super().__init__(learning_rate, schedule, eps=positive("epsilon", epsilon))
+
+
+class Adam(GradientDescent):
+    """Adam on the block: w <- w - γ_k·m̂/(√û + ε), each coordinate with its own clock.
+
+    m <- β₁·m + (1-β₁)·AG, u <- β₂·u + (1-β₂)·AG²; m̂ = m/(1-β₁ᵗ), û = u/(1-β₂ᵗ), t how often the
+    coordinate was updated. (torch's Adam has one t for all; it would correct a coordinate that is
+    seldom in a block as if it had always been there.)
+
+    Args:
+        beta1, beta2: β₁ and β₂, 0 <= β < 1.
+        epsilon: ε > 0.
+
+    Source: Kingma and Ba, ICLR 2015.
+    """
+
+    paper = "Kingma and Ba, ICLR 2015"
+    validity = "0 <= β₁, β₂ < 1, ε > 0"
+
+    def __init__(
+        self,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        learning_rate: float = 0.1,
+        schedule: str = "constant",
+    ) -> None:
+        super().__init__(learning_rate, schedule)
+        self.betas = _decay("beta1", beta1), _decay("beta2", beta2)
+        self.epsilon = positive("epsilon", epsilon)
+        self._state = torch.empty(0)  # (3, d): m, u, t
+
+    def step(self, params: Tensor, block: Tensor | None, aggregate: Tensor) -> None:
+        """Update (d,) `params` in place, and the state of the block."""
+        if not len(self._state):
+            self._state = params.new_zeros(3, len(params))
+        part: Any = slice(None) if block is None else block
+        first, second = self.betas
+        mean, square, count = self._state[:, part]
+        mean = mean.lerp(aggregate, 1.0 - first)
+        square = square * second + (1.0 - second) * aggregate.square()
+        count = count + 1.0
+        self._state[:, part] = torch.stack((mean, square, count))
+        clock = count.double()
+        size = (square.double() / (1.0 - second**clock)).sqrt() + self.epsilon
+        move = mean.double() / (1.0 - first**clock) / size
+        params[part] -= (self.rate(len(aggregate), len(params)) * move).to(params)
+
+
+def _decay(name: str, value: float) -> float:
+    if not 0 <= finite(name, value) < 1:
+        raise ValueError(f"{name}: {value!r}; expected a number in [0, 1)")
+    return float(value)
+
+
 registry: Registry[GradientDescent] = Registry(
     "solver",
     "solvers",
-    {"gradient_descent": GradientDescent},
+    {
+        "gradient_descent": GradientDescent,
+        "momentum": Momentum,
+        "nesterov": Nesterov,
+        "rmsprop": RmsProp,
+        "adagrad": AdaGrad,
+        "adam": Adam,
+    },
     context=frozenset({"learning_rate", "schedule"}),
 )

@@ -1,4 +1,4 @@
-"""Data sets: features, labels, and a fixed split into training, validation and test examples.
+"""The data sets that can be named.
 
 Test examples serve the board alone; whatever is chosen (a learning rate, say) is chosen on
 validation examples. The split does not depend on a scenario's seed.
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
@@ -25,8 +23,10 @@ from hgobench import catalogue, csv_file
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
-Features = NDArray[np.float32]
-Labels = NDArray[np.int64]
+from .base import Dataset, Labels, Source, Split
+from .cifar import Cifar10
+from .files import find
+from .tables import Boston, Phishing
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -34,82 +34,6 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-
-
-@dataclass(frozen=True)
-class Split:
-    """Some examples: features (N, p) float32, labels (N,) in 0 .. classes-1, and who made them.
-
-    Groups (N,) are for the partition ``natural``; None: the data names none. An image is the height
-    and width of which the features are the pixels, row by row; None: they are no image.
-    """
-
-    features: Features
-    labels: Labels
-    groups: NDArray[np.int64] | None = None
-    image: tuple[int, int] | None = None
-
-    def take(self, rows: NDArray[np.int64]) -> Split:
-        """Return some of the examples."""
-        groups = None if self.groups is None else self.groups[rows]
-        return Split(self.features[rows], self.labels[rows], groups, self.image)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Training, validation and test examples of a classification problem."""
-
-    train: Split
-    validation: Split
-    test: Split
-    classes: int
-
-    @property
-    def features(self) -> int:
-        """How many features an example has."""
-        return int(self.train.features.shape[1])
-
-
-class Source(ABC):
-    """Where a data set comes from. Making one is cheap; `load` reads or downloads.
-
-    Args:
-        validation: the share of the training examples that is held out for choices, stratified;
-            0: none.
-
-    Raises:
-        ValueError: the share is not in [0, 1).
-    """
-
-    paper: ClassVar[str]
-    validity: ClassVar[str]
-
-    def __init__(self, validation: float = 0.15) -> None:
-        number = not isinstance(validation, bool) and isinstance(validation, int | float)
-        if not number or not 0 <= validation < 1:
-            raise ValueError(f"validation: {validation!r}; expected a share in [0, 1)")
-        self.validation = validation
-
-    @abstractmethod
-    def load(self) -> Dataset:
-        """Return the data set."""
-
-    def hold_out(self, train: Split) -> tuple[Split, Split]:
-        """Return the training examples that are left, and those held out."""
-        if self.validation == 0:
-            return train, train.take(np.arange(0))
-        kept, held = train_test_split(
-            np.arange(len(train)),
-            test_size=self.validation,
-            random_state=0,
-            stratify=train.labels,
-        )
-        kept.sort()
-        held.sort()
-        return train.take(kept), train.take(held)
 
 
 class Digits(Source):
@@ -159,12 +83,27 @@ def _embedded_split(
 
 
 class Images(Source):
-    """Four IDX files of grey images: in $HGOBENCH_DATA, in the user's cache, or downloaded."""
+    """Four IDX files of grey images: in $HGOBENCH_DATA, in the user's cache, or downloaded.
+
+    Args:
+        validation: as for a `Source`.
+        pair: two of the classes, ``"1v2"``: the examples of these alone, which become the classes
+            0 and 1; None: all ten.
+    """
 
     validity = "in $HGOBENCH_DATA or cached, else downloaded"
     name: ClassVar[str]
     openml: ClassVar[str]
     md5: ClassVar[tuple[str, str, str, str]]  # of the decompressed IDX_FILES
+
+    def __init__(self, validation: float = 0.15, pair: str | None = None) -> None:
+        super().__init__(validation)
+        self.pair: tuple[int, int] | None = None
+        if pair is not None:
+            found = re.fullmatch(r"([0-9])v([0-9])", str(pair))
+            if found is None or found[1] == found[2]:
+                raise ValueError(f"pair: {pair!r}; expected two different classes, as in '1v2'")
+            self.pair = int(found[1]), int(found[2])
 
     def load(self) -> Dataset:
         """Return it; pixels are divided by 255."""
@@ -178,7 +117,15 @@ class Images(Source):
             )
             for images, labels in (parts[:2], parts[2:])
         )
-        return Dataset(*self.hold_out(train), test, classes=10)
+        if self.pair is None:
+            return Dataset(*self.hold_out(train), test, classes=10)
+        return Dataset(*self.hold_out(self._of_pair(train)), self._of_pair(test), classes=2)
+
+    def _of_pair(self, split: Split) -> Split:
+        assert self.pair is not None
+        zero, one = self.pair
+        part = split.take(np.flatnonzero((split.labels == zero) | (split.labels == one)))
+        return replace(part, labels=np.where(part.labels == one, 1, 0))
 
 
 class Mnist(Images):
@@ -319,27 +266,11 @@ def locate(name: str, openml: str, md5: tuple[str, ...]) -> Path:
         InputError: they are nowhere and can't or must not be downloaded, or what was downloaded
             is not the data set.
     """
-    cache_folder = user_cache_path("hgobench") / name
-    folders = [cache_folder]
-    if root := os.environ.get("HGOBENCH_DATA"):
-        folders.insert(0, Path(root) / name)
-    for folder in folders:
-        if all((folder / f).exists() or (folder / f"{f}.gz").exists() for f in IDX_FILES):
-            return folder
-    looked = " or ".join(str(folder) for folder in folders)
-    if os.environ.get("HGOBENCH_OFFLINE"):
-        raise InputError(
-            f"data: {name!r} is not in {looked}, and HGOBENCH_OFFLINE forbids to download it; "
-            "set HGOBENCH_DATA to a folder that holds it"
-        )
-    try:
-        download(openml, cache_folder, md5)
-    except OSError as error:
-        raise InputError(
-            f"data: {name!r} is not in {looked}, and downloading it from OpenML failed: {error}; "
-            "set HGOBENCH_DATA to a folder that holds it"
-        ) from error
-    return cache_folder
+
+    def holds(folder: Path) -> bool:
+        return all((folder / f).exists() or (folder / f"{f}.gz").exists() for f in IDX_FILES)
+
+    return find(name, holds, lambda folder: download(openml, folder, md5))
 
 
 def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000) -> None:
@@ -389,6 +320,9 @@ registry: Registry[Source] = Registry(
         "breast_cancer": BreastCancer,
         "mnist": Mnist,
         "fashion_mnist": FashionMnist,
+        "cifar10": Cifar10,
+        "phishing": Phishing,
+        "boston": Boston,
         "csv": Csv,
     },
 )

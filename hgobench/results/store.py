@@ -36,7 +36,7 @@ _SOURCES = (
     "data",
     "hardware",
     "arrays.py",
-    "models.py",
+    "models",
     "parameters.py",
     "simulation.py",
     "streams.py",

@@ -8,7 +8,7 @@ import numpy as np
 
 from hgobench import Scenario
 from hgobench.data import datasets
-from hgobench.data.datasets import Dataset, Source, Split
+from hgobench.data.base import Dataset, Source, Split
 from hgobench.registry import Entry
 from hgobench.simulation import simulate
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.data.datasets import Features, Split
+from hgobench.data.base import Features, Split
 from hgobench.errors import InputError
 
 Shards = list[NDArray[np.int64]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.data.datasets import Split
+from hgobench.data.base import Split
 from hgobench.errors import InputError
 from hgobench.parameters import whole
 from hgobench.streams import stream

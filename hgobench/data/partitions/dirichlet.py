@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.data.datasets import Split
+from hgobench.data.base import Split
 from hgobench.parameters import positive
 from hgobench.streams import stream
 

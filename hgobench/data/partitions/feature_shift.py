@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import rotate
 
-from hgobench.data.datasets import Features, Split
+from hgobench.data.base import Features, Split
 from hgobench.errors import InputError
 from hgobench.parameters import one_of, positive
 from hgobench.streams import stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hgobench.data.datasets import Split
+from hgobench.data.base import Split
 from hgobench.errors import InputError
 from hgobench.streams import stream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hgobench.data.datasets import Split
+from hgobench.data.base import Split
 from hgobench.parameters import one_of, positive
 from hgobench.streams import stream
 

@@ -1,0 +1,121 @@
+"""What every model is: all sampled workers' gradients, for all cells of a cohort at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ALWAYS = -1  # the unit that is in every block
+
+
+class Model(ABC):
+    """A model with d parameters.
+
+    A cohort's R cells see the same minibatches x (q, s, p) under R parameter vectors (R, d).
+
+    Attributes:
+        dimension: d.
+        place_of: (d,) which unit's outgoing weights each coordinate belongs to: the places of
+            granularity ``"feature"``. A bias is the outgoing weight of a constant unit.
+        units: (2, d) the two units that each coordinate joins, for granularity ``"subnetwork"``;
+            -1: a unit that is in every sub-network (constant units and outputs are).
+    """
+
+    paper: ClassVar[str] = ""
+    validity: ClassVar[str] = ""
+    dimension: int
+    place_of: NDArray[np.int64]
+    units: NDArray[np.int64]
+
+    @abstractmethod
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw initial parameters, (d,) float32."""
+
+    @abstractmethod
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Compute every worker's minibatch gradient in every cell.
+
+        Args:
+            params: (R, d), a row per cell.
+            x: (q, s, p) float32, the workers' minibatches.
+            y: (q, s) int64 labels; float32 targets in a regression.
+            weights: (q, s) of each example in its worker's mean; None: 1/s each.
+
+        Returns:
+            (R, q, d); rows are contiguous, cells may be views into one buffer.
+        """
+
+    @abstractmethod
+    def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean loss and accuracy on N examples, (R,) each, in float64."""
+
+
+class Classifier(Model):
+    """A model that scores classes; its loss is the cross-entropy unless it says otherwise."""
+
+    @abstractmethod
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Score examples x (N, p) in every cell: (R, classes, N)."""
+
+    def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean loss and accuracy on N examples, (R,) each, in float64.
+
+        Of tied classes the first counts.
+        """
+        scores = self.logits(params, x)
+        picked = scores.gather(1, y.expand(len(params), 1, -1))[:, 0]
+        best = scores.amax(dim=1, keepdim=True)
+        hit = picked == best[:, 0]
+        single = (scores == best).flatten(1).sum(dim=1) == len(x)
+        if not bool(single.all()) or bool(best.isnan().any()):
+            hit = scores.argmax(dim=1) == y  # much slower
+        return self.loss(params, scores, picked, y), hit.double().mean(dim=1)
+
+    def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss, (R,) float64.
+
+        Args:
+            params: (R, d).
+            scores: (R, classes, N).
+            picked: (R, N) the scores of the examples' own classes.
+            y: (N,) labels.
+        """
+        return (scores.logsumexp(dim=1) - picked).double().mean(dim=1)
+
+
+def at_least_two(classes: int, model: str) -> None:
+    """Raise ValueError unless the data has classes."""
+    if classes < 2:
+        raise ValueError(f"{model} tells classes apart; the data has none: its labels are numbers")
+
+
+def residual(scores: Tensor, y: Tensor) -> Tensor:
+    """Return softmax(scores) - onehot(y), in place of scores' softmax.
+
+    Args:
+        scores: (R, classes, N).
+        y: (N,) labels.
+    """
+    # Classes before examples: softmax along a long inner axis is 20 times faster.
+    out = scores.softmax(dim=1)
+    index = y.reshape(1, 1, -1).expand(len(out), 1, -1)
+    return out.scatter_add_(1, index, out.new_full((1,), -1.0).expand_as(index))
+
+
+def linear_units(inputs: int, outputs: int) -> NDArray[np.int64]:
+    """Return the `units` of a linear model, output by output; the last input is constant."""
+    source = np.arange(inputs)
+    source[-1] = ALWAYS
+    return np.stack((np.tile(source, outputs), np.full(inputs * outputs, ALWAYS)))
+
+
+def with_bias(x: Tensor) -> Tensor:
+    """Append a constant 1 to every example."""
+    return torch.nn.functional.pad(x, (0, 1), value=1.0)

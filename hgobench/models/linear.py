@@ -1,0 +1,175 @@
+"""Linear models: gradients in closed form, by two wide matrix products for a whole cohort."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgobench.parameters import positive
+
+from .base import Classifier, Model, at_least_two, linear_units, residual, with_bias
+
+
+class Softmax(Classifier):
+    """Multinomial logistic regression: d = classes · (p + 1), coordinates class by class.
+
+    Loss: cross-entropy. Gradient in closed form: (softmax(Wx) - onehot(y)) xᵀ, averaged.
+    """
+
+    paper = "HGO, section V"
+    validity = "any classification data"
+
+    def __init__(self, features: int, classes: int) -> None:
+        at_least_two(classes, "softmax regression")
+        self.classes = classes
+        self.inputs = features + 1
+        self.dimension = classes * self.inputs
+        self.place_of = np.tile(np.arange(self.inputs), classes)
+        self.units = linear_units(self.inputs, classes)
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw from N(0, 0.01²)."""
+        return torch.from_numpy(0.01 * rng.standard_normal(self.dimension, dtype=np.float32))
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d) by two wide matrix products."""
+        (q, s), r = y.shape, len(params)
+        x = with_bias(x)
+        wide = params.reshape(r * self.classes, self.inputs)
+        error = residual((wide @ x.reshape(q * s, -1).T).reshape(r, self.classes, q * s), y)
+        error *= 1.0 / s if weights is None else weights.reshape(-1)
+        stacked = error.reshape(r * self.classes, q, s).transpose(0, 1) @ x
+        return stacked.reshape(q, r, self.dimension).transpose(0, 1)
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return (R, classes, N) by one matrix product."""
+        wide = params.reshape(-1, self.inputs)
+        scores = torch.addmm(wide[:, -1:], wide[:, :-1], x.T)
+        return scores.reshape(len(params), self.classes, len(x))
+
+
+class OneScore(Model):
+    """A model with one score w·(x, 1): d = p + 1, the last coordinate the bias.
+
+    A subclass says what a score costs.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        self.dimension = features + 1
+        self.place_of = np.arange(self.dimension)
+        self.units = linear_units(self.dimension, 1)
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Start at 0."""
+        return torch.zeros(self.dimension)
+
+    @abstractmethod
+    def slope(self, score: Tensor, y: Tensor) -> Tensor:
+        """Return the derivative of an example's loss by its score, both (q, s, R); y (q, s, 1)."""
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d) by two wide matrix products."""
+        x = with_bias(x)
+        error = self.slope(x @ params.T, y[:, :, None])
+        error = error / y.shape[1] if weights is None else error * weights[:, :, None]
+        return (error.transpose(1, 2) @ x).transpose(0, 1)
+
+
+class TwoClasses(OneScore, Classifier):
+    """A classifier of two classes by one score, that of class 1 against 0."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        if classes != 2:
+            raise ValueError(f"{self.title} has 2 classes; the data has {classes}")
+
+    title = ""
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return (R, 2, N): 0, and the score of class 1 against 0."""
+        score = params @ with_bias(x).T
+        return torch.stack((torch.zeros_like(score), score), dim=1)
+
+
+class Logistic(TwoClasses):
+    """Binary logistic regression: d = p + 1, the last coordinate the bias; labels 0 and 1.
+
+    Loss: binary cross-entropy. Gradient in closed form: (σ(wᵀx) - y) x, averaged.
+    """
+
+    paper = "HGO, section V"
+    validity = "two classes"
+    title = "logistic regression"
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw from N(0, 0.01²)."""
+        return torch.from_numpy(0.01 * rng.standard_normal(self.dimension, dtype=np.float32))
+
+    def slope(self, score: Tensor, y: Tensor) -> Tensor:
+        """Return σ(wᵀx) - y."""
+        return score.sigmoid() - y
+
+
+class Svm(TwoClasses):
+    """A linear support vector machine: d = p + 1, the last coordinate the bias; starts at 0.
+
+    Loss: ½‖w‖² + C · mean max(0, 1 - t·wᵀx), t = ±1, the bias in w. Its subgradient is
+    w - C · mean t·x over the examples with t·wᵀx < 1.
+
+    Args:
+        penalty: C > 0; 1000 is the HGO paper's.
+    """
+
+    paper = "HGO, extended version"
+    validity = "two classes; C > 0"
+    title = "a support vector machine"
+
+    def __init__(self, features: int, classes: int, penalty: float = 1000.0) -> None:
+        super().__init__(features, classes)
+        self.penalty = positive("penalty", penalty)
+
+    def slope(self, score: Tensor, y: Tensor) -> Tensor:
+        """Return -C·t where t·wᵀx < 1."""
+        t = 2.0 * y - 1.0
+        return torch.where(t * score < 1.0, -self.penalty * t, 0.0)
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d): that of the mean hinge loss, and w."""
+        return super().gradients(params, x, y, weights) + params[:, None]
+
+    def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
+        """Return the objective."""
+        margin = (2.0 * y - 1.0) * scores[:, 1]
+        hinge = (1.0 - margin).clamp(min=0.0).double().mean(dim=1)
+        return 0.5 * params.double().square().sum(dim=1) + self.penalty * hinge
+
+
+class Linear(OneScore):
+    """Linear regression: d = p + 1, the last coordinate the bias; starts at 0.
+
+    Loss: ½ mean (wᵀx - y)². What tables call its accuracy is the coefficient of determination R²,
+    0 where it is negative. On data with classes it regresses on their numbers.
+    """
+
+    paper = "HGO, extended version"
+    validity = "any data; accuracy means R²"
+
+    def slope(self, score: Tensor, y: Tensor) -> Tensor:
+        """Return wᵀx - y."""
+        return score - y
+
+    def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return half the mean squared error and R², (R,) each."""
+        y = y.double()
+        error = ((params @ with_bias(x).T).double() - y).square().mean(dim=1)
+        spread = (y - y.mean()).square().mean()
+        return 0.5 * error, (1.0 - error / spread).clamp(min=0.0)

@@ -1,0 +1,253 @@
+"""Networks of torch's, and the sub-networks that slow workers compute."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+
+from hgobench.parameters import one_of, whole
+
+from .base import ALWAYS, Classifier, at_least_two, residual
+
+EXAMPLES = 2000  # evaluated at once
+
+
+class Network(Classifier):
+    """A network of torch's, with cross-entropy; gradients by torch.func, mapped over workers.
+
+    Coordinates: layer by layer its weights (outputs, inputs, ...), then its biases.
+
+    Args:
+        net: built on the meta device; its parameters say how large it is.
+        inputs: the shape of one example for it.
+        at_once: how many workers are mapped together; more take more memory, not less time.
+    """
+
+    def __init__(
+        self, net: torch.nn.Module, inputs: tuple[int, ...] = (-1,), at_once: int | None = None
+    ) -> None:
+        self.net, self.inputs, self.at_once = net, inputs, at_once
+        self.shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
+        self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
+        place, places = 0, []
+        for shape in self.shapes.values():
+            columns = shape[1] if len(shape) > 1 else 1
+            row = np.arange(place, place + columns).repeat(math.prod(shape[2:]))
+            places.append(np.tile(row, shape[0]))
+            place += columns
+        self.place_of = np.concatenate(places)
+        self.units = self._units()
+
+    def _units(self) -> np.ndarray:
+        """Join the units of neighbouring layers.
+
+        Units are input features (of images: none, all channels are always there), hidden units and
+        channels; behind a flattening a channel is all of its pixels.
+        """
+        shapes = list(self.shapes.values())
+        weights = [shape for shape in shapes if len(shape) > 1]
+        images = len(weights[0]) > 2
+        before = np.full(weights[0][1], ALWAYS) if images else np.arange(weights[0][1])
+        known = 0 if images else len(before)
+        after, joined, left = before, [], len(weights)
+        for shape in shapes:
+            if len(shape) > 1:
+                left -= 1
+                source = before.repeat(shape[1] // len(before))
+                after = np.arange(known, known + shape[0]) if left else np.full(shape[0], ALWAYS)
+                known += shape[0]
+                pair = np.broadcast_arrays(source, after[:, None])
+                joined.append(np.stack(pair).reshape(2, -1).repeat(math.prod(shape[2:]), axis=1))
+                before = after
+            else:
+                joined.append(np.stack((np.full(shape[0], ALWAYS), after)))
+        return np.concatenate(joined, axis=1)
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw each layer uniformly from ±1/√(inputs), torch's default."""
+        parts = []
+        for name, shape in self.shapes.items():
+            fan_in = math.prod(self.shapes[name.replace("bias", "weight")][1:])
+            parts.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+
+    def _apply(self, params: Tensor, x: Tensor) -> Tensor:
+        parts = torch.split(params, [math.prod(shape) for shape in self.shapes.values()])
+        named = {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+        return functional_call(self.net, named, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
+
+    def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Return each example's loss: scores (N, classes), labels (N,) -> (N,)."""
+        return torch.nn.functional.cross_entropy(scores, y, reduction="none")
+
+    def _loss(self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        return (weights * self._losses(self._apply(params, x), y)).sum()
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d) by mapping one worker's gradient over workers, cell by cell."""
+        if weights is None:
+            weights = x.new_full(y.shape, 1.0 / y.shape[1])
+        workers = vmap(grad(self._loss), in_dims=(None, 0, 0, 0), chunk_size=self.at_once)
+        out = x.new_empty(len(params), len(x), self.dimension)
+        for cell, row in zip(out, params, strict=True):
+            cell.copy_(workers(row, x, y, weights))
+        return out
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return (R, classes, N)."""
+        parts = torch.split(x, EXAMPLES)
+        scores = [torch.cat([self._apply(row, part) for part in parts]).T for row in params]
+        return torch.stack(scores)
+
+
+class FeedForward(Network):
+    """A network with one hidden layer: p - hidden - classes.
+
+    Coordinates: the hidden weights (hidden, p), hidden biases, output weights (classes, hidden),
+    output biases. Gradients in closed form, by matrix products for all workers.
+
+    Args:
+        hidden: units of the hidden layer, >= 1; 30 is the HGO paper's.
+        activation: of the hidden layer, ``"relu"`` or ``"sigmoid"``.
+        loss: ``"cross_entropy"``, or ``"quadratic"``: ½‖σ(scores) - onehot(y)‖², with sigmoid
+            outputs (the HGO authors' code, with activation ``"sigmoid"``).
+    """
+
+    paper = "HGO, section V (784-30-10)"
+    validity = "any classification data"
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        hidden: int = 30,
+        activation: str = "relu",
+        loss: str = "cross_entropy",
+    ) -> None:
+        at_least_two(classes, "a feed-forward network")
+        self.hidden, self.classes = whole("hidden", hidden, least=1), classes
+        self.activation = one_of("activation", activation, "relu", "sigmoid")
+        self.criterion = one_of("loss", loss, "cross_entropy", "quadratic")
+        bend = torch.nn.ReLU() if self.activation == "relu" else torch.nn.Sigmoid()
+        with torch.device("meta"):
+            net = torch.nn.Sequential(
+                torch.nn.Linear(features, self.hidden),
+                bend,
+                torch.nn.Linear(self.hidden, classes),
+            )
+        super().__init__(net)
+
+    def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
+        if self.criterion == "cross_entropy":
+            return super()._losses(scores, y)
+        wanted = torch.eye(self.classes, device=y.device)[y]
+        return 0.5 * (scores.sigmoid() - wanted).square().sum(dim=1)
+
+    def _forward(self, params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return hidden activations (R, hidden, N) and scores (R, classes, N) of x (N, p)."""
+        r, p = len(params), x.shape[1]
+        first, bias, second, last = self._split(params, p)
+        before = (first.reshape(r * self.hidden, p) @ x.T).reshape(r, self.hidden, -1)
+        before += bias[:, :, None]
+        after = before.relu_() if self.activation == "relu" else before.sigmoid_()
+        return after, torch.baddbmm(last[:, :, None], second, after)
+
+    def _split(self, params: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        sizes = [self.hidden * p, self.hidden, self.classes * self.hidden, self.classes]
+        first, bias, second, last = torch.split(params, sizes, dim=-1)
+        lead = params.shape[:-1]
+        return (
+            first.view(*lead, self.hidden, p),
+            bias,
+            second.view(*lead, self.classes, self.hidden),
+            last,
+        )
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d): forwards and backwards in matrix products of all workers."""
+        (q, s), r, p = y.shape, len(params), x.shape[2]
+        after, scores = self._forward(params, x.reshape(q * s, p))
+        if self.criterion == "cross_entropy":
+            error = residual(scores, y)
+        else:
+            answer = scores.sigmoid_()
+            error = answer * (1.0 - answer)
+            wanted = torch.nn.functional.one_hot(y.reshape(-1), self.classes).T
+            error *= answer - wanted
+        error *= 1.0 / s if weights is None else weights.reshape(-1)
+        second = self._split(params, p)[2]
+        back = second.transpose(1, 2) @ error  # (R, hidden, q·s)
+        back *= (after > 0) if self.activation == "relu" else after * (1.0 - after)
+        out = x.new_empty(r, q, self.dimension)
+        for cell in range(r):
+            first, bias, outer, last = self._split(out[cell], p)
+            mine = back[cell].reshape(self.hidden, q, s).transpose(0, 1)
+            wrong = error[cell].reshape(self.classes, q, s).transpose(0, 1)
+            torch.bmm(mine, x, out=first)
+            torch.sum(mine, dim=2, out=bias)
+            hidden = after[cell].reshape(self.hidden, q, s).permute(1, 2, 0)
+            torch.bmm(wrong, hidden, out=outer)
+            torch.sum(wrong, dim=2, out=last)
+        return out
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return (R, classes, N)."""
+        return self._forward(params, x)[1]
+
+    def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss."""
+        if self.criterion == "cross_entropy":
+            return super().loss(params, scores, picked, y)
+        # Σ (a_c - t_c)² = Σ a_c² + 1 - 2·a_y
+        answer = scores.sigmoid().square().sum(dim=1)
+        return 0.5 * (answer + 1.0 - 2.0 * picked.sigmoid()).double().mean(dim=1)
+
+
+class Convolutional(Network):
+    """Two convolutions of 5 x 5 (20, 50 channels), each pooled by 2, then 500 ReLU units.
+
+    On 28 x 28 pixels and 10 classes it has the 431,080 parameters of ByzFL's cnn_mnist.
+
+    Raises:
+        ValueError: the examples are not square images, of one or three channels, of 16 x 16 pixels
+            or more.
+    """
+
+    paper = "LeCun et al., Proc. IEEE 1998 (LeNet-5); ByzFL's cnn_mnist"
+    validity = "square images of one or three channels, 16 x 16 or larger"
+
+    def __init__(self, features: int, classes: int) -> None:
+        at_least_two(classes, "a convolutional network")
+        channels = 3 if features % 3 == 0 and math.isqrt(features // 3) ** 2 * 3 == features else 1
+        side = math.isqrt(features // channels)
+        if side * side * channels != features or side < 16:
+            raise ValueError(
+                f"the data has {features} features; expected square images of one or three "
+                "channels, 16 x 16 or larger"
+            )
+        left = ((side - 4) // 2 - 4) // 2  # pixels per side behind both convolutions
+        with torch.device("meta"):
+            net = torch.nn.Sequential(
+                torch.nn.Conv2d(channels, 20, 5),
+                torch.nn.ReLU(),
+                torch.nn.MaxPool2d(2),
+                torch.nn.Conv2d(20, 50, 5),
+                torch.nn.ReLU(),
+                torch.nn.MaxPool2d(2),
+                torch.nn.Flatten(),
+                torch.nn.Linear(50 * left * left, 500),
+                torch.nn.ReLU(),
+                torch.nn.Linear(500, classes),
+            )
+        super().__init__(net, (channels, side, side), at_once=8)
