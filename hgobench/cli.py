@@ -466,6 +466,94 @@ def bench_peers(
         raise typer.Exit(130)
 
 
+@app.command()
+def reproduce(
+    names: Annotated[list[str], typer.Argument(help="Figures (fig4b, short5, ..); all; or list.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every curve.")] = 10,
+    jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where results and pages go.")] = Path(
+        "hgobench-results/paper"
+    ),
+    document: Annotated[
+        Path | None, typer.Option(help="A Markdown file for all claims and figures.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")] = False,
+    update_reference: Annotated[
+        bool,
+        typer.Option("--update-reference", help="Rewrite the verdicts that pytest suites/ checks."),
+    ] = False,
+) -> None:
+    """Run the HGO paper's figures as published and as specified, and test its claims.
+
+    Leaves a page per figure with the data behind its plot. Cells that the folder has already are
+    not computed again; Ctrl-C keeps what is done.
+    """
+    from hgobench.paper import figures as paper
+
+    if names == ["list"]:
+        from hgobench.report.listing import figures
+
+        typer.echo(figures())
+        return
+    chosen = [paper.load(name) for name in (paper.names() if names == ["all"] else names)]
+    from joblib import cpu_count
+
+    from hgobench.paper import agreement, claims, runs
+    from hgobench.report import pages
+    from hgobench.report.progress import progress
+    from hgobench.results import Store
+
+    if names == ["all"]:
+        lacking = runs.lacking(chosen)
+        for reason, figures_ in lacking.items():
+            _say(f"left out {', '.join(figures_)}: {reason}", quiet)
+        gone = {name for figures_ in lacking.values() for name in figures_}
+        chosen = [figure for figure in chosen if figure.name not in gone]
+    started = time.monotonic()
+    with Store(out) as store:
+        with progress(runs.count(chosen, seeds), quiet=quiet) as advance:
+            outcomes = runs.compute(chosen, seeds, store, jobs or cpu_count(), advance)
+        keys = {key for outcome in outcomes for key in outcome.keys}
+        measured = runs.Measurements((result for _, result in store.results(keys)), seeds)
+    computed, reused = (sum(getattr(o, n) for o in outcomes) for n in ("computed", "reused"))
+    done = [figure for figure in chosen if measured.has(figure)]
+    known = {figure.name for figure in done}
+    verdicts = [
+        claims.judge(claim, measured.of)
+        for claim in claims.CLAIMS
+        if known.issuperset(claim.figures)
+    ]
+    met = agreement.agreements(measured.of("published"), [figure.name for figure in done])
+    for figure in done:
+        typer.echo(f"{figure.name}: {figure.caption}\n")
+        typer.echo(pages.table_of(figure, measured) + "\n")
+    if verdicts:
+        typer.echo(pages.judged(verdicts) + "\n")
+    if met:
+        typer.echo(f"{sum(a.met for a in met)} of {len(met)} published values are met")
+    if done:
+        _say(f"pages: {pages.write(out / 'pages', done, measured, verdicts, met)}", quiet)
+    if document is not None:
+        pages.document(document, done, measured, verdicts, met)
+        _say(f"document: {document}", quiet)
+    if update_reference:
+        _say(f"verdicts rewritten: {claims.write_reference(verdicts)}", quiet)
+    _say(
+        f"{computed} cells computed, {reused} found, in {time.monotonic() - started:.0f} s; "
+        f"kept in {out}",
+        quiet,
+    )
+    failed = [result for outcome in outcomes for result in outcome.failed]
+    for result in failed:
+        typer.echo(f"failed: {result.scenario}: {result.reason}", err=True)
+    for outcome in outcomes:
+        if outcome.interrupted:
+            typer.echo(f"{outcome.interrupted}; the same command goes on", err=True)
+            raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
+    if failed:
+        raise typer.Exit(1)
+
+
 def _rendered(ruleset: str, made: Sequence[Board], form: Form, split: Split) -> str:
     from hgobench.report.tables import render
 

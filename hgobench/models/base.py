@@ -96,17 +96,10 @@ def at_least_two(classes: int, model: str) -> None:
         raise ValueError(f"{model} tells classes apart; the data has none: its labels are numbers")
 
 
-def residual(scores: Tensor, y: Tensor) -> Tensor:
-    """Return softmax(scores) - onehot(y), in place of scores' softmax.
-
-    Args:
-        scores: (R, classes, N).
-        y: (N,) labels.
-    """
-    # Classes before examples: softmax along a long inner axis is 20 times faster.
-    out = scores.softmax(dim=1)
-    index = y.reshape(1, 1, -1).expand(len(out), 1, -1)
-    return out.scatter_add_(1, index, out.new_full((1,), -1.0).expand_as(index))
+def residual(chances: Tensor, y: Tensor) -> Tensor:
+    """Subtract onehot(y), labels (N,), from the classes' chances (R, classes, N), in place."""
+    index = y.reshape(1, 1, -1).expand(len(chances), 1, -1)
+    return chances.scatter_add_(1, index, chances.new_full((1,), -1.0).expand_as(index))
 
 
 def linear_units(inputs: int, outputs: int) -> NDArray[np.int64]:

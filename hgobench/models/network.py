@@ -179,7 +179,7 @@ class FeedForward(Network):
         (q, s), r, p = y.shape, len(params), x.shape[2]
         after, scores = self._forward(params, x.reshape(q * s, p))
         if self.criterion == "cross_entropy":
-            error = residual(scores, y)
+            error = residual(scores.softmax(dim=1), y)
         else:
             answer = scores.sigmoid_()
             error = answer * (1.0 - answer)

@@ -123,3 +123,18 @@ def suites() -> str:
         rows, ["name", "ruleset", "grid", "what it is"], maxcolwidths=[None, None, 40, 50]
     )
     return table
+
+
+def figures() -> str:
+    """Return a table of the paper's figures: data, cells per seed, what each shows."""
+    from hgobench.paper import figures as paper
+
+    rows = []
+    for name in paper.names():
+        figure = paper.load(name)
+        cells = len(figure.curves) * len(figure.variants)
+        published = "published" if figure.published else ""
+        rounds = figure.cell(figure.curves[0], figure.variants[0], 0).rounds
+        rows.append([name, figure.data, cells, rounds, published, figure.caption])
+    header = ["figure", "data", "cells per seed", "rounds", "values", "what it shows"]
+    return str(tabulate(rows, header, maxcolwidths=[None] * 5 + [70]))

@@ -73,11 +73,13 @@ def _reach(name: str, package: str, found: dict[str, Path]) -> None:
     """Add a module and those that it has things from.
 
     Of modules outside the plug-in's own top-level package only those count that are neither
-    installed nor hgobench's: they are not likely to change.
+    installed nor hgobench's: they are not likely to change, or in `_SOURCES`. The paper's parts
+    are plug-ins.
     """
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
-    if module is None or file is None or name in found or name.partition(".")[0] == "hgobench":
+    own = name.partition(".")[0] == "hgobench" and not name.startswith("hgobench.paper.")
+    if module is None or file is None or name in found or own:
         return
     path = Path(file).resolve()
     library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())

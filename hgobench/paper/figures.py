@@ -1,0 +1,218 @@
+"""The figures of the paper: what each draws, in two accountings, and what was published.
+
+A figure is a TOML file in ``suites/paper/``: a problem (``problems.toml``), and curves, as axes of
+which every combination is one or each by itself. Every curve is run in two variants: "published",
+as the authors' code computes it, and "specified", as Algorithm 1 states it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.errors import InputError, unknown
+from hgobench.scenario import Scenario
+from hgobench.suite import home
+
+Variant = Literal["published", "specified"]
+VARIANTS: tuple[Variant, ...] = ("published", "specified")
+RULESET = "paper-1"
+KEYS = (
+    "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "width", "variants",
+    "scenario", "axes", "curve",
+)  # fmt: skip
+KINDS = ("fig", "short", "tradeoff", "rate")
+NAMES = {"sgd": "SGD", "hgo": "HgO", "weak": "Cweak", "powerful": "Cpowerful", "min": "Cmin"}
+LABELS = {"c1": "C1", "c2": "C2", "c3": "C3", "standard": "standard", **NAMES}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure.
+
+    Attributes:
+        label: as the paper labels it.
+        fields: what sets it apart, in the words of a `Scenario`.
+        published: what else differs in the authors' accounting.
+    """
+
+    label: str
+    fields: Mapping[str, Any]
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: its curves, and how the paper draws them.
+
+    Attributes:
+        name: of its file: ``fig4b``.
+        caption: what it shows.
+        problem: a table of ``problems.toml``.
+        curves: its lines.
+        scenario: fields that they share, beside the problem's.
+        published: the figure of the extended paper whose curves are known; empty: none.
+        updates: after how many updates the published point at x was taken: ``"exact"``: x;
+            ``"after"``: x + 1; ``"shifted"``: x - 4, and 0 for 0; ``"time"``: x is a time.
+        clock: ``"every_round"`` or ``"evaluated"``: which rounds the authors' clock counts;
+            empty: drawn by round.
+        y: the column drawn.
+        bars: how many rounds a bar of received gradients stands for; 0: no bars.
+        note: what a reader should know.
+        width: cells per cohort.
+        variants: which there are.
+    """
+
+    name: str
+    caption: str
+    problem: str
+    curves: Sequence[Curve]
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ""
+    updates: str = "after"
+    clock: str = ""
+    y: str = "test_accuracy"
+    bars: int = 0
+    note: str = ""
+    width: int = 2
+    variants: Sequence[Variant] = VARIANTS
+
+    def cell(self, curve: Curve, variant: Variant, seed: int) -> Scenario:
+        """Return the scenario that a curve's seed runs."""
+        problem = problems()[self.problem]
+        accounting = problem.get(variant, {})
+        fields = {
+            **problem["scenario"],
+            **{key: value for key, value in accounting.items() if key != "names"},
+            **self.scenario,
+            **curve.fields,
+        }
+        names = accounting.get("names", {})
+        if variant == "published":
+            fields.update(curve.published)
+            if fields.get("byzantine"):
+                fields["tolerated"] = 0  # its rules know better
+            else:
+                names = {key: value for key, value in names.items() if key != "rule"}
+        for key, called in names.items():
+            if key in fields:
+                fields[key] = called.get(fields[key], fields[key])
+        return Scenario(**fields, seed=seed)
+
+    def cells(self, seeds: Sequence[int]) -> list[Scenario]:
+        """Return all scenarios that the figure needs, some maybe twice."""
+        return [
+            self.cell(curve, variant, seed)
+            for seed in seeds
+            for variant in self.variants
+            for curve in self.curves
+        ]
+
+    def points(self, curve: Curve) -> NDArray[np.float64] | None:
+        """Return the published points, (n, 2): updates or time, and value; None: not published."""
+        known = published().get(self.published, {}).get(curve.label)
+        if known is None:
+            return None
+        points = np.array(known)
+        if self.updates == "after":
+            points[:, 0] += 1
+        elif self.updates == "shifted":
+            points[:, 0] = np.maximum(points[:, 0] - 4, 0)
+        return points
+
+    @property
+    def data(self) -> str:
+        """The data set that it needs, by its bare name."""
+        fields = {**problems()[self.problem]["scenario"], **self.scenario}
+        specified = problems()[self.problem].get("specified", {})
+        return str(fields.get("data", specified.get("data", ""))).partition("[")[0]
+
+
+def names() -> list[str]:
+    """Return the names of all figures, in the paper's order."""
+    found = [path.stem for path in (home() / "paper").glob("*.toml") if path.stem != "problems"]
+
+    def order(name: str) -> tuple[int, int, str]:
+        kind, number = re.fullmatch(r"([a-z]+)(\d*)[a-z]?", name).groups()  # type: ignore[union-attr]
+        return KINDS.index(kind), int(number or 0), name
+
+    return sorted(found, key=order)
+
+
+@cache
+def load(name: str) -> Figure:
+    """Read a figure.
+
+    Raises:
+        InputError: there is none of this name, or its file is wrong.
+    """
+    if name not in names():
+        raise InputError(unknown("figure", name, names(), hint="hgobench reproduce list"))
+    content = tomllib.loads((home() / "paper" / f"{name}.toml").read_text(encoding="utf-8"))
+    return read(name, content)
+
+
+def read(name: str, content: Mapping[str, Any]) -> Figure:
+    """Make a figure of a file's content.
+
+    Raises:
+        InputError: a key is unknown, or it has no problem or no curves.
+    """
+    wrong = [unknown(f"figure {name}: key", key, KEYS) for key in content if key not in KEYS]
+    if wrong:
+        raise InputError(wrong)
+    if content.get("problem") not in problems():
+        raise InputError(
+            unknown(f"figure {name}: problem", str(content.get("problem")), list(problems()))
+        )
+    axes = content.get("axes", {})
+    curves = []
+    for values in itertools.product(*axes.values()) if axes else ():
+        label = ", ".join(LABELS.get(value, str(value)) for value in values)
+        curves.append(Curve(label, dict(zip(axes, values, strict=True))))
+    for entry in content.get("curve", []):
+        fields = {key: v for key, v in entry.items() if key not in ("label", "published")}
+        curves.append(Curve(entry["label"], fields, entry.get("published", {})))
+    if not curves:
+        raise InputError(f"figure {name}: no curves; expected [axes] or [[curve]]")
+    given = {key: v for key, v in content.items() if key not in ("axes", "curve")}
+    return Figure(name=name, curves=tuple(curves), **given)
+
+
+@cache
+def problems() -> dict[str, Any]:
+    """Return the problems, what one is like another filled in."""
+    path = home() / "paper" / "problems.toml"
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    for problem in content.values():
+        if "like" in problem:
+            other = content[problem.pop("like")]
+            for table in ("scenario", *VARIANTS):
+                problem[table] = _over(other.get(table, {}), problem.get(table, {}))
+    return content
+
+
+def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one table over another, tables in them too."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged
+
+
+@cache
+def published() -> dict[str, dict[str, list[list[float]]]]:
+    """Return the published curves by figure and label, read off the paper's vector graphics."""
+    path = Path(__file__).parent / "published.json"
+    return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,375 @@
+"""What the HGO authors' code computes where it departs from Algorithm 1, each as a named part.
+
+The parts are plug-ins like anybody's: a figure's suite names them as ``hgobench.paper.quirks:Krum``
+and the core knows none. Granularity ``feature`` with cost ``unit``, the partition ``shards`` and
+the attack's first ten rounds are the core's own parameters.
+
+Source: the authors' public implementation, read and run; nothing of it is copied.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hgobench import aggregators, algorithms, attacks, models
+from hgobench.aggregators import Rule, ServerView
+from hgobench.aggregators.columns import Columns
+from hgobench.algorithms import Order
+from hgobench.attacks import View
+from hgobench.data import tables
+from hgobench.data.base import Dataset, Source, Split
+from hgobench.hardware import Hardware, Population
+from hgobench.hardware.fleet import Floats
+from hgobench.models.base import ALWAYS
+from hgobench.parameters import boolean, finite, positive, whole
+from hgobench.streams import stream
+
+SILENT = 1e-9  # the rate of a device that computes nothing; a rate of 0 is refused
+
+
+class Devices(Hardware):
+    """Rates as whole numbers: ⌊max(0, N(mean, std²))⌋, the first workers weak, the last powerful.
+
+    They are in the authors' coordinates (rows of ten scalars, weights or scalars) and are not
+    scaled with the model.
+
+    Args:
+        weak, average, powerful: shares of the workers, summing to 1.
+        weak_mean, weak_std, ...: the category's rate and spread.
+    """
+
+    def __init__(
+        self,
+        weak: float = 0.3,
+        average: float = 0.4,
+        powerful: float = 0.3,
+        weak_mean: float = 500.0,
+        weak_std: float = 250.0,
+        average_mean: float = 10_000.0,
+        average_std: float = 2_500.0,
+        powerful_mean: float = 25_000.0,
+        powerful_std: float = 2_500.0,
+    ) -> None:
+        self.shares = (weak, average, powerful)
+        self.means = (weak_mean, average_mean, powerful_mean)
+        self.stds = (weak_std, average_std, powerful_std)
+        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares: {self.shares}; expected numbers >= 0 that sum to 1")
+
+    def rates(self, population: Population) -> Floats:
+        """Draw, in the order of the workers' numbers."""
+        n = population.workers
+        edges = np.rint(np.cumsum(self.shares) * n).astype(int)
+        category = np.searchsorted(edges, np.arange(n), side="right").clip(max=2)
+        normal = stream(population.seed, "devices").standard_normal(n)
+        rates = np.take(self.means, category) + np.take(self.stds, category) * normal
+        return np.maximum(np.floor(rates), SILENT)
+
+
+class StaleBias:
+    """Workers never receive the bias: they keep that of the initial model.
+
+    The server's bias moves on gradients that are taken at the initial one. Every worker sends all
+    of its bias: it is in every block.
+    """
+
+    place_of: NDArray[np.int64]
+    units: NDArray[np.int64]
+    biases: NDArray[np.int64]
+
+    def keep_aside(self, biases: NDArray[np.int64], stale: bool) -> None:
+        """Take biases out of the order of places; remember which they are."""
+        self.biases, self.stale = biases, boolean("stale_bias", stale)
+        self.place_of = self.place_of.copy()
+        self.place_of[biases] = ALWAYS
+        self._initial = torch.zeros(len(biases))
+
+    def remember(self, params: Tensor) -> Tensor:
+        """Keep the bias of the initial model."""
+        self._initial = params[self.biases].clone()
+        return params
+
+    def as_seen(self, params: Tensor) -> Tensor:
+        """Return the parameters (R, d) as the workers have them."""
+        if not self.stale:
+            return params
+        seen = params.clone()
+        seen[:, self.biases] = self._initial
+        return seen
+
+
+class Softmax(StaleBias, models.Softmax):
+    """Softmax regression with the gradient of the weights summed over a minibatch.
+
+    Args:
+        stale_bias: whether workers keep the initial bias.
+        examples: how many examples a minibatch has on average, by which the mean gradient of the
+            weights, not that of the biases, is multiplied: of 18 slices of 600 examples by 32 the
+            last has 56. 1: a mean gradient.
+        shared_maximum: whether a minibatch's scores are shifted by the largest of all of them
+            before the exponential, and 1e-7 is added to its sum: examples whose scores lie far
+            below then seem to belong to no class.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        stale_bias: bool = True,
+        examples: float = 100.0 / 3.0,
+        shared_maximum: bool = True,
+    ) -> None:
+        super().__init__(features, classes)
+        self.keep_aside(np.flatnonzero(self.place_of == features), stale_bias)
+        self.examples = positive("examples", examples)
+        self.shared_maximum = boolean("shared_maximum", shared_maximum)
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw weights and biases from N(0, 0.01²)."""
+        return self.remember(super().initial(rng))
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d)."""
+        found = super().gradients(self.as_seen(params), x, y, weights)
+        bias = found[..., self.biases].clone()
+        found *= self.examples
+        found[..., self.biases] = bias
+        return found
+
+    def chances(self, scores: Tensor, batches: int) -> Tensor:
+        """Return the classes' chances, (R, classes, N); N examples are so many minibatches."""
+        if not self.shared_maximum:
+            return super().chances(scores, batches)
+        apart = scores.reshape(*scores.shape[:2], batches, -1)
+        raised = (apart - apart.amax(dim=(1, 3), keepdim=True)).exp_()
+        raised /= raised.sum(dim=1, keepdim=True) + 1e-7
+        return raised.reshape(scores.shape)
+
+
+class FeedForward(StaleBias, models.FeedForward):
+    """784-30-10 with sigmoid units and the quadratic loss; everything starts at N(0, 0.01²).
+
+    Args:
+        stale_bias: whether workers keep the initial biases.
+        hidden: units of the hidden layer.
+    """
+
+    def __init__(
+        self, features: int, classes: int, stale_bias: bool = True, hidden: int = 30
+    ) -> None:
+        super().__init__(features, classes, hidden, "sigmoid", "quadratic")
+        sizes = np.cumsum([0, hidden * features, hidden, classes * hidden, classes])
+        biases = np.r_[sizes[1] : sizes[2], sizes[3] : sizes[4]]
+        self.keep_aside(biases, stale_bias)
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw weights and biases from N(0, 0.01²)."""
+        drawn = 0.01 * rng.standard_normal(self.dimension, dtype=np.float32)
+        return self.remember(torch.from_numpy(drawn))
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d)."""
+        return super().gradients(self.as_seen(params), x, y, weights)
+
+
+class Svm(models.Svm):
+    """A support vector machine without a bias, and the authors' accuracy.
+
+    Args:
+        penalty: C.
+        rounded: whether an example counts as right only if its score, rounded to a whole number, is
+            its label ±1, so that it lies in (0.5, 1.5) on the right side; else by the sign.
+    """
+
+    def __init__(
+        self, features: int, classes: int, penalty: float = 1000.0, rounded: bool = True
+    ) -> None:
+        super().__init__(features, classes, penalty)
+        self.rounded = boolean("rounded", rounded)
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d), 0 for the bias."""
+        found = super().gradients(params, x, y, weights)
+        found[..., -1] = 0.0
+        return found
+
+    def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy, (R,) each."""
+        loss, accuracy = super().evaluate(params, x, y)
+        if self.rounded:
+            score = self.logits(params, x)[:, 1]
+            accuracy = (score.round() == 2.0 * y - 1.0).double().mean(dim=1)
+        return loss, accuracy
+
+
+class Seen(Source):
+    """A table whose training examples are its test examples, standardised.
+
+    Args:
+        table: ``"boston"`` or ``"breast_cancer"``.
+    """
+
+    paper = "the HGO authors' code"
+    validity = "no accuracy on it says anything of other examples"
+
+    def __init__(self, table: str = "boston") -> None:
+        super().__init__(validation=0)
+        self.table = table
+
+    def load(self) -> Dataset:
+        """Return it."""
+        if self.table == "boston":
+            whole = Split(*tables.boston())
+        else:
+            from sklearn.datasets import load_breast_cancer
+
+            x, y = load_breast_cancer(return_X_y=True)
+            whole = Split(x.astype(np.float32), y.astype(np.int64))
+        (same,) = tables.standardised(whole, whole)
+        classes = 0 if self.table == "boston" else 2
+        return Dataset(same, same.take(np.arange(0)), same, classes)
+
+
+class Sgd(algorithms.Sgd):
+    """SGD whose workers are heard if they finish the weights; biases cost nothing.
+
+    Args:
+        biases: how many coordinates are free.
+    """
+
+    def __init__(self, biases: int = 10) -> None:
+        super().__init__()
+        self.biases = whole("biases", biases, least=0)
+
+    def lengths(
+        self, budget: NDArray[np.float64], order: Order, upload: NDArray[np.float64] | None = None
+    ) -> NDArray[np.int64]:
+        """Return all places for the workers that finish, 0 for the others."""
+        return np.where(budget >= order.dimension - self.biases, len(order), 0)
+
+
+class Lie(attacks.Attack):
+    """Away from the honest mean by a fixed number of deviations, upwards: μ + z·σ.
+
+    Args:
+        z: 10 in the authors' code, where the formula of the paper can't be reached.
+    """
+
+    sees = "honest"
+    paper = "the HGO authors' code"
+    formula = "μ + z·σ"
+
+    def __init__(self, z: float = 10.0) -> None:
+        self.z = finite("z", z)
+
+    def values(self, view: View) -> Tensor:
+        """Deviate."""
+        return view.mean() + self.z * view.std()
+
+
+class OracleQuorum(Rule):
+    """A rule behind a server that knows how many Byzantine workers it has just sampled.
+
+    The quorum is v = 2b + 1, b their true number in this round, and 1 in the first rounds, in which
+    they follow the protocol. Give the scenario ``tolerated=0``: its own quorum is then 1.
+
+    Args:
+        start: the first rounds.
+    """
+
+    needs = frozenset({"honest"})
+    paper = "the HGO authors' code"
+    inner = ""
+
+    def __init__(self, *, f: int = 0, scope: aggregators.Scope = "block", start: int = 10) -> None:
+        super().__init__(f=f, scope=scope)
+        self.start = whole("start", start, least=0)
+        self._rule = aggregators.build(self.inner, scope="coordinate") if self.inner else None
+
+    def has_columns(self) -> bool:
+        """It has."""
+        return True
+
+    def __call__(
+        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
+    ) -> Tensor:
+        """Aggregate the coordinates that a quorum sent; 0 elsewhere."""
+        view = view or ServerView()
+        honest = view.require_honest(self.name)
+        if view.round <= self.start:
+            honest = torch.ones_like(honest)
+        if present is None:
+            present = torch.ones_like(values, dtype=torch.bool)
+        quorum = 2 * int((~honest).sum()) + 1
+        heard = present.sum(dim=0) >= quorum
+        out = torch.zeros_like(values[0])
+        if heard.any():
+            out[heard] = self.aggregate(values[:, heard], present[:, heard], honest)
+        return out
+
+    def aggregate(self, values: Tensor, present: Tensor, honest: Tensor) -> Tensor:
+        """Aggregate columns that were all sent by a quorum, (m, b) -> (b,)."""
+        assert self._rule is not None
+        return self._rule(values, present)
+
+    def of_columns(self, columns: Columns) -> Tensor:
+        """Do without a quorum."""
+        assert self._rule is not None
+        return self._rule.of_columns(columns)
+
+
+class Average(OracleQuorum):
+    """The mean of what was sent."""
+
+    inner = "average"
+
+
+class Median(OracleQuorum):
+    """The median of what was sent."""
+
+    inner = "median"
+
+
+class Aksel(OracleQuorum):
+    """The mean of the values that are as near to the median as the median one."""
+
+    inner = "aksel"
+
+
+class Krum(OracleQuorum):
+    """Krum told f = 0 on all values but the last, and with one neighbour too many.
+
+    Of each coordinate the value with the least sum of squared distances to all others but the
+    farthest; the last answer, a Byzantine one if there is any, is neither a candidate nor a
+    neighbour; of equals the first. It is in effect the value nearest to the mean.
+    """
+
+    def aggregate(self, values: Tensor, present: Tensor, honest: Tensor) -> Tensor:
+        """Choose column by column."""
+        hostile = (~honest).nonzero()[:, 0]
+        last = int(hostile[-1]) if len(hostile) else len(values) - 1
+        kept = torch.arange(len(values)) != last
+        x = values[kept].double().masked_fill(~present[kept], torch.nan)
+        count = (~x.isnan()).sum(dim=0)
+        total, square = x.nansum(dim=0), x.square().nansum(dim=0)
+        low = x.nan_to_num(torch.inf).amin(dim=0)
+        high = x.nan_to_num(-torch.inf).amax(dim=0)
+        farthest = torch.maximum((x - low).square(), (x - high).square())
+        score = count * x.square() - 2.0 * x * total + square - farthest
+        score = score.nan_to_num(torch.inf)
+        # Of two or three values two tie always; the first is meant, whatever rounding says.
+        tied = score <= score.amin(dim=0) + 1e-12 * (
+            square + count * (low.square() + high.square())
+        )
+        chosen = tied.to(torch.uint8).argmax(dim=0)
+        answer = x.gather(0, chosen[None])[0]
+        return answer.nan_to_num(0.0).to(values)  # of a coordinate that the last alone sent

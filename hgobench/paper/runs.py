@@ -1,0 +1,256 @@
+"""Running figures, and what their curves measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench import algorithms
+from hgobench.algorithms import Order, Places
+from hgobench.data import datasets
+from hgobench.errors import InputError
+from hgobench.execution import Outcome, execute
+from hgobench.results import Result, Store
+from hgobench.scenario import Scenario
+from hgobench.world import World
+
+from .figures import RULESET, Curve, Figure, Variant, load
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve of one variant: the evaluated rounds of every seed.
+
+    Attributes:
+        scenarios: one per seed.
+        updates: (K,) after how many updates.
+        time: (seeds, K) the simulated time since the start, in the time that a device of rate λ
+            takes for λ coordinates of a minibatch's gradient.
+        values: (seeds, K) what the figure draws.
+        heard: (seeds,) answers per round on average.
+        every: (seeds, rounds) answers in each round.
+        totals: sums over a run, by column, (seeds,) each.
+    """
+
+    scenarios: Sequence[Scenario]
+    updates: NDArray[np.int64]
+    time: Floats
+    values: Floats
+    heard: Floats
+    every: Floats
+    totals: Mapping[str, Floats]
+
+    @property
+    def final(self) -> Floats:
+        """The last value of every seed, (seeds,)."""
+        return self.values[:, -1]
+
+    @property
+    def mean(self) -> Floats:
+        """The mean over seeds, (K,)."""
+        mean: Floats = self.values.mean(axis=0)
+        return mean
+
+    @property
+    def band(self) -> tuple[Floats, Floats]:
+        """The 95 % confidence interval of the mean (Student's t), (K,) each."""
+        n = len(self.values)
+        if n < 2:
+            return self.mean, self.mean
+        from scipy.stats import t
+
+        half = t.ppf(0.975, n - 1) * self.values.std(axis=0, ddof=1) / np.sqrt(n)
+        return self.mean - half, self.mean + half
+
+    def at(self, updates: float) -> float:
+        """The mean after so many updates, between evaluations by a line."""
+        return float(np.interp(updates, self.updates, self.mean))
+
+    def first(self, level: float, clock: bool = False) -> float:
+        """When the mean first reaches a level: an update, or a time; inf: never."""
+        reached = np.flatnonzero(self.mean >= level)
+        if not len(reached):
+            return np.inf
+        axis = self.time.mean(axis=0) if clock else self.updates
+        return float(axis[reached[0]])
+
+    def average(self) -> float:
+        """The mean value over the whole run: higher is faster."""
+        return float(self.values.mean())
+
+
+def compute(
+    figures: Sequence[Figure],
+    seeds: int,
+    store: Store,
+    jobs: int,
+    on_progress: Callable[[int], None],
+) -> list[Outcome]:
+    """Run what the store does not have of some figures; figures share cells.
+
+    Raises:
+        InputError: some data set is missing, or a scenario is wrong; nothing is computed then.
+    """
+    widths: dict[int, dict[Scenario, None]] = {}
+    for figure in figures:
+        widths.setdefault(figure.width, {}).update(dict.fromkeys(figure.cells(range(seeds))))
+    outcomes = []
+    for width, cells in widths.items():
+        outcome = execute(
+            list(cells), store, RULESET, width=width, time_limit=600.0, jobs=jobs,
+            on_progress=on_progress,
+        )  # fmt: skip
+        outcomes.append(outcome)
+        if outcome.interrupted:
+            break
+    return outcomes
+
+
+def count(figures: Sequence[Figure], seeds: int) -> int:
+    """Return how many cells some figures have."""
+    return len({(f.width, cell) for f in figures for cell in f.cells(range(seeds))})
+
+
+def lacking(figures: Sequence[Figure]) -> dict[str, list[str]]:
+    """Return the figures whose data can't be had, by the reason."""
+    found: dict[str, list[str]] = {}
+    for data in dict.fromkeys(figure.data for figure in figures):
+        try:
+            datasets.load(data)
+        except InputError as error:
+            found["; ".join(error.problems)] = [f.name for f in figures if f.data == data]
+    return found
+
+
+def series(
+    figure: Figure,
+    curve: Curve,
+    variant: Variant,
+    seeds: int,
+    results: Mapping[tuple[int, Scenario], Result],
+) -> Series | None:
+    """Return what a curve measured; None: some seed is missing or failed."""
+    scenarios = [figure.cell(curve, variant, seed) for seed in range(seeds)]
+    found = [results.get((figure.width, scenario)) for scenario in scenarios]
+    runs = [result for result in found if result is not None and result.status != "failed"]
+    if len(runs) < seeds:
+        return None
+    rounds, length = [result.rounds for result in runs], scenarios[0].rounds
+
+    def table(name: str) -> Floats:
+        return np.array([_padded(each[name], length) for each in rounds], dtype=np.float64)
+
+    values, heard = table(figure.y), table("heard")
+    time = table("time") / scenarios[0].batch_size
+    if figure.clock and variant == "published":
+        time = np.array([seconds(each, figure.clock == "evaluated") for each in scenarios])
+    kept = np.flatnonzero(np.isfinite(values).all(axis=0))
+    return Series(
+        scenarios,
+        kept + 1,
+        time[:, kept],
+        values[:, kept],
+        heard.mean(axis=1),
+        heard,
+        {
+            name: np.array([float(sum(r[name])) for r in rounds])
+            for name in ("coordinates", "bytes_up", "bytes_down", "stalled")
+        },
+    )
+
+
+def _padded(column: Sequence[float], rounds: int) -> list[float]:
+    """Go on with the last value of a run that ended early."""
+    return [*column, *[column[-1]] * (rounds - len(column))]
+
+
+def seconds(scenario: Scenario, evaluated: bool) -> Floats:
+    """Return the authors' clock after each round, (K,): as long as the slowest answer, b_i/λ_i.
+
+    The size of minibatches, the forward pass, aggregation and the network are not counted. The
+    draws are those of the run; the model is not needed.
+
+    Args:
+        scenario: a cell of the published variant.
+        evaluated: whether only the evaluated rounds (the first, and then every
+            `evaluation_interval`-th) count.
+    """
+    world = World.of(scenario)
+    algorithm = algorithms.registry.build(scenario.algorithm)
+    places = Places(world.model, scenario.granularity, scenario.cost)
+    order = Order(places, np.arange(len(places)))
+    clock = np.zeros(scenario.rounds)
+    for k in range(1, scenario.rounds + 1):
+        if evaluated and (k - 1) % scenario.evaluation_interval:
+            continue
+        draw = world.draw(k)
+        rates = world.rates[draw.workers]
+        budget = scenario.deadline * rates / draw.size
+        heard = algorithm.lengths(budget, order) > 0
+        computed = np.minimum(np.floor(budget), order.dimension)
+        clock[k - 1] = (computed[heard] / rates[heard]).max(initial=0.0)
+    return np.cumsum(clock)
+
+
+def final_pair(figure: Figure, curve: Curve, measured: Series) -> tuple[float, Floats]:
+    """Return the last published value, NaN if there is none, and ours at that time, (seeds,)."""
+    points = figure.points(curve)
+    if points is None:
+        return float("nan"), measured.final
+    at, value = points[-1]
+    axes = measured.time if figure.clock else [measured.updates] * len(measured.values)
+    each = [np.interp(at, axis, row) for axis, row in zip(axes, measured.values, strict=True)]
+    return float(value), np.array(each)
+
+
+class Measurements:
+    """What the curves of some figures measured, looked up by figure, variant and label.
+
+    Args:
+        results: of the store, with the cohort's width that they were computed with.
+        seeds: how many of each.
+    """
+
+    def __init__(self, results: Iterable[Result], seeds: int) -> None:
+        self.seeds = seeds
+        self._results = {(r.provenance["width"], r.scenario): r for r in results}
+        self._known: dict[tuple[str, str, Variant], Series] = {}
+
+    def series(self, figure: Figure, curve: Curve, variant: Variant) -> Series:
+        """Return what a curve measured.
+
+        Raises:
+            LookupError: a seed of it is missing or failed.
+        """
+        key = figure.name, curve.label, variant
+        if key not in self._known:
+            found = series(figure, curve, variant, self.seeds, self._results)
+            if found is None:
+                raise LookupError(f"{figure.name}: {curve.label}, as {variant}: cells are missing")
+            self._known[key] = found
+        return self._known[key]
+
+    def of(self, variant: Variant) -> Callable[[str, str], Series]:
+        """Return a look-up by figure's name and label for one variant."""
+
+        def measured(name: str, label: str) -> Series:
+            figure = load(name)
+            curve = next(curve for curve in figure.curves if curve.label == label)
+            return self.series(figure, curve, variant)
+
+        return measured
+
+    def has(self, figure: Figure) -> bool:
+        """Say whether all of a figure is there."""
+        try:
+            for curve in figure.curves:
+                for variant in figure.variants:
+                    self.series(figure, curve, variant)
+        except LookupError:
+            return False
+        return True
