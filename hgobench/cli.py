@@ -496,6 +496,10 @@ def reproduce(
         typer.echo(figures())
         return
     chosen = [paper.load(name) for name in (paper.names() if names == ["all"] else names)]
+    if update_reference and seeds < 3:
+        raise InputError(
+            f"--update-reference: {seeds} seeds; verdicts of fewer than 3 are no guide"
+        )
     from joblib import cpu_count
 
     from hgobench.paper import agreement, claims, runs
@@ -503,12 +507,13 @@ def reproduce(
     from hgobench.report.progress import progress
     from hgobench.results import Store
 
-    if names == ["all"]:
-        lacking = runs.lacking(chosen)
-        for reason, figures_ in lacking.items():
-            _say(f"left out {', '.join(figures_)}: {reason}", quiet)
-        gone = {name for figures_ in lacking.values() for name in figures_}
-        chosen = [figure for figure in chosen if figure.name not in gone]
+    lacking = runs.lacking(chosen)
+    if lacking and names != ["all"]:
+        raise InputError(f"{', '.join(which)}: {reason}" for reason, which in lacking.items())
+    for reason, which in lacking.items():
+        _say(f"left out {', '.join(which)}: {reason}", quiet)
+    gone = {name for which in lacking.values() for name in which}
+    chosen = [figure for figure in chosen if figure.name not in gone]
     started = time.monotonic()
     with Store(out) as store:
         with progress(runs.count(chosen, seeds), quiet=quiet) as advance:
@@ -534,7 +539,8 @@ def reproduce(
     if done:
         _say(f"pages: {pages.write(out / 'pages', done, measured, verdicts, met)}", quiet)
     if document is not None:
-        pages.document(document, done, measured, verdicts, met)
+        command = f"hgobench reproduce {' '.join(names)} --seeds {seeds}"
+        pages.document(document, command, done, measured, verdicts, met)
         _say(f"document: {document}", quiet)
     if update_reference:
         _say(f"verdicts rewritten: {claims.write_reference(verdicts)}", quiet)

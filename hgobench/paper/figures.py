@@ -31,7 +31,7 @@ KEYS = (
     "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "width", "variants",
     "scenario", "axes", "curve",
 )  # fmt: skip
-KINDS = ("fig", "short", "tradeoff", "rate")
+KINDS = ("fig", "short", "tradeoff", "remark", "rate")
 NAMES = {"sgd": "SGD", "hgo": "HgO", "weak": "Cweak", "powerful": "Cpowerful", "min": "Cmin"}
 LABELS = {"c1": "C1", "c2": "C2", "c3": "C3", "standard": "standard", **NAMES}
 

@@ -9,6 +9,8 @@ Source: the authors' public implementation, read and run; nothing of it is copie
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,10 +23,11 @@ from hgobench.algorithms import Order
 from hgobench.attacks import View
 from hgobench.data import tables
 from hgobench.data.base import Dataset, Source, Split
+from hgobench.data.cifar import Cifar10
 from hgobench.hardware import Hardware, Population
 from hgobench.hardware.fleet import Floats
 from hgobench.models.base import ALWAYS
-from hgobench.parameters import boolean, finite, positive, whole
+from hgobench.parameters import boolean, finite, one_of, positive, whole
 from hgobench.streams import stream
 
 SILENT = 1e-9  # the rate of a device that computes nothing; a rate of 0 is refused
@@ -83,8 +86,9 @@ class StaleBias:
     def keep_aside(self, biases: NDArray[np.int64], stale: bool) -> None:
         """Take biases out of the order of places; remember which they are."""
         self.biases, self.stale = biases, boolean("stale_bias", stale)
-        self.place_of = self.place_of.copy()
+        self.place_of, self.units = self.place_of.copy(), self.units.copy()
         self.place_of[biases] = ALWAYS
+        self.units[:, biases] = ALWAYS
         self._initial = torch.zeros(len(biases))
 
     def remember(self, params: Tensor) -> Tensor:
@@ -179,6 +183,24 @@ class FeedForward(StaleBias, models.FeedForward):
         return super().gradients(self.as_seen(params), x, y, weights)
 
 
+class Logistic(models.Logistic):
+    """Logistic regression without a bias."""
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw the weights from N(0, 0.01²)."""
+        params = super().initial(rng)
+        params[-1] = 0.0
+        return params
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d), 0 for the bias."""
+        found = super().gradients(params, x, y, weights)
+        found[..., -1] = 0.0
+        return found
+
+
 class Svm(models.Svm):
     """A support vector machine without a bias, and the authors' accuracy.
 
@@ -223,7 +245,7 @@ class Seen(Source):
 
     def __init__(self, table: str = "boston") -> None:
         super().__init__(validation=0)
-        self.table = table
+        self.table = one_of("table", table, "boston", "breast_cancer")
 
     def load(self) -> Dataset:
         """Return it."""
@@ -237,6 +259,20 @@ class Seen(Source):
         (same,) = tables.standardised(whole, whole)
         classes = 0 if self.table == "boston" else 2
         return Dataset(same, same.take(np.arange(0)), same, classes)
+
+
+class CenteredCifar(Cifar10):
+    """CIFAR-10 with pixels of 0 .. 255 minus the training images' mean, pixel by pixel."""
+
+    def load(self) -> Dataset:
+        """Return it."""
+        data = super().load()
+        mean = data.train.features.mean(axis=0)
+        train, held, test = (
+            replace(part, features=np.float32(255) * (part.features - mean))
+            for part in (data.train, data.validation, data.test)
+        )
+        return Dataset(train, held, test, data.classes)
 
 
 class Sgd(algorithms.Sgd):
@@ -372,4 +408,5 @@ class Krum(OracleQuorum):
         )
         chosen = tied.to(torch.uint8).argmax(dim=0)
         answer = x.gather(0, chosen[None])[0]
-        return answer.nan_to_num(0.0).to(values)  # of a coordinate that the last alone sent
+        # Of a coordinate that the last alone sent, there is no other.
+        return torch.where(count > 0, answer, values[last].double()).to(values)

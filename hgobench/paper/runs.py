@@ -119,12 +119,14 @@ def count(figures: Sequence[Figure], seeds: int) -> int:
 def lacking(figures: Sequence[Figure]) -> dict[str, list[str]]:
     """Return the figures whose data can't be had, by the reason."""
     found: dict[str, list[str]] = {}
-    for data in dict.fromkeys(figure.data for figure in figures):
+    needed = {figure.name: {cell.data for cell in figure.cells([0])} for figure in figures}
+    for data in sorted(set().union(*needed.values())):
         try:
             datasets.load(data)
         except InputError as error:
-            found["; ".join(error.problems)] = [f.name for f in figures if f.data == data]
-    return found
+            lacking = [name for name, several in needed.items() if data in several]
+            found.setdefault("; ".join(error.problems), []).extend(lacking)
+    return {reason: list(dict.fromkeys(lacking)) for reason, lacking in found.items()}
 
 
 def series(
@@ -146,6 +148,9 @@ def series(
         return np.array([_padded(each[name], length) for each in rounds], dtype=np.float64)
 
     values, heard = table(figure.y), table("heard")
+    if figure.y == "test_loss":  # of a run that diverged there is none
+        for row, result in zip(values, runs, strict=True):
+            row[len(result.rounds["round"]) - (result.status == "diverged") :] = np.inf
     time = table("time") / scenarios[0].batch_size
     if figure.clock and variant == "published":
         time = np.array([seconds(each, figure.clock == "evaluated") for each in scenarios])
@@ -177,8 +182,7 @@ def seconds(scenario: Scenario, evaluated: bool) -> Floats:
 
     Args:
         scenario: a cell of the published variant.
-        evaluated: whether only the evaluated rounds (the first, and then every
-            `evaluation_interval`-th) count.
+        evaluated: whether only evaluated rounds count, the first among them.
     """
     world = World.of(scenario)
     algorithm = algorithms.registry.build(scenario.algorithm)
@@ -186,7 +190,7 @@ def seconds(scenario: Scenario, evaluated: bool) -> Floats:
     order = Order(places, np.arange(len(places)))
     clock = np.zeros(scenario.rounds)
     for k in range(1, scenario.rounds + 1):
-        if evaluated and (k - 1) % scenario.evaluation_interval:
+        if evaluated and k > 1 and k % scenario.evaluation_interval:
             continue
         draw = world.draw(k)
         rates = world.rates[draw.workers]
@@ -198,11 +202,16 @@ def seconds(scenario: Scenario, evaluated: bool) -> Floats:
 
 
 def final_pair(figure: Figure, curve: Curve, measured: Series) -> tuple[float, Floats]:
-    """Return the last published value, NaN if there is none, and ours at that time, (seeds,)."""
+    """Return the last published value, NaN if there is none, and ours at that time, (seeds,).
+
+    On a clock that counts evaluated rounds alone, only the published variant has such a time.
+    """
     points = figure.points(curve)
     if points is None:
         return float("nan"), measured.final
     at, value = points[-1]
+    if figure.clock and "quirks" not in measured.scenarios[0].model:
+        return float(value), measured.final
     axes = measured.time if figure.clock else [measured.updates] * len(measured.values)
     each = [np.interp(at, axis, row) for axis, row in zip(axes, measured.values, strict=True)]
     return float(value), np.array(each)

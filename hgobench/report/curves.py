@@ -46,7 +46,7 @@ def draw(figure: Figure, measured: Measurements) -> Any:
             panel.fill_between(x, below, above, color=colour, alpha=0.18, linewidth=0)
             (handles[curve.label],) = panel.plot(x, series.mean, color=colour, linewidth=1.5)
             points = figure.points(curve)
-            if points is not None:
+            if points is not None and not (figure.clock == "evaluated" and variant == "specified"):
                 dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
                 (line,) = panel.plot(points[:, 0], points[:, 1], color=colour, **dashed)
                 handles.setdefault("published", line)
@@ -61,7 +61,7 @@ def draw(figure: Figure, measured: Measurements) -> Any:
         if figure.clock:
             panel.set_xlim(0, min(4 * rounds, panel.get_xlim()[1]))
         panels[-1, column].set_xlabel(
-            "simulated time, in units of s·λ-coordinates" if figure.clock else "updates"
+            "time (in 1 a device of rate λ computes λ coordinates)" if figure.clock else "updates"
         )
     margin = 0.03 * (high - low)
     for panel in panels[0]:

@@ -17,7 +17,7 @@ import hgobench
 from hgobench.paper import quirks
 from hgobench.paper.agreement import WITHIN, Agreement
 from hgobench.paper.claims import Verdict
-from hgobench.paper.figures import Figure
+from hgobench.paper.figures import Figure, load, names
 from hgobench.paper.runs import Measurements, final_pair
 
 from . import curves
@@ -200,12 +200,14 @@ def write(
         (folder / f"{figure.name}.csv").write_text(as_csv(figure, measured), encoding="utf-8")
         text = page(figure, measured, mine, near)
         (folder / f"{figure.name}.html").write_text(text, encoding="utf-8")
-    (folder / "index.html").write_text(index(figures, verdicts), encoding="utf-8")
+    there = [load(name) for name in names() if (folder / f"{name}.html").exists()]
+    (folder / "index.html").write_text(index(there, verdicts), encoding="utf-8")
     return folder / "index.html"
 
 
 def document(
     path: Path,
+    command: str,
     figures: Sequence[Figure],
     measured: Measurements,
     verdicts: Sequence[Verdict],
@@ -227,7 +229,7 @@ def document(
     path.write_text(
         f"""# The paper, reproduced
 
-Written by `hgobench reproduce all --seeds {measured.seeds} --document {path.as_posix()}`; do not
+Written by `{command} --document docs/{path.name}`; do not
 edit it. `hgobench reproduce list` names the figures; `hgobench reproduce fig4b` runs one and writes
 a page with the data behind its plot.
 
