@@ -516,11 +516,10 @@ def reproduce(
     chosen = [figure for figure in chosen if figure.name not in gone]
     started = time.monotonic()
     with Store(out) as store:
-        with progress(runs.count(chosen, seeds), quiet=quiet) as advance:
-            outcomes = runs.compute(chosen, seeds, store, jobs or cpu_count(), advance)
-        keys = {key for outcome in outcomes for key in outcome.keys}
-        measured = runs.Measurements((result for _, result in store.results(keys)), seeds)
-    computed, reused = (sum(getattr(o, n) for o in outcomes) for n in ("computed", "reused"))
+        with progress(len(runs.cells(chosen, seeds)), quiet=quiet) as advance:
+            outcome = runs.compute(chosen, seeds, store, jobs or cpu_count(), advance)
+        found = (result for _, result in store.results(outcome.keys))
+        measured = runs.Measurements(found, seeds)
     done = [figure for figure in chosen if measured.has(figure)]
     known = {figure.name for figure in done}
     verdicts = [
@@ -544,19 +543,17 @@ def reproduce(
         _say(f"document: {document}", quiet)
     if update_reference:
         _say(f"verdicts rewritten: {claims.write_reference(verdicts)}", quiet)
+    took = f"{time.monotonic() - started:.0f} s"
     _say(
-        f"{computed} cells computed, {reused} found, in {time.monotonic() - started:.0f} s; "
-        f"kept in {out}",
+        f"{outcome.computed} cells computed, {outcome.reused} found, in {took}; kept in {out}",
         quiet,
     )
-    failed = [result for outcome in outcomes for result in outcome.failed]
-    for result in failed:
+    for result in outcome.failed:
         typer.echo(f"failed: {result.scenario}: {result.reason}", err=True)
-    for outcome in outcomes:
-        if outcome.interrupted:
-            typer.echo(f"{outcome.interrupted}; the same command goes on", err=True)
-            raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
-    if failed:
+    if outcome.interrupted:
+        typer.echo(f"{outcome.interrupted}; the same command goes on", err=True)
+        raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
+    if outcome.failed:
         raise typer.Exit(1)
 
 

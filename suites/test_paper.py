@@ -43,9 +43,8 @@ def measured(
     suite: str, figures: list[Figure], tmp_path_factory: pytest.TempPathFactory
 ) -> runs.Measurements:
     with Store(tmp_path_factory.mktemp("paper")) as store:
-        outcomes = runs.compute(figures, SEEDS[suite], store, 2, lambda finished: None)
-        keys = {key for outcome in outcomes for key in outcome.keys}
-        return runs.Measurements((r for _, r in store.results(keys)), SEEDS[suite])
+        outcome = runs.compute(figures, SEEDS[suite], store, 2, lambda finished: None)
+        return runs.Measurements((r for _, r in store.results(outcome.keys)), SEEDS[suite])
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
@@ -60,9 +59,8 @@ def test_claim(claim: claims.Claim, suite: str, measured: runs.Measurements) -> 
 def test_the_published_variant_lands_where_it_should(
     suite: str, figures: list[Figure], measured: runs.Measurements
 ) -> None:
-    names = [name for name in FIGURES[suite] if name not in ("fig6b", "fig6c")]
-    found = agreement.agreements(measured.of("published"), names)
+    found = agreement.agreements(measured.of("published"), list(FIGURES[suite]))
     assert found
-    # One seed is no spread: where seeds decide, smoke can't tell.
+    # One seed is no spread: where seeds decide, smoke can't tell. In Fig. 6c they decide.
     missed = [a for a in found if not a.met and not (suite == "smoke" and a.spread)]
-    assert not missed
+    assert not [a for a in missed if not (a.figure == "fig6c" and a.alike)]

@@ -37,8 +37,8 @@ class Agreement:
         figure, curve: where.
         source: whose value is expected: "paper", or "code".
         expected: it.
-        mean, low, high: ours, over seeds, after as many updates.
-        spread: whether the expectation is to lie among our seeds; else it is a distance.
+        mean, low, high, deviation: ours, over seeds, after as many updates.
+        spread: whether two deviations of a seed are what is allowed; else a fixed distance is.
     """
 
     figure: str
@@ -48,13 +48,19 @@ class Agreement:
     mean: float
     low: float
     high: float
+    deviation: float
     spread: bool
+
+    @property
+    def alike(self) -> bool:
+        """Whether a seed of ours might have given it: within two of their deviations."""
+        return abs(self.mean - self.expected) <= 2.0 * self.deviation
 
     @property
     def met(self) -> bool:
         """Whether it is."""
         if self.spread:
-            return self.low <= self.expected <= self.high
+            return self.alike
         return abs(self.mean - self.expected) <= WITHIN[self.source]
 
     @property
@@ -62,8 +68,7 @@ class Agreement:
         """What came of it, in words."""
         if self.met:
             return "yes"
-        inside = self.low <= self.expected <= self.high
-        return "no; among our seeds" if inside and not self.spread else "no"
+        return "no; within the seeds' spread" if self.alike else "no"
 
 
 def expected(figure: Figure, label: str) -> tuple[str, bool] | None:
@@ -90,8 +95,8 @@ def agreements(measured: Callable[[str, str], Series], names: list[str]) -> list
             value, each = final_pair(figure, curve, measured(figure.name, curve.label))
             if source == "code":
                 value = CODE[figure.name, curve.label]
-            mean, low, high = float(each.mean()), float(each.min()), float(each.max())
-            found.append(
-                Agreement(figure.name, curve.label, source, value, mean, low, high, spread)
-            )
+            mean, low, high = (float(x) for x in (each.mean(), each.min(), each.max()))
+            deviation = float(each.std(ddof=1)) if len(each) > 1 else 0.0
+            ours = mean, low, high, deviation
+            found.append(Agreement(figure.name, curve.label, source, value, *ours, spread))
     return found

@@ -27,8 +27,9 @@ from hgobench.suite import home
 Variant = Literal["published", "specified"]
 VARIANTS: tuple[Variant, ...] = ("published", "specified")
 RULESET = "paper-1"
+WIDTH = 2  # cells per cohort: most worlds of a figure have HGO and SGD
 KEYS = (
-    "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "width", "variants",
+    "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "variants",
     "scenario", "axes", "curve",
 )  # fmt: skip
 KINDS = ("fig", "short", "tradeoff", "remark", "rate")
@@ -69,7 +70,6 @@ class Figure:
         y: the column drawn.
         bars: how many rounds a bar of received gradients stands for; 0: no bars.
         note: what a reader should know.
-        width: cells per cohort.
         variants: which there are.
     """
 
@@ -84,7 +84,6 @@ class Figure:
     y: str = "test_accuracy"
     bars: int = 0
     note: str = ""
-    width: int = 2
     variants: Sequence[Variant] = VARIANTS
 
     def cell(self, curve: Curve, variant: Variant, seed: int) -> Scenario:

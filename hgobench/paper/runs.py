@@ -17,7 +17,7 @@ from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 from hgobench.world import World
 
-from .figures import RULESET, Curve, Figure, Variant, load
+from .figures import RULESET, WIDTH, Curve, Figure, Variant, load
 
 Floats = NDArray[np.float64]
 
@@ -90,30 +90,27 @@ def compute(
     store: Store,
     jobs: int,
     on_progress: Callable[[int], None],
-) -> list[Outcome]:
+) -> Outcome:
     """Run what the store does not have of some figures; figures share cells.
 
     Raises:
         InputError: some data set is missing, or a scenario is wrong; nothing is computed then.
     """
-    widths: dict[int, dict[Scenario, None]] = {}
-    for figure in figures:
-        widths.setdefault(figure.width, {}).update(dict.fromkeys(figure.cells(range(seeds))))
-    outcomes = []
-    for width, cells in widths.items():
-        outcome = execute(
-            list(cells), store, RULESET, width=width, time_limit=600.0, jobs=jobs,
-            on_progress=on_progress,
-        )  # fmt: skip
-        outcomes.append(outcome)
-        if outcome.interrupted:
-            break
-    return outcomes
+    return execute(
+        cells(figures, seeds),
+        store,
+        RULESET,
+        width=WIDTH,
+        time_limit=600.0,
+        jobs=jobs,
+        on_progress=on_progress,
+    )
 
 
-def count(figures: Sequence[Figure], seeds: int) -> int:
-    """Return how many cells some figures have."""
-    return len({(f.width, cell) for f in figures for cell in f.cells(range(seeds))})
+def cells(figures: Sequence[Figure], seeds: int) -> list[Scenario]:
+    """Return the different cells that some figures have."""
+    every = (cell for figure in figures for cell in figure.cells(range(seeds)))
+    return list(dict.fromkeys(every))
 
 
 def lacking(figures: Sequence[Figure]) -> dict[str, list[str]]:
@@ -134,11 +131,11 @@ def series(
     curve: Curve,
     variant: Variant,
     seeds: int,
-    results: Mapping[tuple[int, Scenario], Result],
+    results: Mapping[Scenario, Result],
 ) -> Series | None:
     """Return what a curve measured; None: some seed is missing or failed."""
     scenarios = [figure.cell(curve, variant, seed) for seed in range(seeds)]
-    found = [results.get((figure.width, scenario)) for scenario in scenarios]
+    found = [results.get(scenario) for scenario in scenarios]
     runs = [result for result in found if result is not None and result.status != "failed"]
     if len(runs) < seeds:
         return None
@@ -221,13 +218,13 @@ class Measurements:
     """What the curves of some figures measured, looked up by figure, variant and label.
 
     Args:
-        results: of the store, with the cohort's width that they were computed with.
+        results: of the store.
         seeds: how many of each.
     """
 
     def __init__(self, results: Iterable[Result], seeds: int) -> None:
         self.seeds = seeds
-        self._results = {(r.provenance["width"], r.scenario): r for r in results}
+        self._results = {result.scenario: result for result in results}
         self._known: dict[tuple[str, str, Variant], Series] = {}
 
     def series(self, figure: Figure, curve: Curve, variant: Variant) -> Series:
