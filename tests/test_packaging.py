@@ -110,7 +110,8 @@ def test_wheel_and_sdist_hold_everything_once(built: Path) -> None:
     assert modules(wheel) == modules(again)
     assert sources() <= modules(wheel)
     assert {"hgobench/py.typed", "hgobench/suites/quick.toml", "hgobench/suites/test_cells.py",
-            "hgobench/suites/reference/quick.json"} <= modules(wheel)  # fmt: skip
+            "hgobench/suites/reference/quick.json", "hgobench/suites/paper/fig4b.toml",
+            "hgobench/paper/published.json"} <= modules(wheel)  # fmt: skip
     assert not any(name.startswith(("attacks", "aggregators", "suites")) for name in modules(wheel))
 
 
