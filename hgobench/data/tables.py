@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,16 +50,10 @@ class Boston(Source):
     mean and deviation. It is here to reproduce a paper: one of its features presumes that racial
     segregation raises prices, and its authors' assumptions did not hold up; don't build on it.
     File: ``boston/boston_house_prices.csv``.
-
-    Args:
-        validation: as for a `Source`.
     """
 
     paper = "Harrison and Rubinfeld, 1978"
     validity = "in $HGOBENCH_DATA or cached, else downloaded; a regression"
-
-    def __init__(self, validation: float = 0.15) -> None:
-        super().__init__(validation)
 
     def load(self) -> Dataset:
         """Return it."""
@@ -119,11 +114,11 @@ def download_boston(folder: Path) -> None:
     partial.replace(folder / "boston_house_prices.csv")
 
 
-def _file(name: str, file: str, download: object) -> Path:
+def _file(name: str, file: str, download: Callable[[Path], None]) -> Path:
     def holds(folder: Path) -> bool:
         return (folder / file).exists() or (folder / f"{file}.gz").exists()
 
-    return find(name, holds, download) / file  # type: ignore[arg-type]
+    return find(name, holds, download) / file
 
 
 def _content(path: Path) -> bytes:
