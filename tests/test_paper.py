@@ -506,7 +506,7 @@ def test_last_values_are_compared_at_the_same_time() -> None:
         cells = [figure.cell(curve, variant, 0)]  # type: ignore[arg-type]
         time: Any = np.arange(41)[None] * clock
         made = Series(cells, updates, time, values, np.ones(1), np.ones((1, 41)), {})
-        paper, each = runs.final_pair(figure, curve, made)
+        paper, each = runs.final_pair(figure, curve, variant, made)  # type: ignore[arg-type]
         assert paper == points[-1, 1]
         assert each == pytest.approx([1.0], abs=0.01)
 

@@ -90,3 +90,12 @@ class Source(ABC):
         kept.sort()
         held.sort()
         return train.take(kept), train.take(held)
+
+
+def standardised(train: Split, *parts: Split) -> list[Split]:
+    """Return splits with features of mean 0 and deviation 1 on the training examples."""
+    mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
+    return [
+        Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
+        for part in parts
+    ]

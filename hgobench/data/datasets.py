@@ -6,7 +6,6 @@ validation examples. The split does not depend on a scenario's seed.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 from dataclasses import replace
@@ -23,9 +22,9 @@ from hgobench import catalogue, csv_file
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
-from .base import Dataset, Labels, Source, Split
+from . import files
+from .base import Dataset, Labels, Source, Split, standardised
 from .cifar import Cifar10
-from .files import find
 from .tables import Boston, Phishing
 
 IDX_FILES = (
@@ -67,12 +66,8 @@ class BreastCancer(Source):
         x, y = load_breast_cancer(return_X_y=True)
         train, test = _embedded_split(x, y.astype(np.int64))
         train, held = self.hold_out(train)
-        mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
-
-        def standardise(part: Split) -> Split:
-            return Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
-
-        return Dataset(standardise(train), standardise(held), standardise(test), classes=2)
+        train, held, test = standardised(train, train, held, test)
+        return Dataset(train, held, test, classes=2)
 
 
 def _embedded_split(
@@ -233,7 +228,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: it is no such file, or shorter or longer than its header says.
     """
-    content = _bytes(path)
+    content = files.content(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise InputError(f"data: {path}: not an IDX file of unsigned bytes")
     start = 4 + 4 * content[3]
@@ -245,17 +240,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
-def _bytes(path: Path) -> bytes:
-    if path.exists():
-        return path.read_bytes()
-    with gzip.open(path.with_name(path.name + ".gz")) as file:
-        return file.read()
-
-
 def digests(folder: Path) -> tuple[str, ...]:
     """Return the MD5 of the four decompressed IDX files of a folder."""
     return tuple(
-        hashlib.md5(_bytes(folder / file), usedforsecurity=False).hexdigest() for file in IDX_FILES
+        hashlib.md5(files.content(folder / file), usedforsecurity=False).hexdigest()
+        for file in IDX_FILES
     )
 
 
@@ -266,11 +255,7 @@ def locate(name: str, openml: str, md5: tuple[str, ...]) -> Path:
         InputError: they are nowhere and can't or must not be downloaded, or what was downloaded
             is not the data set.
     """
-
-    def holds(folder: Path) -> bool:
-        return all((folder / f).exists() or (folder / f"{f}.gz").exists() for f in IDX_FILES)
-
-    return find(name, holds, lambda folder: download(openml, folder, md5))
+    return files.find(name, IDX_FILES, lambda folder: download(openml, folder, md5))
 
 
 def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -18,20 +19,32 @@ def folders(name: str) -> list[Path]:
     return [Path(root) / name, cached] if root else [cached]
 
 
-def find(name: str, holds: Callable[[Path], bool], download: Callable[[Path], None]) -> Path:
+def content(path: Path) -> bytes:
+    """Read a file, plain or with ``.gz`` behind its name."""
+    if path.exists():
+        return path.read_bytes()
+    return gzip.decompress(_packed(path).read_bytes())
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> Path:
     """Find the folder of a data set; download it if nobody has it.
 
     Args:
         name: of the data set and its folder.
-        holds: says whether a folder has it.
-        download: brings it into a folder.
+        files: what the folder holds, plain or packed.
+        download: brings them into a folder.
 
     Raises:
         InputError: it is nowhere and can't or must not be downloaded.
     """
     places = folders(name)
     for folder in places:
-        if holds(folder):
+        paths = [folder / file for file in files]
+        if all(path.exists() or _packed(path).exists() for path in paths):
             return folder
     looked = " or ".join(map(str, places))
     if os.environ.get("HGOBENCH_OFFLINE"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +12,11 @@ from sklearn.model_selection import train_test_split
 
 from hgobench.errors import InputError
 
-from .base import Dataset, Features, Source, Split
-from .files import find
+from .base import Dataset, Features, Source, Split, standardised
+from .files import content, find
 
 PHISHING_FEATURES = 68
+BOSTON = "boston_house_prices.csv"
 BOSTON_COLUMNS = [
     "CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT",
     "MEDV",
@@ -35,8 +34,8 @@ class Phishing(Source):
 
     def load(self) -> Dataset:
         """Return it."""
-        path = _file("phishing", "phishing.libsvm", download_phishing)
-        matrix, y = load_svmlight_file(io.BytesIO(_content(path)), n_features=PHISHING_FEATURES)
+        path = find("phishing", ["phishing.libsvm"], download_phishing) / "phishing.libsvm"
+        matrix, y = load_svmlight_file(io.BytesIO(content(path)), n_features=PHISHING_FEATURES)
         x = np.asarray(matrix.toarray(), dtype=np.float32)
         labels = (y > 0).astype(np.int64)
         a, b, c, d = train_test_split(x, labels, test_size=0.2, random_state=0, stratify=labels)
@@ -66,22 +65,13 @@ class Boston(Source):
 
 def boston() -> tuple[Features, NDArray[np.float32]]:
     """Return the raw table: features (506, 13) and targets in thousands of dollars."""
-    path = _file("boston", "boston_house_prices.csv", download_boston)
-    lines = _content(path).decode().splitlines()
+    path = find("boston", [BOSTON], download_boston) / BOSTON
+    lines = content(path).decode().splitlines()
     header = [name.strip('" ') for name in lines[0].split(",")]
     if header != BOSTON_COLUMNS:
         raise InputError(f"data: {path}: columns {header}; expected {BOSTON_COLUMNS}")
     table = np.loadtxt(lines[1:], delimiter=",", dtype=np.float32, ndmin=2)
     return table[:, :-1], table[:, -1]
-
-
-def standardised(train: Split, *parts: Split) -> list[Split]:
-    """Return splits with features of mean 0 and deviation 1 on the training examples."""
-    mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
-    return [
-        Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
-        for part in parts
-    ]
 
 
 def download_phishing(folder: Path) -> None:
@@ -109,19 +99,6 @@ def download_boston(folder: Path) -> None:
     )
     table = np.column_stack((bunch.data, bunch.target)).astype(float)
     rows = [",".join(BOSTON_COLUMNS), *(",".join(f"{v:g}" for v in row) for row in table)]
-    partial = folder / "boston_house_prices.csv.partial"
+    partial = folder / f"{BOSTON}.partial"
     partial.write_text("\n".join(rows) + "\n")
-    partial.replace(folder / "boston_house_prices.csv")
-
-
-def _file(name: str, file: str, download: Callable[[Path], None]) -> Path:
-    def holds(folder: Path) -> bool:
-        return (folder / file).exists() or (folder / f"{file}.gz").exists()
-
-    return find(name, holds, download) / file
-
-
-def _content(path: Path) -> bytes:
-    if path.exists():
-        return path.read_bytes()
-    return gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
+    partial.replace(folder / BOSTON)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .devices import truncated_normal
 from .fleet import REFERENCE_DIMENSION, Floats, Hardware, Population
@@ -57,9 +58,12 @@ class Mix(Hardware):
 
     def rates(self, population: Population) -> Floats:
         """Draw."""
-        edges = np.rint(np.cumsum(self.shares) * population.workers).astype(int)
-        strength, quantile = population.strength()  # the weakest first
-        category = np.searchsorted(edges, strength, side="right").clip(max=2)
-        mean, std = np.take(self.means, category), np.take(self.stds, category)
-        rates = truncated_normal(mean, std, quantile)
+        strength, quantile = population.strength()
+        rates = truncated_normal(*self.categories(strength), quantile)
         return rates * population.dimension / REFERENCE_DIMENSION
+
+    def categories(self, strength: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return mean and spread of each worker, (n,), by its rank from 0 (the weakest)."""
+        edges = np.rint(np.cumsum(self.shares) * len(strength)).astype(int)
+        category = np.searchsorted(edges, strength, side="right").clip(max=2)
+        return np.take(self.means, category), np.take(self.stds, category)

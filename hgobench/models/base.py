@@ -109,6 +109,11 @@ def linear_units(inputs: int, outputs: int) -> NDArray[np.int64]:
     return np.stack((np.tile(source, outputs), np.full(inputs * outputs, ALWAYS)))
 
 
+def near_zero(rng: np.random.Generator, dimension: int) -> Tensor:
+    """Draw parameters from N(0, 0.01²), (d,) float32."""
+    return torch.from_numpy(0.01 * rng.standard_normal(dimension, dtype=np.float32))
+
+
 def with_bias(x: Tensor) -> Tensor:
     """Append a constant 1 to every example."""
     return torch.nn.functional.pad(x, (0, 1), value=1.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hgobench.parameters import positive
 
-from .base import Classifier, Model, at_least_two, linear_units, residual, with_bias
+from .base import Classifier, Model, at_least_two, linear_units, near_zero, residual, with_bias
 
 
 class Softmax(Classifier):
@@ -32,7 +32,7 @@ class Softmax(Classifier):
 
     def initial(self, rng: np.random.Generator) -> Tensor:
         """Draw from N(0, 0.01²)."""
-        return torch.from_numpy(0.01 * rng.standard_normal(self.dimension, dtype=np.float32))
+        return near_zero(rng, self.dimension)
 
     def gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
@@ -116,7 +116,7 @@ class Logistic(TwoClasses):
 
     def initial(self, rng: np.random.Generator) -> Tensor:
         """Draw from N(0, 0.01²)."""
-        return torch.from_numpy(0.01 * rng.standard_normal(self.dimension, dtype=np.float32))
+        return near_zero(rng, self.dimension)
 
     def slope(self, score: Tensor, y: Tensor) -> Tensor:
         """Return σ(wᵀx) - y."""

@@ -92,7 +92,7 @@ def agreements(measured: Callable[[str, str], Series], names: list[str]) -> list
             if (wanted := expected(figure, curve.label)) is None:
                 continue
             source, spread = wanted
-            value, each = final_pair(figure, curve, measured(figure.name, curve.label))
+            value, each = final_pair(figure, curve, "published", measured(figure.name, curve.label))
             if source == "code":
                 value = CODE[figure.name, curve.label]
             mean, low, high = (float(x) for x in (each.mean(), each.min(), each.max()))

@@ -99,10 +99,10 @@ def _join(values: Sequence[float], digits: int = 1) -> str:
 
 def _above(*differences: Floats) -> bool | None:
     """Say whether differences, (seeds,) each, are positive: in all seeds, in none, or in some."""
-    positive = np.concatenate(differences) > 0
-    if all((difference > 0).all() for difference in differences):
+    shares = [float((difference > 0).mean()) for difference in differences]
+    if min(shares) == 1:
         return True
-    return None if any(0 < (d > 0).mean() < 1 for d in differences) and positive.any() else False
+    return None if any(0 < share < 1 for share in shares) else False
 
 
 def _over(series: Series) -> Floats:

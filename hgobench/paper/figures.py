@@ -1,8 +1,9 @@
 """The figures of the paper: what each draws, in two accountings, and what was published.
 
 A figure is a TOML file in ``suites/paper/``: a problem (``problems.toml``), and curves, as axes of
-which every combination is one or each by itself. Every curve is run in two variants: "published",
-as the authors' code computes it, and "specified", as Algorithm 1 states it.
+which every combination is one or each by itself; or it is like another but for what it says. Every
+curve is run in two variants: "published", as the authors' code computes it, and "specified", as
+Algorithm 1 states it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ VARIANTS: tuple[Variant, ...] = ("published", "specified")
 RULESET = "paper-1"
 WIDTH = 2  # cells per cohort: most worlds of a figure have HGO and SGD
 KEYS = (
-    "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "variants",
+    "like", "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "variants",
     "scenario", "axes", "curve",
 )  # fmt: skip
 KINDS = ("fig", "short", "tradeoff", "remark", "rate")
-NAMES = {"sgd": "SGD", "hgo": "HgO", "weak": "Cweak", "powerful": "Cpowerful", "min": "Cmin"}
-LABELS = {"c1": "C1", "c2": "C2", "c3": "C3", "standard": "standard", **NAMES}
+LABELS = {
+    "sgd": "SGD", "hgo": "HgO", "weak": "Cweak", "min": "Cmin", "c1": "C1", "c2": "C2", "c3": "C3",
+    "powerful": "Cpowerful",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,13 +132,6 @@ class Figure:
             points[:, 0] = np.maximum(points[:, 0] - 4, 0)
         return points
 
-    @property
-    def data(self) -> str:
-        """The data set that it needs, by its bare name."""
-        fields = {**problems()[self.problem]["scenario"], **self.scenario}
-        specified = problems()[self.problem].get("specified", {})
-        return str(fields.get("data", specified.get("data", ""))).partition("[")[0]
-
 
 def names() -> list[str]:
     """Return the names of all figures, in the paper's order."""
@@ -157,8 +153,13 @@ def load(name: str) -> Figure:
     """
     if name not in names():
         raise InputError(unknown("figure", name, names(), hint="hgobench reproduce list"))
+    return read(name, _content(name))
+
+
+def _content(name: str) -> dict[str, Any]:
+    """Return a figure's file, with what it leaves to the figure that it is like."""
     content = tomllib.loads((home() / "paper" / f"{name}.toml").read_text(encoding="utf-8"))
-    return read(name, content)
+    return _over(_content(content["like"]), content) if "like" in content else content
 
 
 def read(name: str, content: Mapping[str, Any]) -> Figure:
@@ -184,15 +185,14 @@ def read(name: str, content: Mapping[str, Any]) -> Figure:
         curves.append(Curve(entry["label"], fields, entry.get("published", {})))
     if not curves:
         raise InputError(f"figure {name}: no curves; expected [axes] or [[curve]]")
-    given = {key: v for key, v in content.items() if key not in ("axes", "curve")}
+    given = {key: v for key, v in content.items() if key not in ("like", "axes", "curve")}
     return Figure(name=name, curves=tuple(curves), **given)
 
 
 @cache
 def problems() -> dict[str, Any]:
     """Return the problems, what one is like another filled in."""
-    path = home() / "paper" / "problems.toml"
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    content = tomllib.loads((home() / "paper" / "problems.toml").read_text(encoding="utf-8"))
     for problem in content.values():
         if "like" in problem:
             other = content[problem.pop("like")]

@@ -22,18 +22,18 @@ from hgobench.aggregators.columns import Columns
 from hgobench.algorithms import Order
 from hgobench.attacks import View
 from hgobench.data import tables
-from hgobench.data.base import Dataset, Source, Split
+from hgobench.data.base import Dataset, Source, Split, standardised
 from hgobench.data.cifar import Cifar10
-from hgobench.hardware import Hardware, Population
+from hgobench.hardware import Mix, Population
 from hgobench.hardware.fleet import Floats
-from hgobench.models.base import ALWAYS
+from hgobench.models.base import ALWAYS, near_zero
 from hgobench.parameters import boolean, finite, one_of, positive, whole
 from hgobench.streams import stream
 
 SILENT = 1e-9  # the rate of a device that computes nothing; a rate of 0 is refused
 
 
-class Devices(Hardware):
+class Devices(Mix):
     """Rates as whole numbers: ⌊max(0, N(mean, std²))⌋, the first workers weak, the last powerful.
 
     They are in the authors' coordinates (rows of ten scalars, weights or scalars) and are not
@@ -44,32 +44,11 @@ class Devices(Hardware):
         weak_mean, weak_std, ...: the category's rate and spread.
     """
 
-    def __init__(
-        self,
-        weak: float = 0.3,
-        average: float = 0.4,
-        powerful: float = 0.3,
-        weak_mean: float = 500.0,
-        weak_std: float = 250.0,
-        average_mean: float = 10_000.0,
-        average_std: float = 2_500.0,
-        powerful_mean: float = 25_000.0,
-        powerful_std: float = 2_500.0,
-    ) -> None:
-        self.shares = (weak, average, powerful)
-        self.means = (weak_mean, average_mean, powerful_mean)
-        self.stds = (weak_std, average_std, powerful_std)
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"shares: {self.shares}; expected numbers >= 0 that sum to 1")
-
     def rates(self, population: Population) -> Floats:
         """Draw, in the order of the workers' numbers."""
-        n = population.workers
-        edges = np.rint(np.cumsum(self.shares) * n).astype(int)
-        category = np.searchsorted(edges, np.arange(n), side="right").clip(max=2)
-        normal = stream(population.seed, "devices").standard_normal(n)
-        rates = np.take(self.means, category) + np.take(self.stds, category) * normal
-        return np.maximum(np.floor(rates), SILENT)
+        mean, std = self.categories(np.arange(population.workers))
+        normal = stream(population.seed, "devices").standard_normal(population.workers)
+        return np.maximum(np.floor(mean + std * normal), SILENT)
 
 
 class StaleBias:
@@ -173,8 +152,7 @@ class FeedForward(StaleBias, models.FeedForward):
 
     def initial(self, rng: np.random.Generator) -> Tensor:
         """Draw weights and biases from N(0, 0.01²)."""
-        drawn = 0.01 * rng.standard_normal(self.dimension, dtype=np.float32)
-        return self.remember(torch.from_numpy(drawn))
+        return self.remember(near_zero(rng, self.dimension))
 
     def gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
@@ -183,7 +161,19 @@ class FeedForward(StaleBias, models.FeedForward):
         return super().gradients(self.as_seen(params), x, y, weights)
 
 
-class Logistic(models.Logistic):
+class NoBias(models.Model):
+    """The bias stays where it starts: its gradient is 0."""
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d), 0 for the bias."""
+        found = super().gradients(params, x, y, weights)  # type: ignore[safe-super]
+        found[..., -1] = 0.0
+        return found
+
+
+class Logistic(NoBias, models.Logistic):
     """Logistic regression without a bias."""
 
     def initial(self, rng: np.random.Generator) -> Tensor:
@@ -192,16 +182,8 @@ class Logistic(models.Logistic):
         params[-1] = 0.0
         return params
 
-    def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        """Return (R, q, d), 0 for the bias."""
-        found = super().gradients(params, x, y, weights)
-        found[..., -1] = 0.0
-        return found
 
-
-class Svm(models.Svm):
+class Svm(NoBias, models.Svm):
     """A support vector machine without a bias, and the authors' accuracy.
 
     Args:
@@ -215,14 +197,6 @@ class Svm(models.Svm):
     ) -> None:
         super().__init__(features, classes, penalty)
         self.rounded = boolean("rounded", rounded)
-
-    def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        """Return (R, q, d), 0 for the bias."""
-        found = super().gradients(params, x, y, weights)
-        found[..., -1] = 0.0
-        return found
 
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy, (R,) each."""
@@ -256,7 +230,7 @@ class Seen(Source):
 
             x, y = load_breast_cancer(return_X_y=True)
             whole = Split(x.astype(np.float32), y.astype(np.int64))
-        (same,) = tables.standardised(whole, whole)
+        (same,) = standardised(whole, whole)
         classes = 0 if self.table == "boston" else 2
         return Dataset(same, same.take(np.arange(0)), same, classes)
 
@@ -330,10 +304,6 @@ class OracleQuorum(Rule):
         super().__init__(f=f, scope=scope)
         self.start = whole("start", start, least=0)
         self._rule = aggregators.build(self.inner, scope="coordinate") if self.inner else None
-
-    def has_columns(self) -> bool:
-        """It has."""
-        return True
 
     def __call__(
         self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None

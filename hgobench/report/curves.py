@@ -11,7 +11,6 @@ import numpy as np
 from hgobench.paper.figures import Figure
 from hgobench.paper.runs import Measurements
 
-TITLES = {"published": "as published", "specified": "as specified"}
 AXES = {
     "test_accuracy": "accuracy on test examples",
     "test_loss": "loss on test examples",
@@ -54,7 +53,7 @@ def draw(figure: Figure, measured: Measurements) -> Any:
             low, high = min(low, series.mean.min()), max(high, series.mean.max())
             if figure.bars:
                 _bars(panels[1, column], number, len(figure.curves), series.every, figure, colour)
-        panel.set_title(TITLES[variant], fontsize=11)
+        panel.set_title(f"as {variant}", fontsize=11)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
         rounds = measured.series(figure, figure.curves[0], variant).every.shape[1]

@@ -134,7 +134,8 @@ def figures() -> str:
         figure = paper.load(name)
         cells = len(figure.curves) * len(figure.variants)
         published = "published" if figure.published else ""
-        rounds = figure.cell(figure.curves[0], figure.variants[0], 0).rounds
-        rows.append([name, figure.data, cells, rounds, published, figure.caption])
+        first = figure.cell(figure.curves[0], "specified", 0)
+        data = first.data.partition("[")[0]
+        rows.append([name, data, cells, first.rounds, published, figure.caption])
     header = ["figure", "data", "cells per seed", "rounds", "values", "what it shows"]
     return str(tabulate(rows, header, maxcolwidths=[None] * 5 + [70]))

@@ -49,7 +49,7 @@ def finals(figure: Figure, measured: Measurements) -> list[list[str]]:
         ours = []
         for variant in figure.variants:
             series = measured.series(figure, curve, variant)
-            paper, each = final_pair(figure, curve, series)
+            paper, each = final_pair(figure, curve, variant, series)
             spread = f"{number(each.min())} to {number(each.max())}"
             ours.append(f"{number(each.mean())} ({spread})" if len(each) > 1 else number(each[0]))
             heard.append(f"{series.heard.mean():.1f}")
@@ -66,7 +66,7 @@ def number(value: float) -> str:
 
 def header(figure: Figure) -> list[str]:
     """Name the columns of `finals`."""
-    ours = [curves.TITLES[variant] for variant in figure.variants]
+    ours = [f"as {variant}" for variant in figure.variants]
     paper = ["paper"] if figure.published else []
     return ["curve", *paper, *ours, "answers per round"]
 
@@ -121,10 +121,7 @@ def page(
         for curve in figure.curves
     )
     known = "the dashed lines are those of the paper" if figure.published else "no values published"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(figure.name)}: hgobench</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
-<body><h1>{escape(figure.name)}</h1><p>{escape(figure.caption)}.</p>{note}
+    body = f"""<p>{escape(figure.caption)}.</p>{note}
 {curves.svg(figure, measured)}
 <p>Mean and 95 % confidence band of {measured.seeds} seeds; {known}.
 <em>As published</em> is the authors' accounting, <em>as specified</em> Algorithm 1 at equal cost
@@ -135,7 +132,15 @@ per scalar.
 {_agreements(met)}{_verdicts(verdicts)}
 <details><summary>Settings of every curve (seed 0)</summary><pre>{escape(settings)}</pre></details>
 <footer>hgobench {hgobench.__version__}, <code>hgobench reproduce {figure.name} --seeds
-{measured.seeds}</code></footer></body></html>
+{measured.seeds}</code></footer>"""
+    return _html(figure.name, body)
+
+
+def _html(title: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}: hgobench</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
+<body><h1>{escape(title)}</h1>{body}</body></html>
 """
 
 
@@ -180,12 +185,9 @@ def index(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> str:
     claims = "".join(
         f"<tr><td>{escape(v.claim.sentence)}</td><td>{v.text}</td></tr>" for v in verdicts
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>The paper, reproduced: hgobench</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
-<body><h1>The paper, reproduced</h1><h2>Figures</h2><table><tbody>{rows}</tbody></table>
-<h2>Claims</h2><table><tbody>{claims}</tbody></table></body></html>
-"""
+    body = f"""<h2>Figures</h2><table><tbody>{rows}</tbody></table>
+<h2>Claims</h2><table><tbody>{claims}</tbody></table>"""
+    return _html("The paper, reproduced", body)
 
 
 def write(
