@@ -236,3 +236,50 @@ def test_numbers_are_no_classes() -> None:
         build("logistic", 0)
     with pytest.raises(InputError, match=r"penalty: 0\.0; expected a finite number > 0"):
         build("svm[penalty=0]", 2)
+
+
+REGULARISED = [
+    ("softmax[ridge=0.3]", 4),
+    ("logistic[ridge=0.3]", 2),
+    ("linear[ridge=0.3]", 2),
+    ("quadratic[condition=30]", 2),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("name", "classes"), REGULARISED)
+def test_gradients_are_the_slope_of_the_loss(name: str, classes: int, weighted: bool) -> None:
+    """By differences of `evaluate`, whose loss is in float64: of all of a worker's examples."""
+    model = build(name, classes)
+    x, y = batch(classes, q=1)
+    weights = None
+    if weighted:  # the first three of five examples
+        weights = torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0]]) / 3.0
+    params = torch.from_numpy(np.random.default_rng(1).standard_normal((2, model.dimension)))
+    found = model.gradients(params.float(), x, y, weights)
+    kept = slice(None) if weights is None else slice(3)
+    step = 1e-2
+    for r in range(2):
+        for j in range(model.dimension):
+            moved = params[r].float().repeat(2, 1)
+            moved[0, j] += step
+            moved[1, j] -= step
+            high, low = model.evaluate(moved, x[0, kept], y[0, kept])[0]
+            slope = float((high - low) / (2 * step))
+            assert float(found[r, 0, j]) == pytest.approx(slope, abs=3e-3)
+
+
+def test_the_quadratic_has_its_optimum_at_the_mean() -> None:
+    model = build("quadratic[condition=30]", 3, features=9)
+    values = torch.linalg.eigvalsh(model.hessian)
+    assert values.numpy() == pytest.approx(np.geomspace(1.0, 30.0, 9))
+    assert (model.hessian.abs() > 1e-3).all(), "it is dense"
+    x, y = torch.randn(20, 9), torch.zeros(20, dtype=torch.int64)
+    mean = x.mean(dim=0)
+    assert model.gradients(mean[None], x[None], y[None]).abs().max() < 1e-5
+    at = torch.stack((mean, torch.zeros(9), 3 * mean))
+    loss, share = model.evaluate(at, x, y)
+    assert share.tolist() == pytest.approx([1.0, 0.0, 0.0])
+    assert loss[0] < loss[1] < loss[2]
+    with pytest.raises(InputError, match=r"condition: 0\.5; expected a finite number >= 1"):
+        build("quadratic[condition=0.5]", 3)

@@ -5,6 +5,7 @@ from hgobench.registry import Registry
 from .base import Classifier, Model
 from .linear import Linear, Logistic, Softmax, Svm
 from .network import Convolutional, FeedForward, Network
+from .quadratic import Quadratic
 
 __all__ = [
     "Classifier",
@@ -14,6 +15,7 @@ __all__ = [
     "Logistic",
     "Model",
     "Network",
+    "Quadratic",
     "Softmax",
     "Svm",
     "registry",
@@ -29,6 +31,7 @@ registry: Registry[Model] = Registry(
         "svm": Svm,
         "feed_forward": FeedForward,
         "convolutional": Convolutional,
+        "quadratic": Quadratic,
     },
     context=frozenset({"features", "classes"}),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.parameters import positive
+from hgobench.parameters import finite, positive
 
 from .base import Classifier, Model, at_least_two, linear_units, near_zero, residual, with_bias
 
@@ -16,14 +16,19 @@ from .base import Classifier, Model, at_least_two, linear_units, near_zero, resi
 class Softmax(Classifier):
     """Multinomial logistic regression: d = classes · (p + 1), coordinates class by class.
 
-    Loss: cross-entropy. Gradient in closed form: (softmax(Wx) - onehot(y)) xᵀ, averaged.
+    Loss: cross-entropy, and (ridge/2)·‖w‖². Gradient in closed form: (softmax(Wx) - onehot(y)) xᵀ,
+    averaged, and ridge·w.
+
+    Args:
+        ridge: >= 0; with more the loss is strongly convex.
     """
 
     paper = "HGO, section V"
     validity = "any classification data"
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, ridge: float = 0.0) -> None:
         at_least_two(classes, "softmax regression")
+        self.ridge = finite("ridge", ridge, least=0.0)
         self.classes = classes
         self.inputs = features + 1
         self.dimension = classes * self.inputs
@@ -45,7 +50,8 @@ class Softmax(Classifier):
         error = residual(self.chances(scores, q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
         stacked = error.reshape(r * self.classes, q, s).transpose(0, 1) @ x
-        return stacked.reshape(q, r, self.dimension).transpose(0, 1)
+        found = stacked.reshape(q, r, self.dimension).transpose(0, 1)
+        return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
     def chances(self, scores: Tensor, batches: int) -> Tensor:
         """Return the classes' chances, both (R, classes, N); N examples are so many minibatches."""
@@ -58,14 +64,27 @@ class Softmax(Classifier):
         scores = torch.addmm(wide[:, -1:], wide[:, :-1], x.T)
         return scores.reshape(len(params), self.classes, len(x))
 
+    def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
+        """Return the mean cross-entropy, and that of the weights."""
+        return super().loss(params, scores, picked, y) + ridge_loss(self.ridge, params)
+
+
+def ridge_loss(ridge: float, params: Tensor) -> Tensor | float:
+    """Return (ridge/2)·‖w‖² of each cell, (R,) float64."""
+    return 0.5 * ridge * params.double().square().sum(dim=1) if ridge else 0.0
+
 
 class OneScore(Model):
     """A model with one score w·(x, 1): d = p + 1, the last coordinate the bias.
 
-    A subclass says what a score costs.
+    A subclass says what a score costs. To that comes (ridge/2)·‖w‖², the bias in w.
+
+    Args:
+        ridge: >= 0.
     """
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, ridge: float = 0.0) -> None:
+        self.ridge = finite("ridge", ridge, least=0.0)
         self.dimension = features + 1
         self.place_of = np.arange(self.dimension)
         self.units = linear_units(self.dimension, 1)
@@ -85,14 +104,15 @@ class OneScore(Model):
         x = with_bias(x)
         error = self.slope(x @ params.T, y[:, :, None])
         error = error / y.shape[1] if weights is None else error * weights[:, :, None]
-        return (error.transpose(1, 2) @ x).transpose(0, 1)
+        found = (error.transpose(1, 2) @ x).transpose(0, 1)
+        return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
 
 class TwoClasses(OneScore, Classifier):
     """A classifier of two classes by one score, that of class 1 against 0."""
 
-    def __init__(self, features: int, classes: int) -> None:
-        super().__init__(features, classes)
+    def __init__(self, features: int, classes: int, ridge: float = 0.0) -> None:
+        super().__init__(features, classes, ridge)
         if classes != 2:
             raise ValueError(f"{self.title} has 2 classes; the data has {classes}")
 
@@ -103,11 +123,19 @@ class TwoClasses(OneScore, Classifier):
         score = params @ with_bias(x).T
         return torch.stack((torch.zeros_like(score), score), dim=1)
 
+    def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
+        """Return the mean cross-entropy, and that of the weights."""
+        return super().loss(params, scores, picked, y) + ridge_loss(self.ridge, params)
+
 
 class Logistic(TwoClasses):
     """Binary logistic regression: d = p + 1, the last coordinate the bias; labels 0 and 1.
 
-    Loss: binary cross-entropy. Gradient in closed form: (σ(wᵀx) - y) x, averaged.
+    Loss: binary cross-entropy, and (ridge/2)·‖w‖². Gradient in closed form: (σ(wᵀx) - y) x,
+    averaged, and ridge·w.
+
+    Args:
+        ridge: >= 0; with more the loss is strongly convex.
     """
 
     paper = "HGO, section V"
@@ -138,7 +166,7 @@ class Svm(TwoClasses):
     title = "a support vector machine"
 
     def __init__(self, features: int, classes: int, penalty: float = 1000.0) -> None:
-        super().__init__(features, classes)
+        super().__init__(features, classes, ridge=1.0)
         self.penalty = positive("penalty", penalty)
 
     def slope(self, score: Tensor, y: Tensor) -> Tensor:
@@ -146,24 +174,21 @@ class Svm(TwoClasses):
         t = 2.0 * y - 1.0
         return torch.where(t * score < 1.0, -self.penalty * t, 0.0)
 
-    def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        """Return (R, q, d): that of the mean hinge loss, and w."""
-        return super().gradients(params, x, y, weights) + params[:, None]
-
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the objective."""
         margin = (2.0 * y - 1.0) * scores[:, 1]
         hinge = (1.0 - margin).clamp(min=0.0).double().mean(dim=1)
-        return 0.5 * params.double().square().sum(dim=1) + self.penalty * hinge
+        return self.penalty * hinge + ridge_loss(self.ridge, params)
 
 
 class Linear(OneScore):
     """Linear regression: d = p + 1, the last coordinate the bias; starts at 0.
 
-    Loss: ½ mean (wᵀx - y)². What tables call its accuracy is the coefficient of determination R²,
-    0 where it is negative. On data with classes it regresses on their numbers.
+    Loss: ½ mean (wᵀx - y)² + (ridge/2)·‖w‖². What tables call its accuracy is the coefficient of
+    determination R², 0 where it is negative. On data with classes it regresses on their numbers.
+
+    Args:
+        ridge: >= 0; with more it is ridge regression.
     """
 
     paper = "HGO, extended version"
@@ -178,4 +203,4 @@ class Linear(OneScore):
         y = y.double()
         error = ((params @ with_bias(x).T).double() - y).square().mean(dim=1)
         spread = (y - y.mean()).square().mean()
-        return 0.5 * error, (1.0 - error / spread).clamp(min=0.0)
+        return 0.5 * error + ridge_loss(self.ridge, params), (1.0 - error / spread).clamp(min=0.0)

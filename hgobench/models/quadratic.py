@@ -1,0 +1,58 @@
+"""A quadratic whose optimum, curvature and noise are known: a problem for theory."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgobench.parameters import finite
+
+from .base import Model, linear_units
+
+
+class Quadratic(Model):
+    """The distance to the examples' mean: d = p, loss ½ mean (w - x)ᵀH(w - x); labels don't matter.
+
+    Its optimum is the mean of the examples. H has the eigenvalues 1 .. condition, evenly spaced in
+    logarithm, and is dense: H = R Λ R with the reflection R = I - (2/d)·11ᵀ. The gradients' bias
+    and variance on a worker's examples are the same at every w. Starts at N(0, 1). What tables
+    call its accuracy is the share of the distance from 0 to the optimum that is gone,
+    1 - (L(w) - L*)/(L(0) - L*), 0 where that is negative.
+
+    Args:
+        condition: the largest eigenvalue of H, >= 1; the smallest is 1.
+    """
+
+    paper = "hgobench"
+    validity = "any data; accuracy means the share of the distance to the optimum that is gone"
+
+    def __init__(self, features: int, classes: int, condition: float = 10.0) -> None:
+        self.condition = finite("condition", condition, least=1.0)
+        self.dimension = features
+        self.place_of = np.arange(features)
+        self.units = linear_units(features + 1, 1)[:, :features]
+        reflection = torch.eye(features, dtype=torch.float64) - 2.0 / features
+        values = torch.from_numpy(np.geomspace(1.0, self.condition, features))
+        self.hessian = (reflection * values) @ reflection
+        self._hessian = self.hessian.float()
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        """Draw from N(0, 1)."""
+        return torch.from_numpy(rng.standard_normal(self.dimension, dtype=np.float32))
+
+    def gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (R, q, d): H(w - x̄), x̄ the minibatch's mean."""
+        mean = x.mean(dim=1) if weights is None else (weights[:, None] @ x)[:, 0]
+        return (params[:, None] - mean) @ self._hessian.to(params.device)
+
+    def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the share of the way that is gone, (R,) each."""
+        x, hessian = x.double(), self.hessian.to(x.device)
+        mean = x.mean(dim=0)
+        spread = ((x - mean) @ hessian * (x - mean)).sum(dim=1).mean() / 2.0
+        away = torch.cat((params.double(), torch.zeros_like(mean)[None])) - mean
+        excess = (away @ hessian * away).sum(dim=1) / 2.0
+        return spread + excess[:-1], (1.0 - excess[:-1] / excess[-1]).clamp(min=0.0)
