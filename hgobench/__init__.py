@@ -20,7 +20,7 @@ if not (Path(__file__).parent / "attacks").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 if TYPE_CHECKING:
-    from hgobench import aggregators, attacks, leaderboard
+    from hgobench import aggregators, attacks, leaderboard, theory
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
     from hgobench.simulation import run
@@ -36,6 +36,7 @@ __all__ = [
     "attacks",
     "leaderboard",
     "run",
+    "theory",
 ]
 
 _HOME = {

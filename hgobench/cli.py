@@ -11,8 +11,9 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ import typer
 from hgobench.errors import InputError
 
 if TYPE_CHECKING:
+    from hgobench.audits import Options, Study, Work
     from hgobench.leaderboard import Board
 
 app = typer.Typer(
@@ -555,6 +557,151 @@ def reproduce(
         raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+AuditSeeds = Annotated[
+    int | None, typer.Option(min=1, help="Seeds [default: as many as each audit needs].")
+]
+AuditSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="field=value: a problem of your own instead of the built-in ones."),
+]
+AuditRules = Annotated[
+    list[str] | None, typer.Option(help="A rule, also your own: pkg.mod:Class; as often as wanted.")
+]
+AuditAttacks = Annotated[list[str] | None, typer.Option(help="An attack; as often as wanted.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
+
+
+@app.command()
+def audit(
+    names: Annotated[
+        list[str], typer.Argument(help="Audits, theory, questions, all; or list.", metavar="NAME..")
+    ],
+    seeds: AuditSeeds = None,
+    set_: AuditSettings = None,
+    rule: AuditRules = None,
+    attack: AuditAttacks = None,
+    jobs: Jobs = 0,
+    out: Annotated[Path, typer.Option(help="Where measurements and pages go.")] = Path(
+        "hgobench-results/audits"
+    ),
+    document: Annotated[
+        Path | None, typer.Option(help="A Markdown file for all that was found.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Audit the HGO paper's theory, or answer a question that it leaves open.
+
+    theory: constants, robustness, bounds, cost, breakdown. questions: channels, bandwidth.
+
+    Leaves a page per audit with the data behind its plots. What the folder has already is not
+    computed again; Ctrl-C keeps what is done.
+    """
+    from hgobench import audits
+
+    if names == ["list"]:
+        from tabulate import tabulate
+
+        typer.echo(tabulate(audits.AUDITS.items(), ["audit", "what it looks at"]))
+        return
+    wanted = audits.chosen(names)
+    options = _audit_options(seeds, set_, rule, attack)
+    if options.settings and len(wanted) > 1:
+        raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(wanted)}")
+    words = f"audit {' '.join(names)}"
+    studies = [_studied(partial(audits.run, name, options), out, jobs, quiet) for name in wanted]
+    if document is not None:
+        from hgobench.report import studies as report
+
+        report.document(document, studies, options.command(words))
+        _say(f"document: {document}", quiet)
+
+
+@app.command()
+def plan(
+    target: Annotated[float, typer.Option(help="Accuracy to reach, on validation examples.")],
+    budget: Annotated[float, typer.Option(help="Time budget, in time units (as a deadline τ).")],
+    data: Annotated[str, typer.Option(help="Data set.")] = "digits",
+    seeds: AuditSeeds = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value: of the scenario; what is set is not searched."),
+    ] = None,
+    rule: AuditRules = None,
+    attack: AuditAttacks = None,
+    jobs: Jobs = 0,
+    out: Annotated[Path, typer.Option(help="Where results and the page go.")] = Path(
+        "hgobench-results/plan"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Search devices and settings that reach an accuracy within a time budget.
+
+    Searches q, v, τ, s and the share of powerful devices, and prints the frontier: the fewer
+    powerful devices, the more time.
+    """
+    from hgobench.audits import plan as planning
+
+    options = _audit_options(seeds, [f"data={data}", *(set_ or ())], rule, attack)
+    _studied(lambda work: planning.run(options, work, target, budget), out, jobs, quiet)
+
+
+def _audit_options(
+    seeds: int | None,
+    settings: list[str] | None,
+    rules: list[str] | None,
+    attacks: list[str] | None,
+) -> Options:
+    from hgobench.audits import Options
+    from hgobench.registry import split_list
+    from hgobench.scenario import ALIASES, check_field
+    from hgobench.suite import parse_setting
+
+    fields = [parse_setting(text) for text in settings or ()]
+    if several := [name for name, values in fields if len(values) != 1]:
+        raise InputError(f"--set: {name}: expected one value" for name in several)
+    if twice := {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}:
+        raise InputError(f"--set: {name}: given twice" for name in sorted(twice))
+    given = {ALIASES.get(name, name): check_field(name, values[0]) for name, values in fields}
+    named = {
+        field: tuple(check_field(field, one) for text in texts or () for one in split_list(text))
+        for field, texts in (("rule", rules), ("attack", attacks))
+    }
+    return Options(seeds, given, named["rule"], named["attack"])
+
+
+def _studied(study: Callable[[Work], Study], out: Path, jobs: int, quiet: bool) -> Study:
+    """Run an audit, print what it found, and write its page."""
+    from joblib import cpu_count
+
+    from hgobench.audits import Work
+    from hgobench.report import studies
+    from hgobench.report.progress import progress
+    from hgobench.results import Store
+
+    started = time.monotonic()
+    try:
+        with Store(out) as store:
+            found = study(
+                Work(
+                    store,
+                    jobs or cpu_count(),
+                    lambda total: progress(total, quiet=quiet),
+                    lambda text: typer.echo(text, err=True),
+                )
+            )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on", err=True)
+        raise typer.Exit(130) from None
+    except RuntimeError as error:
+        typer.echo(f"{error}; the same command goes on", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{found.title}\n\n{studies.text(found)}\n")
+    path = studies.write(out / "pages", found)
+    _say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
+    return found
 
 
 def _rendered(ruleset: str, made: Sequence[Board], form: Form, split: Split) -> str:

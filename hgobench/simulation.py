@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,25 @@ T = TypeVar("T")
 NUMBER_BYTES = 4
 OVER = "the rule and the attack ran past the cell's time_limit"
 SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the server of one cell is about to do.
+
+    Attributes:
+        scenario: the cell's.
+        round: k, from 1.
+        params: (d,) w_k; it changes in place afterwards.
+        block: (b,) int64, the coordinates that are updated; None: all.
+        aggregate: (b,) AG(w_k) on them; empty if the round stalls.
+    """
+
+    scenario: Scenario
+    round: int
+    params: Tensor
+    block: Tensor | None
+    aggregate: Tensor
 
 
 def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu") -> Result:
@@ -69,6 +89,7 @@ def simulate(
     width: int,
     time_limit: float = math.inf,
     device: str = "cpu",
+    observe: Callable[[Step], None] | None = None,
 ) -> list[Result]:
     """Train a cohort: cells that share a world, side by side.
 
@@ -81,21 +102,21 @@ def simulate(
         width: cells per matrix product.
         time_limit: seconds that each cell's rule and attack may take together.
         device: where their tensors are.
+        observe: called with every `Step` before it is taken.
     """
     if len({scenario.world_key for scenario in scenarios}) != 1 or len(scenarios) > width:
         raise ValueError(f"expected 1 to {width} scenarios of one world")
     with one_thread():
-        return _simulate(scenarios, World.of(scenarios[0], device), width, time_limit)
+        world = World.of(scenarios[0], device)
+        cells = [Cell(scenario, world, time_limit, observe) for scenario in scenarios]
+        return _simulate(cells, world, width)
 
 
-def _simulate(
-    scenarios: Sequence[Scenario], world: World, width: int, time_limit: float
-) -> list[Result]:
+def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
     started = time.process_time()
-    cells = [Cell(scenario, world, time_limit) for scenario in scenarios]
     params = world.initial().repeat(width, 1)
     x: Tensor | None = None
-    rounds, interval = scenarios[0].rounds, scenarios[0].evaluation_interval
+    rounds, interval = cells[0].scenario.rounds, cells[0].scenario.evaluation_interval
     for k in range(1, rounds + 1):
         live = [(r, cell) for r, cell in enumerate(cells) if cell.status == "done"]
         if not live:
@@ -134,8 +155,14 @@ def _evaluate(world: World, params: Tensor, cells: Sequence[Cell]) -> None:
 class Cell:
     """One scenario under way: its server, its attackers, its ledger."""
 
-    def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
-        self.scenario, self.world = scenario, world
+    def __init__(
+        self,
+        scenario: Scenario,
+        world: World,
+        time_limit: float = math.inf,
+        observe: Callable[[Step], None] | None = None,
+    ) -> None:
+        self.scenario, self.world, self.observe = scenario, world, observe
         self.algorithm = algorithms.registry.build(scenario.algorithm)
         self.rule = aggregators.build(
             scenario.rule,
@@ -200,6 +227,8 @@ class Cell:
                 self.rule,
                 lambda: self._aggregate(k, draw, params, values, lengths, order, self.rule),
             )
+            if self.observe is not None:
+                self.observe(Step(self.scenario, k, params, block, aggregate))
             if len(aggregate):
                 self.solver.step(params, block, aggregate)
             updated = len(aggregate)

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -20,6 +22,8 @@ from hgobench.scenario import Scenario
 from hgobench.simulation import device_name, simulate, usable
 from hgobench.suite import cohorts
 from hgobench.world import World
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -109,17 +113,30 @@ def execute(
 def _compute(
     batches: Sequence[Sequence[Scenario]], width: int, time_limit: float, jobs: int, device: str
 ) -> Generator[list[Result]]:
-    if jobs == 1 or len(batches) <= 1:
-        for batch in batches:
-            yield simulate(batch, width=width, time_limit=time_limit, device=device)
+    return spread(
+        [
+            partial(simulate, batch, width=width, time_limit=time_limit, device=device)
+            for batch in batches
+        ],
+        jobs,
+    )
+
+
+def spread(calls: Sequence[Callable[[], T]], jobs: int) -> Generator[T]:
+    """Yield what some calls return, in the order in which they end.
+
+    Args:
+        calls: what can be pickled: partial functions of a module.
+        jobs: local processes, one thread each; 1: this one.
+    """
+    if jobs == 1 or len(calls) <= 1:
+        for call in calls:
+            yield call()
         return
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
         with _interrupts_ignored():
-            results = parallel(
-                joblib.delayed(_cohort)(batch, width, time_limit, device, sys.path)
-                for batch in batches
-            )
+            results = parallel(joblib.delayed(_call)(call, sys.path) for call in calls)
         yield from results
 
 
@@ -136,13 +153,7 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _cohort(
-    batch: Sequence[Scenario],
-    width: int,
-    time_limit: float,
-    device: str,
-    path: Sequence[str],
-) -> list[Result]:
+def _call(call: Callable[[], T], path: Sequence[str]) -> T:
     """Run in a worker process; plug-ins are imported from where the parent finds them."""
     sys.path[:] = path
-    return simulate(batch, width=width, time_limit=time_limit, device=device)
+    return call()

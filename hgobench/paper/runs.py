@@ -15,6 +15,7 @@ from hgobench.errors import InputError
 from hgobench.execution import Outcome, execute
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
+from hgobench.statistics import interval
 from hgobench.world import World
 
 from .figures import RULESET, WIDTH, Curve, Figure, Variant, load
@@ -59,13 +60,7 @@ class Series:
     @property
     def band(self) -> tuple[Floats, Floats]:
         """The 95 % confidence interval of the mean (Student's t), (K,) each."""
-        n = len(self.values)
-        if n < 2:
-            return self.mean, self.mean
-        from scipy.stats import t
-
-        half = t.ppf(0.975, n - 1) * self.values.std(axis=0, ddof=1) / np.sqrt(n)
-        return self.mean - half, self.mean + half
+        return interval(self.values)
 
     def first(self, level: float, clock: bool = False) -> float:
         """When the mean first reaches a level: an update, or a time; inf: never."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from hgobench.paper.figures import Figure
 from hgobench.paper.runs import Measurements
+
+from . import frame
 
 AXES = {
     "test_accuracy": "accuracy on test examples",
@@ -93,13 +94,7 @@ def _bars(panel: Any, number: int, many: int, every: Any, figure: Figure, colour
 
 def svg(figure: Figure, measured: Measurements) -> str:
     """Return the drawing as SVG, without its XML header."""
-    from matplotlib import rc_context
-
-    stream = io.StringIO()
-    with rc_context({"svg.hashsalt": figure.name, "svg.fonttype": "none"}):
-        draw(figure, measured).savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
+    return frame.svg(lambda: draw(figure, measured), figure.name)
 
 
 def png(figure: Figure, measured: Measurements, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import inspect
 import io
@@ -20,24 +19,12 @@ from hgobench.paper.claims import Verdict
 from hgobench.paper.figures import Figure, load, names
 from hgobench.paper.runs import Measurements, final_pair
 
-from . import curves
+from . import curves, frame
 
 SAID = {True: "yes", False: "no", None: "the seeds disagree"}
 COLUMNS = (
     "figure", "variant", "curve", "updates", "time", "mean", "low", "high", "seeds",
 )  # fmt: skip
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1b1b1b; background: #fff; }
-svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem; text-align: left; border-bottom: 1px solid #ddd; }
-td.number, th.number { text-align: right; }
-.note { border-left: 4px solid #b58900; padding: .25rem 1rem; background: #fdf6e3; }
-.yes { color: #1a7f37; } .no { color: #b42318; }
-details { margin: 1rem 0; } code, pre { font-size: .85rem; } pre { overflow-x: auto; }
-footer { color: #666; font-size: .85rem; margin-top: 3rem; }
-"""
 
 
 def finals(figure: Figure, measured: Measurements) -> list[list[str]]:
@@ -106,15 +93,10 @@ def page(
     figure: Figure, measured: Measurements, verdicts: Sequence[Verdict], met: Sequence[Agreement]
 ) -> str:
     """Return a figure's page, with all that it shows inside."""
-    data = base64.b64encode(as_csv(figure, measured).encode()).decode()
+    points = frame.download(f"{figure.name}.csv", as_csv(figure, measured), "All points as CSV")
     note = f'<p class="note">{escape(figure.note)}</p>' if figure.note else ""
-    cells = "".join(
-        f"<tr><td>{escape(name)}</td>"
-        + "".join(f'<td class="number">{escape(value)}</td>' for value in values)
-        + "</tr>"
-        for name, *values in finals(figure, measured)
-    )
-    titles = "".join(f'<th class="number">{escape(name)}</th>' for name in header(figure)[1:])
+    titles = header(figure)
+    numbers = [False, *[True] * (len(titles) - 1)]
     settings = "\n".join(
         f"as {variant}: {curve.label}\n  {figure.cell(curve, variant, 0)!r}"
         for variant in figure.variants
@@ -126,22 +108,14 @@ def page(
 <p>Mean and 95 % confidence band of {measured.seeds} seeds; {known}.
 <em>As published</em> is the authors' accounting, <em>as specified</em> Algorithm 1 at equal cost
 per scalar.
-<a download="{figure.name}.csv" href="data:text/csv;base64,{data}">All points as CSV</a></p>
+{points}</p>
 <h2>Last values</h2>
-<table><thead><tr><th>curve</th>{titles}</tr></thead><tbody>{cells}</tbody></table>
+{frame.table(titles, finals(figure, measured), numbers)}
 {_agreements(met)}{_verdicts(verdicts)}
 <details><summary>Settings of every curve (seed 0)</summary><pre>{escape(settings)}</pre></details>
 <footer>hgobench {hgobench.__version__}, <code>hgobench reproduce {figure.name} --seeds
 {measured.seeds}</code></footer>"""
-    return _html(figure.name, body)
-
-
-def _html(title: str, body: str) -> str:
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}: hgobench</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
-<body><h1>{escape(title)}</h1>{body}</body></html>
-"""
+    return frame.html(figure.name, body)
 
 
 def _agreements(met: Sequence[Agreement]) -> str:
@@ -187,7 +161,7 @@ def index(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> str:
     )
     body = f"""<h2>Figures</h2><table><tbody>{rows}</tbody></table>
 <h2>Claims</h2><table><tbody>{claims}</tbody></table>"""
-    return _html("The paper, reproduced", body)
+    return frame.html("The paper, reproduced", body)
 
 
 def write(

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -45,22 +45,22 @@ _SOURCES = (
 
 
 @cache
-def code_digest() -> str:
-    """Return a hash of the sources that determine results."""
+def code_digest(*more: str) -> str:
+    """Return a hash of the sources that determine results, and of more folders of hgobench."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for name in _SOURCES:
+    for name in _SOURCES + more:
         home = package / name if (package / name).exists() else package.parent / name
         for path in sorted(home.glob("**/*.py")) if home.is_dir() else [home]:
             digest.update(f"{name}/{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _plugin_sources(scenario: Scenario) -> list[str]:
-    """Return a hash of every source file that the scenario's plug-ins are made of."""
+def _plugin_sources(named: Mapping[str, Any]) -> list[str]:
+    """Return a hash of every source file that plug-ins are made of, named by a scenario's field."""
     modules: dict[str, Path] = {}
-    for field in catalogue.FIELDS:
-        for registry, name in catalogue.registry(field).named(getattr(scenario, field)):
+    for field in named.keys() & set(catalogue.FIELDS):
+        for registry, name in catalogue.registry(field).named(named[field]):
             if name in registry.builtins:
                 continue
             home = registry.entry(name).factory.__module__
@@ -103,10 +103,26 @@ def result_key(scenario: Scenario, ruleset: str, width: int, device: str = "cpu"
     The cohort's width and the device are part of it, as a cell's last bits depend on them, and so
     are the contents of files that the scenario names.
     """
-    sources = _plugin_sources(scenario)
+    sources = _plugin_sources(vars(scenario))
     contents = catalogue.contents(vars(scenario))
     where = [] if device == "cpu" else [f"device {device}"]
     parts = [scenario.digest, ruleset, f"width {width}", *where, code_digest(), *sources, *contents]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def measurement_key(
+    name: str, arguments: Mapping[str, Any], named: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return the address of a measurement: its name and arguments, and the code behind it.
+
+    Args:
+        name: what is measured.
+        arguments: of what, as JSON knows them.
+        named: fields of scenarios that are behind it, whose plug-ins' sources and files count.
+    """
+    parts = [name, json.dumps(arguments, sort_keys=True), code_digest("theory", "audits")]
+    for fields in named:
+        parts += [*_plugin_sources(fields), *catalogue.contents(fields)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -211,6 +227,27 @@ class Store:
         with self._connection:
             self._connection.execute(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+            )
+
+    def measurements(self) -> dict[str, Any]:
+        """Return all kept measurements by their address (`measurement_key`)."""
+        (there,) = self._read(
+            "SELECT COUNT(*) FROM sqlite_master WHERE name = 'measurements'"
+        ).fetchone()
+        if not there:
+            return {}
+        query = "SELECT key, value FROM measurements"
+        return {key: json.loads(value) for key, value in self._read(query)}
+
+    def keep(self, key: str, value: Any) -> None:
+        """Keep a measurement, anything that JSON knows, in a transaction of its own."""
+        with self._connection:
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS measurements "
+                "(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+            )
+            self._connection.execute(
+                "INSERT OR REPLACE INTO measurements VALUES (?, ?)", (key, json.dumps(value))
             )
 
     def results(self, keys: set[str] | None = None) -> Iterator[tuple[str, Result]]:

@@ -1,0 +1,45 @@
+"""Audits: the paper's theory against measurements, and the questions that it leaves open."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from hgobench.errors import InputError, unknown
+
+from .base import Options, Work
+from .study import Study
+
+__all__ = ["AUDITS", "GROUPS", "Options", "Study", "Work", "chosen", "run"]
+
+AUDITS = {
+    "constants": "L_j, L, μ, δ, M_w, s', A_w, B_w and the region W of a problem",
+    "robustness": "Δ(q, f) of every rule: the worst case that a search finds",
+    "bounds": "Lemma 1 and Theorems 1 and 2 against runs under every attack",
+    "cost": "Proposition 1: the time of a round over q, b, d and τ, measured and fitted",
+    "breakdown": "the largest share of attackers that a rule stands, by bisection",
+    "channels": "convolutional networks: a sub-network by channels at the same budget",
+    "bandwidth": "the impact of bandwidth",
+}
+GROUPS = {
+    "theory": ("constants", "robustness", "bounds", "cost", "breakdown"),
+    "questions": ("channels", "bandwidth"),
+    "all": tuple(AUDITS),
+}
+
+
+def chosen(names: list[str]) -> list[str]:
+    """Return the audits that some names mean, groups among them, each once.
+
+    Raises:
+        InputError: there is no such audit.
+    """
+    wrong = [name for name in names if name not in AUDITS and name not in GROUPS]
+    if wrong:
+        raise InputError(unknown("audit", name, [*AUDITS, *GROUPS]) for name in wrong)
+    return list(dict.fromkeys(one for name in names for one in GROUPS.get(name, (name,))))
+
+
+def run(name: str, options: Options, work: Work) -> Study:
+    """Run one audit."""
+    study: Study = import_module(f"{__name__}.{name}").run(options, work)
+    return study

@@ -1,0 +1,77 @@
+"""Variants of a scenario, run with the same seeds and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.results import Result
+from hgobench.scenario import Scenario
+from hgobench.statistics import interval
+
+from .base import Work
+from .study import Line
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one variant, one per seed."""
+
+    label: str
+    results: Sequence[Result]
+
+    def column(self, name: str) -> Floats:
+        """Return a column of every run's table, (seeds, K); the last value stands on."""
+        length = max(result.scenario.rounds for result in self.results)
+        columns = [list(result.rounds[name]) for result in self.results]
+        return np.array([[*c, *[c[-1]] * (length - len(c))] for c in columns], dtype=np.float64)
+
+    def line(self, x: str = "") -> Line:
+        """Return the accuracy over a column, or over rounds, with its band."""
+        accuracy = self.column("test_accuracy")
+        kept = np.flatnonzero(np.isfinite(accuracy).all(axis=0))
+        at = self.column(x).mean(axis=0)[kept] if x else kept + 1.0
+        mean = accuracy[:, kept].mean(axis=0)
+        low, high = interval(accuracy[:, kept])
+        return Line(self.label, at.tolist(), mean.tolist(), low.tolist(), high.tolist())
+
+    @property
+    def final(self) -> Floats:
+        """Return every run's last accuracy, (seeds,)."""
+        return self.column("test_accuracy")[:, -1]
+
+    def mean(self, name: str) -> float:
+        """Return a number of the summary, averaged over the runs."""
+        return float(np.mean([result.summary[name] for result in self.results]))
+
+    @property
+    def told(self) -> str:
+        """Return the last accuracy as text: the mean and the range."""
+        each = self.final
+        spread = f" ({each.min():.3f} to {each.max():.3f})" if len(each) > 1 else ""
+        return f"{each.mean():.3f}{spread}"
+
+    def reach(self, level: float) -> float:
+        """Return when, simulated, the mean accuracy first reaches a level; inf: never."""
+        line = self.line("time")
+        return next((x for x, y in zip(line.x, line.y, strict=True) if y >= level), float("inf"))
+
+
+def compare(
+    variants: Mapping[str, Mapping[str, Any]], seeds: int, work: Work, width: int
+) -> dict[str, Runs]:
+    """Run variants, fields of a scenario by label, with seeds 0 .. seeds - 1."""
+    cells = {
+        label: [Scenario(**fields, seed=seed) for seed in range(seeds)]
+        for label, fields in variants.items()
+    }
+    found = work.execute([cell for several in cells.values() for cell in several], width)
+    return {
+        label: Runs(label, [found[cell] for cell in several]) for label, several in cells.items()
+    }

@@ -1,0 +1,184 @@
+"""What ``hgobench audit`` and ``plan`` leave: a page with its data inside, text, and CSV files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+import hgobench
+from hgobench.audits.study import Chart, Finding, Study, Table
+
+from . import frame
+
+LONG = 40  # rows; a longer table is in its CSV file, and folded on the page
+SAID = {True: "yes", False: "no", None: "undecided"}
+
+
+def cell(value: str | float | int) -> str:
+    """Write a cell of a table: numbers with at most four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def chart_csv(chart: Chart) -> str:
+    """Return every point of a chart."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["line", chart.x, chart.y, "low", "high"])
+    for line in chart.lines:
+        nothing = [""] * len(line.x)
+        columns = (line.x, line.y, line.low or nothing, line.high or nothing)
+        for point in zip(*columns, strict=True):
+            numbers = [f"{n:.7g}" if isinstance(n, float) else str(n) for n in point]
+            writer.writerow([line.label, *numbers])
+    return stream.getvalue()
+
+
+def table_csv(table: Table) -> str:
+    """Return a table's cells, numbers with all their digits."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.header)
+    writer.writerows(table.rows)
+    return stream.getvalue()
+
+
+def draw(chart: Chart) -> Any:
+    """Draw a chart."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(7.2, 4.4), layout="constrained")
+    panel = canvas.subplots()
+    colours, number = colormaps["tab10"], 0
+    shown = 0
+    for line in chart.lines:
+        points = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+        x, y = [x for x, _ in points], [y for _, y in points]
+        if line.style == "faint":
+            panel.plot(x, y, color="0.75", linewidth=0.7, zorder=1)
+            continue
+        colour, number = colours(number % 10), number + 1
+        shown += 1
+        styles: dict[str, dict[str, Any]] = {
+            "line": {"linewidth": 1.5, "marker": "o" if len(x) <= 24 else "", "markersize": 3},
+            "dashed": {"linewidth": 1.2, "linestyle": (0, (4, 2))},
+            "points": {"linewidth": 0, "marker": "o", "markersize": 4, "alpha": 0.7},
+        }
+        panel.plot(x, y, color=colour, label=line.label, **styles[line.style])
+        if line.low is not None and line.high is not None:
+            panel.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+    if "x" in chart.log:
+        panel.set_xscale("log")
+    if "y" in chart.log:
+        panel.set_yscale("log")
+    if chart.ticks:
+        panel.set_xticks(range(len(chart.ticks)), chart.ticks, rotation=40, ha="right", fontsize=8)
+    panel.set_title(chart.title, fontsize=11)
+    panel.set_xlabel(chart.x)
+    panel.set_ylabel(chart.y)
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+    if shown > 6:
+        canvas.legend(loc="outside right upper", frameon=False, fontsize=8)
+    elif shown:
+        panel.legend(frameon=False, fontsize=9)
+    return canvas
+
+
+def page(study: Study) -> str:
+    """Return a study's page."""
+    parts = [f"<p>{escape(text)}</p>" for text in study.about]
+    if study.findings:
+        parts += ["<h2>Findings</h2>", _findings(study.findings)]
+    for table in study.tables:
+        numbers = [
+            all(isinstance(row[i], int | float) for row in table.rows)
+            for i in range(len(table.header))
+        ]
+        rows = [[cell(value) for value in row] for row in table.rows]
+        link = frame.download(f"{study.name}-{table.name}.csv", table_csv(table), "as CSV")
+        inside = frame.table(table.header, rows, numbers)
+        inside = f'<div class="wide">{inside}</div>'
+        if len(rows) > LONG:
+            inside = f"<details><summary>{len(rows)} rows</summary>{inside}</details>"
+        parts.append(f"<h2>{escape(table.title)}</h2>{inside}<p>{link}</p>")
+    for chart in study.charts:
+        link = frame.download(f"{study.name}-{chart.name}.csv", chart_csv(chart), "data as CSV")
+        parts.append(f"{frame.svg(partial(draw, chart), chart.name)}<p>{link}</p>")
+    parts.append(
+        f"<footer>hgobench {hgobench.__version__}, <code>{escape(study.command)}</code></footer>"
+    )
+    return frame.html(study.title, "\n".join(parts))
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    kinds = {True: "yes", False: "no", None: ""}
+    rows = "".join(
+        f'<tr><td>{escape(f.statement)}</td><td class="{kinds[f.holds]}">{SAID[f.holds]}</td>'
+        f"<td>{escape(f.evidence)}</td></tr>"
+        for f in findings
+    )
+    return (
+        "<table><thead><tr><th>statement</th><th>holds</th><th>evidence</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def text(study: Study, form: str = "simple") -> str:
+    """Return findings and tables as text, or as ``"github"`` Markdown."""
+    parts = []
+    if study.findings:
+        rows = [[f.statement, SAID[f.holds], f.evidence] for f in study.findings]
+        widths = None if form == "github" else [44, None, 60]
+        header = ["statement", "holds", "evidence"]
+        parts.append(tabulate(rows, header, tablefmt=form, maxcolwidths=widths))
+    for table in study.tables:
+        if len(table.rows) > LONG:
+            parts.append(f"{table.title}: {len(table.rows)} rows, {study.name}-{table.name}.csv")
+            continue
+        rows = [[cell(value) for value in row] for row in table.rows]
+        shown = tabulate(rows, table.header, tablefmt=form, disable_numparse=True)
+        parts.append(f"{table.title}\n\n{shown}")
+    return "\n\n".join(parts)
+
+
+def write(folder: Path, study: Study) -> Path:
+    """Write a study's page, and its data as CSV files beside it; return the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart in study.charts:
+        (folder / f"{study.name}-{chart.name}.csv").write_text(chart_csv(chart), encoding="utf-8")
+    for table in study.tables:
+        (folder / f"{study.name}-{table.name}.csv").write_text(table_csv(table), encoding="utf-8")
+    path = folder / f"{study.name}.html"
+    path.write_text(page(study), encoding="utf-8")
+    return path
+
+
+def document(path: Path, studies: Sequence[Study], command: str) -> None:
+    """Write a Markdown document of studies, with its pictures in a folder beside it."""
+    pictures = path.parent / path.stem
+    pictures.mkdir(parents=True, exist_ok=True)
+    sections = []
+    for study in studies:
+        shown = []
+        for chart in study.charts:
+            file = f"{study.name}-{chart.name}.png"
+            draw(chart).savefig(pictures / file, dpi=80, metadata={"Software": None})
+            shown.append(f"![{chart.title}]({path.stem}/{file})")
+        about = "\n\n".join(study.about)
+        parts = [f"## {study.title}", f"`{study.command}`", about, text(study, "github"), *shown]
+        sections.append("\n\n".join(parts))
+    body = "\n\n".join(sections)
+    path.write_text(
+        f"# The theory, audited\n\nWritten by `{command} --document docs/{path.name}`; "
+        f"do not edit it.\n\n{body}\n",
+        encoding="utf-8",
+    )

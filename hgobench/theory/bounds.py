@@ -1,0 +1,92 @@
+"""The paper's bounds: Lemma 1, Theorem 1 and Theorem 2.
+
+Where ΔB >= 1 or no coordinate is updated (b = 0) the theorems promise nothing: inf.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def lemma_1(norm: ArrayLike, delta: float, error: ArrayLike, growth: ArrayLike) -> Floats:
+    """Return what E⟨AG(w), [∇L(w)]_B⟩ exceeds: ((1 - ΔB_w)·‖∇L(w)‖²_B - Δ·A_w)/2.
+
+    Args:
+        norm: ‖∇L(w)‖²_B.
+        delta, error, growth: Δ, A_w and B_w.
+    """
+    norm, error, growth = map(np.asarray, (norm, error, growth))
+    return np.asarray(((1.0 - delta * growth) * norm - delta * error) / 2.0)
+
+
+def theorem_1(
+    steps: ArrayLike,
+    initial: float,
+    *,
+    block: ArrayLike,
+    dimension: int,
+    learning_rate: float,
+    strong_convexity: float,
+    delta: float,
+    error: ArrayLike,
+    growth: ArrayLike,
+) -> Floats:
+    """Bound E[L(w_k) - L*] on strongly convex losses: (1 - κ)^(k-1)·(L(w_1) - L* - H) + H.
+
+    κ = (b/d)·μ·γ·(1 - ΔB), H = d·Δ·A/(2·b·μ·(1 - ΔB)).
+
+    Args:
+        steps: how many updates led to w_k: k - 1.
+        initial: L(w_1) - L*.
+        block: b, the smallest block so far.
+        dimension, learning_rate, strong_convexity, delta: d, γ, μ, Δ.
+        error, growth: A and B, the largest A_w and B_w so far.
+    """
+    steps, share, left, error = _terms(steps, block, dimension, delta, error, growth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        contraction = share * strong_convexity * learning_rate * left
+        floor = delta * error / (2.0 * share * strong_convexity * left)
+        bound = (1.0 - contraction) ** steps * (initial - floor) + floor
+    return np.where((left > 0) & (share > 0), bound, np.inf)
+
+
+def theorem_2(
+    steps: ArrayLike,
+    initial: float,
+    *,
+    block: ArrayLike,
+    dimension: int,
+    learning_rate: float,
+    delta: float,
+    error: ArrayLike,
+    growth: ArrayLike,
+) -> Floats:
+    """Bound min_{k <= T} E‖∇L(w_k)‖²: 2·d·(L(w_1) - L*)/(T·b·γ·(1 - ΔB)) + d·Δ·A/(b·(1 - ΔB)).
+
+    Args:
+        steps: T >= 1.
+        initial: L(w_1) - L*, or more.
+        block, dimension, learning_rate, delta, error, growth: as for `theorem_1`.
+    """
+    steps, share, left, error = _terms(steps, block, dimension, delta, error, growth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decay = 2.0 * initial / (steps * share * learning_rate * left)
+        bound = decay + delta * error / (share * left)
+    return np.where((left > 0) & (share > 0), bound, np.inf)
+
+
+def _terms(
+    steps: ArrayLike,
+    block: ArrayLike,
+    dimension: int,
+    delta: float,
+    error: ArrayLike,
+    growth: ArrayLike,
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the steps, b/d, 1 - ΔB and A as arrays."""
+    left = 1.0 - delta * np.asarray(growth, dtype=np.float64)
+    share = np.asarray(block, dtype=np.float64) / dimension
+    return np.asarray(steps, dtype=np.float64), share, left, np.asarray(error, dtype=np.float64)
