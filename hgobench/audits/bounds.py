@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hgobench.theory.robustness import exact_coefficient
 from hgobench.world import World
 
 from .base import Options, Work, fixed
+from .robustness import largest
 from .study import Chart, Finding, Line, Study, Table
 
 Floats = NDArray[np.float64]
@@ -61,28 +62,35 @@ ERRORS = 3.0  # standard errors beyond which a bound counts as violated
 DIGITS = 7
 
 
-def coefficients(scenario: Scenario) -> dict[str, float]:
-    """Return Δ(v, f) as the paper has it, and the least that is known.
+def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
+    """Return Δ(v, f) as the paper has it, and the least that is known, by variant.
 
-    Of rules other than the trimmed mean both are the largest ratio that a search finds, a lower
-    bound, unless the least is known.
+    Of rules for which neither is known both are the largest ratio that a search finds, a lower
+    bound.
     """
     v, f = int(scenario.quorum or 1), int(scenario.tolerated or 0)
     least = exact_coefficient(scenario.rule, v - f, f)
     if least is None:
-        least = theory.search(scenario.rule, v, f).ratio
+        asked = {"rule": scenario.rule, "q": v, "f": f, "seed": 0}
+        (found,) = work.measure([Task(largest, asked, [{"rule": scenario.rule}])])
+        if "reason" in found:
+            raise InputError(found["reason"])
+        least = float(found["ratio"])
     published = least
     if scenario.rule == "trimmed_mean":
         published = theory.trimmed_mean_coefficient(v - f, f)
     return {"published": published, "corrected": least}
 
 
-def trace(scenarios: Sequence[Mapping[str, Any]], step: str) -> list[dict[str, Any]]:
+def trace(
+    scenarios: Sequence[Mapping[str, Any]], step: str, deltas: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Run cells of one world, and return both sides of every bound at every round.
 
     Args:
         scenarios: the cells' fields.
         step: which learning rate: a key of `STEPS`, or ``"given"``.
+        deltas: Δ by variant.
 
     Returns:
         Of each cell its ``status`` and ``learning_rate``, and for k = 1 .. K: ``excess``
@@ -97,7 +105,7 @@ def trace(scenarios: Sequence[Mapping[str, Any]], step: str) -> list[dict[str, A
         known = problem.curvature
         rate = 0.99 * (known.block_step if step == "block" else known.dimension_step)
         cells = [cell.replace(learning_rate=rate) for cell in cells]
-    traces = {cell: _Trace(cell, problem) for cell in cells}
+    traces = {cell: _Trace(cell, problem, deltas) for cell in cells}
     results = simulate(
         cells, width=len(cells), observe=lambda step: traces[step.scenario].add(step)
     )
@@ -116,9 +124,8 @@ class _Trace:
     Assumption 4 holds with many pairs (M_w, Q_w). Each gives bounds that hold; the least counts.
     """
 
-    def __init__(self, scenario: Scenario, problem: Objective) -> None:
-        self.scenario, self.problem = scenario, problem
-        self.coefficients = coefficients(scenario)
+    def __init__(self, scenario: Scenario, problem: Objective, deltas: Mapping[str, float]) -> None:
+        self.scenario, self.problem, self.deltas = scenario, problem, deltas
         among = int(scenario.quorum or 1) - int(scenario.tolerated or 0)
         self.among = {"published": None, "corrected": among}
         self.excess: list[float] = []
@@ -152,7 +159,7 @@ class _Trace:
         for name in VARIANTS:
             among = self.among[name]
             unit = moments.noise_growth(self.factor, 1.0, among)
-            limit = self.coefficients[name] * unit
+            limit = self.deltas[name] * unit
             pairs = [share / limit if limit > 0 else 0.0 for share in SHARES]
             self.growth[name] = np.array(pairs) * unit
             self.error[name].append(
@@ -173,10 +180,9 @@ class _Trace:
             "theorem_1": {},
             "theorem_2": {},
             "lemma": {},
-            "coefficients": self.coefficients,
         }
         for name in VARIANTS:
-            delta, error = self.coefficients[name], np.array(self.error[name])
+            delta, error = self.deltas[name], np.array(self.error[name])
             shared: dict[str, Any] = {
                 "block": block,
                 "dimension": self.problem.dimension,
@@ -217,27 +223,36 @@ def run(options: Options, work: Work) -> Study:
     groups: dict[tuple[str, str], list[Task]] = {}
     for problem, fields in problems.items():
         for step in ("given",) if "learning_rate" in fields else STEPS:
-            groups[problem, step] = [
-                _task({**BASE, **fields, "rule": rule, "seed": seed}, names, step)
-                for seed in range(seeds)
-            ]
+            groups[problem, step] = tasks(
+                {**BASE, **fields, "rule": rule}, names, step, range(seeds), work
+            )
     if not options.settings and not options.rules:
         for step in STEPS:
-            groups["outsiders", step] = [
-                _task({**BASE, **OUTSIDERS, "seed": seed}, ("none",), step) for seed in range(seeds)
-            ]
-    done = iter(work.measure([task for tasks in groups.values() for task in tasks]))
-    traced = {key: [next(done) for _ in tasks] for key, tasks in groups.items()}
-    return _study(traced, options, seeds, rule)
+            groups["outsiders", step] = tasks(
+                {**BASE, **OUTSIDERS}, ("none",), step, range(seeds), work
+            )
+    done = iter(work.measure([task for group in groups.values() for task in group]))
+    traced = {key: [next(done) for _ in group] for key, group in groups.items()}
+    deltas = next(iter(groups.values()))[0].arguments["deltas"]
+    return _study(traced, options, seeds, rule, deltas)
 
 
-def _task(fields: dict[str, Any], names: Sequence[str], step: str) -> Task:
-    cells = [
-        Scenario(**{**fields, "attack": name if fields["byzantine"] else "none"})
-        for name in (names if fields["byzantine"] else names[:1])
-    ]
-    values = [cell.to_dict() for cell in cells]
-    return Task(trace, {"scenarios": values, "step": step}, values)
+def tasks(
+    fields: Mapping[str, Any], names: Sequence[str], step: str, seeds: Iterable[int], work: Work
+) -> list[Task]:
+    """Return what traces a problem under some attacks, a task per seed."""
+    made = []
+    attacked = fields["byzantine"] > 0
+    for seed in seeds:
+        cells = [
+            Scenario(**{**fields, "seed": seed, "attack": name if attacked else "none"})
+            for name in (names if attacked else names[:1])
+        ]
+        values = [cell.to_dict() for cell in cells]
+        deltas = coefficients(cells[0], work)
+        arguments = {"scenarios": values, "step": step, "deltas": deltas}
+        made.append(Task(trace, arguments, values))
+    return made
 
 
 class Comparison:
@@ -246,7 +261,8 @@ class Comparison:
     Attributes:
         violated: the k's (from 1) at which the mean over seeds of left - right exceeds three
             standard errors.
-        closest: the largest mean(left)/mean(right) after w_1.
+        closest: the largest mean(left)/mean(right) in the second half of the run: at first both
+            sides are L(w_1) - L*.
     """
 
     def __init__(self, left: Floats, right: Floats) -> None:
@@ -260,7 +276,8 @@ class Comparison:
         self.violated = np.flatnonzero(mean > ERRORS * spread + slack) + 1
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = left.mean(axis=0) / right.mean(axis=0)
-        later = ratio[1:][np.isfinite(ratio[1:])]
+        later = ratio[len(ratio) // 2 :]
+        later = later[np.isfinite(later)]
         self.closest = float(later.max(initial=0.0))
         self.promises = bool(finite.all())
 
@@ -298,6 +315,7 @@ def _study(
     options: Options,
     seeds: int,
     rule: str,
+    deltas: Mapping[str, float],
 ) -> Study:
     rows: list[list[str | float | int]] = []
     charts, findings = [], []
@@ -334,10 +352,9 @@ def _study(
     header = (
         "problem", "step", "bound", "attacks", "violated", "no promise", "largest left/right", "by",
     )  # fmt: skip
-    delta = traced[next(iter(traced))][0][0]["coefficients"]
     about = [
-        f"HGO with {rule}, Δ(v, f) = {delta['published']:.4g} as published and "
-        f"{delta['corrected']:.4g} at least, {seeds} seeds: each a problem of its own, with its "
+        f"HGO with {rule}, Δ(v, f) = {deltas['published']:.4g} as published and "
+        f"{deltas['corrected']:.4g} at least, {seeds} seeds: each a problem of its own, with its "
         "shards, devices, attackers and constants. Both sides of every bound are averaged over "
         "them; a bound is violated at k where the mean of left - right exceeds three standard "
         "errors.",

@@ -40,11 +40,15 @@ PROBLEMS: dict[str, dict[str, Any]] = {
 SERIES = ("gradient", "bias", "variance", "error", "limit", "dissimilarity")
 
 
-def constants(scenario: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a cell, and return its problem's constants, and those that depend on w along the run."""
+def constants(scenario: Mapping[str, Any], delta: float) -> dict[str, Any]:
+    """Run a cell, and return its problem's constants, and those that depend on w along the run.
+
+    Args:
+        scenario: its fields.
+        delta: Δ(v, f).
+    """
     cell = Scenario(**scenario)
     problem = Objective(cell, World.of(cell))
-    delta = bounds.coefficients(cell)["published"]
     rounds: dict[str, list[float]] = {name: [] for name in SERIES}
     regions: dict[str, list[bool]] = {"coordinate": [], "block": [], "whole": []}
     trajectory = []
@@ -108,7 +112,9 @@ def run(options: Options, work: Work) -> Study:
     for fields in problems.values():
         for seed in range(options.seeds or 3):
             cell = Scenario(**{**BASE, "rule": rule, "attack": attack, **fields, "seed": seed})
-            tasks.append(Task(constants, {"scenario": cell.to_dict()}, [cell.to_dict()]))
+            delta = bounds.coefficients(cell, work)["published"]
+            values = cell.to_dict()
+            tasks.append(Task(constants, {"scenario": values, "delta": delta}, [values]))
     done = work.measure(tasks)
     seeds = options.seeds or 3
     found = {name: done[i * seeds : (i + 1) * seeds] for i, name in enumerate(problems)}

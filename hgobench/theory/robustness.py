@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,8 +105,10 @@ def search(rule: str, q: int, f: int, *, seed: int = 0, generations: int = 60) -
     if not made.minimum <= q <= made.maximum or q <= 2 * f:
         raise InputError(f"rule: {rule!r} takes no q={q} values at f={f}")
     by_columns = made.has_columns()
+    if by_columns:
+        made = aggregators.build(rule, f=f, scope="coordinate")
     rng = stream(seed, "robustness", q, f)
-    ask = _asked(rule, f, by_columns)
+    ask = _asked(made, by_columns)
     parents, mutants = (32, 32) if by_columns else (6, 8)
     at = _starts(q, f, rng)
     value = ask(at)
@@ -123,25 +126,26 @@ def search(rule: str, q: int, f: int, *, seed: int = 0, generations: int = 60) -
     return Worst(ratio, at[top, f:-1], at[top, :f], float(at[top, -1]), tried)
 
 
-def _asked(rule: str, f: int, by_columns: bool) -> Callable[[Floats], Floats]:
+def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
     """Return what computes the ratios (N,) of samples (N, q + 1): attackers, honest ones, aim."""
+    f = made.f
 
-    def answer(made: Rule, values: Floats) -> Floats:
-        with one_thread(), seeded(made, 0, 1):
-            return made(torch.from_numpy(values), None, ServerView()).double().numpy()
+    def answer(values: Floats) -> Floats:
+        # A rule may remember: every sample has its own.
+        rule = deepcopy(made) if made.stateful else made
+        with one_thread(), seeded(rule, 0, 1):
+            return rule(torch.from_numpy(values), None, ServerView()).double().numpy()
 
     def alone(values: Floats) -> float:
         try:
-            # A rule may remember: every sample has its own.
-            return float(answer(aggregators.build(rule, f=f), values[:, None])[0])
+            return float(answer(values[:, None])[0])
         except RuleError:
             return math.nan
 
     def ask(samples: Floats) -> Floats:
         values, aim = samples[:, :-1], samples[:, -1]
         if by_columns:
-            made = aggregators.build(rule, f=f, scope="coordinate")
-            found = answer(made, np.ascontiguousarray(values.T))
+            found = answer(np.ascontiguousarray(values.T))
         else:
             found = np.array([alone(row) for row in values])
         error = np.square(values[:, f:] - aim[:, None]).mean(axis=1)

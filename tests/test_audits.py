@@ -1,0 +1,414 @@
+"""The audits: that they find what is there, that they can fail, that they go on, their pages."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hgobench import Scenario, audits
+from hgobench.audits import bounds, breakdown, cost, plan
+from hgobench.audits.base import Work
+from hgobench.audits.study import Chart, Finding, Line, Study, Table
+from hgobench.errors import InputError
+from hgobench.execution.measured import Task, measure
+from hgobench.report import studies
+from hgobench.results import Result, Store
+from hgobench.results.result import COLUMNS
+from tests.test_cli import hgobench
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    steps: list[int] = []
+
+    @contextmanager
+    def progress(total: int) -> Iterator[Callable[[int], None]]:
+        yield steps.append
+
+    with Store(tmp_path / "work") as store:
+        yield Work(store, 1, progress)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+# Measurements that are kept
+
+CALLS: list[int] = []
+
+
+def double(number: int) -> dict[str, Any]:
+    CALLS.append(number)
+    if number == 13:
+        raise KeyboardInterrupt
+    return {"twice": 2 * number, "nothing": math.inf}
+
+
+def test_a_measurement_is_made_once(tmp_path: Path) -> None:
+    CALLS.clear()
+    tasks = [Task(double, {"number": number}) for number in (3, 1, 3)]
+    finished: list[int] = []
+    with Store(tmp_path) as store:
+        found = measure(tasks, store, on_progress=finished.append)
+        assert [each["twice"] for each in found] == [6, 2, 6]
+        assert math.isinf(found[0]["nothing"])
+        assert measure(tasks[:1], store) == found[:1]
+    assert CALLS == [3, 1]
+    with Store(tmp_path) as store:
+        assert measure(tasks, store) == found
+        with pytest.raises(KeyboardInterrupt):
+            measure([Task(double, {"number": n}) for n in (5, 13, 7)], store)
+        assert len(store.measurements()) == 3, "what was finished is kept"
+        assert not list(store.results())
+    assert CALLS == [3, 1, 5, 13]
+
+
+def test_what_a_measurement_names_is_in_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_rule.py").write_text("class Mine:\n    def __call__(self, v): return v[0]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = [{"rule": "mine_rule:Mine", "q": 3}]
+    key = Task(double, {"number": 1}, named).key
+    assert key == Task(double, {"number": 1}, named).key
+    assert key != Task(double, {"number": 1}).key
+    assert key != Task(double, {"number": 2}, named).key
+    (tmp_path / "mine_rule.py").write_text("class Mine:\n    def __call__(self, v): return v[1]\n")
+    assert key != Task(double, {"number": 1}, named).key
+
+
+# Bounds
+
+FEW: dict[str, Any] = {**bounds.BASE, "rounds": 30, "evaluation_interval": 30}
+ATTACKS = ("none", "foe", "alie", "tail+foe")
+
+
+@pytest.mark.parametrize("step", list(bounds.STEPS))
+@pytest.mark.parametrize("problem", list(bounds.PROBLEMS))
+def test_the_bounds_hold(problem: str, step: str, work: Work) -> None:
+    """At every k, of Theorem 1, Theorem 2 and Lemma 1; twenty seeds and all attacks:
+    ``hgobench audit bounds``."""
+    fields = {**FEW, **bounds.PROBLEMS[problem], "rule": "trimmed_mean"}
+    tasks = bounds.tasks(fields, ATTACKS, step, range(4), work)
+    runs = [task.measure(**task.arguments) for task in tasks]
+    for number, attack in enumerate(ATTACKS):
+        for name, bound in bounds.compared(runs, number).items():
+            assert not len(bound.violated), f"{name} under {attack}"
+            assert bound.promises
+            if name.startswith("Theorem"):
+                assert 0 < bound.closest < 1
+    assert tasks[0].arguments["deltas"] == {
+        "published": pytest.approx(2 * 12 * 15 / 81),
+        "corrected": 12 / 9,
+    }
+
+
+def test_theorem_1_as_published_fails_where_only_outsiders_are_fast(work: Work) -> None:
+    """A_w averages over all correct workers, those that never answer among them."""
+    fields = {**bounds.BASE, **bounds.OUTSIDERS, "rounds": 120, "evaluation_interval": 120}
+    tasks = bounds.tasks(fields, ("none",), "dimension", range(3), work)
+    found = bounds.compared([task.measure(**task.arguments) for task in tasks], 0)
+    assert found["Theorem 1, published"].closest > 2
+    assert len(found["Theorem 1, published"].violated) > 50
+    assert len(found["Lemma 1, published"].violated) > 50
+    assert not len(found["Theorem 1, corrected"].violated)
+    assert not len(found["Lemma 1, corrected"].violated)
+    assert 0.5 < found["Theorem 1, corrected"].closest < 1, "and is nearly reached"
+
+
+def test_a_violation_is_one_beyond_chance() -> None:
+    rng = np.random.default_rng(0)
+    right = np.ones((20, 6))
+    noise = 0.1 * rng.standard_normal((20, 6))
+    assert not len(bounds.Comparison(right + noise - noise.mean(axis=0), right).violated)
+    above = noise - noise.mean(axis=0)
+    above[:, 4] += 0.2
+    assert bounds.Comparison(right + above, right).violated.tolist() == [5]
+    endless = np.full((20, 6), np.inf)
+    nothing = bounds.Comparison(right, endless)
+    assert not len(nothing.violated)
+    assert not nothing.promises
+
+
+def test_bounds_of_a_problem_of_ones_own(tmp_path: Path) -> None:
+    """A loss without a known minimum has no Theorem 1; a rule of one's own has a found Δ."""
+    found = hgobench(
+        "audit", "bounds", "--set", "model=softmax[ridge=0.1]", "--set", "rounds=4",
+        "--set", "learning_rate=0.001", "--set", "quorum=11", "--rule", "tests.plugins:MyMedian",
+        "--attack", "foe", "--seeds", "2", "--jobs", "1", "--out", str(tmp_path), "--quiet",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "Theorem 1" not in found.stdout
+    assert "Theorem 2, published holds on yours" in " ".join(found.stdout.split())
+    page = (tmp_path / "pages" / "bounds.html").read_text(encoding="utf-8")
+    delta = float(re.search(r"and ([\d.]+) at least", page)[1])  # type: ignore[index]
+    assert 0.9 * 8 / 3 < delta <= 8 / 3 * (1 + 1e-3)
+
+
+# Cost
+
+
+def test_the_fit_finds_what_made_the_times() -> None:
+    q, b = (part.ravel() for part in np.meshgrid([10.0, 40.0, 160.0], [1e3, 1e5]))
+    seconds = 3e-5 + b * (2e-9 + 5e-10 * q * np.log2(q))
+    found, worst = cost.fitted(q, b, seconds)
+    assert found == pytest.approx([3e-5, 2e-9, 5e-10])
+    assert worst < 1e-9
+    assert cost.fitted(q, b, b * q**2 * 1e-9)[1] > 0.5
+    assert cost.exponent([1, 10, 100], [2, 20, 200])[0] == pytest.approx(1.0)
+
+
+def test_workers_and_servers_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "LONG_ENOUGH", 1e-4)
+    assert 0 < cost.worker(200, 0.1) < 0.1
+    for order in cost.ORDERS:
+        assert 0 < cost.server("trimmed_mean", 10, 50, order) < 0.1
+    early, late = (cost.by_deadline("median", t, 20, 100) for t in (0.5, 64.0))
+    assert 0 < early["block"] < late["block"] == late["expected"] == 100
+
+
+# Breakdown
+
+
+def test_bisection_finds_what_a_rule_stands(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world in which a rule loses 10 points from a known f on."""
+    limit = {"median": 6, "trimmed_mean": 0, "krum": 9}
+    ran: list[Scenario] = []
+
+    def execute(self: Work, scenarios: list[Scenario], width: int = 8) -> dict[Scenario, Result]:
+        ran.extend(cell for cell in scenarios if cell.f)
+        return {
+            cell: Result(
+                cell,
+                {**{name: [0] for name in COLUMNS}, "test_accuracy": [
+                    0.9 - (0.1 if cell.f > limit[cell.rule] else 0.04 * (cell.seed == 0))
+                    if cell.f else 0.9
+                ]},
+            )
+            for cell in scenarios
+        }  # fmt: skip
+
+    monkeypatch.setattr(Work, "execute", execute)
+    place = {**breakdown.BASE, "workers": 20}
+    searches = [breakdown.Search(rule, "foe", place, 0, 10) for rule in limit]
+    breakdown.bisect(searches, 2, work)
+    assert [search.stood for search in searches] == [6, 0, 8]
+    assert [search.refused for search in searches] == [None, None, 9], "krum needs 2f + 3"
+    assert all(len(search.asked) <= 4 for search in searches)
+    assert len(set(ran)) == len(ran)
+
+
+def test_a_breakdown_of_ones_own(tmp_path: Path) -> None:
+    arguments = (
+        "audit", "breakdown", "--set", "workers=8", "--set", "rounds=15", "--set", "hardware=powerful",
+        "--set", "partition=iid", "--set", "evaluation_interval=15", "--rule", "average,median",
+        "--attack", "foe", "--seeds", "2", "--jobs", "1", "--out", str(tmp_path),
+    )  # fmt: skip
+    found = hgobench(*arguments)
+    assert found.returncode == 0, found.stderr
+    rows = table(tmp_path / "pages" / "breakdown-every.csv")
+    stood = {row["rule"]: float(row["f/n"]) for row in rows}
+    assert stood["average"] < stood["median"]
+    assert "page: " in found.stderr
+    before = (tmp_path / "pages" / "breakdown.html").read_bytes()
+    again = hgobench(*arguments)
+    assert again.stdout == found.stdout
+    assert (tmp_path / "pages" / "breakdown.html").read_bytes() == before
+
+
+# Questions
+
+
+def test_channels_and_bandwidth_run_on_a_problem_of_ones_own(tmp_path: Path) -> None:
+    """The network is small; the sub-network is that of its hidden units and inputs."""
+    common = ["--seeds", "2", "--jobs", "1", "--out", str(tmp_path), "--quiet",
+              "--set", "workers=8", "--set", "rounds=20", "--set", "evaluation_interval=10"]  # fmt: skip
+    found = hgobench(
+        "audit", "channels", *common, "--set", "model=feed_forward[hidden=8]",
+        "--set", "data=digits", "--set", "hardware=weak",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "digits, weak: hgo subnetwork" in found.stdout
+    found = hgobench("audit", "bandwidth", *common, "--set", "sampled=8")
+    assert found.returncode == 0, found.stderr
+    rows = table(tmp_path / "pages" / "bandwidth-speeds.csv")
+    blocks = [float(r["block"]) for r in rows if (r["algorithm"], r["link"]) == ("hgo", "uplink")]
+    assert blocks == sorted(blocks)
+    assert blocks[0] < blocks[-1] == 650
+
+
+# Plans
+
+QUICK = ("--set", "workers=10", "--set", "sampled=10", "--set", "batch_size=8", "--seeds", "2",
+         "--jobs", "1")  # fmt: skip
+
+
+def test_a_plan_names_the_fewest_powerful_devices(tmp_path: Path) -> None:
+    arguments = ("plan", "--target", "0.8", "--budget", "40", *QUICK, "--out", str(tmp_path))
+    found = hgobench(*arguments)
+    assert found.returncode == 0, found.stderr
+    rows = table(tmp_path / "pages" / "plan-frontier.csv")
+    times = {row["powerful"]: float(row["time to target"]) for row in rows}
+    assert list(times) == ["0%", "10%", "20%", "40%", "70%", "100%"]
+    assert times["100%"] < math.inf
+    stars = [times[row["powerful"]] for row in rows if row["frontier"]]
+    assert stars == sorted(set(stars), reverse=True), "on the frontier more devices are faster"
+    assert "powerful devices suffice: after" in " ".join(found.stdout.split())
+    for row in rows:
+        assert float(row["τ"]) * int(row["rounds"]) <= 40
+        if float(row["time to target"]) < math.inf:
+            assert float(row["time to target"]) <= 40
+    again = hgobench(*arguments)
+    assert again.stdout == found.stdout
+
+
+def test_a_plan_that_fails_says_how_far_it_came(tmp_path: Path) -> None:
+    found = hgobench(
+        "plan", "--target", "0.999", "--budget", "9", *QUICK, "--set", "hardware=weak", "--quiet",
+        "--set", "deadline=3", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "settings ends at 0." in " ".join(found.stdout.split())
+    assert " no " in found.stdout
+
+
+def test_halving_keeps_what_has_had_no_round_yet() -> None:
+    grid = plan.candidates({**plan.BASE, "workers": 10, "sampled": 10, "batch_size": 8})
+    assert len(grid) == len(plan.SHARES) * len(plan.QUORUMS) * len(plan.DEADLINES)
+    late = next(one for one in grid if one.fields["deadline"] == 16.0)
+    assert late.cell(15.9, 0) is None
+    cell = late.cell(48.0, 1)
+    assert cell is not None
+    assert (cell.rounds, cell.seed) == (3, 1)
+    quorums = {one.fields["quorum"] for one in grid}
+    assert quorums == {1, 2, 5}, "of ten: what the rule needs, a quarter (rounded), a half"
+
+
+def test_what_is_first_and_sure_is_best() -> None:
+    def score(time: float, accuracy: float) -> plan.Score:
+        return plan.Score(time, accuracy, accuracy, ())
+
+    ranked = [score(9, 0.85), score(5, 0.81), score(math.inf, 0.79), score(math.inf, 0.5)]
+    assert sorted(ranked, key=lambda one: one.rank, reverse=True) == [
+        ranked[1], ranked[0], ranked[2], ranked[3],
+    ]  # fmt: skip
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("audit", "bonds"), "audit: unknown 'bonds'; did you mean 'bounds'"),
+        (("audit", "theory", "--set", "rounds=3"), "--set: one audit at a time; theory is 5"),
+        (("audit", "bounds", "--set", "seed=3"), "--set: seed: the audit chooses it"),
+        (("audit", "bounds", "--set", "rounds=3,4"), "--set: rounds: expected one value"),
+        (("audit", "bounds", "--set", "rounds=3", "--set", "rounds=4"), "--set: rounds: given twice"),
+        (("audit", "robustness", "--set", "rounds=3"), "--set: rounds: the audit chooses it"),
+        (("audit", "breakdown", "--rule", "medain"), "rule: unknown 'medain'; did you mean 'median'"),
+        (("plan", "--target", "1.5", "--budget", "3"), "--target: 1.5; expected an accuracy in (0, 1)"),
+        (("plan", "--target", "0.5", "--budget", "-3"), "--budget: -3; expected a finite number"),
+        (
+            ("plan", "--target", "0.5", "--budget", "3", "--data", "digits[validation=0]"),
+            "data: 'digits[validation=0.0]' has no validation examples to choose on",
+        ),
+        (
+            ("plan", "--target", "0.5", "--budget", "3", "--set", "attack=foe"),
+            "attack: 'foe'; expected byzantine >= 1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    found = hgobench(*arguments, "--out", str(tmp_path / "out"))
+    assert found.returncode == 2
+    assert message in found.stderr
+
+
+def test_audits_are_listed() -> None:
+    assert [line.split()[0] for line in hgobench("audit", "list").stdout.splitlines()[2:]] == list(
+        audits.AUDITS
+    )
+    assert audits.chosen(["questions", "bounds", "channels"]) == ["channels", "bandwidth", "bounds"]
+    with pytest.raises(InputError):
+        audits.chosen(["list"])
+
+
+def test_an_interrupted_audit_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hgobench.audits.base.measure", interrupted)
+    found = hgobench("audit", "robustness", "--rule", "median", "--out", str(tmp_path), "--quiet")
+    assert found.returncode == 130
+    assert "interrupted; the same command goes on" in found.stderr
+
+
+# Pages
+
+STUDY = Study(
+    "mine",
+    "A <study>",
+    ["About & so on."],
+    "hgobench audit mine",
+    [Finding("it holds", True, "1 < 2"), Finding("it doesn't", False, ""), Finding("?", None, "")],
+    [
+        Chart("curve", "A curve", "k", "loss", [
+            Line("one", [1, 2, 3], [0.5, math.inf, 0.25], [0.4, 0.4, 0.2], [0.6, 0.6, 0.3]),
+            Line("bound", [1, 2, 3], [1.0, 1.0, 1.0], style="dashed"),
+            *(Line(f"grey {i}", [1, 2], [0.1, 0.2], style="faint") for i in range(3)),
+        ], "y"),
+        Chart("ticks", "Ticks", "", "y", [Line("p", [0, 1], [1.0, 2.0], style="points")],
+              ticks=["left", "right"]),
+    ],
+    [
+        Table("short", "Short", ["name", "value"], [["a", 0.123456], ["b", math.inf]]),
+        Table("long", "Long", ["n"], [[i] for i in range(50)]),
+    ],
+)  # fmt: skip
+
+
+def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
+    path = studies.write(tmp_path, STUDY)
+    page = path.read_text(encoding="utf-8")
+    assert "A &lt;study&gt;" in page
+    assert "About &amp; so on." in page
+    assert page.count("<svg") == 2
+    assert "<details><summary>50 rows</summary>" in page
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(source.startswith(("data:", "#")) for source in sources), "nothing from elsewhere"
+    links = re.findall(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', page)
+    assert [name for name, _ in links] == [
+        "mine-short.csv", "mine-long.csv", "mine-curve.csv", "mine-ticks.csv",
+    ]  # fmt: skip
+    for name, data in links:
+        text = base64.b64decode(data).decode()
+        assert text == (tmp_path / name).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(studies.chart_csv(STUDY.charts[0]))))
+    assert [(r["line"], r["k"], r["loss"]) for r in rows[:2]] == [
+        ("one", "1", "0.5"), ("one", "2", "inf"),
+    ]  # fmt: skip
+    assert len(rows) == 3 + 3 + 3 * 2
+    assert studies.page(STUDY) == page, "the same every time"
+
+
+def test_text_and_document(tmp_path: Path) -> None:
+    text = studies.text(STUDY)
+    assert "0.1235" in text
+    assert "Long: 50 rows, mine-long.csv" in text
+    assert "undecided" in text
+    studies.document(tmp_path / "all.md", [STUDY], "hgobench audit all")
+    written = (tmp_path / "all.md").read_text(encoding="utf-8")
+    assert "![A curve](all/mine-curve.png)" in written
+    assert (tmp_path / "all" / "mine-curve.png").stat().st_size > 1000
