@@ -601,7 +601,7 @@ def audit(
     """
     from hgobench import audits
 
-    if names == ["list"]:
+    if "list" in names:
         from tabulate import tabulate
 
         typer.echo(tabulate(audits.AUDITS.items(), ["audit", "what it looks at"]))
@@ -610,12 +610,20 @@ def audit(
     options = _audit_options(seeds, set_, rule, attack)
     if options.settings and len(wanted) > 1:
         raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(wanted)}")
+    audits.check(wanted, options)
+    if document is not None:
+        try:
+            document.parent.mkdir(parents=True, exist_ok=True)
+            document.touch()
+        except OSError as error:
+            raise InputError(f"--document: {str(document)!r}: {error.strerror}") from error
     words = f"audit {' '.join(names)}"
     studies = [_studied(partial(audits.run, name, options), out, jobs, quiet) for name in wanted]
     if document is not None:
         from hgobench.report import studies as report
 
-        report.document(document, studies, options.command(words))
+        title = "The theory, audited" if len(studies) > 1 else studies[0].title
+        report.document(document, studies, title, options.command(words))
         _say(f"document: {document}", quiet)
 
 
@@ -644,6 +652,8 @@ def plan(
     """
     from hgobench.audits import plan as planning
 
+    if any(text.partition("=")[0] == "data" for text in set_ or ()):
+        raise InputError("--set: data: use --data")
     options = _audit_options(seeds, [f"data={data}", *(set_ or ())], rule, attack)
     _studied(lambda work: planning.run(options, work, target, budget), out, jobs, quiet)
 
@@ -666,7 +676,11 @@ def _audit_options(
         raise InputError(f"--set: {name}: given twice" for name in sorted(twice))
     given = {ALIASES.get(name, name): check_field(name, values[0]) for name, values in fields}
     named = {
-        field: tuple(check_field(field, one) for text in texts or () for one in split_list(text))
+        field: tuple(
+            dict.fromkeys(
+                check_field(field, one) for text in texts or () for one in split_list(text)
+            )
+        )
         for field, texts in (("rule", rules), ("attack", attacks))
     }
     return Options(seeds, given, named["rule"], named["attack"])
@@ -684,23 +698,25 @@ def _studied(study: Callable[[Work], Study], out: Path, jobs: int, quiet: bool) 
     started = time.monotonic()
     try:
         with Store(out) as store:
-            found = study(
-                Work(
-                    store,
-                    jobs or cpu_count(),
-                    lambda total: progress(total, quiet=quiet),
-                    lambda text: typer.echo(text, err=True),
-                )
+            work = Work(
+                store,
+                jobs or cpu_count(),
+                lambda total: progress(total, quiet=quiet),
+                lambda text: typer.echo(text, err=True),
             )
+            found = study(work)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
-        typer.echo(f"{error}; the same command goes on", err=True)
+        typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"{found.title}\n\n{studies.text(found)}\n")
     path = studies.write(out / "pages", found)
     _say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
+    if work.failed:
+        typer.echo(f"{len(work.failed)} cells failed, and count as an accuracy of 0", err=True)
+        raise typer.Exit(1)
     return found
 
 

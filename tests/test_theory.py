@@ -112,6 +112,14 @@ def test_bounds_of_the_curvature_are_not_far_off(name: str) -> None:
         assert np.linalg.eigvalsh(hessian)[0] == pytest.approx(known.strong_convexity, abs=1e-5)
 
 
+def test_a_flat_direction_is_flat_whatever_rounding_says() -> None:
+    x, y = examples()
+    assert (
+        theory.curvature(build("linear"), np.pad(x[:, :4], ((0, 0), (0, 1))), y).strong_convexity
+        == 0
+    )
+
+
 def test_step_sizes_of_both_papers() -> None:
     found = theory.curvature(build("linear[ridge=0.5]"), *examples())
     assert found.block_step == pytest.approx(1 / found.smoothness.sum())
@@ -219,12 +227,14 @@ def test_the_region_is_over_all_blocks(block: int) -> None:
 
 
 def test_dissimilarity_is_the_least_along_the_run() -> None:
-    """Workers at g ± √(4 + 9·‖g‖²): G² = 4 where g is least, B² = 9."""
+    """Workers at g ± √(4 + 9·‖g‖²) in one of two coordinates: G² = 4 where g is least, B² = 9."""
     run = []
     for g in (3.0, 1.0, 1e-9):
-        apart = math.sqrt(4.0 + 9.0 * g**2)
-        mean = np.array([[g + apart], [g - apart]])
-        run.append(Moments(mean, np.zeros((2, 1)), np.array([g])))
+        apart = math.sqrt(4.0 + 9.0 * 2 * g**2)
+        mean = np.array([[g + apart, g], [g - apart, g]])
+        weighted = mean[0]  # as if the first had nearly all examples: each counts the same
+        run.append(theory.spread(Moments(mean, np.zeros((2, 2)), weighted)))
+        assert list(run[-1]) == pytest.approx([2 * g**2, apart**2])
     found = theory.dissimilarity(run)
     assert found.constant == pytest.approx(4.0)
     assert found.growth == pytest.approx(9.0)
@@ -245,8 +255,13 @@ def test_coefficients_in_closed_form() -> None:
         theory.median_coefficient,
     ):
         assert function(3, 3) == math.inf
-        coefficients = [function(q - 2, 2) for q in range(6, 60, 2)]
-        assert coefficients == sorted(coefficients, reverse=True), "they fall with q"
+    for function in (theory.trimmed_mean_coefficient, theory.sharp_trimmed_mean_coefficient):
+        coefficients = [function(q - 2, 2) for q in range(6, 60)]
+        assert all(b < a for a, b in itertools.pairwise(coefficients)), "they fall with q"
+    # That of the median does not.
+    assert [theory.median_coefficient(q - 2, 2) for q in (6, 7, 8, 9)] == pytest.approx(
+        [2, 5 / 2, 2, 7 / 3]
+    )
 
 
 @pytest.mark.parametrize("rule", ["trimmed_mean", "median"])
@@ -269,7 +284,7 @@ def test_no_input_exceeds_the_least_coefficient(rule: str, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("rule", ["trimmed_mean", "median", "average"])
-@pytest.mark.parametrize(("q", "f"), [(7, 0), (9, 2), (10, 3), (24, 5)])
+@pytest.mark.parametrize(("q", "f"), [(7, 0), (7, 2), (9, 2), (10, 3), (24, 5)])
 def test_the_search_finds_the_worst_case_where_it_is_known(rule: str, q: int, f: int) -> None:
     found = theory.search(rule, q, f)
     least = robustness.exact_coefficient(rule, q - f, f)
@@ -330,10 +345,19 @@ def test_theorem_2_and_lemma_1_by_their_formulas() -> None:
 
 
 def test_a_bound_that_promises_nothing_is_infinite() -> None:
-    for changed in ({"growth": 0.5}, {"growth": 0.7}, {"block": 0}):
+    for changed in (
+        {"growth": 0.5},
+        {"growth": 0.7},
+        {"block": 0},
+        {"delta": math.inf, "growth": 0.0},
+    ):
         known = {**KNOWN, **changed}
-        assert theory.theorem_1(3, 7.0, strong_convexity=0.8, **known) == math.inf
-        assert theory.theorem_2(3, 7.0, **known) == math.inf
+        assert (
+            theory.theorem_1([0, 3], 7.0, strong_convexity=0.8, **known).tolist() == [math.inf] * 2
+        )
+        assert theory.theorem_2([1, 3], 7.0, **known).tolist() == [math.inf] * 2
+    assert theory.theorem_1(3, 7.0, strong_convexity=0.0, **KNOWN) == math.inf
+    assert theory.lemma_1([4.0, 1.0], math.inf, [0.0, 0.5], 0.0).tolist() == [-math.inf] * 2
 
 
 # What they are computed from

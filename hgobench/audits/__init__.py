@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from hgobench.errors import InputError, unknown
 
 from .base import Options, Work
 from .study import Study
 
-__all__ = ["AUDITS", "GROUPS", "Options", "Study", "Work", "chosen", "run"]
+__all__ = ["AUDITS", "GROUPS", "Options", "Study", "Work", "check", "chosen", "run"]
 
 AUDITS = {
     "constants": "L_j, L, μ, δ, M_w, s', A_w, B_w and the region W of a problem",
@@ -41,5 +42,25 @@ def chosen(names: list[str]) -> list[str]:
 
 def run(name: str, options: Options, work: Work) -> Study:
     """Run one audit."""
-    study: Study = import_module(f"{__name__}.{name}").run(options, work)
+    study: Study = _module(name).run(options, work)
     return study
+
+
+def check(names: list[str], options: Options) -> None:
+    """Refuse what one of some audits can't heed, before any of them runs.
+
+    Raises:
+        InputError: with all problems.
+    """
+    problems: list[str] = []
+    for name in names:
+        try:
+            _module(name).check(options)
+        except InputError as error:
+            problems += [f"audit {name}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"{__name__}.{name}")

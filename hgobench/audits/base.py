@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.execution import execute
 from hgobench.execution.measured import Task, measure
@@ -34,12 +35,14 @@ class Options:
     rules: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
 
-    def command(self, words: str) -> str:
-        """Return the command that asks for the same."""
+    def command(self, words: str, *said: str) -> str:
+        """Return the command that asks for the same; `said`: settings that the words state."""
         parts = ["hgobench", *words.split()]
         if self.seeds is not None:
             parts += ["--seeds", str(self.seeds)]
         for name, value in self.settings.items():
+            if name in said:
+                continue
             parts += ["--set", f"{name}={format_value(value)}"]
         for option, names in (("--rule", self.rules), ("--attack", self.attacks)):
             for name in names:
@@ -56,12 +59,14 @@ class Work:
         jobs: local processes.
         progress: opened with the number of steps, it is told how many are finished.
         warn: told of what a reader should know.
+        failed: the cells that failed so far.
     """
 
     store: Store
     jobs: int
     progress: Progress
     warn: Callable[[str], None] = lambda text: None
+    failed: list[Result] = field(default_factory=list)
 
     def measure(self, tasks: Sequence[Task], jobs: int | None = None) -> list[Any]:
         """Return what some tasks measured, in their order.
@@ -95,17 +100,57 @@ class Work:
             raise KeyboardInterrupt
         if outcome.interrupted:
             raise RuntimeError(outcome.interrupted)
+        self.failed.extend(outcome.failed)
         for result in outcome.failed:
             self.warn(f"failed: {result.scenario}: {result.reason}")
         return {result.scenario: result for _, result in self.store.results(outcome.keys)}
 
 
-def fixed(options: Options, *fields: str) -> None:
-    """Refuse settings of fields that an audit varies by itself.
+def uses(
+    options: Options, *chosen: str, rules: float = 0, attacks: float = 0, seeds: bool = True
+) -> None:
+    """Refuse what an audit would not heed.
+
+    Args:
+        options: what was asked for.
+        chosen: fields that the audit chooses by itself.
+        rules, attacks: how many of them it takes.
+        seeds: whether there is anything to repeat.
 
     Raises:
-        InputError: naming them.
+        InputError: naming all of it.
     """
-    taken = [name for name in fields if name in options.settings]
-    if taken:
-        raise InputError(f"--set: {name}: the audit chooses it" for name in taken)
+    problems = [f"--set: {name}: the audit chooses it" for name in chosen
+                if name in options.settings]  # fmt: skip
+    for option, names, most in (
+        ("rule", options.rules, rules),
+        ("attack", options.attacks, attacks),
+    ):
+        if option in options.settings and most:
+            problems.append(f"--set: {option}: use --{option}")
+        elif len(names) > most:
+            taken = "none" if not most else f"{most:g}"
+            problems.append(f"--{option}: {', '.join(names)}; this audit takes {taken}")
+    if options.seeds is not None and not seeds:
+        problems.append(f"--seeds: {options.seeds}; this audit has none")
+    if problems:
+        raise InputError(problems)
+
+
+def settled(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an audit's fields with a user's in their place.
+
+    With other workers, how many are sampled and make a quorum is not the audit's any more.
+    """
+    kept = dict(base)
+    if "workers" in settings:
+        for name in ("sampled", "quorum"):
+            kept.pop(name, None)
+    return {**kept, **settings}
+
+
+def classified(settings: Mapping[str, Any]) -> None:
+    """Refuse data without classes: of a regression there is no accuracy to compare."""
+    data = settings.get("data", "digits")
+    if not datasets.load(data).classes:
+        raise InputError(f"data: {data!r} has no classes, so no accuracy to compare")

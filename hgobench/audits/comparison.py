@@ -51,11 +51,10 @@ class Runs:
         return float(np.mean([result.summary[name] for result in self.results]))
 
     @property
-    def told(self) -> str:
-        """Return the last accuracy as text: the mean and the range."""
+    def last(self) -> list[float]:
+        """Return the last accuracy: its mean, and the least and the largest of all seeds."""
         each = self.final
-        spread = f" ({each.min():.3f} to {each.max():.3f})" if len(each) > 1 else ""
-        return f"{each.mean():.3f}{spread}"
+        return [float(each.mean()), float(each.min()), float(each.max())]
 
     def reach(self, level: float) -> float:
         """Return when, simulated, the mean accuracy first reaches a level; inf: never."""
@@ -75,3 +74,10 @@ def compare(
     return {
         label: Runs(label, [found[cell] for cell in several]) for label, several in cells.items()
     }
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Write out what all variants share."""
+    shared = Scenario(**settings)
+    told = {name: value for name, value in shared.to_dict().items() if name != "seed"}
+    return "All else: " + ", ".join(f"{name} {value}" for name, value in told.items()) + "."

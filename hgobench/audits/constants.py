@@ -16,7 +16,7 @@ from hgobench.theory import Objective
 from hgobench.world import World
 
 from . import bounds
-from .base import Options, Work, fixed
+from .base import Options, Work, settled, uses
 from .study import Chart, Finding, Line, Study, Table
 
 BASE: dict[str, Any] = {
@@ -55,7 +55,7 @@ def constants(scenario: Mapping[str, Any], delta: float) -> dict[str, Any]:
 
     def observe(step: Step) -> None:
         moments = problem.moments(step.params)
-        trajectory.append(moments)
+        trajectory.append(theory.spread(moments))
         error = moments.statistical_error(problem.factor)
         norm = float(np.square(moments.gradient).sum())
         rounds["gradient"].append(norm)
@@ -72,11 +72,10 @@ def constants(scenario: Mapping[str, Any], delta: float) -> dict[str, Any]:
             regions[name].append(inside)
 
     (result,) = simulate([cell], width=1, observe=observe)
-    if result.status == "failed":
+    if result.status != "done":
         raise RuntimeError(f"{cell}: {result.reason}")
     found = theory.dissimilarity(trajectory)
-    last = trajectory[-1]
-    growth = last.noise_growth(problem.factor, 1.0)
+    growth = float(np.sqrt(problem.dimension) * (1.0 / problem.factor).mean())
     try:
         known = problem.curvature
         curvature: dict[str, Any] = {
@@ -102,16 +101,26 @@ def constants(scenario: Mapping[str, Any], delta: float) -> dict[str, Any]:
     }
 
 
+def check(options: Options) -> None:
+    """Refuse what can't be heeded."""
+    uses(options, "seed", rules=1, attacks=1)
+    if options.settings.get("byzantine") == 0 and options.attacks:
+        raise InputError("--attack: nobody attacks with byzantine=0")
+
+
 def run(options: Options, work: Work) -> Study:
     """Compute the constants of every problem, and where runs of HGO leave the region W."""
-    fixed(options, "seed")
+    check(options)
     problems = {"yours": dict(options.settings)} if options.settings else PROBLEMS
     rule = options.rules[0] if options.rules else "trimmed_mean"
     attack = options.attacks[0] if options.attacks else "alie"
     tasks = []
     for fields in problems.values():
         for seed in range(options.seeds or 3):
-            cell = Scenario(**{**BASE, "rule": rule, "attack": attack, **fields, "seed": seed})
+            given = {**settled(BASE, fields), "rule": rule, "attack": attack, "seed": seed}
+            if not given["byzantine"]:
+                given["attack"] = "none"
+            cell = Scenario(**given)
             delta = bounds.coefficients(cell, work)["published"]
             values = cell.to_dict()
             tasks.append(Task(constants, {"scenario": values, "delta": delta}, [values]))
@@ -147,7 +156,7 @@ def _findings(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Finding]
     strict, whole = share("coordinate"), share("whole")
     return [
         Finding(
-            "runs pass through the region W as (5) defines it",
+            "runs pass through the region W of (5), with Δ before A_w",
             max(strict) > 0,
             f"at most {max(strict):.0%} of a run's rounds; with the whole gradient as the only "
             f"block {min(whole):.0%} to {max(whole):.0%}",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from hgobench import aggregators, hardware
+from hgobench.errors import InputError
 from hgobench.execution.measured import Task
 from hgobench.hardware import Population
 from hgobench.simulation import one_thread
 from hgobench.streams import stream
 
-from .base import Options, Work, fixed
+from .base import Options, Work, uses
 from .study import Chart, Finding, Line, Study, Table
 
 Floats = NDArray[np.float64]
@@ -28,6 +32,8 @@ DEADLINES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 CLASSES, BATCH = 10, 32
 DIMENSIONS = (1_000, 3_000, 10_000, 30_000, 100_000)
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
+SORTING = ("trimmed_mean", "median", "meamed", "phocas")
+RULE = "trimmed_mean"
 LONG_ENOUGH = 0.03  # CPU seconds
 REPEATS = 7
 
@@ -77,7 +83,9 @@ def by_deadline(rule: str, deadline: float, q: int, dimension: int) -> dict[str,
         stream(0, "cost", q, dimension).standard_normal((q, block), dtype=np.float32)
     )
     present = torch.arange(block) < torch.from_numpy(lengths)[:, None]
-    made = aggregators.build(rule, f=f, scope="coordinate")
+    made = aggregators.build(rule, f=f)
+    if made.has_columns():
+        made = aggregators.build(rule, f=f, scope="coordinate")
     return {
         "block": float(block),
         "expected": min(deadline * float(rates.mean()) / BATCH, dimension),
@@ -107,6 +115,14 @@ def worker(dimension: int, share: float) -> float:
     return cpu_seconds(gradient)
 
 
+def timed(who: str, machine: str, given: Mapping[str, Any]) -> Any:
+    """Measure one of the above; times are those of a machine."""
+    known: dict[str, Callable[..., Any]] = {
+        "server": server, "by_deadline": by_deadline, "worker": worker,
+    }  # fmt: skip
+    return known[who](**given)
+
+
 def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Return the slope of log y over log x and its standard error."""
     from scipy.stats import linregress
@@ -128,10 +144,30 @@ def fitted(q: Floats, b: Floats, seconds: Floats) -> tuple[Floats, float]:
     return found, float(np.abs(design @ found - 1.0).max())
 
 
+def machine() -> str:
+    """Return what the times are of: the processor and the version of torch."""
+    model = platform.processor() or platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(
+            (one.partition(": ")[2] for one in lines if one.startswith("model name")), model
+        )
+    return f"{model}, torch {torch.__version__}"
+
+
+def check(options: Options) -> None:
+    """Refuse what can't be heeded."""
+    uses(options, *options.settings, rules=1, seeds=False)
+    for q in SAMPLED:
+        made = aggregators.build(options.rules[0] if options.rules else RULE, f=q // 10)
+        if not made.minimum <= q <= made.maximum or made.needs:
+            raise InputError(f"rule: {made.name} can't aggregate {q} values at f={q // 10}")
+
+
 def run(options: Options, work: Work) -> Study:
     """Measure, one process at a time, and fit."""
-    fixed(options, *options.settings)
-    rule = options.rules[0] if options.rules else "trimmed_mean"
+    check(options)
+    rule = options.rules[0] if options.rules else RULE
     named = [{"rule": rule}]
     calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
         *((server, {"q": q, "b": b, "order": "random"}) for q in SAMPLED for b in BLOCKS),
@@ -139,9 +175,20 @@ def run(options: Options, work: Work) -> Study:
         *((server, {"q": q, "b": 3_000, "order": "organ pipe"}) for q in SAMPLED),
         *((by_deadline, {"deadline": t, "q": 80, "dimension": 7_850}) for t in DEADLINES),
     ]
-    tasks = [Task(function, {"rule": rule, **given}, named) for function, given in calls]
-    tasks += [Task(worker, {"dimension": d, "share": 1.0}) for d in DIMENSIONS]
-    tasks += [Task(worker, {"dimension": 30_000, "share": share}) for share in SHARES]
+    where = machine()
+    tasks = [
+        Task(
+            timed,
+            {"who": function.__name__, "machine": where, "given": {"rule": rule, **given}},
+            named,
+        )
+        for function, given in calls
+    ]
+    shares = [(d, 1.0) for d in DIMENSIONS] + [(30_000, share) for share in SHARES]
+    tasks += [
+        Task(timed, {"who": "worker", "machine": where, "given": {"dimension": d, "share": share}})
+        for d, share in dict.fromkeys(shares)
+    ]
     done = work.measure(tasks, jobs=1)
     found = {_name(task): value for task, value in zip(tasks, done, strict=True)}
 
@@ -183,15 +230,19 @@ def run(options: Options, work: Work) -> Study:
             f"c0 = {call * 1e6:.3g} µs, c1 = {constant * 1e9:.3g} ns, c2 = {slope * 1e9:.3g} ns; "
             f"the worst of {len(q)} measurements is {worst:.0%} off; exponents {in_q[0]:.2f} in q "
             f"(q·log q: {in_theory[0]:.2f}), {in_b[0]:.2f} in b; a value takes "
-            f"{each[SAMPLED[0]]:.2f} to {each[80]:.2f} ns in the compiled networks that sort up to "
-            f"some 100 values, {each[160]:.1f} ns beyond",
+            + ", ".join(f"{each[q]:.2f}" for q in SAMPLED)
+            + f" ns at q = {', '.join(map(str, SAMPLED))}"
+            + (
+                "; columns of up to some 100 values go through compiled sorting networks"
+                if rule in SORTING
+                else ""
+            ),
         ),
         Finding(
             "the worst case needs q² per coordinate",
             hard[0] > 1.7,
             f"exponent {hard[0]:.2f} in q on organ-pipe columns; the slowest of {len(ORDERS)} "
-            f"inputs ({slowest}) takes {penalty:.2f} times a random one: what sorts here has no "
-            "quadratic case",
+            f"inputs ({slowest}) takes {penalty:.2f} times a random one",
         ),
         Finding(
             "a worker's time is proportional to the coordinates that it computes",
@@ -240,8 +291,9 @@ def run(options: Options, work: Work) -> Study:
         "cost",
         "Proposition 1: the time of a round",
         [
-            f"CPU time on one thread, medians of {REPEATS}. The server applies {rule} to q values "
-            "of each of b coordinates, the tenth part of them tolerated; a worker computes a part "
+            f"CPU time on one thread of {where}, medians of {REPEATS}. "
+            f"The server applies {rule} to q values of each of b coordinates, the tenth part of "
+            "them tolerated; a worker computes a part "
             "of the gradient of softmax regression (10 classes, s = 32). Proposition 1 says "
             "O(b·(C_pd + q·log q)) on average, Ω(d·(q² + C_pd)) at worst.",
         ],
@@ -254,7 +306,6 @@ def run(options: Options, work: Work) -> Study:
 
 
 def _name(task: Task) -> str:
-    values = [str(value) for key, value in task.arguments.items() if key != "rule"]
-    if task.measure is by_deadline:
-        values = values[:1]
-    return " ".join([task.measure.__name__, *values])
+    who, given = task.arguments["who"], task.arguments["given"]
+    values = [str(value) for key, value in given.items() if key != "rule"]
+    return " ".join([who, *values[: 1 if who == "by_deadline" else None]])

@@ -19,7 +19,7 @@ from hgobench.errors import InputError
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 
-from .base import Options, Work, fixed
+from .base import Options, Work, classified, uses
 from .study import Chart, Finding, Line, Study, Table
 
 BASE: dict[str, Any] = {"data": "digits", "learning_rate": 1.0, "workers": 100}
@@ -32,6 +32,7 @@ RUNGS = (1 / 9, 1 / 3, 1.0)  # of the budget
 KEPT = 3  # one in so many goes on
 LOOKS = 20  # evaluations of a run
 SEEDS = 3
+MOST = 1_000_000  # rounds
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Score:
     """How a candidate did, on validation examples; the best is the largest.
 
     Attributes:
-        time: when it first reached the target, averaged over seeds; inf: some seed never did.
+        time: from when on its evaluations are at the target or above, averaged over seeds; inf: of
+            some seed the last one is not.
         accuracy: the last one on validation examples, averaged over seeds.
         test: the same on test examples.
         results: one per seed.
@@ -116,9 +118,19 @@ class Score:
         """Score a candidate's runs."""
         times = []
         for result in results:
-            column = zip(result.rounds["time"], result.rounds["validation_accuracy"], strict=True)
-            done = result.status == "done"
-            times.append(next((t for t, a in column if done and a >= target), math.inf))
+            looks = [
+                (t, a)
+                for t, a in zip(
+                    result.rounds["time"], result.rounds["validation_accuracy"], strict=True
+                )
+                if not math.isnan(a)
+            ]
+            kept = math.inf
+            for t, accuracy in reversed(looks if result.status == "done" else []):
+                if accuracy < target:
+                    break
+                kept = t
+            times.append(kept)
         last = [result.summary["validation_accuracy"] for result in results]
         test = [result.summary["test_accuracy"] for result in results]
         return cls(float(np.mean(times)), float(np.mean(last)), float(np.mean(test)), results)
@@ -133,19 +145,29 @@ def run(options: Options, work: Work, target: float, budget: float) -> Study:
         target: accuracy on validation examples.
         budget: in time units, as a deadline τ.
     """
-    fixed(options, "rounds", "seed", "evaluation_interval")
+    uses(options, "rounds", "seed", "evaluation_interval", rules=1, attacks=1)
     settings = {**BASE, **options.settings}
     for name, given in (("rule", options.rules), ("attack", options.attacks)):
         if given:
             settings[name] = given[0]
     if not 0 < target < 1:
-        raise InputError(f"--target: {target:g}; expected an accuracy in (0, 1)")
+        raise InputError(f"--target: {target!r}; expected an accuracy in (0, 1)")
     if not 0 < budget < math.inf:
-        raise InputError(f"--budget: {budget:g}; expected a finite number of time units > 0")
+        raise InputError(f"--budget: {budget!r}; expected a finite number of time units > 0")
     Scenario(**settings)  # says all that is wrong with what was set
     if not len(datasets.load(settings["data"]).validation):
         raise InputError(f"data: {settings['data']!r} has no validation examples to choose on")
+    classified(settings)
     grid = candidates(settings)
+    shortest = min((one.fields["deadline"] for one in grid), default=math.inf)
+    if not grid:
+        raise InputError("plan: every setting of the grid is refused; set fewer fields")
+    if budget < shortest:
+        raise InputError(
+            f"--budget: {budget!r}; not one round of the shortest deadline {shortest:g} fits"
+        )
+    if budget / shortest > MOST:
+        raise InputError(f"--budget: {budget!r}; more than {MOST:,} rounds of {shortest:g}")
     seeds = options.seeds or SEEDS
     alive, tried = grid, []
     scores: dict[int, Score] = {}
@@ -162,7 +184,7 @@ def run(options: Options, work: Work, target: float, budget: float) -> Study:
             for i, several in cells.items()
             if several
         }
-        tried.append((share * budget, len(scores)))
+        tried.append((share * budget, len(scores), len(alive)))
         if last:
             break
         by_share: dict[str, list[int]] = defaultdict(list)
@@ -191,7 +213,7 @@ def frontier(finalists: Sequence[tuple[Candidate, Score]]) -> list[tuple[Candida
 
 def _study(
     finalists: Sequence[tuple[Candidate, Score]],
-    tried: Sequence[tuple[float, int]],
+    tried: Sequence[tuple[float, int, int]],
     target: float,
     budget: float,
     settings: Mapping[str, Any],
@@ -225,7 +247,7 @@ def _study(
     charts = []
     if not any(math.isnan(one.share) for one, _ in best):
         every = [(one.share, score.time) for one, score in finalists if math.isfinite(score.time)]
-        charts = [
+        charts = [] if not every else [
             Chart("frontier", f"Time to an accuracy of {target:g}", "share of powerful devices",
                   "time units", [
                 Line("settings of the last rung", [x for x, _ in every], [y for _, y in every],
@@ -245,12 +267,18 @@ def _study(
             f"{settings['data']}: {size} settings of q, v, τ, s and the share of powerful devices "
             "(all others weak), by successive halving: of every share of powerful devices the "
             "best third goes on, " + ", ".join(
-                f"{count} at a budget of {spent:.0f}" for spent, count in tried
+                f"{count} at a budget of {spent:.3g}"
+                + (f" ({alive - count} more have no round in it, and go on)" if alive > count
+                   else "")
+                for spent, count, alive in tried
             ) + ". Best: the earliest to reach the target, else the most accurate, on validation "
             "examples (one seed, in the last rung all). Stars mark the frontier: no setting with "
-            "fewer powerful devices is as early.",
+            "fewer powerful devices is as early. The time is that from which on all evaluations "
+            f"(every {LOOKS}th part of a run) reach the target.",
         ],
-        options.command(f"plan --target {target:g} --budget {budget:g}"),
+        options.command(
+            f"plan --target {target!r} --budget {budget!r} --data {settings['data']}", "data"
+        ),
         [Finding(f"an accuracy of {target:g} is reached within {budget:g} time units",
                  bool(reached), said)],
         charts,
@@ -266,10 +294,10 @@ def _curve(one: Candidate, score: Score) -> Line:
     first = score.results[0].rounds
     accuracy = np.array([list(r.rounds["validation_accuracy"])[: len(first["time"])]
                          for r in score.results if r.status == "done"])  # fmt: skip
+    label = "your devices" if math.isnan(one.share) else f"{one.share:.0%} powerful"
     if not len(accuracy):
-        return Line(f"{one.share:.0%}", [], [])
+        return Line(label, [], [])
     mean = accuracy.mean(axis=0)
     kept = np.flatnonzero(np.isfinite(mean))
     times = np.asarray(first["time"], dtype=float)
-    label = "your devices" if math.isnan(one.share) else f"{one.share:.0%} powerful"
     return Line(label, times[kept].tolist(), mean[kept].tolist())

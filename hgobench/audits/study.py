@@ -18,6 +18,7 @@ class Line:
         x, y: its points; a y that is not finite is left out of the drawing.
         low, high: a band around it, or none.
         style: ``"faint"``: thin and grey, without a place in the legend.
+        like: the label of an earlier line whose colour it has.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Line:
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     style: Style = "line"
+    like: str = ""
 
 
 @dataclass(frozen=True)

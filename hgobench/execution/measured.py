@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -30,10 +34,16 @@ class Task:
     named: Sequence[Mapping[str, Any]] = field(default=())
 
     @property
+    def what(self) -> str:
+        """Say what is measured, in one line."""
+        name = f"{self.measure.__module__}.{self.measure.__qualname__}"
+        return f"{name} {json.dumps(self.arguments, sort_keys=True)}"
+
+    @property
     def key(self) -> str:
         """Return its address in a store."""
-        name = f"{self.measure.__module__}.{self.measure.__qualname__}"
-        return measurement_key(name, self.arguments, self.named)
+        source = Path(inspect.getfile(self.measure))
+        return measurement_key(self.what, source, self.named)
 
 
 def measure(
@@ -49,29 +59,42 @@ def measure(
 
     Raises:
         KeyboardInterrupt: it was interrupted; what was finished is kept.
-        RuntimeError: a worker process died.
+        RuntimeError: a measurement raised, or a worker process died; the others are kept.
     """
-    keys = [task.key for task in tasks]
-    known = {key: value for key, value in store.measurements().items() if key in set(keys)}
+    wanted = {task.key: task for task in tasks}
+    known = store.measurements(wanted)
     if known:
         on_progress(len(known))
-    missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in known}
-    calls = [partial(_measured, key, task.measure, dict(task.arguments))
-             for key, task in missing.items()]  # fmt: skip
+    missing = {key: task for key, task in wanted.items() if key not in known}
+    calls = [
+        partial(_measured, key, task.measure, dict(task.arguments)) for key, task in missing.items()
+    ]
     found = spread(calls, jobs)
+    problems: list[str] = []
     try:
-        for key, value in found:
-            store.keep(key, value)
-            known[key] = value
+        for key, value, problem in found:
             on_progress(1)
+            if problem:
+                problems.append(f"{missing[key].measure.__name__}: {problem}")
+                continue
+            store.keep(key, missing[key].what, value)
+            known[key] = value
     except TerminatedWorkerError as error:
         raise RuntimeError(f"a worker process died: {error}") from error
+    except sqlite3.OperationalError as error:
+        raise RuntimeError(f"the store can't be written: {error}") from error
     finally:
         found.close()
-    return [known[key] for key in keys]
+    if problems:
+        raise RuntimeError(f"{len(problems)} of {len(wanted)} measurements failed: {problems[0]}")
+    return [known[task.key] for task in tasks]
 
 
 def _measured(
     key: str, measure: Callable[..., Any], arguments: Mapping[str, Any]
-) -> tuple[str, Any]:
-    return key, measure(**arguments)
+) -> tuple[str, Any, str]:
+    """Return the address, what was measured, and what went wrong: plug-ins may raise anything."""
+    try:
+        return key, measure(**arguments), ""
+    except Exception as error:
+        return key, None, f"{type(error).__name__}: {error}"

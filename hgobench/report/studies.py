@@ -57,18 +57,25 @@ def draw(chart: Chart) -> Any:
 
     canvas = Figure(figsize=(7.2, 4.4), layout="constrained")
     panel = canvas.subplots()
-    colours, number = colormaps["tab10"], 0
-    shown = 0
+    drawn = [line for line in chart.lines if line.style != "faint"]
+    many = len(drawn) > 10
+    colours = colormaps["tab20" if many else "tab10"]
+    number = 0
+    used: dict[str, Any] = {}
     for line in chart.lines:
         points = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
         x, y = [x for x, _ in points], [y for _, y in points]
         if line.style == "faint":
             panel.plot(x, y, color="0.75", linewidth=0.7, zorder=1)
             continue
-        colour, number = colours(number % 10), number + 1
-        shown += 1
+        if line.like:
+            colour = used[line.like]
+        else:
+            colour, number = colours(number % (20 if many else 10)), number + 1
+        used[line.label] = colour
+        marker = "os^v"[(number - 1) // 10 % 4]
         styles: dict[str, dict[str, Any]] = {
-            "line": {"linewidth": 1.5, "marker": "o" if len(x) <= 24 else "", "markersize": 3},
+            "line": {"linewidth": 1.5, "marker": marker if len(x) <= 24 else "", "markersize": 3},
             "dashed": {"linewidth": 1.2, "linestyle": (0, (4, 2))},
             "points": {"linewidth": 0, "marker": "o", "markersize": 4, "alpha": 0.7},
         }
@@ -86,9 +93,9 @@ def draw(chart: Chart) -> Any:
     panel.set_ylabel(chart.y)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
-    if shown > 6:
+    if len(drawn) > 6:
         canvas.legend(loc="outside right upper", frameon=False, fontsize=8)
-    elif shown:
+    elif drawn:
         panel.legend(frameon=False, fontsize=9)
     return canvas
 
@@ -162,7 +169,7 @@ def write(folder: Path, study: Study) -> Path:
     return path
 
 
-def document(path: Path, studies: Sequence[Study], command: str) -> None:
+def document(path: Path, studies: Sequence[Study], title: str, command: str) -> None:
     """Write a Markdown document of studies, with its pictures in a folder beside it."""
     pictures = path.parent / path.stem
     pictures.mkdir(parents=True, exist_ok=True)
@@ -178,7 +185,6 @@ def document(path: Path, studies: Sequence[Study], command: str) -> None:
         sections.append("\n\n".join(parts))
     body = "\n\n".join(sections)
     path.write_text(
-        f"# The theory, audited\n\nWritten by `{command} --document docs/{path.name}`; "
-        f"do not edit it.\n\n{body}\n",
+        f"# {title}\n\nWritten by `{command} --document {path}`; do not edit it.\n\n{body}\n",
         encoding="utf-8",
     )

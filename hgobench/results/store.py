@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -110,17 +110,15 @@ def result_key(scenario: Scenario, ruleset: str, width: int, device: str = "cpu"
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def measurement_key(
-    name: str, arguments: Mapping[str, Any], named: Sequence[Mapping[str, Any]]
-) -> str:
-    """Return the address of a measurement: its name and arguments, and the code behind it.
+def measurement_key(what: str, source: Path, named: Sequence[Mapping[str, Any]]) -> str:
+    """Return the address of a measurement: what it is, and the code behind it.
 
     Args:
-        name: what is measured.
-        arguments: of what, as JSON knows them.
+        what: the function that measures, and its arguments.
+        source: the file of that function.
         named: fields of scenarios that are behind it, whose plug-ins' sources and files count.
     """
-    parts = [name, json.dumps(arguments, sort_keys=True), code_digest("theory", "audits")]
+    parts = [what, code_digest("theory"), hashlib.sha256(source.read_bytes()).hexdigest()]
     for fields in named:
         parts += [*_plugin_sources(fields), *catalogue.contents(fields)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -229,25 +227,31 @@ class Store:
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
             )
 
-    def measurements(self) -> dict[str, Any]:
-        """Return all kept measurements by their address (`measurement_key`)."""
+    def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return those kept measurements that have some addresses (`measurement_key`)."""
         (there,) = self._read(
             "SELECT COUNT(*) FROM sqlite_master WHERE name = 'measurements'"
         ).fetchone()
-        if not there:
-            return {}
-        query = "SELECT key, value FROM measurements"
-        return {key: json.loads(value) for key, value in self._read(query)}
+        query = "SELECT value FROM measurements WHERE key = ?"
+        found = {}
+        for key in keys if there else ():
+            for (value,) in self._connection.execute(query, (key,)):
+                found[key] = json.loads(value)
+        return found
 
-    def keep(self, key: str, value: Any) -> None:
-        """Keep a measurement, anything that JSON knows, in a transaction of its own."""
+    def keep(self, key: str, what: str, value: Any) -> None:
+        """Keep a measurement, anything that JSON knows, in a transaction of its own.
+
+        It replaces what an older code measured of the same.
+        """
         with self._connection:
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS measurements "
-                "(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS measurements (key TEXT PRIMARY KEY, "
+                "what TEXT NOT NULL UNIQUE, value TEXT NOT NULL) WITHOUT ROWID"
             )
             self._connection.execute(
-                "INSERT OR REPLACE INTO measurements VALUES (?, ?)", (key, json.dumps(value))
+                "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?)",
+                (key, what, json.dumps(value)),
             )
 
     def results(self, keys: set[str] | None = None) -> Iterator[tuple[str, Result]]:

@@ -10,7 +10,7 @@
 
 from .bounds import lemma_1, theorem_1, theorem_2
 from .curvature import Curvature, curvature
-from .dissimilarity import Dissimilarity, breakdown_limit, dissimilarity
+from .dissimilarity import Dissimilarity, breakdown_limit, dissimilarity, spread
 from .objective import Moments, Objective, minibatch_factor
 from .robustness import (
     Worst,
@@ -34,6 +34,7 @@ __all__ = [
     "minibatch_factor",
     "search",
     "sharp_trimmed_mean_coefficient",
+    "spread",
     "theorem_1",
     "theorem_2",
     "trimmed_mean_coefficient",

@@ -1,6 +1,7 @@
 """The paper's bounds: Lemma 1, Theorem 1 and Theorem 2.
 
-Where ΔB >= 1 or no coordinate is updated (b = 0) the theorems promise nothing: inf.
+Where ΔB >= 1, no coordinate is updated (b = 0), Δ is infinite or μ = 0 they promise nothing: the
+theorems' bounds are inf, the lemma's -inf.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ def lemma_1(norm: ArrayLike, delta: float, error: ArrayLike, growth: ArrayLike) 
         delta, error, growth: Δ, A_w and B_w.
     """
     norm, error, growth = map(np.asarray, (norm, error, growth))
+    if np.isinf(delta):
+        return np.full(np.broadcast_shapes(norm.shape, error.shape, growth.shape), -np.inf)
     return np.asarray(((1.0 - delta * growth) * norm - delta * error) / 2.0)
 
 
@@ -48,9 +51,11 @@ def theorem_1(
     steps, share, left, error = _terms(steps, block, dimension, delta, error, growth)
     with np.errstate(divide="ignore", invalid="ignore"):
         contraction = share * strong_convexity * learning_rate * left
-        floor = delta * error / (2.0 * share * strong_convexity * left)
-        bound = (1.0 - contraction) ** steps * (initial - floor) + floor
-    return np.where((left > 0) & (share > 0), bound, np.inf)
+        floor = error / (2.0 * share * strong_convexity * left)
+        gone = -np.expm1(steps * np.log1p(-contraction))  # 1 - (1 - κ)^(k-1)
+        bound = (1.0 - gone) * initial + gone * floor
+    promised = (left > 0) & (share > 0) & (contraction > 0) & (contraction < 1)
+    return np.where(promised, bound, np.inf)
 
 
 def theorem_2(
@@ -74,7 +79,7 @@ def theorem_2(
     steps, share, left, error = _terms(steps, block, dimension, delta, error, growth)
     with np.errstate(divide="ignore", invalid="ignore"):
         decay = 2.0 * initial / (steps * share * learning_rate * left)
-        bound = decay + delta * error / (share * left)
+        bound = decay + error / (share * left)
     return np.where((left > 0) & (share > 0), bound, np.inf)
 
 
@@ -86,7 +91,10 @@ def _terms(
     error: ArrayLike,
     growth: ArrayLike,
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the steps, b/d, 1 - ΔB and A as arrays."""
-    left = 1.0 - delta * np.asarray(growth, dtype=np.float64)
+    """Return the steps, b/d, 1 - ΔB and ΔA as arrays; of an infinite Δ no bound is left."""
+    error, growth = np.asarray(error, dtype=np.float64), np.asarray(growth, dtype=np.float64)
     share = np.asarray(block, dtype=np.float64) / dimension
-    return np.asarray(steps, dtype=np.float64), share, left, np.asarray(error, dtype=np.float64)
+    steps = np.asarray(steps, dtype=np.float64)
+    if np.isinf(delta):
+        return steps, share, np.full(growth.shape, -np.inf), np.full(error.shape, np.inf)
+    return steps, share, 1.0 - delta * growth, delta * error

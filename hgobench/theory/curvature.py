@@ -41,9 +41,10 @@ class Curvature:
 
     @property
     def dimension_step(self) -> float:
-        """The extended paper's: 1/(√d·L) with L = max_j L_j, the largest that its text allows.
+        """The extended paper's: 1/(√d·L) with L = max_j L_j.
 
-        It is at most 1/λ_max of the Hessian, as λ_max² <= Σ_j L_j² <= d·max_j L_j².
+        It can be larger than the shorter paper's 1/Σ_j L_j, but the proofs stand: they need
+        ‖[∇L(w') - ∇L(w)]_B‖ <= ‖w' - w‖/γ, and √(Σ_j L_j²) <= √d·max_j L_j.
         """
         return 1.0 / float(np.sqrt(len(self.smoothness)) * self.smoothness.max())
 
@@ -78,10 +79,11 @@ def curvature(model: Model, features: NDArray[Any], labels: NDArray[Any]) -> Cur
 def of_hessian(hessian: Floats, optimum: Floats) -> Curvature:
     """Return the constants of a quadratic loss, all exact."""
     values = np.linalg.eigvalsh(hessian)
+    rounding = len(hessian) * np.finfo(np.float64).eps * values[-1]
     return Curvature(
         np.linalg.norm(hessian, axis=1),
         float(values[-1]),
-        max(float(values[0]), 0.0),
+        float(values[0]) if values[0] > rounding else 0.0,
         exact=True,
         hessian=hessian,
         optimum=optimum,

@@ -12,7 +12,7 @@ from .objective import Moments
 
 @dataclass(frozen=True)
 class Dissimilarity:
-    """(G, B): 1/c Σ_i ‖∇L_i(w) - ∇L(w)‖² <= G² + B²·‖∇L(w)‖².
+    """(G, B): 1/c Σ_i ‖∇L_i(w) - ∇L(w)‖² <= G² + B²·‖∇L(w)‖², ∇L the mean of the c workers' ∇L_i.
 
     Attributes:
         constant: G².
@@ -23,22 +23,27 @@ class Dissimilarity:
     growth: float
 
 
-def dissimilarity(trajectory: Sequence[Moments]) -> Dissimilarity:
+def spread(at: Moments) -> tuple[float, float]:
+    """Return ‖∇L(w)‖² and 1/c Σ_i ‖∇L_i(w) - ∇L(w)‖², every correct worker counting the same."""
+    mean = at.mean.mean(axis=0)
+    return float(np.square(mean).sum()), float(np.square(at.mean - mean).sum(axis=1).mean())
+
+
+def dissimilarity(trajectory: Sequence[tuple[float, float]]) -> Dissimilarity:
     """Return (G, B) as they show along a run.
 
     G² is the dissimilarity where ‖∇L(w)‖ is least: no smaller G² stands near an optimum. B² is
     then the smallest that stands everywhere else on the run. Another run may need more.
 
     Args:
-        trajectory: the moments at some w's, a stationary one among them if possible.
+        trajectory: what `spread` returned at some w's, a stationary one among them if possible.
     """
-    norm = np.array([np.square(at.gradient).sum() for at in trajectory])
-    spread = np.array([np.square(at.bias).sum(axis=1).mean() for at in trajectory])
+    norm, apart = (np.array(part) for part in zip(*trajectory, strict=True))
     least = int(norm.argmin())
     with np.errstate(divide="ignore", invalid="ignore"):
-        needed = (spread - spread[least]) / norm
+        needed = (apart - apart[least]) / norm
     needed[least] = 0.0
-    return Dissimilarity(float(spread[least]), max(float(np.nan_to_num(needed).max()), 0.0))
+    return Dissimilarity(float(apart[least]), max(float(np.nan_to_num(needed).max()), 0.0))
 
 
 def breakdown_limit(growth: float) -> float:

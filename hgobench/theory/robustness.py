@@ -35,10 +35,10 @@ def trimmed_mean_coefficient(correct: int, f: int) -> float:
 def sharp_trimmed_mean_coefficient(correct: int, f: int) -> float:
     """Return the least Δ of the trimmed mean, c/(c - f); inf unless c > f.
 
-    Upper bound: of c correct deviations e_i and at most f others, the q - 2f values that are kept
-    lie, rank by rank, below distinct ones of the c - f largest e_i; so the answer is at most their
-    mean or, the lower ranks left out, that of fewer, and its square at most Σ e_i²/(c - f). It is
-    reached: f correct values are exact, the others are wrong by 1, and attackers send more.
+    Upper bound, for b <= f attackers: rank by rank the kept c + b - 2f values lie below the lowest
+    as many of the c - f largest correct deviations e_i, whose mean is at most that of all c - f,
+    and its square at most Σ e_i²/(c - f). It is reached: f correct values are exact, the others
+    are wrong by 1, and attackers send more. It falls with c, so that it stands for every larger Q.
     """
     return correct / (correct - f) if correct > f else math.inf
 
@@ -46,14 +46,16 @@ def sharp_trimmed_mean_coefficient(correct: int, f: int) -> float:
 def median_coefficient(correct: int, f: int) -> float:
     """Return the least Δ of the median of q = c + f values, c/(⌊q/2⌋ + 1 - f); inf unless c > f.
 
-    At least ⌊q/2⌋ + 1 - f correct values lie as far out as the answer; the mean of the two middle
-    values is largest where both are the same. It is reached as for the trimmed mean.
+    Of correct values ⌊q/2⌋ + 1 - f lie as far out as the answer; of an even number of values
+    ⌊q/2⌋ - f as far as the upper of the two middle ones and one more as far as the lower, which
+    costs least where both are equal. It is reached as for the trimmed mean. It does not fall with
+    q: from an even q to the next odd one it rises (2 at q = 6, f = 2; 2.5 at q = 7).
     """
     return correct / ((correct + f) // 2 + 1 - f) if correct > f else math.inf
 
 
 def exact_coefficient(rule: str, correct: int, f: int) -> float | None:
-    """Return the least Δ of a rule for which it is known, else None."""
+    """Return the least Δ of a rule for c + f values, where it is known, else None."""
     if rule == "average":
         return math.inf if f else 1.0
     known = {"trimmed_mean": sharp_trimmed_mean_coefficient, "median": median_coefficient}
@@ -133,8 +135,7 @@ def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
     def answer(values: Floats) -> Floats:
         # A rule may remember: every sample has its own.
         rule = deepcopy(made) if made.stateful else made
-        with one_thread(), seeded(rule, 0, 1):
-            return rule(torch.from_numpy(values), None, ServerView()).double().numpy()
+        return rule(torch.from_numpy(values), None, ServerView()).double().numpy()
 
     def alone(values: Floats) -> float:
         try:
@@ -144,10 +145,11 @@ def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
 
     def ask(samples: Floats) -> Floats:
         values, aim = samples[:, :-1], samples[:, -1]
-        if by_columns:
-            found = answer(np.ascontiguousarray(values.T))
-        else:
-            found = np.array([alone(row) for row in values])
+        with one_thread(), seeded(made, 0, 1):
+            if by_columns:
+                found = answer(np.ascontiguousarray(values.T))
+            else:
+                found = np.array([alone(row) for row in values])
         error = np.square(values[:, f:] - aim[:, None]).mean(axis=1)
         # Where all are right any other answer is wrong without bound; rounding is none.
         wrong = np.square(found - aim)
