@@ -77,6 +77,17 @@ def test_a_measurement_is_made_once(tmp_path: Path) -> None:
     assert CALLS == [3, 1, 5, 13]
 
 
+def test_a_measurement_of_newer_code_replaces_the_older(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.keep("old", "double 3", 1.0)
+        store.keep("other", "double 4", 2.0)
+        store.keep("new", "double 3", 3.0)
+        assert store.measurements(["old", "new", "other", "none"]) == {"new": 3.0, "other": 2.0}
+    with Store(tmp_path, create=False) as store:
+        assert store.measurements(["new"]) == {"new": 3.0}
+        assert list(store.results()) == []
+
+
 def test_what_a_measurement_names_is_in_its_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,13 +130,13 @@ def test_the_bounds_hold(problem: str, step: str, work: Work) -> None:
 
 def test_theorem_1_as_published_fails_where_only_outsiders_are_fast(work: Work) -> None:
     """A_w averages over all correct workers, those that never answer among them."""
-    fields = {**bounds.BASE, **bounds.OUTSIDERS, "rounds": 400, "evaluation_interval": 400}
-    tasks = bounds.tasks(fields, ("none",), "block", range(8), work)
+    fields = {**bounds.BASE, **bounds.OUTSIDERS, "rounds": 340, "evaluation_interval": 340}
+    tasks = bounds.tasks(fields, ("none",), "block", range(6), work)
     runs = [task.measure(**task.arguments) for task in tasks]
     assert runs[0][0]["allowed"]
     found = bounds.compared(runs, 0)
-    assert found["Theorem 1, published"].closest > 1.5
-    assert len(found["Theorem 1, published"].violated) > 50
+    assert found["Theorem 1, published"].closest > 1.2
+    assert len(found["Theorem 1, published"].violated) > 20
     assert len(found["Lemma 1, published"].violated) > 50
     assert not len(found["Theorem 1, corrected"].violated)
     assert not len(found["Lemma 1, corrected"].violated)

@@ -132,7 +132,8 @@ def run(options: Options, work: Work) -> Study:
             f"All devices (profile {settings['hardware']}) have the same link, and its transfer "
             f"counts against the deadline τ = {settings['deadline']:g}: a worker gets the model, "
             "computes and sends the most coordinates that arrive in time. Speeds are in whole "
-            f"gradients ({whole:,} bytes) per time unit; {seeds} seeds. {described(settings)}",
+            f"gradients ({whole:,} bytes) per time unit; {seeds} seeds. "
+            + described(settings, "algorithm", "hardware", "scope", "quorum"),
         ],
         options.command("audit bandwidth"),
         findings,

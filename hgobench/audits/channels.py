@@ -95,7 +95,10 @@ def run(options: Options, work: Work) -> Study:
             "hears whole gradients only.",
             "Only the sub-network saves a device work: a few scalars of a deep gradient need the "
             "whole forward pass and most of the backward pass, which the budget does not charge.",
-            f"{seeds} seeds, evaluated on all test examples. {described(settings)}",
+            f"{seeds} seeds (bands: least to largest), evaluated on all test examples. "
+            + described(
+                settings, "data", "hardware", "algorithm", "granularity", "scope", "quorum"
+            ),
         ],
         options.command("audit channels"),
         findings,

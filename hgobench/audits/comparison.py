@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from hgobench.results import Result
 from hgobench.scenario import Scenario
-from hgobench.statistics import interval
 
 from .base import Work
 from .study import Line
@@ -33,12 +32,12 @@ class Runs:
         return np.array([[*c, *[c[-1]] * (length - len(c))] for c in columns], dtype=np.float64)
 
     def line(self, x: str = "") -> Line:
-        """Return the accuracy over a column, or over rounds, with its band."""
+        """Return the mean accuracy over a column, or over rounds; the band is that of all seeds."""
         accuracy = self.column("test_accuracy")
         kept = np.flatnonzero(np.isfinite(accuracy).all(axis=0))
         at = self.column(x).mean(axis=0)[kept] if x else kept + 1.0
-        mean = accuracy[:, kept].mean(axis=0)
-        low, high = interval(accuracy[:, kept])
+        seen = accuracy[:, kept]
+        mean, low, high = seen.mean(axis=0), seen.min(axis=0), seen.max(axis=0)
         return Line(self.label, at.tolist(), mean.tolist(), low.tolist(), high.tolist())
 
     @property
@@ -76,8 +75,8 @@ def compare(
     }
 
 
-def described(settings: Mapping[str, Any]) -> str:
-    """Write out what all variants share."""
-    shared = Scenario(**settings)
-    told = {name: value for name, value in shared.to_dict().items() if name != "seed"}
+def described(settings: Mapping[str, Any], *varied: str) -> str:
+    """Write out what all variants share, all but the fields that vary."""
+    shared = Scenario(**settings).to_dict()
+    told = {name: value for name, value in shared.items() if name not in (*varied, "seed")}
     return "All else: " + ", ".join(f"{name} {value}" for name, value in told.items()) + "."

@@ -81,7 +81,7 @@ def draw(chart: Chart) -> Any:
         }
         panel.plot(x, y, color=colour, label=line.label, **styles[line.style])
         if line.low is not None and line.high is not None:
-            panel.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+            panel.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, linewidth=0)
     if "x" in chart.log:
         panel.set_xscale("log")
     if "y" in chart.log:
