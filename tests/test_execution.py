@@ -117,6 +117,9 @@ def test_what_no_world_can_be_is_refused_before_anything_is_computed(tmp_path: P
     assert content(tmp_path) == []
 
 
+ROUNDS = 50
+
+
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "hgobench", "run", "smoke", "--out", str(folder), *more]
     return subprocess.Popen(
@@ -135,12 +138,24 @@ def wait_for_rows(folder: Path, process: subprocess.Popen[str], least: int) -> N
     raise AssertionError("no results within a minute")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What the run would leave that nothing stops."""
+    folder = tmp_path_factory.mktemp("whole")
+    suite = Suite.load("smoke").changed([("rounds", [ROUNDS])])
+    with Store(folder) as store:
+        execute(suite.expand()[0], store, suite.ruleset, width=suite.width)
+    return content(folder)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "jobs"), [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGKILL, "2")]
 )
-def test_ctrl_c_and_kill_keep_what_is_done(tmp_path: Path, how: signal.Signals, jobs: str) -> None:
-    more = ("--jobs", jobs, "--set", "rounds=80")
+def test_ctrl_c_and_kill_keep_what_is_done(
+    tmp_path: Path, how: signal.Signals, jobs: str, whole: list[Any]
+) -> None:
+    more = ("--jobs", jobs, "--set", f"rounds={ROUNDS}")
     process = start(tmp_path / "stopped", *more)
     wait_for_rows(tmp_path / "stopped", process, 8)
     os.killpg(process.pid, how)  # the whole group, as a terminal does
@@ -156,7 +171,4 @@ def test_ctrl_c_and_kill_keep_what_is_done(tmp_path: Path, how: signal.Signals, 
     _, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors
     assert f"{36 - kept} cells computed, {kept} found" in errors
-    suite = Suite.load("smoke").changed([("rounds", [80])])
-    with Store(tmp_path / "whole") as store:
-        execute(suite.expand()[0], store, suite.ruleset, width=suite.width)
-    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    assert content(tmp_path / "stopped") == whole

@@ -37,6 +37,8 @@ def test_every_suite_that_comes_with_hgobench_expands_without_leaving_anything_o
     name: str,
 ) -> None:
     suite = Suite.load(name)
+    if "seed" in suite.grid:  # no seed makes a cell right or wrong
+        suite = suite.changed([("seed", [0])])
     scenarios, left = suite.expand()
     assert len(scenarios) > 1
     assert {entry.reason for entry in left} == {entry.reason for entry in suite.leave_out}
