@@ -20,6 +20,7 @@ from hgobench.results import Result
 from hgobench.scenario import Scenario
 
 from .base import Options, Work, classified, uses
+from .comparison import described
 from .study import Chart, Finding, Line, Study, Table
 
 BASE: dict[str, Any] = {"data": "digits", "learning_rate": 1.0, "workers": 100}
@@ -31,6 +32,9 @@ BATCHES = (4, 8, 16)
 RUNGS = (1 / 9, 1 / 3, 1.0)  # of the budget
 KEPT = 3  # one in so many goes on
 LOOKS = 20  # evaluations of a run
+SEARCHED = (
+    "sampled", "quorum", "deadline", "batch_size", "hardware", "rounds", "evaluation_interval",
+)  # fmt: skip
 SEEDS = 3
 MOST = 1_000_000  # rounds
 
@@ -264,9 +268,11 @@ def _study(
         "plan",
         f"Which devices reach {target:g} within {budget:g} time units?",
         [
-            f"{settings['data']}: {size} settings of q, v, τ, s and the share of powerful devices "
-            "(all others weak), by successive halving: of every share of powerful devices the "
-            "best third goes on, " + ", ".join(
+            f"{settings['data']}: {size} settings of q, v, τ, s"
+            + ("" if "hardware" in settings
+               else " and the share of powerful devices (all others weak)")
+            + ", by successive halving: of every share of powerful devices the best third goes on, "
+            + ", ".join(
                 f"{count} at a budget of {spent:.3g}"
                 + (f" ({alive - count} more have no round in it, and go on)" if alive > count
                    else "")
@@ -274,7 +280,8 @@ def _study(
             ) + ". Best: the earliest to reach the target, else the most accurate, on validation "
             "examples (one seed, in the last rung all). Stars mark the frontier: no setting with "
             "fewer powerful devices is as early. The time is that from which on all evaluations "
-            f"(every {LOOKS}th part of a run) reach the target.",
+            f"(every {LOOKS}th part of a run) reach the target. "
+            + described(settings, *SEARCHED),
         ],
         options.command(
             f"plan --target {target!r} --budget {budget!r} --data {settings['data']}", "data"
