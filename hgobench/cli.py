@@ -77,6 +77,8 @@ class Split(StrEnum):
     VALIDATION = "validation"
 
 
+Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
 ByOption = Annotated[By, typer.Option(help="The boards' columns.")]
 SplitOption = Annotated[
@@ -168,7 +170,7 @@ def run(
         list[str] | None,
         typer.Option("--set", help="field=value, or field=value,value for an axis of the grid."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")] = 0,
+    jobs: Jobs = 0,
     device: Annotated[
         str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1; not cpu: one process.")
     ] = "cpu",
@@ -367,14 +369,8 @@ def _show_partition(
 def _show_scenario(settings: list[str], form: Form) -> None:
     from hgobench.report import worlds
     from hgobench.scenario import Scenario
-    from hgobench.suite import parse_setting
 
-    fields = [parse_setting(text, "show") for text in settings]
-    if several := [name for name, values in fields if len(values) != 1]:
-        raise InputError(f"show scenario: {name}: expected one value" for name in several)
-    if twice := {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}:
-        raise InputError(f"show scenario: {name}: given twice" for name in sorted(twice))
-    scenario = Scenario(**{name: values[0] for name, values in fields})
+    scenario = Scenario(**_one_each(settings, "show", "show scenario"))
     if form is Form.JSON:
         risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
         typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
@@ -382,6 +378,18 @@ def _show_scenario(settings: list[str], form: Form) -> None:
     typer.echo(worlds.describe(scenario))
     if scenario.sampling_warning:
         typer.echo(f"warning: {scenario.sampling_warning}", err=True)
+
+
+def _one_each(settings: list[str], option: str, where: str) -> dict[str, Any]:
+    """Read fields that are to be given once each, with one value each."""
+    from hgobench.suite import parse_setting
+
+    fields = [parse_setting(text, option) for text in settings]
+    if several := [name for name, values in fields if len(values) != 1]:
+        raise InputError(f"{where}: {name}: expected one value" for name in several)
+    if twice := {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}:
+        raise InputError(f"{where}: {name}: given twice" for name in sorted(twice))
+    return {name: values[0] for name, values in fields}
 
 
 def _show_results(folder: Path, where: list[str], form: Form) -> None:
@@ -472,14 +480,14 @@ def bench_peers(
 def reproduce(
     names: Annotated[list[str], typer.Argument(help="Figures (fig4b, short5, ..); all; or list.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every curve.")] = 10,
-    jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")] = 0,
+    jobs: Jobs = 0,
     out: Annotated[Path, typer.Option(help="Where results and pages go.")] = Path(
         "hgobench-results/paper"
     ),
     document: Annotated[
         Path | None, typer.Option(help="A Markdown file for all claims and figures.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")] = False,
+    quiet: Quiet = False,
     update_reference: Annotated[
         bool,
         typer.Option("--update-reference", help="Rewrite the verdicts that pytest suites/ checks."),
@@ -570,8 +578,6 @@ AuditRules = Annotated[
     list[str] | None, typer.Option(help="A rule, also your own: pkg.mod:Class; as often as wanted.")
 ]
 AuditAttacks = Annotated[list[str] | None, typer.Option(help="An attack; as often as wanted.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
 
 
 @app.command()
@@ -667,14 +673,9 @@ def _audit_options(
     from hgobench.audits import Options
     from hgobench.registry import split_list
     from hgobench.scenario import ALIASES, check_field
-    from hgobench.suite import parse_setting
 
-    fields = [parse_setting(text) for text in settings or ()]
-    if several := [name for name, values in fields if len(values) != 1]:
-        raise InputError(f"--set: {name}: expected one value" for name in several)
-    if twice := {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}:
-        raise InputError(f"--set: {name}: given twice" for name in sorted(twice))
-    given = {ALIASES.get(name, name): check_field(name, values[0]) for name, values in fields}
+    fields = _one_each(settings or [], "--set", "--set")
+    given = {ALIASES.get(name, name): check_field(name, value) for name, value in fields.items()}
     named = {
         field: tuple(
             dict.fromkeys(

@@ -131,6 +131,8 @@ def uses(
         elif len(names) > most:
             taken = "none" if not most else f"{most:g}"
             problems.append(f"--{option}: {', '.join(names)}; this audit takes {taken}")
+    if options.attacks and options.settings.get("byzantine") == 0:
+        problems.append("--attack: nobody attacks with byzantine=0")
     if options.seeds is not None and not seeds:
         problems.append(f"--seeds: {options.seeds}; this audit has none")
     if problems:

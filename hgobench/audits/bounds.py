@@ -231,8 +231,6 @@ def check(options: Options) -> None:
     """Refuse what can't be heeded."""
     own = ("seed", "rule", "attack", "schedule", "solver", "algorithm", "granularity", "cost")
     uses(options, *own, rules=1, attacks=math.inf)
-    if options.settings.get("byzantine") == 0 and options.attacks:
-        raise InputError("--attack: nobody attacks with byzantine=0")
 
 
 def run(options: Options, work: Work) -> Study:

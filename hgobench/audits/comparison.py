@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.results import Result
+from hgobench.results.result import padded
 from hgobench.scenario import Scenario
 
 from .base import Work
@@ -28,8 +29,8 @@ class Runs:
     def column(self, name: str) -> Floats:
         """Return a column of every run's table, (seeds, K); the last value stands on."""
         length = max(result.scenario.rounds for result in self.results)
-        columns = [list(result.rounds[name]) for result in self.results]
-        return np.array([[*c, *[c[-1]] * (length - len(c))] for c in columns], dtype=np.float64)
+        columns = [padded(result.rounds[name], length) for result in self.results]
+        return np.array(columns, dtype=np.float64)
 
     def line(self, x: str = "") -> Line:
         """Return the mean accuracy over a column, or over rounds; the band is that of all seeds."""

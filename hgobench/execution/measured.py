@@ -61,7 +61,9 @@ def measure(
         KeyboardInterrupt: it was interrupted; what was finished is kept.
         RuntimeError: a measurement raised, or a worker process died; the others are kept.
     """
-    wanted = {task.key: task for task in tasks}
+    # An address is worked out once: running a plug-in may import more of it.
+    keys = [task.key for task in tasks]
+    wanted = dict(zip(keys, tasks, strict=True))
     known = store.measurements(wanted)
     if known:
         on_progress(len(known))
@@ -87,7 +89,7 @@ def measure(
         found.close()
     if problems:
         raise RuntimeError(f"{len(problems)} of {len(wanted)} measurements failed: {problems[0]}")
-    return [known[task.key] for task in tasks]
+    return [known[key] for key in keys]
 
 
 def _measured(

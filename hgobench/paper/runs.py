@@ -14,6 +14,7 @@ from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.execution import Outcome, execute
 from hgobench.results import Result, Store
+from hgobench.results.result import padded
 from hgobench.scenario import Scenario
 from hgobench.statistics import interval
 from hgobench.world import World
@@ -133,7 +134,7 @@ def series(
     rounds, length = [result.rounds for result in runs], scenarios[0].rounds
 
     def table(name: str) -> Floats:
-        return np.array([_padded(each[name], length) for each in rounds], dtype=np.float64)
+        return np.array([padded(each[name], length) for each in rounds], dtype=np.float64)
 
     values, heard = table(figure.y), table("heard")
     if figure.y == "test_loss":  # of a run that diverged there is none
@@ -155,11 +156,6 @@ def series(
             for name in ("coordinates", "bytes_up", "bytes_down", "stalled")
         },
     )
-
-
-def _padded(column: Sequence[float], rounds: int) -> list[float]:
-    """Go on with the last value of a run that ended early."""
-    return [*column, *[column[-1]] * (rounds - len(column))]
 
 
 def seconds(scenario: Scenario, evaluated: bool) -> Floats:

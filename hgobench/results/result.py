@@ -82,5 +82,10 @@ class Result:
         }
 
 
+def padded(column: Sequence[Any], rounds: int) -> list[Any]:
+    """Return a column of a table, its last value going on if the run ended early."""
+    return [*column, *[column[-1]] * (rounds - len(column))]
+
+
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
