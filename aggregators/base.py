@@ -157,8 +157,9 @@ class Rule(Part):
         if heard.all():
             return self._ragged(values, present, counts, view)
         out = torch.zeros_like(values[0])
-        seen = view.of_coordinates(heard.nonzero()[:, 0], len(heard))
-        out[heard] = self._ragged(values[:, heard], present[:, heard], counts[heard], seen)
+        asked = heard.nonzero()[:, 0]
+        parts = values.index_select(1, asked), present.index_select(1, asked), counts[asked]
+        out[asked] = self._ragged(*parts, view.of_coordinates(asked, len(heard)))
         return out
 
     def _ragged(self, values: Tensor, present: Tensor, counts: Tensor, view: ServerView) -> Tensor:

@@ -17,6 +17,18 @@ def array(values: Tensor) -> Any:
     return values.numpy() if values.device.type == "cpu" else values
 
 
+def product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Write products of (..., m, k) and (..., k, n) matrices to `out` (..., m, n).
+
+    On the CPU they are NumPy's, whose BLAS uses all of an AVX-512 processor, not Intel's alone, and
+    writes to parts of larger matrices.
+    """
+    if left.device.type == "cpu":
+        np.matmul(left.numpy(), right.numpy(), out=out.numpy())
+    else:
+        torch.matmul(left, right, out=out)
+
+
 def keep(values: Tensor, mask: Tensor) -> Tensor:
     """Return the values where `mask` holds, else 0.0, whatever stands there; float32 or float64."""
     bits = _BITS[values.dtype]
@@ -36,6 +48,12 @@ def count_columns(present: Tensor) -> Tensor:
     narrow = np.uint8 if len(present) < 256 else np.int64  # SIMD adds bytes 64 at a time
     counts = np.add.reduce(present.numpy().view(np.uint8), axis=0, dtype=narrow)
     return torch.from_numpy(counts.astype(np.int64))
+
+
+def sums_of_squares(columns: Any) -> Tensor:
+    """Return the sum of squares of each column of an `array`, (m, b) -> (b,)."""
+    einsum = np.einsum if isinstance(columns, np.ndarray) else torch.einsum
+    return torch.as_tensor(einsum("ij,ij->j", columns, columns))
 
 
 def quiet() -> AbstractContextManager[object]:

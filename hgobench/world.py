@@ -214,13 +214,14 @@ class World:
         held = self._size[workers]
         s = int(size.max())
         uniform = rng.random((len(workers), self._widest)).T  # the same for the first workers
-        chosen = np.full((s, len(workers)), -1)
-        for i in range(s):
-            last = np.maximum(held - size + i, 0)
-            pick = (uniform[i] * (last + 1)).astype(np.int64)
-            pick = np.where((chosen[:i] == pick).any(axis=0), last, pick)
-            chosen[i] = np.where(i < size, pick, -1)
-        rows = self._rows[self._offset[workers] + np.maximum(chosen, 0)]
+        step = np.arange(s)[:, None]
+        last = np.maximum(held - size + step, 0)
+        chosen = (uniform[:s] * (last + 1)).astype(np.int64)
+        for i in range(1, s):
+            taken = (chosen[:i] == chosen[i]).any(axis=0)
+            chosen[i, taken] = last[i, taken]
+        chosen[step >= size] = 0
+        rows = self._rows[self._offset[workers] + chosen]
         return np.ascontiguousarray(rows.T)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgobench.arrays import product
 from hgobench.parameters import finite, positive
 
 from .base import Classifier, Model, at_least_two, linear_units, near_zero, residual, with_bias
@@ -44,12 +45,14 @@ class Softmax(Classifier):
     ) -> Tensor:
         """Return (R, q, d) by two wide matrix products."""
         (q, s), r = y.shape, len(params)
-        x = with_bias(x)
         wide = params.reshape(r * self.classes, self.inputs)
-        scores = (wide @ x.reshape(q * s, -1).T).reshape(r, self.classes, q * s)
-        error = residual(self.chances(scores, q), y)
+        scores = torch.addmm(wide[:, -1:], wide[:, :-1], x.reshape(q * s, -1).T)
+        error = residual(self.chances(scores.reshape(r, self.classes, q * s), q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
-        stacked = error.reshape(r * self.classes, q, s).transpose(0, 1) @ x
+        wrong = error.reshape(r * self.classes, q, s).transpose(0, 1)
+        stacked = x.new_empty(q, r * self.classes, self.inputs)
+        product(wrong, x, stacked[:, :, :-1])
+        torch.sum(wrong, dim=2, out=stacked[:, :, -1])
         found = stacked.reshape(q, r, self.dimension).transpose(0, 1)
         return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
