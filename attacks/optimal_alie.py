@@ -11,7 +11,7 @@ from .optimal import Optimal
 class OptimalAlie(Optimal):
     """All Byzantine workers send μ - z·σ with the z that moves the server's answer most.
 
-    z = argmax ‖AG(z) - μ‖₂ over both signs (see `Optimal`); up to 140 calls of the rule per
+    z = argmax ‖AG(z) - μ‖₂ over both signs (see `Optimal`); up to 115 calls of the rule per
     round with the default range.
 
     Args:

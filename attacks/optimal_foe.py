@@ -11,7 +11,7 @@ from .optimal import Optimal
 class OptimalFoe(Optimal):
     """All Byzantine workers send -ε·μ with the ε that moves the server's answer most.
 
-    ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); up to 140 calls of the rule per
+    ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); up to 115 calls of the rule per
     round with the default range.
 
     Args:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-PER_DECADE = 8
+PER_DECADE = 5
 REFINEMENTS = 72
 ENOUGH = 1e-3  # relative; what is left to gain is not worth a further look
 

@@ -30,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would take [default: all] for a style
     help="Which algorithm and which rule survive which attack, on which devices, on which data?",
 )
 
@@ -427,7 +428,11 @@ def _show_results(folder: Path, where: list[str], form: Form) -> None:
         typer.echo(tabulate(sorted(rows), ["ruleset", *fields, *numbers], floatfmt=".3f"))
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure how fast this machine is at it.")
+bench = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Measure how fast this machine is at it.",
+)
 app.add_typer(bench, name="bench")
 
 

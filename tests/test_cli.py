@@ -306,6 +306,19 @@ def test_usage_errors_have_status_2() -> None:
     assert hgobench("leaderboard", "/nowhere").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (["run"], "Where results go [default: hgobench-results/SUITE]."),
+        (["show"], "among how many [default: 100]."),
+        (["bench", "peers"], "(pip install 'hgobench[peers]')"),
+    ],
+)
+def test_help_keeps_what_stands_in_brackets(command: list[str], text: str) -> None:
+    done = hgobench(*command, "--help")
+    assert text in " ".join(done.stdout.split()).replace("- ", "-")
+
+
 def test_version() -> None:
     assert hgobench("--version").stdout == "hgobench 0.1.0\n"
 
