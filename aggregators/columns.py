@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.arrays import array, blank, count_columns, keep, quiet
+from hgobench.arrays import array, blank, choose, count_columns, keep, quiet
 
 from .errors import NonFiniteError
 from .sorting import sort_columns
@@ -165,7 +163,7 @@ class Columns:
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
         rows = torch.arange(left_out, device=start.device)[:, None]
-        return self._mean_of_window(array(rows < start), self._beyond(self.values, left_out))
+        return self._mean_of_window(rows < start, self._beyond(self.values, left_out))
 
     def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out values of each column that are nearest to `centre` (b,).
@@ -175,10 +173,10 @@ class Columns:
         c, low = array(centre.double()), array(self.values[:left_out])
         high = self._beyond(self.values, left_out)
         with quiet():
-            later = array(high) - c < c - low
+            later = torch.as_tensor(array(high) - c < c - low)
         return self._mean_of_window(later, high)
 
-    def _mean_of_window(self, later: Any, high: Tensor) -> Tensor:
+    def _mean_of_window(self, later: Tensor, high: Tensor) -> Tensor:
         """Average the window of k = count - left_out rows that starts behind the `later` rows.
 
         Of rows i and i + k, i < left_out, a window has one: the later one if it starts behind i.
@@ -191,12 +189,11 @@ class Columns:
         k, fewest = self.count - left_out, self.fewest - left_out
         if fewest < left_out:  # no row is in all windows
             rows = torch.arange(len(self.values), device=k.device)[:, None]
-            start = torch.as_tensor(later.sum(0), device=k.device)
+            start = later.sum(dim=0)
             return keep(self.values, (rows >= start) & (rows < start + k)).sum(dim=0) / k
-        with quiet():
-            outer = _where(later, array(high), array(self.values[:left_out])).sum(0)
+        outer = choose(later, high, self.values[:left_out]).sum(dim=0)
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
-        return (core + torch.as_tensor(outer)) / k
+        return (core + outer) / k
 
     def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
         """Find the `length` values of each column nearest to `centre`.
@@ -228,13 +225,12 @@ def first_least(scores: Tensor) -> Tensor:
     NaN is no number; where all are, row 0.
     """
     # Row by row: an argmin down the columns is ten times slower on a CPU.
-    rows = array(scores)
-    found = array(torch.zeros(scores.shape[1], dtype=torch.int64, device=scores.device))
-    least = array(torch.full_like(scores[0], torch.inf))
-    for row in range(len(scores)):
-        better = rows[row] < least
-        least, found = _where(better, rows[row], least), _where(better, row, found)
-    return torch.as_tensor(found)
+    found = torch.zeros(scores.shape[1], dtype=torch.int64, device=scores.device)
+    least = torch.full_like(scores[0], torch.inf)
+    for row, score in enumerate(scores):
+        better = score < least
+        least, found = torch.where(better, score, least), torch.where(better, row, found)
+    return found
 
 
 def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int) -> Tensor:
@@ -250,11 +246,5 @@ def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int)
     total = values[first:fewest].sum(dim=0)
     if fewest < most:
         rows = torch.arange(fewest, most, device=stop.device, dtype=torch.int32)[:, None]
-        inside = array(rows < stop.int())
-        with quiet():
-            total += torch.as_tensor(_where(inside, array(values[fewest:most]), 0.0).sum(0))
+        total += keep(values[fewest:most], rows < stop.int()).sum(dim=0)
     return total
-
-
-def _where(mask: Any, a: Any, b: Any) -> Any:
-    return np.where(mask, a, b) if isinstance(mask, np.ndarray) else torch.where(mask, a, b)

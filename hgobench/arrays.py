@@ -30,15 +30,25 @@ def product(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 def keep(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the values where `mask` holds, else 0.0, whatever stands there; float32 or float64."""
+    """Return the values where `mask`, of their shape, holds, else 0.0, whatever stands there."""
     bits = _BITS[values.dtype]
-    return (values.contiguous().view(bits) & mask.to(bits).neg_()).view(values.dtype)
+    kept = mask.to(bits).neg_().bitwise_and_(values.contiguous().view(bits))
+    return kept.view(values.dtype)
 
 
 def blank(values: Tensor, mask: Tensor) -> Tensor:
-    """Return NaN where `mask` holds, else the values; float32 or float64."""
+    """Return NaN where `mask`, of their shape, holds, else the values."""
     bits = _BITS[values.dtype]
-    return (values.contiguous().view(bits) | mask.to(bits).neg_()).view(values.dtype)
+    blanked = mask.to(bits).neg_().bitwise_or_(values.contiguous().view(bits))
+    return blanked.view(values.dtype)
+
+
+def choose(mask: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    """Return `values` where `mask` holds, else `others`, all of one shape."""
+    bits = _BITS[values.dtype]
+    other = others.contiguous().view(bits)
+    differ = values.contiguous().view(bits) ^ other
+    return differ.bitwise_and_(mask.to(bits).neg_()).bitwise_xor_(other).view(values.dtype)
 
 
 def count_columns(present: Tensor) -> Tensor:
