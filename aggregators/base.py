@@ -126,7 +126,8 @@ class Rule(Part):
         """Aggregate.
 
         Args:
-            values: (m, d) floating-point tensor, a row per worker; it is not changed.
+            values: (m, d) floating-point tensor, a row per worker; it is not changed. The next
+                round may overwrite it: a rule that remembers keeps copies.
             present: (m, d) bool, which entries were sent; None: all. Absent entries may hold
                 anything.
             view: what the server knows of the round; None: nothing but the values.

@@ -116,6 +116,7 @@ def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
     started = time.process_time()
     params = world.initial().repeat(width, 1)
     x: Tensor | None = None
+    gradients: Tensor | None = None
     rounds, interval = cells[0].scenario.rounds, cells[0].scenario.evaluation_interval
     for k in range(1, rounds + 1):
         live = [(r, cell) for r, cell in enumerate(cells) if cell.status == "done"]
@@ -124,7 +125,7 @@ def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
         draw = world.draw(k)
         x, y = world.minibatches(draw, x)
         weights = None if draw.weights is None else world.put(draw.weights)
-        gradients = world.model.gradients(params, x, y, weights)
+        gradients = world.model.gradients(params, x, y, weights, gradients)
         orders: dict[tuple[str, str, int], Order] = {}
         for r, cell in live:
             cell.advance(k, draw, gradients[r], params[r], orders)

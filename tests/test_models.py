@@ -52,6 +52,23 @@ def test_gradients_are_those_of_the_loss(name: str, classes: int, weighted: bool
             torch.testing.assert_close(found[r, i], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "classes"), MODELS)
+def test_an_earlier_answer_s_memory_may_be_overwritten(name: str, classes: int) -> None:
+    model = build(name, classes)
+    x, y = batch(classes)
+    first, second = (
+        torch.stack([model.initial(np.random.default_rng(seed + r)) for r in range(3)])
+        for seed in (0, 10)
+    )
+    expected, fewer = model.gradients(second, x, y), model.gradients(second[:2], x, y)
+    earlier = model.gradients(first, x, y)
+    assert torch.equal(model.gradients(second[:2], x, y, out=earlier), fewer)  # another shape
+    found = model.gradients(second, x, y, out=earlier)
+    assert torch.equal(found, expected)
+    if name.startswith(("softmax", "feed_forward")):
+        assert found.data_ptr() == earlier.data_ptr()
+
+
 def test_a_cell_is_evaluated_by_itself() -> None:
     """Ties go to the first class, and another cell's NaN hides none."""
     model = build("softmax", 2)

@@ -38,7 +38,12 @@ class Model(ABC):
 
     @abstractmethod
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Compute every worker's minibatch gradient in every cell.
 
@@ -47,6 +52,7 @@ class Model(ABC):
             x: (q, s, p) float32, the workers' minibatches.
             y: (q, s) int64 labels; float32 targets in a regression.
             weights: (q, s) of each example in its worker's mean; None: 1/s each.
+            out: an earlier answer, whose memory may be overwritten: fresh memory costs more.
 
         Returns:
             (R, q, d); rows are contiguous, cells may be views into one buffer.
@@ -88,6 +94,12 @@ class Classifier(Model):
             y: (N,) labels.
         """
         return (scores.logsumexp(dim=1) - picked).double().mean(dim=1)
+
+
+def memory(out: Tensor | None, like: Tensor, *shape: int) -> Tensor:
+    """Return contiguous memory of a shape: that of `out` if it fits, else new, as `like` has it."""
+    fits = out is not None and out.shape == shape and out.is_contiguous()
+    return out if out is not None and fits else like.new_empty(shape)
 
 
 def at_least_two(classes: int, model: str) -> None:

@@ -11,7 +11,16 @@ from torch import Tensor
 from hgobench.arrays import product
 from hgobench.parameters import finite, positive
 
-from .base import Classifier, Model, at_least_two, linear_units, near_zero, residual, with_bias
+from .base import (
+    Classifier,
+    Model,
+    at_least_two,
+    linear_units,
+    memory,
+    near_zero,
+    residual,
+    with_bias,
+)
 
 
 class Softmax(Classifier):
@@ -41,7 +50,12 @@ class Softmax(Classifier):
         return near_zero(rng, self.dimension)
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d) by two wide matrix products."""
         (q, s), r = y.shape, len(params)
@@ -50,10 +64,11 @@ class Softmax(Classifier):
         error = residual(self.chances(scores.reshape(r, self.classes, q * s), q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
         wrong = error.reshape(r * self.classes, q, s).transpose(0, 1)
-        stacked = x.new_empty(q, r * self.classes, self.inputs)
-        product(wrong, x, stacked[:, :, :-1])
-        torch.sum(wrong, dim=2, out=stacked[:, :, -1])
-        found = stacked.reshape(q, r, self.dimension).transpose(0, 1)
+        stacked = memory(None if out is None else out.transpose(0, 1), x, q, r, self.dimension)
+        blocks = stacked.view(q, r * self.classes, self.inputs)
+        product(wrong, x, blocks[:, :, :-1])
+        torch.sum(wrong, dim=2, out=blocks[:, :, -1])
+        found = stacked.transpose(0, 1)
         return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
     def chances(self, scores: Tensor, batches: int) -> Tensor:
@@ -101,7 +116,12 @@ class OneScore(Model):
         """Return the derivative of an example's loss by its score, both (q, s, R); y (q, s, 1)."""
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d) by two wide matrix products."""
         x = with_bias(x)

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, vmap
 
 from hgobench.parameters import one_of, whole
 
-from .base import ALWAYS, Classifier, at_least_two, residual
+from .base import ALWAYS, Classifier, at_least_two, memory, residual
 
 EXAMPLES = 2000  # evaluated at once
 
@@ -91,13 +91,18 @@ class Network(Classifier):
         return (weights * self._losses(self._apply(params, x), y)).sum()
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d) by mapping one worker's gradient over workers, cell by cell."""
         if weights is None:
             weights = x.new_full(y.shape, 1.0 / y.shape[1])
         workers = vmap(grad(self._loss), in_dims=(None, 0, 0, 0), chunk_size=self.at_once)
-        out = x.new_empty(len(params), len(x), self.dimension)
+        out = memory(out, x, len(params), len(x), self.dimension)
         for cell, row in zip(out, params, strict=True):
             cell.copy_(workers(row, x, y, weights))
         return out
@@ -173,7 +178,12 @@ class FeedForward(Network):
         )
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d): forwards and backwards in matrix products of all workers."""
         (q, s), r, p = y.shape, len(params), x.shape[2]
@@ -189,7 +199,7 @@ class FeedForward(Network):
         second = self._split(params, p)[2]
         back = second.transpose(1, 2) @ error  # (R, hidden, q·s)
         back *= (after > 0) if self.activation == "relu" else after * (1.0 - after)
-        out = x.new_empty(r, q, self.dimension)
+        out = memory(out, x, r, q, self.dimension)
         for cell in range(r):
             first, bias, outer, last = self._split(out[cell], p)
             mine = back[cell].reshape(self.hidden, q, s).transpose(0, 1)

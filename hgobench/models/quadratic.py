@@ -42,7 +42,12 @@ class Quadratic(Model):
         return torch.from_numpy(rng.standard_normal(self.dimension, dtype=np.float32))
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d): H(w - x̄), x̄ the minibatch's mean."""
         mean = x.mean(dim=1) if weights is None else (weights[:, None] @ x)[:, 0]

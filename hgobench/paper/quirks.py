@@ -115,10 +115,15 @@ class Softmax(StaleBias, models.Softmax):
         return self.remember(super().initial(rng))
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d)."""
-        found = super().gradients(self.as_seen(params), x, y, weights)
+        found = super().gradients(self.as_seen(params), x, y, weights, out)
         bias = found[..., self.biases].clone()
         found *= self.examples
         found[..., self.biases] = bias
@@ -155,20 +160,30 @@ class FeedForward(StaleBias, models.FeedForward):
         return self.remember(near_zero(rng, self.dimension))
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d)."""
-        return super().gradients(self.as_seen(params), x, y, weights)
+        return super().gradients(self.as_seen(params), x, y, weights, out)
 
 
 class NoBias(models.Model):
     """The bias stays where it starts: its gradient is 0."""
 
     def gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d), 0 for the bias."""
-        found = super().gradients(params, x, y, weights)  # type: ignore[safe-super]
+        found = super().gradients(params, x, y, weights, out)  # type: ignore[safe-super]
         found[..., -1] = 0.0
         return found
 
