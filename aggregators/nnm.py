@@ -6,6 +6,7 @@ import torch
 
 from .columns import Columns
 from .pre_rule import PreRule
+from .sorting import sort_rows
 from .vectors import Vectors
 
 
@@ -34,11 +35,13 @@ class Nnm(PreRule):
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Mix the vectors."""
         distances = vectors.squared_distances
+        size = len(vectors) - self.f
         # A vector comes before others at distance 0.
         nearer = distances.clone().fill_diagonal_(-1.0)
-        order = nearer.argsort(dim=1, stable=True)
-        size = len(vectors) - self.f
-        mixing = torch.zeros_like(distances).scatter_(1, order[:, :size], 1.0 / size)
+        last = sort_rows(nearer)[:, size - 1 : size]
+        closer, tied = nearer < last, nearer == last
+        first = tied.cumsum(dim=1) <= size - closer.sum(dim=1, keepdim=True)
+        mixing = (closer | (tied & first)).double() / size
         return vectors.mixed(mixing)
 
     def of_columns(self, columns: Columns) -> Columns:

@@ -8,21 +8,16 @@ as many rows in registers as there are; 80 rows take 0.3 seconds to compile.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    import llvmlite.binding as llvm
-    from llvmlite import ir
-except ImportError:  # no wheel for this platform; NumPy sorts there
-    llvm = None
+from hgobench import compiled
+from hgobench.compiled import ir
 
 MOST = 128  # rows; compiling takes time with the square of it, nearly
 WORTH = 50_000  # values sorted per comparator, until compiling has cost less than it saves
@@ -32,7 +27,6 @@ Kernel = Callable[[int, int, int, int, int, int, int], None]
 
 _kernels: dict[tuple[int, int, bool], Kernel] = {}
 _seen: Counter[tuple[int, int, bool]] = Counter()
-_engines: list[Any] = []
 _compiling = threading.Lock()
 
 
@@ -70,10 +64,10 @@ def fits(values: NDArray[np.generic]) -> bool:
     m, b = values.shape
     itemsize = values.itemsize
     return (
-        llvm is not None
+        compiled.available()
         and values.dtype in (np.float32, np.float64)
         and 2 <= m <= MOST
-        and b >= _register() // itemsize
+        and b >= compiled.register() // itemsize
         and values.strides[1] == itemsize
         and values.strides[0] % itemsize == 0
     )
@@ -113,7 +107,7 @@ def sort(
 
 def prepare(rows: int, itemsize: int = 4) -> None:
     """Compile the networks for so many rows at once, before something is timed."""
-    if llvm is not None and 2 <= rows <= MOST:
+    if compiled.available() and 2 <= rows <= MOST:
         for masked in (False, True):
             kernel_of(rows, itemsize, masked)
 
@@ -124,36 +118,8 @@ def kernel_of(rows: int, itemsize: int, masked: bool) -> Kernel:
     if key not in _kernels:
         with _compiling:
             if key not in _kernels:
-                _kernels[key] = _compiled(*key)
+                _kernels[key] = compiled.function(_module(*key), "sort", level=compiled.QUICKEST)
     return _kernels[key]
-
-
-def _register() -> int:
-    """Return the bytes of a vector register."""
-    features = _features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-
-
-@cache
-def _features() -> dict[str, bool]:
-    return dict(llvm.get_host_cpu_features())
-
-
-def _compiled(rows: int, itemsize: int, masked: bool) -> Kernel:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=1,  # there is nothing to optimise but the registers
-    )
-    module = llvm.parse_assembly(str(_module(rows, itemsize, masked)))
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    argument = ctypes.c_int64
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p, argument] * 3, argument)
-    _engines.append(engine)  # the code lives as long as its engine
-    return kind(engine.get_function_address("sort"))
 
 
 def _module(rows: int, itemsize: int, masked: bool) -> ir.Module:
@@ -162,7 +128,7 @@ def _module(rows: int, itemsize: int, masked: bool) -> ir.Module:
     Floats are compared as the integers that order like them: the bits, with all but the sign
     flipped where it is set; NaN and what is absent become the largest.
     """
-    bits, lanes = 8 * itemsize, _register() // itemsize
+    bits, lanes = 8 * itemsize, compiled.register() // itemsize
     word, byte, size = ir.IntType(bits), ir.IntType(8), ir.IntType(64)
     vector = ir.VectorType(word, lanes)
     floats = ir.VectorType(ir.FloatType() if bits == 32 else ir.DoubleType(), lanes)

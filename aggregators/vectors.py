@@ -10,10 +10,9 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from hgobench.arrays import array, quiet
-
 from .columns import Columns
 from .errors import NonFiniteError
+from .inner_products import inner_products, summed
 from .tiles import each, tiles
 from .view import ServerView
 
@@ -22,7 +21,6 @@ ROUNDING = 1e-12  # sums of weights that differ by less are equal
 TINY = 1e-30  # weights below it are not for float32
 APART = 0.05  # ‖x - y‖² is sure to 1e-4, mostly to 1e-6, if it is so much of ‖x‖² + ‖y‖²
 CANCELLED = 1e-3  # what a combination may leave of what it is made of
-BLOCK = 1000  # terms whose products are summed in float32
 SQUARES = 1e-24, 1e30  # of vectors whose float32 products neither vanish nor overflow
 
 
@@ -98,7 +96,7 @@ class Vectors:
             rows = torch.cat((centre[None], tile - centre))
             if any_bad:
                 rows[1:][bad] = 0.0
-            return centre, products_of(rows)
+            return centre, inner_products(rows)
 
         centres, parts = zip(*each(centred, tiles(self.sent)), strict=True)
         return torch.cat(centres), _total(parts)
@@ -112,7 +110,7 @@ class Vectors:
         sent = self.sent
         if sent.dtype != torch.float32:
             return None
-        products = _total(each(lambda part: _in_blocks(sent[:, part]), tiles(sent))).numpy()
+        products = _total(each(lambda part: summed(sent[:, part]), tiles(sent))).numpy()
         squares = products.diagonal()
         least, most = SQUARES
         if not (squares <= most).all():
@@ -144,7 +142,7 @@ class Vectors:
             if any_bad:
                 rows = rows.clone()
                 rows[bad] = 0.0
-            return products_of(rows)
+            return inner_products(rows)
 
         return _total(each(plain, tiles(self.sent)))
 
@@ -316,29 +314,6 @@ class Vectors:
 def _total(parts: Sequence[Tensor]) -> Tensor:
     """Return the sum of what the tiles gave, on the CPU."""
     return (parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)).cpu()
-
-
-def _in_blocks(rows: Tensor) -> Tensor:
-    """Return inner products in float64 from float32 sums of so few terms that they stay sure."""
-    m, b = rows.shape
-    blocks = [rows[:, start : start + BLOCK] for start in range(0, b, BLOCK)]
-    if rows.device.type != "cpu":
-        return torch.stack([products_of(block).double() for block in blocks]).sum(dim=0)
-    total = np.zeros((m, m))
-    with quiet():
-        for block in map(array, blocks):
-            total += block @ block.T
-    return torch.from_numpy(total)
-
-
-def products_of(rows: Tensor) -> Tensor:
-    """Return the inner products of (m, b) rows, (m, m), in their dtype."""
-    if rows.device.type != "cpu":
-        products = rows @ rows.T
-        return (products + products.T) / 2.0  # so that i is exactly as far from j as j from i
-    values = rows.numpy()
-    with quiet():
-        return torch.from_numpy(values @ values.T)  # BLAS computes one half, and copies it
 
 
 def about_mean(gram: Tensor, share: Tensor | None = None) -> Tensor:

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench.arrays import array, count_columns, keep, quiet, sums_of_squares
+from hgobench.arrays import count_columns, keep
+
+from .moments import moments
 
 Knowledge = Literal["nothing", "own", "honest", "server"]
-COLUMNS = 2000  # whose float64 copies stay in a core's cache
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
 
 
@@ -147,23 +148,7 @@ class View:
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of what is sent, (d,) float64 each."""
-        honest = self.require_honest()
-        senders: int | Tensor = max(len(honest), 1)
-        means, squares = [], []
-        memory = honest.new_empty((len(honest), COLUMNS), dtype=torch.float64)
-        with quiet():
-            for start in range(0, self.dimension, COLUMNS):
-                part = slice(start, start + COLUMNS)
-                columns = honest[:, part]  # 0 where nothing is sent
-                x = array(memory[:, : columns.shape[1]].copy_(columns))
-                if self.sent is not None:
-                    senders = count_columns(self.sent[:, part]).clamp_min(1)
-                means.append(torch.as_tensor(x.sum(0)) / senders)
-                x -= array(means[-1])
-                if self.sent is not None:
-                    x *= array(self.sent[:, part])
-                squares.append(sums_of_squares(x) / senders)
-        return torch.cat(means), torch.cat(squares).sqrt()
+        return moments(self.require_honest(), self.sent)
 
 
 class Attack:

@@ -60,12 +60,6 @@ def count_columns(present: Tensor) -> Tensor:
     return torch.from_numpy(counts.astype(np.int64))
 
 
-def sums_of_squares(columns: Any) -> Tensor:
-    """Return the sum of squares of each column of an `array`, (m, b) -> (b,)."""
-    einsum = np.einsum if isinstance(columns, np.ndarray) else torch.einsum
-    return torch.as_tensor(einsum("ij,ij->j", columns, columns))
-
-
 def quiet() -> AbstractContextManager[object]:
     """Let infinite values make NaN without a warning, as they do in torch."""
     return np.errstate(invalid="ignore", over="ignore")

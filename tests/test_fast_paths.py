@@ -15,9 +15,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgobench import Scenario, aggregators, run
-from hgobench.aggregators import Columns, Rule, ServerView, Vectors, sorting, sorting_network, tiles
-from hgobench.arrays import blank
+from hgobench import Scenario, aggregators, compiled, run
+from hgobench.aggregators import (
+    Columns,
+    Rule,
+    ServerView,
+    Vectors,
+    inner_products,
+    sorting,
+    sorting_network,
+    tiles,
+)
+from hgobench.arrays import blank, keep
+from hgobench.attacks import moments
 
 pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
 
@@ -81,10 +91,68 @@ def test_compiling_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_llvmlite_numpy_sorts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sorting_network, "llvm", None)
+    monkeypatch.setattr(compiled, "llvm", None)
     values = torch.tensor([[3.0] * 64, [1.0] * 64])
     assert not sorting_network.fits(values.numpy())
     assert sorting.sort_columns(values)[:, 0].tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 16), (5, 40), (7, 4096), (23, 9999), (80, 785)])
+def test_compiled_inner_products_are_those_of_float64(rows: int, columns: int) -> None:
+    rng = np.random.default_rng(rows)
+    wide = torch.from_numpy(rng.standard_normal((rows, columns + 5), dtype=np.float32))
+    for values in (wide[:, 2:-3], wide[:, 2:-3].contiguous()):
+        if rows >= inner_products._side():
+            assert inner_products.fits(values.numpy())
+        found = inner_products.summed(values)
+        expected = values.double() @ values.double().T
+        scale = (expected.diagonal()[:, None] * expected.diagonal()).sqrt()
+        assert float(((found - expected) / scale).abs().max()) < 1e-6
+        assert torch.equal(found, found.T)
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(0))
+        if inner_products.fits(values.numpy()):  # a product depends on its two rows alone
+            assert torch.equal(inner_products.summed(values[order]), found[order][:, order])
+
+
+def test_what_the_compiled_inner_products_do_not_take() -> None:
+    fine = np.zeros((8, 64), np.float32)
+    assert inner_products.fits(fine)
+    for other in (fine.astype(np.float64), fine.T, fine[:2]):
+        assert not inner_products.fits(other)
+        assert not inner_products.summed(torch.from_numpy(other)).any()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 16), (2, 33), (9, 100), (70, 1001)])
+def test_compiled_moments_are_the_plain_ones(
+    rows: int, columns: int, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(rows)
+    wide = rng.standard_normal((rows, columns + 9), dtype=np.float32) * 10.0 + 3.0
+    wide[rng.random(wide.shape) < 0.02] = rng.choice(np.array(SPECIAL, np.float32))
+    sent = torch.from_numpy(rng.random(wide.shape) < 0.5) if masked else None
+    for start, stop in ((0, columns), (7, columns + 7)):
+        seen = None if sent is None else sent[:, start:stop]
+        values = torch.from_numpy(wide)[:, start:stop]
+        values = values if seen is None else keep(values, seen)
+        assert moments.fits(values, seen)
+        found = moments.moments(values, seen)
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled, "llvm", None)
+            assert not moments.fits(values, seen)
+            expected = moments.moments(values, seen)
+        for ours, plain in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def test_a_column_that_nobody_sends_has_no_moments() -> None:
+    values, sent = torch.zeros(4, 64), torch.zeros(4, 64, dtype=torch.bool)
+    sent[:2, 1:] = True
+    values[:2, 1:] = torch.tensor([[1.0], [4.0]])
+    for few in (64, 8):  # compiled, and not
+        mean, std = moments.moments(values[:, :few], sent[:, :few])
+        assert mean.tolist() == [0.0] + [2.5] * (few - 1)
+        assert std.tolist() == [0.0] + [1.5] * (few - 1)
 
 
 @pytest.fixture

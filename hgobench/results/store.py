@@ -32,6 +32,7 @@ _SOURCES = (
     "aggregators",
     "algorithms",
     "attacks",
+    "compiled.py",
     "csv_file.py",
     "data",
     "hardware",
