@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ALWAYS = -1  # the unit that is in every block
+EXAMPLES = 2000  # scored at once: they and their scores stay near a core
 
 
 class Model(ABC):
@@ -75,14 +76,19 @@ class Classifier(Model):
 
         Of tied classes the first counts.
         """
-        scores = self.logits(params, x)
-        picked = scores.gather(1, y.expand(len(params), 1, -1))[:, 0]
-        best = scores.amax(dim=1, keepdim=True)
-        hit = picked == best[:, 0]
-        single = (scores == best).flatten(1).sum(dim=1) == len(x)
-        if not bool(single.all()) or bool(best.isnan().any()):
-            hit = scores.argmax(dim=1) == y  # much slower
-        return self.loss(params, scores, picked, y), hit.double().mean(dim=1)
+        losses, hits = [], []
+        for some, labels in zip(torch.split(x, EXAMPLES), torch.split(y, EXAMPLES), strict=True):
+            scores = self.logits(params, some)
+            picked = scores.gather(1, labels.expand(len(params), 1, -1))[:, 0]
+            best = scores.amax(dim=1, keepdim=True)
+            hit = picked == best[:, 0]
+            single = (scores == best).flatten(1).sum(dim=1) == len(some)
+            if not bool(single.all()) or bool(best.isnan().any()):
+                hit = scores.argmax(dim=1) == labels  # much slower
+            losses.append(len(some) * self.loss(params, scores, picked, labels))
+            hits.append(hit.sum(dim=1))
+        loss, right = torch.stack(losses).sum(dim=0), torch.stack(hits).sum(dim=0).double()
+        return loss / len(x), right / len(x)
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the mean loss, (R,) float64.

@@ -13,8 +13,6 @@ from hgobench.parameters import one_of, whole
 
 from .base import ALWAYS, Classifier, at_least_two, memory, residual
 
-EXAMPLES = 2000  # evaluated at once
-
 
 class Network(Classifier):
     """A network of torch's, with cross-entropy; gradients by torch.func, mapped over workers.
@@ -109,9 +107,7 @@ class Network(Classifier):
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
-        parts = torch.split(x, EXAMPLES)
-        scores = [torch.cat([self._apply(row, part) for part in parts]).T for row in params]
-        return torch.stack(scores)
+        return torch.stack([self._apply(row, x).T for row in params])
 
 
 class FeedForward(Network):
