@@ -365,7 +365,7 @@ class Cell:
         late = impossible | (delay > 0) if math.isfinite(self.scenario.deadline) else impossible
         bounded = np.where(late, 0, bounded)  # after the deadline nobody is heard, or never
         # What was there is in the attackers' view.
-        gradients[self.world.put(byzantine)] = values.to(gradients)
+        gradients.index_copy_(0, self.world.put(byzantine), values.to(gradients))
         lengths[byzantine] = bounded
         return gradients, lengths, float(delay[bounded > 0].max(initial=0.0)), malformed
 
