@@ -53,7 +53,7 @@ class Bulyan(Rule):
         answer = torch.empty_like(rows[0])
 
         def middle(part: slice) -> None:
-            columns = Columns.sort(rows[:, part][kept])
+            columns = Columns.sort(rows[:, part].index_select(0, kept))
             answer[part] = columns.mean_around(columns.median(), 2 * self.f)
 
         each(middle, tiles(rows))

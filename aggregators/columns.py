@@ -188,9 +188,9 @@ class Columns:
         left_out = len(high)
         k, fewest = self.count - left_out, self.fewest - left_out
         if fewest < left_out:  # no row is in all windows
-            rows = torch.arange(len(self.values), device=k.device)[:, None]
-            start = later.sum(dim=0)
-            return keep(self.values, (rows >= start) & (rows < start + k)).sum(dim=0) / k
+            rows = torch.arange(self.most - left_out, device=k.device)[:, None]
+            picked = self.at((later.sum(dim=0) + rows).clamp_max(self.most - 1))
+            return keep(picked, rows < k).sum(dim=0) / k
         outer = choose(later, high, self.values[:left_out]).sum(dim=0)
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
         return (core + outer) / k
