@@ -302,8 +302,9 @@ class Vectors:
         new.sent, new._source = self.sent, self._source
         new.view = self.view.next_step(same_workers=same_workers)
         new.finite = ~((matrix != 0) & ~self.finite).any(dim=1)
-        usable = matrix.masked_fill(~self.finite, 0.0).masked_fill(~new.finite[:, None], 0.0)
-        new._mixing = usable if self._mixing is None else usable @ self._mixing
+        if not self.finite.all():
+            matrix = matrix.masked_fill(~self.finite, 0.0).masked_fill(~new.finite[:, None], 0.0)
+        new._mixing = matrix if self._mixing is None else matrix @ self._mixing
         return new
 
     def scaled(self, factors: Tensor) -> Vectors:
