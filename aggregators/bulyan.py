@@ -49,7 +49,8 @@ class Bulyan(Rule):
         distances = vectors.squared_distances.numpy()
         vectors.require(self.f, self.name)
         chosen = _krum_again_and_again(distances, self.f, len(vectors) - 2 * self.f)
-        kept, rows = torch.from_numpy(np.sort(chosen)), vectors.rows
+        rows = vectors.rows
+        kept = torch.from_numpy(np.sort(chosen)).to(rows.device)
         answer = torch.empty_like(rows[0])
 
         def middle(part: slice) -> None:

@@ -10,6 +10,8 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
+from hgobench.arrays import array, quiet
+
 from .columns import Columns
 from .errors import NonFiniteError
 from .inner_products import inner_products, summed
@@ -20,6 +22,7 @@ LARGEST = 1e100  # squares, their sums and products stay finite in float64
 ROUNDING = 1e-12  # sums of weights that differ by less are equal
 TINY = 1e-30  # weights below it are not for float32
 APART = 0.05  # ‖x - y‖² is sure to 1e-4, mostly to 1e-6, if it is so much of ‖x‖² + ‖y‖²
+COLUMNS = 2000  # whose float64 copies stay near a core
 CANCELLED = 1e-3  # what a combination may leave of what it is made of
 SQUARES = 1e-24, 1e30  # of vectors whose float32 products neither vanish nor overflow
 
@@ -203,13 +206,7 @@ class Vectors:
         """Return all ‖x_i - x_k‖², (m,) float64; inf from and to what is not finite."""
         if self._mixing is not None:
             return self.squared_distances[k]
-        sent = self.sent
-
-        def apart(part: slice) -> Tensor:
-            tile = sent[:, part].double()
-            return (tile - tile[k]).square_().sum(dim=1)
-
-        far = _total(each(apart, tiles(sent)))
+        far = _total(each(lambda part: _squares(self.sent[:, part], k), tiles(self.sent)))
         return far.masked_fill_(~(self.finite & self.finite[k]), torch.inf)
 
     @cached_property
@@ -225,9 +222,7 @@ class Vectors:
     def norms(self) -> Tensor:
         """Return ‖x_i‖, (m,) float64; inf for what is not finite."""
         if self._mixing is None:
-            sent = self.sent
-            parts = each(lambda part: sent[:, part].double().square().sum(dim=1), tiles(sent))
-            squares = _total(parts)
+            squares = _total(each(lambda part: _squares(self.sent[:, part]), tiles(self.sent)))
         else:
             squares = self.inner.diagonal().clamp_min(0.0)
         return squares.sqrt().masked_fill(~self.finite, torch.inf)
@@ -252,7 +247,8 @@ class Vectors:
         if self._mixing is None:
             return self.sent
         rows = self._sums(self._mixing)
-        rows[~self.finite] = torch.nan
+        if not self.finite.all():
+            rows[~self.finite] = torch.nan
         return rows
 
     def combine(self, weights: Tensor, rest: float = 0.0) -> Tensor:
@@ -286,7 +282,8 @@ class Vectors:
             rows, weights, tiny = rows[used], weights[:, used], tiny[used]
         # The weight of a huge vector may be too small for float32, though their product is not.
         if not tiny.any():
-            return weights.to(rows) @ rows
+            with quiet():
+                return torch.as_tensor(array(weights.to(rows)) @ array(rows))
         sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
         huge = rows[tiny].double()
         return (sums.double() + weights[:, tiny].to(huge) @ huge).to(rows)
@@ -315,6 +312,19 @@ class Vectors:
 def _total(parts: Sequence[Tensor]) -> Tensor:
     """Return the sum of what the tiles gave, on the CPU."""
     return (parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)).cpu()
+
+
+def _squares(rows: Tensor, k: int | None = None) -> Tensor:
+    """Return all ‖x_i‖², or all ‖x_i - x_k‖², of (m, b) rows, (m,) float64."""
+    width = min(rows.shape[1], COLUMNS)
+    memory = rows.new_empty((len(rows), width), dtype=torch.float64)
+    total = torch.zeros_like(memory[:, 0])
+    for some in torch.split(rows, width, dim=1):
+        x = memory[:, : some.shape[1]].copy_(some)
+        if k is not None:
+            x -= x[k].clone()
+        total += x.square_().sum(dim=1)
+    return total
 
 
 def about_mean(gram: Tensor, share: Tensor | None = None) -> Tensor:
