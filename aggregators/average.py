@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from hgobench.arrays import array, quiet
 
 from .base import Rule
 from .columns import Columns
@@ -36,7 +39,8 @@ class Average(Rule):
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""
-        return rows.new_ones(len(rows)) @ rows / len(rows)
+        with quiet():
+            return torch.as_tensor(array(rows.new_ones(len(rows))) @ array(rows)) / len(rows)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average what was sent of each coordinate."""
