@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.arrays import count_columns
+from hgobench.arrays import all_finite, count_columns
 from hgobench.parameters import whole
 
 from .columns import Columns
@@ -237,7 +237,7 @@ class Rule(Part):
 
     def _finite(self, result: Tensor, values: Tensor) -> Tensor:
         """Return the answer to `values`, if it is finite."""
-        if not math.isfinite(float(result.sum())) and not torch.isfinite(result).all():
+        if not all_finite(result):
             bad = int((~torch.isfinite(values)).any(dim=1).sum())
             if not bad and float(values.abs().max()) < LARGE:
                 raise RuleError(f"{self.name}: returned NaN or infinite values for finite input")

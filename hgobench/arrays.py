@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -58,6 +59,11 @@ def count_columns(present: Tensor) -> Tensor:
     narrow = np.uint8 if len(present) < 256 else np.int64  # SIMD adds bytes 64 at a time
     counts = np.add.reduce(present.numpy().view(np.uint8), axis=0, dtype=narrow)
     return torch.from_numpy(counts.astype(np.int64))
+
+
+def all_finite(values: Tensor) -> bool:
+    """Say whether there is neither NaN nor infinity; a sum shows that soonest."""
+    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def quiet() -> AbstractContextManager[object]:

@@ -25,7 +25,7 @@ from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import Chain, NonFiniteError, Rule, ServerView
 from hgobench.aggregators.tiles import one_blas_thread
 from hgobench.algorithms import Order, Places, solvers
-from hgobench.arrays import keep
+from hgobench.arrays import all_finite, keep
 from hgobench.attacks import Message, View
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results.result import COLUMNS, Result, Status
@@ -233,7 +233,7 @@ class Cell:
             if len(aggregate):
                 self.solver.step(params, block, aggregate)
             updated = len(aggregate)
-            if not torch.isfinite(params).all():
+            if not all_finite(params):
                 self._end("diverged", f"round {k}: the parameters are not finite")
         except NonFiniteError as error:
             self._end("diverged", f"round {k}: {error}")
