@@ -133,7 +133,9 @@ def test_runs_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert mine.status == "done", mine.reason
         assert mine.provenance["device"] == "fake"
         for column, numbers in plain.rounds.items():
-            np.testing.assert_allclose(mine.rounds[column], numbers, rtol=1e-3, atol=1e-3)
+            # Rounding differs: after four rounds, an example that two classes claim may go to either.
+            close = 0.02 if column.endswith("accuracy") else 1e-3
+            np.testing.assert_allclose(mine.rounds[column], numbers, rtol=1e-3, atol=close)
     assert device.largest < 200  # never a gradient
 
 
