@@ -73,7 +73,7 @@ BREAKS: list[tuple[str, dict[str, Any], float, str]] = [
     ("clustering_aware", {"rule": "average"}, 0.5, ""),
     # Krum believes whoever is near to many: copies of anything are near to each other.
     ("crash[send=zeros]", {"rule": "krum"}, 0.5, "foe"),
-    ("agr_tailored", {"rule": "krum"}, 0.25, "foe"),
+    ("agr_tailored", {"rule": "krum"}, 0.15, "foe"),
     ("fang[rule=krum]", {"rule": "krum"}, 0.12, "foe"),
     ("optimal_foe", {"rule": "krum", "rounds": 15}, 0.2, "foe"),
     # Values near to honest ones move what values far away can't.

@@ -10,6 +10,7 @@ from hgobench import models
 from hgobench.algorithms import Order, Places
 from hgobench.errors import InputError
 from hgobench.models import FeedForward, Network
+from hgobench.simulation import one_thread
 
 MODELS = [("softmax", 4), ("logistic", 2), ("feed_forward[hidden=5]", 3)]
 NETWORKS = [
@@ -65,8 +66,7 @@ def test_an_earlier_answer_s_memory_may_be_overwritten(name: str, classes: int) 
     assert torch.equal(model.gradients(second[:2], x, y, out=earlier), fewer)  # another shape
     found = model.gradients(second, x, y, out=earlier)
     assert torch.equal(found, expected)
-    if name.startswith(("softmax", "feed_forward")):
-        assert found.data_ptr() == earlier.data_ptr()
+    assert found.data_ptr() == earlier.data_ptr()
 
 
 def test_a_cell_is_evaluated_by_itself() -> None:
@@ -80,6 +80,32 @@ def test_a_cell_is_evaluated_by_itself() -> None:
     assert together[1] == 0.0
     for r in (1, 2):
         assert together[r] == model.evaluate(params[r : r + 1], x, y)[1][0]
+
+
+ONE_SCORE = [(name, 2) for name in ("logistic[ridge=0.1]", "linear", "linear[ridge=0.1]", "svm")]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [*MODELS, ("softmax[ridge=0.1]", 10), *((n, 3) for n in NETWORKS), *ONE_SCORE],
+)
+@pytest.mark.parametrize("features", [6, 64])
+def test_a_cell_s_bits_do_not_depend_on_its_place(name: str, classes: int, features: int) -> None:
+    model = build(name, classes, features)
+    rng = np.random.default_rng(0)
+    params = torch.from_numpy(rng.standard_normal((7, model.dimension)).astype(np.float32))
+    places = torch.from_numpy(rng.permutation(7))
+    x, y = batch(classes, q=9, s=31, p=features)
+    with one_thread():
+        found = model.gradients(params, x, y)[places]
+        assert torch.equal(model.gradients(params[places], x, y), found)
+        examples = x.flatten(0, 1), y.flatten()
+        for measured, moved in zip(
+            model.evaluate(params, *examples),
+            model.evaluate(params[places], *examples),
+            strict=True,
+        ):
+            assert torch.equal(measured[places], moved)
 
 
 def test_the_convolutional_network() -> None:

@@ -91,7 +91,7 @@ class Classifier(Model):
         return loss / len(x), right / len(x)
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
-        """Return the mean loss, (R,) float64.
+        """Return the mean loss, (R,) float64; the scores may be overwritten.
 
         Args:
             params: (R, d).
@@ -120,6 +120,26 @@ def residual(chances: Tensor, y: Tensor) -> Tensor:
     return chances.scatter_add_(1, index, chances.new_full((1,), -1.0).expand_as(index))
 
 
+def cells(params: Tensor) -> list[Tensor]:
+    """Return the rows of (R, d), each in memory of its own.
+
+    What is computed from one does not depend on its place in the cohort then: libraries round
+    otherwise where memory is not aligned.
+    """
+    return [row.clone() for row in params]
+
+
+def sigmoid(scores: Tensor) -> Tensor:
+    """Write σ of scores (R, ...) to their memory.
+
+    Cell by cell: torch rounds an array's last few otherwise, and bits must not depend on a cell's
+    place in its cohort.
+    """
+    for cell in scores:
+        cell.sigmoid_()
+    return scores
+
+
 def linear_units(inputs: int, outputs: int) -> NDArray[np.int64]:
     """Return the `units` of a linear model, output by output; the last input is constant."""
     source = np.arange(inputs)
@@ -130,8 +150,3 @@ def linear_units(inputs: int, outputs: int) -> NDArray[np.int64]:
 def near_zero(rng: np.random.Generator, dimension: int) -> Tensor:
     """Draw parameters from N(0, 0.01²), (d,) float32."""
     return torch.from_numpy(0.01 * rng.standard_normal(dimension, dtype=np.float32))
-
-
-def with_bias(x: Tensor) -> Tensor:
-    """Append a constant 1 to every example."""
-    return torch.nn.functional.pad(x, (0, 1), value=1.0)

@@ -1,4 +1,4 @@
-"""Linear models: gradients in closed form, by two wide matrix products for a whole cohort."""
+"""Linear models: gradients in closed form, by matrix products."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .base import (
     Classifier,
     Model,
     at_least_two,
+    cells,
     linear_units,
     memory,
     near_zero,
     residual,
-    with_bias,
+    sigmoid,
 )
 
 
@@ -57,18 +58,17 @@ class Softmax(Classifier):
         weights: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Return (R, q, d) by two wide matrix products."""
+        """Return (R, q, d) by a wide matrix product for scores, and one a cell."""
         (q, s), r = y.shape, len(params)
         wide = params.reshape(r * self.classes, self.inputs)
         scores = torch.addmm(wide[:, -1:], wide[:, :-1], x.reshape(q * s, -1).T)
         error = residual(self.chances(scores.reshape(r, self.classes, q * s), q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
-        wrong = error.reshape(r * self.classes, q, s).transpose(0, 1)
-        stacked = memory(None if out is None else out.transpose(0, 1), x, q, r, self.dimension)
-        blocks = stacked.view(q, r * self.classes, self.inputs)
-        product(wrong, x, blocks[:, :, :-1])
-        torch.sum(wrong, dim=2, out=blocks[:, :, -1])
-        found = stacked.transpose(0, 1)
+        wrong = error.reshape(r, self.classes, q, s).transpose(1, 2)
+        found = memory(out, x, r, q, self.dimension)
+        blocks = found.view(r, q, self.classes, self.inputs)
+        product(wrong, x, blocks[..., :-1])  # cell by cell: bits must not depend on the cohort
+        torch.sum(wrong, dim=3, out=blocks[..., -1])
         return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
     def chances(self, scores: Tensor, batches: int) -> Tensor:
@@ -113,7 +113,14 @@ class OneScore(Model):
 
     @abstractmethod
     def slope(self, score: Tensor, y: Tensor) -> Tensor:
-        """Return the derivative of an example's loss by its score, both (q, s, R); y (q, s, 1)."""
+        """Return the derivative of an example's loss by its score, both (R, N); y (N,).
+
+        The scores may be overwritten.
+        """
+
+    def scores(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return the scores (R, N) of examples x (N, p)."""
+        return torch.stack([torch.addmv(row[-1:], x, row[:-1]) for row in cells(params)])
 
     def gradients(
         self,
@@ -123,11 +130,14 @@ class OneScore(Model):
         weights: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Return (R, q, d) by two wide matrix products."""
-        x = with_bias(x)
-        error = self.slope(x @ params.T, y[:, :, None])
-        error = error / y.shape[1] if weights is None else error * weights[:, :, None]
-        found = (error.transpose(1, 2) @ x).transpose(0, 1)
+        """Return (R, q, d) by two matrix products a cell."""
+        (q, s), r = y.shape, len(params)
+        error = self.slope(self.scores(params, x.reshape(q * s, -1)), y.reshape(-1))
+        error = error * (1.0 / s if weights is None else weights.reshape(-1))
+        wrong = error.reshape(r, q, 1, s)
+        found = memory(out, x, r, q, self.dimension)
+        product(wrong, x, found[:, :, None, :-1])  # cell by cell, as in softmax regression
+        torch.sum(wrong, dim=3, out=found[:, :, -1:])
         return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
 
@@ -143,7 +153,7 @@ class TwoClasses(OneScore, Classifier):
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, 2, N): 0, and the score of class 1 against 0."""
-        score = params @ with_bias(x).T
+        score = self.scores(params, x)
         return torch.stack((torch.zeros_like(score), score), dim=1)
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
@@ -171,7 +181,7 @@ class Logistic(TwoClasses):
 
     def slope(self, score: Tensor, y: Tensor) -> Tensor:
         """Return σ(wᵀx) - y."""
-        return score.sigmoid() - y
+        return sigmoid(score) - y
 
 
 class Svm(TwoClasses):
@@ -224,6 +234,6 @@ class Linear(OneScore):
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return half the mean squared error and R², (R,) each."""
         y = y.double()
-        error = ((params @ with_bias(x).T).double() - y).square().mean(dim=1)
+        error = (self.scores(params, x).double() - y).square().mean(dim=1)
         spread = (y - y.mean()).square().mean()
         return 0.5 * error + ridge_loss(self.ridge, params), (1.0 - error / spread).clamp(min=0.0)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
+from hgobench.arrays import product
 from hgobench.parameters import one_of, whole
 
-from .base import ALWAYS, Classifier, at_least_two, memory, residual
+from .base import ALWAYS, Classifier, at_least_two, cells, memory, residual, sigmoid
 
 
 class Network(Classifier):
@@ -101,13 +102,13 @@ class Network(Classifier):
             weights = x.new_full(y.shape, 1.0 / y.shape[1])
         workers = vmap(grad(self._loss), in_dims=(None, 0, 0, 0), chunk_size=self.at_once)
         out = memory(out, x, len(params), len(x), self.dimension)
-        for cell, row in zip(out, params, strict=True):
+        for row, cell in zip(cells(params), out, strict=True):
             cell.copy_(workers(row, x, y, weights))
         return out
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
-        return torch.stack([self._apply(row, x).T for row in params])
+        return torch.stack([self._apply(row, x).T for row in cells(params)])
 
 
 class FeedForward(Network):
@@ -154,13 +155,11 @@ class FeedForward(Network):
         return 0.5 * (scores.sigmoid() - wanted).square().sum(dim=1)
 
     def _forward(self, params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return hidden activations (R, hidden, N) and scores (R, classes, N) of x (N, p)."""
-        r, p = len(params), x.shape[1]
-        first, bias, second, last = self._split(params, p)
-        before = (first.reshape(r * self.hidden, p) @ x.T).reshape(r, self.hidden, -1)
-        before += bias[:, :, None]
+        """Return hidden activations (hidden, N) and scores (classes, N) of x (N, p)."""
+        first, bias, second, last = self._split(params, x.shape[1])
+        before = torch.addmm(bias[:, None], first, x.T)
         after = before.relu_() if self.activation == "relu" else before.sigmoid_()
-        return after, torch.baddbmm(last[:, :, None], second, after)
+        return after, torch.addmm(last[:, None], second, after)
 
     def _split(self, params: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sizes = [self.hidden * p, self.hidden, self.classes * self.hidden, self.classes]
@@ -182,42 +181,46 @@ class FeedForward(Network):
         out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d): forwards and backwards in matrix products of all workers."""
-        (q, s), r, p = y.shape, len(params), x.shape[2]
+        out = memory(out, x, len(params), len(x), self.dimension)
+        for row, cell in zip(cells(params), out, strict=True):
+            self._gradients(row, x, y, weights, cell)
+        return out
+
+    def _gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None, out: Tensor
+    ) -> None:
+        """Write one cell's gradients (q, d)."""
+        (q, s), p = y.shape, x.shape[2]
         after, scores = self._forward(params, x.reshape(q * s, p))
         if self.criterion == "cross_entropy":
-            error = residual(scores.softmax(dim=1), y)
+            error = residual(scores.softmax(dim=0)[None], y)[0]
         else:
             answer = scores.sigmoid_()
             error = answer * (1.0 - answer)
             wanted = torch.nn.functional.one_hot(y.reshape(-1), self.classes).T
             error *= answer - wanted
         error *= 1.0 / s if weights is None else weights.reshape(-1)
-        second = self._split(params, p)[2]
-        back = second.transpose(1, 2) @ error  # (R, hidden, q·s)
+        back = self._split(params, p)[2].T @ error  # (hidden, q·s)
         back *= (after > 0) if self.activation == "relu" else after * (1.0 - after)
-        out = memory(out, x, r, q, self.dimension)
-        for cell in range(r):
-            first, bias, outer, last = self._split(out[cell], p)
-            mine = back[cell].reshape(self.hidden, q, s).transpose(0, 1)
-            wrong = error[cell].reshape(self.classes, q, s).transpose(0, 1)
-            torch.bmm(mine, x, out=first)
-            torch.sum(mine, dim=2, out=bias)
-            hidden = after[cell].reshape(self.hidden, q, s).permute(1, 2, 0)
-            torch.bmm(wrong, hidden, out=outer)
-            torch.sum(wrong, dim=2, out=last)
-        return out
+        first, bias, outer, last = self._split(out, p)
+        mine = back.reshape(self.hidden, q, s).transpose(0, 1)
+        wrong = error.reshape(self.classes, q, s).transpose(0, 1)
+        product(mine, x, first)
+        torch.sum(mine, dim=2, out=bias)
+        product(wrong, after.reshape(self.hidden, q, s).permute(1, 2, 0), outer)
+        torch.sum(wrong, dim=2, out=last)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
-        return self._forward(params, x)[1]
+        return torch.stack([self._forward(row, x)[1] for row in cells(params)])
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the mean loss."""
         if self.criterion == "cross_entropy":
             return super().loss(params, scores, picked, y)
         # Σ (a_c - t_c)² = Σ a_c² + 1 - 2·a_y
-        answer = scores.sigmoid().square().sum(dim=1)
-        return 0.5 * (answer + 1.0 - 2.0 * picked.sigmoid()).double().mean(dim=1)
+        answer = sigmoid(scores).square().sum(dim=1)
+        return 0.5 * (answer + 1.0 - 2.0 * sigmoid(picked)).double().mean(dim=1)
 
 
 class Convolutional(Network):
