@@ -9,7 +9,7 @@ import torch
 from hgobench import models
 from hgobench.algorithms import Order, Places
 from hgobench.errors import InputError
-from hgobench.models import FeedForward, Network
+from hgobench.models import Network
 from hgobench.simulation import one_thread
 
 MODELS = [("softmax", 4), ("logistic", 2), ("feed_forward[hidden=5]", 3)]
@@ -94,8 +94,17 @@ def test_a_cell_s_bits_do_not_depend_on_its_place(name: str, classes: int, featu
     model = build(name, classes, features)
     rng = np.random.default_rng(0)
     params = torch.from_numpy(rng.standard_normal((7, model.dimension)).astype(np.float32))
-    places = torch.from_numpy(rng.permutation(7))
-    x, y = batch(classes, q=9, s=31, p=features)
+    check_places(model, params, *batch(classes, q=9, s=31, p=features))
+
+
+def test_an_image_cell_s_bits_do_not_depend_on_its_place() -> None:
+    model = build("convolutional", 3, features=256)
+    params = torch.stack([model.initial(np.random.default_rng(r)) for r in range(3)])
+    check_places(model, params, *batch(3, q=10, p=256))
+
+
+def check_places(model: Any, params: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
+    places = torch.from_numpy(np.random.default_rng(1).permutation(len(params)))
     with one_thread():
         found = model.gradients(params, x, y)[places]
         assert torch.equal(model.gradients(params[places], x, y), found)
@@ -162,11 +171,11 @@ def test_loss_and_accuracy_by_hand(name: str, classes: int) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, "convolutional"])
 def test_the_network_in_closed_form_is_the_one_of_torch(name: str, weighted: bool) -> None:
-    model = build(name, 3)
-    assert isinstance(model, FeedForward)
-    x, y = batch(3)
+    p = 256 if name == "convolutional" else 6
+    model = build(name, 3, features=p)
+    x, y = batch(3, q=10, p=p)
     weights = torch.rand(y.shape) if weighted else None
     params = torch.stack([model.initial(np.random.default_rng(r)) * 3 for r in range(2)])
     found = model.gradients(params, x, y, weights)
