@@ -16,7 +16,7 @@ from hgobench.parameters import whole
 
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
-from .tiles import each, scratch, tiles
+from .tiles import each, one_blas_thread, scratch, tiles
 from .vectors import Vectors
 from .view import ServerView
 
@@ -178,7 +178,8 @@ class Rule(Part):
         self.enough(len(values), len(values))
         if self.scope == "coordinate" or self._by_columns():
             return self._by_tiles(values, None, None, view)
-        answer = self._checked(self.of_vectors(Vectors(values, view)), values)
+        with one_blas_thread():  # BLAS's own would spin beside those that work on tiles
+            answer = self._checked(self.of_vectors(Vectors(values, view)), values)
         own = answer.untyped_storage().data_ptr() != values.untyped_storage().data_ptr()
         return answer if own else answer.clone()  # the caller's values are not to be changed
 
@@ -190,21 +191,20 @@ class Rule(Part):
             columns = Columns.sort(values, present, counts, view)
             return self._checked(self.of_columns(columns), values)
         parts, answer = tiles(values), torch.empty_like(values[0])
-        coordinates = torch.arange(len(answer)) if len(parts) > 1 else None
 
-        def aggregate(part: slice) -> None:
+        def aggregate(part: slice) -> bool:
             tile = values[:, part]
             seen = view
-            if coordinates is not None:
-                seen = view.of_coordinates(coordinates[part], len(answer))
+            if len(parts) > 1:
+                seen = view.of_coordinates(torch.arange(part.start, part.stop), len(answer))
             sent = None if present is None else present[:, part]
             count = None if counts is None else counts[part]
             with scratch(tile) as memory:
                 columns = Columns.sort(tile, sent, count, seen, out=memory)
                 answer[part] = self._shaped(self.of_columns(columns), tile)
+            return all_finite(answer[part])
 
-        each(aggregate, parts)
-        return self._finite(answer, values)
+        return answer if all(each(aggregate, parts)) else self._finite(answer, values)
 
     def enough(self, fewest: int, most: int) -> None:
         """Raise RuleError unless so many answers can be aggregated."""

@@ -57,7 +57,7 @@ class Bulyan(Rule):
             columns = Columns.sort(rows[:, part].index_select(0, kept))
             answer[part] = columns.mean_around(columns.median(), 2 * self.f)
 
-        each(middle, tiles(rows))
+        each(middle, tiles(rows, copies=2))
         return answer
 
 

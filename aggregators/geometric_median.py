@@ -15,6 +15,7 @@ from .vectors import Vectors
 
 Array = NDArray[np.float64]
 SLOW = 0.4  # a step of Weiszfeld's that leaves more of the gradient is worse than one of Newton's
+HALVINGS = 12  # Newton's step is too long where vectors lie nearly on a line
 STEPS = 200  # Newton's method needs a dozen; so many only where float64 sees no decrease any more
 
 
@@ -104,8 +105,8 @@ def minimiser(gram: Array, distances: Array, tolerance: float) -> tuple[Array, f
         # In high dimension Weiszfeld's steps, which cost next to nothing, converge fast.
         quadratic = quadratic or gradient > SLOW * before
         before = gradient
-        newton = _newton(gram, here.z, pull, total) if quadratic else None
-        if newton is not None and newton.above(here) < 0:
+        newton = _newton(gram, here, pull, total) if quadratic else None
+        if newton is not None:
             here = newton
         elif weiszfeld.above(here) < 0:
             here = weiszfeld
@@ -157,14 +158,21 @@ def _leave(gram: Array, pulls: Array, k: int) -> Point:
     return point
 
 
-def _newton(gram: Array, z: Array, pull: Array, total: np.float64) -> Point | None:
-    """Return Newton's next point, if there is one."""
+def _newton(gram: Array, here: Point, pull: Array, total: np.float64) -> Point | None:
+    """Return a lower point in Newton's direction, if there is one."""
     # Hessian: Σ 1/r_i I - Σ (z - x_i)(z - x_i)ᵀ / r_i³, on combinations of the x_i - o.
-    eye = np.eye(len(z))
+    z, eye = here.z, np.eye(len(here.z))
     shifted = z[:, None] - eye  # column i: z - x_i
     hessian = total * eye - (shifted * pull**3) @ (shifted.T @ gram)
     try:
-        found = z - np.linalg.solve(hessian, total * z - pull)
+        step = np.linalg.solve(hessian, total * z - pull)
     except np.linalg.LinAlgError:
         return None
-    return Point(gram, found) if np.isfinite(found).all() else None
+    if not np.isfinite(step).all():
+        return None
+    for _ in range(HALVINGS):
+        point = Point(gram, z - step)
+        if point.above(here) < 0:
+            return point
+        step = step / 2.0
+    return None

@@ -14,6 +14,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from hgobench.arrays import product, quiet
+
 FEW = 4  # tiles that are done before another thread has begun
 
 T = TypeVar("T")
@@ -21,17 +23,17 @@ _own = threading.local()
 _asking = threading.Lock()
 _asked = 0
 _limits: Any = None
-TILE_BYTES = 2 << 20  # what a core keeps near, when each tile costs some calls
+TILE_BYTES = 4 << 20  # what a core keeps near, when each tile costs some calls
 
 
-def tiles(values: Tensor) -> list[slice]:
+def tiles(values: Tensor, copies: int = 1) -> list[slice]:
     """Cut the columns of (m, b) into tiles; how does not depend on the number of threads.
 
-    A width that is a power of two would map all rows to the same few cache sets; it is odd in units
-    of 16 columns.
+    What needs more copies of a tile than others at a time has smaller ones. A width that is a power
+    of two would map all rows to the same few cache sets; it is odd in units of 16 columns.
     """
     m, b = values.shape
-    most = max(TILE_BYTES // (m * values.element_size()), 1024)
+    most = max(TILE_BYTES // (copies * max(m, 1) * values.element_size()), 1024)
     if b <= 2 * most or values.device.type != "cpu":
         return [slice(0, b)]
     units = -(-b // (16 * -(-b // most)))  # so that all tiles are of about one width
@@ -70,6 +72,18 @@ def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
             return list(_pool(threads).map(function, parts))
     finally:
         torch.set_num_threads(mine)  # the pool's threads have set what new ones begin with
+
+
+def combinations(weights: Tensor, rows: Tensor) -> Tensor:
+    """Return combinations of rows, (k, m) and (m, b) -> (k, b), tile by tile."""
+    out = rows.new_empty(len(weights), rows.shape[1])
+
+    def combine(part: slice) -> None:
+        with quiet():
+            product(weights, rows[:, part], out[:, part])
+
+    each(combine, tiles(rows))
+    return out
 
 
 @cache

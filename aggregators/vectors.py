@@ -10,12 +10,10 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from hgobench.arrays import array, quiet
-
 from .columns import Columns
 from .errors import NonFiniteError
 from .inner_products import inner_products, summed
-from .tiles import each, tiles
+from .tiles import combinations, each, tiles
 from .view import ServerView
 
 LARGEST = 1e100  # squares, their sums and products stay finite in float64
@@ -70,8 +68,9 @@ class Vectors:
         if vars(self).get("_quick") is not None:  # where something is not finite, there is none
             return everything
         if sent.dtype == torch.float32:
-            sums = sent @ sent.new_ones(sent.shape[1])
-            if bool(torch.isfinite(sums).all()):
+            ones = sent.new_ones(sent.shape[1])
+            sums = each(lambda part: sent[:, part] @ ones[part], tiles(sent))
+            if bool(torch.isfinite(torch.stack(sums)).all()):
                 return everything
         most = each(lambda part: sent[:, part].abs().amax(dim=1), tiles(sent))
         return (torch.stack(most).amax(dim=0) < LARGEST).cpu()
@@ -282,8 +281,7 @@ class Vectors:
             rows, weights, tiny = rows[used], weights[:, used], tiny[used]
         # The weight of a huge vector may be too small for float32, though their product is not.
         if not tiny.any():
-            with quiet():
-                return torch.as_tensor(array(weights.to(rows)) @ array(rows))
+            return combinations(weights.to(rows), rows)
         sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
         huge = rows[tiny].double()
         return (sums.double() + weights[:, tiny].to(huge) @ huge).to(rows)

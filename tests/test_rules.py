@@ -687,3 +687,15 @@ def test_nothing_sent_and_no_coordinates_at_all(rule: str, scope: Scope) -> None
     assert made(torch.ones(3, 0), torch.ones(3, 0, dtype=torch.bool), view).shape == (0,)
     nothing = torch.zeros(3, 2, dtype=torch.bool)
     assert made(torch.full((3, 2), torch.nan), nothing, view).tolist() == [0.0, 0.0]
+
+
+def test_the_geometric_median_of_vectors_nearly_on_a_line() -> None:
+    """Newton's whole step is far too long there, and Weiszfeld's far too short."""
+    vectors = [
+        np.array([1.24526085, 1.56503208]),
+        np.array([1.63598829, 1.15045309]),
+        np.array([1.72302286, 1.01547635]),
+        np.array([1.25212135, 1.55954869]),
+    ]
+    found = aggregators.build("geometric_median", f=1)(torch.from_numpy(np.stack(vectors)))
+    assert oracles.pull(found.numpy(), vectors) < 1e-7
