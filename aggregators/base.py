@@ -184,16 +184,25 @@ class Rule(Part):
         return answer if own else answer.clone()  # the caller's values are not to be changed
 
     def _by_tiles(
-        self, values: Tensor, present: Tensor | None, counts: Tensor | None, view: ServerView
+        self,
+        values: Tensor,
+        present: Tensor | None,
+        counts: Tensor | None,
+        view: ServerView,
+        mixed: Vectors | None = None,
     ) -> Tensor:
-        """Aggregate each coordinate by itself, tile by tile; what remembers sees all at once."""
+        """Aggregate each coordinate by itself, tile by tile; what remembers sees all at once.
+
+        Combinations of the values, `mixed`, are aggregated instead; the caller checks the answer.
+        """
         if self.stateful:
+            values = values if mixed is None else mixed.rows
             columns = Columns.sort(values, present, counts, view)
             return self._checked(self.of_columns(columns), values)
         parts, answer = tiles(values), torch.empty_like(values[0])
 
         def aggregate(part: slice) -> bool:
-            tile = values[:, part]
+            tile = values[:, part] if mixed is None else mixed.columns(part)
             seen = view
             if len(parts) > 1:
                 seen = view.of_coordinates(torch.arange(part.start, part.stop), len(answer))
@@ -204,7 +213,8 @@ class Rule(Part):
                 answer[part] = self._shaped(self.of_columns(columns), tile)
             return all_finite(answer[part])
 
-        return answer if all(each(aggregate, parts)) else self._finite(answer, values)
+        finite = all(each(aggregate, parts))
+        return answer if finite or mixed is not None else self._finite(answer, values)
 
     def enough(self, fewest: int, most: int) -> None:
         """Raise RuleError unless so many answers can be aggregated."""
@@ -254,7 +264,7 @@ class Rule(Part):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Aggregate m complete vectors -> (b,); m >= `minimum`, entries may be NaN."""
         if self._by_columns():
-            return self.of_columns(Columns.sort(vectors.rows, view=vectors.view))
+            return self._by_tiles(vectors.sent, None, None, vectors.view, vectors)
         return self.of_rows(vectors.rows)
 
     def of_rows(self, rows: Tensor) -> Tensor:

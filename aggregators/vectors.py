@@ -243,9 +243,13 @@ class Vectors:
     @cached_property
     def rows(self) -> Tensor:
         """Return the vectors themselves, (m, b), NaN where they are not finite."""
+        return self.columns(slice(None))
+
+    def columns(self, part: slice) -> Tensor:
+        """Return some coordinates of the vectors, (m, b'), NaN where a vector is not finite."""
         if self._mixing is None:
-            return self.sent
-        rows = self._sums(self._mixing)
+            return self.sent[:, part]
+        rows = self._sums(self._mixing, part)
         if not self.finite.all():
             rows[~self.finite] = torch.nan
         return rows
@@ -271,12 +275,12 @@ class Vectors:
         weights[chosen] = 1.0
         return self.combine(weights / weights.sum())
 
-    def _sums(self, weights: Tensor) -> Tensor:
+    def _sums(self, weights: Tensor, part: slice = slice(None)) -> Tensor:
         """Return combinations of what was sent, (k, n) -> (k, b), in its dtype."""
         sizes = weights.abs().numpy()
         used = torch.from_numpy((sizes > 0).any(axis=0))
         tiny = torch.from_numpy(((sizes < TINY) & (sizes > 0)).any(axis=0))
-        rows, many = self.sent, 4 * int(used.sum()) > len(used)
+        rows, many = self.sent[:, part], 4 * int(used.sum()) > len(used)
         if not (used.all() or (many and self._source.finite.all())):
             rows, weights, tiny = rows[used], weights[:, used], tiny[used]
         # The weight of a huge vector may be too small for float32, though their product is not.
