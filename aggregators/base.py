@@ -196,7 +196,8 @@ class Rule(Part):
         Combinations of the values, `mixed`, are aggregated instead; the caller checks the answer.
         """
         if self.stateful:
-            values = values if mixed is None else mixed.rows
+            if mixed is not None:
+                return self.of_columns(Columns.sort(mixed.rows, view=view))
             columns = Columns.sort(values, present, counts, view)
             return self._checked(self.of_columns(columns), values)
         parts, answer = tiles(values), torch.empty_like(values[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -149,13 +151,7 @@ def _pulls(gram: Array, distances: Array) -> tuple[Array, Array]:
 def _leave(gram: Array, pulls: Array, k: int) -> Point:
     """Step from x_k, which is not the median, along the others' pull until the sum is lower."""
     at = Point(gram, np.eye(len(gram))[k])
-    step = pulls / -pulls[k]
-    for _ in range(60):
-        point = Point(gram, at.z + step)
-        if point.above(at) < 0:
-            break
-        step = step / 2.0
-    return point
+    return _lower(gram, at, pulls / -pulls[k], 60) or at
 
 
 def _newton(gram: Array, here: Point, pull: Array, total: np.float64) -> Point | None:
@@ -168,11 +164,14 @@ def _newton(gram: Array, here: Point, pull: Array, total: np.float64) -> Point |
         step = np.linalg.solve(hessian, total * z - pull)
     except np.linalg.LinAlgError:
         return None
-    if not np.isfinite(step).all():
-        return None
-    for _ in range(HALVINGS):
-        point = Point(gram, z - step)
-        if point.above(here) < 0:
+    return _lower(gram, here, -step, HALVINGS) if np.isfinite(step).all() else None
+
+
+def _lower(gram: Array, at: Point, step: NDArray[Any], halvings: int) -> Point | None:
+    """Return a lower point along a step that is halved until there is one."""
+    for _ in range(halvings):
+        point = Point(gram, at.z + step)
+        if point.above(at) < 0:
             return point
         step = step / 2.0
     return None

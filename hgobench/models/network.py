@@ -33,7 +33,8 @@ class Network(Classifier):
     ) -> None:
         self.net, self.inputs, self.at_once = net, inputs, at_once
         self.shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
-        self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
+        self.sizes = [math.prod(shape) for shape in self.shapes.values()]
+        self.dimension = sum(self.sizes)
         place, places = 0, []
         for shape in self.shapes.values():
             columns = shape[1] if len(shape) > 1 else 1
@@ -76,12 +77,13 @@ class Network(Classifier):
             parts.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
         return torch.from_numpy(np.concatenate(parts).astype(np.float32))
 
+    def _split(self, params: Tensor) -> list[Tensor]:
+        """Return views of the layers' weights and biases, (..., d) -> (..., *shape) each."""
+        parts = zip(torch.split(params, self.sizes, dim=-1), self.shapes.values(), strict=True)
+        return [part.view(*params.shape[:-1], *shape) for part, shape in parts]
+
     def _apply(self, params: Tensor, x: Tensor) -> Tensor:
-        parts = torch.split(params, [math.prod(shape) for shape in self.shapes.values()])
-        named = {
-            name: part.reshape(shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        named = dict(zip(self.shapes, self._split(params), strict=True))
         return functional_call(self.net, named, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
 
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
@@ -99,14 +101,21 @@ class Network(Classifier):
         weights: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Return (R, q, d) by mapping one worker's gradient over workers, cell by cell."""
+        """Return (R, q, d), cell by cell, of some workers at once."""
         if weights is None:
             weights = x.new_full(y.shape, 1.0 / y.shape[1])
-        workers = vmap(grad(self._loss), in_dims=(None, 0, 0, 0), chunk_size=self.at_once)
         out = memory(out, x, len(params), len(x), self.dimension)
+        few = self.at_once or len(x)
         for row, cell in zip(cells(params), out, strict=True):
-            cell.copy_(workers(row, x, y, weights))
+            for part in zip(*(torch.split(a, few) for a in (x, y, weights, cell)), strict=True):
+                self._gradients(row, *part)
         return out
+
+    def _gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
+    ) -> None:
+        """Write some workers' gradients (q, d) at (d,) parameters: one's, mapped over workers."""
+        out.copy_(vmap(grad(self._loss), in_dims=(None, 0, 0, 0))(params, x, y, weights))
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
@@ -158,42 +167,17 @@ class FeedForward(Network):
 
     def _forward(self, params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden activations (hidden, N) and scores (classes, N) of x (N, p)."""
-        first, bias, second, last = self._split(params, x.shape[1])
+        first, bias, second, last = self._split(params)
         before = torch.addmm(bias[:, None], first, x.T)
         after = before.relu_() if self.activation == "relu" else before.sigmoid_()
         return after, torch.addmm(last[:, None], second, after)
 
-    def _split(self, params: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        sizes = [self.hidden * p, self.hidden, self.classes * self.hidden, self.classes]
-        first, bias, second, last = torch.split(params, sizes, dim=-1)
-        lead = params.shape[:-1]
-        return (
-            first.view(*lead, self.hidden, p),
-            bias,
-            second.view(*lead, self.classes, self.hidden),
-            last,
-        )
-
-    def gradients(
-        self,
-        params: Tensor,
-        x: Tensor,
-        y: Tensor,
-        weights: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Return (R, q, d): forwards and backwards in matrix products of all workers."""
-        out = memory(out, x, len(params), len(x), self.dimension)
-        for row, cell in zip(cells(params), out, strict=True):
-            self._gradients(row, x, y, weights, cell)
-        return out
-
     def _gradients(
-        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None, out: Tensor
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
-        """Write one cell's gradients (q, d)."""
-        (q, s), p = y.shape, x.shape[2]
-        after, scores = self._forward(params, x.reshape(q * s, p))
+        """Write gradients (q, d): forwards and backwards in matrix products of all workers."""
+        q, s = y.shape
+        after, scores = self._forward(params, x.reshape(q * s, -1))
         if self.criterion == "cross_entropy":
             error = residual(scores.softmax(dim=0)[None], y)[0]
         else:
@@ -201,10 +185,10 @@ class FeedForward(Network):
             error = answer * (1.0 - answer)
             wanted = torch.nn.functional.one_hot(y.reshape(-1), self.classes).T
             error *= answer - wanted
-        error *= 1.0 / s if weights is None else weights.reshape(-1)
-        back = self._split(params, p)[2].T @ error  # (hidden, q·s)
+        error *= weights.reshape(-1)
+        back = self._split(params)[2].T @ error  # (hidden, q·s)
         back *= (after > 0) if self.activation == "relu" else after * (1.0 - after)
-        first, bias, outer, last = self._split(out, p)
+        first, bias, outer, last = self._split(out)
         mine = back.reshape(self.hidden, q, s).transpose(0, 1)
         wrong = error.reshape(self.classes, q, s).transpose(0, 1)
         product(mine, x, first)
@@ -263,68 +247,47 @@ class Convolutional(Network):
             )
         super().__init__(net, (channels, side, side), at_once=8)
 
-    def _layers(self, params: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return each layer's weights, inputs and outputs for x (N, p)."""
-        parts = torch.split(params, [math.prod(shape) for shape in self.shapes.values()])
-        shapes = list(self.shapes.values())
-        found = []
+    def _layers(self, params: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return each layer's inputs and outputs for x (N, p)."""
+        parts, found = self._split(params), []
         value = x.reshape(len(x), *self.inputs)
-        for shape, flat, bias in zip(shapes[::2], parts[::2], parts[1::2], strict=True):
-            weight = flat.view(shape)
-            if image := len(shape) > 2:
+        for weight, bias in zip(parts[::2], parts[1::2], strict=True):
+            if image := weight.dim() > 2:
                 out = _channels_last(conv2d(value, _channels_last(weight), bias))
             else:
                 value = value.flatten(1)
                 out = torch.addmm(bias, value, weight.T)
             out.requires_grad_(torch.is_grad_enabled())
-            found.append((weight, value.detach(), out))
+            found.append((value.detach(), out))
             value = (max_pool2d(out, 2) if image else out).relu()
         return found
-
-    def gradients(
-        self,
-        params: Tensor,
-        x: Tensor,
-        y: Tensor,
-        weights: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Return (R, q, d): the slopes of all workers' losses by layers' outputs, then products."""
-        if weights is None:
-            weights = x.new_full(y.shape, 1.0 / y.shape[1])
-        out = memory(out, x, len(params), len(x), self.dimension)
-        few = self.at_once or len(x)
-        for row, cell in zip(cells(params), out, strict=True):
-            for part in zip(*(torch.split(a, few) for a in (x, y, weights, cell)), strict=True):
-                self._gradients(row, *part)
-        return out
 
     def _gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
-        """Write some workers' gradients (q, d)."""
+        """Write gradients (q, d): the slopes of all losses by layers' outputs, then products."""
         q, s = y.shape
         with torch.enable_grad():
             layers = self._layers(params, x.flatten(0, 1))
-            losses = self._losses(layers[-1][2], y.flatten())
-            outputs = [layer[2] for layer in layers]
+            outputs = [output for _, output in layers]
+            losses = self._losses(outputs[-1], y.flatten())
             slopes = torch.autograd.grad((weights.flatten() * losses).sum(), outputs)
-        parts = iter(torch.split(out, [math.prod(shape) for shape in self.shapes.values()], dim=1))
-        for (weight, given, _), slope in zip(layers, slopes, strict=True):
-            steep, bias = next(parts).view(q, *weight.shape), next(parts)
+        parts = iter(self._split(out))
+        for (given, _), slope in zip(layers, slopes, strict=True):
+            weight, bias = next(parts), next(parts)
             mine, seen = slope.view(q, s, *slope.shape[1:]), given.view(q, s, *given.shape[1:])
-            if weight.dim() > 2:
+            if weight.dim() > 3:
                 for i in range(q):
-                    steep[i] = conv2d_weight(seen[i], weight.shape, mine[i])  # type: ignore[no-untyped-call]
+                    weight[i] = conv2d_weight(seen[i], weight[i].shape, mine[i])  # type: ignore[no-untyped-call]
                 torch.sum(mine, dim=(1, 3, 4), out=bias)
             else:
-                product(mine.transpose(1, 2), seen, steep)
+                product(mine.transpose(1, 2), seen, weight)
                 torch.sum(mine, dim=1, out=bias)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
         some = torch.split(x, 256)  # images between layers stay near a core
-        scores = [torch.cat([self._layers(row, a)[-1][2] for a in some]) for row in cells(params)]
+        scores = [torch.cat([self._layers(row, a)[-1][1] for a in some]) for row in cells(params)]
         return torch.stack(scores).transpose(1, 2)
 
 
