@@ -5,6 +5,7 @@ import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,22 @@ def test_unreadable_stores_are_refused(tmp_path: Path, prepare: object, message:
     prepare(tmp_path / "results.sqlite")  # type: ignore[operator]
     with pytest.raises(InputError, match=message):
         Store(tmp_path, create=False)
+
+
+def test_a_store_that_is_refused_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remembered(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **keywords))
+        return opened[-1]
+
+    foreign(tmp_path / "results.sqlite")
+    monkeypatch.setattr(sqlite3, "connect", remembered)
+    with pytest.raises(InputError, match="another program's database"):
+        Store(tmp_path)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        opened[0].execute("SELECT 1")
 
 
 def test_a_changed_file_makes_another_result(tmp_path: Path) -> None:

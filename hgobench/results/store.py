@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -145,8 +145,11 @@ class Store:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             mode = "rwc" if create else "ro"
             where = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
-            self._connection = sqlite3.connect(where, uri=True, timeout=60.0)
-            self._open(create)
+            with ExitStack() as stack:  # a file that is refused is closed at once
+                self._connection = sqlite3.connect(where, uri=True, timeout=60.0)
+                stack.callback(self._connection.close)
+                self._open(create)
+                stack.pop_all()
         except OSError as error:
             raise InputError(f"store: {str(folder)!r}: {error.strerror}") from error
         except sqlite3.OperationalError as error:
