@@ -481,6 +481,60 @@ def bench_peers(
         raise typer.Exit(130)
 
 
+@bench.command("rule")
+def bench_rule(
+    name: Annotated[str, typer.Argument(help="A rule of your own: pkg.mod:Class; or any other.")],
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Vectors x coordinates, as 80x7850, repeatable [default: two small]."),
+    ] = None,
+    yardstick: Annotated[str, typer.Option(help="The rule that is timed beside it.")] = "median",
+    save: Annotated[Path | None, typer.Option(help="A file to write the ratios to.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="A file that --save wrote: has the ratio grown?")
+    ] = None,
+    allow: Annotated[
+        float, typer.Option(help="By which factor a ratio may grow; more is exit status 1.")
+    ] = 1.5,
+    form: Annotated[Form, typer.Option("--format", help="table, markdown, csv or json.")] = (
+        Form.TABLE
+    ),
+) -> None:
+    """Measure how long a rule takes, as a ratio to a yardstick timed beside it.
+
+    Milliseconds of CPU time on one thread, medians; a fifth of the vectors are Byzantine. A ratio
+    that seems to have grown is measured again. Exit status: 0 no ratio has grown beyond what is
+    allowed; 1 one has; 2 refused.
+    """
+    from hgobench.report.bench import rendered
+    from hgobench.suite import benchmarks
+
+    if form is Form.LATEX:
+        raise InputError("--format: 'latex'; bench writes table, markdown, csv or json")
+    if not 1 <= allow < float("inf"):
+        raise InputError(f"--allow: {allow:g}; expected a finite number >= 1")
+    peers, own = benchmarks("peers"), benchmarks("own_rule")
+    shapes = [peers.parsed(text) for text in shape or own.SHAPES]
+    before = {} if against is None else own.saved(against, name, yardstick, shapes)
+    rows = []
+    for one in dict.fromkeys(shapes):
+        ratio = before.get("{}x{}".format(*one))
+        rows.append(own.compared(name, yardstick, one, ratio, allow))
+    typer.echo(rendered([own.cells(name, yardstick, row) for row in rows], own.HEADERS, form.value))
+    if save is not None:
+        own.save(save, name, yardstick, rows)
+        _say(f"saved: {save}", False)
+    slower = [row for row in rows if row.growth is not None and row.growth > allow]
+    for row in slower:
+        typer.echo(
+            f"slower: {name} at {row.label}: {row.ratio:.2f} times {yardstick}, was "
+            f"{row.saved:.2f}: grown by a factor of {row.growth:.2f}; allowed: {allow:g}",
+            err=True,
+        )
+    if slower:
+        raise typer.Exit(1)
+
+
 @app.command()
 def reproduce(
     names: Annotated[list[str], typer.Argument(help="Figures (fig4b, short5, ..); all; or list.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,3 +128,101 @@ def test_growth_and_rounds_run() -> None:
         made.time_rounds(100)
     finally:
         torch.set_num_threads(threads)
+
+
+RULE_PAIR = ["--shape", "12x40", "--shape", "11x30", "--format", "json"]
+
+
+@pytest.fixture
+def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = benchmarks("own_rule")
+    for name, value in {"SECONDS": 0.0, "LEAST": 2, "SHORTEST": 0.0}.items():
+        monkeypatch.setattr(own, name, value)
+
+
+@pytest.mark.usefixtures("quick_timing")
+def test_a_rule_of_one_s_own_is_timed_beside_a_yardstick(tmp_path: Path) -> None:
+    """A ratio is saved, and compared with: it may not grow beyond what is allowed."""
+    rule, kept = "tests.plugins:MyMedian", tmp_path / "main.json"
+    first = hgobench("bench", "rule", rule, "--save", str(kept), *RULE_PAIR)
+    assert first.returncode == 0, first.stderr
+    rows = json.loads(first.stdout)
+    assert [row["n x d"] for row in rows] == ["12 x 40", "11 x 30"]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["ms"] / row["yardstick's ms"])
+        assert row["growth"] is None
+    saved = json.loads(kept.read_text())
+    assert saved["ratios"] == {
+        shape: round(row["ratio"], 4) for shape, row in zip(("12x40", "11x30"), rows, strict=True)
+    }
+
+    saved["ratios"]["11x30"] = saved["ratios"]["11x30"] / 1e6  # as if it had been so much faster
+    kept.write_text(json.dumps(saved))
+    asked = ("bench", "rule", rule, "--against", str(kept), *RULE_PAIR)
+    slower = hgobench(*asked, "--allow", "1000")
+    assert slower.returncode == 1
+    grown = json.loads(slower.stdout)[1]
+    assert grown["growth"] == pytest.approx(grown["ratio"] / grown["saved ratio"])
+    (line,) = slower.stderr.splitlines()
+    assert line.startswith(f"slower: {rule} at 11x30: ")
+    assert line.endswith("; allowed: 1000")
+    assert hgobench(*asked, "--allow", "1e9").returncode == 0
+
+
+def test_what_seems_slower_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = benchmarks("own_rule")
+    shape = (12, 40)
+    times = iter([3.0, 1.0, 0.5, 3.0, 2.0])
+
+    def measure(rule: str, yardstick: str, shape: tuple[int, int], saved: float | None) -> Any:
+        return own.Row(shape, next(times), 1.0, saved)
+
+    monkeypatch.setattr(own, "measure", measure)
+    assert own.compared("a", "b", shape, 1.0, 1.5).ratio == 1.0  # 3.0 first
+    assert own.compared("a", "b", shape, 1.0, 1.5).ratio == 0.5  # at once
+    assert own.compared("a", "b", shape, 1.0, 1.5).ratio == 2.0  # twice too slow: the better one
+
+
+SAVED = {"hgobench": "0", "rule": "phocas", "yardstick": "median", "ratios": {"12x40": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (None, [], "No such file or directory; write it with --save "),
+        ("{", [], "not JSON: "),
+        ("[]", [], "expected what --save writes: hgobench, rule, yardstick, ratios"),
+        (json.dumps({**SAVED, "rule": "krum"}), [], "measured of 'krum'; expected 'phocas'"),
+        (json.dumps(SAVED), ["--yardstick", "krum"], "expected 'krum': use --yardstick median"),
+        (json.dumps(SAVED), ["--shape", "12x41"], "shape: unknown '12x41'; did you mean '12x40'?"),
+        (json.dumps({**SAVED, "ratios": {"12x40": 0}}), [], "expected finite numbers > 0"),
+        (json.dumps(SAVED), ["--allow", "nan"], "--allow: nan; expected a finite number >= 1"),
+        (json.dumps(SAVED), ["--allow", "0.9"], "--allow: 0.9; expected a finite number >= 1"),
+        (json.dumps(SAVED), ["--format", "latex"], "bench writes table, markdown, csv or json"),
+    ],
+)
+def test_what_a_rule_can_t_be_compared_with_is_said(
+    tmp_path: Path, content: str | None, arguments: list[str], message: str
+) -> None:
+    path = tmp_path / "main.json"
+    if content is not None:
+        path.write_text(content)
+    shape = [] if "--shape" in arguments else ["--shape", "12x40"]
+    done = hgobench("bench", "rule", "phocas", "--against", str(path), *shape, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.usefixtures("quick_timing")
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("phocass", "rule: unknown 'phocass'; did you mean 'phocas'?"),
+        ("tests.plugins:Raising", "rule: 'tests.plugins:Raising': on 12 x 40 values: "),
+        ("fltrust", "rule: 'fltrust': on 12 x 40 values: "),
+    ],
+)
+def test_a_rule_that_can_t_be_timed_is_refused(rule: str, message: str) -> None:
+    done = hgobench("bench", "rule", rule, "--shape", "12x40")
+    assert done.returncode == 2
+    assert message in done.stderr

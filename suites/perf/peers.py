@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,13 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hgobench import aggregators, attacks
 from hgobench.aggregators import sorting_network
 from hgobench.errors import InputError
 from hgobench.testing import view
+
+from .turns import limited, timed
 
 Call = Callable[[], object]
 SECONDS = 4.0  # spent on a contender, unless it takes more in three calls
@@ -223,27 +223,10 @@ def _attackers(name: str, m: int, d: int) -> dict[str, Call]:
 def measure(name: str, shape: tuple[int, int], *, threads: int, seconds: float = SECONDS) -> Row:
     """Time the contenders of one rule in turn: CPU time of one thread, wall time of more."""
     m, d = shape
-    clock = time.process_time if threads == 1 else time.perf_counter
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads), torch.no_grad():
-            for rows in {m, m - 2 * ((m - 3) // 4)}:
-                sorting_network.prepare(rows)
-            calls = contenders(name, m, d)
-            taken: dict[str, list[float]] = {who: [] for who in calls}
-            for call in calls.values():
-                call()
-            while open_ := [
-                who for who, t in taken.items() if len(t) < 3 or (sum(t) < seconds and len(t) < 31)
-            ]:
-                for who in open_:
-                    calls[who]()  # so that none finds its caches full of another's numbers
-                    started = clock()
-                    calls[who]()
-                    taken[who].append(clock() - started)
-    finally:
-        torch.set_num_threads(before)
+    with limited(threads):
+        for rows in {m, m - 2 * ((m - 3) // 4)}:
+            sorting_network.prepare(rows)
+        taken = timed(contenders(name, m, d), threads=threads, seconds=seconds)
     medians = {who: 1e3 * float(np.median(t)) for who, t in taken.items()}
     return Row(name, shape, medians, {who: len(t) for who, t in taken.items()})
 
