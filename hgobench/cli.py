@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hgobench.errors import InputError
+from hgobench.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from hgobench.audits import Options, Study, Work
@@ -63,14 +63,6 @@ class Form(StrEnum):
     JSON = "json"
 
 
-class By(StrEnum):
-    """What a board's columns are."""
-
-    ATTACK = "attack"
-    PARTITION = "partition"
-    HARDWARE = "hardware"
-
-
 class Split(StrEnum):
     """Which examples an accuracy is on."""
 
@@ -81,7 +73,27 @@ class Split(StrEnum):
 Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
-ByOption = Annotated[By, typer.Option(help="The boards' columns.")]
+
+
+def _column(field: str) -> str:
+    from hgobench.leaderboard import columns
+    from hgobench.scenario import ALIASES
+
+    name = ALIASES.get(field, field)
+    if name not in columns():
+        raise InputError(unknown("--by", field, columns()))
+    return name
+
+
+ByOption = Annotated[
+    str,
+    typer.Option(
+        callback=_column,
+        metavar="FIELD",
+        help="The boards' columns: attack, partition, hardware, workload, f, or another field of "
+        "a scenario that the server and the honest workers do not choose.",
+    ),
+]
 SplitOption = Annotated[
     Split, typer.Option(help="Examples to score on; choose parameters on validation only.")
 ]
@@ -179,7 +191,7 @@ def run(
         Path | None, typer.Option(help="Where results go [default: hgobench-results/SUITE].")
     ] = None,
     form: FormOption = Form.TABLE,
-    by: ByOption = By.ATTACK,
+    by: ByOption = "attack",
     split: SplitOption = Split.TEST,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the boards.")] = False,
     update_reference: Annotated[
@@ -241,7 +253,7 @@ def run(
     if results:
         scores = [Score.of(result, split.value) for result in results]
         shown = loaded.ruleset if form in (Form.JSON, Form.CSV) else loaded.title
-        typer.echo(_rendered(shown, boards(scores, by=by.value), form, split))
+        typer.echo(_rendered(shown, boards(scores, by=by), form, split))
     _say(
         f"{outcome.computed} cells computed, {outcome.reused} found, in "
         f"{time.monotonic() - started:.0f} s; kept in {folder}",
@@ -271,7 +283,7 @@ def run(
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="Where hgobench run kept its results.")],
     form: FormOption = Form.TABLE,
-    by: ByOption = By.ATTACK,
+    by: ByOption = "attack",
     split: SplitOption = Split.TEST,
     ruleset: Annotated[
         str | None, typer.Option(help="Which one, if the folder holds several.")
@@ -297,7 +309,7 @@ def leaderboard(
     if len(codes) > 1:
         typer.echo(f"note: these results come from {len(codes)} versions of the code", err=True)
     scores = [Score.of(result, split.value) for result in results]
-    typer.echo(_rendered(chosen, boards(scores, by=by.value), form, split))
+    typer.echo(_rendered(chosen, boards(scores, by=by), form, split))
 
 
 @app.command()
@@ -462,9 +474,9 @@ def bench_peers(
         raise InputError("--format: 'latex'; bench writes table, markdown, csv or json")
     peers = benchmarks("peers")
     names = [name for text in rule or () for name in text.split(",")] or list(peers.NAMES)
-    if unknown := [name for name in names if name not in peers.NAMES]:
+    if strange := [name for name in names if name not in peers.NAMES]:
         raise InputError(
-            [f"--rule: {name!r}; expected one of {', '.join(peers.NAMES)}" for name in unknown]
+            [f"--rule: {name!r}; expected one of {', '.join(peers.NAMES)}" for name in strange]
         )
     shapes = [peers.parsed(text) for text in shape or ("80x7850", "80x23860")]
     rows, interrupted = [], False

@@ -25,9 +25,25 @@ class SamplingRisk(UserWarning):
     """A run in which a round may well sample more Byzantine workers than its quorum stands."""
 
 
+def shown(value: object, most: int = 120) -> str:
+    """Write a value of a user's for a message: its repr, cut in the middle if it is long.
+
+    >>> shown("krumm"), shown(10**30, most=20)
+    ("'krumm'", '10000000 .. 00000000')
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        text = f"{type(value).__name__} too large to write"
+    except RecursionError:
+        text = f"{type(value).__name__} nested too deeply to write"
+    half = (most - 4) // 2
+    return text if len(text) <= most else f"{text[:half]} .. {text[-half:]}"
+
+
 def unknown(field: str, name: str, known: Iterable[str], hint: str = "") -> str:
     """Word the message for an unknown name: ``attack: unknown 'fo'; did you mean 'foe'?``."""
     candidates = sorted(known)
-    near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:100], candidates, n=1, cutoff=0.6)
     tail = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(candidates)}"
-    return f"{field}: unknown {name!r}; {tail}" + (f" ({hint})" if hint else "")
+    return f"{field}: unknown {shown(name)}; {tail}" + (f" ({hint})" if hint else "")

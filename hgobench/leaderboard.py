@@ -11,44 +11,38 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from scipy.special import stdtrit
 
 from hgobench import catalogue
-from hgobench.errors import InputError
+from hgobench.errors import InputError, unknown
 from hgobench.results import Result
-from hgobench.scenario import Scenario
+from hgobench.scenario import Role, Scenario
 
-By = Literal["attack", "partition", "hardware"]
 Split = Literal["test", "validation"]
 
-# A board is one threat model and budget; a row is one way to stand it.
-BOARD = (
-    "data",
-    "partition",
-    "model",
-    "hardware",
-    "workers",
-    "byzantine",
-    "sampled",
-    "deadline",
-    "batch_size",
-    "rounds",
-    "attack_start",
-)
-ROW = (
-    "algorithm",
-    "rule",
-    "granularity",
-    "cost",
-    "learning_rate",
-    "schedule",
-    "solver",
-    "scope",
-    "tolerated",
-    "quorum",
-)
+# The roles of the fields that make a board, but for the attack; a row is one defence.
+BOARD: tuple[Role, ...] = ("world", "threat", "measurement")
+
+
+class Place(NamedTuple):
+    """Where a cell stands in a row: no two cells of a row have the same place.
+
+    Attributes:
+        column: the value of the field that the columns are.
+        attack: what it was attacked with.
+        repetition: which of the runs that differ in nothing else.
+    """
+
+    column: Any
+    attack: str
+    repetition: tuple[Any, ...]
+
+
+def columns() -> tuple[str, ...]:
+    """Return the fields that can be a board's columns: all that make a board, and the attack."""
+    return Scenario.of_role(*BOARD)
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ class Row:
         worst_attack: the attack with the lowest mean.
         gap: by how much the mean of `worst` is below that of the oracle in the same setting; None:
             the board has no such oracle, or one of the two lacks cells.
-        cells: column (an attack, or a partition or profile) to its estimate.
+        cells: column (an attack, or another field's value) to its estimate.
         ended: how many of its cells diverged or failed.
         idle: how many of its cells never updated the model.
         missing: how many cells others have and it has not.
@@ -152,47 +146,79 @@ class Board:
     title: str
 
 
-def boards(scores: Iterable[Score], *, by: By = "attack") -> list[Board]:
+def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
     """Rank cells.
+
+    A board is one combination of all fields of the roles world, threat and measurement, less the
+    attack; a row is one defence; within a row, cells differ by attack and repetition. Titles and
+    labels name every field that tells boards, and rows of one algorithm and rule, apart.
 
     Args:
         scores: of cells of one ruleset.
-        by: the columns: each attack, or each partition or hardware profile (then every column is
-            the worst case over attacks).
+        by: the columns: each attack, or each value of another field that makes a board (`columns`;
+            then every column is the worst case over attacks).
+
+    Raises:
+        InputError: there are no such columns, or two of the scores are of one cell.
     """
+    if by not in columns():
+        raise InputError(unknown("by", by, columns()))
+    every = list(scores)
+    kind = type(every[0].scenario) if every else Scenario
+    makes = [name for name in kind.of_role(*BOARD) if name not in ("attack", by)]
     groups: dict[tuple[Any, ...], list[Score]] = {}
-    for score in scores:
-        key = tuple(getattr(score.scenario, name) for name in BOARD if name != by)
-        groups.setdefault(key, []).append(score)
-    varying = [
-        name
-        for i, name in enumerate(n for n in BOARD if n != by)
-        if name in ("partition", "hardware") or len({key[i] for key in groups}) > 1
+    for score in every:
+        groups.setdefault(_values(score.scenario, makes), []).append(score)
+    titled = _telling(kind, makes, groups)
+    return [
+        _board(groups[key], by, makes, titled)
+        for key in sorted(groups, key=lambda key: [_order(value) for value in key])
     ]
-    return [_board(group, by, varying) for _, group in sorted(groups.items(), key=_text)]
 
 
-def _text(item: tuple[Any, Any]) -> tuple[str, ...]:
-    return tuple(str(part) for part in item[0])
+def _values(scenario: Scenario, names: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(getattr(scenario, name) for name in names)
 
 
-def _board(group: list[Score], by: By, varying: Sequence[str]) -> Board:
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Return what sorts numbers by their size, before all else."""
+    number = isinstance(value, int | float)
+    return (not number, value if number else 0.0, str(value))
+
+
+def _telling(
+    kind: type[Scenario], names: Sequence[str], keys: Iterable[tuple[Any, ...]]
+) -> list[str]:
+    """Return the fields that are always named, and those that tell some of the keys apart."""
+    declared, known = kind.declarations(), list(keys)
+    return [
+        name
+        for i, name in enumerate(names)
+        if declared[name].headline or len({key[i] for key in known}) > 1
+    ]
+
+
+def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[str]) -> Board:
     first = group[0].scenario
-    stated = first.to_dict()
-    setting = {name: stated[name] for name in BOARD if name != by}
-    named = [f"{name} {setting[name]}" for name in varying]
+    stated, kind = first.to_dict(), type(first)
+    defence = kind.of_role("defence")
     rows: dict[tuple[Any, ...], list[Score]] = {}
     for score in group:
-        rows.setdefault(_row_key(score.scenario), []).append(score)
+        rows.setdefault(_values(score.scenario, defence), []).append(score)
     columns = sorted(
-        {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", c)
+        {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", _order(c))
     )
-    expected = {_cell_key(score.scenario) for score in group}
+    expected = {_place(score.scenario, by) for score in group}
+    headlines = [i for i, name in enumerate(defence) if kind.declarations()[name].headline]
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for key in rows:
+        alike.setdefault(tuple(key[i] for i in headlines), []).append(key)
     by_key = {
-        key: _row(cells, by, columns, _differing(key, rows), expected)
-        for key, cells in rows.items()
+        key: _row(rows[key], by, columns, _telling(kind, defence, keys), expected)
+        for keys in alike.values()
+        for key in keys
     }
-    made = [replace(row, gap=_gap(key, row, by_key)) for key, row in by_key.items()]
+    made = [replace(row, gap=_gap(kind, key, row, by_key)) for key, row in by_key.items()]
     made.sort(
         key=lambda row: (
             "honest" in row.needs,
@@ -207,53 +233,72 @@ def _board(group: list[Score], by: By, varying: Sequence[str]) -> Board:
         replace(row, rank=None if row.missing or "honest" in row.needs else position)
         for position, row in enumerate(made, 1)
     ]
-    return Board(setting, columns, ranked, title=", ".join(named))
+    return Board(
+        {name: stated[name] for name in makes},
+        [str(column) for column in columns],
+        ranked,
+        title=", ".join(f"{name} {stated[name]}" for name in titled),
+    )
 
 
-def _differing(key: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
-    """Name the fields that tell a row from others of the same algorithm and rule."""
-    alike = [other for other in rows if other[:2] == key[:2]]
-    return [name for i, name in enumerate(ROW) if len({other[i] for other in alike}) > 1]
+def _place(scenario: Scenario, by: str) -> Place:
+    repetition = _values(scenario, scenario.of_role("repetition"))
+    return Place(getattr(scenario, by), scenario.attack, repetition)
 
 
-def _row_key(scenario: Scenario) -> tuple[Any, ...]:
-    return tuple(getattr(scenario, name) for name in ROW)
+def _placed(cells: Sequence[Score], by: str) -> dict[Place, Score]:
+    """Return a row's cells by their places.
 
-
-def _cell_key(scenario: Scenario) -> tuple[Any, ...]:
-    return (scenario.attack, scenario.partition, scenario.hardware, scenario.seed)
+    Raises:
+        InputError: two of them have the same.
+    """
+    placed: dict[Place, Score] = {}
+    for cell in cells:
+        other = placed.setdefault(_place(cell.scenario, by), cell)
+        if other is not cell:
+            raise InputError(
+                "boards: two scores for one cell: "
+                + " and ".join(
+                    f"{score.scenario!r} ({score.status}, accuracy {score.accuracy:g})"
+                    for score in (other, cell)
+                )
+                + "; expected one: rank the results of one ruleset, each once"
+            )
+    return placed
 
 
 def _row(
     cells: Sequence[Score],
-    by: By,
-    columns: Sequence[str],
-    differing: Sequence[str],
-    expected: set[tuple[Any, ...]],
+    by: str,
+    columns: Sequence[Any],
+    telling: Sequence[str],
+    expected: set[Place],
 ) -> Row:
     first = cells[0].scenario
-    extra = [f"{name}={getattr(first, name)}" for name in differing]
-    scores = {_cell_key(cell.scenario): cell.accuracy for cell in cells}
-    attacked = {key: value for key, value in scores.items() if key[0] != "none"} or scores
-    where = {"attack": 0, "partition": 1, "hardware": 2}[by]
+    stated, declared = first.to_dict(), first.declarations()
+    label = [
+        str(stated[name]) if declared[name].headline else f"{name}={stated[name]}"
+        for name in sorted(telling, key=lambda name: not declared[name].headline)
+    ]
+    scores = {place: cell.accuracy for place, cell in _placed(cells, by).items()}
+    attacked = {place: v for place, v in scores.items() if place.attack != "none"} or scores
     means = {
         attack: math.fsum(v) / len(v)
-        for attack in dict.fromkeys(key[0] for key in attacked)
-        if (v := [value for key, value in attacked.items() if key[0] == attack])
+        for attack in dict.fromkeys(place.attack for place in attacked)
+        if (v := [value for place, value in attacked.items() if place.attack == attack])
     }
     estimates = {}
     for column in columns:
-        chosen = {key: value for key, value in scores.items() if key[where] == column}
-        if by != "attack":
-            chosen = {key: value for key, value in chosen.items() if key in attacked}
+        among = scores if by == "attack" else attacked
+        chosen = {place: value for place, value in among.items() if place.column == column}
         if chosen:
-            estimates[column] = estimate(_worst_per_seed(chosen))
-    clean = _worst_per_seed({key: value for key, value in scores.items() if key[0] == "none"})
+            estimates[str(column)] = estimate(_worst_per_seed(chosen))
+    clean = _worst_per_seed({place: v for place, v in scores.items() if place.attack == "none"})
     return Row(
         rank=None,
         algorithm=first.algorithm,
         rule=first.rule,
-        label=" ".join((first.algorithm, first.rule, *extra)),
+        label=" ".join(label),
         origin=catalogue.registry("rule").origin(first.rule),
         needs=sorted({need for cell in cells for need in cell.needs}),
         clean=estimate(clean) if clean else None,
@@ -267,12 +312,22 @@ def _row(
     )
 
 
-def _gap(key: tuple[Any, ...], row: Row, others: Mapping[tuple[Any, ...], Row]) -> float | None:
+def _gap(
+    kind: type[Scenario],
+    key: tuple[Any, ...],
+    row: Row,
+    others: Mapping[tuple[Any, ...], Row],
+) -> float | None:
     """Return how far a row is below the oracle that differs in nothing but the rule's own."""
-    own = {"rule", "scope", "quorum"}
+    defence = kind.of_role("defence")
+    declared = kind.declarations()
 
     def setting(key: tuple[Any, ...]) -> list[Any]:
-        return [value for name, value in zip(ROW, key, strict=True) if name not in own]
+        return [
+            value
+            for name, value in zip(defence, key, strict=True)
+            if name != "rule" and declared[name].follows != "rule"
+        ]
 
     oracles = [
         other
@@ -284,10 +339,10 @@ def _gap(key: tuple[Any, ...], row: Row, others: Mapping[tuple[Any, ...], Row]) 
     return max(other.worst.mean for other in oracles) - row.worst.mean
 
 
-def _worst_per_seed(scores: Mapping[tuple[Any, ...], float]) -> list[float]:
-    worst: dict[int, float] = {}
-    for (*_, seed), value in scores.items():
-        worst[seed] = min(value, worst.get(seed, math.inf))
+def _worst_per_seed(scores: Mapping[Place, float]) -> list[float]:
+    worst: dict[tuple[Any, ...], float] = {}
+    for place, value in scores.items():
+        worst[place.repetition] = min(value, worst.get(place.repetition, math.inf))
     return list(worst.values())
 
 

@@ -7,29 +7,131 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, Self
 
 from hgobench import catalogue
-from hgobench.errors import InputError, unknown
+from hgobench.errors import InputError, shown, unknown
 
 RISK = 0.01  # over a run; more is worth a warning
-ALIASES = {"n": "workers", "f": "byzantine", "q": "sampled", "v": "quorum", "tau": "deadline"}
-WORLD = (
-    "data",
-    "partition",
-    "model",
-    "hardware",
-    "workload",
-    "workers",
-    "sampled",
-    "batch_size",
-    "rounds",
-    "evaluation_interval",
-    "seed",
-)
+
+Role = Literal["world", "threat", "defence", "repetition", "measurement"]
+Check = Callable[[str, Any], Any]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a field of a `Scenario` is; all that treats fields differently reads it here.
+
+    Attributes:
+        role: ``"world"``: what is learned, from what, by whom, within which budget; ``"threat"``:
+            what the Byzantine workers are and do; ``"defence"``: what the server and the honest
+            workers do; ``"repetition"``: cells that differ in nothing else are repetitions;
+            ``"measurement"``: how a run is looked at.
+        check: takes the field's name and a value; returns the canonical value or raises.
+        letter: the HGO paper's, another name of the field.
+        headline: whether boards always name it, also where it is the same everywhere.
+        follows: the field that its default is worked out from, if that is its purpose.
+        shared: given a scenario, whether cells must agree in the field to share a world; asked
+            only of fields whose role lets draws depend on them.
+    """
+
+    role: Role
+    check: Check
+    letter: str = ""
+    headline: bool = False
+    follows: str = ""
+    shared: Callable[[Scenario], bool] = lambda scenario: True
+
+
+def declare(default: Any, check: Check, role: Role, **more: Any) -> Any:
+    """Return a dataclass field with its default and its `Declaration`."""
+    return field(default=default, metadata={"declaration": Declaration(role, check, **more)})
+
+
+def integer(least: int, most: int, optional: bool = False) -> Check:
+    """Return the check of a whole number in [least, most]; None too, if it is `optional`."""
+
+    def check(name: str, value: Any) -> int | None:
+        if value is None and optional:
+            return None
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        number = int(value) if whole else least - 1
+        if number < least:
+            raise InputError(f"{name}: {shown(value)}; expected an integer >= {least}")
+        if number > most:
+            raise InputError(f"{name}: {shown(value)}; expected at most {most}")
+        return number
+
+    return check
+
+
+def positive(infinite: bool = False) -> Check:
+    """Return the check of a number > 0, finite unless it may be `infinite`."""
+
+    def check(name: str, value: Any) -> float:
+        if infinite and value == "inf":
+            value = math.inf
+        tail = " or inf" if infinite else ""
+        refusal = InputError(f"{name}: {shown(value)}; expected a number > 0{tail}")
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise refusal
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond all floats
+            raise refusal from None
+        if not number > 0 or (math.isinf(number) and not infinite):
+            raise refusal
+        return number
+
+    return check
+
+
+def word(*known: str, optional: bool = False) -> Check:
+    """Return the check of one of a few words; None too, if it is `optional`."""
+
+    def check(name: str, value: Any) -> str | None:
+        if value is None and optional:
+            return None
+        if not isinstance(value, str):
+            raise InputError(f"{name}: {shown(value)}; expected one of {', '.join(sorted(known))}")
+        if value not in known:
+            raise InputError(unknown(name, value, known))
+        return value
+
+    return check
+
+
+def named(kind: str, build: bool = True, **context: Any) -> Check:
+    """Return the check of a name with its parameters.
+
+    Args:
+        kind: the field whose registry knows the names.
+        build: whether to try the parameters too.
+        context: what to build it in.
+    """
+
+    @cache
+    def canonical(value: str) -> str:
+        registry = catalogue.registry(kind)
+        if build:
+            registry.build(value, **context)
+        return str(registry.canonical(value))
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise InputError(f"{name}: {shown(value)}; expected a name")
+        return canonical(value)
+
+    return check
+
+
+PEOPLE = 10**6  # the most workers: each has a device and examples of its own
+EXAMPLES = 10**6  # the largest minibatch
+ROUNDS = 10**7  # a result has a line per round
+SEEDS = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False)
@@ -60,9 +162,9 @@ class Scenario:
         quorum (v): how many must have sent a coordinate for it to be updated, more than
             2·tolerated; None: what the algorithm and the rule need.
         deadline (tau): τ in time units; inf: the server waits for the last answer.
-        batch_size: s, examples per minibatch; a worker with fewer uses all it has.
-        rounds: K.
-        learning_rate: γ, on the mean gradient.
+        batch_size (s): examples per minibatch; a worker with fewer uses all it has.
+        rounds (K): how many there are.
+        learning_rate (gamma): γ, on the mean gradient.
         schedule: ``"constant"``, or ``"inverse_sqrt_block"``: γ·√(d/|B_k|).
         solver: what the server does with the aggregate.
         evaluation_interval: evaluate every so many rounds, and after the last.
@@ -72,39 +174,51 @@ class Scenario:
         InputError: with all problems at once.
     """
 
-    data: str = "digits"
-    partition: str = "iid"
-    model: str = "softmax"
-    hardware: str = "standard"
-    workload: str = "fixed"
-    algorithm: str = "hgo"
-    granularity: str = "scalar"
-    cost: str = "scalar"
-    rule: str = "trimmed_mean"
-    scope: str | None = None
-    attack: str = "none"
-    attack_start: int = 0
-    workers: int = 100
-    byzantine: int = 0
-    tolerated: int | None = None
-    sampled: int | None = None
-    quorum: int | None = None
-    deadline: float = 32.0
-    batch_size: int = 32
-    rounds: int = 150
-    learning_rate: float = 0.32
-    schedule: str = "constant"
-    solver: str = "gradient_descent"
-    evaluation_interval: int = 1
-    seed: int = 0
+    # fmt: off
+    data: str = declare("digits", named("data"), "world")
+    partition: str = declare("iid", named("partition"), "world", headline=True)
+    model: str = declare(  # tried on a problem that every model can have
+        "softmax", named("model", features=784, classes=2), "world")
+    hardware: str = declare("standard", named("hardware"), "world", headline=True)
+    workload: str = declare("fixed", named("workload"), "world")
+    algorithm: str = declare("hgo", named("algorithm"), "defence", headline=True)
+    granularity: str = declare("scalar", word("scalar", "feature", "subnetwork"), "defence")
+    cost: str = declare("scalar", word("scalar", "unit"), "defence")
+    rule: str = declare(  # its parameters are tried with f, in _resolve_rule
+        "trimmed_mean", named("rule", build=False), "defence", headline=True)
+    scope: str | None = declare(
+        None, word("coordinate", "block", optional=True), "defence", follows="rule")
+    attack: str = declare("none", named("attack"), "threat")
+    attack_start: int = declare(0, integer(0, ROUNDS), "threat")
+    workers: int = declare(100, integer(1, PEOPLE), "world", letter="n")
+    byzantine: int = declare(0, integer(0, PEOPLE), "threat", letter="f")
+    tolerated: int | None = declare(
+        None, integer(0, PEOPLE, optional=True), "defence", follows="byzantine")
+    sampled: int | None = declare(
+        None, integer(1, PEOPLE, optional=True), "world", letter="q", follows="workers")
+    quorum: int | None = declare(
+        None, integer(1, PEOPLE, optional=True), "defence", letter="v", follows="rule")
+    deadline: float = declare(  # on a fixed workload the draws do not depend on it
+        32.0, positive(infinite=True), "world", letter="tau",
+        shared=lambda scenario: scenario.workload != "fixed")
+    batch_size: int = declare(32, integer(1, EXAMPLES), "world", letter="s")
+    rounds: int = declare(150, integer(1, ROUNDS), "world", letter="K")
+    learning_rate: float = declare(0.32, positive(), "defence", letter="gamma")
+    schedule: str = declare("constant", word("constant", "inverse_sqrt_block"), "defence")
+    solver: str = declare("gradient_descent", named("solver"), "defence")
+    evaluation_interval: int = declare(1, integer(1, ROUNDS), "measurement")
+    seed: int = declare(0, integer(0, SEEDS), "repetition")
+    # fmt: on
 
     def __init__(self, **given: Any) -> None:
-        values, problems = _unalias(given)
-        checked = dict(_defaults())
+        values, problems = self._unalias(given)
+        checked = self.defaults()
         broken: set[str] = set()
-        for name in [name for name in checked if name in values]:
+        for name, declaration in self.declarations().items():
+            if name not in values:
+                continue
             try:
-                checked[name] = _CHECKS[name](name, values[name])
+                checked[name] = declaration.check(name, values[name])
             except InputError as error:
                 problems += error.problems
                 broken.add(name)
@@ -114,52 +228,91 @@ class Scenario:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def declarations(cls) -> dict[str, Declaration]:
+        """Return what each field is, in the order of the fields."""
+        return {entry.name: entry.metadata["declaration"] for entry in fields(cls)}
+
+    @classmethod
+    def of_role(cls, *roles: Role) -> tuple[str, ...]:
+        """Return the names of the fields that have some roles, in the order of the fields."""
+        return tuple(name for name, about in cls.declarations().items() if about.role in roles)
+
+    @classmethod
+    def letters(cls) -> dict[str, str]:
+        """Return the fields by the paper's letters: ``{"n": "workers", ...}``."""
+        return {about.letter: name for name, about in cls.declarations().items() if about.letter}
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the fields' defaults; None is then worked out."""
+        return {entry.name: entry.default for entry in fields(cls)}
+
+    @classmethod
+    def _unalias(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        known, letters = cls.declarations(), cls.letters()
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            target = letters.get(name, name)
+            if target not in known:
+                problems.append(unknown("scenario: field", name, [*known, *letters]))
+            elif target in values:
+                problems.append(
+                    f"{target}: given twice, as {target!r} and as {known[target].letter!r}"
+                )
+            else:
+                values[target] = value
+        return values, problems
+
     n = property(lambda self: self.workers)
     f = property(lambda self: self.byzantine)
     q = property(lambda self: self.sampled)
     v = property(lambda self: self.quorum)
     tau = property(lambda self: self.deadline)
+    s = property(lambda self: self.batch_size)
+    K = property(lambda self: self.rounds)
+    gamma = property(lambda self: self.learning_rate)
 
     def __repr__(self) -> str:
-        defaults = _defaults()
+        defaults = self.defaults()
         parts = [
             f"{name}={value!r}" for name, value in vars(self).items() if value != defaults[name]
         ]
-        return f"Scenario({', '.join(parts)})"
+        return f"{type(self).__name__}({', '.join(parts)})"
 
-    def replace(self, **changes: Any) -> Scenario:
+    def replace(self, **changes: Any) -> Self:
         """Return a scenario with some fields changed.
 
         Fields that are what would have been worked out anyway are worked out anew.
         """
-        values, problems = _unalias(changes)
+        values, problems = self._unalias(changes)
         if problems:
             raise InputError(problems)
         given = dict(vars(self))
-        for name in ("quorum", "scope", "sampled", "tolerated"):
+        # The last first: a quorum follows from what is tolerated, rather than the reverse.
+        for name in reversed([name for name, value in self.defaults().items() if value is None]):
             without = {key: value for key, value in given.items() if key != name}
             with suppress(InputError):
-                if Scenario(**without) == self:
+                if type(self)(**without) == self:
                     given = without
-        return Scenario(**{**given, **values})
+        return type(self)(**{**given, **values})
 
     def to_dict(self) -> dict[str, str | int | float]:
         """Return all fields, resolved, as JSON knows them (an infinite deadline is ``"inf"``)."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if math.isinf(self.deadline):
-            values["deadline"] = "inf"
-        return values
+        values = {name: getattr(self, name) for name in self.declarations()}
+        return {name: "inf" if value == math.inf else value for name, value in values.items()}
 
     @classmethod
-    def restore(cls, values: Mapping[str, Any]) -> Scenario:
+    def restore(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild what `to_dict` wrote, without checks and without importing what it names.
 
         To run it, check it: ``Scenario(**values)``.
         """
         scenario = object.__new__(cls)
-        for name, default in _defaults().items():
+        for name, default in cls.defaults().items():
             value = values.get(name, default)
-            infinite = name == "deadline" and value == "inf"  # elsewhere it is a name
+            infinite = isinstance(default, float) and value == "inf"  # elsewhere it is a name
             object.__setattr__(scenario, name, math.inf if infinite else value)
         return scenario
 
@@ -170,12 +323,12 @@ class Scenario:
 
     @property
     def world_key(self) -> tuple[Any, ...]:
-        """Return what two cells must share to share a world.
-
-        Where the workload sets the size of minibatches, the deadline is among it.
-        """
-        deadline = () if self.workload == "fixed" else (self.deadline,)
-        return (*(getattr(self, name) for name in WORLD), *deadline)
+        """Return what two cells must share to share a world: draws, data, evaluations."""
+        return tuple(
+            getattr(self, name) if about.shared(self) else None
+            for name, about in self.declarations().items()
+            if about.role in ("world", "repetition", "measurement")
+        )
 
     @property
     def sampling_risk(self) -> float:
@@ -183,11 +336,9 @@ class Scenario:
 
         With as many a quorum of v may hold a Byzantine majority.
         """
-        from scipy.stats import hypergeom
-
         assert self.quorum is not None
-        bound = (self.quorum - 1) // 2
-        return float(hypergeom.sf(bound, self.workers, self.byzantine, self.sampled))
+        assert self.sampled is not None
+        return _risk((self.quorum - 1) // 2, self.workers, self.byzantine, self.sampled)
 
     @property
     def run_risk(self) -> float:
@@ -201,8 +352,9 @@ class Scenario:
 
         Of algorithms without blocks nothing: they wait for all that answer, not for v.
         """
-        blocks = catalogue.registry("algorithm").build(self.algorithm).partial
-        if not blocks or self.run_risk <= RISK:
+        if self.run_risk <= RISK:
+            return ""
+        if not catalogue.registry("algorithm").build(self.algorithm).partial:
             return ""
         half = (int(self.quorum or 1) - 1) // 2
         return (
@@ -214,115 +366,19 @@ class Scenario:
 
 
 def sampling_warnings(scenarios: Iterable[Scenario]) -> list[str]:
-    """Return the different warnings of scenarios, each worked out once."""
-    alike: dict[tuple[Any, ...], Scenario] = {}
-    for s in scenarios:
-        alike.setdefault((s.workers, s.byzantine, s.sampled, s.quorum, s.rounds, s.algorithm), s)
-    found = dict.fromkeys(scenario.sampling_warning for scenario in alike.values())
+    """Return the different warnings of scenarios."""
+    found = dict.fromkeys(scenario.sampling_warning for scenario in scenarios)
     return [warning for warning in found if warning]
 
 
-def _defaults() -> dict[str, Any]:
-    return {field.name: field.default for field in fields(Scenario)}
+@cache
+def _risk(bound: int, workers: int, byzantine: int, sampled: int) -> float:
+    from scipy.stats import hypergeom
+
+    return float(hypergeom.sf(bound, workers, byzantine, sampled))
 
 
-def _unalias(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    known, problems, values = _defaults(), [], {}
-    for name, value in given.items():
-        target = ALIASES.get(name, name)
-        if target not in known:
-            problems.append(unknown("scenario: field", name, [*known, *ALIASES]))
-        elif target in values:
-            short = next(alias for alias, field in ALIASES.items() if field == target)
-            problems.append(f"{target}: given twice, as {target!r} and as {short!r}")
-        else:
-            values[target] = value
-    return values, problems
-
-
-Check = Callable[[str, Any], Any]
-
-
-def _integer(least: int, optional: bool = False) -> Check:
-    def check(name: str, value: Any) -> int | None:
-        if value is None and optional:
-            return None
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise InputError(f"{name}: {value!r}; expected an integer >= {least}")
-        return int(value)
-
-    return check
-
-
-def _positive(infinite: bool = False) -> Check:
-    def check(name: str, value: Any) -> float:
-        if infinite and value == "inf":
-            value = math.inf
-        number = not isinstance(value, bool) and isinstance(value, Real)
-        if not number or not value > 0 or (math.isinf(value) and not infinite):
-            tail = " or inf" if infinite else ""
-            raise InputError(f"{name}: {value!r}; expected a number > 0{tail}")
-        return float(value)
-
-    return check
-
-
-def _word(*known: str, optional: bool = False) -> Check:
-    def check(name: str, value: Any) -> str | None:
-        if value is None and optional:
-            return None
-        if value not in known:
-            raise InputError(unknown(name, str(value), known))
-        return str(value)
-
-    return check
-
-
-def _named(field: str, build: bool = True, **context: Any) -> Check:
-    """Check a name with its parameters; `build` also tries them, given a context to build in."""
-
-    @cache
-    def canonical(value: str) -> str:
-        registry = catalogue.registry(field)
-        if build:
-            registry.build(value, **context)
-        return str(registry.canonical(value))
-
-    def check(name: str, value: Any) -> str:
-        if not isinstance(value, str):
-            raise InputError(f"{name}: {value!r}; expected a name")
-        return canonical(value)
-
-    return check
-
-
-_CHECKS: dict[str, Check] = {
-    "data": _named("data"),
-    "partition": _named("partition"),
-    "model": _named("model", features=784, classes=2),  # a problem that every model can have
-    "hardware": _named("hardware"),
-    "workload": _named("workload"),
-    "algorithm": _named("algorithm"),
-    "granularity": _word("scalar", "feature", "subnetwork"),
-    "cost": _word("scalar", "unit"),
-    "rule": _named("rule", build=False),  # its parameters are tried with f, in _resolve_rule
-    "scope": _word("coordinate", "block", optional=True),
-    "attack": _named("attack"),
-    "attack_start": _integer(0),
-    "workers": _integer(1),
-    "byzantine": _integer(0),
-    "tolerated": _integer(0, optional=True),
-    "sampled": _integer(1, optional=True),
-    "quorum": _integer(1, optional=True),
-    "deadline": _positive(infinite=True),
-    "batch_size": _integer(1),
-    "rounds": _integer(1),
-    "learning_rate": _positive(),
-    "schedule": _word("constant", "inverse_sqrt_block"),
-    "solver": _named("solver"),
-    "evaluation_interval": _integer(1),
-    "seed": _integer(0),
-}
+ALIASES = Scenario.letters()
 
 
 def check_field(name: str, value: Any) -> Any:
@@ -331,11 +387,11 @@ def check_field(name: str, value: Any) -> Any:
     Raises:
         InputError: there is no such field, or not with this value.
     """
-    values, problems = _unalias({name: value})
+    values, problems = Scenario._unalias({name: value})
     if problems:
         raise InputError(problems)
-    ((field, value),) = values.items()
-    return _CHECKS[field](field, value)
+    ((target, value),) = values.items()
+    return Scenario.declarations()[target].check(target, value)
 
 
 def _resolve(v: dict[str, Any], broken: set[str]) -> list[str]:

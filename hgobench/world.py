@@ -53,7 +53,7 @@ class World:
     """Data, shards, devices, the initial model, and the draws of every round.
 
     Args:
-        scenario: any cell of the world; only the fields in `hgobench.scenario.WORLD` are read.
+        scenario: any cell of the world; only the fields in its `world_key` are read.
             They may be given by name instead: ``World(data="digits", workers=20)``.
         device: where its examples and parameters are; draws are made on the CPU, the same for all.
 
