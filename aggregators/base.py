@@ -35,6 +35,7 @@ class Part:
     Attributes:
         paper, formula, validity, breakdown, cost, ragged: what tables say of it; cost is that of m
             vectors of d coordinates.
+        randomised: what it draws at random, and when; empty: nothing.
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
         exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
     """
@@ -45,6 +46,7 @@ class Part:
     breakdown: ClassVar[str] = ""
     cost: ClassVar[str] = ""
     ragged: ClassVar[str] = ""
+    randomised: ClassVar[str] = ""
     stateful: bool = False
     exempt: Mapping[str, str] = {}
 

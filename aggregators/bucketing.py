@@ -33,6 +33,7 @@ class Bucketing(PreRule):
     validity = "⌈n/s⌉ enough for the rule at f"
     breakdown = "the rule's, divided by s"
     cost = "m·d"
+    randomised = "buckets"
     ragged = "block: complete vectors; coordinate: values of Q_j"
     keeps_workers = False
     exempt = {

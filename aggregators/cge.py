@@ -13,14 +13,17 @@ from .vectors import Vectors
 class Cge(Rule):
     """Mean of the m - f vectors with the smallest norms.
 
-    AR(x) = mean {x_i : ‖x_i‖ among the m - f smallest}. The paper sums them; the mean keeps the
-    step's size comparable with that of other rules. Ties: the worker that comes first.
+    AR(x) = mean {x_i : ‖x_i‖ among the m - f smallest}. Ties: the worker that comes first.
 
     Validity: m >= 2f + 1; the guarantee needs (f/m)·(1 + 2L/μ) < 1 with smoothness L and strong
     convexity μ, hence f/m < 1/3. Attackers with short vectors are never left out.
     On ragged input: scope "coordinate" takes the m - f smallest magnitudes of those that sent the
     coordinate (of two equal ones the negative); scope "block" is the rule on the vectors of those
     that sent the whole block.
+
+    Departs from its source: the paper sums; the mean keeps the step's size comparable with that of
+    other rules. In scope "coordinate", the default under HGO, it is another rule: the magnitudes of
+    single coordinates are compared instead of norms, and the paper's guarantee says nothing of it.
 
     Source: Gupta, Vaidya, "Fault-Tolerance in Distributed Optimization: The Case of Redundancy",
     PODC 2020; Gupta, Liu, Vaidya, "Byzantine Fault-Tolerant Distributed Machine Learning Using

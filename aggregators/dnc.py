@@ -17,17 +17,21 @@ from .vectors import Vectors, about_mean
 class Dnc(Rule):
     """Mean of the vectors that are never among the most outlying along the main direction.
 
-    `iterations` times: choose `coordinates` of the b coordinates at random, without replacement;
-    centre the shortened vectors on their mean; v is their top right singular vector and
-    s_i = ⟨x_i - mean, v⟩² the score of worker i; the m - ⌊c·f⌋ workers with the least scores are
-    good. AR(x) is the mean of the vectors that were good every time. Of equal scores the first
-    worker's counts as the smaller. A vector with NaN or infinite entries is never good.
+    `iterations` times: choose r = min(⌈share·b⌉, coordinates) of the b coordinates at random,
+    without replacement; centre the shortened vectors on their mean; v is their top right singular
+    vector and s_i = ⟨x_i - mean, v⟩² the score of worker i; the m - ⌊c·f⌋ workers with the least
+    scores are good. AR(x) is the mean of the vectors that were good every time. Of equal scores the
+    first worker's counts as the smaller. A vector with NaN or infinite entries is never good.
+
+    With the defaults nothing is drawn where b is at most 10,000: r is b, all iterations are the
+    same one, and the rule is deterministic. To draw there, the point of the paper's rule, state a
+    smaller `share` or fewer `coordinates`.
 
     Args:
-        coordinates: how many are looked at in an iteration; with b or fewer all are, and one
-            iteration says it all.
+        coordinates: the most that an iteration looks at.
         iterations: how often.
         c: the filtering fraction, how many are taken out per expected attacker.
+        share: of the coordinates, 0 < share <= 1, that an iteration looks at.
 
     Validity: m >= 2f + 1 and c·f < m; RuleError if no worker was good every time. Attackers that
     act along one direction are found; of two that act along different ones at different scales the
@@ -43,10 +47,11 @@ class Dnc(Rule):
     """
 
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
-    formula = "mean of those never among the ⌊c·f⌋ largest ⟨x_i - mean, v⟩², v the top direction"
+    formula = "mean of those never among the ⌊c·f⌋ largest ⟨x_i - mean, v⟩² on r coordinates"
     validity = "n >= 2f + 1, c·f < n"
     breakdown = "1/2 along one direction; 0 along several"
-    cost = "iterations times m²·coordinates"
+    cost = "iterations times m²·r"
+    randomised = "coordinates, where r < d: not by default up to d = 10,000"
     ragged = "on complete vectors"
     exempt = {"poisoned_rounds_stay_bounded": "a large attacker hides a smaller one"}
 
@@ -55,6 +60,7 @@ class Dnc(Rule):
         coordinates: int = 10_000,
         iterations: int = 5,
         c: float = 1.0,
+        share: float = 1.0,
         *,
         f: int = 0,
         scope: Scope = "block",
@@ -63,6 +69,9 @@ class Dnc(Rule):
         self.coordinates = whole("coordinates", coordinates, least=1)
         self.iterations = whole("iterations", iterations, least=1)
         self.c = positive("c", c)
+        self.share = positive("share", share)
+        if self.share > 1:
+            raise ValueError(f"share: {self.share}; expected a share in (0, 1]")
 
     @property
     def minimum(self) -> int:
@@ -75,12 +84,13 @@ class Dnc(Rule):
         m, b = len(vectors), vectors.sent.shape[1]
         good = vectors.finite.clone()
         keep = m - math.floor(self.c * self.f)
-        if b <= self.coordinates:
+        drawn = min(math.ceil(self.share * b), self.coordinates)
+        if drawn == b:
             good &= self._good(vectors, keep)
         else:
             rows, rng = vectors.rows, vectors.view.rng
             for _ in range(self.iterations):
-                chosen = torch.from_numpy(rng.permutation(b)[: self.coordinates])
+                chosen = torch.from_numpy(rng.permutation(b)[:drawn])
                 part = Vectors(rows[:, chosen.to(rows.device)])
                 part.finite &= vectors.finite
                 good &= self._good(part, keep)

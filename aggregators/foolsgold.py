@@ -18,10 +18,10 @@ class FoolsGold(Rule):
     H_i is the sum of all that worker i has sent, this round's included, and cs_ij = cos(H_i, H_j).
     With cs_ii = 0 and v_i = max_j cs_ij a worker is pardoned against a more suspicious one:
     cs_ij <- cs_ij · v_i / v_j where v_j > v_i. Then α_i = 1 - max_j cs_ij, divided by the largest;
-    α_i = 1 becomes 0.99; the logit κ·(ln(α_i / (1 - α_i)) + 1/2) is cut to
-    [0, 1]. AR(x) = Σ α_i x_i / Σ α_i: the paper sums, the mean keeps the step's size comparable.
-    If no weight is left, the answer is 0. A vector with NaN or infinite entries weighs nothing and
-    leaves its worker's history as it was. Histories grow by what is aggregated: in HGO the block.
+    α_i = 1 becomes 0.99; the logit κ·(ln(α_i / (1 - α_i)) + 1/2) is cut to [0, 1].
+    AR(x) = Σ α_i x_i / Σ α_i. If no weight is left, the answer is 0. A vector with NaN or infinite
+    entries weighs nothing and leaves its worker's history as it was. Histories grow by what is
+    aggregated: in HGO the block.
 
     Args:
         confidence: κ > 0.
@@ -30,8 +30,12 @@ class FoolsGold(Rule):
     attackers that differ; honest workers with like data count as Sybils.
     On ragged input: the vectors of those that sent the whole block.
 
+    Departs from its source: the paper sums; the mean keeps the step's size comparable. The
+    importance weights of features are left out. κ is the paper's to tune; with 1, the default, it
+    is the plain logit that other implementations have.
+
     Source: Fung, Yoon, Beschastnikh, "The Limitations of Federated Learning in Sybil Settings",
-    RAID 2020. The features' importance weights are left out.
+    RAID 2020.
     """
 
     paper = "Fung et al., RAID 2020"

@@ -20,7 +20,7 @@ class MultiKrum(Rule):
 
     AR(x) = mean {x_i : i among the m smallest scores}, with Krum's score
     s_i = Σ_{j ∈ N_i} ‖x_i - x_j‖² over the n - f - 2 vectors nearest to x_i. With m = 1 it is
-    Krum. Others select n - f (ByzFL) or 1 (Flower, Blades) by default.
+    Krum.
 
     Ties: the worker that comes first; coordinate-wise, the smallest value.
 
@@ -30,6 +30,9 @@ class MultiKrum(Rule):
     Validity: n >= 2f + 3 and n >= m + f + 2; breakdown point 1/2.
     On ragged input: scope "coordinate" is one-dimensional Multi-Krum on those that sent the
     coordinate; scope "block" is Multi-Krum on those that sent the whole block.
+
+    Departs from its source: the paper leaves m open up to its bound n - f - 2; here it is the bound
+    by default. Other packages select n - f (ByzFL), which is beyond it, or 1 (Flower, Blades).
 
     Source: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine
     Tolerant Gradient Descent", NeurIPS 2017.

@@ -41,6 +41,7 @@ class SignGuard(Rule):
     breakdown = "1/2 (no guarantee)"
     cost = "m²·d + mean shift of m points"
     ragged = "on complete vectors"
+    randomised = "coordinates"
     exempt = {
         "finite_within_honest_range": "shortened vectors may leave the range of the honest",
         "translation_equivariant": "looks at lengths and signs",

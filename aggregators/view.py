@@ -17,6 +17,10 @@ from .errors import RuleError
 class Root(Protocol):
     """A clean data set of the server's own, for the rules that need one."""
 
+    @property
+    def rate(self) -> float:
+        """Return γ, the learning rate of the round, with which `descent` steps."""
+
     def gradient(self, examples: int) -> Tensor:
         """Return the mean gradient of so many root examples at the current parameters, (b,)."""
 
@@ -110,6 +114,10 @@ class _Part:
     whole: Root
     indices: Tensor
     size: int
+
+    @property
+    def rate(self) -> float:
+        return self.whole.rate
 
     def gradient(self, examples: int) -> Tensor:
         return self.whole.gradient(examples)[self.indices]

@@ -33,6 +33,9 @@ class AgrTailored(Perturbed):
     What the attacker needs: all honest messages, and which rule the server uses. With b honest
     workers or fewer to look at nothing is tailored: it sends μ.
 
+    Departs from its source: the paper reports, for each rule and data set, that of the three
+    directions which does most harm; here the direction is stated, "unit" by default.
+
     Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
     and Defenses for Federated Learning", NDSS 2021. Its code starts the search for Krum at γ = 3
     and stops that for the trimmed mean at the first local maximum.

@@ -23,6 +23,9 @@ class Foe(Attack):
 
     What the attacker needs: all honest messages.
 
+    Departs from its source: the paper chooses ε for the rule that it attacks and has no default.
+    Other packages start at 1 or 2.
+
     Source: Xie, Koyejo, Gupta, "Fall of Empires: Breaking Byzantine-tolerant SGD by Inner Product
     Manipulation", UAI 2020.
     """

@@ -36,6 +36,10 @@ class Mimic(Attack):
 
     What the attacker needs: all honest messages and who sent them. Worthwhile where data differ.
 
+    Departs from its source: the authors' code copies argmax_i ⟨x_i, z⟩ in the warm-up and keeps the
+    last round's target. Here the sign of z, which is arbitrary, doesn't matter, and the target is
+    that of the whole warm-up, as not every worker is asked in every round.
+
     Source: Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via
     Bucketing", ICLR 2022.
     """

@@ -28,6 +28,9 @@ class MinSum(Perturbed):
 
     What the attacker needs: all honest messages; not the rule.
 
+    Departs from its source: the paper reports, for each rule and data set, that of the three
+    directions which does most harm; here the direction is stated, "unit" by default.
+
     Source: Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks
     and Defenses for Federated Learning", NDSS 2021. Its code bounds by the least such sum instead.
     """

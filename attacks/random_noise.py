@@ -23,6 +23,9 @@ class RandomNoise(Attack):
 
     What the attacker needs: nothing.
 
+    Departs from its source: its standard deviation is 200; here it is 1 by default, a vector of
+    length √d or so.
+
     Source: the Gaussian attack of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with
     Adversaries: Byzantine Tolerant Gradient Descent", NeurIPS 2017.
     """

@@ -20,9 +20,11 @@ class SignGuardAware(Attack):
 
     What the attacker needs: all honest messages.
 
+    Departs from its source: that does not scale the vector.
+
     Source: the attack on SignGuard in the Blades suite, Li, Ngai, Voigt, "Blades: A Unified
-    Benchmark Suite for Byzantine Attacks and Defenses in Federated Learning", IoTDI 2024; it does
-    not scale. SignGuard: Xu, Huang, Song, Lyu, ICDCS 2022.
+    Benchmark Suite for Byzantine Attacks and Defenses in Federated Learning", IoTDI 2024.
+    SignGuard: Xu, Huang, Song, Lan, ICDCS 2022.
     """
 
     sees = "honest"

@@ -494,6 +494,12 @@ class ServerData:
     def __init__(self, cell: Cell, params: Tensor, block: Tensor | None) -> None:
         self.cell, self.params, self.block = cell, params, block
 
+    @property
+    def rate(self) -> float:
+        """Return the round's learning rate γ."""
+        block = len(self.params) if self.block is None else len(self.block)
+        return self.cell.solver.rate(block, len(self.params))
+
     def gradient(self, examples: int) -> Tensor:
         """Return the mean gradient of so many examples on the block, (b,)."""
         world = self.cell.world
@@ -504,10 +510,9 @@ class ServerData:
     def descent(self, updates: Tensor, examples: int) -> Tensor:
         """Return L(w) - L(w - γ·u) for each update u of the block, (m, b) -> (m,)."""
         x, y = self.cell.world.root(examples)
-        rate = self.cell.solver.rate(updates.shape[1], len(self.params))
         stepped = self.params.repeat(1 + len(updates), 1)
         block = slice(None) if self.block is None else self.block
-        stepped[1:, block] -= rate * updates.to(stepped)
+        stepped[1:, block] -= self.rate * updates.to(stepped)
         loss, _ = self.cell.world.model.evaluate(stepped, x, y)
         return loss[0] - loss[1:]
 

@@ -41,6 +41,7 @@ class _Root:
     """A server's data set whose gradient is a and whose loss is ‖w - a‖²/2 at w = 0."""
 
     size: int
+    rate: float = 1.0
 
     def gradient(self, examples: int) -> Tensor:
         return torch.linspace(0.5, 1.5, self.size)

@@ -200,7 +200,8 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
                 answer = fltrust(vectors, f_hat, root=root_gradient(w, root, classes)[block])
             elif scenario.rule == "zeno":
                 losses = partial(decrease, scenario, w, block, root, classes)
-                answer = zeno(vectors, f_hat, descent=losses)
+                rate = gamma(scenario, len(block), d)
+                answer = zeno(vectors, f_hat, descent=losses, rate=rate)
             elif scenario.rule == "oracle":
                 own = [v for v, who in zip(vectors, workers, strict=True) if who not in byzantine]
                 answer = mean(own) if own else np.zeros(len(block))
@@ -228,10 +229,7 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
                 else:
                     aggregate[j] = coordinate_rule(scenario.rule, arrived, f_hat)
         if block:
-            rate = scenario.learning_rate
-            if scenario.schedule == "inverse_sqrt_block":
-                rate *= math.sqrt(d / len(block))
-            w = w - rate * aggregate
+            w = w - gamma(scenario, len(block), d) * aggregate
         heard = [i for i in range(len(sampled)) if lengths[i] > 0]
         table["block_size"].append(len(block))
         table["heard"].append(len(heard))
@@ -283,6 +281,11 @@ def loss(w: np.ndarray, world: World, classes: int) -> float:
     return loss_on(w, world.data.test.features, world.data.test.labels, classes)
 
 
+def gamma(scenario: Scenario, block: int, d: int) -> float:
+    scale = math.sqrt(d / block) if scenario.schedule == "inverse_sqrt_block" else 1.0
+    return scenario.learning_rate * scale
+
+
 def decrease(
     scenario: Scenario,
     w: np.ndarray,
@@ -292,7 +295,7 @@ def decrease(
     update: np.ndarray,
 ) -> float:
     stepped = w.copy()
-    stepped[block] -= scenario.learning_rate * update
+    stepped[block] -= gamma(scenario, len(block), len(w)) * update
     return loss_on(w, *root, classes) - loss_on(stepped, *root, classes)
 
 

@@ -184,13 +184,19 @@ def cge(vectors: Vectors, f: int) -> Vector:
 
 
 def dnc(
-    vectors: Vectors, f: int, coordinates: int = 10_000, iterations: int = 5, c: float = 1.0
+    vectors: Vectors,
+    f: int,
+    coordinates: int = 10_000,
+    iterations: int = 5,
+    c: float = 1.0,
+    share: float = 1.0,
 ) -> Vector:
     rng = np.random.default_rng([1, 0])
     good = {i for i, v in enumerate(vectors) if finite(v)}
     d = len(vectors[0])
     for _ in range(iterations):
-        chosen = rng.permutation(d)[:coordinates] if coordinates < d else np.arange(d)
+        looked = min(math.ceil(share * d), coordinates)
+        chosen = rng.permutation(d)[:looked] if looked < d else np.arange(d)
         known = [i for i, v in enumerate(vectors) if finite(v)]
         part = np.array([vectors[i][chosen] for i in known])
         centred = part - part.mean(axis=0)
@@ -211,10 +217,15 @@ def fltrust(vectors: Vectors, f: int, *, root: Vector) -> Vector:
 
 
 def zeno(
-    vectors: Vectors, f: int, *, descent: Callable[[Vector], float], rho: float = 0.0005
+    vectors: Vectors,
+    f: int,
+    *,
+    descent: Callable[[Vector], float],
+    rate: float,
+    rho_ratio: float = 200.0,
 ) -> Vector:
     def score(v: Vector) -> float:
-        return descent(v) - rho * length(v) ** 2 if finite(v) else -math.inf
+        return descent(v) - rate / rho_ratio * length(v) ** 2 if finite(v) else -math.inf
 
     return mean(sorted(vectors, key=score, reverse=True)[: len(vectors) - f])
 

@@ -351,6 +351,8 @@ PARTITIONS = [
     "by_class[k=3]",
     "dirichlet[alpha=0.1]",
     "dirichlet[alpha=10]",
+    "label_dirichlet[alpha=0.1]",
+    "label_dirichlet[alpha=10]",
     "shards",
     "shards[k=1,degree=0.3]",
     "shards[k=5,degree=0]",
@@ -470,6 +472,52 @@ def test_dirichlet_shares_are_beta_distributed() -> None:
     shards = partitions.registry.build("dirichlet[alpha=0.7]")(examples(labels), 10, 1)
     shares = np.array([np.bincount(labels[shard], minlength=40) for shard in shards])[0] / 2000
     assert stats.kstest(shares, stats.beta(0.7, 6.3).cdf).pvalue > 0.01
+
+
+def test_each_worker_has_a_class_distribution_of_its_own() -> None:
+    """Of n workers a share of class c is Beta(α·p_c, α·(1 - p_c)) while no class runs out."""
+    labels = np.repeat([0, 1], [5_000, 15_000])
+    deal = partitions.registry.build("label_dirichlet[alpha=4]")
+    shares = [np.mean(labels[deal(examples(labels), 100, seed)[0]] == 0) for seed in range(150)]
+    assert stats.kstest(shares, stats.beta(1.0, 3.0).cdf).pvalue > 0.01
+
+
+def test_the_largest_share_of_a_class_is_that_of_drawing_one_by_one() -> None:
+    """About 0.83 at α = 0.3, thirty workers of digits: 0.85 as drawn, less as classes run out."""
+    labels = load("digits").train.labels
+    counts = np.bincount(labels)
+    deal = partitions.registry.build("label_dirichlet[alpha=0.3]")
+
+    def largest(shards: list[np.ndarray]) -> float:
+        return float(np.mean([np.bincount(labels[s]).max() / len(s) for s in shards]))
+
+    def one_by_one(seed: int) -> float:
+        rng = np.random.default_rng(seed)
+        stock, shares = counts.copy(), []
+        for worker in range(30):
+            q, mine = rng.dirichlet(0.3 * counts / counts.sum()), np.zeros(10, dtype=int)
+            for _ in range(41 if worker < len(labels) % 30 else 40):
+                left = q * (stock > 0)
+                left = left / left.sum() if left.sum() > 0 else stock / stock.sum()
+                drawn = rng.choice(10, p=left)
+                mine[drawn] += 1
+                stock[drawn] -= 1
+            shares.append(mine.max() / mine.sum())
+        return float(np.mean(shares))
+
+    dealt = [deal(examples(labels), 30, seed) for seed in range(40)]
+    assert all({len(shard) for shard in shards} == {40, 41} for shards in dealt)
+    found = np.array([largest(shards) for shards in dealt])
+    known = np.array([one_by_one(seed) for seed in range(10)])
+    assert found.mean() == pytest.approx(0.83, abs=0.02)
+    assert stats.ttest_ind(found, known).pvalue > 0.01
+    by_shares = partitions.registry.build("dirichlet[alpha=0.3]")
+    assert largest(by_shares(examples(labels), 30, 0)) < 0.55, "of the other kind"
+
+
+def test_no_class_distribution_of_a_regression() -> None:
+    with pytest.raises(InputError, match="partition: label_dirichlet: the labels are real numbers"):
+        partitions.registry.build("label_dirichlet")(examples(np.linspace(0, 1, 40)), 4, 0)
 
 
 @pytest.mark.parametrize(

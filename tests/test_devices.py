@@ -33,6 +33,8 @@ M, B = 11, 60
 
 
 class Root:
+    rate = 0.1
+
     def __init__(self, move: bool) -> None:
         self.move = move
 

@@ -179,6 +179,22 @@ def test_every_rule_says_what_it_is(name: str) -> None:
         assert part in text, part
 
 
+DEPARTURES = {
+    "multi_krum": "n - f - 2", "cge": "the paper sums", "foolsgold": "κ", "zeno": "fresh minibatch",
+    "mimic": "argmax_i ⟨x_i, z⟩", "random_noise": "200", "foe": "has no default",
+    "min_max": '"unit" by default', "min_sum": '"unit" by default',
+    "agr_tailored": '"unit" by default', "sign_guard_aware": "does not scale",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEPARTURES)
+def test_what_departs_from_its_source_says_so(name: str) -> None:
+    registry: Any = aggregators.registry if name in RULES else attacks.registry
+    text = registry.builtins[name].factory.__doc__ or ""
+    said = text.partition("Departs from its source:")[2].partition("Source:")[0]
+    assert DEPARTURES[name] in said
+
+
 @pytest.mark.parametrize("name", [*ATTACKS, *HETEROGENEITY])
 def test_every_attack_says_what_it_is(name: str) -> None:
     registry = attacks.registry if name in ATTACKS else attacks.heterogeneity_attacks

@@ -12,6 +12,7 @@ from torch import Tensor
 from hgobench import aggregators
 from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView
 from hgobench.errors import InputError
+from hgobench.report.listing import listing
 from hgobench.testing import RULE_LAWS, cases, check_rule, rule_maker, try_law
 from tests import oracles, plugins
 from tests.oracles import Vector, coordinate_rule, krum_scores, vector_rule
@@ -102,6 +103,8 @@ def test_half_precision_that_overflows_is_an_error() -> None:
 
 
 class HugeRoot:
+    rate = 0.1
+
     def __init__(self, size: int, value: float = 1e6) -> None:
         self.size, self.value = size, value
 
@@ -123,11 +126,13 @@ def test_sybils_in_the_majority_do_not_blur_the_honest() -> None:
         [[0.1] * 3] * 3 + [[0.11, 0.1, 0.1]] + [[50.0] * 3] * 3 + [[-1e12] * 3] * 4
     )
     view = ServerView(root=Summing())
-    chosen = aggregators.build("zeno[rho=1.0]", f=10)(steps.double(), None, view)
+    chosen = aggregators.build("zeno[rho_ratio=0.5]", f=10)(steps.double(), None, view)
     np.testing.assert_allclose(chosen, [0.11, 0.1, 0.1], rtol=1e-6)
 
 
 class Summing:
+    rate = 0.5
+
     def gradient(self, examples: int) -> Tensor:
         raise NotImplementedError
 
@@ -259,10 +264,13 @@ def test_coordinate_scope_agrees_with_the_definition_whatever_ties(
 
 
 ROOT = 0.5  # every entry of the server's own gradient
+RATE = 0.3
 
 
 class QuadraticRoot:
     """A server whose clean loss is ‖w - γ·root‖²/2 around its root gradient, at w = 0."""
+
+    rate = RATE
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -283,7 +291,7 @@ def information(rule: str, d: int) -> dict[str, Any]:
     """Return what the definition of a rule must be told."""
     if rule == "fltrust":
         return {"root": np.full(d, ROOT)}
-    return {"descent": descent} if rule == "zeno" else {}
+    return {"descent": descent, "rate": RATE} if rule == "zeno" else {}
 
 
 def mixed(steps: list[str], vectors: list[Vector], f: int) -> list[Vector]:
@@ -344,6 +352,8 @@ VARIED = [
     "multi_krum[m=2]",
     "centered_clipping[tau=0.3,iterations=4]",
     "dnc[coordinates=2,iterations=3,c=0.5]",
+    "dnc[iterations=2,c=0.5,share=0.6]",
+    "zeno[rho_ratio=0.7]",
     "sign_guard[share=0.9]",
     "clipping[c=0.7]+multi_krum",
     "foolsgold[confidence=0.3]",
@@ -660,7 +670,8 @@ def test_a_function_is_a_rule_and_may_answer_in_numpy() -> None:
         ("geometric_median[tolerance=0]", "tolerance: 0.0; expected a finite number > 0"),
         ("sign_guard[lower=4]", "lower: 4.0; expected less than upper=3.0"),
         ("sign_guard[share=2]", r"share: 2.0; expected a share in \(0, 1\]"),
-        ("zeno[rho=-1]", "rho: -1.0; expected a finite number >= 0"),
+        ("zeno[rho_ratio=-1]", "rho_ratio: -1.0; expected a finite number > 0"),
+        ("dnc[share=1.2]", r"share: 1.2; expected a share in \(0, 1\]"),
         ("monna[pivot=1.5]", "pivot: 1.5; expected an integer >= 0"),
         ("torch:mean", "its parameters can't be read .*; wrap it in a function"),
     ],
@@ -699,3 +710,44 @@ def test_the_geometric_median_of_vectors_nearly_on_a_line() -> None:
     ]
     found = aggregators.build("geometric_median", f=1)(torch.from_numpy(np.stack(vectors)))
     assert oracles.pull(found.numpy(), vectors) < 1e-7
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 2.0])
+def test_zeno_s_choice_does_not_depend_on_the_learning_rate(rate: float) -> None:
+    """Where the loss is linear all of a score grows with γ, the price of length too."""
+
+    class Linear:
+        def __init__(self) -> None:
+            self.rate = rate
+
+        def gradient(self, examples: int) -> Tensor:
+            raise NotImplementedError
+
+        def descent(self, updates: Tensor, examples: int) -> Tensor:
+            return self.rate * updates.sum(dim=1)
+
+    steps = torch.tensor([[10.0, 10.0], [1.0, 1.0], [0.9, 0.9], [400.0, 0.0]]).double()
+    view = ServerView(root=Linear())
+    # ⟨g, u⟩ - ‖u‖²/200: 19, 1.99, 1.79 and -400.
+    for f, kept in ((1, [0, 1, 2]), (2, [0, 1]), (3, [0])):
+        found = aggregators.build("zeno", f=f)(steps, None, view)
+        assert torch.allclose(found, steps[kept].mean(dim=0))
+    free = aggregators.build("zeno[rho_ratio=inf]", f=3)(steps, None, view)
+    assert torch.allclose(free, steps[3])
+
+
+def test_dnc_draws_coordinates_only_where_it_says_so() -> None:
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((15, 40)))
+
+    def answers(specification: str) -> set[float]:
+        rule = aggregators.build(specification, f=3)
+        return {float(rule(values, None, ServerView(round=k)).sum()) for k in range(1, 9)}
+
+    for all_of_them in ("dnc", "dnc[coordinates=40]", "dnc[share=0.99,coordinates=40]"):
+        assert len(answers(all_of_them)) == 1
+    for some in ("dnc[iterations=1,share=0.5]", "dnc[iterations=1,coordinates=20]"):
+        assert len(answers(some)) > 1
+    assert answers("dnc[iterations=1,share=0.5]") == answers("dnc[iterations=1,coordinates=20]")
+    (row,) = (row for row in listing("rules", "markdown").splitlines() if row.startswith("| dnc "))
+    assert "draws coordinates, where r < d: not by default up to d = 10,000" in row

@@ -104,6 +104,7 @@ BASE: dict[str, Any] = {
         {"rule": "clipped_clustering", "attack": "sign_flip", "rounds": 6},
         {"rule": "fltrust", "attack": "foe"},
         {"rule": "zeno", "attack": "sign_flip", "algorithm": "sgd"},
+        {"rule": "zeno", "attack": "foe", "algorithm": "sgd", "learning_rate": 3.0},
         {"rule": "oracle", "attack": "foe"},
         {"rule": "oracle", "attack": "foe", "scope": "block"},
         {"rule": "multi_krum", "attack": "foe"},
@@ -124,6 +125,7 @@ def test_agrees_with_algorithm_1_round_by_round(fields: dict[str, Any]) -> None:
     [
         {"rule": "fltrust"},
         {"rule": "zeno", "attack": "sign_flip"},
+        {"rule": "zeno", "attack": "foe", "schedule": "inverse_sqrt_block"},
         {"rule": "foolsgold", "workers": 30},
         {"rule": "centered_clipping"},
         {"rule": "centered_clipping", "scope": "block"},

@@ -70,6 +70,7 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
         ]
         notes += ["remembers earlier rounds"] if getattr(made, "stateful", False) else []
+        notes += [f"draws {drawn}"] if (drawn := getattr(made, "randomised", "")) else []
         rows.append(
             {
                 "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),

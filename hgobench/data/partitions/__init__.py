@@ -12,6 +12,7 @@ from .dirichlet import Dirichlet
 from .feature_shift import FeatureShift
 from .gamma_similarity import GammaSimilarity
 from .iid import Iid
+from .label_dirichlet import LabelDirichlet
 from .natural import Natural
 from .quantity_skew import QuantitySkew
 from .shards import Shards
@@ -22,6 +23,7 @@ __all__ = [
     "FeatureShift",
     "GammaSimilarity",
     "Iid",
+    "LabelDirichlet",
     "Natural",
     "Partition",
     "QuantitySkew",
@@ -36,6 +38,7 @@ registry: Registry[Partition] = Registry(
         "iid": Iid,
         "by_class": ByClass,
         "dirichlet": Dirichlet,
+        "label_dirichlet": LabelDirichlet,
         "shards": Shards,
         "gamma_similarity": GammaSimilarity,
         "quantity_skew": QuantitySkew,
