@@ -75,7 +75,7 @@ def execute(
     # An address is worked out once: running a plug-in may import more of it.
     key_of = {scenario: result_key(scenario, ruleset, width, name) for scenario in scenarios}
     outcome = Outcome(set(key_of.values()))
-    known = store.keys() & outcome.keys
+    known = store.keys(outcome.keys)
     outcome.reused = len(known)
     if known:
         on_progress(len(known))

@@ -1,0 +1,229 @@
+"""A row of a store as text, and back: every field is checked when it is read.
+
+A store may come from anybody and from any disk. What a row holds is data: nothing is imported,
+and what can't be a result is named, never raised.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast, get_args, get_type_hints
+
+from hgobench import catalogue
+from hgobench.errors import unknown
+from hgobench.results.result import COLUMNS, Result, Status
+from hgobench.scenario import Scenario
+
+FIELDS = ("key", "ruleset", "scenario", "status", "reason", "rounds", "provenance", "seconds")
+
+# Columns that have no number in some rounds, and those that older results may lack.
+_GAPS = frozenset({"time", "test_accuracy", "test_loss", "validation_accuracy"})
+_LATER = frozenset({"malformed"})
+_COUNTS = frozenset({"round", "block_size", "heard", "byzantine_heard", "stalled"})
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A row that can't be a result.
+
+    Attributes:
+        key: its address, what can't be read of it escaped.
+        ruleset: its ruleset, or ``""`` if that can't be read.
+        problem: what is wrong with which of its fields.
+    """
+
+    key: str
+    ruleset: str
+    problem: str
+
+
+def written(result: Result, ruleset: str, key: str, code: str) -> tuple[Any, ...]:
+    """Return a result as the values of `FIELDS`; what is not finite becomes null."""
+    rounds = {name: [plain(value) for value in result.rounds[name]] for name in COLUMNS}
+    return (
+        key,
+        ruleset,
+        json.dumps(result.scenario.to_dict()),
+        result.status,
+        result.reason,
+        json.dumps(rounds),
+        json.dumps({**result.provenance, "code": code}),
+        result.seconds,
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: None for a float that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
+    """Return (key, ruleset, result), or what is wrong with the row.
+
+    Args:
+        row: the values of `FIELDS` as SQLite stores them, text as bytes.
+    """
+    stored = dict(zip(FIELDS, row, strict=True))
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, check in _CHECKS.items():
+        try:
+            values[name] = check(stored[name])
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+        except RecursionError:
+            problems.append(f"{name}: nested too deep")
+    if not problems:
+        length, asked = len(values["rounds"]["round"]), values["scenario"].rounds
+        if length > asked or (values["status"] == "done" and length < asked):
+            problems.append(f"rounds: {length}; expected {asked}, those of the scenario")
+    if problems:
+        return Damage(_shown(stored["key"]), values.get("ruleset", ""), "; ".join(problems))
+    result = Result(
+        scenario=values["scenario"],
+        rounds=values["rounds"],
+        status=values["status"],
+        reason=values["reason"],
+        provenance=values["provenance"],
+        seconds=values["seconds"],
+    )
+    return values["key"], values["ruleset"], result
+
+
+def _shown(value: object) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, bytes):
+        raise ValueError(f"{_kind(value)}; expected text")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ValueError("expected text in UTF-8") from None
+
+
+def _name(value: Any) -> str:
+    if not (text := _text(value)):
+        raise ValueError("empty")
+    return text
+
+
+def _status(value: Any) -> Status:
+    text = _text(value)
+    if text not in get_args(Status):
+        raise ValueError(f"{text[:40]!r}; expected one of {', '.join(get_args(Status))}")
+    return cast(Status, text)
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        raise ValueError(f"{_kind(value)}; expected a number >= 0")
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant}; expected a finite number")
+
+    try:
+        content = json.loads(_text(value), parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg}, at character {error.pos}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{_kind(content)}; expected an object")
+    return content
+
+
+@cache
+def _kinds() -> Mapping[str, type]:
+    """Return the type of every field of a scenario, worked out: ``str``, ``int`` or ``float``."""
+    hints = get_type_hints(Scenario)
+    named = {name: hints[name] for name in Scenario.restore({}).to_dict()}
+    return {name: (get_args(hint) or (hint,))[0] for name, hint in named.items()}
+
+
+def _scenario(value: Any) -> Scenario:
+    fields, kinds = _object(value), _kinds()
+    for name, content in fields.items():
+        if name not in kinds:
+            raise ValueError(unknown("field", name, kinds, hint="of a newer version?"))
+        if name == "deadline" and content == "inf":
+            continue
+        wanted = (int, float) if kinds[name] is float else (kinds[name],)
+        if type(content) not in wanted or (type(content) is float and math.isinf(content)):
+            raise ValueError(f"{name}: {_kind(content)}; expected {kinds[name].__name__}")
+        if name in catalogue.FIELDS and "+" in content:
+            catalogue.registry(name).named(content)  # is it a chain? what it names stays unknown
+    return Scenario.restore(fields)
+
+
+def _rounds(value: Any) -> dict[str, list[Any]]:
+    table = _object(value)
+    lacking = [name for name in COLUMNS if name not in table and name not in _LATER]
+    if lacking:
+        raise ValueError(f"lacks {', '.join(map(repr, lacking))}")
+    if other := next((name for name in table if name not in COLUMNS), None):
+        raise ValueError(unknown("column", other, COLUMNS, hint="of a newer version?"))
+    for name, column in table.items():
+        if not isinstance(column, list):
+            raise ValueError(f"{name}: {_kind(column)}; expected a list")
+        if len(column) != len(table["round"]):
+            raise ValueError(
+                f"{name}: {len(column)} values; expected {len(table['round'])}, as in 'round'"
+            )
+        kinds = {int, float, bool} | ({type(None)} if name in _GAPS else set())
+        if not set(map(type, column)) <= kinds:
+            odd = next(entry for entry in column if type(entry) not in kinds)
+            raise ValueError(f"{name}: {_kind(odd)}; expected numbers")
+        numbers = [entry for entry in column if entry is not None]
+        if not _finite(numbers):
+            raise ValueError(f"{name}: expected finite numbers")
+        if name in _COUNTS and min(numbers, default=0) < 0:
+            raise ValueError(f"{name}: {min(numbers)}; expected numbers >= 0")
+        table[name] = [math.nan if entry is None else entry for entry in column]
+    return table
+
+
+def _finite(numbers: Sequence[float]) -> bool:
+    try:
+        return math.isfinite(math.fsum(numbers))
+    except (OverflowError, ValueError):  # an integer beyond floats, or inf - inf
+        return False
+
+
+def _provenance(value: Any) -> dict[str, Any]:
+    facts = _object(value)
+    if not isinstance(facts.get("code"), str):
+        raise ValueError("code: expected the code's hash, as text")
+    needs = facts.get("needs", [])
+    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
+        raise ValueError(f"needs: {_kind(needs)}; expected a list of text")
+    return facts
+
+
+def _kind(value: object) -> str:
+    """Say what a value is, in a word of JSON's, numbers as they are."""
+    if isinstance(value, bytes | str):
+        return f"text {_shown(value)[:40]!r}"
+    if value is None:
+        return "null"
+    return {list: "a list", dict: "an object", bool: str(value).lower()}.get(
+        type(value), str(value)[:40]
+    )
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "key": _name,
+    "ruleset": _name,
+    "scenario": _scenario,
+    "status": _status,
+    "reason": _text,
+    "rounds": _rounds,
+    "provenance": _provenance,
+    "seconds": _seconds,
+}
