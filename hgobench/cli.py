@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -336,6 +337,9 @@ def show(
         list[Path] | None,
         typer.Option(help="partition: pictures to write [default: NAME.png and NAME.svg]."),
     ] = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="FOLDER: the rows that can't be read, and why.")
+    ] = False,
 ) -> None:
     """Show a partition, a scenario, or the cells of a folder of results.
 
@@ -344,9 +348,13 @@ def show(
     scenario field=value ..: all its fields, and how likely too many Byzantine workers are sampled.
 
     FOLDER field=value ..: one line per cell; with one cell left, its rounds; as JSON, everything.
+
+    FOLDER --damaged: the rows that can't be read; the command that computed them replaces them.
     """
     if form not in (Form.TABLE, Form.JSON):
         raise InputError(f"--format: {form.value!r}; show writes table or json")
+    if damaged and (which or what in ("partition", "scenario")):
+        raise InputError("--damaged: lists all damaged rows of a folder: show FOLDER --damaged")
     if what == "partition":
         _show_partition(which or [], data or "digits", workers or 100, seed or 0, form, out)
         return
@@ -355,6 +363,8 @@ def show(
         raise InputError(f"show {what}: {name} is for partitions" for name in given)
     if what == "scenario":
         _show_scenario(which or [], form)
+    elif damaged:
+        _show_damaged(Path(what), form)
     else:
         _show_results(Path(what), which or [], form)
 
@@ -438,6 +448,22 @@ def _show_results(folder: Path, where: list[str], form: Form) -> None:
             for cell in cells
         ]
         typer.echo(tabulate(sorted(rows), ["ruleset", *fields, *numbers], floatfmt=".3f"))
+
+
+def _show_damaged(folder: Path, form: Form) -> None:
+    from tabulate import tabulate
+
+    from hgobench.results import Store
+
+    with Store(folder, create=False) as store:
+        found, every = store.damaged(), len(store)
+    if form is Form.JSON:
+        typer.echo(json.dumps([asdict(damage) for damage in found], indent=1))
+        return
+    if found:
+        rows = [[damage.key, damage.ruleset, damage.problem] for damage in found]
+        typer.echo(tabulate(rows, ["key", "ruleset", "problem"], disable_numparse=True))
+    typer.echo(f"{len(found)} of {every} rows are damaged", err=True)
 
 
 bench = typer.Typer(

@@ -3,9 +3,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,34 @@ def test_show_cells_and_one_cell_s_rounds(kept: Path) -> None:
     assert "did you mean 'rule'?" in hgobench("show", str(kept), "rulee=median").stderr
     assert "no cell of" in hgobench("show", str(kept), "attack=alie").stderr
     assert "show: 'attack'; expected field=value" in hgobench("show", str(kept), "attack").stderr
+
+
+def test_damaged_rows_are_said_listed_and_computed_anew(tiny: Path) -> None:
+    out = tiny.parent / "out"
+    hgobench("run", str(tiny), "--out", str(out), "--quiet")
+    board = hgobench("leaderboard", str(out))
+    with closing(sqlite3.connect(out / "results.sqlite")) as connection, connection:
+        connection.execute(
+            "UPDATE results SET scenario = '{' || key WHERE scenario LIKE '%\"seed\": 1%'"
+        )
+    listed = hgobench("show", str(out), "--damaged")
+    assert listed.returncode == 0
+    assert listed.stdout.count("scenario: not JSON") == 4
+    assert listed.stderr == "4 of 8 rows are damaged\n"
+    found = json.loads(hgobench("show", str(out), "--damaged", "--format", "json").stdout)
+    assert {row["ruleset"] for row in found} == {"tiny-1"}
+    for command in (("leaderboard", str(out)), ("show", str(out))):
+        done = hgobench(*command)
+        assert done.returncode == 0
+        assert done.stderr.startswith("4 damaged rows in ")
+        assert f"to list: hgobench show {out} --damaged\n" in done.stderr
+    again = hgobench("run", str(tiny), "--out", str(out))
+    assert "4 damaged rows in " in again.stderr
+    assert "4 cells computed, 4 found" in again.stderr
+    assert hgobench("leaderboard", str(out)).stdout == board.stdout
+    assert hgobench("show", str(out), "--damaged").stdout == ""
+    refused = hgobench("show", str(out), "--damaged", "rule=median")
+    assert "--damaged: lists all damaged rows of a folder" in refused.stderr
 
 
 @pytest.mark.parametrize(
