@@ -206,12 +206,14 @@ def run(
 
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
-    from hgobench.registry import split_list
+    from hgobench.notation import split_list
     from hgobench.scenario import sampling_warnings
     from hgobench.suite import Suite, parse_setting
 
     loaded = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
-    loaded = loaded.with_rules([name for text in rule or () for name in split_list(text)])
+    loaded = loaded.with_rules(
+        [name for text in rule or () for name in split_list(text, "--rule: ")]
+    )
     if update_reference and loaded.changes:
         raise InputError("--update-reference: only for a suite as it is, without --set and --rule")
     scenarios, left = loaded.expand()
@@ -768,7 +770,7 @@ def _audit_options(
     attacks: list[str] | None,
 ) -> Options:
     from hgobench.audits import Options
-    from hgobench.registry import split_list
+    from hgobench.notation import split_list
     from hgobench.scenario import ALIASES, check_field
 
     fields = _one_each(settings or [], "--set", "--set")
@@ -776,7 +778,9 @@ def _audit_options(
     named = {
         field: tuple(
             dict.fromkeys(
-                check_field(field, one) for text in texts or () for one in split_list(text)
+                check_field(field, one)
+                for text in texts or ()
+                for one in split_list(text, f"--{field}: ")
             )
         )
         for field, texts in (("rule", rules), ("attack", attacks))

@@ -57,7 +57,7 @@ def suite_of(config: pytest.Config) -> Suite:
         pytest.UsageError: it is refused, and why.
     """
     from hgobench.errors import InputError
-    from hgobench.registry import split_list
+    from hgobench.notation import split_list
     from hgobench.suite import Suite, parse_setting
 
     if SUITE not in config.stash:
@@ -66,7 +66,7 @@ def suite_of(config: pytest.Config) -> Suite:
             if attacks := config.getoption("--attack"):
                 suite = suite.changed([parse_setting(f"attack={attacks}")])
             suite = suite.with_rules(
-                [r for text in config.getoption("--rule") for r in split_list(text)]
+                [r for text in config.getoption("--rule") for r in split_list(text, "--rule: ")]
             )
             suite.expand()
             config.stash[SUITE] = suite

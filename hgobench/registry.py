@@ -8,64 +8,25 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from hgobench.errors import InputError, unknown
+from hgobench.errors import InputError, shown, unknown
+from hgobench.notation import (
+    Value,
+    format_value,
+    parse_value,
+    pieces,
+    quoted,
+    specification,
+    stands,
+    unquoted,
+)
 
 T = TypeVar("T")
-Value = bool | int | float | str | None
-
-_SPEC = re.compile(r"(?P<name>[^\[\]()=,]+)(?:[\[(](?P<parameters>.*)[\])])?", re.DOTALL)
-_WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
-
-
-def parse_value(text: str) -> Value:
-    """Read one parameter: a number, ``true``, ``false``, ``none``, else the text itself.
-
-    >>> [parse_value(t) for t in ("3", "0.5", "inf", "true", "none", "mean")]
-    [3, 0.5, inf, True, None, 'mean']
-    """
-    text = text.strip()
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
-
-
-def format_value(value: Value) -> str:
-    """Write a parameter so that `parse_value` reads it back."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
-def split_list(text: str) -> list[str]:
-    """Split at the commas outside brackets.
-
-    >>> split_list("foe,alie[z=1.5,tail=2], none")
-    ['foe', 'alie[z=1.5,tail=2]', 'none']
-    """
-    return [part for part in _split(text, ",") if part]
-
-
-def _split(text: str, separator: str) -> list[str]:
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character in "[(") - (character in "])")
-        if character == separator and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts]
 
 
 @dataclass(frozen=True)
@@ -88,16 +49,35 @@ class Entry(Generic[T]):
         return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def _read(text: str, parameter: inspect.Parameter) -> Value:
+def _read(text: str, parameter: inspect.Parameter, about: str = "") -> Value:
     """Read a parameter by its type: text stays text; 5 and 5.0 are one spelling of a float."""
+    text = text.strip()
+    if text.startswith('"'):
+        return unquoted(text, about)
     annotation = str(parameter.annotation).replace(" ", "")
     if annotation in ("str", "str|None", "<class'str'>"):
-        nothing = "None" in annotation and text.strip().lower() == "none"
-        return None if nothing else text.strip()
-    value = parse_value(text)
+        nothing = "None" in annotation and text.lower() == "none"
+        return None if nothing else text
+    value = parse_value(text, about)
     is_float = "float" in str(parameter.annotation) or isinstance(parameter.default, float)
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if whole and is_float else value  # type: ignore[arg-type]
+    if not (whole and is_float):
+        return value
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise InputError(f"{about}{shown(text)}; expected a number below 1.8e308, or inf") from None
+
+
+def write_parameter(value: Value, parameter: inspect.Parameter) -> str:
+    """Write a parameter's value as a specification has it; quotes only where it needs them."""
+    if not isinstance(value, str):
+        return format_value(value)
+    try:
+        same = stands(value) and _read(value, parameter) == value
+    except InputError:
+        same = False
+    return value if same else quoted(value)
 
 
 class Registry(Generic[T]):
@@ -151,26 +131,37 @@ class Registry(Generic[T]):
         """Return the specifications of a chain, ``"nnm+krum"``, the thing's own last.
 
         Raises:
-            InputError: a part is missing.
+            InputError: a part is missing, or a quote or a bracket has no partner.
         """
         if self.prefixes is None or not isinstance(text, str):
             return [text]
-        parts = _split(text, "+")
+        parts = pieces(text, "+", f"{self.field}: ")
         if not all(parts) and len(parts) > 1:
-            raise InputError(f"{self.field}: {text!r}; expected a name at both sides of each +")
+            raise InputError(
+                f"{self.field}: {shown(text)}; expected a name at both sides of each +"
+            )
         if self.alone is not None and self.bare(parts[-1]) in self.prefixes.names():
             parts.append(self.alone)
         return parts
 
     @staticmethod
     def bare(text: str) -> str:
-        """Return the name of a specification without its parameters."""
-        match = _SPEC.fullmatch(text.strip())
-        return match["name"].strip() if match else text.strip()
+        """Return the name of a specification without its parameters; of others the text."""
+        try:
+            return specification(text)[0]
+        except InputError:
+            return text.strip()
 
     def named(self, text: str) -> list[tuple[Registry[Any], str]]:
-        """Return each bare name in a specification with the registry that knows it."""
-        *before, last = (self.bare(part) for part in self.split(text))
+        """Return each bare name in a specification with the registry that knows it.
+
+        A text that is none, of somebody else's results, is taken for one name.
+        """
+        try:
+            parts = self.split(text)
+        except InputError:
+            parts = [text]
+        *before, last = map(self.bare, parts)
         last = self.aliases.get(last, last)
         return [*((self.prefixes, name) for name in before if self.prefixes), (self, last)]
 
@@ -236,27 +227,40 @@ class Registry(Generic[T]):
         return Entry(name, factory, name)
 
     def _parse(self, text: str) -> tuple[Entry[T], dict[str, Value]]:
-        match = _SPEC.fullmatch(text.strip()) if isinstance(text, str) else None
-        if match is None:
-            raise InputError(f"{self.field}: {text!r}; expected name or name[parameter=value,...]")
-        entry = self.entry(match["name"].strip())
+        if not isinstance(text, str):
+            raise InputError(
+                f"{self.field}: {shown(text)}; expected name or name[parameter=value,...]"
+            )
+        name, parameters = specification(text, f"{self.field}: ")
+        entry = self.entry(name)
+        about = f"{self.field}: {shown(text)}: "
         settable = [name for name in entry.signature if name not in self.context]
         given: dict[str, Value] = {}
-        for position, item in enumerate(split_list(match["parameters"] or "")):
+        for position, item in enumerate(parameters):
             key, equals, value = item.partition("=")
-            if not equals:  # by_class[2]
+            if not equals or item.startswith('"'):  # by_class[2]
                 if position >= len(settable):
-                    raise InputError(f"{self.field}: {text!r}: too many parameters")
+                    raise InputError(f"{about}too many parameters")
                 key, value = settable[position], item
             key = key.strip()
             if key not in settable:
                 if not settable:
-                    raise InputError(f"{self.field}: {text!r}: {entry.name} takes no parameters")
-                raise InputError(unknown(f"{self.field}: {text!r}: parameter", key, settable))
+                    raise InputError(f"{about}{entry.name} takes no parameters")
+                raise InputError(unknown(f"{about}parameter", key, settable))
             if key in given:
-                raise InputError(f"{self.field}: {text!r}: {key} is given twice")
-            given[key] = _read(value, entry.signature[key])
+                raise InputError(f"{about}{key} is given twice")
+            given[key] = _read(value, entry.signature[key], f"{about}{key}: ")
         return entry, given
+
+    def parameters(self, name: str) -> list[str]:
+        """Return what a user may set of a thing, as written: ``["path", "label=label"]``."""
+        return [
+            parameter.name
+            if parameter.default is parameter.empty
+            else f"{parameter.name}={write_parameter(parameter.default, parameter)}"
+            for parameter in self.entry(name).signature.values()
+            if parameter.name not in self.context
+        ]
 
     def files(self, text: str) -> list[str]:
         """Return the files that a specification names, as parameters called ``path``."""
@@ -272,7 +276,7 @@ class Registry(Generic[T]):
             return "+".join([*map(self.prefixes.canonical, before), self.canonical(text)])
         entry, given = self._parse(text)
         parts = [
-            f"{name}={format_value(given[name])}"
+            f"{name}={write_parameter(given[name], parameter)}"
             for name, parameter in entry.signature.items()
             if name in given and given[name] != parameter.default
         ]

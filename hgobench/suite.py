@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hgobench import catalogue
-from hgobench.errors import InputError, unknown
-from hgobench.registry import format_value, parse_value, split_list
+from hgobench.errors import InputError, shown, unknown
+from hgobench.notation import Value, format_value, parse_value, pieces, quoted, split_list
 from hgobench.scenario import ALIASES, Scenario, check_field
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class Suite:
             before = self._values(target)
             if values == before:
                 continue
-            text = f"{target}={','.join(map(format_value, values))}"
+            text = write_setting(target, *values)
             if all(value in before for value in values):
                 chosen.append(text)
                 grid = {k: values if ALIASES.get(k, k) == target else v for k, v in grid.items()}
@@ -403,19 +403,40 @@ def _spelled(field: str, value: Any) -> Any:
 def parse_setting(text: str, option: str = "--set") -> tuple[str, list[Any]]:
     """Read ``field=value`` or ``field=value,value``; `option` names it in messages.
 
-    >>> parse_setting("attack=foe,alie[z=1.5],nan")
+    >>> parse_setting('attack=foe,alie[z=1.5],nan')
     ('attack', ['foe', 'alie[z=1.5]', 'nan'])
 
     Raises:
-        InputError: there is no ``=`` or no value.
+        InputError: there is no ``=`` or no value, or a quote or a bracket has no partner.
     """
     name, equals, values = (part.strip() for part in text.partition("="))
-    items: list[Any] = split_list(values)
-    if ALIASES.get(name, name) not in catalogue.FIELDS:  # there "nan" and "none" are names
-        items = [parse_value(item) for item in items]
+    about = f"{option}: {name}: "
+    items: list[Any]
+    if ALIASES.get(name, name) in catalogue.FIELDS:  # there "nan" and "none" are names
+        items = split_list(values, about)
+    else:
+        items = [parse_value(piece, about) for piece in pieces(values, ",", about) if piece]
     if not (name and equals and items):
-        raise InputError(f"{option}: {text!r}; expected field=value or field=value,value")
+        raise InputError(f"{option}: {shown(text)}; expected field=value or field=value,value")
     return name, items
+
+
+def write_setting(field: str, *values: Value) -> str:
+    """Write ``field=value,value`` so that `parse_setting` reads it back.
+
+    >>> write_setting("attack", "foe", "alie[z=1.5]", "nan")
+    'attack=foe,alie[z=1.5],nan'
+    """
+
+    def item(value: Value) -> str:
+        if not isinstance(value, str) or ALIASES.get(field, field) not in catalogue.FIELDS:
+            return format_value(value)
+        try:
+            return value if split_list(value) == [value] else quoted(value)
+        except InputError:
+            return quoted(value)
+
+    return f"{field}={','.join(map(item, values))}"
 
 
 def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:

@@ -7,7 +7,8 @@ import pytest
 
 from hgobench import registry as module
 from hgobench.errors import InputError
-from hgobench.registry import Registry, parse_value, split_list
+from hgobench.notation import parse_value, split_list
+from hgobench.registry import Registry
 
 
 class Thing:
@@ -77,7 +78,10 @@ def test_one_canonical_spelling(things: Registry[Thing], text: str, canonical: s
         ("thing[secret=1]", "parameter: unknown 'secret'"),
         ("thing[a=1,a=2]", "a is given twice"),
         ("thing[1,2,3]", "too many parameters"),
-        ("thing[a=1", "expected name or name[parameter=value,...]"),
+        ("thing[a=1", "thing: 'thing[a=1': the [ is never closed, after 'thing'"),
+        ("thing[a=1]b", "thing: 'thing[a=1]b'; expected name or name[parameter=value,...]"),
+        ("thing[a=1][b=2]", "expected name or name[parameter=value,...]"),
+        ("[a=1]", "expected name or name[parameter=value,...]"),
         ("thing[a=-1]", "thing: 'thing[a=-1]': a: -1; expected an integer >= 0"),
         ("no.such.module:X", "'no.such.module:X' does not import: ModuleNotFoundError"),
         (

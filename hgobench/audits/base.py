@@ -12,9 +12,9 @@ from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.execution import execute
 from hgobench.execution.measured import Task, measure
-from hgobench.registry import format_value
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
+from hgobench.suite import write_setting
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 RULESET = "audits"
@@ -43,7 +43,7 @@ class Options:
         for name, value in self.settings.items():
             if name in said:
                 continue
-            parts += ["--set", f"{name}={format_value(value)}"]
+            parts += ["--set", write_setting(name, value)]
         for option, names in (("--rule", self.rules), ("--attack", self.attacks)):
             for name in names:
                 parts += [option, name]

@@ -9,7 +9,6 @@ from tabulate import tabulate
 
 from hgobench import catalogue
 from hgobench.errors import InputError
-from hgobench.registry import format_value
 
 KINDS = {
     "attacks": "attack",
@@ -58,13 +57,7 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
         except InputError as error:
             broken += error.problems
             continue
-        parameters = ", ".join(
-            parameter
-            if default.default is default.empty
-            else f"{parameter}={format_value(default.default)}"
-            for parameter, default in entry.signature.items()
-            if parameter not in registry.context
-        )
+        parameters = ", ".join(registry.parameters(name))
         made = getattr(entry.factory, "func", entry.factory)
         notes = [
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
