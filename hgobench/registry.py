@@ -155,13 +155,10 @@ class Registry(Generic[T]):
     def named(self, text: str) -> list[tuple[Registry[Any], str]]:
         """Return each bare name in a specification with the registry that knows it.
 
-        A text that is none, of somebody else's results, is taken for one name.
+        Raises:
+            InputError: a part is missing, or a quote or a bracket has no partner.
         """
-        try:
-            parts = self.split(text)
-        except InputError:
-            parts = [text]
-        *before, last = map(self.bare, parts)
+        *before, last = (self.bare(part) for part in self.split(text))
         last = self.aliases.get(last, last)
         return [*((self.prefixes, name) for name in before if self.prefixes), (self, last)]
 
