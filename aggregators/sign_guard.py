@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from hgobench.parameters import positive
@@ -78,8 +81,6 @@ class SignGuard(Rule):
 
     def _crowd(self, vectors: Vectors) -> Tensor:
         """Say who is in the largest cluster of sign statistics, (m,) bool."""
-        from sklearn.cluster import MeanShift, estimate_bandwidth
-
         b = vectors.sent.shape[1]
         chosen = vectors.view.rng.permutation(b)[: max(math.ceil(self.share * b), 1)]
         rows = vectors.rows[:, torch.from_numpy(chosen).to(vectors.sent.device)]
@@ -88,10 +89,21 @@ class SignGuard(Rule):
         finite = vectors.finite.numpy()
         crowd = finite.copy()
         # Features a rounding apart are one point; a bandwidth of 0 would be refused.
-        bandwidth = estimate_bandwidth(features[finite], quantile=0.5)
-        if bandwidth > 1e-9:
-            labels = MeanShift(bandwidth=bandwidth).fit(features[finite]).labels_
-            sizes = np.bincount(labels)
-            first = next(label for label in labels if sizes[label] == sizes.max())
-            crowd[finite] = labels == first
+        cluster, threads = _clustering()
+        # Of so few points, threads would spend all time waiting for each other.
+        with threads.limit(limits=1, user_api="openmp"):
+            bandwidth = cluster.estimate_bandwidth(features[finite], quantile=0.5)
+            if bandwidth > 1e-9:
+                labels = cluster.MeanShift(bandwidth=bandwidth).fit(features[finite]).labels_
+                sizes = np.bincount(labels)
+                first = next(label for label in labels if sizes[label] == sizes.max())
+                crowd[finite] = labels == first
         return torch.from_numpy(crowd)
+
+
+@cache
+def _clustering() -> tuple[ModuleType, ThreadpoolController]:
+    """Import scikit-learn's clustering, and find the threads that it has brought along."""
+    from sklearn import cluster
+
+    return cluster, ThreadpoolController()

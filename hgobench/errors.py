@@ -21,6 +21,10 @@ class InputError(ValueError):
         return type(self), (self.problems,)
 
 
+class Unavailable(InputError):
+    """What was asked for can't be had here: data that are nowhere, and not downloaded either."""
+
+
 class SamplingRisk(UserWarning):
     """A run in which a round may well sample more Byzantine workers than its quorum stands."""
 

@@ -1,8 +1,9 @@
 """The pytest plug-in: a suite's cells as tests, and the leaderboard at the end.
 
-``pytest suites/ --suite quick -n 2`` gives every cell a test. A cohort is computed once, by the
-first of its tests that runs; under pytest-xdist all tests of a cohort go to one process. Results
-travel as report properties, so that the table is the same with and without xdist.
+``pytest --suite ci.toml`` gives every cell a test, beside the tests that are there anyway; so does
+``pytest suites/`` in hgobench's own folder. A cohort is computed once, by the first of its tests
+that runs; under pytest-xdist all tests of a cohort go to one process. Results travel as report
+properties, so that the table is the same with and without xdist.
 
 This module does not import torch before a cell is computed.
 """
@@ -11,7 +12,10 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
     from hgobench.suite import Suite
 
 PROPERTY = "hgobench"
+LACKING = "hgobench lacks"
 CELLS = "test_cells.py"
+MODULES = "hgobench.suites"  # of an installed hgobench, as pytest --pyargs takes it
+DEFAULT = "quick"
 SUITE = pytest.StashKey["Suite"]()
 COHORTS = pytest.StashKey["Cohorts"]()
 
@@ -30,7 +37,10 @@ COHORTS = pytest.StashKey["Cohorts"]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of hgobench's suites."""
     group = parser.getgroup("hgobench", "Byzantine-robustness suites")
-    group.addoption("--suite", default="quick", help="suite's name or TOML file (default: quick)")
+    group.addoption(
+        "--suite",
+        help=f"a suite's name or TOML file, whose cells become tests (for suites/: {DEFAULT})",
+    )
     group.addoption(
         "--rule",
         action="append",
@@ -41,13 +51,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start with an empty board; refuse bad options of a suite at once."""
+    """Start with an empty board; collect a suite's cells; refuse bad options at once."""
     config.pluginmanager.register(Board(config), "hgobench-board")
-    folder = str(config.invocation_params.dir)
+    for path in _arguments(config):
+        if path.suffix == ".toml":
+            raise pytest.UsageError(
+                f"{path.name}: the cells of a suite become tests by: pytest --suite {path.name}"
+            )
+    if config.getoption("--suite") is not None and not _collects_suites(config):
+        from hgobench.suite import home
+
+        config.args.append(str(home() / CELLS))
     if _runs_cells(config):
+        folder = str(config.invocation_params.dir)
         if folder not in sys.path:
             sys.path.append(folder)  # for module:Class of the folder that the user stands in
         suite_of(config)
+        return
+    for option in ("--rule", "--attack"):
+        if config.getoption(option):
+            raise pytest.UsageError(f"{option}: no cells are run; name their suite: --suite quick")
 
 
 def suite_of(config: pytest.Config) -> Suite:
@@ -62,7 +85,7 @@ def suite_of(config: pytest.Config) -> Suite:
 
     if SUITE not in config.stash:
         try:
-            suite = Suite.load(config.getoption("--suite"))
+            suite = Suite.load(config.getoption("--suite") or DEFAULT)
             if attacks := config.getoption("--attack"):
                 suite = suite.changed([parse_setting(f"attack={attacks}")])
             suite = suite.with_rules(
@@ -103,6 +126,22 @@ class Cohorts:
             scenario: batch for batch in cohorts(selected, suite.width) for scenario in batch
         }
         self.done: dict[Scenario, Result] = {}
+        self.refused: dict[str, Exception | None] = {}
+
+    def refusal(self, scenario: Scenario) -> Exception | None:
+        """Return why the cell's data can't be had, whatever a client that downloads them raises."""
+        from hgobench.data.datasets import load
+
+        name = scenario.data
+        if name not in self.refused:
+            self.refused[name] = None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    load(name)
+                except Exception as error:
+                    self.refused[name] = error.with_traceback(None)
+        return self.refused[name]
 
     def result(self, scenario: Scenario) -> Result:
         """Return the cell's result, computing its cohort if need be."""
@@ -115,9 +154,19 @@ class Cohorts:
         return self.done[scenario]
 
 
+def reason(error: Exception) -> str:
+    """Say in one line what an exception says."""
+    text = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
 @pytest.fixture
 def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> Result:
-    """Return the cell's `Result`, and put it on the board."""
+    """Return the cell's `Result`, and put it on the board.
+
+    A cell whose data are not to be had here is skipped; one whose data can't be read fails.
+    """
+    from hgobench.errors import Unavailable
     from hgobench.leaderboard import Score
 
     stash = request.config.stash
@@ -128,6 +177,12 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         ]
         selected: list[Scenario] = [cell for cell in dict.fromkeys(parameters) if cell]
         stash[COHORTS] = Cohorts(suite_of(request.config), selected)
+    refusal = stash[COHORTS].refusal(hgobench_cell)
+    if isinstance(refusal, Unavailable):
+        request.node.user_properties.append((LACKING, reason(refusal)))
+        pytest.skip(reason(refusal))
+    if refusal is not None:
+        pytest.fail(reason(refusal), pytrace=False)
     computed = stash[COHORTS].result(hgobench_cell)
     score = Score.of(computed)
     row = {
@@ -159,9 +214,14 @@ class Board:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.rows: list[dict[str, Any]] = []
+        self.lacking: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the row of a cell's test."""
+        """Take the row of a cell's test, or the reason why there is none."""
+        if report.when == "setup":
+            self.lacking.update(
+                str(value) for name, value in report.user_properties if name == LACKING
+            )
         if report.when == "call":
             self.rows += [
                 json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY
@@ -169,7 +229,9 @@ class Board:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """End with the leaderboard of the cells that ran."""
+        """End with the leaderboard of the cells that ran, and say which could not."""
+        for reason, count in self.lacking.items():
+            terminalreporter.write_line(f"{count} cells were not computed: {reason}", yellow=True)
         if not self.rows:
             return
         from hgobench.leaderboard import Score, boards
@@ -207,7 +269,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return CohortScheduling(config, log)
 
 
+def _arguments(config: pytest.Config) -> list[Path]:
+    """Return the files and folders that pytest was called with."""
+    return [config.invocation_params.dir / str(arg).split("::")[0] for arg in config.args]
+
+
 def _runs_cells(config: pytest.Config) -> bool:
     """Say whether the arguments name a folder with a suite's tests, or the file itself."""
-    paths = [config.invocation_params.dir / str(arg).split("::")[0] for arg in config.args]
-    return any(path.name == CELLS or (path / CELLS).exists() for path in paths)
+    return any(
+        path.name in (CELLS, MODULES, f"{MODULES}.test_cells") or (path / CELLS).exists()
+        for path in _arguments(config)
+    )
+
+
+def _collects_suites(config: pytest.Config) -> bool:
+    """Say whether the arguments name any tests of hgobench's suites, which know --suite."""
+    from hgobench.suite import home
+
+    tests = home()
+    return _runs_cells(config) or any(
+        path.parent == tests or path.name.startswith(f"{MODULES}.") for path in _arguments(config)
+    )

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import warnings
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
 
 import pytest
 
+from hgobench.data import datasets, files
 from tests.conftest import ROOT
 from tests.test_cli import TINY
 
+CELLS = str(ROOT / "suites" / "test_cells.py")
 CONTRACT = '\n[contract]\ntolerance = 0.1\n[[contract.breaks]]\nrule = "average"\nattack = "foe"\nbelow = 0.5\n'
 
 
-def run_pytest(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    suites = str(ROOT / "suites" / "test_cells.py")
+def process(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run pytest as a user does."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", suites, "-p", "no:cacheprovider", "-q", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
         capture_output=True, text=True, cwd=cwd, timeout=240, check=False, env=environment,
     )  # fmt: skip
+
+
+def here(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run pytest in this process: the same code without seconds for importing torch."""
+    out, err = io.StringIO(), io.StringIO()
+    path = list(sys.path)
+    environment = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith("PYTEST_")}
+    try:
+        with redirect_stdout(out), redirect_stderr(err), chdir(cwd):
+            status = pytest.main(["-p", "no:cacheprovider", "-q", *arguments])
+    finally:
+        os.environ.update(environment)
+        sys.path[:] = path
+    return subprocess.CompletedProcess(arguments, int(status), out.getvalue(), err.getvalue())
+
+
+def cells(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return here(CELLS, *arguments, cwd=cwd)
 
 
 def board(output: str) -> list[str]:
@@ -39,28 +64,34 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_table_is_the_same_with_and_without_xdist(suite: Path) -> None:
-    """Also if cells fail: each fails its test, and the board marks their rule."""
-    asked = ("--suite", str(suite), "--rule", "tests.plugins:Raising")
-    plain, parallel = run_pytest(*asked), run_pytest(*asked, "-n", "2")
+    asked = (CELLS, "--suite", str(suite), "--rule", "tests.plugins:Raising")
+    plain, parallel = process(*asked), process(*asked, "-n", "2")
     for done in (plain, parallel):
         assert done.returncode == 1, done.stdout
         assert "4 failed, 8 passed" in done.stdout
-        assert "out of ideas" in done.stdout
-        assert "tests.plugins:Raising * !" in done.stdout
-        assert "No reference values for tiny" in done.stdout
     assert board(plain.stdout) == board(parallel.stdout)
+
+
+def test_a_cell_that_fails_fails_its_test_and_is_marked_on_the_board(suite: Path) -> None:
+    done = cells("--suite", str(suite), "--rule", "tests.plugins:Raising")
+    assert done.returncode == 1, done.stdout
+    assert "4 failed, 8 passed" in done.stdout
+    assert "out of ideas" in done.stdout
+    assert "tests.plugins:Raising * !" in done.stdout
+    assert "No reference values for tiny" in done.stdout
 
 
 def test_cells_are_chosen_by_k_and_attack(suite: Path) -> None:
     """`--attack` leaves 4 of 8, of which -k takes 2."""
-    chosen = run_pytest("--suite", str(suite), "--attack", "foe", "-k", "median")
+    chosen = cells("--suite", str(suite), "--attack", "foe", "-k", "median")
     assert "2 passed, 2 deselected" in chosen.stdout
     assert "foe" in "\n".join(board(chosen.stdout))
 
 
 def test_a_rule_of_one_s_own(suite: Path) -> None:
-    done = run_pytest("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
+    done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
     assert "12 passed" in done.stdout
     assert "tests.plugins:MyMedian *" in done.stdout
 
@@ -68,7 +99,7 @@ def test_a_rule_of_one_s_own(suite: Path) -> None:
 def test_the_board_knows_what_rules_are_told_and_what_is_risky(suite: Path) -> None:
     text = suite.read_text().replace("byzantine = 2", "byzantine = 3\nsampled = 8\ntolerated = 1")
     suite.write_text(text)
-    done = run_pytest("--suite", str(suite), "--rule", "oracle,fltrust")
+    done = cells("--suite", str(suite), "--rule", "oracle,fltrust")
     shown = "\n".join(board(done.stdout))
     assert "hgo oracle =" in shown
     assert "hgo fltrust ^" in shown
@@ -89,7 +120,7 @@ def test_a_robustness_regression_fails_the_build(suite: Path) -> None:
         f"{r}-{a}-{s}" for r in ("average", "median") for a in ("none", "foe") for s in (0, 1)
     ]
     reference(suite, {**dict.fromkeys(labels, 0.0), "median-foe-0": 1.0})
-    done = run_pytest("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
+    done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
     assert done.returncode == 1
     assert "1 failed, 11 passed" in done.stdout
     assert "reference 1.000: a robustness" in done.stdout
@@ -98,16 +129,16 @@ def test_a_robustness_regression_fails_the_build(suite: Path) -> None:
 
 def test_a_reference_that_does_not_fit_fails(suite: Path) -> None:
     reference(suite, {"median-foe-0": 0.0})
-    incomplete = run_pytest("--suite", str(suite))
+    incomplete = cells("--suite", str(suite))
     assert "7 failed, 1 passed" in incomplete.stdout
     assert "median-foe-1: no reference value; write it with: hgobench run" in incomplete.stdout
     reference(suite, {}, ruleset="tiny-0")
-    assert "of ruleset 'tiny-0'; expected 'tiny-1'" in run_pytest("--suite", str(suite)).stdout
+    assert "of ruleset 'tiny-0'; expected 'tiny-1'" in cells("--suite", str(suite)).stdout
 
 
 def test_an_attack_that_stopped_working_fails_the_build(suite: Path) -> None:
     suite.write_text((TINY + CONTRACT).replace("below = 0.5", "below = 0.01"))
-    done = run_pytest("--suite", str(suite))
+    done = cells("--suite", str(suite))
     assert "2 failed, 6 passed" in done.stdout
     assert "an attack that must break this cell no longer does" in done.stdout
 
@@ -121,22 +152,111 @@ def test_an_attack_that_stopped_working_fails_the_build(suite: Path) -> None:
     ],
 )
 def test_bad_options_are_refused(arguments: tuple[str, ...], message: str) -> None:
-    done = run_pytest(*arguments)
+    done = cells(*arguments)
     assert done.returncode == 4
     assert "Traceback" not in done.stdout + done.stderr
     assert message in done.stdout + done.stderr
 
 
-def test_the_plugin_is_silent_in_other_people_s_tests(tmp_path: Path) -> None:
-    (tmp_path / "test_other.py").write_text(
-        "import pytest\n"
-        "@pytest.mark.parametrize('cell', [1])\n"
-        "def test_it(cell, request):\n"
-        "    assert 'result' not in request.fixturenames\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
-    )  # fmt: skip
+OTHER = """
+import pytest
+@pytest.mark.parametrize('cell', [1])
+def test_it(cell, request):
+    assert 'result' not in request.fixturenames
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of somebody's, with a test and a suite of its own."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    (tmp_path / f"{tmp_path.name}.py").write_text(OTHER)  # a name that no other has here
+    (tmp_path / "ci.toml").write_text(TINY + CONTRACT)
+    return tmp_path
+
+
+def test_the_plugin_is_silent_in_other_people_s_tests(project: Path) -> None:
+    done = here(cwd=project)
     assert "1 passed" in done.stdout
     assert "leaderboard" not in done.stdout
+
+
+def test_a_suite_s_cells_are_tests_of_any_project(project: Path) -> None:
+    """`--suite` adds them to whatever is collected anyway."""
+    done = here("--suite", "ci.toml", cwd=project)
+    assert "9 passed" in done.stdout, done.stdout + done.stderr
+    assert "hgo median" in "\n".join(board(done.stdout))
+    beside = here(
+        f"{project.name}.py", "--suite", "ci.toml", "-k", "median-foe or test_it", cwd=project
+    )
+    assert "3 passed, 6 deselected" in beside.stdout
+
+
+@pytest.mark.long
+def test_a_suite_s_cells_are_tests_of_any_project_under_xdist_too(project: Path) -> None:
+    done = process("--suite", "ci.toml", "-n", "2", cwd=project)
+    assert "9 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ci.toml",), "ci.toml: the cells of a suite become tests by: pytest --suite ci.toml"),
+        (("--rule", "mine:R"), "--rule: no cells are run; name their suite: --suite quick"),
+        (("--attack", "foe"), "--attack: no cells are run; name their suite: --suite quick"),
+    ],
+)
+def test_what_would_run_no_cells_is_refused(
+    project: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = here(*arguments, cwd=project)
+    assert done.returncode == 4
+    assert message in done.stderr
+
+
+def test_cells_without_their_data_are_skipped_for_one_plain_reason(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever the client that downloads them warns of and raises; all else is computed."""
+
+    def offline(*_: Any, **__: Any) -> Any:
+        warnings.warn("Invalid cache, redownloading file", RuntimeWarning, stacklevel=2)
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(datasets, "fetch_openml", offline)
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.delenv("HGOBENCH_DATA", raising=False)
+    monkeypatch.delenv("HGOBENCH_OFFLINE")
+    text = suite.read_text().replace("[grid]", '[grid]\ndata = ["digits", "mnist"]')
+    suite.write_text(text)
+    done = cells("--suite", str(suite), "-k", "median")
+    assert done.returncode == 0, done.stdout
+    assert "4 passed, 4 skipped, 8 deselected" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "were not computed" in line]
+    assert line.startswith("4 cells were not computed: data: 'mnist' is not in ")
+    assert "Temporary failure in name resolution" in line
+    assert "Traceback" not in done.stdout
+
+
+def test_cells_whose_data_can_t_be_read_fail_for_one_plain_reason(
+    suite: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.csv").write_text("a,label\n1,x\nnothing\n")
+    path = str(tmp_path / "bad.csv")
+    suite.write_text(suite.read_text().replace("[grid]", f'data = "csv[path={path}]"\n[grid]'))
+    done = cells("--suite", str(suite), "-k", "median")
+    assert done.returncode == 1
+    assert "4 errors" in done.stdout
+    assert "bad.csv" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_claims_of_the_paper_are_skipped_without_their_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.delenv("HGOBENCH_DATA", raising=False)
+    done = here(str(ROOT / "suites" / "test_paper.py"), "--suite", "smoke", "-rs")
+    assert done.returncode == 0, done.stdout
+    assert "data: 'mnist' is not in" in done.stdout
+    assert "passed" not in done.stdout

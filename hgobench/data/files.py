@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from hgobench.errors import InputError
+from hgobench.errors import Unavailable
 
 
 def folders(name: str) -> list[Path]:
@@ -39,7 +39,7 @@ def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> P
         download: brings them into a folder.
 
     Raises:
-        InputError: it is nowhere and can't or must not be downloaded.
+        Unavailable: it is nowhere and can't or must not be downloaded.
     """
     places = folders(name)
     for folder in places:
@@ -48,14 +48,14 @@ def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> P
             return folder
     looked = " or ".join(map(str, places))
     if os.environ.get("HGOBENCH_OFFLINE"):
-        raise InputError(
+        raise Unavailable(
             f"data: {name!r} is not in {looked}, and HGOBENCH_OFFLINE forbids to download it; "
             "set HGOBENCH_DATA to a folder that holds it"
         )
     try:
         download(places[-1])
     except OSError as error:
-        raise InputError(
+        raise Unavailable(
             f"data: {name!r} is not in {looked}, and downloading it from OpenML failed: {error}; "
             "set HGOBENCH_DATA to a folder that holds it"
         ) from error
