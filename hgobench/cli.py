@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -735,32 +736,103 @@ def audit(
 @app.command()
 def plan(
     target: Annotated[float, typer.Option(help="Accuracy to reach, on validation examples.")],
-    budget: Annotated[float, typer.Option(help="Time budget, in time units (as a deadline τ).")],
+    budget: Annotated[
+        str,
+        typer.Option(help="Simulated time: 60 in time units (as a deadline τ); 60s, 5min, 2h."),
+    ],
     data: Annotated[str, typer.Option(help="Data set.")] = "digits",
     seeds: AuditSeeds = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="field=value: of the scenario; what is set is not searched."),
+        typer.Option(
+            "--set",
+            help="field=value of the scenario: not searched; q, v, tau, batch_size, learning_rate "
+            "also field=value,value: searched among these.",
+        ),
     ] = None,
-    rule: AuditRules = None,
-    attack: AuditAttacks = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Rules to search among [default: trimmed_mean].")
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="Attacks, of which the worst counts [default with f > 0: a strong set]."),
+    ] = None,
+    time_unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Seconds that a time unit lasts; or calibrate: this machine is an average device."
+        ),
+    ] = None,
     jobs: Jobs = 0,
     out: Annotated[Path, typer.Option(help="Where results and the page go.")] = Path(
         "hgobench-results/plan"
     ),
+    form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.TABLE,
     quiet: Quiet = False,
 ) -> None:
-    """Search devices and settings that reach an accuracy within a time budget.
+    """Do devices reach an accuracy within a time budget, and with which settings?
 
-    Searches q, v, τ, s and the share of powerful devices, and prints the frontier: the fewer
-    powerful devices, the more time.
+    Searches q, v, τ, s and rules; without --set hardware=.. also the share of powerful devices.
+    What seems best is run again with fresh seeds, and the answer says whether they reach the
+    target.
     """
+    from hgobench.audits import answer, calibration
     from hgobench.audits import plan as planning
 
-    if any(text.partition("=")[0] == "data" for text in set_ or ()):
+    if form not in (Form.TABLE, Form.JSON):
+        raise InputError(f"--format: {form.value!r}; plan writes table or json")
+    if any(text.partition("=")[0].strip() == "data" for text in set_ or ()):
         raise InputError("--set: data: use --data")
-    options = _audit_options(seeds, [f"data={data}", *(set_ or ())], rule, attack)
-    _studied(lambda work: planning.run(options, work, target, budget), out, jobs, quiet)
+    single, among = planning.several(set_ or [])
+    options = _audit_options(seeds, [f"data={data}", *single], rule, attack)
+    unit = calibration.time_unit(time_unit, options.settings)
+    said = ["--target", repr(target), "--budget", budget, "--data", data]
+    said += [word for text in set_ or () if text not in single for word in ("--set", text)]
+    said += [] if unit is None else ["--time-unit", f"{unit:.6g}"]
+    question = planning.Question(
+        target, calibration.time_units("--budget", budget, unit), unit, among, shlex.join(said)
+    )
+    plans: list[planning.Plan] = []
+
+    def searched(work: Work) -> Study:
+        plans.append(planning.search(options, question, work))
+        return answer.study(plans[-1])
+
+    def told(_: Study) -> str:
+        return answer.text(plans[-1]) if form is Form.TABLE else _json(answer.data(plans[-1]))
+
+    _studied(searched, out, jobs, quiet, told)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Option(help="Of which model.")] = "softmax",
+    data: Annotated[str, typer.Option(help="On which data set.")] = "digits",
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples of a minibatch, s.")] = 32,
+    runs: Annotated[int, typer.Option(min=2, help="Measurements, of which the median.")] = 15,
+    time_unit: Annotated[
+        float, typer.Option(help="Seconds that a time unit lasts, for the line of a devices CSV.")
+    ] = 1.0,
+    form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.TABLE,
+) -> None:
+    """Measure this machine's rate λ: coordinates of one example's gradient per second.
+
+    How fast one thread of it computes a minibatch's gradient of a model, in CPU time. Ties the
+    time units of plan to seconds.
+    """
+    from hgobench.audits import calibration
+
+    if form not in (Form.TABLE, Form.JSON):
+        raise InputError(f"--format: {form.value!r}; calibrate writes table or json")
+    unit = calibration.number(str(time_unit))
+    if unit is None:
+        raise InputError(f"--time-unit: {time_unit!r}; expected a number of seconds > 0")
+    found = calibration.calibrate(model, data, batch_size, runs)
+    typer.echo(found.text(unit) if form is Form.TABLE else _json(found.as_data(unit)))
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
 
 
 def _audit_options(
@@ -788,8 +860,14 @@ def _audit_options(
     return Options(seeds, given, named["rule"], named["attack"])
 
 
-def _studied(study: Callable[[Work], Study], out: Path, jobs: int, quiet: bool) -> Study:
-    """Run an audit, print what it found, and write its page."""
+def _studied(
+    study: Callable[[Work], Study],
+    out: Path,
+    jobs: int,
+    quiet: bool,
+    told: Callable[[Study], str] | None = None,
+) -> Study:
+    """Run an audit, print what it found (as `told` words it), and write its page."""
     from joblib import cpu_count
 
     from hgobench.audits import Work
@@ -805,6 +883,7 @@ def _studied(study: Callable[[Work], Study], out: Path, jobs: int, quiet: bool) 
                 jobs or cpu_count(),
                 lambda total: progress(total, quiet=quiet),
                 lambda text: typer.echo(text, err=True),
+                lambda text: _say(text, quiet),
             )
             found = study(work)
     except KeyboardInterrupt:
@@ -813,7 +892,7 @@ def _studied(study: Callable[[Work], Study], out: Path, jobs: int, quiet: bool) 
     except RuntimeError as error:
         typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"{found.title}\n\n{studies.text(found)}\n")
+    typer.echo(told(found) if told else f"{found.title}\n\n{studies.text(found)}\n")
     path = studies.write(out / "pages", found)
     _say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
     if work.failed:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import accumulate, count, repeat
 from typing import Any, TypeVar
 
 import numpy as np
@@ -112,6 +113,33 @@ def simulate(
         return _simulate(cells, world, width)
 
 
+def clock(scenario: Scenario) -> Iterator[float]:
+    """Return when each round ends at the earliest, in simulated time, without training.
+
+    Without an attack that is the column ``time`` of the run's table, to the last bit. Attackers
+    can only delay the server, so that with one no round ends earlier. The rounds have no end:
+    `scenario.rounds` does not count.
+
+    >>> [time for time, _ in zip(clock(Scenario(workers=5, tau=2)), range(3))]
+    [2.0, 4.0, 6.0]
+
+    Raises:
+        InputError: the world can't be made.
+    """
+    world = World.of(scenario)
+    fleet, tau = world.fleet, scenario.deadline
+    free = not fleet.latency.any() and np.isinf([fleet.uplink, fleet.downlink]).all()
+    if math.isfinite(tau) and (free or fleet.counts):
+        return accumulate(repeat(tau))  # every round lasts τ
+    return _clock(Cell(scenario, world))
+
+
+def _clock(cell: Cell) -> Iterator[float]:
+    for k in count(1):
+        cell.pass_time(k, cell.world.draw(k))
+        yield cell.time
+
+
 def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
     started = time.process_time()
     params = world.initial().repeat(width, 1)
@@ -205,11 +233,7 @@ class Cell:
         if key not in orders:
             orders[key] = Order(self.places, self._permutation(k))
         order = orders[key]
-        budget, upload = self._budget(draw)
-        lengths = np.minimum(
-            self.algorithm.lengths(budget, order, upload),
-            self.algorithm.lengths(draw.allotted, order),
-        )
+        budget, lengths = self._lengths(draw, order)
         computed = self.algorithm.computed(np.minimum(budget, draw.allotted), lengths, order)
         hostile = self.byzantine[draw.workers]
         attacked = hostile.any() and k > self.scenario.attack_start
@@ -258,6 +282,18 @@ class Cell:
             bytes_down=len(draw.workers) * (NUMBER_BYTES * len(params) + SEED_BYTES),
             stalled=updated == 0 and self.status == "done",
         )
+
+    def pass_time(self, k: int, draw: Draw) -> None:
+        """Let the least time pass that round k (from 1) can take, without training.
+
+        The attackers keep silent: the server waits for honest workers whatever they do.
+        """
+        order = Order(self.places, self._permutation(k))
+        _, lengths = self._lengths(draw, order)
+        if self.scenario.attack != "none" and k > self.scenario.attack_start:
+            lengths = np.where(self.byzantine[draw.workers], 0, lengths)
+        lengths = self.algorithm.accepted(lengths, order)
+        self.time += self._duration(lengths > 0, draw, lengths, order)
 
     def _permutation(self, k: int) -> NDArray[np.int64]:
         """Return the round's order of places: drawn, or the next ones of a cycle."""
@@ -411,6 +447,15 @@ class Cell:
             stream=lambda step: stream(self.world.seed, "rule", k, step),
         )
         return block, rule(values, present, view)
+
+    def _lengths(self, draw: Draw, order: Order) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return each worker's budget and how many places it sends if it is honest, (q,) each."""
+        budget, upload = self._budget(draw)
+        lengths = np.minimum(
+            self.algorithm.lengths(budget, order, upload),
+            self.algorithm.lengths(draw.allotted, order),
+        )
+        return budget, lengths
 
     def _budget(self, draw: Draw) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Return what each worker may compute by the deadline, (q,), and what sending costs of it.

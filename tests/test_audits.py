@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from hgobench import Scenario, audits, models, theory
-from hgobench.audits import bounds, breakdown, constants, cost, plan
+from hgobench.audits import bounds, breakdown, constants, cost
 from hgobench.audits.base import Work
 from hgobench.audits.study import Chart, Finding, Line, Study, Table
 from hgobench.errors import InputError
@@ -432,63 +432,6 @@ def test_channels_and_bandwidth_run_on_a_problem_of_ones_own(tmp_path: Path) -> 
     assert blocks[0] < blocks[-1] == 650
 
 
-# Plans
-
-QUICK = ("--set", "workers=10", "--set", "sampled=10", "--set", "batch_size=8", "--seeds", "2",
-         "--jobs", "1")  # fmt: skip
-
-
-def test_a_plan_names_the_fewest_powerful_devices(tmp_path: Path) -> None:
-    arguments = ("plan", "--target", "0.8", "--budget", "40", *QUICK, "--out", str(tmp_path))
-    found = hgobench(*arguments)
-    assert found.returncode == 0, found.stderr
-    rows = table(tmp_path / "pages" / "plan-frontier.csv")
-    times = {row["powerful"]: float(row["time to target"]) for row in rows}
-    assert list(times) == ["0%", "10%", "20%", "40%", "70%", "100%"]
-    assert times["100%"] < math.inf
-    stars = [times[row["powerful"]] for row in rows if row["frontier"]]
-    assert stars == sorted(set(stars), reverse=True), "on the frontier more devices are faster"
-    assert "powerful devices suffice: after" in " ".join(found.stdout.split())
-    for row in rows:
-        assert float(row["τ"]) * int(row["rounds"]) <= 40
-        if float(row["time to target"]) < math.inf:
-            assert float(row["time to target"]) <= 40
-    again = hgobench(*arguments)
-    assert again.stdout == found.stdout
-
-
-def test_a_plan_that_fails_says_how_far_it_came(tmp_path: Path) -> None:
-    found = hgobench(
-        "plan", "--target", "0.999", "--budget", "9", *QUICK, "--set", "hardware=weak", "--quiet",
-        "--set", "deadline=3", "--out", str(tmp_path),
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    assert "settings ends at 0." in " ".join(found.stdout.split())
-    assert " no " in found.stdout
-
-
-def test_halving_keeps_what_has_had_no_round_yet() -> None:
-    grid = plan.candidates({**plan.BASE, "workers": 10, "sampled": 10, "batch_size": 8})
-    assert len(grid) == len(plan.SHARES) * len(plan.QUORUMS) * len(plan.DEADLINES)
-    late = next(one for one in grid if one.fields["deadline"] == 16.0)
-    assert late.cell(15.9, 0) is None
-    cell = late.cell(48.0, 1)
-    assert cell is not None
-    assert (cell.rounds, cell.seed) == (3, 1)
-    quorums = {one.fields["quorum"] for one in grid}
-    assert quorums == {1, 2, 5}, "of ten: what the rule needs, a quarter (rounded), a half"
-
-
-def test_what_is_first_and_sure_is_best() -> None:
-    def score(time: float, accuracy: float) -> plan.Score:
-        return plan.Score(time, accuracy, accuracy, ())
-
-    ranked = [score(9, 0.85), score(5, 0.81), score(math.inf, 0.79), score(math.inf, 0.5)]
-    assert sorted(ranked, key=lambda one: one.rank, reverse=True) == [
-        ranked[1], ranked[0], ranked[2], ranked[3],
-    ]  # fmt: skip
-
-
 # The command
 
 
@@ -503,9 +446,6 @@ def test_what_is_first_and_sure_is_best() -> None:
         (("audit", "breakdown", "--set", "data=boston"), "data: 'boston' has no classes"),
         (("audit", "breakdown", "--attack", "none"), "--attack: 'none' is no attack"),
         (("audit", "constants", "--document", "/proc/x/y.md"), "--document: '/proc/x/y.md': No such"),
-        (("plan", "--target", "0.5", "--budget", "0.5"), "--budget: 0.5; not one round of the shortest"),
-        (("plan", "--target", "0.5", "--budget", "1e300"), "--budget: 1e+300; more than 1,000,000"),
-        (("plan", "--target", "0.5", "--budget", "3", "--set", "data=mnist"), "--set: data: use --data"),
         (("audit", "bonds"), "audit: unknown 'bonds'; did you mean 'bounds'"),
         (("audit", "theory", "--set", "rounds=3"), "--set: one audit at a time; theory is 5"),
         (("audit", "bounds", "--set", "seed=3"), "--set: seed: the audit chooses it"),
@@ -513,16 +453,6 @@ def test_what_is_first_and_sure_is_best() -> None:
         (("audit", "bounds", "--set", "rounds=3", "--set", "rounds=4"), "--set: rounds: given twice"),
         (("audit", "robustness", "--set", "rounds=3"), "--set: rounds: the audit chooses it"),
         (("audit", "breakdown", "--rule", "medain"), "rule: unknown 'medain'; did you mean 'median'"),
-        (("plan", "--target", "1.5", "--budget", "3"), "--target: 1.5; expected an accuracy in (0, 1)"),
-        (("plan", "--target", "0.5", "--budget", "-3"), "--budget: -3.0; expected a finite number"),
-        (
-            ("plan", "--target", "0.5", "--budget", "3", "--data", "digits[validation=0]"),
-            "data: 'digits[validation=0.0]' has no validation examples to choose on",
-        ),
-        (
-            ("plan", "--target", "0.5", "--budget", "3", "--attack", "foe"),
-            "attack: \'foe\'; expected byzantine >= 1",
-        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class Work:
         jobs: local processes.
         progress: opened with the number of steps, it is told how many are finished.
         warn: told of what a reader should know.
+        say: told of what comes next.
         failed: the cells that failed so far.
     """
 
@@ -66,6 +67,7 @@ class Work:
     jobs: int
     progress: Progress
     warn: Callable[[str], None] = lambda text: None
+    say: Callable[[str], None] = lambda text: None
     failed: list[Result] = field(default_factory=list)
 
     def measure(self, tasks: Sequence[Task], jobs: int | None = None) -> list[Any]:

@@ -40,19 +40,32 @@ REPEATS = 7
 
 def cpu_seconds(call: Callable[[], object]) -> float:
     """Return the median CPU time of a call on one thread, over several runs of many calls."""
+    return float(np.median(cpu_times(call, REPEATS)))
+
+
+def cpu_times(
+    call: Callable[[], object], runs: int, clock: Callable[[], float] = time.process_time
+) -> list[float]:
+    """Return the time of a call on one thread, one per run of many calls.
+
+    Args:
+        call: what is timed.
+        runs: each of at least `LONG_ENOUGH` seconds.
+        clock: seconds.
+    """
     with one_thread():
         call()
         count = 1
-        while (taken := _timed(call, count)) < LONG_ENOUGH:
+        while (taken := _timed(call, count, clock)) < LONG_ENOUGH:
             count = max(2 * count, int(1.2 * count * LONG_ENOUGH / max(taken, 1e-4)))
-        return float(np.median([_timed(call, count) for _ in range(REPEATS)])) / count
+        return [_timed(call, count, clock) / count for _ in range(runs)]
 
 
-def _timed(call: Callable[[], object], count: int) -> float:
-    started = time.process_time()
+def _timed(call: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+    started = clock()
     for _ in range(count):
         call()
-    return time.process_time() - started
+    return clock() - started
 
 
 def server(rule: str, q: int, b: int, order: str) -> float:

@@ -80,6 +80,7 @@ class Study:
         about: paragraphs on what was done.
         findings, charts, tables: what came out.
         command: what makes it again.
+        answer: to a question, in one or two sentences; none: it is no question.
     """
 
     name: str
@@ -89,3 +90,4 @@ class Study:
     findings: Sequence[Finding] = ()
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = field(default=())
+    answer: str = ""

@@ -102,7 +102,8 @@ def draw(chart: Chart) -> Any:
 
 def page(study: Study) -> str:
     """Return a study's page."""
-    parts = [f"<p>{escape(text)}</p>" for text in study.about]
+    parts = [f'<p class="note">{escape(study.answer)}</p>'] if study.answer else []
+    parts += [f"<p>{escape(text)}</p>" for text in study.about]
     if study.findings:
         parts += ["<h2>Findings</h2>", _findings(study.findings)]
     for table in study.tables:
