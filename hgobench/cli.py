@@ -746,8 +746,8 @@ def plan(
         list[str] | None,
         typer.Option(
             "--set",
-            help="field=value of the scenario: not searched; q, v, tau, batch_size, learning_rate "
-            "also field=value,value: searched among these.",
+            help="field=value of the scenario: not searched; q, v, tau, s and gamma (learning "
+            "rate) also field=value,value: searched among these.",
         ),
     ] = None,
     rule: Annotated[
