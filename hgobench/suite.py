@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from hgobench import catalogue
 from hgobench.errors import InputError, shown, unknown
 from hgobench.notation import Value, format_value, parse_value, pieces, quoted, split_list
-from hgobench.scenario import ALIASES, Scenario, check_field
+from hgobench.scenario import ALIASES, Scenario, check_field, integer
 
 if TYPE_CHECKING:
     from hgobench.results import Result
@@ -26,6 +26,11 @@ _TABLES = (
     "ruleset", "description", "width", "time_limit", "scenario", "grid", "contract", "leave_out",
 )  # fmt: skip
 
+
+WIDTH = 1_000  # the most cells per cohort; their gradients are in memory at once
+SECONDS = 10**6  # the longest time limit
+SIZE = 2**18  # of a suite's file, in bytes
+DOTS = 1_000  # in one of its lines
 
 BENCHMARKS = "hgobench_perf"  # the package that suites/perf is imported as
 
@@ -153,13 +158,7 @@ class Suite:
             if str(name) not in names():
                 raise InputError(unknown("suite", str(name), names(), hint="or a file NAME.toml"))
             path = home() / f"{name}.toml"
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"suite: {str(path)!r}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"suite: {str(path)!r}: not TOML: {error}") from error
-        return cls._read(path, content)
+        return cls._read(path, _toml(path))
 
     @classmethod
     def _read(cls, path: Path, content: Mapping[str, Any]) -> Suite:
@@ -179,21 +178,28 @@ class Suite:
         ]
         for key, values in tables["grid"].items():
             if not isinstance(values, list) or not values:
-                problems.append(f"suite: grid.{key}: {values!r}; expected a list of values")
+                problems.append(f"suite: grid.{key}: {shown(values)}; expected a list of values")
         ruleset = content.get("ruleset", "")
         if not isinstance(ruleset, str) or not ruleset:
             problems.append(
-                f"suite: ruleset: {ruleset!r}; expected a name with a version: 'mine-1'"
+                f"suite: ruleset: {shown(ruleset)}; expected a name with a version: 'mine-1'"
             )
+        description = content.get("description", "")
+        if not isinstance(description, str):
+            problems.append(f"suite: description: {shown(description)}; expected text")
         width, limit = content.get("width", 8), content.get("time_limit", 60.0)
-        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-            problems.append(f"suite: width: {width!r}; expected an integer >= 1")
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
-            problems.append(f"suite: time_limit: {limit!r}; expected seconds > 0")
-        tolerance = contract.get("tolerance", 0.1)
-        if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 1:
+        try:
+            integer(1, WIDTH)("suite: width", width)
+        except InputError as error:
+            problems += error.problems
+        if not _within(limit, 0, SECONDS) or limit == 0:
             problems.append(
-                f"suite: contract.tolerance: {tolerance!r}; expected a number in [0, 1]"
+                f"suite: time_limit: {shown(limit)}; expected seconds > 0, at most {SECONDS}"
+            )
+        tolerance = contract.get("tolerance", 0.1)
+        if not _within(tolerance, 0, 1):
+            problems.append(
+                f"suite: contract.tolerance: {shown(tolerance)}; expected a number in [0, 1]"
             )
         breaks = []
         for entry in _entries(contract.get("breaks", []), "contract.breaks", problems):
@@ -201,7 +207,12 @@ class Suite:
             below = entry.get("below")
             if isinstance(below, bool) or not isinstance(below, int | float) or not where:
                 problems.append(
-                    f"suite: contract.breaks: {entry!r}; expected fields, and below as a number"
+                    f"suite: contract.breaks: {shown(entry)}; expected fields, and below as a "
+                    "number"
+                )
+            elif not _within(below, 0, 1) or below == 0:  # no accuracy is below 0, all below inf
+                problems.append(
+                    f"suite: contract.breaks: below: {shown(below)}; expected an accuracy in (0, 1]"
                 )
             else:
                 breaks.append(Break(where, below))
@@ -210,7 +221,7 @@ class Suite:
             where = {key: value for key, value in entry.items() if key != "reason"}
             reason = entry.get("reason")
             if not isinstance(reason, str) or not reason or not where:
-                problems.append(f"suite: leave_out: {entry!r}; expected fields, and a reason")
+                problems.append(f"suite: leave_out: {shown(entry)}; expected fields, and a reason")
             else:
                 leave_out.append(LeaveOut(where, reason))
         if problems:
@@ -218,7 +229,7 @@ class Suite:
         return cls(
             name=path.stem,
             ruleset=ruleset,
-            description=str(content.get("description", "")),
+            description=description,
             scenario=tables["scenario"],
             grid=tables["grid"],
             tolerance=float(tolerance),
@@ -392,6 +403,41 @@ class Suite:
         return "-".join(str(getattr(scenario, ALIASES.get(axis, axis))) for axis in self.grid)
 
 
+def _toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, with or without a byte order mark.
+
+    Raises:
+        InputError: it can't be read, is too large, or is not TOML.
+    """
+    about = f"suite: {str(path)!r}: "
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE + 1)
+    except OSError as error:
+        raise InputError(about + (error.strerror or str(error))) from error
+    except ValueError as error:  # a path that no file can have
+        raise InputError(f"{about}{error}") from error
+    if len(content) > SIZE:
+        raise InputError(f"{about}larger than {SIZE:,} bytes; expected a suite")
+    try:
+        text = content.decode("utf-8-sig")  # some editors begin a file with a mark
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.count(".") > DOTS:  # the reader's time grows with the square of a key's parts
+                raise InputError(f"{about}line {number}: more than {DOTS:,} dots; expected a suite")
+        return tomllib.loads(text)
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"{about}not TOML: nested too deeply") from None
+    except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
+        raise InputError(f"{about}not TOML: {error}") from error
+
+
+def _within(value: Any, least: float, most: float) -> bool:
+    """Say whether a value is a number in [least, most]; NaN is in no interval."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
 def _spelled(field: str, value: Any) -> Any:
     """Return a value's canonical spelling; a wrong one is left for `Suite.expand` to refuse."""
     try:
@@ -454,6 +500,6 @@ def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:
 def _entries(value: Any, name: str, problems: list[str]) -> list[dict[str, Any]]:
     """Return the [[name]] tables of a suite; none, and a problem more, if they are none."""
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        problems.append(f"suite: {name}: {value!r}; expected [[{name}]]")
+        problems.append(f"suite: {name}: {shown(value)}; expected [[{name}]]")
         return []
     return value

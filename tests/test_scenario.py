@@ -78,6 +78,21 @@ def problems(**fields: Any) -> list[str]:
         ({"solver": "adams"}, "solver: unknown 'adams'; did you mean 'adam'? (hgobench list solvers)"),
         ({"evaluation_interval": 0}, "evaluation_interval: 0; expected an integer >= 1"),
         ({"seed": -1}, "seed: -1; expected an integer >= 0"),
+        ({"workers": 10**30}, f"workers: {10**30}; expected at most 1000000"),
+        ({"byzantine": 10**30}, f"byzantine: {10**30}; expected at most 1000000"),
+        ({"tolerated": 10**30}, f"tolerated: {10**30}; expected at most 1000000"),
+        ({"sampled": 10**30}, f"sampled: {10**30}; expected at most 1000000"),
+        ({"quorum": 10**30}, f"quorum: {10**30}; expected at most 1000000"),
+        ({"batch_size": 10**30}, f"batch_size: {10**30}; expected at most 1000000"),
+        ({"rounds": 10**12}, "rounds: 1000000000000; expected at most 10000000"),
+        ({"attack_start": 10**30}, f"attack_start: {10**30}; expected at most 10000000"),
+        ({"evaluation_interval": 10**30}, f"evaluation_interval: {10**30}; expected at most 10000000"),
+        ({"seed": 2**63}, f"seed: {2**63}; expected at most {2**63 - 1}"),
+        ({"seed": 16**5000}, "seed: int too large to write; expected at most 9223372036854775807"),
+        ({"learning_rate": 10**400}, f"learning_rate: 1{'0' * 57} .. {'0' * 58}; expected a number > 0"),
+        ({"deadline": 10**400}, f"deadline: 1{'0' * 57} .. {'0' * 58}; expected a number > 0 or inf"),
+        ({"scope": ["block"]}, "scope: ['block']; expected one of block, coordinate"),
+        ({"schedule": 16**5000}, "schedule: int too large to write; expected one of constant, inverse_sqrt_block"),
         ({"atack": "foe"}, "scenario: field: unknown 'atack'; did you mean 'attack'?"),
         ({"f": 1, "byzantine": 2}, "byzantine: given twice, as 'byzantine' and as 'f'"),
     ],
@@ -90,6 +105,14 @@ def test_every_field_has_a_wrong_value_above() -> None:
     marks = test_every_wrong_value_has_its_message.pytestmark
     tried = {message.split(":")[0] for _, message in marks[0].args[1]}
     assert set(Scenario().to_dict()) <= tried
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, v in Scenario().to_dict().items() if isinstance(v, int) and n != "seed"]
+)
+def test_every_whole_number_has_a_bound(name: str) -> None:
+    for value in (10**8, 16**5000):
+        assert problems(**{name: value})[0].startswith(f"{name}: ")
 
 
 def test_all_problems_come_at_once() -> None:

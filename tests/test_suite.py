@@ -131,12 +131,68 @@ def test_what_no_cell_can_be_is_refused_all_at_once(
         ("ruleset = ''", "suite: ruleset: ''; expected a name"),
         ("[contract]\nbreaks = 3", r"suite: contract.breaks: 3; expected \[\[contract.breaks\]\]"),
         ("width = 0", "suite: width: 0; expected an integer >= 1"),
-        ("time_limit = -1", "suite: time_limit: -1; expected seconds > 0"),
+        ("width = true", "suite: width: True; expected an integer >= 1"),
+        ("width = 1000000000", "suite: width: 1000000000; expected at most 1000"),
+        ("time_limit = -1", "suite: time_limit: -1; expected seconds > 0, at most 1000000"),
+        ("time_limit = inf", "suite: time_limit: inf; expected seconds > 0"),
+        ("time_limit = nan", "suite: time_limit: nan; expected seconds > 0"),
+        ("time_limit = 1e7", "suite: time_limit: 10000000.0; expected seconds > 0"),
+        ("description = 3", "suite: description: 3; expected text"),
+        ("[contract]\ntolerance = true", "suite: contract.tolerance: True; expected a number"),
+        ("[contract]\ntolerance = nan", "suite: contract.tolerance: nan; expected a number"),
+        *(
+            (
+                f"[[contract.breaks]]\nrule = 'krum'\nbelow = {below}",
+                rf"^suite: contract.breaks: below: {below}; expected an accuracy in \(0, 1\]$",
+            )
+            for below in ("nan", "inf", "-inf", "0", "1.5")
+        ),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 50_000 + "]" * 50_000, r"mine.toml': not TOML: nested too deeply$"),
+        (
+            "a = " + "{b=" * 50_000 + "1" + "}" * 50_000,
+            r"mine.toml': not TOML: nested too deeply$",
+        ),
+        ("width = " + "9" * 5_000, r"mine.toml': not TOML: Exceeds the limit \(4300 digits\)"),
+        (
+            "width = 0x" + "f" * 5_000,
+            "^suite: width: int too large to write; expected at most 1000$",
+        ),
+        ("[grid]\nrule" + ".a" * 999 + " = 1", r"suite: grid.rule: .*; expected a list of values$"),
+        ("[grid]\n" + "a." * 50_000 + "a = 1", r"mine.toml': line 3: more than 1,000 dots"),
+        ("#" * 300_000, r"mine.toml': larger than 262,144 bytes; expected a suite$"),
+    ],
+    ids=["lists", "tables", "digits", "hexadecimal", "nested", "dots", "large"],
+)
+def test_files_beyond_all_bounds_are_refused_in_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        load(tmp_path, text)
+    (problem,) = error.value.problems
+    assert len(problem) < 500
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert Suite.load(path) == load(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(InputError, match=r"mine.toml': not TOML: 'utf-8' codec can't decode"):
+        Suite.load(path)
 
 
 def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
