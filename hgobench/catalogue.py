@@ -51,7 +51,16 @@ def contents(values: Mapping[str, Any]) -> tuple[str, ...]:
         if "[" in str(values.get(field)) or "(" in str(values.get(field))
         for file in registry(field).files(values[field])
     ]
-    return tuple(
-        hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in (Path(file).expanduser() for file in files)
-    )
+    return tuple(map(_digest, files))
+
+
+def _digest(file: str) -> str:
+    """Return the hash of a file; empty if it can't be read, which its reader will say."""
+    try:
+        path = Path(file).expanduser()
+        if not path.is_file():  # a device never ends
+            return ""
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, RuntimeError, ValueError):
+        return ""

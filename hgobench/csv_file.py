@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hgobench import reading
 from hgobench.errors import InputError, unknown
 
 MOST = 20  # problems that are listed
+BYTES = 1 << 28  # of a file
+SHOWN = 200  # characters of a line
 
 Parser = Callable[[str], Any]  # raises ValueError with what it expected
 
 
-def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Parser:
+def number(
+    least: float = -math.inf, most: float = math.inf, above: bool = False, finite: bool = False
+) -> Parser:
     """Return a parser of real numbers in [least, most], or (least, most] if `above`.
 
-    ``inf`` is a number where most is infinite.
+    ``inf`` is a number where most is infinite, unless all are to be finite.
     """
     bounds = f" {'>' if above else '>='} {least:g}" if least > -math.inf else ""
     bounds += (" and" if bounds else "") + f" <= {most:g}" if most < math.inf else ""
+    kind = "a finite number" if finite else "a number"
 
     def parse(text: str) -> float:
         try:
-            value = float(text)
+            value = math.nan if "_" in text else float(text)
         except ValueError:
             value = math.nan
-        if math.isnan(value) or not least <= value <= most or (above and value == least):
-            raise ValueError(f"expected a number{bounds}")
+        outside = math.isnan(value) or not least <= value <= most or (above and value == least)
+        if outside or (finite and math.isinf(value)):
+            raise ValueError(f"expected {kind}{bounds}")
         return value
 
     return parse
@@ -89,27 +97,39 @@ def read(
         InputError: no such file, wrong columns, or wrong values: all, each with its line number.
     """
     optional = optional or {}
-    try:
-        content = Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise InputError(f"{field}: {path!r}: {reason}") from error
+    read = reading.content(field, path, BYTES)
+    with reading.refusing(f"{field}: {path!r}", "a CSV file in UTF-8"):
+        content = read.decode("utf-8-sig")
+    written = content.lstrip()
+    top = content[: len(content) - len(written)].count("\n") + 1
+    where = f"{field}: {path}, line {top}"
+    names = written.partition("\n")[0].strip()
+    missing = [name for name in columns if name not in optional and name != names]
+    if missing and (odd := _no_header(names)):
+        raise InputError(f"{where}: column {missing[0]!r} is missing; {odd}")
     records = _records(field, path, content)
-    top, header = next(records, (1, []))
+    _, header = next(records, (1, []))
+    missing = [name for name in missing if name not in header]
     problems = [
-        unknown(f"{field}: {path}, line {top}: column", name, list(columns))
+        f"{where}, column {position}: {_NAMELESS}"
+        if not name
+        else f"{where}, column {position}: {name!r} is what pandas calls a column without a name; "
+        "leave it out, or give it a name"
+        for position, name in enumerate(header, 1)
+        if not name or (others and name not in columns and _PANDAS.fullmatch(name))
+    ]
+    problems += [
+        unknown(f"{where}: column", name, list(columns))
         for name in header
-        if name not in columns and others is None
+        if name and name not in columns and others is None
     ]
     problems += [
-        f"{field}: {path}, line {top}: column {name!r} is missing"
-        for name in columns
-        if name not in header and name not in optional
+        f"{where}: column {name!r} is missing; {_instead(name, header)}" for name in missing
     ]
     problems += [
-        f"{field}: {path}, line {top}: column {name!r} stands there twice"
+        f"{where}: column {name!r} stands there twice"
         for name in dict.fromkeys(header)
-        if header.count(name) > 1
+        if name and header.count(name) > 1
     ]
     if problems:
         raise InputError(problems)
@@ -134,6 +154,34 @@ def read(
         more = [f"{field}: {path}: {len(problems) - MOST} more"] if len(problems) > MOST else []
         raise InputError([*problems[:MOST], *more])
     return rows
+
+
+_PANDAS = re.compile(r"Unnamed: \d+(_level_\d+)?")
+_NAMELESS = (
+    "no name; an index that pandas wrote? Write the file with index=False; else give it a name, or "
+    "remove the comma that is too much"
+)
+
+
+def _no_header(line: str) -> str:
+    """Say why a line can't be the names of columns, separated by commas; empty: it can."""
+    if not line:
+        return "the file is empty; expected the names of columns, separated by commas"
+    for delimiter, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if "," not in line and delimiter in line:
+            shown = line if len(line) <= SHOWN else f"{line[:SHOWN]}.."
+            return f"{shown!r} is separated by {called}; expected commas, in all lines"
+    return ""
+
+
+def _instead(name: str, header: Sequence[str]) -> str:
+    """Say which columns there are in place of one, and what was probably meant."""
+    plain = {other.casefold(): other for other in reversed(header)}
+    near = difflib.get_close_matches(name.casefold(), plain, n=1, cutoff=0.6)
+    meant = f"; did you mean {plain[near[0]]!r}?" if near else ""
+    shown = ", ".join(map(repr, header[:MOST]))
+    more = f" and {len(header) - MOST} more" if len(header) > MOST else ""
+    return f"there are {shown}{more}{meant}"
 
 
 def _records(field: str, path: str, content: str) -> Iterator[tuple[int, list[str]]]:

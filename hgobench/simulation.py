@@ -163,7 +163,8 @@ def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
             if cell.status != "done":
                 params[r] = 0.0
     seconds = (time.process_time() - started) / len(cells)
-    return [cell.result(seconds, _provenance(width, world.device)) for cell in cells]
+    made = _provenance(width, world.device) | world.data.provenance
+    return [cell.result(seconds, made) for cell in cells]
 
 
 def _evaluate(world: World, params: Tensor, cells: Sequence[Cell]) -> None:

@@ -104,7 +104,8 @@ class World:
     @classmethod
     def of(cls, scenario: Scenario, device: str = "cpu") -> World:
         """Return the scenario's world, shared with other cells of it in this process."""
-        key = (scenario.world_key, catalogue.contents(vars(scenario)), device)
+        files = catalogue.contents(vars(scenario)), datasets.state(scenario.data)
+        key = (scenario.world_key, files, device)
         world = _CACHE.pop(key, None) or cls(scenario, device=device)
         _CACHE[key] = world
         if len(_CACHE) > 4:

@@ -188,8 +188,9 @@ def test_tables_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     homes = rng.random((40, 14)).round(3)
     monkeypatch.setattr(OpenML, "arff", table(tables.BOSTON_COLUMNS, homes))
     for _ in range(2):  # the second time there is nothing to ask for
-        x, y = tables.boston()
+        x, y, differs = tables.Boston(verify=False).table()
         np.testing.assert_allclose(np.column_stack((x, y)), homes, rtol=1e-6)
+        assert differs.startswith("boston_house_prices.csv: its 40 x 14 numbers have SHA-256")
         monkeypatch.setattr(OpenML, "arff", "gone")
     # 22 properties of two values and 8 of three are 68 features.
     sites = np.array([[i % 2 if j < 22 else i % 3 for j in range(30)] for i in range(60)]) - 1
@@ -197,7 +198,8 @@ def test_tables_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     arff = table([f"p{j}" for j in range(30)] + ["Result"], np.column_stack((sites, label)))
     monkeypatch.setattr(OpenML, "arff", arff)
     shutil.rmtree(tmp_path / "openml", ignore_errors=True)
-    data = tables.Phishing(validation=0).load()
+    data = tables.Phishing(validation=0, verify=False).load()
+    assert "60 examples, 24 and 36 of the classes; expected MD5" in data.differs
     whole = np.concatenate([data.train.features, data.test.features])
     assert whole.shape == (60, 68)
     assert np.unique(whole.round(5)) == pytest.approx([0.0, 0.18257])
@@ -227,7 +229,7 @@ def test_a_broken_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
     (tmp_path / "boston").mkdir()
     (tmp_path / "boston" / "boston_house_prices.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match=r"columns \['a', 'b'\]; expected \['CRIM'"):
+    with pytest.raises(InputError, match=r"line 1: column 'CRIM' is missing; there are 'a', 'b'"):
         tables.boston()
 
 
@@ -242,10 +244,13 @@ def test_pairs_of_digits(images: Path) -> None:
 
 
 def batches(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, list[int]]]:
-    names = [*cifar.BATCHES, "test_batch"]
+    names = list(cifar.BATCHES)
     return {
-        name: (rng.integers(0, 256, (4, 3072), dtype=np.uint8), rng.integers(0, 10, 4).tolist())
-        for name in names
+        name: (
+            rng.integers(0, 256, (4, 3072), dtype=np.uint8),
+            [(4 * i + j) % 10 for j in range(4)],
+        )
+        for i, name in enumerate(names)
     }
 
 
@@ -254,9 +259,8 @@ def batches(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, list[int]]]
 def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, inside: str) -> None:
     monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
     monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
-    datasets._load.cache_clear()
     with pytest.raises(InputError, match=r"'cifar10' is not in .*it is not downloaded"):
-        load("cifar10")
+        load("cifar10[verify=false]")
     folder = tmp_path / inside / f"cifar-10-batches-{version}"
     folder.mkdir(parents=True)
     made = batches(np.random.default_rng(0))
@@ -266,18 +270,20 @@ def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, in
             (folder / f"{name}.bin").write_bytes(rows.tobytes())
         else:
             (folder / name).write_bytes(pickle.dumps({b"data": images, b"labels": labels}, 2))
-    data = load("cifar10[validation=0]")
+    with pytest.raises(InputError, match=r"4 images; expected 10,000" if version == "bin" else
+                       "MD5 .*; expected c99cafc152244af753f735de768cd75f, that of CIFAR-10"):  # fmt: skip
+        load("cifar10")
+    data = load("cifar10[validation=0,verify=false]")
+    assert data.differs.count("expected") == 6
     assert (len(data.train), len(data.test), data.features, data.classes) == (20, 4, 3072, 10)
     first = made["data_batch_1"]
     np.testing.assert_allclose(data.train.features[:4], first[0] / 255, rtol=1e-6)
     assert data.train.labels[:4].tolist() == first[1]
     assert data.test.labels.tolist() == made["test_batch"][1]
-    datasets._load.cache_clear()
     last = folder / ("test_batch.bin" if version == "bin" else "test_batch")
     last.write_bytes(b"\0" * 7 if version == "bin" else pickle.dumps(Path("x")))
     with pytest.raises(InputError, match="7 bytes" if version == "bin" else "it asks for pathlib"):
-        load("cifar10[validation=0]")
-    datasets._load.cache_clear()
+        load("cifar10[validation=0,verify=false]")
 
 
 def test_a_regression_is_trained_and_its_accuracy_is_what_it_explains(images: Path) -> None:
@@ -645,14 +651,14 @@ def test_natural_groups_are_dealt_evenly() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("x,label\n1,a\ntwo,b\n", "line 3: x: 'two'; expected a number"),
+        ("x,label\n1,a\ntwo,b\n", "line 3: x: 'two'; expected a finite number"),
         ("x,label\n1,a\n2\n", "line 3: 1 values; the header names 2"),
         ("x,y\n1,2\n", "line 1: column 'label' is missing"),
         ("x,label,x\n1,a,2\n", "line 1: column 'x' stands there twice"),
         ("x,label\n", "no lines behind the header"),
         ("", "line 1: column 'label' is missing"),
-        ("x,label\n1,a\n2,a\n", "1 features, 1 classes; expected finite features"),
-        ("x,label\ninf,a\n2,b\n", "expected finite features"),
+        ("x,label\n1,a\n2,a\n", "1 features, 1 classes; expected at least one feature and two"),
+        ("x,label\ninf,a\n2,b\n", "line 2: x: 'inf'; expected a finite number"),
         ("x,label\n1,a\n2,b\n3,a\n", "can't be split"),
         ("x,label\n1,a\n2,\n", "line 3: label: ''; expected some text"),
         ('x,label\n1,a\n2,"b\n', "line 3: unexpected end of data"),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
+
+from hgobench.errors import InputError
+from hgobench.parameters import boolean
+from hgobench.reading import refusing
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.float32]
@@ -18,16 +26,44 @@ Labels = NDArray[np.int64] | NDArray[np.float32]
 class Split:
     """Some examples: features (N, p) float32, labels (N,), and who made them.
 
-    Labels are int64 in 0 .. classes-1; in a regression float32.
+    Labels are int64 in 0 .. classes-1; in a regression float32. Features may be float64 until they
+    are standardised.
 
     Groups (N,) are for the partition ``natural``; None: the data names none. An image is the height
     and width of which the features are the pixels, row by row; None: they are no image.
+
+    Raises:
+        InputError: shapes or types are others, lengths differ, or a number is not finite; with the
+            first place where it is so.
     """
 
     features: Features
     labels: Labels
     groups: NDArray[np.int64] | None = None
     image: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be."""
+        _expect_array("features", self.features, 2, "float32", "float64")
+        _expect_array("labels", self.labels, 1, "int64", "float32")
+        examples, width = self.features.shape
+        if len(self.labels) != examples:
+            raise InputError(
+                f"data: labels: {len(self.labels)} of them; expected {examples}, one for each row "
+                "of the features"
+            )
+        if not width:
+            raise InputError("data: features: no columns; expected at least one")
+        if self.groups is not None:
+            _expect_array("groups", self.groups, 1, "int64")
+            if len(self.groups) != examples:
+                raise InputError(f"data: groups: {len(self.groups)} of them; expected {examples}")
+        if self.image is not None and self.image[0] * self.image[1] != width:
+            raise InputError(
+                f"data: image: {self.image[0]} x {self.image[1]}; the features have {width} columns"
+            )
+        _expect_finite("features", self.features)
+        _expect_finite("labels", self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Split:
         """Return some of the examples."""
@@ -38,19 +74,126 @@ class Split:
         return len(self.labels)
 
 
+def _expect_array(name: str, array: object, dimensions: int, *types: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"data: {name}: {type(array).__name__}; expected a NumPy array of {' or '.join(types)}"
+        )
+    if array.ndim != dimensions or str(array.dtype) not in types:
+        raise InputError(
+            f"data: {name}: {array.dtype} of shape {array.shape}; expected {' or '.join(types)} "
+            f"of {dimensions} dimension{'s' * (dimensions > 1)}"
+        )
+
+
+def _expect_finite(name: str, array: NDArray[Any]) -> None:
+    """Refuse NaN and infinite numbers; a sum that is finite has none, and costs one pass."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if array.dtype.kind != "f" or np.isfinite(array.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        row, *column = bad[0].tolist()
+        where = f"row {row}" + "".join(f", column {c}" for c in column)
+        raise InputError(
+            f"data: {name}: {where}: {array[tuple(bad[0])]}, the first of {len(bad):,}; expected "
+            "finite numbers"
+        )
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Training, validation and test examples; no classes: a regression."""
+    """Training, validation and test examples; no classes: a regression.
+
+    Attributes:
+        train, validation, test: the examples; of validation there may be none.
+        classes: how many; 0: a regression.
+        digest: of the arrays that it was made of, as they were read (`digest`); empty: `load` in
+            `hgobench.data.datasets` fills in that of the arrays above.
+        differs: how its files differ from the published ones; empty: not at all, or none are.
+
+    Raises:
+        InputError: the parts don't fit together, or a label is none of the classes.
+    """
 
     train: Split
     validation: Split
     test: Split
     classes: int
+    digest: str = ""
+    differs: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be."""
+        whole = isinstance(self.classes, int | np.integer) and not isinstance(self.classes, bool)
+        if not whole or self.classes < 0 or self.classes == 1:
+            raise InputError(
+                f"data: classes: {self.classes!r}; expected an integer >= 2, or 0: a regression"
+            )
+        for name in ("train", "validation", "test"):
+            part = getattr(self, name)
+            if not isinstance(part, Split):
+                raise InputError(f"data: {name}: {type(part).__name__}; expected a Split")
+            if part.features.dtype != np.float32:
+                raise InputError(
+                    f"data: {name}: features of {part.features.dtype}; expected float32"
+                )
+            width = part.features.shape[1]
+            if width != self.features:
+                raise InputError(f"data: {name}: {width} features; train has {self.features}")
+            self._expect_labels(name, part.labels)
+        for name in ("train", "test"):
+            if not len(getattr(self, name)):
+                raise InputError(f"data: {name}: no examples; expected at least one")
+        if self.classes:
+            held = np.bincount(self.train.labels, minlength=self.classes)
+            if not held.all():
+                lacking = np.flatnonzero(held == 0)
+                raise InputError(
+                    f"data: train: {len(lacking)} of {self.classes} classes have no example, the "
+                    f"first is {lacking[0]}; expected at least one of each"
+                )
+
+    def _expect_labels(self, name: str, labels: Labels) -> None:
+        expected = "int64" if self.classes else "float32"
+        if labels.dtype != expected:
+            kind = (
+                f"a classification with {self.classes} classes" if self.classes else "a regression"
+            )
+            raise InputError(
+                f"data: {name}: labels of {labels.dtype}; expected {expected} in {kind}"
+            )
+        if not self.classes or not len(labels):
+            return
+        if labels.min() < 0 or labels.max() >= self.classes:
+            row = int(np.flatnonzero((labels < 0) | (labels >= self.classes))[0])
+            raise InputError(
+                f"data: {name}: labels: row {row}: {labels[row]}; expected 0 .. {self.classes - 1}"
+            )
 
     @property
     def features(self) -> int:
         """How many features an example has."""
         return int(self.train.features.shape[1])
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What results say of the data: its digest, and how its files differ from known ones."""
+        return {"data": self.digest} | ({"data_differs": self.differs} if self.differs else {})
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return a hash of arrays: SHA-256 over each one's name, type, shape and bytes, in order.
+
+    >>> digest({"x": np.arange(3)}) == digest({"x": np.arange(3).astype(">i8")})
+    True
+    """
+    found = hashlib.sha256()
+    for name, array in arrays.items():
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        found.update(f"{name}\0{little.dtype.str}\0{little.shape}\0".encode())
+        found.update(little.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 class Source(ABC):
@@ -77,25 +220,74 @@ class Source(ABC):
     def load(self) -> Dataset:
         """Return the data set."""
 
+    def files(self) -> list[Path]:
+        """Return the files that it would read, beside those that a parameter ``path`` names.
+
+        A process that has the data set reads it again when one of them changes.
+        """
+        return []
+
     def hold_out(self, train: Split) -> tuple[Split, Split]:
         """Return the training examples that are left, and those held out."""
         if self.validation == 0:
             return train, train.take(np.arange(0))
-        kept, held = train_test_split(
-            np.arange(len(train)),
-            test_size=self.validation,
-            random_state=0,
-            stratify=train.labels if train.labels.dtype == np.int64 else None,
-        )
+        with splitting():
+            kept, held = train_test_split(
+                np.arange(len(train)),
+                test_size=self.validation,
+                random_state=0,
+                stratify=train.labels if train.labels.dtype == np.int64 else None,
+            )
         kept.sort()
         held.sort()
         return train.take(kept), train.take(held)
 
 
-def standardised(train: Split, *parts: Split) -> list[Split]:
-    """Return splits with features of mean 0 and deviation 1 on the training examples."""
-    mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
-    return [
-        Split(((part.features - mean) / deviation).astype(np.float32), part.labels)
-        for part in parts
-    ]
+class Published(Source):
+    """A data set whose files are known: others are refused.
+
+    Args:
+        validation: as for a `Source`.
+        verify: whether the files must be the published ones; false: they are read as they are, and
+            every result says how they differ.
+    """
+
+    def __init__(self, validation: float = 0.15, verify: bool = True) -> None:
+        super().__init__(validation)
+        self.verify = boolean("verify", verify)
+
+    def judge(self, differences: Sequence[str]) -> str:
+        """Return how the files differ from the published ones, in one line.
+
+        Raises:
+            InputError: they do, and are to be verified.
+        """
+        if differences and self.verify:
+            raise InputError(
+                f"data: {one}; put the published file there, or use this one by verify=false, "
+                "which every result will state"
+                for one in differences
+            )
+        return "; ".join(differences)
+
+
+def splitting(of: str = "") -> AbstractContextManager[None]:
+    """Refuse what scikit-learn refuses to split: too few examples, of a class or at all."""
+    return refusing(f"data: {of}can't be split", "several examples of each class in each part")
+
+
+def standardised(train: Split, *parts: Split, of: str = "") -> list[Split]:
+    """Return splits with features of mean 0 and deviation 1 on the training examples.
+
+    A feature that is always the same there keeps its scale.
+
+    Raises:
+        InputError: the numbers are too large for it.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
+        scale = np.where(deviation > 0, deviation, 1.0)
+        made = [((part.features - mean) / scale).astype(np.float32) for part in parts]
+    if not all(np.isfinite(values).all() for values in (deviation, *made)):
+        raise InputError(f"data: {of}values too large to be standardised")
+    return [replace(part, features=values) for part, values in zip(parts, made, strict=True)]

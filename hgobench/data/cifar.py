@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.errors import InputError
+from hgobench import reading
+from hgobench.errors import InputError, Unavailable
 
-from .base import Dataset, Source, Split
+from .base import Dataset, Published, Split, digest
 from .files import folders
 
-BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
+BATCHES = {  # the last are the test examples; MD5 of the python version
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
 PIXELS = 3 * 32 * 32
+MOST_BYTES = 1 << 26  # of a batch
 _HARMLESS = {  # all that the files of CIFAR-10 name
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -26,65 +38,134 @@ _HARMLESS = {  # all that the files of CIFAR-10 name
 }
 
 
-class Cifar10(Source):
+class Cifar10(Published):
     """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 in 10 classes; pixels are divided by 255.
 
     Its folder is looked for in $HGOBENCH_DATA and the user's cache, as it is unpacked from its
     binary or its python version: ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, in a folder
     ``cifar10`` or not. It is not downloaded.
+
+    Args:
+        validation: as for a `Source`.
+        verify: as for a `Published` one. Of the python version's files MD5 are published, of the
+            binary version's how many images each has, and of which class.
     """
 
     paper = "Krizhevsky, 2009"
     validity = "the user's own copy in $HGOBENCH_DATA or the cache"
 
+    def files(self) -> list[Path]:
+        """Return where its files may be."""
+        names = [*BATCHES, *(f"{name}.bin" for name in BATCHES)]
+        return [place / name for place in _places() for name in names]
+
     def load(self) -> Dataset:
         """Return it."""
         folder = locate()
-        train = _split([_batch(folder, name) for name in BATCHES])
-        return Dataset(*self.hold_out(train), _split([_batch(folder, "test_batch")]), classes=10)
+        batches = {name: _batch(folder, name) for name in BATCHES}
+        differences = [found for name, batch in batches.items() if (found := batch.differs(name))]
+        *first, last = batches.values()
+        train, test = _split(first), _split([last])
+        if not differences and folder.name.endswith("bin"):
+            held = [np.bincount(part.labels, minlength=10).tolist() for part in (train, test)]
+            if held != [[5000] * 10, [1000] * 10]:
+                differences = [
+                    f"{str(folder)!r}: classes have {held} images; expected 5000 and 1000"
+                ]
+        differs = self.judge(differences)
+        arrays = {
+            f"{name} {kind}": getattr(batch, kind)
+            for name, batch in batches.items()
+            for kind in ("images", "labels")
+        }
+        train, validation = self.hold_out(train)
+        return Dataset(train, validation, test, classes=10, digest=digest(arrays), differs=differs)
+
+
+def _places() -> list[Path]:
+    return [
+        place / version
+        for home in folders("cifar10")
+        for place in (home, home.parent)
+        for version in ("cifar-10-batches-bin", "cifar-10-batches-py")
+    ]
 
 
 def locate() -> Path:
     """Return the folder with the batches.
 
     Raises:
-        InputError: there is none.
+        Unavailable: there is none.
     """
-    places = [
-        place / version
-        for home in folders("cifar10")
-        for place in (home, home.parent)
-        for version in ("cifar-10-batches-bin", "cifar-10-batches-py")
-    ]
+    places = _places()
     for place in places:
         if place.is_dir():
             return place
     listed = " or ".join(str(place) for place in places[::2])
-    raise InputError(
+    raise Unavailable(
         f"data: 'cifar10' is not in {listed} (or -py); unpack its binary version there "
         "(cifar-10-binary.tar.gz of its author's page); it is not downloaded"
     )
 
 
-def _batch(folder: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images (N, 3072), channel by channel, and labels (N,)."""
+@dataclass(frozen=True)
+class _Batch:
+    """A file: images (N, 3072), channel by channel, labels (N,), and its MD5 (empty: binary)."""
+
+    path: Path
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    md5: str
+
+    def differs(self, name: str) -> str:
+        """Say how it differs from the published one, if it does."""
+        if not self.md5:
+            count = len(self.labels)
+            return (
+                "" if count == 10_000 else f"{str(self.path)!r}: {count:,} images; expected 10,000"
+            )
+        if self.md5 == BATCHES[name]:
+            return ""
+        return (
+            f"{str(self.path)!r}: MD5 {self.md5}; expected {BATCHES[name]}, that of CIFAR-10 as "
+            "published"
+        )
+
+
+def _batch(folder: Path, name: str) -> _Batch:
     binary = folder / f"{name}.bin"
     path = binary if binary.exists() else folder / name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"data: {path}: {error.strerror}") from error
+    where = f"data: {str(path)!r}"
+    content = reading.content("data", path, MOST_BYTES)
     if path == binary:
-        if len(content) % (PIXELS + 1):
-            raise InputError(f"data: {path}: {len(content)} bytes; not a multiple of {PIXELS + 1}")
+        if not content or len(content) % (PIXELS + 1):
+            raise InputError(
+                f"{where}: {len(content)} bytes; expected a multiple of {PIXELS + 1}, an image each"
+            )
         rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, PIXELS + 1)
-        return rows[:, 1:], rows[:, 0].astype(np.int64)
-    try:
-        batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
-        images, labels = np.asarray(batch[b"data"], dtype=np.uint8), batch[b"labels"]
-        return images.reshape(-1, PIXELS), np.array(labels, dtype=np.int64)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"data: {path}: no batch of CIFAR-10: {error}") from error
+        images, labels, md5 = rows[:, 1:], rows[:, 0].astype(np.int64), ""
+        first = "byte {}".format
+        step = PIXELS + 1
+    else:
+        with reading.refusing(where, "a batch of CIFAR-10, in its python version"):
+            batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
+            images = np.asarray(batch[b"data"])
+            if images.dtype != np.uint8:
+                raise ValueError(f"images of {images.dtype}")
+            images = images.reshape(-1, PIXELS)
+            labels = np.array(batch[b"labels"])
+            if labels.dtype.kind not in "iu":
+                raise ValueError(f"labels of {labels.dtype}")
+            labels = labels.astype(np.int64)
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        first, step = "label {}".format, 1
+    if labels.shape != (len(images),) or not len(images):
+        raise InputError(
+            f"{where}: {len(images)} images, labels of shape {labels.shape}; expected one for each"
+        )
+    for bad in np.flatnonzero((labels < 0) | (labels > 9))[:1]:
+        raise InputError(f"{where}: {first(bad * step)}: {labels[bad]}; expected a class, 0 .. 9")
+    return _Batch(path, images, labels, md5)
 
 
 class _Arrays(pickle.Unpickler):
@@ -97,7 +178,7 @@ class _Arrays(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _split(batches: list[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Split:
-    images = np.concatenate([images for images, _ in batches])
-    labels = np.concatenate([labels for _, labels in batches])
+def _split(batches: Sequence[_Batch]) -> Split:
+    images = np.concatenate([batch.images for batch in batches])
+    labels = np.concatenate([batch.labels for batch in batches])
     return Split(images.astype(np.float32) / np.float32(255), labels)

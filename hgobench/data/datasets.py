@@ -7,23 +7,24 @@ validation examples. The split does not depend on a scenario's seed.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
-from hgobench import catalogue, csv_file
+from hgobench import catalogue, csv_file, reading
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
 from . import files
-from .base import Dataset, Labels, Source, Split, standardised
+from .base import Dataset, Labels, Published, Source, Split, digest, splitting, standardised
 from .cifar import Cifar10
 from .tables import Boston, Phishing
 
@@ -33,6 +34,7 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+MOST_BYTES = 1 << 28  # of an IDX file, unpacked
 
 
 class Digits(Source):
@@ -48,7 +50,8 @@ class Digits(Source):
         """Return it."""
         x, y = load_digits(return_X_y=True)
         train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64), (8, 8))
-        return Dataset(*self.hold_out(train), test, classes=10)
+        read = digest({"features": x, "labels": y})
+        return Dataset(*self.hold_out(train), test, classes=10, digest=read)
 
 
 class BreastCancer(Source):
@@ -67,7 +70,8 @@ class BreastCancer(Source):
         train, test = _embedded_split(x, y.astype(np.int64))
         train, held = self.hold_out(train)
         train, held, test = standardised(train, train, held, test)
-        return Dataset(train, held, test, classes=2)
+        read = digest({"features": x, "labels": y})
+        return Dataset(train, held, test, classes=2, digest=read)
 
 
 def _embedded_split(
@@ -77,13 +81,14 @@ def _embedded_split(
     return Split(a, c, image=image), Split(b, d, image=image)
 
 
-class Images(Source):
+class Images(Published):
     """Four IDX files of grey images: in $HGOBENCH_DATA, in the user's cache, or downloaded.
 
     Args:
         validation: as for a `Source`.
         pair: two of the classes, ``"1v2"``: the examples of these alone, which become the classes
             0 and 1; None: all ten.
+        verify: as for a `Published` one.
     """
 
     validity = "in $HGOBENCH_DATA or cached, else downloaded"
@@ -91,8 +96,10 @@ class Images(Source):
     openml: ClassVar[str]
     md5: ClassVar[tuple[str, str, str, str]]  # of the decompressed IDX_FILES
 
-    def __init__(self, validation: float = 0.15, pair: str | None = None) -> None:
-        super().__init__(validation)
+    def __init__(
+        self, validation: float = 0.15, pair: str | None = None, verify: bool = True
+    ) -> None:
+        super().__init__(validation, verify)
         self.pair: tuple[int, int] | None = None
         if pair is not None:
             found = re.fullmatch(r"([0-9])v([0-9])", str(pair))
@@ -100,21 +107,41 @@ class Images(Source):
                 raise ValueError(f"pair: {pair!r}; expected two different classes, as in '1v2'")
             self.pair = int(found[1]), int(found[2])
 
+    def files(self) -> list[Path]:
+        """Return where its four files may be."""
+        return [folder / file for folder in files.folders(self.name) for file in IDX_FILES]
+
     def load(self) -> Dataset:
         """Return it; pixels are divided by 255."""
         folder = locate(self.name, self.openml, self.md5)
-        parts = [read_idx(folder / file) for file in IDX_FILES]
-        train, test = (
-            Split(
-                images.reshape(len(images), -1).astype(np.float32) / np.float32(255),
-                labels.astype(np.int64),
-                image=images.shape[1:],
-            )
-            for images, labels in (parts[:2], parts[2:])
+        arrays = {file: read_idx(folder / file) for file in IDX_FILES}
+        differs = self.judge(
+            [
+                f"{str(files.at_hand(folder / file))!r}: unpacked it has MD5 {found}; expected "
+                f"{known}, that of {self.name} as published"
+                for (file, array), known in zip(arrays.items(), self.md5, strict=True)
+                if (found := _md5(_as_idx(array))) != known
+            ]
         )
-        if self.pair is None:
-            return Dataset(*self.hold_out(train), test, classes=10)
-        return Dataset(*self.hold_out(self._of_pair(train)), self._of_pair(test), classes=2)
+        parts = []
+        for images, labels in (IDX_FILES[:2], IDX_FILES[2:]):
+            _expect_pair(folder / images, arrays[images], folder / labels, arrays[labels])
+            parts.append(
+                Split(
+                    arrays[images].reshape(len(arrays[images]), -1).astype(np.float32)
+                    / np.float32(255),
+                    arrays[labels].astype(np.int64),
+                    image=arrays[images].shape[1:],
+                )
+            )
+        train, test = parts if self.pair is None else map(self._of_pair, parts)
+        return Dataset(
+            *self.hold_out(train),
+            test,
+            classes=10 if self.pair is None else 2,
+            digest=digest(arrays),
+            differs=differs,
+        )
 
     def _of_pair(self, split: Split) -> Split:
         assert self.pair is not None
@@ -187,65 +214,101 @@ class Csv(Source):
         """Return it."""
         named = {self.label: csv_file.text}
         named |= {self.group: csv_file.text} if self.group is not None else {}
-        table = csv_file.read("data", self.path, named, others=csv_file.number())
+        table = csv_file.read("data", self.path, named, others=csv_file.number(finite=True))
         rows = [row for _, row in table]
         features = [name for name in rows[0] if name not in named]
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         x = np.array([[row[name] for name in features] for row in rows], dtype=np.float64)
-        names, y = np.unique([row[self.label] for row in rows], return_inverse=True)
+        names, y = np.unique(columns[self.label], return_inverse=True)
         groups = None
         if self.group is not None:
-            groups = np.unique([row[self.group] for row in rows], return_inverse=True)[1]
-        if not features or len(names) < 2 or not np.isfinite(x).all():
+            groups = np.unique(columns[self.group], return_inverse=True)[1].astype(np.int64)
+        if not features or len(names) < 2:
             raise InputError(
-                f"data: {self.path}: {len(features)} features, {len(names)} classes; expected "
-                "finite features, at least one, and two classes"
+                f"data: {self.path}: {len(features)} features, {len(names)} classes; expected at "
+                "least one feature and two classes"
             )
         # In float64 until it is standardised.
         whole = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
-        try:
+        with splitting(f"{self.path}: "):
             parts = train_test_split(
                 np.arange(len(x)), test_size=self.test, random_state=0, stratify=y
             )
-            train, held = self.hold_out(whole.take(np.sort(parts[0])))
-        except ValueError as error:  # too few examples of a class
-            raise InputError(f"data: {self.path}: can't be split: {error}") from error
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
-            scale = np.where(deviation > 0, deviation, 1.0)
-            train, held, test = (
-                replace(part, features=((part.features - mean) / scale).astype(np.float32))
-                for part in (train, held, whole.take(np.sort(parts[1])))
-            )
-        made = (deviation, train.features, held.features, test.features)
-        if not all(np.isfinite(values).all() for values in made):
-            raise InputError(f"data: {self.path}: values too large to be standardised")
-        return Dataset(train, held, test, classes=len(names))
+        train, held = self.hold_out(whole.take(np.sort(parts[0])))
+        test = whole.take(np.sort(parts[1]))
+        train, held, test = standardised(train, train, held, test, of=f"{self.path}: ")
+        return Dataset(train, held, test, classes=len(names), digest=digest(columns))
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or with ``.gz`` behind its name.
 
     Raises:
-        InputError: it is no such file, or shorter or longer than its header says.
+        InputError: it is no such file, larger than `MOST_BYTES`, or shorter or longer than its
+            header says.
     """
-    content = files.content(path)
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise InputError(f"data: {path}: not an IDX file of unsigned bytes")
-    start = 4 + 4 * content[3]
-    shape = tuple(np.frombuffer(content[4:start], dtype=">u4").astype(int))
-    if len(content) - start != int(np.prod(shape)):
-        raise InputError(
-            f"data: {path}: {len(content) - start} bytes; its header says {int(np.prod(shape))}"
+    there = files.at_hand(path)
+    where = f"data: {str(there)!r}"
+    with reading.refusing(where, "an IDX file"), reading.opened(there) as file:
+        start = file.read(4)
+        if len(start) < 4 or start[:3] != b"\0\0\x08":
+            raise InputError(
+                f"{where}: not an IDX file of unsigned bytes: it begins with {start!r}; expected "
+                "the bytes 0, 0, 8 and the number of dimensions"
+            )
+        sizes = file.read(4 * start[3])
+        if len(sizes) < 4 * start[3]:
+            raise InputError(f"{where}: it ends in its header, which has {start[3]} dimensions")
+        shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist())
+        said = math.prod(shape)
+        if not 0 < len(shape) <= 3 or said > MOST_BYTES:
+            raise InputError(
+                f"{where}: its header says {' x '.join(map(str, shape)) or 'nothing'}; expected 1 "
+                f"to 3 dimensions, {MOST_BYTES:,} bytes at most"
+            )
+        content = file.read(said + 1)
+    if len(content) != said:
+        more = "more than " * (len(content) > said)
+        raise InputError(f"{where}: {more}{min(len(content), said)} bytes; its header says {said}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _as_idx(array: NDArray[np.uint8]) -> bytes:
+    """Return the IDX file of an array."""
+    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes()
+    return header + array.tobytes()
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _expect_pair(
+    images: Path, pixels: NDArray[np.uint8], labels: Path, classes: NDArray[np.uint8]
+) -> None:
+    """Refuse images and labels that don't belong together."""
+    problems = []
+    if pixels.ndim != 3 or not pixels.size:
+        problems.append(
+            f"{str(images)!r}: of shape {pixels.shape}; expected (images, rows, columns)"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    if classes.ndim != 1 or len(classes) != len(pixels):
+        problems.append(
+            f"{str(labels)!r}: of shape {classes.shape}; expected a label for each of the "
+            f"{len(pixels)} images of {images.name}"
+        )
+    elif (bad := np.flatnonzero(classes > 9)).size:
+        start = 8  # of its header
+        problems.append(
+            f"{str(labels)!r}: byte {start + bad[0]}: label {classes[bad[0]]}; expected 0 .. 9"
+        )
+    if problems:
+        raise InputError(f"data: {problem}" for problem in problems)
 
 
 def digests(folder: Path) -> tuple[str, ...]:
     """Return the MD5 of the four decompressed IDX files of a folder."""
-    return tuple(
-        hashlib.md5(files.content(folder / file), usedforsecurity=False).hexdigest()
-        for file in IDX_FILES
-    )
+    return tuple(_md5(_as_idx(read_idx(folder / file))) for file in IDX_FILES)
 
 
 def locate(name: str, openml: str, md5: tuple[str, ...]) -> Path:
@@ -284,11 +347,8 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
         images[cut:].reshape(-1, side, side),
         labels[cut:],
     )
-    contents = [
-        bytes((0, 0, 8, part.ndim)) + np.array(part.shape, dtype=">u4").tobytes() + part.tobytes()
-        for part in parts
-    ]
-    found = tuple(hashlib.md5(c, usedforsecurity=False).hexdigest() for c in contents)
+    contents = [_as_idx(part) for part in parts]
+    found = tuple(map(_md5, contents))
     if found != md5:
         raise InputError(f"data: OpenML's {openml!r} has MD5 {found}; expected {md5}")
     for file, content in zip(IDX_FILES, contents, strict=True):
@@ -314,10 +374,54 @@ registry: Registry[Source] = Registry(
 
 
 def load(specification: str) -> Dataset:
-    """Load a data set once per process: ``"digits"``, ``"mnist[validation=0]"``."""
-    return _load(specification, catalogue.contents({"data": specification}))
+    """Load a data set once per process: ``"digits"``, ``"mnist[validation=0]"``.
+
+    This is the one door: whatever a source returns, also one of somebody else's, is checked here.
+
+    Raises:
+        InputError: there is no such source, it can't be read, or what it returns is no data set.
+    """
+    return _load(specification, state(specification))
+
+
+def state(specification: str) -> tuple[Any, ...]:
+    """Return what changes when a file of a data set does."""
+    read = getattr(registry.build(specification), "files", list)
+    return catalogue.contents({"data": specification}), *map(files.state, read())
 
 
 @cache
-def _load(specification: str, contents: tuple[str, ...]) -> Dataset:
-    return registry.build(specification).load()
+def _load(specification: str, state: tuple[Any, ...]) -> Dataset:
+    source, about = registry.build(specification), f"data: {specification!r}"
+    if type(source).__module__.startswith("hgobench."):
+        data = source.load()
+    else:
+        try:
+            with reading.refusing(about):
+                data = _foreign(source)
+        except InputError as error:
+            problems = (problem.removeprefix(f"{about}: ") for problem in error.problems)
+            raise InputError(f"{about}: {p.removeprefix('data: ')}" for p in problems) from error
+    return data if data.digest else replace(data, digest=digest(_arrays(data)))
+
+
+def _foreign(source: Source) -> Dataset:
+    """Return the data set of somebody's source."""
+    if not callable(getattr(source, "load", None)):
+        raise InputError(f"{type(source).__name__} has no load(); expected a Source")
+    data: object = source.load()
+    if not isinstance(data, Dataset):
+        raise InputError(
+            f"load() returned {type(data).__name__}; expected a Dataset of hgobench.data.base"
+        )
+    return replace(data)  # checked again: its arrays may have changed meanwhile
+
+
+def _arrays(data: Dataset) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a data set by name."""
+    arrays: dict[str, NDArray[Any]] = {"classes": np.array(data.classes)}
+    for name in ("train", "validation", "test"):
+        part = getattr(data, name)
+        arrays |= {f"{name} features": part.features, f"{name} labels": part.labels}
+        arrays |= {f"{name} groups": part.groups} if part.groups is not None else {}
+    return arrays

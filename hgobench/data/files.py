@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from hgobench.errors import Unavailable
+from hgobench import reading
+from hgobench.errors import InputError, Unavailable
 
 
 def folders(name: str) -> list[Path]:
@@ -19,15 +20,28 @@ def folders(name: str) -> list[Path]:
     return [Path(root) / name, cached] if root else [cached]
 
 
-def content(path: Path) -> bytes:
-    """Read a file, plain or with ``.gz`` behind its name."""
-    if path.exists():
-        return path.read_bytes()
-    return gzip.decompress(_packed(path).read_bytes())
+def at_hand(path: Path) -> Path:
+    """Return a file as it lies there: plain, or with ``.gz`` behind its name."""
+    return path if path.exists() else path.with_name(f"{path.name}.gz")
 
 
-def _packed(path: Path) -> Path:
-    return path.with_name(f"{path.name}.gz")
+def content(path: Path, most: int) -> bytes:
+    """Read a file, plain or with ``.gz`` behind its name, of `most` bytes at most, unpacked.
+
+    Raises:
+        InputError: it can't be read or unpacked, or is larger.
+    """
+    return reading.content("data", at_hand(path), most)
+
+
+def state(path: Path) -> tuple[str, int, int, int]:
+    """Return what changes when a file does; of a file that is not there, its name."""
+    there = at_hand(path)
+    try:
+        about = there.stat()
+    except OSError:
+        return str(path), 0, 0, 0
+    return str(there), about.st_size, about.st_mtime_ns, about.st_ino
 
 
 def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> Path:
@@ -43,8 +57,7 @@ def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> P
     """
     places = folders(name)
     for folder in places:
-        paths = [folder / file for file in files]
-        if all(path.exists() or _packed(path).exists() for path in paths):
+        if all(at_hand(folder / file).exists() for file in files):
             return folder
     looked = " or ".join(map(str, places))
     if os.environ.get("HGOBENCH_OFFLINE"):
@@ -53,10 +66,15 @@ def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> P
             "set HGOBENCH_DATA to a folder that holds it"
         )
     try:
-        download(places[-1])
-    except OSError as error:
+        with warnings.catch_warnings():  # what was brought is checked, whatever the client says
+            warnings.simplefilter("ignore")
+            download(places[-1])
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{error}".split()) or type(error).__name__
         raise Unavailable(
-            f"data: {name!r} is not in {looked}, and downloading it from OpenML failed: {error}; "
+            f"data: {name!r} is not in {looked}, and downloading it from OpenML failed: {said}; "
             "set HGOBENCH_DATA to a folder that holds it"
         ) from error
     return places[-1]

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import dump_svmlight_file, fetch_openml, load_svmlight_file
 from sklearn.model_selection import train_test_split
 
+from hgobench import csv_file, reading
 from hgobench.errors import InputError
 
-from .base import Dataset, Features, Source, Split, standardised
-from .files import content, find
+from .base import Dataset, Features, Published, Split, digest, splitting, standardised
+from .files import at_hand, content, find, folders
 
-PHISHING_FEATURES = 68
+PHISHING = "phishing.libsvm"
+PHISHING_PROPERTIES, PHISHING_FEATURES = 30, 68
+PHISHING_COUNTS = (4898, 6157)  # of the two classes, as UCI has them
+PHISHING_MD5 = "2b5abef8be6dd72c964a133ec82eee23"  # of the copy with 8,405 rows
+MOST_BYTES, MOST_LINES = 1 << 25, 1 << 16  # of a LIBSVM file, unpacked
+BOSTON_SHA256 = (
+    "767cbbf94e51801e384582e8371c2dd86c898392070fcfddb6514d0725eb574a"  # of its numbers, in float32
+)
 BOSTON = "boston_house_prices.csv"
 BOSTON_COLUMNS = [
     "CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT",
@@ -23,55 +34,173 @@ BOSTON_COLUMNS = [
 ]  # fmt: skip
 
 
-class Phishing(Source):
+class Phishing(Published):
     """Phishing websites: 30 properties of two or three values, as 68 features of 0 or 1/√30.
 
-    A stratified 20 % are the test set. Files: ``phishing/phishing.libsvm`` (or ``.gz``).
+    A stratified 20 % are the test set. File: ``phishing/phishing.libsvm`` (or ``.gz``): all 11,055
+    examples (4,898 and 6,157 of the two classes), or the copy of 8,405, the last of which is cut
+    after 20 of its 30 properties.
+
+    Args:
+        validation: as for a `Source`.
+        verify: as for a `Published` one.
     """
 
     paper = "Mohammad, Thabtah, McCluskey, UCI 2015"
     validity = "in $HGOBENCH_DATA or cached, else downloaded"
 
+    def files(self) -> list[Path]:
+        """Return where its file may be."""
+        return [folder / PHISHING for folder in folders("phishing")]
+
     def load(self) -> Dataset:
         """Return it."""
-        path = find("phishing", ["phishing.libsvm"], download_phishing) / "phishing.libsvm"
-        matrix, y = load_svmlight_file(io.BytesIO(content(path)), n_features=PHISHING_FEATURES)
-        x = np.asarray(matrix.toarray(), dtype=np.float32)
-        labels = (y > 0).astype(np.int64)
-        a, b, c, d = train_test_split(x, labels, test_size=0.2, random_state=0, stratify=labels)
-        return Dataset(*self.hold_out(Split(a, c)), Split(b, d), classes=2)
+        path = find("phishing", [PHISHING], download_phishing) / PHISHING
+        x, labels, md5 = phishing(path)
+        differs = self.judge(_unlike_phishing(path, x, labels, md5))
+        with splitting():
+            a, b, c, d = train_test_split(x, labels, test_size=0.2, random_state=0, stratify=labels)
+        read = digest({"features": x, "labels": labels})
+        return Dataset(
+            *self.hold_out(Split(a, c)), Split(b, d), classes=2, digest=read, differs=differs
+        )
 
 
-class Boston(Source):
+def phishing(path: Path) -> tuple[Features, NDArray[np.int64], str]:
+    """Read the table, in LIBSVM's format: features (N, 68), labels (N,), and the file's MD5.
+
+    Raises:
+        InputError: with the line, where a number is none, labels are not 0 and 1 (or -1 and 1), or
+            features are not in order, given twice, or more than 68.
+    """
+    text = content(path, MOST_BYTES)
+    where = f"data: {str(at_hand(path))!r}"
+    if text.count(b"\n") > MOST_LINES:
+        raise InputError(f"{where}: more than {MOST_LINES:,} lines; expected at most as many")
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.split(b"\n"), 1)
+        if line.partition(b"#")[0].strip()
+    ]
+    expected = f"a label 0 or 1 and features 1:value .. {PHISHING_FEATURES}:value in order"
+    if not lines:
+        raise InputError(f"{where}: no lines; expected in each {expected}")
+    with reading.refusing(where, expected):
+        try:
+            matrix, y = _svmlight(text)
+        except Exception:
+            number = _first_bad(lines)
+            with reading.refusing(f"{where}, line {number}", expected):
+                raise
+        with np.errstate(over="ignore"):
+            x = np.asarray(matrix.toarray(), dtype=np.float32)
+    finite = np.asarray(np.isfinite(x).all(axis=1))
+    for row in np.flatnonzero(~finite | ~np.isin(y, (-1, 0, 1)))[:1]:
+        found = f"label {y[row]:g}" if finite[row] else "a number that is not finite"
+        raise InputError(f"{where}, line {lines[row][0]}: {found}; expected {expected}")
+    labels = np.unique(y)
+    if len(labels) != 2:
+        named = ", ".join(f"{label:g}" for label in labels)
+        raise InputError(f"{where}: labels {named}; expected two, 0 and 1 or -1 and 1")
+    return x, (y > 0).astype(np.int64), hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+def _svmlight(text: bytes) -> Any:
+    return load_svmlight_file(io.BytesIO(text), n_features=PHISHING_FEATURES)
+
+
+def _first_bad(lines: Sequence[tuple[int, bytes]]) -> int:
+    """Return the number of the first line that can't be read: so many before it can be."""
+    good, bad = 0, len(lines)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            _svmlight(b"\n".join(line for _, line in lines[:middle]))
+            good = middle
+        except Exception:
+            bad = middle
+    return lines[bad - 1][0]
+
+
+def _unlike_phishing(path: Path, x: Features, labels: NDArray[np.int64], md5: str) -> list[str]:
+    """Say how a table differs from the published one: that has no known file, but known counts."""
+    if md5 == PHISHING_MD5:
+        return []
+    counts = tuple(np.bincount(labels).tolist())
+    scale = 1 / np.sqrt(PHISHING_PROPERTIES)
+    whole = ((x == 0) | (np.abs(x - scale) < 1e-4)).all() and (
+        (x != 0).sum(axis=1) == PHISHING_PROPERTIES
+    ).all()
+    if whole and counts in (PHISHING_COUNTS, PHISHING_COUNTS[::-1]):
+        return []
+    return [
+        f"{str(at_hand(path))!r}: unpacked it has MD5 {md5} and {len(x):,} examples, {counts[0]:,} "
+        f"and {counts[1]:,} of the classes; expected MD5 {PHISHING_MD5}, or "
+        f"{PHISHING_COUNTS[0]:,} and {PHISHING_COUNTS[1]:,} examples of {PHISHING_PROPERTIES} "
+        f"properties, {scale:.5f} each"
+    ]
+
+
+class Boston(Published):
     """Boston housing: 506 districts, 13 features, the median value of homes as the target.
 
     A regression. A fifth are the test set; features are standardised with the training examples'
     mean and deviation. It is here to reproduce a paper: one of its features presumes that racial
     segregation raises prices, and its authors' assumptions did not hold up; don't build on it.
     File: ``boston/boston_house_prices.csv``.
+
+    Args:
+        validation: as for a `Source`.
+        verify: as for a `Published` one: whether the numbers must be the published ones.
     """
 
     paper = "Harrison and Rubinfeld, 1978"
     validity = "in $HGOBENCH_DATA or cached, else downloaded; a regression"
 
+    def files(self) -> list[Path]:
+        """Return where its file may be."""
+        return [folder / BOSTON for folder in folders("boston")]
+
     def load(self) -> Dataset:
         """Return it."""
-        x, y = boston()
-        a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0)
+        x, y, differs = self.table()
+        with splitting():
+            a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0)
         train, held = self.hold_out(Split(a, c))
         train, held, test = standardised(train, train, held, Split(b, d))
-        return Dataset(train, held, test, classes=0)
+        read = digest({"features": x, "targets": y})
+        return Dataset(train, held, test, classes=0, digest=read, differs=differs)
+
+    def table(self) -> tuple[Features, NDArray[np.float32], str]:
+        """Return the raw table as `boston` does, and how it differs from the published one."""
+        x, y = boston()
+        return x, y, self.judge(_unlike_boston(x, y))
 
 
 def boston() -> tuple[Features, NDArray[np.float32]]:
-    """Return the raw table: features (506, 13) and targets in thousands of dollars."""
+    """Return the raw table: features (506, 13) and targets in thousands of dollars.
+
+    Raises:
+        InputError: with the line, where it is no such table.
+    """
     path = find("boston", [BOSTON], download_boston) / BOSTON
-    lines = content(path).decode().splitlines()
-    header = [name.strip('" ') for name in lines[0].split(",")]
-    if header != BOSTON_COLUMNS:
-        raise InputError(f"data: {path}: columns {header}; expected {BOSTON_COLUMNS}")
-    table = np.loadtxt(lines[1:], delimiter=",", dtype=np.float32, ndmin=2)
-    return table[:, :-1], table[:, -1]
+    columns = dict.fromkeys(BOSTON_COLUMNS, csv_file.number(-1e30, 1e30))
+    table = csv_file.read("data", str(at_hand(path)), columns)
+    values = np.array(
+        [[row[name] for name in BOSTON_COLUMNS] for _, row in table], dtype=np.float32
+    )
+    return values[:, :-1], values[:, -1]
+
+
+def _unlike_boston(x: Features, y: NDArray[np.float32]) -> list[str]:
+    """Say how the numbers differ from the published ones, however the file writes them."""
+    found = digest({"table": np.column_stack((x, y))})
+    if found == BOSTON_SHA256:
+        return []
+    return [
+        f"{BOSTON}: its {len(y)} x {x.shape[1] + 1} numbers have SHA-256 {found}; expected "
+        f"506 x 14, {BOSTON_SHA256}"
+    ]
 
 
 def download_phishing(folder: Path) -> None:

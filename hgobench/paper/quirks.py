@@ -239,7 +239,8 @@ class Seen(Source):
     def load(self) -> Dataset:
         """Return it."""
         if self.table == "boston":
-            whole = Split(*tables.boston())
+            x, y, _ = tables.Boston().table()
+            whole = Split(x, y)
         else:
             from sklearn.datasets import load_breast_cancer
 
@@ -261,7 +262,7 @@ class CenteredCifar(Cifar10):
             replace(part, features=np.float32(255) * (part.features - mean))
             for part in (data.train, data.validation, data.test)
         )
-        return Dataset(train, held, test, data.classes)
+        return replace(data, train=train, validation=held, test=test)
 
 
 class Sgd(algorithms.Sgd):

@@ -24,13 +24,17 @@ class Dealt:
 
     Attributes:
         partition, data, seed: what was dealt, and by which draw.
-        counts: (n, classes) how many examples of each class every worker holds.
+        counts: (n, classes) how many examples of each class every worker holds; of a regression
+            (n, 1), how many examples.
+        targets: of a regression, (n, 2): mean and standard deviation of every worker's targets;
+            else None.
     """
 
     partition: str
     data: str
     seed: int
     counts: NDArray[np.int64]
+    targets: NDArray[np.float64] | None = None
 
     @property
     def slug(self) -> str:
@@ -47,16 +51,29 @@ class Dealt:
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {
-            "partition": self.partition,
-            "data": self.data,
-            "seed": self.seed,
-            "counts": self.counts.tolist(),
-        }
+        known = {"partition": self.partition, "data": self.data, "seed": self.seed}
+        if self.targets is None:
+            return {**known, "counts": self.counts.tolist()}
+        return {**known, "sizes": self.counts[:, 0].tolist(), "targets": self.targets.tolist()}
 
     def table(self) -> str:
         """Return the counts as text, a line per worker, and what sums them up."""
         sizes, held = self.counts.sum(axis=1), (self.counts > 0).sum(axis=1)
+        summary = (
+            f"examples per worker: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}"
+        )
+        if self.targets is not None:
+            header = ["worker", "examples", "mean target", "deviation"]
+            each = zip(sizes.tolist(), self.targets.tolist(), strict=True)
+            values = [
+                [i, n, f"{mean:.4g}", f"{dev:.4g}"] for i, (n, (mean, dev)) in enumerate(each)
+            ]
+            text = tabulate(values, header, colalign=["right"] * 4, disable_numparse=True)
+            mean = self.targets[:, 0]
+            return (
+                f"{self.title} (seed {self.seed}); a regression\n\n{text}\n\n{summary}; "
+                f"mean target per worker: {mean.min():.4g} to {mean.max():.4g}"
+            )
         rows = [
             [worker, *(count or "." for count in counts), int(size)]
             for worker, (counts, size) in enumerate(zip(self.counts.tolist(), sizes, strict=True))
@@ -65,8 +82,7 @@ class Dealt:
         text = tabulate(rows, header, colalign=["right"] * len(header), disable_numparse=True)
         return (
             f"{self.title} (seed {self.seed}); columns are classes\n\n{text}\n\n"
-            f"examples per worker: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}; "
-            f"classes per worker: {held.min()} to {held.max()}, mean {held.mean():.1f}"
+            f"{summary}; classes per worker: {held.min()} to {held.max()}, mean {held.mean():.1f}"
         )
 
     def draw(self, path: Path) -> None:
@@ -95,7 +111,7 @@ class Dealt:
         axes.set_ylim(n - 0.5, -0.5)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-        if classes <= 20:
+        if classes <= 20 and self.targets is None:
             axes.legend(title="class", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
         try:
             figure.savefig(path, dpi=150)
@@ -116,12 +132,16 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
         InputError: no such partition or data set, or it can't be done.
     """
     registry = partitions.registry
-    made, train = registry.build(partition), datasets.load(data)
-    counts = [
-        np.bincount(train.train.labels[shard], minlength=train.classes)
-        for shard in made(train.train, workers, seed)
-    ]
-    return Dealt(registry.canonical(partition), data, seed, np.array(counts))
+    made, found = registry.build(partition), datasets.load(data)
+    shards, labels = made(found.train, workers, seed), found.train.labels
+    targets = None
+    if found.classes:
+        counts = [np.bincount(labels[shard], minlength=found.classes) for shard in shards]
+    else:
+        counts = [np.array([len(shard)]) for shard in shards]
+        each = [labels[shard].astype(np.float64) for shard in shards]
+        targets = np.array([(values.mean(), values.std()) for values in each])
+    return Dealt(registry.canonical(partition), data, seed, np.array(counts), targets)
 
 
 def describe(scenario: Scenario) -> str:

@@ -60,6 +60,7 @@ _SOURCES = (
     "arrays.py",
     "models",
     "parameters.py",
+    "reading.py",
     "simulation.py",
     "streams.py",
     "world.py",
