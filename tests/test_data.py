@@ -523,7 +523,9 @@ def test_the_largest_share_of_a_class_is_that_of_drawing_one_by_one() -> None:
 
 def test_no_class_distribution_of_a_regression() -> None:
     with pytest.raises(InputError, match="partition: label_dirichlet: the labels are real numbers"):
-        partitions.registry.build("label_dirichlet")(examples(np.linspace(0, 1, 40)), 4, 0)
+        partitions.registry.build("label_dirichlet")(
+            examples(np.linspace(0, 1, 40, dtype=np.float32)), 4, 0
+        )
 
 
 @pytest.mark.parametrize(
