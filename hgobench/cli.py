@@ -785,16 +785,15 @@ def plan(
         raise InputError("--set: data: use --data")
     single, among = planning.several(set_ or [])
     options = _audit_options(seeds, [f"data={data}", *single], rule, attack)
-    unit = calibration.time_unit(time_unit, options.settings)
-    said = ["--target", repr(target), "--budget", budget, "--data", data]
-    said += [word for text in set_ or () if text not in single for word in ("--set", text)]
-    said += [] if unit is None else ["--time-unit", f"{unit:.6g}"]
-    question = planning.Question(
-        target, calibration.time_units("--budget", budget, unit), unit, among, shlex.join(said)
-    )
     plans: list[planning.Plan] = []
 
     def searched(work: Work) -> Study:
+        unit = calibration.time_unit(time_unit, options.settings, work)
+        said = ["--target", repr(target), "--budget", budget, "--data", data]
+        said += [word for text in set_ or () if text not in single for word in ("--set", text)]
+        said += [] if unit is None else ["--time-unit", repr(unit)]
+        units = calibration.time_units("--budget", budget, unit)
+        question = planning.Question(target, units, unit, among, shlex.join(said))
         plans.append(planning.search(options, question, work))
         return answer.study(plans[-1])
 

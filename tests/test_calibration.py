@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 
 from hgobench import World, models
 from hgobench.audits import calibration, cost
+from hgobench.audits.base import Work
 from hgobench.errors import InputError
+from hgobench.results import Store
 from hgobench.streams import stream
 from tests.test_cli import hgobench
 
@@ -125,7 +128,9 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         calibration.time_units("--budget", text, 1.0)
 
 
-def test_a_time_unit_is_named_or_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_unit_is_named_or_measured_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[tuple[str, str, int]] = []
 
     def measured(model: str, data: str, batch_size: int) -> calibration.Calibration:
@@ -133,15 +138,25 @@ def test_a_time_unit_is_named_or_measured(monkeypatch: pytest.MonkeyPatch) -> No
         return made(0.1, 0.1)
 
     monkeypatch.setattr(calibration, "calibrate", measured)
-    assert calibration.time_unit(None, {}) is None
-    assert calibration.time_unit("0.25", {}) == 0.25
-    settings = {"data": "mnist", "batch_size": 4}
-    assert calibration.time_unit("calibrate", settings) == made(0.1, 0.1).unit("average")
-    assert calibration.time_unit("calibrate[weak]", {}) == made(0.1, 0.1).unit("weak")
-    assert asked == [("softmax", "mnist", 4), ("softmax", "digits", 32)]
-    for wrong in ("calibrate[fast]", "soon", "-1", "inf"):
-        with pytest.raises(InputError, match=r"--time-unit: .*expected a number of seconds > 0"):
-            calibration.time_unit(wrong, {})
+    said: list[str] = []
+    settings = {"data": "breast_cancer", "batch_size": 4}
+    with Store(tmp_path) as store:
+        work = Work(store, 1, lambda total: nullcontext(lambda finished: None), say=said.append)
+        assert calibration.time_unit(None, {}, work) is None
+        assert calibration.time_unit("0.25", {}, work) == 0.25
+        for _ in range(2):
+            unit = calibration.time_unit("calibrate", settings, work)
+            assert unit == made(0.1, 0.1).unit("average")
+        assert calibration.time_unit("calibrate[weak]", {}, work) == made(0.1, 0.1).unit("weak")
+        assert asked == [("softmax", "breast_cancer", 4), ("softmax", "digits", 32)]
+        assert (
+            said[0] == said[1] == "a time unit lasts 0.06369 s: this machine is an average device"
+        )
+        for wrong in ("calibrate[fast]", "soon", "-1", "inf"):
+            with pytest.raises(
+                InputError, match=r"--time-unit: .*expected a number of seconds > 0"
+            ):
+                calibration.time_unit(wrong, {}, work)
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -462,3 +462,12 @@ def test_the_answer_is_a_sentence(
     said = answer.sentence(planned(best, other))
     assert said.startswith(start)
     assert said.endswith(end)
+
+
+def test_the_command_that_asks_again_is_quoted() -> None:
+    words = ["plan", "--data", "csv[path=my file.csv]", "--set", "sampled=6,10"]
+    options = Options(2, {"hardware": "devices[path=a b.csv]"}, ("median",), ("foe",))
+    assert shlex.split(options.command(shlex.join(words))) == [
+        "hgobench", *words, "--seeds", "2", "--set", "hardware=devices[path=a b.csv]",
+        "--rule", "median", "--attack", "foe",
+    ]  # fmt: skip

@@ -37,7 +37,7 @@ class Options:
 
     def command(self, words: str, *said: str) -> str:
         """Return the command that asks for the same; `said`: settings that the words state."""
-        parts = ["hgobench", *words.split()]
+        parts = ["hgobench", *shlex.split(words)]
         if self.seeds is not None:
             parts += ["--seeds", str(self.seeds)]
         for name, value in self.settings.items():

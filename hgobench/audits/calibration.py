@@ -18,6 +18,7 @@ from torch import Tensor
 from hgobench import models
 from hgobench.data import datasets
 from hgobench.errors import InputError
+from hgobench.execution.measured import Task
 from hgobench.hardware import Mix
 from hgobench.hardware.fleet import REFERENCE_DIMENSION
 from hgobench.models.base import Model, residual
@@ -25,6 +26,7 @@ from hgobench.models.linear import OneScore, Softmax
 from hgobench.scenario import Scenario
 from hgobench.streams import stream
 
+from .base import Work
 from .cost import cpu_times, machine
 
 RUNS = 15
@@ -230,13 +232,14 @@ def block(
     return None
 
 
-def time_unit(text: str | None, settings: Mapping[str, Any]) -> float | None:
+def time_unit(text: str | None, settings: Mapping[str, Any], work: Work) -> float | None:
     """Return the seconds of a time unit that a user names; None: nobody did.
 
     Args:
         text: a number; or ``calibrate``, ``calibrate[weak]``: what it is if this machine is an
-            average (weak, powerful) device, measured now.
+            average (weak, powerful) device.
         settings: fields of a scenario: data, model and batch size are measured.
+        work: keeps what is measured, so that the same command goes on with the same unit.
 
     Raises:
         InputError: it is neither.
@@ -244,10 +247,18 @@ def time_unit(text: str | None, settings: Mapping[str, Any]) -> float | None:
     if text is None:
         return None
     match = re.fullmatch(r"calibrate(?:\[(\w+)\])?", text.strip())
-    if match and (match[1] or "average") in CATEGORIES:
-        fields = {name: settings.get(name, getattr(Scenario, name)) for name in ("model", "data")}
-        size = int(settings.get("batch_size", Scenario.batch_size))
-        return calibrate(**fields, batch_size=size).unit(match[1] or "average")
+    category = (match[1] or "average") if match else ""
+    if category in CATEGORIES:
+        fields = {
+            name: settings.get(name, getattr(Scenario, name))
+            for name in ("model", "data", "batch_size")
+        }
+        (unit,) = work.measure([Task(measured_unit, {
+            **fields, "category": category, "machine": machine(),
+        }, [fields])], jobs=1)  # fmt: skip
+        article = "an" if category == "average" else "a"
+        work.say(f"a time unit lasts {unit:.4g} s: this machine is {article} {category} device")
+        return float(unit)
     seconds = number(text)
     if seconds is None:
         raise InputError(
@@ -255,6 +266,11 @@ def time_unit(text: str | None, settings: Mapping[str, Any]) -> float | None:
             f"calibrate[weak], calibrate[powerful]"
         )
     return seconds
+
+
+def measured_unit(model: str, data: str, batch_size: int, category: str, machine: str) -> float:
+    """Measure the seconds of a time unit on this machine (see `Calibration.unit`)."""
+    return calibrate(model, data, batch_size).unit(category)
 
 
 def time_units(option: str, text: str, unit: float | None) -> float:
