@@ -65,6 +65,29 @@ class Form(StrEnum):
     JSON = "json"
 
 
+class ListForm(StrEnum):
+    """How a list is written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+
+
+class DataForm(StrEnum):
+    """How what has many kinds of numbers is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class BenchForm(StrEnum):
+    """How measurements are written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
 class Split(StrEnum):
     """Which examples an accuracy is on."""
 
@@ -75,6 +98,8 @@ class Split(StrEnum):
 Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
+DataFormOption = Annotated[DataForm, typer.Option("--format", help="json: everything.")]
+BenchFormOption = Annotated[BenchForm, typer.Option("--format", help="How to write the table.")]
 
 
 def _column(field: str) -> str:
@@ -122,18 +147,16 @@ def options(
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     form: Annotated[
-        Form, typer.Option("--format", help="table, or markdown (all that is known of each).")
-    ] = Form.TABLE,
+        ListForm, typer.Option("--format", help="markdown: all that is known of each.")
+    ] = ListForm.TABLE,
 ) -> None:
     """List what can be named: parameters and defaults, when it is valid, where it comes from."""
     from hgobench.report import listing
 
-    if form not in (Form.TABLE, Form.MARKDOWN):
-        raise InputError(f"--format: {form.value!r}; list writes table or markdown")
     if kind is Kind.SUITES:
         typer.echo(listing.suites())
     else:
-        typer.echo(listing.listing(kind.value, form.value))  # type: ignore[arg-type]
+        typer.echo(listing.listing(kind.value, form.value))
 
 
 @app.command()
@@ -323,9 +346,7 @@ def show(
         list[str] | None,
         typer.Argument(help="The partition's name; or field=value, as often as wanted."),
     ] = None,
-    form: Annotated[
-        Form, typer.Option("--format", help="table or json (everything).")
-    ] = Form.TABLE,
+    form: DataFormOption = DataForm.TABLE,
     data: Annotated[
         str | None, typer.Option(help="partition: of which data set [default: digits].")
     ] = None,
@@ -354,8 +375,6 @@ def show(
 
     FOLDER --damaged: the rows that can't be read; the command that computed them replaces them.
     """
-    if form not in (Form.TABLE, Form.JSON):
-        raise InputError(f"--format: {form.value!r}; show writes table or json")
     if damaged and (which or what in ("partition", "scenario")):
         raise InputError("--damaged: lists all damaged rows of a folder: show FOLDER --damaged")
     if what == "partition":
@@ -373,7 +392,7 @@ def show(
 
 
 def _show_partition(
-    names: list[str], data: str, workers: int, seed: int, form: Form, out: list[Path] | None
+    names: list[str], data: str, workers: int, seed: int, form: DataForm, out: list[Path] | None
 ) -> None:
     from hgobench.report import worlds
 
@@ -384,20 +403,20 @@ def _show_partition(
     for path in out or ():
         worlds.check_picture(path)
     dealt = worlds.deal(names[0], data, workers, seed)
-    typer.echo(dealt.table() if form is Form.TABLE else json.dumps(dealt.as_data()))
-    if out is None and form is Form.TABLE:
+    typer.echo(dealt.table() if form is DataForm.TABLE else json.dumps(dealt.as_data()))
+    if out is None and form is DataForm.TABLE:
         out = [Path(f"{dealt.slug}.{kind}") for kind in ("png", "svg")]
     for path in out or ():
         dealt.draw(path)
         _say(f"drawn: {path}", quiet=False)
 
 
-def _show_scenario(settings: list[str], form: Form) -> None:
+def _show_scenario(settings: list[str], form: DataForm) -> None:
     from hgobench.report import worlds
     from hgobench.scenario import Scenario
 
     scenario = Scenario(**_one_each(settings, "show", "show scenario"))
-    if form is Form.JSON:
+    if form is DataForm.JSON:
         risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
         typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
         return
@@ -418,49 +437,50 @@ def _one_each(settings: list[str], option: str, where: str) -> dict[str, Any]:
     return {name: values[0] for name, values in fields}
 
 
-def _show_results(folder: Path, where: list[str], form: Form) -> None:
-    from tabulate import tabulate
-
+def _show_results(folder: Path, where: list[str], form: DataForm) -> None:
+    from hgobench.report import cells as report
     from hgobench.results import Store
-    from hgobench.scenario import ALIASES, check_field
-    from hgobench.suite import parse_setting
 
     with Store(folder, create=False) as store:
         cells = store.export()
-    for name, values in (parse_setting(text, "show") for text in where):
-        field = ALIASES.get(name, name)
-        stored = {cell["scenario"][field] for cell in cells if field in cell["scenario"]}
-        wanted = [value if value in stored else check_field(name, value) for value in values]
-        cells = [cell for cell in cells if cell["scenario"][field] in wanted]
+    for text in where:
+        cells = _matching(cells, text)
     if not cells:
         raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where)}")
-    if form is Form.JSON:
+    if form is DataForm.JSON:
         typer.echo(json.dumps(cells, indent=1, allow_nan=False))
-    elif len(cells) == 1:
-        (cell,) = cells
-        about = {"ruleset": cell["ruleset"], **cell["scenario"]}
-        about |= {name: cell["summary"][name] for name in ("status", "reason")}
-        typer.echo("\n".join(f"{name}: {value}" for name, value in about.items()))
-        typer.echo(tabulate(cell["rounds"], headers="keys"))
     else:
-        fields = ["partition", "hardware", "algorithm", "rule", "attack", "seed"]
-        numbers = ["test_accuracy", "stalled", "mean_block_size", "status", "reason"]
-        rows = [
-            [cell["ruleset"], *(cell["scenario"][name] for name in fields)]
-            + [cell["summary"][name] for name in numbers]
-            for cell in cells
-        ]
-        typer.echo(tabulate(sorted(rows), ["ruleset", *fields, *numbers], floatfmt=".3f"))
+        typer.echo(report.overview(cells) if len(cells) > 1 else report.rounds(cells[0]))
 
 
-def _show_damaged(folder: Path, form: Form) -> None:
+def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Return the cells that ``field=value,value`` or ``ruleset=name`` chooses."""
+    from hgobench.notation import split_list
+    from hgobench.scenario import ALIASES, check_field
+    from hgobench.suite import parse_setting
+
+    name, equals, value = text.partition("=")
+    if name.strip() == "ruleset" and equals:
+        known = {cell["ruleset"] for cell in cells}
+        chosen = {value.strip()} & known or set(split_list(value, "show: ruleset: "))
+        if strange := sorted(chosen - known):
+            raise InputError(unknown("show: ruleset", one, known) for one in strange)
+        return [cell for cell in cells if cell["ruleset"] in chosen]
+    name, values = parse_setting(text, "show")
+    field = ALIASES.get(name, name)
+    stored = {cell["scenario"][field] for cell in cells if field in cell["scenario"]}
+    wanted = [value if value in stored else check_field(name, value) for value in values]
+    return [cell for cell in cells if cell["scenario"][field] in wanted]
+
+
+def _show_damaged(folder: Path, form: DataForm) -> None:
     from tabulate import tabulate
 
     from hgobench.results import Store
 
     with Store(folder, create=False) as store:
         found, every = store.damaged(), len(store)
-    if form is Form.JSON:
+    if form is DataForm.JSON:
         typer.echo(json.dumps([asdict(damage) for damage in found], indent=1))
         return
     if found:
@@ -487,9 +507,7 @@ def bench_peers(
         typer.Option(help="Vectors x coordinates, as 80x7850, repeatable [default: two small]."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="1: CPU time; more: wall time.")] = 1,
-    form: Annotated[Form, typer.Option("--format", help="table, markdown, csv or json.")] = (
-        Form.TABLE
-    ),
+    form: BenchFormOption = BenchForm.TABLE,
 ) -> None:
     """Compare the speed of rules with other libraries', on identical tensors, call by call.
 
@@ -499,8 +517,6 @@ def bench_peers(
     from hgobench.report.bench import rendered
     from hgobench.suite import benchmarks
 
-    if form is Form.LATEX:
-        raise InputError("--format: 'latex'; bench writes table, markdown, csv or json")
     peers = benchmarks("peers")
     names = [name for text in rule or () for name in text.split(",")] or list(peers.NAMES)
     if strange := [name for name in names if name not in peers.NAMES]:
@@ -537,9 +553,7 @@ def bench_rule(
     allow: Annotated[
         float, typer.Option(help="By which factor a ratio may grow; more is exit status 1.")
     ] = 1.5,
-    form: Annotated[Form, typer.Option("--format", help="table, markdown, csv or json.")] = (
-        Form.TABLE
-    ),
+    form: BenchFormOption = BenchForm.TABLE,
 ) -> None:
     """Measure how long a rule takes, as a ratio to a yardstick timed beside it.
 
@@ -550,8 +564,6 @@ def bench_rule(
     from hgobench.report.bench import rendered
     from hgobench.suite import benchmarks
 
-    if form is Form.LATEX:
-        raise InputError("--format: 'latex'; bench writes table, markdown, csv or json")
     if not 1 <= allow < float("inf"):
         raise InputError(f"--allow: {allow:g}; expected a finite number >= 1")
     peers, own = benchmarks("peers"), benchmarks("own_rule")
@@ -767,7 +779,7 @@ def plan(
     out: Annotated[Path, typer.Option(help="Where results and the page go.")] = Path(
         "hgobench-results/plan"
     ),
-    form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.TABLE,
+    form: DataFormOption = DataForm.TABLE,
     quiet: Quiet = False,
 ) -> None:
     """Do devices reach an accuracy within a time budget, and with which settings?
@@ -779,8 +791,6 @@ def plan(
     from hgobench.audits import answer, calibration
     from hgobench.audits import plan as planning
 
-    if form not in (Form.TABLE, Form.JSON):
-        raise InputError(f"--format: {form.value!r}; plan writes table or json")
     if any(text.partition("=")[0].strip() == "data" for text in set_ or ()):
         raise InputError("--set: data: use --data")
     single, among = planning.several(set_ or [])
@@ -798,7 +808,7 @@ def plan(
         return answer.study(plans[-1])
 
     def told(_: Study) -> str:
-        return answer.text(plans[-1]) if form is Form.TABLE else _json(answer.data(plans[-1]))
+        return answer.text(plans[-1]) if form is DataForm.TABLE else _json(answer.data(plans[-1]))
 
     _studied(searched, out, jobs, quiet, told)
 
@@ -812,7 +822,7 @@ def calibrate(
     time_unit: Annotated[
         float, typer.Option(help="Seconds that a time unit lasts, for the line of a devices CSV.")
     ] = 1.0,
-    form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.TABLE,
+    form: DataFormOption = DataForm.TABLE,
 ) -> None:
     """Measure this machine's rate λ: coordinates of one example's gradient per second.
 
@@ -821,13 +831,11 @@ def calibrate(
     """
     from hgobench.audits import calibration
 
-    if form not in (Form.TABLE, Form.JSON):
-        raise InputError(f"--format: {form.value!r}; calibrate writes table or json")
     unit = calibration.number(str(time_unit))
     if unit is None:
         raise InputError(f"--time-unit: {time_unit!r}; expected a number of seconds > 0")
     found = calibration.calibrate(model, data, batch_size, runs)
-    typer.echo(found.text(unit) if form is Form.TABLE else _json(found.as_data(unit)))
+    typer.echo(found.text(unit) if form is DataForm.TABLE else _json(found.as_data(unit)))
 
 
 def _json(data: Any) -> str:

@@ -172,7 +172,7 @@ def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
     titled = _telling(kind, makes, groups)
     return [
         _board(groups[key], by, makes, titled)
-        for key in sorted(groups, key=lambda key: [_order(value) for value in key])
+        for key in sorted(groups, key=lambda key: [order(value) for value in key])
     ]
 
 
@@ -180,8 +180,8 @@ def _values(scenario: Scenario, names: Iterable[str]) -> tuple[Any, ...]:
     return tuple(getattr(scenario, name) for name in names)
 
 
-def _order(value: Any) -> tuple[bool, float, str]:
-    """Return what sorts numbers by their size, before all else."""
+def order(value: Any) -> tuple[bool, float, str]:
+    """Return what sorts a field's values: numbers by their size, before text."""
     number = isinstance(value, int | float)
     return (not number, value if number else 0.0, str(value))
 
@@ -206,7 +206,7 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
     for score in group:
         rows.setdefault(_values(score.scenario, defence), []).append(score)
     columns = sorted(
-        {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", _order(c))
+        {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", order(c))
     )
     expected = {_place(score.scenario, by) for score in group}
     headlines = [i for i, name in enumerate(defence) if kind.declarations()[name].headline]

@@ -177,7 +177,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--batch-size", "5000"), "--batch-size: 5000; 'digits' has 1221 training examples"),
         (("--model", "logistic"), "logistic regression has 2 classes; the data has 10"),
         (("--time-unit", "-1"), "--time-unit: -1.0; expected a number of seconds > 0"),
-        (("--format", "csv"), "--format: 'csv'; calibrate writes table or json"),
+        (("--format", "csv"), "'csv' is not one of 'table', 'json'"),
     ],
 )
 def test_what_is_wrong_is_said(words: tuple[str, ...], message: str) -> None:

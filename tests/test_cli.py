@@ -276,7 +276,7 @@ def test_list_as_markdown_tells_all() -> None:
         assert text in line
     refused = hgobench("list", "rules", "--format", "json")
     assert refused.returncode == 2
-    assert "--format: 'json'; list writes table or markdown" in refused.stderr
+    assert "'json' is not one of 'table', 'markdown'" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -340,6 +340,11 @@ def test_usage_errors_have_status_2() -> None:
     [
         (["run"], "Where results go [default: hgobench-results/SUITE]."),
         (["show"], "among how many [default: 100]."),
+        (["show"], "--format <table|json>"),
+        (["list"], "--format <table|markdown>"),
+        (["plan"], "--format <table|json>"),
+        (["bench", "peers"], "--format <table|markdown|csv|json>"),
+        (["run"], "--format <table|markdown|latex|csv|json>"),
         (["bench", "peers"], "(pip install 'hgobench[peers]')"),
     ],
 )

@@ -411,7 +411,7 @@ def test_of_given_devices_what_another_beats_in_everything_is_left_out() -> None
         (("--target", "0.5", "--budget", "3", "--set", "q=200,300"),
          "plan: every setting is refused: sampled: 200; expected at most workers=100"),
         (("--target", "0.5", "--budget", "3", "--set", "rounds=3"), "--set: rounds: the audit chooses it"),
-        (("--target", "0.5", "--budget", "3", "--format", "csv"), "--format: 'csv'; plan writes table or json"),
+        (("--target", "0.5", "--budget", "3", "--format", "csv"), "'csv' is not one of 'table', 'json'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
