@@ -178,7 +178,7 @@ class Rule(Part):
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
         self.enough(len(values), len(values))
-        if self.scope == "coordinate" or self._by_columns():
+        if self.scope == "coordinate" or self.by_columns():
             return self._by_tiles(values, None, None, view)
         with one_blas_thread():  # BLAS's own would spin beside those that work on tiles
             answer = self._checked(self.of_vectors(Vectors(values, view)), values)
@@ -260,13 +260,14 @@ class Rule(Part):
             )
         return result
 
-    def _by_columns(self) -> bool:
+    def by_columns(self) -> bool:
+        """Say whether the rule on vectors is the rule on each coordinate by itself."""
         cls = type(self)
         return cls.of_vectors is Rule.of_vectors and cls.of_rows is Rule.of_rows
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Aggregate m complete vectors -> (b,); m >= `minimum`, entries may be NaN."""
-        if self._by_columns():
+        if self.by_columns():
             return self._by_tiles(vectors.sent, None, None, vectors.view, vectors)
         return self.of_rows(vectors.rows)
 

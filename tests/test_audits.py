@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from hgobench import Scenario, audits, models, theory
-from hgobench.audits import bounds, breakdown, constants, cost
+from hgobench.audits import bounds, breakdown, constants, cost, robustness
 from hgobench.audits.base import Work
 from hgobench.audits.study import Chart, Finding, Line, Study, Table
 from hgobench.errors import InputError
@@ -141,6 +141,51 @@ def test_theorem_1_as_published_fails_where_only_outsiders_are_fast(work: Work) 
     assert not len(found["Theorem 1, corrected"].violated)
     assert not len(found["Lemma 1, corrected"].violated)
     assert 0.5 < found["Theorem 1, corrected"].closest < 1, "and is nearly reached"
+
+
+def test_theorem_1_as_published_fails_on_two_of_twenty_numbers(work: Work) -> None:
+    """Nine times, as the closed form says at every k; corrected it is reached exactly."""
+    fields = {**bounds.BASE, **bounds.POINTS}
+    tasks = bounds.tasks(fields, ("none",), "block", range(3), work)
+    assert tasks[0].arguments["deltas"] == {"published": 1.0, "corrected": 1.0}
+    runs = [task.measure(**task.arguments) for task in tasks]
+    found = bounds.compared(runs, 0)
+    assert found["Theorem 1, published"].closest == pytest.approx(9, rel=1e-4)
+    assert found["Theorem 1, published"].violated[0] == 2
+    assert found["Theorem 1, corrected"].closest == pytest.approx(1, rel=1e-4)
+    assert not len(found["Theorem 1, corrected"].violated)
+    example, k = theory.FastFew(), np.arange(20)
+    cell = Scenario(**{**fields, "learning_rate": 0.3})
+    start = float(theory.Objective(cell).initial()[0])
+    (run,) = bounds.trace([cell.to_dict()], "given", tasks[0].arguments["deltas"])
+    assert run["excess"] == pytest.approx(example.run(k, start, 0.3), abs=1e-6)
+    for variant in bounds.VARIANTS:
+        expected = example.bound(k, start, 0.3, corrected=variant == "corrected")
+        assert run["theorem_1"][variant] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
+    forms = {"median": "coordinate", "krum": "both", "bulyan": "vector", "nnm+median": "both"}
+    assert {rule: robustness.form(rule) for rule in forms} == forms
+    krum = robustness.largest("krum", 20, 2, 0, 8)
+    assert robustness.verdict("both", 2.25, [krum]).text == "none"
+    assert "honest vectors right, attackers wrong by 1" in (
+        robustness.verdict("both", 2.25, [krum]).witness
+    )
+    assert robustness.verdict("coordinate", 2.0, []).text == "bounded"
+    assert robustness.verdict("coordinate", math.inf, []).text == "none"
+    calm = {"ratio": 2.5, "exact": False}
+    assert robustness.verdict("vector", 2.0, [calm]).text == "not refuted (2.5)"
+    assert robustness.verdict("vector", math.inf, [calm]).text == "none"
+    assert robustness.verdict("both", None, [calm]).text == "-"
+
+
+def test_the_coefficient_of_a_bound_is_that_of_what_the_rule_is_applied_to(work: Work) -> None:
+    """Krum has one coordinate by coordinate, HGO's default, and none on blocks."""
+    fields = {"workers": 12, "byzantine": 2, "quorum": 12, "rounds": 1, "rule": "krum"}
+    single = bounds.coefficients(Scenario(**fields), work)
+    assert 1 < single["corrected"] < 10
+    assert bounds.coefficients(Scenario(**fields, scope="block"), work)["corrected"] == math.inf
 
 
 class Hand:
@@ -315,6 +360,8 @@ def test_coefficients_of_rules_of_ones_own(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     told = " ".join(found.stdout.split())
     assert "of 2 rules with a bounded ratio it does not for median" in told
+    assert "of 2 rules with a coordinate-wise form above 1e+06: none" in told
+    assert "of 2 rules 0 have no Δ: -; bounded: median, trimmed_mean" in told
     assert "the worst case reaches from 0.050 to 0.500 of it" in told
     rows = table(tmp_path / "pages" / "robustness-found.csv")
     assert [float(row["Δ(7, 2)"]) for row in rows] == pytest.approx([5 / 2, 5 / 3], rel=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hgobench.paper import quirks
 from hgobench.simulation import Step, simulate
 from hgobench.statistics import interval
 from hgobench.theory import Moments, Objective, objective, robustness
+from tests import oracles
 
 SMALL: dict[str, Any] = {"workers": 8, "byzantine": 2, "quorum": 5, "batch_size": 4, "rounds": 3}
 
@@ -317,6 +319,48 @@ def test_what_the_search_can_t_ask_is_refused() -> None:
         theory.search("medain", 9, 2)
 
 
+VECTOR_RULES = [
+    "krum", "multi_krum", "aksel", "geometric_median", "mda", "caf", "dnc", "cge", "sign_guard",
+    "nnm+krum", "nnm+trimmed_mean", "nnm+median",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", VECTOR_RULES)
+def test_rules_of_whole_vectors_have_no_coefficient(rule: str) -> None:
+    """All honest vectors are right in the first coordinate; the rule, asked anew, is not."""
+    found = theory.search(rule, 20, 4, dimension=8, generations=0)
+    assert found.ratio == math.inf
+    assert found.exact
+    assert (found.honest[:, 0] == found.aim[0]).all()
+    assert np.ptp(found.honest[:, 1:], axis=0).max() > 0.1
+    assert found.honest.shape == (16, 8)
+    assert found.byzantine.shape == (4, 8)
+    values = np.concatenate((found.byzantine, found.honest))
+    answer = aggregators.build(rule, f=4)(torch.from_numpy(values), None, ServerView())
+    assert abs(float(answer[0]) - found.aim[0]) == pytest.approx(found.deviation)
+    assert found.deviation > 0.05
+    if rule in ("krum", "multi_krum", "aksel", "dnc", "cge"):
+        known = oracles.vector_rule(rule, list(values), 4)
+        assert abs(known[0] - found.aim[0]) == pytest.approx(found.deviation)
+
+
+@pytest.mark.parametrize("rule", ["trimmed_mean", "median", "bulyan", "bucketing[s=2]+median"])
+def test_rules_that_are_not_refuted_as_vector_rules(rule: str) -> None:
+    """Their answer is right in a coordinate where all honest values are."""
+    found = theory.search(rule, 12, 2, dimension=3, generations=2)
+    assert found.ratio < 100
+    assert not found.exact
+    least = robustness.exact_coefficient(rule, 10, 2)
+    if least is not None:
+        assert found.ratio <= least * (1 + 1e-9)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        values = rng.standard_normal((12, 3))
+        values[2:, 0] = 2.0
+        answer = aggregators.build(rule, f=2)(torch.from_numpy(values), None, ServerView())
+        assert float(answer[0]) == pytest.approx(2.0)
+
+
 # Bounds
 
 KNOWN: dict[str, Any] = {
@@ -358,6 +402,44 @@ def test_a_bound_that_promises_nothing_is_infinite() -> None:
         assert theory.theorem_2([1, 3], 7.0, **known).tolist() == [math.inf] * 2
     assert theory.theorem_1(3, 7.0, strong_convexity=0.0, **KNOWN) == math.inf
     assert theory.lemma_1([4.0, 1.0], math.inf, [0.0, 0.5], 0.0).tolist() == [-math.inf] * 2
+
+
+# The counterexample
+
+
+@pytest.mark.parametrize(("workers", "fast", "times"), [(20, 2, 9), (20, 5, 3), (1000, 2, 499)])
+def test_a_few_fast_workers_break_theorem_1(workers: int, fast: int, times: int) -> None:
+    """Exactly, from each worker's number: the optimum, δ_i, A_w, and the end of the run."""
+    numbers = [Fraction(1)] * fast + [Fraction(0)] * (workers - fast)
+    best = sum(numbers, Fraction(0)) / workers
+    loss = [sum((w - x) ** 2 for x in numbers) / workers / 2 for w in (best, Fraction(1))]
+    bias = [abs(best - x) for x in numbers]  # δ_i = |E_i ∇ℓ - ∇L|, the same at every w
+    example = theory.FastFew(workers, fast)
+    assert example.excess == loss[1] - loss[0]
+    assert example.published == sum(b**2 for b in bias) / workers / 2
+    assert example.corrected == sum(sorted(b**2 for b in bias)[-fast:]) / fast / 2
+    assert example.excess == times * example.published
+    assert example.excess == example.corrected
+
+
+def test_the_bound_of_a_few_fast_workers_is_exceeded_nine_times_and_corrected_exactly_tight() -> (
+    None
+):
+    example, k = theory.FastFew(), np.arange(60)
+    run = example.run(k, 1.0, 0.3)  # it starts where it ends
+    assert run == pytest.approx(0.405)
+    published = example.bound(k, 1.0, 0.3, corrected=False)
+    assert published[0] == pytest.approx(0.405)
+    assert (run[1:] > published[1:]).all(), "violated from k = 2"
+    assert run[-1] / published[-1] == pytest.approx(9, rel=1e-6)
+    assert example.bound(k, 1.0, 0.3, corrected=True) == pytest.approx(run, rel=1e-12)
+    for start in (-2.0, 0.0, 0.1, 5.0):
+        w, found = start, []
+        for _ in k:
+            found.append((w - 0.1) ** 2 / 2)
+            w -= 0.3 * (w - 1.0)
+        assert example.run(k, start, 0.3) == pytest.approx(found)
+        assert (example.bound(k, start, 0.3, corrected=True) >= np.array(found) - 1e-12).all()
 
 
 # What they are computed from

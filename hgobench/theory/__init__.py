@@ -9,6 +9,7 @@
 """
 
 from .bounds import lemma_1, theorem_1, theorem_2
+from .counterexample import FastFew
 from .curvature import Curvature, curvature
 from .dissimilarity import Dissimilarity, breakdown_limit, dissimilarity, spread
 from .objective import Moments, Objective, minibatch_factor
@@ -23,6 +24,7 @@ from .robustness import (
 __all__ = [
     "Curvature",
     "Dissimilarity",
+    "FastFew",
     "Moments",
     "Objective",
     "Worst",

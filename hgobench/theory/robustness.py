@@ -20,6 +20,7 @@ from hgobench.streams import stream
 Floats = NDArray[np.float64]
 UNBOUNDED = 1e6  # a ratio above it counts as infinite
 FAR = 1e9
+AT_ONCE = 50  # samples of vectors; the search ends with the first that have no bound
 
 
 def trimmed_mean_coefficient(correct: int, f: int) -> float:
@@ -67,38 +68,68 @@ class Worst:
     """The worst case that a search found: a lower bound of Δ(q, f).
 
     Attributes:
-        ratio: (AR - g)²/(1/c Σ (x_i - g)²); inf: more than 10⁶, growing with what attackers send.
-        honest: (c,) the correct workers' values x_i.
-        byzantine: (f,) the attackers' values.
-        aim: g, the true partial derivative.
+        ratio: (AR - g)²/(1/c Σ (x_i - g)²), of vectors in their first coordinate; inf: more than
+            10⁶, growing with what attackers send, or the honest values are all g and AR is not.
+        honest: (c,) the correct workers' values x_i; (c, d) of vectors.
+        byzantine: (f,) or (f, d), the attackers'.
+        aim: g, the true partial derivative; () or (d,).
+        answer: what the rule makes of them; () or (d,).
         tried: how many inputs.
     """
 
     ratio: float
     honest: Floats
     byzantine: Floats
-    aim: float
+    aim: Floats
+    answer: Floats
     tried: int
 
+    @property
+    def deviation(self) -> float:
+        """Return |AR - g|, of vectors in their first coordinate."""
+        return float(np.abs(self.answer - self.aim).reshape(-1)[0])
 
-def search(rule: str, q: int, f: int, *, seed: int = 0, generations: int = 60) -> Worst:
+    @property
+    def exact(self) -> bool:
+        """Say whether all honest values are g (in the first coordinate): then Δ can't be finite."""
+        first = self.honest.reshape(len(self.honest), -1)[:, 0]
+        return bool((first == self.aim.reshape(-1)[0]).all())
+
+
+def search(
+    rule: str, q: int, f: int, *, dimension: int = 1, seed: int = 0, generations: int = 60
+) -> Worst:
     """Search the honest samples and the attack with the largest ratio of Definition 1.
 
     The ratio of a random sample is at most the largest of a fixed one, so that fixed ones are
-    enough. The search starts at two- and three-point, evenly spaced and random samples, crossed
-    with attackers that all send the same, extreme or honest-looking, or that split up; then the
-    best are changed value by value and kept where that raises the ratio.
+    enough.
+
+    Definition 1 speaks of each coordinate by itself. In one dimension the rule is applied to q
+    numbers, in scope "coordinate" if it has that form: what is found bounds its Δ as HGO applies
+    it. The search starts at two- and three-point, evenly spaced and random samples, crossed with
+    attackers that all send the same, extreme or honest-looking, or that split up.
+
+    In more dimensions the rule is applied to whole vectors, in scope "block", and the ratio is
+    that of the first coordinate. What the others hold may then decide whom the rule believes: the
+    search starts at honest vectors that are all right in the first coordinate and differ in the
+    others, where attackers send what the rule likes, the honest mean or an honest worker's values.
+    If the answer is wrong in the first coordinate, no Δ holds for the rule on vectors.
+
+    The best are changed value by value and kept where that raises the ratio.
+
+    >>> search("krum", 20, 4, dimension=8).ratio
+    inf
 
     Args:
-        rule: its name; applied to the q values of one coordinate.
-        q: |Q|, all values, f of them the attackers'.
+        rule: its name.
+        q: |Q|, all values or vectors, f of them the attackers'.
         f: attackers, as many as the rule is told.
+        dimension: d, >= 1.
         seed: of the search.
         generations: how often the best are changed.
 
     Raises:
-        InputError: the rule is unknown, refuses q values at f, or needs what a coordinate's values
-            don't tell.
+        InputError: the rule is unknown, refuses q values at f, or needs what values don't tell.
     """
     made = aggregators.build(rule, f=f)
     if made.needs:
@@ -106,15 +137,20 @@ def search(rule: str, q: int, f: int, *, seed: int = 0, generations: int = 60) -
         raise InputError(f"rule: {rule!r} needs {needed}; Definition 1 knows values alone")
     if not made.minimum <= q <= made.maximum or q <= 2 * f:
         raise InputError(f"rule: {rule!r} takes no q={q} values at f={f}")
-    by_columns = made.has_columns()
+    by_columns = made.has_columns() and dimension == 1
     if by_columns:
         made = aggregators.build(rule, f=f, scope="coordinate")
     rng = stream(seed, "robustness", q, f)
     ask = _asked(made, by_columns)
     parents, mutants = (32, 32) if by_columns else (6, 8)
-    at = _starts(q, f, rng)
-    value = ask(at)
-    tried = len(at)
+    starts = _starts(q, f, rng)[..., None] if dimension == 1 else _vectors(q, f, dimension, rng)
+    at, value = starts[:0], np.empty(0)
+    tried = 0
+    for new in np.array_split(starts, 1 if dimension == 1 else len(starts) // AT_ONCE):
+        at, value = np.concatenate((at, new)), np.concatenate((value, ask(new)))
+        tried += len(new)
+        if value.max() > UNBOUNDED:
+            break
     for _ in range(generations):
         best = np.argsort(-value, kind="stable")[:parents]
         at, value = at[best], value[best]
@@ -123,40 +159,77 @@ def search(rule: str, q: int, f: int, *, seed: int = 0, generations: int = 60) -
         new = _changed(np.repeat(at, mutants, axis=0), rng)
         at, value = np.concatenate((at, new)), np.concatenate((value, ask(new)))
         tried += len(new)
-    top = int(np.argmax(value))
-    ratio = math.inf if value[top] > UNBOUNDED else float(value[top])
-    return Worst(ratio, at[top, f:-1], at[top, :f], float(at[top, -1]), tried)
+    top = at[int(np.argmax(value))]
+    ratio = math.inf if value.max() > UNBOUNDED else float(value.max())
+    answer = _answer(made, top[:-1])
+    if dimension == 1:
+        top, answer = top[:, 0], answer[0]
+    return Worst(ratio, top[f:-1], top[:f], top[-1], np.asarray(answer), tried)
+
+
+def _answer(made: Rule, values: Floats) -> Floats:
+    """Return what a rule makes of q vectors, (q, d) -> (d,); NaN: it refuses them."""
+    # A rule may remember: every sample has its own.
+    rule = deepcopy(made) if made.stateful else made
+    try:
+        with one_thread(), seeded(made, 0, 1):
+            found = rule(torch.from_numpy(np.ascontiguousarray(values)), None, ServerView())
+    except RuleError:
+        return np.full(values.shape[1], np.nan)
+    return found.double().numpy()
 
 
 def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
-    """Return what computes the ratios (N,) of samples (N, q + 1): attackers, honest ones, aim."""
+    """Return what computes the ratios (N,) of samples (N, q + 1, d): attackers, honest, aim."""
     f = made.f
 
-    def answer(values: Floats) -> Floats:
-        # A rule may remember: every sample has its own.
-        rule = deepcopy(made) if made.stateful else made
-        return rule(torch.from_numpy(values), None, ServerView()).double().numpy()
-
-    def alone(values: Floats) -> float:
-        try:
-            return float(answer(values[:, None])[0])
-        except RuleError:
-            return math.nan
-
     def ask(samples: Floats) -> Floats:
-        values, aim = samples[:, :-1], samples[:, -1]
-        with one_thread(), seeded(made, 0, 1):
-            if by_columns:
-                found = answer(np.ascontiguousarray(values.T))
-            else:
-                found = np.array([alone(row) for row in values])
-        error = np.square(values[:, f:] - aim[:, None]).mean(axis=1)
+        values, aim = samples[:, :-1], samples[:, -1, 0]
+        if by_columns:  # all samples as columns of one
+            found = _answer(made, values[:, :, 0].T)
+        else:
+            found = np.array([_answer(made, each)[0] for each in values])
+        error = np.square(values[:, f:, 0] - aim[:, None]).mean(axis=1)
         # Where all are right any other answer is wrong without bound; rounding is none.
         wrong = np.square(found - aim)
         ratio = wrong / np.maximum(error, 1e-12 * (1.0 + np.square(aim)))
         return np.asarray(np.nan_to_num(ratio, nan=-1.0, posinf=math.inf))
 
     return ask
+
+
+def _vectors(q: int, f: int, d: int, rng: np.random.Generator) -> Floats:
+    """Return the first samples of vectors, (N, q + 1, d).
+
+    The first coordinate is right in all honest vectors, or wrong a little, or in some of them; the
+    others are noise of some kind.
+    """
+    c = q - f
+    noises = [
+        rng.standard_normal((c, d - 1)),
+        rng.standard_normal((c, d - 1)) * 10.0 ** rng.uniform(-2, 2, size=d - 1),
+        rng.choice([-1.0, 1.0], size=(c, 1)) + 0.1 * rng.standard_normal((c, d - 1)),
+        rng.standard_cauchy((c, d - 1)),
+        rng.standard_normal((c, d - 1)) * (rng.random((c, d - 1)) < 0.3),
+    ]
+    firsts = [np.zeros(c), np.r_[np.zeros(c - 1), 1.0], 0.1 * rng.standard_normal(c)]
+    aims = [np.zeros(d), np.full(d, 3.0)]
+    samples = []
+    for first in firsts:
+        for shift in (1.0, -1.0, 0.1, 10.0, FAR):
+            for noise in noises:
+                medoid = np.square(noise[:, None] - noise).sum(axis=(1, 2)).argmin()
+                honest = np.c_[first, noise]
+                for liked in (
+                    noise.mean(axis=0),
+                    np.median(noise, axis=0),
+                    noise[medoid],
+                    noise[rng.integers(c)],
+                    noise[rng.permutation(c)[:f]],
+                ):
+                    hostile = np.c_[np.full(f, shift), np.broadcast_to(liked, (f, d - 1))]
+                    samples += [np.r_[hostile + aim, honest + aim, [aim]] for aim in aims]
+    return np.array(samples)
 
 
 def _starts(q: int, f: int, rng: np.random.Generator) -> Floats:
@@ -184,20 +257,27 @@ def _starts(q: int, f: int, rng: np.random.Generator) -> Floats:
 
 
 def _changed(samples: Floats, rng: np.random.Generator) -> Floats:
-    """Change every sample a little: one value or several, its aim, or some values to another's."""
+    """Change every sample a little: one value or several, its aim, or some values to another's.
+
+    What is changed of vectors is one coordinate.
+    """
+    shape, d = samples.shape, samples.shape[-1]
+    coordinate = rng.integers(d, size=len(samples)) if d > 1 else np.zeros(len(samples), int)
     found = samples.copy()
-    n, width = found.shape
+    column = found[np.arange(len(found)), :, coordinate]
+    n, width = column.shape
     rows = np.arange(n)
     kind = rng.integers(5, size=n)
     one, other = rng.integers(width, size=n), rng.integers(width, size=n)
-    scale = 10.0 ** rng.uniform(-4, 0, size=n) * (1.0 + np.abs(found[rows, one]))
+    scale = 10.0 ** rng.uniform(-4, 0, size=n) * (1.0 + np.abs(column[rows, one]))
     step = rng.standard_normal(n) * scale
-    found[rows, one] += np.where(kind == 0, step, 0.0)
-    found[rows, one] = np.where(kind == 1, found[rows, other], found[rows, one])
+    column[rows, one] += np.where(kind == 0, step, 0.0)
+    column[rows, one] = np.where(kind == 1, column[rows, other], column[rows, one])
     several = (rng.random((n, width)) < 0.3) & (kind == 2)[:, None]
-    found += several * step[:, None]
+    column += several * step[:, None]
     # A whole group of equal values moves together.
-    equal = (found == found[rows, one][:, None]) & (kind == 3)[:, None]
-    found += equal * step[:, None]
-    found[:, -1] += np.where(kind == 4, step, 0.0)
-    return found
+    equal = (column == column[rows, one][:, None]) & (kind == 3)[:, None]
+    column += equal * step[:, None]
+    column[:, -1] += np.where(kind == 4, step, 0.0)
+    found[rows, :, coordinate] = column
+    return found.reshape(shape)
