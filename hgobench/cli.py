@@ -753,7 +753,10 @@ def plan(
         typer.Option(help="Simulated time: 60 in time units (as a deadline τ); 60s, 5min, 2h."),
     ],
     data: Annotated[str, typer.Option(help="Data set.")] = "digits",
-    seeds: AuditSeeds = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds to choose with, and as many to check [default: 3, 5]."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -236,11 +236,27 @@ def test_a_fleet_of_ones_own_gets_a_frontier_of_time_bytes_and_risk(
         assert row["bytes_down"] > 0
         assert 0 <= row["run_risk"] <= 1
         assert row["last_round_ends"] <= 60
+    limits = [share * 60 for share in (*plan.RUNGS, 1.0)]
+    with Store(tmp_path / "out", create=False) as store:
+        silent = [result for _, result in store.results() if result.scenario.attack == "crash"]
+    for result in silent:
+        ends = result.rounds["time"]
+        more = next(islice(clock(result.scenario), len(ends), None))
+        assert any(ends[-1] <= limit < more for limit in limits), "all are run to the same times"
     page = (tmp_path / "out" / "pages" / "plan-frontier.csv").read_text(encoding="utf-8")
     header = page.splitlines()[0].split(",")
-    assert {"time", "time (s)", "q", "v", "τ", "s", "rule", "MB up", "MB down", "risk"} <= set(
-        header
-    )
+    assert {
+        "time (units)",
+        "time (s)",
+        "q",
+        "v",
+        "τ",
+        "s",
+        "rule",
+        "MB up",
+        "MB down",
+        "risk",
+    } <= set(header)
     assert "powerful" not in header
 
 
@@ -410,6 +426,9 @@ def test_of_given_devices_what_another_beats_in_everything_is_left_out() -> None
          "sampled: 200; expected at most workers=100"),
         (("--target", "0.5", "--budget", "3", "--set", "q=200,300"),
          "plan: every setting is refused: sampled: 200; expected at most workers=100"),
+        (("--target", "0.5", "--budget", "3", "--set", "f=9", "--set", "attack_start=50", *SMALL[2:],
+          "--set", "tau=1", "--set", "hardware=weak", "--attack", "foe"),
+         "--budget: 3.0; no round under attack ends in time: attacks start after attack_start=50"),
         (("--target", "0.5", "--budget", "3", "--set", "rounds=3"), "--set: rounds: the audit chooses it"),
         (("--target", "0.5", "--budget", "3", "--format", "csv"), "'csv' is not one of 'table', 'json'"),
     ],
@@ -471,3 +490,11 @@ def test_the_command_that_asks_again_is_quoted() -> None:
         "hgobench", *words, "--seeds", "2", "--set", "hardware=devices[path=a b.csv]",
         "--rule", "median", "--attack", "foe",
     ]  # fmt: skip
+
+
+def test_the_risk_is_of_what_is_tolerated() -> None:
+    fields = {"workers": 20, "byzantine": 6, "sampled": 10, "rule": "median", "rounds": 3}
+    hgo, sgd = Scenario(**fields, quorum=9), Scenario(**fields, algorithm="sgd", tolerated=4)
+    assert plan.risks(hgo) == (hgo.sampling_risk, hgo.run_risk)
+    tail = sum(math.comb(6, k) * math.comb(14, 10 - k) for k in (5, 6)) / math.comb(20, 10)
+    assert plan.risks(sgd) == pytest.approx((tail, 1 - (1 - tail) ** 3))

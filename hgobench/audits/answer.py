@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hgobench import algorithms
 from hgobench.scenario import RISK
 
 from .comparison import described
@@ -79,6 +80,8 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
         else f"in {int(reached.sum())} of {len(times)} seeds"
     )  # fmt: skip
     attacks = ", ".join(plan.attacks)
+    blocks = algorithms.registry.build(cell.algorithm).partial
+    tolerates = f"v = {cell.quorum}" if blocks else f"f̂ = {cell.tolerated}"
     told = [
         ("setting", f"q {cell.sampled}, v {cell.quorum}, τ {cell.deadline:g}, s {cell.batch_size}, "
                     f"learning rate {cell.learning_rate:g}, {cell.algorithm}"),
@@ -89,7 +92,7 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
                    f"the worst in each seed of {attacks}" + (" (the default)" * plan.default)
                    + f"; on average the worst is {score.worst}"),
         ("sampling risk", f"{round_:.3g} per round, {run:.3g} over the run: that more are sampled "
-                          f"than v = {cell.quorum} tolerates"
+                          f"than {tolerates} tolerates"
                           + ("; a warning: it is above 1 %" if run > RISK else "")),
         ("clock", f"{fewest if fewest == most else f'{fewest} to {most}'} rounds; the last ends at "
                   f"{plan.question.span(score.end)}, one more would be too late"),
@@ -104,6 +107,9 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
              if one and one.status != "done"]  # fmt: skip
     if ended:
         told.append(("ended early", f"{len(ended)} runs, {ended[0].status}: {ended[0].reason}"))
+    if plan.refused:
+        first, count = next(iter(plan.refused.items())), sum(plan.refused.values())
+        told.append(("refused", f"{count} settings of the grid, {first[1]} of them: {first[0]}"))
     return told
 
 
@@ -113,7 +119,13 @@ def text(plan: Plan) -> str:
     parts = [
         fill(sentence(plan), WIDTH),
         "\n".join(
-            fill(value, WIDTH, initial_indent=f"{name:<{wide}}", subsequent_indent=" " * wide)
+            fill(
+                value,
+                WIDTH,
+                initial_indent=f"{name:<{wide}}",
+                subsequent_indent=" " * wide,
+                break_on_hyphens=False,
+            )
             for name, value in facts(plan)
         ),
     ]
@@ -266,7 +278,7 @@ def _table(plan: Plan) -> Table:
         f"{what}, with fresh seeds; ? where the interval leaves it open",
         [
             "powerful" if plan.shares else "setting", "reached",
-            *([] if unit is None else ["time (s)"]), "time", "accuracy", "95 %", "test",
+            *([] if unit is None else ["time (s)"]), "time (units)", "accuracy", "95 %", "test",
             "q", "v", "τ", "s", "γ", "rule", "rounds", "MB up", "MB down", "risk",
         ],
         rows,

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import hypergeom
 
+from hgobench import algorithms
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.results import Result
@@ -213,8 +215,21 @@ class Row:
 
     @property
     def risks(self) -> tuple[float, float]:
-        """Return `sampling_risk` of a round, and that it happens in one of the run's rounds."""
-        return self.cell.sampling_risk, self.cell.run_risk
+        """Return the sampling risk of a round and of the run (see `risks`)."""
+        return risks(self.cell)
+
+
+def risks(cell: Scenario) -> tuple[float, float]:
+    """Return P(a round samples more Byzantine workers than it tolerates), and that of a run.
+
+    With blocks those are `Scenario.sampling_risk` and `Scenario.run_risk`, of the quorum v; an
+    algorithm without waits for all that answer, and tolerates the f̂ that its rule is told.
+    """
+    if algorithms.registry.build(cell.algorithm).partial:
+        return cell.sampling_risk, cell.run_risk
+    told = cell.tolerated or 0
+    risk = float(hypergeom.sf(told, cell.workers, cell.byzantine, cell.sampled))
+    return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
 
 
 @dataclass(frozen=True)
@@ -553,8 +568,8 @@ def search(options: Options, question: Question, work: Work) -> Plan:
     tried.append((budget, len(finalists), len(alive)))
     if not finalists:
         raise InputError(
-            f"--budget: {budget!r}; no setting has a round that ends in time under attack (attack_"
-            f"start={settings.get('attack_start', 0)})"
+            f"--budget: {budget!r}; no round under attack ends in time: attacks start after "
+            f"attack_start={settings.get('attack_start', 0)} rounds"
         )
     picked = frontier(finalists)
     work.say(f"settings: {len(picked)}, time units: {budget:.3g}, fresh seeds: {len(fresh)}")
@@ -589,7 +604,7 @@ def frontier(finalists: Sequence[tuple[Candidate, Score]]) -> list[tuple[Candida
         return [best[share] for share in sorted(best)]
 
     def costs(one: Candidate, score: Score) -> Floats:
-        risk = one.cell(max(score.rounds[1], 1), "none", 0).run_risk
+        _, risk = risks(one.cell(max(score.rounds[1], 1), "none", 0))
         return np.array([-score.rank[0], score.up.mean(), score.down.mean(), risk])
 
     reached = [(pair, costs(*pair)) for pair in finalists if math.isfinite(pair[1].rank[0])]
