@@ -498,3 +498,15 @@ def test_the_risk_is_of_what_is_tolerated() -> None:
     assert plan.risks(hgo) == (hgo.sampling_risk, hgo.run_risk)
     tail = sum(math.comb(6, k) * math.comb(14, 10 - k) for k in (5, 6)) / math.comb(20, 10)
     assert plan.risks(sgd) == pytest.approx((tail, 1 - (1 - tail) ** 3))
+
+
+def test_a_seed_without_a_round_is_said_to_count_as_0() -> None:
+    found = planned([0.9, 0.9], [0.1, 0.1])
+    row = found.rows[0]
+    score = plan.Score.of({"none": [ran([0.9]), None]}, 0.8)
+    object.__setattr__(row, "checked", score)
+    assert score.accuracies.tolist() == [0.9, 0.0]
+    assert (
+        dict(answer.facts(found))["no round"] == "ends in time with 1 of 2 seeds: an accuracy of 0"
+    )
+    assert dict(answer.facts(found))["clock"].startswith("0 to 2 rounds; ")

@@ -107,6 +107,15 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
              if one and one.status != "done"]  # fmt: skip
     if ended:
         told.append(("ended early", f"{len(ended)} runs, {ended[0].status}: {ended[0].reason}"))
+    none = [seed for i, seed in enumerate(plan.fresh)
+            if not all(several[i] for several in score.results.values())]  # fmt: skip
+    if none:
+        told.append(
+            (
+                "no round",
+                f"ends in time with {len(none)} of {len(plan.fresh)} seeds: an accuracy of 0",
+            )
+        )
     if plan.refused:
         first, count = next(iter(plan.refused.items())), sum(plan.refused.values())
         told.append(("refused", f"{count} settings of the grid, {first[1]} of them: {first[0]}"))
