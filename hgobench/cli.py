@@ -241,6 +241,8 @@ def run(
     if update_reference and loaded.changes:
         raise InputError("--update-reference: only for a suite as it is, without --set and --rule")
     scenarios, left = loaded.expand()
+    if update_reference:
+        loaded.labelled(scenarios)
     for reason, count in Counter(entry.reason for entry in left).items():
         _say(f"left out {count} cells: {reason}", quiet)
 

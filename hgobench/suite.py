@@ -318,22 +318,22 @@ class Suite:
             InputError: a value is wrong by itself, or one of an axis is left out in every
                 combination; all problems at once.
         """
-        names, axes = list(self.grid), list(self.grid.values())
+        names, axes = list(self.grid), [list(axis) for axis in self.grid.values()]
         twice = {ALIASES.get(n, n) for n in self.grid} & {ALIASES.get(n, n) for n in self.scenario}
         if twice:
             raise InputError([f"suite: {name}: in both [scenario] and [grid]" for name in twice])
         scenarios: dict[Scenario, None] = {}
         left: list[Left] = []
-        used: set[tuple[str, str]] = set()
+        used: set[tuple[str, int]] = set()
         unwanted = [entry.canonical() for entry in self.leave_out]
-        for combination in itertools.product(*axes):
-            values = dict(zip(names, combination, strict=True))
+        for places in itertools.product(*(range(len(axis)) for axis in axes)):
+            values = {name: axis[i] for name, axis, i in zip(names, axes, places, strict=True)}
             try:
                 scenario = Scenario(**self.scenario, **values)
             except InputError as error:
                 left += [Left(values, problem) for problem in error.problems]
                 continue
-            used.update((name, repr(value)) for name, value in values.items())
+            used.update(zip(names, places, strict=True))
             reasons = [entry.reason for entry in unwanted if entry.matches(scenario)]
             if reasons:
                 left.append(Left(values, reasons[0]))
@@ -341,9 +341,9 @@ class Suite:
                 scenarios[scenario] = None
         useless = [
             (name, value)
-            for name, axis in self.grid.items()
-            for value in axis
-            if (name, repr(value)) not in used
+            for name, axis in zip(names, axes, strict=True)
+            for i, value in enumerate(axis)
+            if (name, i) not in used
         ]
         if useless or not scenarios:
             relevant = [
@@ -375,28 +375,52 @@ class Suite:
         """Return the committed accuracies by cell label; None if the suite has no reference.
 
         Raises:
-            InputError: they are another ruleset's.
+            InputError: they are another ruleset's, or can't be read.
         """
         if self.altered or not self.reference_path.exists():
             return None
-        content = json.loads(self.reference_path.read_text(encoding="utf-8"))
-        if content["ruleset"] != self.ruleset:
+        about = f"suite: {str(self.reference_path)!r}"
+        rewrite = f"rewrite it: hgobench run {self.path} --update-reference"
+        try:
+            content = json.loads(self.reference_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{about}: can't be read: {error}; {rewrite}") from error
+        accuracy = content.get("accuracy") if isinstance(content, dict) else None
+        if not isinstance(accuracy, dict) or not all(_within(a, 0, 1) for a in accuracy.values()):
+            raise InputError(f"{about}: expected a ruleset and accuracies by label; {rewrite}")
+        if content.get("ruleset") != self.ruleset:
             raise InputError(
-                f"suite: {str(self.reference_path)!r}: of ruleset {content['ruleset']!r}; expected "
-                f"{self.ruleset!r}; rewrite it: hgobench run {self.path} --update-reference"
+                f"{about}: of ruleset {shown(content.get('ruleset'))}; expected {self.ruleset!r}; "
+                f"{rewrite}"
             )
-        return dict(content["accuracy"])
+        return dict(accuracy)
 
     def write_reference(self, results: Iterable[Result]) -> Path:
         """Rewrite the reference with the test accuracies of `results`."""
+        found = {result.scenario: result.summary["test_accuracy"] for result in results}
         accuracy = {
-            self.label(result.scenario): round(result.summary["test_accuracy"], 4)
-            for result in results
+            label: round(found[scenario], 4) for label, scenario in self.labelled(found).items()
         }
         content = {"ruleset": self.ruleset, "accuracy": dict(sorted(accuracy.items()))}
         self.reference_path.parent.mkdir(exist_ok=True)
         self.reference_path.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
         return self.reference_path
+
+    def labelled(self, scenarios: Iterable[Scenario]) -> dict[str, Scenario]:
+        """Return cells by their labels.
+
+        Raises:
+            InputError: two of them have the same.
+        """
+        labelled: dict[str, Scenario] = {}
+        for scenario in scenarios:
+            label = self.label(scenario)
+            if labelled.setdefault(label, scenario) != scenario:
+                raise InputError(
+                    f"suite: {label!r}: the label of two cells, {labelled[label]!r} and "
+                    f"{scenario!r}; expected axes whose values tell them apart"
+                )
+        return labelled
 
     def label(self, scenario: Scenario) -> str:
         """Name a cell of this suite by the values of its axes: ``hgo-krum-foe-iid-weak-0``."""

@@ -178,11 +178,20 @@ def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
         assert "median" in done.stdout
 
 
-@pytest.mark.parametrize("by", ["attack", "partition", "hardware"])
+@pytest.mark.parametrize("by", ["attack", "partition", "hardware", "f", "workload"])
 def test_leaderboard_by(kept: Path, by: str) -> None:
     done = hgobench("leaderboard", str(kept), "--by", by)
-    column = {"attack": "foe", "partition": "iid", "hardware": "standard"}[by]
-    assert column in done.stdout
+    column = {
+        "attack": "foe", "partition": "iid", "hardware": "standard", "f": "2", "workload": "fixed"
+    }[by]  # fmt: skip
+    assert column in done.stdout.splitlines()[4].split()
+
+
+def test_what_can_t_be_columns_is_refused_before_anything_is_computed(tiny: Path) -> None:
+    done = hgobench("run", str(tiny), "--by", "rule", "--out", str(tiny.parent / "out"))
+    assert done.returncode == 2
+    assert "--by: unknown 'rule'; expected one of attack, attack_start," in done.stderr
+    assert not (tiny.parent / "out").exists()
 
 
 def test_leaderboard_on_validation_examples(kept: Path) -> None:
@@ -424,3 +433,11 @@ def test_a_risky_run_warns(tmp_path: Path) -> None:
     done = hgobench("run", str(suite), "--out", str(tmp_path / "out"), "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: sampling risk: of n=20 workers f=6 are Byzantine") == 1
+
+
+def test_what_plan_s_help_names_can_be_set() -> None:
+    said = hgobench("plan", "--help").stdout
+    assert "q, v, τ, s" in said
+    done = hgobench("plan", "--target", "0.5", "--budget", "3", "--set", "s=0")
+    assert done.returncode == 2
+    assert "batch_size: 0; expected an integer >= 1" in done.stderr

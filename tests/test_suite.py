@@ -164,6 +164,11 @@ def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
         ),
         ("width = " + "9" * 5_000, r"mine.toml': not TOML: Exceeds the limit \(4300 digits\)"),
         (
+            "[grid]\nseed = [0x" + "f" * 5_000 + "]",
+            "^seed: int too large to write; expected at most ",
+        ),
+        ("[grid]\nattack = [" + "[" * 300 + "]" * 300 + "]", r"^attack: .*; expected a name$"),
+        (
             "width = 0x" + "f" * 5_000,
             "^suite: width: int too large to write; expected at most 1000$",
         ),
@@ -171,13 +176,13 @@ def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
         ("[grid]\n" + "a." * 50_000 + "a = 1", r"mine.toml': line 3: more than 1,000 dots"),
         ("#" * 300_000, r"mine.toml': larger than 262,144 bytes; expected a suite$"),
     ],
-    ids=["lists", "tables", "digits", "hexadecimal", "nested", "dots", "large"],
+    ids=["lists", "tables", "digits", "seed", "attack", "hexadecimal", "nested", "dots", "large"],
 )
 def test_files_beyond_all_bounds_are_refused_in_one_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
-        load(tmp_path, text)
+        load(tmp_path, text).expand()
     (problem,) = error.value.problems
     assert len(problem) < 500
 
@@ -299,6 +304,20 @@ def test_a_reference_belongs_to_its_suite_s_folder_and_ruleset(tmp_path: Path) -
     suite.reference_path.write_text('{"ruleset": "mine-0", "accuracy": {}}')
     with pytest.raises(InputError, match="of ruleset 'mine-0'; expected 'mine-1'; rewrite it"):
         suite.reference()
+    for damaged in ("{", "[]", "[" * 100_000, '{"ruleset": "mine-1", "accuracy": {"a": NaN}}'):
+        suite.reference_path.write_text(damaged)
+        with pytest.raises(InputError, match=r"mine.json': .*; rewrite it: hgobench run "):
+            suite.reference()
+
+
+def test_two_cells_with_one_label_have_no_reference() -> None:
+    rules = ["tests.plugins:MyMedian", "median"]
+    suite = Suite("s", "s-1", grid={"rule": rules, "seed": [1, 2]})
+    cells = suite.expand()[0]
+    assert list(suite.labelled(cells)) == [f"{rule}-{seed}" for rule in rules for seed in (1, 2)]
+    unseen = Suite("s", "s-1", grid={"rule": rules})
+    with pytest.raises(InputError, match=r"suite: 'median': the label of two cells, Scenario\("):
+        unseen.labelled(cells[2:])
 
 
 def test_one_setting_has_one_ruleset_however_it_is_spelled(tmp_path: Path) -> None:
