@@ -412,9 +412,17 @@ def test_workers_and_servers_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 # Breakdown
 
 
-def test_bisection_finds_what_a_rule_stands(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A world in which a rule loses 10 points from a known f on."""
-    limit = {"median": 6, "trimmed_mean": 0, "krum": 9}
+@pytest.mark.parametrize("workers", [20, 60])
+def test_every_number_of_attackers_is_tried(
+    workers: int, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A world in which a rule loses 10 points against known f's: phocas tolerates f = 6 and 8."""
+    broken: dict[str, Callable[[int], bool]] = {
+        "median": lambda f: f > 6,
+        "trimmed_mean": lambda f: True,
+        "krum": lambda f: False,
+        "phocas": lambda f: f in (5, 7),
+    }
     ran: list[Scenario] = []
 
     def execute(self: Work, scenarios: list[Scenario], width: int = 8) -> dict[Scenario, Result]:
@@ -423,7 +431,7 @@ def test_bisection_finds_what_a_rule_stands(work: Work, monkeypatch: pytest.Monk
             cell: Result(
                 cell,
                 {**{name: [0] for name in COLUMNS}, "test_accuracy": [
-                    0.9 - (0.1 if cell.f > limit[cell.rule] else 0.04 * (cell.seed == 0))
+                    0.9 - (0.1 if broken[cell.rule](cell.f) else 0.04 * (cell.seed == 0))
                     if cell.f else 0.9
                 ]},
             )
@@ -431,13 +439,34 @@ def test_bisection_finds_what_a_rule_stands(work: Work, monkeypatch: pytest.Monk
         }  # fmt: skip
 
     monkeypatch.setattr(Work, "execute", execute)
-    place = {**breakdown.BASE, "workers": 20}
-    searches = [breakdown.Search(rule, "foe", place, 0, 10) for rule in limit]
-    breakdown.bisect(searches, 2, work)
-    assert [search.stood for search in searches] == [6, 0, 8]
-    assert [search.refused for search in searches] == [None, None, 9], "krum needs 2f + 3"
-    assert all(len(search.asked) <= 4 for search in searches)
+    place = {**breakdown.BASE, "workers": workers, "partition": "iid", "hardware": "standard"}
+    most = (workers - 1) // 2
+    found = {rule: breakdown.Series(rule, "foe", place) for rule in broken}
+    breakdown.sweep(list(found.values()), most, 2, work)
     assert len(set(ran)) == len(ran)
+    assert (found["median"].tolerated, found["median"].broken, found["median"].again) == (6, 7, [])
+    assert (found["trimmed_mean"].tolerated, found["trimmed_mean"].broken) == (0, 1)
+    assert found["krum"].broken is None
+    assert found["krum"].tolerated == (8 if workers == 20 else 28), "it needs 2f + 3"
+    assert most in found["krum"].refused
+    assert found["krum"].end == "refused"
+    assert found["median"].end == "broken"
+    if workers == 20:
+        assert found["median"].tried == list(range(1, 10))
+        assert (found["phocas"].tolerated, found["phocas"].broken) == (4, 5)
+        assert found["phocas"].again == [6, 8, 9]
+        assert "breaks at 5 and not at 6, 8, 9" in breakdown._turn(found["phocas"])
+    else:  # every third, then all before the first that breaks: 9
+        assert found["median"].tried == [3, 6, 7, 8, *range(9, 30, 3)]
+        assert found["phocas"].tolerated == 29, "what lies between those tried is not seen"
+        assert {4, 5} & set(found["phocas"].tried) == set()
+
+
+def test_attacks_are_spelled_out() -> None:
+    assert breakdown._spelled("foe") == "foe[epsilon=10.0]"
+    assert breakdown._spelled("foe[epsilon=1]") == "foe[epsilon=1]"
+    assert breakdown._spelled("label_flip") == "label_flip"
+    assert breakdown._spelled("tail+foe").endswith("+foe[epsilon=10.0]")
 
 
 def test_a_breakdown_of_ones_own(tmp_path: Path) -> None:
@@ -451,6 +480,11 @@ def test_a_breakdown_of_ones_own(tmp_path: Path) -> None:
     rows = table(tmp_path / "pages" / "breakdown-every.csv")
     stood = {row["rule"]: float(row["f/n"]) for row in rows}
     assert stood["average"] < stood["median"]
+    assert {row["tried"] for row in rows} == {"1 2 3"}
+    assert {row["scope"] for row in rows} == {"coordinate"}
+    assert "foe[epsilon=10.0]" in (tmp_path / "pages" / "breakdown.html").read_text(
+        encoding="utf-8"
+    )
     assert "page: " in found.stderr
     before = (tmp_path / "pages" / "breakdown.html").read_bytes()
     again = hgobench(*arguments)
@@ -519,7 +553,7 @@ def test_what_breaks_down_by_itself_is_told(tmp_path: Path) -> None:
     assert found.returncode == 1
     assert "cells failed, and count as an accuracy of 0" in found.stderr
     (row,) = table(tmp_path / "pages" / "breakdown-every.csv")
-    assert row["at f + 1"] == "failed"
+    assert row["beyond"] == "failed"
     found = hgobench("audit", "robustness", "--rule", "tests.plugins:Raising", *common)
     assert found.returncode == 1
     assert "measurements failed: largest: " in found.stderr

@@ -14,10 +14,10 @@ __all__ = ["AUDITS", "GROUPS", "Options", "Study", "Work", "check", "chosen", "r
 
 AUDITS = {
     "constants": "L_j, L, μ, δ, M_w, s', A_w, B_w and the region W of a problem",
-    "robustness": "Δ(q, f) of every rule: the worst case that a search finds",
+    "robustness": "Δ(q, f) of every rule, coordinate by coordinate and on vectors, by a search",
     "bounds": "Lemma 1 and Theorems 1 and 2 against runs under every attack",
     "cost": "Proposition 1: the time of a round over q, b, d and τ, measured and fitted",
-    "breakdown": "the largest share of attackers that a rule stands, by bisection",
+    "breakdown": "the attackers that a rule tolerates, every number of them tried",
     "channels": "convolutional networks: a sub-network by channels at the same budget",
     "bandwidth": "the impact of bandwidth",
 }

@@ -1,4 +1,4 @@
-"""Breakdown: the largest share of attackers that a rule stands, by bisection."""
+"""Breakdown: the attackers that a rule tolerates, every number of them tried."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hgobench import aggregators, theory
+from hgobench import aggregators, attacks, theory
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.execution.measured import Task
+from hgobench.notation import format_value
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
@@ -39,50 +40,68 @@ PARTITIONS = ("iid", "dirichlet[alpha=0.3]")
 HARDWARE = ("powerful", "standard")
 SEEDS = 3
 POINTS = 0.05  # of accuracy, that may be lost
+GRID = 12  # numbers of attackers that are tried at first, or all
 
 
 @dataclass
-class Search:
-    """The bisection of one rule under one attack in one place.
+class Series:
+    """One rule under one attack in one place, against growing numbers of attackers.
 
     Attributes:
         rule, attack: who against whom.
         place: the fields of where.
-        stood: the largest f that is known to be stood; 0: none.
-        broken: the least f that is known not to be.
-        refused: the least f that the rule or its quorum refuses; None: none so far.
-        asked: the f's that were tried.
         clean: the mean accuracy without attackers.
         learns: whether that is better than chance.
-        failed: whether a cell with more attackers raised or ran out of time.
+        lost: f -> the mean accuracy that f attackers cost, of every f that was tried.
+        failed: the f's at which a cell raised or ran out of time.
+        refused: the f's that the rule or its quorum refuses.
     """
 
     rule: str
     attack: str
     place: Mapping[str, Any]
-    stood: int
-    broken: int
-    refused: int | None = None
-    asked: list[int] = field(default_factory=list)
     clean: float = 0.0
     learns: bool = True
-    failed: bool = False
+    lost: dict[int, float] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+
+    @property
+    def tried(self) -> list[int]:
+        """Return the f's that were tried, ascending."""
+        return sorted(self.lost)
+
+    @property
+    def broken(self) -> int | None:
+        """Return the least f that was tried and costs more than may be lost; None: none does."""
+        if not self.learns:
+            return 0
+        return next((f for f in self.tried if self.lost[f] > POINTS), None)
+
+    @property
+    def tolerated(self) -> int:
+        """Return the largest f up to which every f that was tried is tolerated."""
+        broken = self.broken
+        return max((f for f in self.tried if broken is None or f < broken), default=0)
+
+    @property
+    def again(self) -> list[int]:
+        """Return the larger f's that are tolerated again beyond the first that is not."""
+        broken = self.broken
+        if broken is None or not self.learns:
+            return []
+        return [f for f in self.tried if f > broken and self.lost[f] <= POINTS]
 
     @property
     def end(self) -> str:
         """Say why it is not more."""
-        if self.failed:
+        if self.failed and self.broken in (0, *self.failed):
             return "failed"
         if not self.learns:
             return "learns nothing"
-        if self.refused == self.broken:
-            return "refused"
-        return "broken" if self.broken in self.asked else "n/2"
-
-    @property
-    def next(self) -> int | None:
-        """The f to try; None: it is found."""
-        return (self.stood + self.broken) // 2 if self.broken - self.stood > 1 else None
+        if self.broken is not None:
+            return "broken"
+        return "refused" if self.refused else "n/2"
 
     def cells(self, f: int, seeds: int) -> list[Scenario] | None:
         """Return the cells with f attackers; None: they are refused."""
@@ -94,44 +113,55 @@ class Search:
             return None
 
 
-def bisect(searches: Sequence[Search], seeds: int, work: Work) -> None:
-    """Find the largest f of all searches, side by side, in place.
+def sweep(series: Sequence[Series], most: int, seeds: int, work: Work) -> None:
+    """Try every f from 1 to `most`, or every so many and then all before the first that breaks.
 
-    That a rule which stands f attackers stands fewer is taken for granted.
+    Nothing is taken for granted: a rule may tolerate more attackers than it fails against.
     """
-    clean = work.execute([cell for search in searches for cell in search.cells(0, seeds) or ()])
-    for search in searches:
-        calm = search.cells(0, seeds) or []
+    clean = work.execute([cell for one in series for cell in one.cells(0, seeds) or ()])
+    for one in series:
+        calm = one.cells(0, seeds) or []
         chance = 1.0 / max(datasets.load(calm[0].data).classes, 1)
-        search.clean = float(np.mean([accuracy(clean[cell]) for cell in calm]))
-        search.failed = any(clean[cell].status == "failed" for cell in calm)
-        if search.clean < chance + 2 * POINTS:
-            search.learns, search.broken = False, 0
-    while any(search.next is not None for search in searches):
-        asked: list[tuple[Search, int, list[Scenario]]] = []
-        for search in searches:
-            # What is refused costs nothing to ask.
-            while (f := search.next) is not None:
-                cells = search.cells(f, seeds)
-                if cells is not None:
-                    asked.append((search, f, cells))
-                    break
-                search.broken, search.refused = f, f
-        found = work.execute([cell for _, _, cells in asked for cell in cells])
-        for search, f, cells in asked:
-            before = search.cells(0, seeds) or []
-            lost = np.mean(
-                [
-                    accuracy(clean[c]) - accuracy(found[a])
-                    for c, a in zip(before, cells, strict=True)
-                ]
+        one.clean = float(np.mean([accuracy(clean[cell]) for cell in calm]))
+        one.learns = one.clean >= chance + 2 * POINTS
+        if any(clean[cell].status == "failed" for cell in calm):
+            one.failed.add(0)
+    learning = [one for one in series if one.learns]
+    step = math.ceil(most / GRID)
+    coarse = range(step, most + 1, step)
+    _try([(one, f) for one in learning for f in coarse], clean, seeds, work)
+    _try(
+        [
+            (one, f)
+            for one in learning
+            # Where nothing breaks, the f's beyond the last that is taken.
+            for f in range(one.tolerated + 1, min(one.broken or most + 1, one.tolerated + step))
+        ],
+        clean, seeds, work,
+    )  # fmt: skip
+
+
+def _try(
+    asked: Sequence[tuple[Series, int]],
+    clean: Mapping[Scenario, Result],
+    seeds: int,
+    work: Work,
+) -> None:
+    """Run what some f's cost, and note it in their series."""
+    cells = {(number, f): one.cells(f, seeds) for number, (one, f) in enumerate(asked)}
+    found = work.execute([cell for each in cells.values() for cell in each or ()])
+    for (one, f), each in zip(asked, cells.values(), strict=True):
+        if each is None:
+            one.refused.add(f)
+            continue
+        calm = one.cells(0, seeds) or []
+        one.lost[f] = float(
+            np.mean(
+                [accuracy(clean[c]) - accuracy(found[a]) for c, a in zip(calm, each, strict=True)]
             )
-            search.asked.append(f)
-            if lost <= POINTS:
-                search.stood = f
-            else:
-                search.broken = f
-                search.failed = any(found[cell].status == "failed" for cell in cells)
+        )
+        if any(found[cell].status == "failed" for cell in each):
+            one.failed.add(f)
 
 
 def accuracy(result: Result) -> float:
@@ -168,83 +198,82 @@ def check(options: Options) -> None:
 
 
 def run(options: Options, work: Work) -> Study:
-    """Bisect over f for every rule, attack, partition and profile."""
+    """Try the numbers of attackers for every rule, attack, partition and profile."""
     check(options)
     settings = settled(BASE, options.settings)
-    most = (int(settings["workers"]) + 1) // 2
+    most = (int(settings["workers"]) - 1) // 2
     partitions = [settings["partition"]] if "partition" in options.settings else PARTITIONS
     profiles = [settings["hardware"]] if "hardware" in options.settings else HARDWARE
     seeds = options.seeds or SEEDS
     rules, names = options.rules or RULES, options.attacks or ATTACKS
     places = [{**settings, "partition": p, "hardware": h} for p in partitions for h in profiles]
-    searches = [
-        Search(rule, attack, place, 0, most)
-        for place in places
-        for rule in rules
-        for attack in names
-    ]
+    series = [Series(rule, attack, place) for place in places for rule in rules for attack in names]
     calm = [Scenario(**{**place, "rule": "average", "seed": 0}).to_dict() for place in places]
     grown = work.measure([Task(growth, {"scenario": fields}, [fields]) for fields in calm])
-    bisect(searches, seeds, work)
+    sweep(series, most, seeds, work)
     labels = [f"{place['partition']}, {place['hardware']}" for place in places]
-    return _study(searches, places, labels, grown, options, seeds)
+    return _study(series, places, labels, grown, options, seeds, most)
 
 
 def _study(
-    searches: Sequence[Search],
+    series: Sequence[Series],
     places: Sequence[Mapping[str, Any]],
     labels: Sequence[str],
     grown: Sequence[float],
     options: Options,
     seeds: int,
+    most: int,
 ) -> Study:
     workers = int(places[0]["workers"])
-    rules = list(dict.fromkeys(search.rule for search in searches))
-    worst: dict[tuple[str, str], Search] = {}
-    for search in searches:
-        key = search.rule, labels[list(places).index(search.place)]
-        if key not in worst or search.stood < worst[key].stood:
-            worst[key] = search
+    rules = list(dict.fromkeys(one.rule for one in series))
+    names = list(dict.fromkeys(one.attack for one in series))
+    worst: dict[tuple[str, str], Series] = {}
+    for one in series:
+        key = one.rule, labels[list(places).index(one.place)]
+        if key not in worst or one.tolerated < worst[key].tolerated:
+            worst[key] = one
     limits = {
         label: theory.breakdown_limit(value) for label, value in zip(labels, grown, strict=True)
     }
+    scopes = {rule: _scope(rule, places[0]) for rule in rules}
 
-    def told(search: Search) -> str:
-        end = search.attack if search.end == "broken" else search.end
-        return f"{search.stood / workers:.2f} ({end})"
+    def told(one: Series) -> str:
+        end = one.attack if one.end == "broken" else one.end
+        mark = " *" if one.again else ""
+        return f"{one.tolerated / workers:.2f} ({end}){mark}"
 
     rows: list[list[str | float | int]] = [
-        [rule, point(rule), *(told(worst[rule, label]) for label in labels)] for rule in rules
+        [rule, scopes[rule], point(rule), *(told(worst[rule, label]) for label in labels)]
+        for rule in rules
     ]
-    rows.append(["1/(2 + B²)", "", *(f"{limits[label]:.3f}" for label in labels)])
+    rows.append(["1/(2 + B²)", "", "", *(f"{limits[label]:.3f}" for label in labels)])
     every: list[list[str | float | int]] = [
         [
-            search.rule, search.attack, search.place["partition"], search.place["hardware"],
-            search.clean, search.stood, search.stood / workers,
-            search.end,
-            " ".join(map(str, search.asked)),
+            one.rule, scopes[one.rule], one.attack, one.place["partition"], one.place["hardware"],
+            one.clean, one.tolerated, one.tolerated / workers, one.end,
+            "" if one.broken is None else one.broken,
+            " ".join(map(str, one.again)), " ".join(map(str, one.tried)),
         ]
-        for search in searches
+        for one in series
     ]  # fmt: skip
-    above = sum(search.stood / workers > limits[label] for (_, label), search in worst.items())
-    best = {label: max(worst[rule, label].stood for rule in rules) / workers for label in labels}
+    above = sum(one.tolerated / workers > limits[label] for (_, label), one in worst.items())
+    best = {
+        label: max(worst[rule, label].tolerated for rule in rules) / workers for label in labels
+    }
+    half = [rule for rule in rules if point(rule) == "1/2"]
     reached = [
         rule
-        for rule in rules
-        if all(
-            search.end in ("refused", "n/2")
-            for search in searches
-            if search.rule == rule and point(rule) == "1/2"
-        )
-        and point(rule) == "1/2"
+        for rule in half
+        if all(one.end in ("refused", "n/2") for one in series if one.rule == rule)
     ]
-    half = [rule for rule in rules if point(rule) == "1/2"]
+    turned = [one for one in series if one.again]
+    breaking = [one for one in series if one.end == "broken"]
     apart = 0.6 / max(len(labels), 1)  # points side by side
     lines = [
         Line(
             label,
             [x + (number - (len(labels) - 1) / 2) * apart for x in range(len(rules))],
-            [worst[rule, label].stood / workers for rule in rules],
+            [worst[rule, label].tolerated / workers for rule in rules],
             style="points",
         )
         for number, label in enumerate(labels)
@@ -254,28 +283,45 @@ def _study(
              like=label)
         for label in labels
     ]  # fmt: skip
+    step = math.ceil(most / GRID)
+    grid = f"every f from 1 to {most}" if step == 1 else (
+        f"every {step}th f from {step} to {most}, and all between the last that is tolerated and "
+        "the first that is not"
+    )  # fmt: skip
     return Study(
         "breakdown",
-        "Breakdown: the attackers that a rule stands",
+        "Breakdown: the attackers that a rule tolerates",
         [
-            f"The largest f/n of {workers} workers under which the accuracy stays within "
+            f"The largest f/n of {workers} workers up to which the accuracy stays within "
             f"{100 * POINTS:.0f} points of that without attackers, the mean of {seeds} seeds, each "
-            "compared with itself; by bisection over f, each rule told f. 'refused': the next f "
+            f"compared with itself, each rule told f. Tried is {grid}: a rule may tolerate more "
+            "attackers than it fails against, and a '*' says that it does. 'refused': the next f "
             "is more than the rule or its quorum takes. The table shows the worst attack.",
+            f"{places[0].get('algorithm', 'hgo')} applies each rule in the scope that the table "
+            "says: 'coordinate' is the rule on the values of each coordinate by themselves, for "
+            "some not the rule that their papers speak of. The attacks: "
+            + ", ".join(map(_spelled, names)) + ".",
             "1/(2 + B²) is where no algorithm is resilient in the worst case over problems with "
             "(G, B)-dissimilar gradients (Allouah et al., NeurIPS 2023), and B² the least that "
-            "stands along a run without attackers: the true one may be larger.",
+            "holds along a run without attackers: the true one may be larger.",
         ],
         options.command("audit breakdown"),
         [
             Finding(
-                "rules with a breakdown point of 1/2 stand every f < n/2 that they take",
+                "rules with a breakdown point of 1/2 tolerate every f < n/2 that they take",
                 bool(half) and len(reached) == len(half),
                 f"of {len(half)} such rules: {', '.join(reached) or 'none'}; losing 5 points is "
                 "less than a breakdown, but it is what users see",
             ),
             Finding(
-                "no rule stands more than 1/(2 + B²)",
+                "what breaks at some f breaks at every larger one",
+                not turned if breaking else None,
+                f"of {len(breaking)} rules and attacks that break {len(turned)} don't"
+                + (": " if turned else "") + "; ".join(map(_turn, turned[:3]))
+                + ("; .." if len(turned) > 3 else ""),
+            ),
+            Finding(
+                "no rule tolerates more than 1/(2 + B²)",
                 not above,
                 f"{above} of {len(worst)} rules and places do; the best rule and the limit: "
                 + "; ".join(f"{label}: {best[label]:.2f}, {limits[label]:.2f}" for label in labels)
@@ -287,13 +333,41 @@ def _study(
                   lines, ticks=rules)
         ],
         [
-            Table("worst", "Largest f/n, worst attack", ["rule", "theory", *labels], rows),
-            Table("every", "Every bisection",
-                  ["rule", "attack", "partition", "hardware", "clean", "f", "f/n", "at f + 1",
-                   "tried"],
+            Table("worst", "Largest f/n, worst attack", ["rule", "scope", "theory", *labels], rows),
+            Table("every", "Every rule and attack",
+                  ["rule", "scope", "attack", "partition", "hardware", "clean", "f", "f/n",
+                   "beyond", "first f that breaks", "tolerated again", "tried"],
                   every),
         ],
     )  # fmt: skip
+
+
+def _turn(one: Series) -> str:
+    """Say how one series turns."""
+    again = ", ".join(map(str, one.again))
+    return (
+        f"{one.rule} under {one.attack} ({one.place['partition']}, {one.place['hardware']}) breaks "
+        f"at {one.broken} and not at {again}"
+    )
+
+
+def _scope(rule: str, place: Mapping[str, Any]) -> str:
+    """Return the scope in which a rule is applied."""
+    return str(Scenario(**{**place, "rule": rule}).scope)
+
+
+def _spelled(attack: str) -> str:
+    """Write an attack with the parameters that it has by default."""
+    parts = []
+    owners = attacks.registry.named(attack)
+    for part, (owner, name) in zip(attacks.registry.split(attack), owners, strict=True):
+        defaults = ", ".join(
+            f"{key}={format_value(parameter.default)}"
+            for key, parameter in owner.entry(name).signature.items()
+            if parameter.default is not parameter.empty
+        )
+        parts.append(f"{name}[{defaults}]" if defaults and part == name else part)
+    return "+".join(parts)
 
 
 def point(rule: str) -> str:
