@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
+from hgobench.data.base import Dataset, Source, Split
 
 
 class MyMedian:
@@ -448,3 +449,13 @@ class Imaginary(Attack):
 
     def values(self, view: View) -> Tensor:
         return torch.zeros(view.dimension, dtype=torch.complex64)
+
+
+class Prices(Source):
+    """A regression."""
+
+    def load(self) -> Dataset:
+        rng = np.random.default_rng(0)
+        x = rng.random((60, 3), dtype=np.float32)
+        train, test = (Split(part, part.sum(axis=1)) for part in (x[:40], x[40:]))
+        return Dataset(*self.hold_out(train), test, classes=0)

@@ -524,7 +524,10 @@ def test_channels_and_bandwidth_run_on_a_problem_of_ones_own(tmp_path: Path) -> 
         (("audit", "cost", "--seeds", "3"), "--seeds: 3; this audit has none"),
         (("audit", "cost", "--rule", "krum,median"), "--rule: krum, median; this audit takes 1"),
         (("audit", "constants", "--set", "rule=median"), "--set: rule: use --rule"),
-        (("audit", "breakdown", "--set", "data=boston"), "data: 'boston' has no classes"),
+        (
+            ("audit", "breakdown", "--set", "data=tests.plugins:Prices"),
+            "data: 'tests.plugins:Prices' has no classes, so no accuracy to compare",
+        ),
         (("audit", "breakdown", "--attack", "none"), "--attack: 'none' is no attack"),
         (("audit", "constants", "--document", "/proc/x/y.md"), "--document: '/proc/x/y.md': No such"),
         (("audit", "bonds"), "audit: unknown 'bonds'; did you mean 'bounds'"),
