@@ -128,6 +128,7 @@ def test_the_bounds_hold(problem: str, step: str, work: Work) -> None:
     }
 
 
+@pytest.mark.long
 def test_theorem_1_as_published_fails_where_only_outsiders_are_fast(work: Work) -> None:
     """A_w averages over all correct workers, those that never answer among them."""
     fields = {**bounds.BASE, **bounds.OUTSIDERS, "rounds": 340, "evaluation_interval": 340}
@@ -353,6 +354,7 @@ def test_constants_of_a_problem_of_ones_own(tmp_path: Path) -> None:
         assert float(noise[column]) == pytest.approx(np.mean(value), rel=1e-3)
 
 
+@pytest.mark.long
 def test_coefficients_of_rules_of_ones_own(tmp_path: Path) -> None:
     """That of the median does not fall with q; a rule that can't be asked is refused."""
     found = hgobench("audit", "robustness", "--rule", "median,trimmed_mean", "--jobs", "1",
@@ -495,6 +497,7 @@ def test_a_breakdown_of_ones_own(tmp_path: Path) -> None:
 # Questions
 
 
+@pytest.mark.long
 def test_channels_and_bandwidth_run_on_a_problem_of_ones_own(tmp_path: Path) -> None:
     """The network is small; the sub-network is that of its hidden units and inputs."""
     common = ["--seeds", "2", "--jobs", "1", "--out", str(tmp_path), "--quiet",

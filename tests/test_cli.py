@@ -75,7 +75,7 @@ def test_run_ends_with_the_board_and_says_what_it_did(tiny: Path) -> None:
     assert "hgo median" in done.stdout
     assert "cells 8/8" in done.stderr  # plain lines: this is no terminal
     assert "8 cells computed, 0 found" in done.stderr
-    again = process("run", str(tiny), "--out", str(tiny.parent / "out"))
+    again = hgobench("run", str(tiny), "--out", str(tiny.parent / "out"))
     assert "0 cells computed, 8 found" in again.stderr
     assert again.stdout == done.stdout
 
@@ -94,6 +94,7 @@ def test_results_go_below_the_current_folder_by_default(
     assert (tiny.parent / "hgobench-results" / "tiny" / "results.sqlite").exists()
 
 
+@pytest.mark.long
 def test_a_rule_of_one_s_own_from_the_folder_one_stands_in(tiny: Path) -> None:
     (tiny.parent / "mine.py").write_text(
         "class MyRule:\n    def __call__(self, values):\n        return values.median(0).values\n"

@@ -78,6 +78,7 @@ def test_the_readme_s_own_rule_obeys_the_laws_and_gets_on_a_board(
     assert "hgo mine:MyRule *" in done.stdout
 
 
+@pytest.mark.long
 def test_the_guide_to_a_new_rule(tmp_path: Path, run_here: Run) -> None:
     """Its rule has under 20 lines, obeys the laws, is found out without its guard, and ranks."""
     guide = (ROOT / "docs" / "add-a-rule.md").read_text(encoding="utf-8")

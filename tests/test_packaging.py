@@ -58,7 +58,8 @@ def test_the_short_names_are_not_importable(name: str) -> None:
     assert f"ImportError: import hgobench.{name}, not {name}" in done.stderr
 
 
-def test_a_user_s_own_attacks_folder_breaks_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["script", pytest.param("-c", marks=pytest.mark.long)])
+def test_a_user_s_own_attacks_folder_breaks_nothing(tmp_path: Path, how: str) -> None:
     for name in ("attacks", "aggregators"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("MINE = True\n")
@@ -68,9 +69,8 @@ def test_a_user_s_own_attacks_folder_breaks_nothing(tmp_path: Path) -> None:
         "print(hgobench.attacks.build('foe'), hgobench.aggregators.build('median'))\n"
     )
     (tmp_path / "script.py").write_text(script)
-    for arguments in (("-c", script), ("script.py",)):
-        done = python(*arguments, cwd=tmp_path)
-        assert "Foe(epsilon=10.0) Median(f=0, scope='block')" in done.stdout, done.stderr
+    done = python(*(("script.py",) if how == "script" else ("-c", script)), cwd=tmp_path)
+    assert "Foe(epsilon=10.0) Median(f=0, scope='block')" in done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
