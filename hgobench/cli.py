@@ -305,7 +305,8 @@ def run(
         typer.echo(f"{len(outcome.failed)} of {len(results)} cells failed", err=True)
         raise typer.Exit(1)
     if update_reference:
-        _say(f"reference rewritten: {loaded.write_reference(results)}", quiet)
+        written = loaded.write_reference(results).resolve()
+        typer.echo(f"reference rewritten: {written}", err=True)
 
 
 @app.command()
@@ -666,7 +667,8 @@ def reproduce(
         pages.document(document, command, done, measured, verdicts, met)
         _say(f"document: {document}", quiet)
     if update_reference:
-        _say(f"verdicts rewritten: {claims.write_reference(verdicts)}", quiet)
+        written = claims.write_reference(verdicts).resolve()
+        typer.echo(f"verdicts rewritten: {written}", err=True)
     took = f"{time.monotonic() - started:.0f} s"
     _say(
         f"{outcome.computed} cells computed, {outcome.reused} found, in {took}; kept in {out}",

@@ -93,7 +93,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tell the process that prints, where another collected."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["tiers"] = dict(session.config.stash.get(counts, Counter()))
+        output["tiers"] = dict(session.config.stash.get(counts, None) or {})
 
 
 @pytest.hookimpl(optionalhook=True)

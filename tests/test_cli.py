@@ -151,7 +151,8 @@ def test_reference_is_rewritten_only_on_purpose(tiny: Path) -> None:
     refused = hgobench("run", str(tiny), "--set", "rounds=2", "--update-reference")
     assert refused.returncode == 2
     assert "only for a suite as it is" in refused.stderr
-    done = hgobench("run", str(tiny), "--out", out, "--update-reference")
+    asked = ("run", "tiny.toml", "--out", out, "--update-reference", "--quiet")
+    done = hgobench(*asked, cwd=tiny.parent)
     assert f"reference rewritten: {reference}" in done.stderr
     content = json.loads(reference.read_text())
     assert content["ruleset"] == "tiny-1"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import json
+import os
 import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from typing import Any
 import pytest
 
 import hgobench
-from hgobench import aggregators, attacks
+from hgobench import aggregators, attacks, suite
+from hgobench.cli import Kind
 from hgobench.report.listing import listing
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
@@ -140,6 +144,76 @@ def test_the_guide_to_a_new_attack(tmp_path: Path, run_here: Run) -> None:
     assert done.returncode == 0, done.stderr
     for column in ("mine:Overshoot[c=5.0]", "starve+mine:Overshoot", "poisoning:Overshoot"):
         assert column in done.stdout
+
+
+@pytest.mark.long
+def test_the_guide_to_a_project_of_one_s_own(tmp_path: Path) -> None:
+    """All that it shows is tried, in its order, from an empty folder; then what it promises."""
+    guide = (ROOT / "docs" / "your-project.md").read_text(encoding="utf-8")
+    folder, site = tmp_path / "mine", tmp_path / "site"
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(site),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+    def bash(command: str) -> subprocess.CompletedProcess[str]:
+        # An editable installation would change this environment, and fetch hatchling.
+        aside = f"pip install --quiet --no-build-isolation --no-deps --upgrade --target {site} ."
+        command = command.replace("pip install -e .", aside)
+        return subprocess.run(
+            command, shell=True, executable="/bin/bash", cwd=folder, env=environment, text=True,
+            capture_output=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    said: dict[str, str] = {}
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL):
+        if kind != "bash":
+            name = block.splitlines()[0].removeprefix("# ")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(block, encoding="utf-8")
+            continue
+        for command in block.splitlines():
+            # No test asserts a time; one process is enough.
+            tried = command.replace("--allow 1.5", "--allow 1000")
+            done = bash(tried.replace("run ci.toml", "run ci.toml --jobs 1"))
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            said[command] = done.stdout + done.stderr
+    assert "near_median" in said["hgobench list rules"]
+    assert "left out 6 cells: SGD is here" in said["hgobench run ci.toml"]
+    assert "reference/ci.json" in said["hgobench run ci.toml --update-reference"]
+    assert "19 passed" in said["pytest --suite ci.toml"]
+    assert "test_cell[hgo-near_median-foe-0-cohort" in guide
+    for command in re.findall(r"- run: (.*)", guide):
+        assert command in said, "CI runs what the page shows"
+
+    source = (folder / "mine.py").read_text()
+    (folder / "mine.py").write_text(source.replace("self.f]].mean(dim=0)", "self.f]].mean(0) * -1"))
+    weaker = bash("pip install -e . && pytest --suite ci.toml -k 'near_median-none'")
+    assert weaker.returncode == 1
+    assert "a robustness regression" in weaker.stdout
+    saved = json.loads((folder / "main.json").read_text())
+    saved["ratios"]["80x7850"] /= 1000
+    (folder / "main.json").write_text(json.dumps(saved))
+    slower = bash("hgobench bench rule near_median --shape 80x7850 --against main.json")
+    assert slower.returncode == 1
+    assert "slower: near_median at 80x7850" in slower.stderr
+
+
+def test_every_key_of_a_suite_is_explained() -> None:
+    guide = (ROOT / "docs" / "your-project.md").read_text(encoding="utf-8")
+    (content,) = re.findall(r"```toml\n# ci.toml\n(.*?)```", guide, re.DOTALL)
+    keys = tomllib.loads(content)
+    assert set(keys) == set(suite._TABLES)
+    assert set(keys["contract"]) == {"tolerance", "breaks"}
+    table = guide[guide.index("| key | meaning") :]
+    for key in (*keys, *keys["contract"]):
+        assert key in table[: table.index("\n\n")], key
+    groups = guide[guide.index("The groups are") : guide.index("behind `hgobench.`")]
+    for kind in Kind:
+        if kind is not Kind.SUITES:
+            assert f"{kind.value}`" in groups, kind.value
 
 
 TABLES = {
