@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
+import hgobench
 from hgobench import Scenario, catalogue, run
 from hgobench.errors import InputError
 from hgobench.leaderboard import BOARD, Score, boards, columns
@@ -247,3 +249,17 @@ def test_the_documented_roles_are_the_declared_ones() -> None:
     assert {role: set(names.split(", ")) for role, names in table.items()} == {
         role: set(Scenario.of_role(role)) for role in get_args(Role)
     }
+
+
+def test_no_other_list_of_fields_is_kept() -> None:
+    """What is written twice is forgotten once: a list of ten fields or more is a second one."""
+    package = Path(hgobench.__file__).parent
+    fields = set(Scenario.declarations())
+    found = []
+    for path in sorted(package.glob("**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set):
+                names = {item.value for item in node.elts if isinstance(item, ast.Constant)}
+                if len(names & fields) >= 10:
+                    found.append(f"{path.relative_to(package)}:{node.lineno}")
+    assert found == []
