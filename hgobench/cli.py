@@ -398,6 +398,7 @@ def _show_partition(
     names: list[str], data: str, workers: int, seed: int, form: DataForm, out: list[Path] | None
 ) -> None:
     from hgobench.report import worlds
+    from hgobench.scenario import check_field
 
     if len(names) != 1:
         raise InputError(
@@ -405,6 +406,8 @@ def _show_partition(
         )
     for path in out or ():
         worlds.check_picture(path)
+    check_field("workers", workers)
+    check_field("seed", seed)
     dealt = worlds.deal(names[0], data, workers, seed)
     typer.echo(dealt.table() if form is DataForm.TABLE else json.dumps(dealt.as_data()))
     if out is None and form is DataForm.TABLE:

@@ -402,6 +402,14 @@ def test_show_partition_prints_counts_and_draws_them(tmp_path: Path) -> None:
         ),
         (("partition", "iid", "--out", "no/a.svg"), "--out: 'no/a.svg': No such file or directory"),
         (("partition", "iid", "--data", "digit"), "data: unknown 'digit'; did you mean 'digits'?"),
+        (
+            ("partition", "iid", "-n", "1" + "0" * 30),
+            f"workers: {10**30}; expected at most 1000000",
+        ),
+        (
+            ("partition", "iid", "--seed", f"{2**63}"),
+            f"seed: {2**63}; expected at most {2**63 - 1}",
+        ),
         (("scenario", "f=1", "f=2"), "show scenario: f: given twice"),
         (("scenario", "f=1,2"), "show scenario: f: expected one value"),
         (("scenario", "rounds=0"), "rounds: 0; expected an integer >= 1"),
