@@ -10,7 +10,9 @@ if __name__ == "aggregators":
     raise ImportError("import hgobench.aggregators, not aggregators")
 
 from collections.abc import Mapping, Set
+from typing import NamedTuple
 
+from hgobench.boundary import Boundary, PluginError
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -162,12 +164,20 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
         rule = _rule(last, f, scope)
     if "honest" in rule.needs:
         raise InputError(f"rule: {specification!r}: {last} takes no pre-rule")
+    steps = [_pre_rule(name, f) for name in before]
     try:
-        return Chain([_pre_rule(name, f) for name in before], rule, scope=scope or "block")
-    except InputError:
-        raise
+        with Boundary("rule", specification, _Parts((*steps, rule)), passes=(ValueError,))("make"):
+            return Chain(steps, rule, scope=scope or "block")
     except ValueError as error:
         raise InputError(f"rule: {specification!r}: {error}") from error
+    except PluginError as error:
+        raise InputError(error.problem) from error
+
+
+class _Parts(NamedTuple):
+    """What a chain is to be made of."""
+
+    made_of: tuple[object, ...]
 
 
 def _pre_rule(specification: str, f: int) -> PreRule:
@@ -197,7 +207,11 @@ def _rule(specification: str, f: int, scope: Scope | None) -> Rule:
         raise InputError(f"rule: {specification!r} is an instance; name its class")
     made: object = function or registry.build(specification, **context)
     if isinstance(made, Rule):
-        _check(specification, made)
+        try:
+            with Boundary("rule", specification, made, passes=(InputError,))("attributes"):
+                _check(specification, made)
+        except PluginError as error:
+            raise InputError(error.problem) from error
         return made
     if scope == "coordinate":
         raise InputError(f"rule: {specification!r}: no coordinate-wise form, use scope 'block'")
@@ -220,6 +234,7 @@ def _check(specification: str, rule: Rule) -> None:
     needs: object = rule.needs  # of a user's class: anything
     exempt: object = rule.exempt
     minimum: object = rule.minimum if hasattr(rule, "f") else 1
+    maximum: object = rule.maximum if hasattr(rule, "f") else 1
     if not (hasattr(rule, "f") and hasattr(rule, "scope")):
         problems.append(
             "its __init__ must take f and scope and call super().__init__(f=f, scope=scope)"
@@ -232,5 +247,9 @@ def _check(specification: str, rule: Rule) -> None:
         problems.append(f"exempt: {exempt!r}; expected a mapping from laws to reasons")
     if not isinstance(minimum, int):
         problems.append("minimum: expected a property that is a whole number")
+    if not isinstance(maximum, int | float):
+        problems.append("maximum: expected a property that is a number")
+    if not isinstance(rule.has_columns(), bool):
+        problems.append("has_columns: expected True or False")
     if problems:
         raise InputError(f"rule: {specification!r}: {problem}" for problem in problems)

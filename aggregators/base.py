@@ -251,13 +251,20 @@ class Rule(Part):
     def _finite(self, result: Tensor, values: Tensor) -> Tensor:
         """Return the answer to `values`, if it is finite."""
         if not all_finite(result):
-            bad = int((~torch.isfinite(values)).any(dim=1).sum())
-            if not bad and float(values.abs().max()) < LARGE:
+            odd = (~torch.isfinite(values)).any(dim=1)
+            large = (values.abs() >= LARGE).any(dim=1) & ~odd
+            if not odd.any() and not large.any():
                 raise RuleError(f"{self.name}: returned NaN or infinite values for finite input")
-            raise NonFiniteError(
-                f"{self.name}: no finite answer; {bad} of {len(values)} workers sent "
-                f"NaN or infinite values, or values too large to add, and f={self.f}"
+            sent = {
+                "NaN or infinite values": int(odd.sum()),
+                f"values of {LARGE:g} or more, whose sum or square is not finite": int(large.sum()),
+            }
+            told = " and ".join(
+                f"{count} of {len(values)} workers sent {what}"
+                for what, count in sent.items()
+                if count
             )
+            raise NonFiniteError(f"{self.name}: no finite answer; {told}, and f={self.f}")
         return result
 
     def by_columns(self) -> bool:
@@ -291,6 +298,7 @@ class Function(Rule):
     def __init__(self, function: Callable[..., object], *, f: int = 0) -> None:
         super().__init__(f=f, scope="block")
         self.function = function
+        self.made_of = (function,)
         self.exempt = getattr(function, "exempt", {})
         self.stateful = bool(getattr(function, "stateful", False))
         try:

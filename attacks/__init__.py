@@ -9,6 +9,7 @@ Starve(places=1) + Foe(epsilon=10.0)
 if __name__ == "attacks":
     raise ImportError("import hgobench.attacks, not attacks")
 
+from hgobench.boundary import Boundary, PluginError
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -84,15 +85,32 @@ __all__ = [
 
 
 def _combined(steps: list[HeterogeneityAttack], attack: object) -> Attack:
-    return Combined(steps, _checked(attack, type(attack).__name__))
+    for step in steps:
+        _check_sees(step, type(step).__name__)
+    assert isinstance(attack, Attack)
+    return Combined(steps, attack)
+
+
+def _check_sees(attack: Attack | HeterogeneityAttack, name: str) -> None:
+    """Refuse an attack that does not say what it sees."""
+    try:
+        with Boundary("attack", name, attack)("attributes"):
+            sees: object = getattr(attack, "sees", None)
+            _ = attack.poisons if isinstance(attack, Attack) else None
+            known = isinstance(sees, str) and sees in KNOWLEDGE
+    except PluginError as error:
+        raise InputError(error.problem) from error
+    if not known:
+        raise InputError(f"attack: {name}: sees {sees!r}; expected one of {KNOWLEDGE}")
 
 
 def _checked(attack: object, name: str) -> Attack:
+    """Return an attack, if it is one; on heterogeneity alone it stands before none."""
+    if isinstance(attack, HeterogeneityAttack):  # module:Class of one's own
+        return _combined([attack], NoAttack())
     if not isinstance(attack, Attack):
         raise InputError(f"attack: {name}: expected a subclass of hgobench.attacks.Attack")
-    sees: object = getattr(attack, "sees", None)
-    if sees not in KNOWLEDGE:
-        raise InputError(f"attack: {name}: sees {sees!r}; expected one of {KNOWLEDGE}")
+    _check_sees(attack, name)
     cls = type(attack)
     written = cls.values is not Attack.values or cls.__call__ is not Attack.__call__
     if not written and not attack.poisons:
@@ -138,6 +156,7 @@ registry: Registry[Attack] = Registry(
     assemble=_combined,
     alone="none",
     aliases={"ipm": "foe"},
+    check=_checked,
 )
 
 
@@ -150,7 +169,4 @@ def build(specification: str) -> Attack:
     Raises:
         InputError: unknown name, parameters that the attack refuses, or not an `Attack`.
     """
-    made: object = registry.build(specification)
-    if isinstance(made, HeterogeneityAttack):  # module:Class of one's own
-        made = Combined([made], NoAttack())
-    return _checked(made, repr(specification))
+    return registry.build(specification)

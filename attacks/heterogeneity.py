@@ -57,6 +57,7 @@ class Combined(Attack):
 
     def __init__(self, steps: Sequence[HeterogeneityAttack], attack: Attack) -> None:
         self.steps, self.attack = tuple(steps), attack
+        self.made_of = (*self.steps, attack)
         needed: list[Knowledge] = [*(step.sees for step in self.steps), attack.sees]
         self.sees = max(needed, key=KNOWLEDGE.index)
         self.poisons, self.stateful = attack.poisons, attack.stateful

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hgobench.boundary import own
 from hgobench.registry import Registry
 
 # field -> where its registry lives; imported when asked for, as most of them import torch
@@ -37,6 +38,22 @@ def registry(field: str) -> Registry[Any]:
         assert found.prefixes is not None
         return found.prefixes
     return found
+
+
+def foreign(values: Mapping[str, Any]) -> list[str]:
+    """Return which of a scenario's fields name code that is not hgobench's: ``"rule 'm:Rule'"``.
+
+    Nothing is imported for it.
+    """
+    return [
+        f"{field} {values[field]!r}"
+        for field in FIELDS
+        if field in values
+        and any(
+            name not in known.builtins and not own(name.partition(":")[0])
+            for known, name in registry(field).named(values[field])
+        )
+    ]
 
 
 def contents(values: Mapping[str, Any]) -> tuple[str, ...]:

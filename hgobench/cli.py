@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hgobench.boundary import PluginError
 from hgobench.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -290,8 +292,9 @@ def run(
     )
     ended: dict[str, list[str]] = {}
     for result in results:
-        if result.status != "done":
-            reason = " ".join(f"{result.status}: {result.reason.partition(': ')[2]}".split())
+        if result.status != "done" or result.reason:
+            why = re.sub(r"^round \d+: ", "", result.reason)
+            reason = " ".join(f"{result.status}: {why}".split())
             ended.setdefault(reason, []).append(loaded.label(result.scenario))
     for reason, labels in ended.items():
         typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
@@ -941,3 +944,6 @@ def main(arguments: list[str] | None = None) -> Any:
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
         sys.exit(2)
+    except PluginError as error:
+        print(f"hgobench: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -41,6 +41,8 @@ def shown(value: object, most: int = 120) -> str:
         text = f"{type(value).__name__} too large to write"
     except RecursionError:
         text = f"{type(value).__name__} nested too deeply to write"
+    except Exception:  # of somebody's class
+        text = f"{type(value).__name__} whose repr raises"
     half = (most - 4) // 2
     return text if len(text) <= most else f"{text[:half]} .. {text[-half:]}"
 

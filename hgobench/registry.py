@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
+from hgobench.boundary import PluginError, importing, making, message, plain, told
 from hgobench.errors import InputError, shown, unknown
 from hgobench.notation import (
     Value,
@@ -42,9 +44,10 @@ class Entry(Generic[T]):
         """Return the factory's named parameters."""
         try:
             named = inspect.signature(self.factory).parameters.values()
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # code of others may stand behind it
             raise InputError(
-                f"{self.name}: its parameters can't be read ({error}); wrap it in a function"
+                f"{self.name}: its parameters can't be read ({message(error)}); wrap it in a "
+                "function"
             ) from error
         return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
@@ -93,7 +96,8 @@ class Registry(Generic[T]):
             `split` does it.
         alone: what stands behind a prefix that is named alone; None: it can't be.
         aliases: other names of built-ins.
-        kind: the class of what the names make, where they stand before others' names.
+        kind: the class of what the names make; None: `check`, or the caller of `build`, says so.
+        check: returns what was made, given its specification, or refuses it; None: nothing to do.
     """
 
     def __init__(
@@ -107,10 +111,12 @@ class Registry(Generic[T]):
         alone: str | None = None,
         aliases: Mapping[str, str] | None = None,
         kind: type[T] | None = None,
+        check: Callable[[object, str], T] | None = None,
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
         self.prefixes, self.assemble, self.alone = prefixes, assemble, alone
         self.aliases, self.kind = dict(aliases or {}), kind
+        self.check = check
         self.behind: Registry[Any] | None = None  # what this registry's things stand before
         if prefixes is not None:
             prefixes.behind = self
@@ -200,27 +206,32 @@ class Registry(Generic[T]):
                 "uninstall one of them, or name the class as module:Class"
             )
         try:
-            return Entry(name, points[0].load(), owners[0])
-        except Exception as error:
+            with importing(points[0].value.partition(":")[0]):
+                return Entry(name, points[0].load(), owners[0])
+        except (Exception, SystemExit) as error:
             raise InputError(
-                f"{self.field}: {name!r} of {owners[0]} does not load: "
-                f"{type(error).__name__}: {error}"
+                f"{self.field}: {name!r} of {owners[0]} does not load: {_said(error)}"
             ) from error
 
     def _imported(self, name: str) -> Entry[T]:
-        module, _, attribute = name.partition(":")
-        try:
-            home = importlib.import_module(module)
-        except Exception as error:
+        module, _, attribute = name.rpartition(":")
+        file = module.replace("\\", "/").rpartition("/")[2]
+        if file != module or file.endswith(".py"):
             raise InputError(
-                f"{self.field}: {name!r} does not import: {type(error).__name__}: {error}"
-            ) from error
+                f"{self.field}: {name!r} names a file; write "
+                f"{file.removesuffix('.py')}:{attribute}, from the folder that holds {file}"
+            )
+        try:
+            with importing(module):
+                home = importlib.import_module(module)
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{self.field}: {name!r} does not import: {_said(error)}") from error
         known = [key for key in vars(home) if not key.startswith("_")]
         if attribute not in known:
             raise InputError(unknown(f"{self.field}: {name!r}: {module}", attribute, known))
         factory = getattr(home, attribute)
         if not callable(factory):
-            raise InputError(f"{self.field}: {name!r} is {factory!r}; expected a class")
+            raise InputError(f"{self.field}: {name!r} is {shown(factory)}; expected a class")
         return Entry(name, factory, name)
 
     def _parse(self, text: str) -> tuple[Entry[T], dict[str, Value]]:
@@ -323,14 +334,6 @@ class Registry(Generic[T]):
         if self.assemble and self.prefixes and len(parts := self.split(text)) > 1:
             *before, last = parts
             steps = [self.prefixes.build(part, **context) for part in before]
-            for step in steps:
-                kind = self.prefixes.kind or object
-                if not isinstance(step, kind):
-                    home = kind.__module__.rpartition(".")[0]
-                    raise InputError(
-                        f"{self.field}: {step!r} stands before +; expected a subclass of "
-                        f"{home}.{kind.__name__}"
-                    )
             return self.assemble(steps, self.build(last, **context))
         entry, given = self._parse(text)
         accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}
@@ -346,8 +349,10 @@ class Registry(Generic[T]):
                 f"{self.field}: {text!r}: {' and '.join(missing)} missing; write "
                 f"{entry.name}[{written}]"
             )
+        self._check_kind(text, entry.factory)
         try:
-            return entry.factory(**given, **accepted)
+            with making(self.field, text, entry.factory, (InputError, TypeError, ValueError)):
+                made = entry.factory(**given, **accepted)
         except InputError as error:
             about = f"{self.field}: "
             raise InputError(
@@ -356,9 +361,48 @@ class Registry(Generic[T]):
         except TypeError as error:
             supplied = ", ".join(sorted(self.context)) or "nothing"
             raise InputError(
-                f"{self.field}: {text!r}: {error}; hgobench supplies {supplied}"
+                f"{self.field}: {text!r}: {message(error)}; hgobench supplies {supplied}"
             ) from error
         except ValueError as error:
-            raise InputError(f"{self.field}: {text!r}: {error}") from error
+            raise InputError(f"{self.field}: {text!r}: {message(error)}") from error
         except Exception as error:
-            raise InputError(f"{self.field}: {text!r}: {type(error).__name__}: {error}") from error
+            raise InputError(f"{self.field}: {text!r}: {_said(error)}") from error
+        if self.kind is not None and not isinstance(made, self.kind):
+            raise InputError(
+                f"{self.field}: {text!r} makes {_home(type(made))}; expected {self._expected()}"
+            )
+        return made if self.check is None else self.check(made, repr(text))
+
+    def _check_kind(self, text: str, factory: object) -> None:
+        """Refuse what can't make a thing of this kind, before it is called."""
+        if self.kind is None:
+            return
+        if isinstance(factory, type):
+            if not issubclass(factory, self.kind):
+                raise InputError(
+                    f"{self.field}: {text!r} is {_home(factory)}; expected {self._expected()}"
+                )
+        elif not inspect.isroutine(factory) and not isinstance(factory, partial):
+            raise InputError(
+                f"{self.field}: {text!r} is an instance of {_home(type(factory))}; expected "
+                f"{self._expected()}"
+            )
+
+    def _expected(self) -> str:
+        assert self.kind is not None
+        return f"a subclass of {_home(self.kind)}"
+
+
+def _home(cls: type) -> str:
+    """Return where a class is imported from: its package, if that names it."""
+    package = cls.__module__.rpartition(".")[0]
+    named = getattr(sys.modules.get(package), cls.__name__, None) is cls
+    return plain(f"{package if named else cls.__module__}.{cls.__qualname__}")
+
+
+def _said(error: BaseException) -> str:
+    """Return what code of others raised, and what is likely meant."""
+    said = error.message if isinstance(error, PluginError) else told(error)
+    if said.startswith("SystemExit"):
+        said += "; what runs as a script belongs under if __name__ == '__main__':"
+    return said

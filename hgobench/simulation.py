@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import random
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +11,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate, count, repeat
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,20 +20,19 @@ from torch import Tensor
 
 import hgobench
 from hgobench import aggregators, algorithms, attacks
-from hgobench.aggregators import Chain, NonFiniteError, Rule, ServerView
+from hgobench.aggregators import NonFiniteError, Rule, RuleError, ServerView
 from hgobench.aggregators.tiles import one_blas_thread
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.arrays import all_finite, keep
 from hgobench.attacks import Message, View
+from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
 from hgobench.streams import stream
 from hgobench.world import Draw, World
 
-T = TypeVar("T")
 NUMBER_BYTES = 4
-OVER = "the rule and the attack ran past the cell's time_limit"
 SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
 
 
@@ -64,7 +60,8 @@ def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu"
 
     Args:
         scenario: what to run.
-        time_limit: seconds that the rule and the attack may take together.
+        time_limit: CPU seconds that the rule, the attack and what else the cell alone names may
+            take together; also how long they may wait without computing.
         device: where, as torch names it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
     Returns:
@@ -101,7 +98,7 @@ def simulate(
     Args:
         scenarios: at most `width` cells with equal `world_key`.
         width: cells per matrix product.
-        time_limit: seconds that each cell's rule and attack may take together.
+        time_limit: as for `run`, of each cell.
         device: where their tensors are.
         observe: called with every `Step` before it is taken.
     """
@@ -131,7 +128,10 @@ def clock(scenario: Scenario) -> Iterator[float]:
     free = not fleet.latency.any() and np.isinf([fleet.uplink, fleet.downlink]).all()
     if math.isfinite(tau) and (free or fleet.counts):
         return accumulate(repeat(tau))  # every round lasts τ
-    return _clock(Cell(scenario, world))
+    cell = Cell(scenario, world)
+    if cell.status != "done":
+        raise InputError(cell.reason)
+    return _clock(cell)
 
 
 def _clock(cell: Cell) -> Iterator[float]:
@@ -142,37 +142,44 @@ def _clock(cell: Cell) -> Iterator[float]:
 
 def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
     started = time.process_time()
-    params = world.initial().repeat(width, 1)
-    x: Tensor | None = None
-    gradients: Tensor | None = None
-    rounds, interval = cells[0].scenario.rounds, cells[0].scenario.evaluation_interval
-    for k in range(1, rounds + 1):
-        live = [(r, cell) for r, cell in enumerate(cells) if cell.status == "done"]
-        if not live:
-            break
-        draw = world.draw(k)
-        x, y = world.minibatches(draw, x)
-        weights = None if draw.weights is None else world.put(draw.weights)
-        gradients = world.model.gradients(params, x, y, weights, gradients)
-        orders: dict[tuple[str, str, int], Order] = {}
-        for r, cell in live:
-            cell.advance(k, draw, gradients[r], params[r], orders)
-        if k % interval == 0 or k == rounds:
-            _evaluate(world, params, cells)
-        for r, cell in enumerate(cells):
-            if cell.status != "done":
-                params[r] = 0.0
+    notes = world.fresh_notes()
+    k = 1
+    try:
+        params = world.initial().repeat(width, 1)
+        x: Tensor | None = None
+        gradients: Tensor | None = None
+        rounds, interval = cells[0].scenario.rounds, cells[0].scenario.evaluation_interval
+        for k in range(1, rounds + 1):
+            live = [(r, cell) for r, cell in enumerate(cells) if cell.status == "done"]
+            if not live:
+                break
+            draw = world.draw(k)
+            x, y = world.minibatches(draw, x)
+            weights = None if draw.weights is None else world.put(draw.weights)
+            gradients = world.gradients(k, params, x, y, weights, gradients)
+            orders: dict[tuple[str, str, int], Order] = {}
+            for r, cell in live:
+                cell.advance(k, draw, gradients[r], params[r], orders)
+            if k % interval == 0 or k == rounds:
+                _evaluate(k, world, params, cells)
+            for r, cell in enumerate(cells):
+                if cell.status != "done":
+                    params[r] = 0.0
+    except PluginError as error:  # of what they share
+        for cell in cells:
+            if cell.status == "done":
+                cell.lose(k, str(error))
     seconds = (time.process_time() - started) / len(cells)
     made = _provenance(width, world.device) | world.data.provenance
-    return [cell.result(seconds, made) for cell in cells]
+    return [cell.result(seconds, made, notes) for cell in cells]
 
 
-def _evaluate(world: World, params: Tensor, cells: Sequence[Cell]) -> None:
-    measured = world.model.evaluate(params, *world.test)
+def _evaluate(k: int, world: World, params: Tensor, cells: Sequence[Cell]) -> None:
+    measured = world.evaluate(k, params, *world.test)
     loss, accuracy = (numbers.cpu() for numbers in measured)
     held = torch.full_like(accuracy, torch.nan)
     if len(world.data.validation):
-        held = world.model.evaluate(params, *world.validation)[1].cpu()
+        held = world.evaluate(k, params, *world.validation)[1].cpu()
     for r, cell in enumerate(cells):
         if cell.status == "done":
             cell.record(
@@ -180,6 +187,14 @@ def _evaluate(world: World, params: Tensor, cells: Sequence[Cell]) -> None:
                 test_accuracy=float(accuracy[r]),
                 validation_accuracy=float(held[r]),
             )
+
+
+def lost(scenario: Scenario, reason: str, width: int, device: str) -> Result:
+    """Return the result of a cell that could not be computed."""
+    row = {**dict.fromkeys(COLUMNS, 0), "round": 1, "test_loss": math.nan, "stalled": False}
+    rounds = {name: [row[name]] for name in COLUMNS}
+    made = {**_provenance(width, torch.device(device)), "needs": []}
+    return Result(scenario, rounds, "failed", plain(reason), made)
 
 
 class Cell:
@@ -193,6 +208,23 @@ class Cell:
         observe: Callable[[Step], None] | None = None,
     ) -> None:
         self.scenario, self.world, self.observe = scenario, world, observe
+        self.byzantine = world.byzantine(scenario.byzantine)
+        self.quorum = scenario.quorum or 1
+        self.rounds: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self.time = 0.0
+        self.clock, self.notes = Clock(time_limit), list[str]()
+        self.needs: list[str] = []
+        self.status: Status = "done"
+        self.reason = ""
+        try:
+            with keyed(scenario.seed):
+                self._make()
+        except (InputError, PluginError) as error:
+            self.lose(1, "; ".join(str(error).splitlines()))
+
+    def _make(self) -> None:
+        """Make what the cell alone names, and the boundary of each."""
+        scenario = self.scenario
         self.algorithm = algorithms.registry.build(scenario.algorithm)
         self.rule = aggregators.build(
             scenario.rule,
@@ -203,14 +235,24 @@ class Cell:
         self.solver = solvers.registry.build(
             scenario.solver, learning_rate=scenario.learning_rate, schedule=scenario.schedule
         )
-        self.places = Places(world.model, scenario.granularity, scenario.cost)
-        self.byzantine = world.byzantine(scenario.byzantine)
-        self.quorum = scenario.quorum or 1
-        self.rounds: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        self.time = 0.0
-        self.seconds_left = time_limit
-        self.status: Status = "done"
-        self.reason = ""
+        with self.world.models("units"):
+            self.places = Places(self.world.model, scenario.granularity, scenario.cost)
+        self.algorithms = self._boundary("algorithm", scenario.algorithm, self.algorithm)
+        self.rules = self._boundary("rule", scenario.rule, self.rule)
+        self.attacks = self._boundary("attack", scenario.attack, self.attack)
+        self.solvers = self._boundary("solver", scenario.solver, self.solver)
+        self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
+        with self.rules("attributes"):
+            self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
+        with self.attacks("attributes"):
+            self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
+
+    def _boundary(self, kind: str, name: str, part: object, **more: Any) -> Boundary:
+        # Of hgobench's own parts rules and attacks alone can take long.
+        timed = kind in ("rule", "attack") or foreign(part)
+        clock = self.clock if timed else None
+        more = {"clock": clock, "seed": self.world.seed, "notes": self.notes, **more}
+        return Boundary(kind, name, part, passes=(RuleError,), **more)
 
     def advance(
         self,
@@ -230,44 +272,59 @@ class Cell:
             orders: the round's orders so far, by granularity, cost and step; shared with other
                 cells.
         """
-        key = (self.scenario.granularity, self.scenario.cost, self.algorithm.step)
-        if key not in orders:
-            orders[key] = Order(self.places, self._permutation(k))
-        order = orders[key]
-        budget, lengths = self._lengths(draw, order)
-        computed = self.algorithm.computed(np.minimum(budget, draw.allotted), lengths, order)
         hostile = self.byzantine[draw.workers]
         attacked = hostile.any() and k > self.scenario.attack_start
-        updated, delay, malformed = 0, 0.0, 0
+        order: Order | None = None
+        lengths = np.zeros(len(draw.workers), dtype=np.int64)
+        computed, sent, updated, duration, delay, malformed = 0, 0, 0, 0.0, 0.0, 0
         try:
-            if attacked and self.attack.poisons:
-                gradients = self._poisoned(draw, gradients, params, hostile)
-            gradients = self.algorithm.messages(draw.workers, gradients, lengths, order)
+            with self.algorithms("lengths", k):
+                key = (self.scenario.granularity, self.scenario.cost, self.algorithm.step)
+                if key not in orders:
+                    orders[key] = Order(self.places, self._permutation(k))
+                order = orders[key]
+                budget, lengths = self._lengths(draw, order)
+                work = np.minimum(budget, draw.allotted)
+                computed = self.algorithm.computed(work, lengths, order)
+            if attacked and self.poisons:
+                gradients = self._poisoned(k, draw, gradients, params, hostile)
+            with self.algorithms("messages", k):
+                gradients = self.algorithm.messages(draw.workers, gradients, lengths, order)
             values = gradients
             if attacked:
                 answers = self._attacked(k, draw, gradients, lengths, hostile, params, order)
                 values, lengths, delay, malformed = answers
-            lengths = self.algorithm.accepted(lengths, order)
-            block, aggregate = self._limited(
-                k,
-                self.rule,
-                lambda: self._aggregate(k, draw, params, values, lengths, order, self.rule),
-            )
+            lengths = self._accepted(k, lengths, order)
+            with self.rules("call", k):
+                answer = self._aggregate(k, draw, params, values, lengths, order, self.rule)
+            block, aggregate = answer
             if self.observe is not None:
                 self.observe(Step(self.scenario, k, params, block, aggregate))
             if len(aggregate):
-                self.solver.step(params, block, aggregate)
+                with self.solvers("step", k):
+                    self.solver.step(params, block, aggregate)
             updated = len(aggregate)
             if not all_finite(params):
                 self._end("diverged", f"round {k}: the parameters are not finite")
         except NonFiniteError as error:
-            self._end("diverged", f"round {k}: {error}")
-        except (Exception, SystemExit, OutOfTime) as error:
-            self._end("failed", f"round {k}: {type(error).__name__}: {error}")
+            self._end("diverged", f"round {k}: {told(error).partition(': ')[2]}")
+        except (PluginError, OutOfTime) as error:
+            self._end("failed", f"round {k}: {error}")
+        except RuleError as error:
+            who = f"{self.rules.who}: " if self.rules.foreign else ""
+            self._end("failed", f"round {k}: {who}{told(error)}")
+        except (Exception, SystemExit) as error:
+            self._end("failed", f"round {k}: {told(error)}")
 
         heard = lengths > 0
-        self.time += self._duration(heard, draw, lengths, order) + delay
-        sent = int(order.coordinates(lengths).sum())
+        if order is not None:
+            try:
+                sent = int(order.coordinates(lengths).sum())
+                with self.algorithms("full_cost", k):
+                    duration = self._duration(heard, draw, lengths, order)
+            except (PluginError, OutOfTime) as error:
+                self._end("failed", f"round {k}: {error}")
+        self.time += duration + delay
         self._row(
             round=k,
             time=self.time,
@@ -289,12 +346,31 @@ class Cell:
 
         The attackers keep silent: the server waits for honest workers whatever they do.
         """
-        order = Order(self.places, self._permutation(k))
-        _, lengths = self._lengths(draw, order)
+        with self.algorithms("lengths", k):
+            order = Order(self.places, self._permutation(k))
+            _, lengths = self._lengths(draw, order)
         if self.scenario.attack != "none" and k > self.scenario.attack_start:
             lengths = np.where(self.byzantine[draw.workers], 0, lengths)
-        lengths = self.algorithm.accepted(lengths, order)
-        self.time += self._duration(lengths > 0, draw, lengths, order)
+        lengths = self._accepted(k, lengths, order)
+        with self.algorithms("full_cost", k):
+            self.time += self._duration(lengths > 0, draw, lengths, order)
+
+    def _accepted(self, k: int, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
+        """Return the lengths as the server takes them."""
+        with self.algorithms("accepted", k):
+            taken = self.algorithm.accepted(lengths, order)
+            self._check_lengths(taken, lengths.shape, order)
+        return taken
+
+    def _check_lengths(self, lengths: object, shape: tuple[int, ...], order: Order) -> None:
+        """Raise unless an algorithm of others says how many places each worker sends."""
+        if not self.algorithms.foreign:
+            return
+        whole = isinstance(lengths, np.ndarray) and lengths.dtype.kind == "i"
+        if not whole or lengths.shape != shape:  # type: ignore[attr-defined]
+            raise self.algorithms.error(f"its lengths are no array of integers {shape}")
+        if not ((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= len(order))).all():
+            raise self.algorithms.error(f"its lengths leave [0, {len(order)}]")
 
     def _permutation(self, k: int) -> NDArray[np.int64]:
         """Return the round's order of places: drawn, or the next ones of a cycle."""
@@ -304,7 +380,7 @@ class Cell:
         return np.roll(np.arange(places), -(k - 1) * self.algorithm.step)
 
     def _poisoned(
-        self, draw: Draw, gradients: Tensor, params: Tensor, hostile: NDArray[np.bool_]
+        self, k: int, draw: Draw, gradients: Tensor, params: Tensor, hostile: NDArray[np.bool_]
     ) -> Tensor:
         """Return the gradients (q, d), those of the Byzantine workers on data that they changed."""
         rows = np.flatnonzero(hostile)
@@ -312,12 +388,27 @@ class Cell:
         batch, weights = put(draw.batch[rows]), None
         if draw.weights is not None:
             weights = put(draw.weights[rows])
-        x, y = self.attack.poison(
-            self.world.features[batch], self.world.labels[batch], self.world.data.classes
-        )
+        x, y = self.world.features[batch], self.world.labels[batch]
+        with self.attacks("poison", k):
+            poisoned = self.attack.poison(x, y, self.world.data.classes)
+            if self.attacks.foreign:
+                self._check_poison(poisoned, x, y)
         gradients = gradients.clone()
-        gradients[put(rows)] = self.world.model.gradients(params[None], x, y, weights)[0]
+        gradients[put(rows)] = self.world.gradients(k, params[None], *poisoned, weights)[0]
         return gradients
+
+    def _check_poison(self, poisoned: object, x: Tensor, y: Tensor) -> None:
+        """Raise unless an attack of others returns a minibatch."""
+        pair = poisoned if isinstance(poisoned, tuple) and len(poisoned) == 2 else (None, None)
+        for name, found, like in (("features", pair[0], x), ("labels", pair[1], y)):
+            tensor = isinstance(found, Tensor)
+            if not tensor or (found.shape, found.dtype) != (like.shape, like.dtype):  # type: ignore[union-attr]
+                raise self.attacks.error(
+                    f"poison returned other {name} than {like.dtype} {tuple(like.shape)}"
+                )
+        labels, classes = torch.as_tensor(pair[1]), self.world.data.classes
+        if classes and not ((labels >= 0) & (labels < classes)).all():
+            raise self.attacks.error(f"poison returned labels outside 0 .. {classes - 1}")
 
     def _attacked(
         self,
@@ -338,7 +429,7 @@ class Cell:
         put = self.world.put
         byzantine = put(np.flatnonzero(hostile))
         honest = np.flatnonzero(~hostile & (lengths > 0))
-        sees, sent = self.attack.sees, None
+        sees, sent = self.sees, None
         omniscient = sees in ("honest", "server")
         if omniscient and (lengths[honest] < len(order)).any():
             sent = order.position_on(self.world.device) < put(lengths[honest, None])
@@ -348,9 +439,9 @@ class Cell:
 
         def try_on_server(message: Message) -> Tensor:
             values, claimed, *_ = place(message)
-            claimed = self.algorithm.accepted(claimed, order)
-            rule = deepcopy(self.rule) if self.rule.stateful else self.rule
-            with seeded(rule, self.world.seed, k):
+            claimed = self._accepted(k, claimed, order)
+            with self.trials("call", k):
+                rule = deepcopy(self.rule) if self.stateful else self.rule
                 block, answer = self._aggregate(k, draw, params, values, claimed, order, rule)
             mean = view.centre()
             return answer.double() - (mean if block is None else mean[block])[: len(answer)]
@@ -374,7 +465,13 @@ class Cell:
             honest_lengths=lengths[honest] if omniscient else None,
             server=try_on_server if sees == "server" else None,
         )
-        return place(self._limited(k, self.attack, lambda: self.attack(view)))
+        with self.attacks("call", k):
+            message = self.attack(view)
+            if self.attacks.foreign and not isinstance(message, Message):
+                raise self.attacks.error(
+                    f"returned {type(message).__name__}; expected a hgobench.attacks.Message"
+                )
+            return place(message)
 
     def _placed(
         self,
@@ -444,7 +541,7 @@ class Cell:
             coordinates=block,
             dimension=len(params),
             honest=~hostile[answered] if "honest" in needs else None,
-            root=ServerData(self, params, block) if "root" in needs else None,
+            root=ServerData(self, k, params, block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),
         )
         return block, rule(values, present, view)
@@ -456,6 +553,7 @@ class Cell:
             self.algorithm.lengths(budget, order, upload),
             self.algorithm.lengths(draw.allotted, order),
         )
+        self._check_lengths(lengths, draw.workers.shape, order)
         return budget, lengths
 
     def _budget(self, draw: Draw) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
@@ -498,16 +596,6 @@ class Cell:
         needed = draw.size * coordinates / fleet.rates[workers] + transfer
         return float(needed[heard].max(initial=0.0))
 
-    def _limited(self, k: int, plugin: object, call: Callable[[], T]) -> T:
-        """Call the rule or the attack within what is left of the cell's time."""
-        started = time.perf_counter()
-        with _alarm(self.seconds_left), seeded(plugin, self.world.seed, k):
-            answer = call()
-        self.seconds_left -= time.perf_counter() - started
-        if self.seconds_left < 0:
-            raise OutOfTime(OVER)
-        return answer
-
     def _end(self, status: Status, reason: str) -> None:
         self.status, self.reason = status, reason
 
@@ -520,12 +608,24 @@ class Cell:
         for name, value in values.items():
             self.rounds[name][-1] = value
 
-    def result(self, seconds: float, provenance: dict[str, Any]) -> Result:
-        """Close the books."""
-        provenance = {**provenance, "needs": sorted(self.rule.needs)}
-        return Result(
-            self.scenario, self.rounds, self.status, self.reason, provenance, seconds=seconds
-        )
+    def lose(self, k: int, reason: str) -> None:
+        """End in round k as failed, whether or not the round has a row."""
+        self._end("failed", f"round {k}: {plain(reason)}")
+        if len(self.rounds["round"]) < k:
+            self._row(**{**dict.fromkeys(COLUMNS, 0), "round": k, "time": self.time})
+        self.record(test_accuracy=0.0, test_loss=math.nan, validation_accuracy=0.0, stalled=False)
+
+    def result(self, seconds: float, provenance: dict[str, Any], notes: Sequence[str]) -> Result:
+        """Close the books.
+
+        Args:
+            seconds: of CPU time.
+            provenance: as in a `Result`.
+            notes: what parts that it shares with others changed, and was put back.
+        """
+        provenance = {**provenance, "needs": self.needs}
+        reason = "; ".join([self.reason] * bool(self.reason) + [*notes, *self.notes])
+        return Result(self.scenario, self.rounds, self.status, reason, provenance, seconds=seconds)
 
 
 class ServerData:
@@ -533,24 +633,26 @@ class ServerData:
 
     Args:
         cell: whose.
-        params: (d,) the round's parameters w.
-        block: (b,) int64, the coordinates that the round updates; None: all.
+        k: the round.
+        params: (d,) its parameters w.
+        block: (b,) int64, the coordinates that it updates; None: all.
     """
 
-    def __init__(self, cell: Cell, params: Tensor, block: Tensor | None) -> None:
-        self.cell, self.params, self.block = cell, params, block
+    def __init__(self, cell: Cell, k: int, params: Tensor, block: Tensor | None) -> None:
+        self.cell, self.k, self.params, self.block = cell, k, params, block
 
     @property
     def rate(self) -> float:
         """Return the round's learning rate γ."""
         block = len(self.params) if self.block is None else len(self.block)
-        return self.cell.solver.rate(block, len(self.params))
+        with self.cell.solvers("rate", self.k):
+            return self.cell.solver.rate(block, len(self.params))
 
     def gradient(self, examples: int) -> Tensor:
         """Return the mean gradient of so many examples on the block, (b,)."""
         world = self.cell.world
         x, y = world.root(examples)
-        whole: Tensor = world.model.gradients(self.params[None], x[None], y[None])[0, 0]
+        whole: Tensor = world.gradients(self.k, self.params[None], x[None], y[None])[0, 0]
         return whole if self.block is None else whole[self.block]
 
     def descent(self, updates: Tensor, examples: int) -> Tensor:
@@ -559,7 +661,7 @@ class ServerData:
         stepped = self.params.repeat(1 + len(updates), 1)
         block = slice(None) if self.block is None else self.block
         stepped[1:, block] -= self.rate * updates.to(stepped)
-        loss, _ = self.cell.world.model.evaluate(stepped, x, y)
+        loss, _ = self.cell.world.evaluate(self.k, stepped, x, y)
         return loss[0] - loss[1:]
 
 
@@ -579,53 +681,6 @@ def _sent(gradients: Tensor, sent: Tensor | None) -> Tensor:
     return gradients if sent is None else keep(gradients, sent)
 
 
-class OutOfTime(BaseException):
-    """The rule or the attack ran past the cell's limit; no `except Exception` in it stops this."""
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in the body after so many seconds (where signals can be had)."""
-    usable = math.isfinite(seconds) and threading.current_thread() is threading.main_thread()
-    if not usable or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise OutOfTime(OVER)
-
-    previous = signal.signal(signal.SIGALRM, ring)
-    # It rings again every second, for code that catches everything.
-    timer = signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, previous)
-        signal.setitimer(signal.ITIMER_REAL, *timer)
-
-
-@contextmanager
-def seeded(plugin: object, seed: int, k: int) -> Iterator[None]:
-    """Key the global generators for code of others, and leave them as they were."""
-    parts = (*plugin.steps, plugin.rule) if isinstance(plugin, Chain) else (plugin,)
-    made = [getattr(part, "function", part) for part in parts]
-    if all(type(part).__module__.startswith("hgobench.") for part in made):
-        yield
-        return
-    key = int(stream(seed, "plugin", k).integers(2**32))
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(key)
-        np.random.seed(key)  # noqa: NPY002
-        random.seed(key)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
-
-
 def device_name(device: str) -> str:
     """Return what provenance calls a device: the processor's name, of whatever number."""
     kind = torch.device(device).type
@@ -635,9 +690,9 @@ def device_name(device: str) -> str:
 def usable(device: str) -> None:
     """Raise InputError unless torch can compute there."""
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+        torch.ones(2, device=device).sum().item()
+    except Exception as error:  # a backend that is not installed may raise anything
+        reason = told(error).partition(": ")[2].partition("\n")[0]
         raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
 
 

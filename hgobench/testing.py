@@ -26,8 +26,9 @@ from torch import Tensor
 from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, View
+from hgobench.boundary import Boundary, PluginError, told
 from hgobench.errors import InputError, unknown
-from hgobench.simulation import one_thread, seeded
+from hgobench.simulation import one_thread
 
 MakeRule = Callable[[int], Rule]
 
@@ -97,7 +98,7 @@ class Case:
         dimension = None if coordinates is None else self.values.shape[1]
         root = _Root(values.shape[1])
         view = ServerView(round_, ids, coordinates, dimension, honest=ids >= self.f, root=root)
-        with seeded(rule, 0, round_):
+        with Boundary("rule", rule.name, rule, seed=0, passes=(RuleError,))("call", round_):
             return rule(values, present, view)
 
     def __str__(self) -> str:
@@ -422,9 +423,13 @@ def try_law(law: str, make: MakeRule) -> Verdict:
         except AssertionError as error:
             return Verdict(law, rule.scope, "fail", f"{error}\n  with {case}")
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}\n  with {case}"
+            detail = f"{_raised(error)}\n  with {case}"
             return Verdict(law, rule.scope, "fail", detail)
     return Verdict(law, rule.scope, "pass")
+
+
+def _raised(error: Exception) -> str:
+    return str(error) if isinstance(error, PluginError) else told(error)
 
 
 def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verdict]:
@@ -563,9 +568,19 @@ MakeAttack = Callable[[], Attack]
 def _attack(make: MakeAttack, full: View) -> Message:
     """Ask a fresh attack, with no more to look at than it says that it needs."""
     attack = make()
-    message = attack(_blanked(full, attack))
+    message = _message(attack, full)
     _check_message(attack, full, message)
     return message
+
+
+def _message(attack: Attack, full: View) -> Message:
+    """Ask an attack, with no more to look at than it says that it needs."""
+    with _boundary(attack)("call", full.round):
+        return attack(_blanked(full, attack))
+
+
+def _boundary(attack: Attack) -> Boundary:
+    return Boundary("attack", type(attack).__name__, attack, seed=0, passes=(RuleError,))
 
 
 def _check_message(attack: Attack, full: View, message: Message) -> None:
@@ -623,20 +638,20 @@ def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
     attack = make()
     if attack.stateful:
         return
-    attack(_blanked(view(seed=5), attack))
+    _message(attack, view(seed=5))
     second = view(ragged=True, round_=2)
-    _equal(attack(_blanked(second, attack)), _attack(make, second), f"{make()}: in its 2nd round")
+    _equal(_message(attack, second), _attack(make, second), f"{make()}: in its 2nd round")
 
 
 def attacks_share_nothing(make: MakeAttack) -> None:
     """A sequence of rounds gives the same messages, whatever another instance does meanwhile."""
     alone, beside, other = make(), make(), make()
     rounds = [view(round_=k, ragged=k > 2) for k in range(1, 5)]
-    expected = [alone(_blanked(full, alone)) for full in rounds]
+    expected = [_message(alone, full) for full in rounds]
     for k, full in enumerate(rounds, 1):
-        found = beside(_blanked(full, beside))
+        found = _message(beside, full)
         _equal(found, expected[k - 1], f"{make()}: beside another, round {k}")
-        other(_blanked(view(round_=k, seed=9), other))
+        _message(other, view(round_=k, seed=9))
 
 
 def _equal(found: Message, expected: Message, about: str) -> None:
@@ -660,7 +675,7 @@ def search_reaches_the_dense_grid(make: MakeAttack) -> str:
     for name in ("meamed", "nnm+trimmed_mean", "krum"):
         rule = aggregators.build(name, f=4)
         full = view(honest=16, byzantine=4, dimension=1000, rule=rule)
-        with one_thread():  # vectors are short
+        with one_thread(), _boundary(attack)("search", 1):  # vectors are short
             share = attack.fraction(full, per_decade=60)
         reached.append(f"{name} {share:.4f}")
         if share < 0.99:
@@ -696,7 +711,7 @@ def try_attack_law(law: str, make: MakeAttack) -> Verdict:
     except AssertionError as error:
         return Verdict(law, "", "fail", str(error))
     except Exception as error:
-        return Verdict(law, "", "fail", f"{type(error).__name__}: {error}")
+        return Verdict(law, "", "fail", _raised(error))
     return Verdict(law, "", "pass", seen or "")
 
 

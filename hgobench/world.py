@@ -13,9 +13,12 @@ from torch import Tensor
 
 from hgobench import catalogue, hardware, models
 from hgobench.algorithms import workloads
+from hgobench.boundary import Boundary, PluginError, keyed, told
 from hgobench.data import datasets, partitions
+from hgobench.data.base import Split
 from hgobench.errors import InputError
-from hgobench.hardware import Population
+from hgobench.hardware import Fleet, Population
+from hgobench.models import Model
 from hgobench.scenario import Scenario
 from hgobench.streams import stream
 
@@ -62,7 +65,10 @@ class World:
         shards: n index arrays into its training examples.
         fleet: the devices.
         rates: (n,) λ, coordinates of one example's gradient per time unit.
-        model: the `Model`.
+        models: the `Boundary` of its model.
+        model: the `Model`. What is asked of it during a run is asked of the world, which keeps
+            models of others within bounds: `initial`, `gradients`, `evaluate`.
+        notes: what its parts that are not hgobench's changed, and was put back.
 
     Raises:
         InputError: the partition can't be made, or the model does not fit the data.
@@ -72,6 +78,14 @@ class World:
         self, scenario: Scenario | None = None, /, *, device: str = "cpu", **fields: Any
     ) -> None:
         scenario = scenario or Scenario(**fields)
+        self.notes: list[str] = []
+        try:
+            with keyed(scenario.seed):
+                self._make(scenario, device)
+        except PluginError as error:
+            raise InputError(error.problem) from error
+
+    def _make(self, scenario: Scenario, device: str) -> None:
         self.device = torch.device(device)
         self.seed, self.workers = scenario.seed, scenario.workers
         self.sampled, self.batch_size = scenario.sampled or scenario.workers, scenario.batch_size
@@ -79,20 +93,30 @@ class World:
         self.model = models.registry.build(
             scenario.model, features=self.data.features, classes=self.data.classes
         )
-        partition = partitions.registry.build(scenario.partition)
-        self.shards = partition(self.data.train, self.workers, self.seed)
-        self._shift = partition.shift
+        self.models = self._boundary("model", scenario.model, self.model)
+        _check_model(self.models, self.model)
         train = self.data.train
+        partition = partitions.registry.build(scenario.partition)
+        self._partitions = self._boundary("partition", scenario.partition, partition)
+        with self._partitions("deal"):
+            self.shards = partition(_lent(self._partitions, train), self.workers, self.seed)
+        _check_shards(self._partitions, self.shards, len(train), self.workers)
+        self._shift = partition.shift
         known = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
         counts = [np.bincount(known[shard], minlength=self.data.classes) for shard in self.shards]
         population = Population(self.workers, self.model.dimension, self.seed, np.array(counts))
-        self.fleet = hardware.registry.build(scenario.hardware).fleet(population)
+        devices = hardware.registry.build(scenario.hardware)
+        self._devices = self._boundary("hardware", scenario.hardware, devices)
+        with self._devices("fleet"):
+            self.fleet = devices.fleet(population)
+        _check_fleet(self._devices, self.fleet, self.workers)
         self.rates = self.fleet.rates
         if not (self.rates > 0).all() or len(self.rates) != self.workers:
             raise InputError(
                 f"hardware: {scenario.hardware!r}: expected a positive rate per worker"
             )
         self.workload = workloads.registry.build(scenario.workload)
+        self._workloads = self._boundary("workload", scenario.workload, self.workload)
         self.deadline = scenario.deadline  # a fixed workload does not depend on it
         most = max(map(len, self.shards))  # of examples that a worker may draw
         fixed = isinstance(self.workload, workloads.Fixed)
@@ -100,6 +124,17 @@ class World:
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self._size) - self._size
+        if self._partitions.foreign:
+            _ = self.features  # what can't be shifted is refused now
+        self._made = len(self.notes)
+
+    def fresh_notes(self) -> list[str]:
+        """Forget what was noted during earlier runs; return the list for this one."""
+        del self.notes[self._made :]
+        return self.notes
+
+    def _boundary(self, kind: str, name: str, part: object) -> Boundary:
+        return Boundary(kind, name, part, seed=self.seed, passes=(InputError,), notes=self.notes)
 
     @classmethod
     def of(cls, scenario: Scenario, device: str = "cpu") -> World:
@@ -115,7 +150,16 @@ class World:
     @cached_property
     def features(self) -> Tensor:
         """Return the training features, (N, p), as the workers that hold them see them."""
-        return self.put(self._shift(self.data.train, self.shards, self.seed))
+        train = self.data.train
+        with self._partitions("shift"):
+            seen = self._shift(_lent(self._partitions, train), self.shards, self.seed)
+        if self._partitions.foreign:
+            if np.shape(seen) != train.features.shape:
+                raise self._partitions.error(
+                    f"its shift returned {np.shape(seen)}; expected features {train.features.shape}"
+                )
+            seen = np.array(seen, dtype=np.float32)
+        return self.put(seen)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -172,7 +216,53 @@ class World:
 
     def initial(self) -> Tensor:
         """Return the initial parameters, (d,)."""
-        return self.model.initial(stream(self.seed, "initial")).to(self.device)
+        with self.models("initial"):
+            params = self.model.initial(stream(self.seed, "initial"))
+        self._check_tensor("initial", params, (self.model.dimension,))
+        return params.to(self.device)
+
+    def gradients(
+        self,
+        k: int,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Return all workers' gradients in round k, (R, q, d), as `Model.gradients` does.
+
+        Raises:
+            PluginError: the model is not hgobench's, and raises or returns something else.
+        """
+        with self.models("gradients", k):
+            found = self.model.gradients(params, x, y, weights, out)
+        self._check_tensor("gradients", found, (len(params), len(x), self.model.dimension))
+        return found.detach().to(params).contiguous() if self.models.foreign else found
+
+    def evaluate(self, k: int, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy after round k, (R,) each, as `Model.evaluate` does.
+
+        Raises:
+            PluginError: as for `gradients`.
+        """
+        if not self.models.foreign:
+            return self.model.evaluate(params, x, y)
+        with self.models("evaluate", k):
+            loss, accuracy = self.model.evaluate(params, x.clone(), y.clone())
+        for name, found in (("loss", loss), ("accuracy", accuracy)):
+            self._check_tensor(f"evaluate, {name}", found, (len(params),))
+        if not ((accuracy >= 0) & (accuracy <= 1)).all():
+            raise self.models.error("evaluate returned an accuracy outside [0, 1]")
+        return loss, accuracy
+
+    def _check_tensor(self, what: str, found: object, shape: tuple[int, ...]) -> None:
+        if not self.models.foreign:
+            return
+        tensor = isinstance(found, Tensor)
+        if not isinstance(found, Tensor) or found.shape != shape or not found.is_floating_point():
+            saw = f"{found.dtype} {tuple(found.shape)}" if tensor else type(found).__name__  # type: ignore[attr-defined]
+            raise self.models.error(f"{what} returned {saw}; expected a float tensor {shape}")
 
     def byzantine(self, f: int) -> NDArray[np.bool_]:
         """Say who is Byzantine, (n,): the first f of one permutation, so f = 5 is in f = 10."""
@@ -190,18 +280,27 @@ class World:
         The q workers are the first of a permutation of all n, so that q = 40 is in q = 80.
         """
         workers = stream(self.seed, "sample", round_).permutation(self.workers)[: self.sampled]
-        allotted, size = self.workload.split(
-            self.rates[workers] * self.deadline,
-            self._size[workers],
-            self.model.dimension,
-            self.batch_size,
-        )
-        present = self.fleet.available(round_)
+        workers.setflags(write=False)  # what all cells of a cohort share
+        with self._workloads("split", round_):
+            allotted, size = self.workload.split(
+                self.rates[workers] * self.deadline,
+                self._size[workers],
+                self.model.dimension,
+                self.batch_size,
+            )
+        if self._workloads.foreign:
+            allotted, size = _check_split(self._workloads, allotted, size, self._size[workers])
+        with self._devices("presence", round_):
+            present = self.fleet.available(round_)
+        if self._devices.foreign and present is not None:
+            _check_presence(self._devices, present, self.workers)
         available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
         allotted = np.where((allotted >= 1) & (size >= 1), allotted, 0.0)
         # Who is silent draws one example, and computes nothing.
         whole = np.maximum(size, 1).astype(np.int64)
         batch = self._minibatches(workers, whole, stream(self.seed, "batch", round_))
+        for shared in (whole, allotted, available):
+            shared.setflags(write=False)
         return Draw(workers, batch, whole, allotted, available)
 
     def _minibatches(
@@ -224,6 +323,79 @@ class World:
         chosen[step >= size] = 0
         rows = self._rows[self._offset[workers] + chosen]
         return np.ascontiguousarray(rows.T)
+
+
+def _lent(boundary: Boundary, split: Split) -> Split:
+    """Return the examples; a copy to code of others, as other worlds hold them too."""
+    return split.take(np.arange(len(split))) if boundary.foreign else split
+
+
+def _check_model(boundary: Boundary, model: Model) -> None:
+    """Refuse a model of others that does not say what its coordinates are."""
+    if not boundary.foreign:
+        return
+    dimension = getattr(model, "dimension", None)
+    if not isinstance(dimension, int) or isinstance(dimension, bool) or dimension < 1:
+        raise boundary.error(f"its dimension is {dimension!r}; expected a whole number >= 1")
+    with boundary("place_of"):
+        place_of: object = getattr(model, "place_of", None)
+    shape = getattr(place_of, "shape", None)
+    if not isinstance(place_of, np.ndarray) or place_of.dtype.kind != "i" or shape != (dimension,):
+        raise boundary.error(
+            f"its place_of is {type(place_of).__name__} {shape}; expected an integer array "
+            f"({dimension},)"
+        )
+
+
+def _check_shards(boundary: Boundary, shards: object, examples: int, workers: int) -> None:
+    """Refuse what a partition of others returned, unless it is one."""
+    if not boundary.foreign:
+        return
+    arrays = isinstance(shards, list) and all(
+        isinstance(shard, np.ndarray) and shard.ndim == 1 and shard.dtype.kind == "i"
+        for shard in shards
+    )
+    if not arrays or len(shards) != workers:  # type: ignore[arg-type]
+        raise boundary.error(f"expected a list of {workers} arrays of integers")
+    if not np.array_equal(np.sort(np.concatenate(shards)), np.arange(examples)):  # type: ignore[call-overload]
+        raise boundary.error(f"its shards are no partition of the {examples} training examples")
+
+
+def _check_fleet(boundary: Boundary, fleet: object, workers: int) -> None:
+    """Refuse what hardware of others returned, unless it is a fleet."""
+    if not boundary.foreign:
+        return
+    if not isinstance(fleet, Fleet):
+        raise boundary.error(
+            f"its fleet is {type(fleet).__name__}; expected hgobench.hardware.Fleet"
+        )
+    for name in ("rates", "uplink", "downlink", "latency"):
+        found: object = getattr(fleet, name)
+        numbers = isinstance(found, np.ndarray) and found.dtype.kind in "fiu"
+        if not numbers or found.shape != (workers,):  # type: ignore[attr-defined]
+            raise boundary.error(f"its {name} are no array of {workers} numbers")
+
+
+def _check_split(
+    boundary: Boundary, allotted: object, size: object, held: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a workload of others says, if it can be."""
+    try:
+        b, s = np.asarray(allotted, dtype=np.float64), np.asarray(size, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise boundary.error(f"split: {told(error)}") from error
+    if b.shape != held.shape or s.shape != held.shape or not (s <= held).all():
+        raise boundary.error(
+            f"split returned {b.shape} and {s.shape}; expected {held.shape} each, and no more "
+            "examples than a worker holds"
+        )
+    return b, s
+
+
+def _check_presence(boundary: Boundary, present: object, workers: int) -> None:
+    array = isinstance(present, np.ndarray)
+    if not array or present.dtype != bool or present.shape != (workers,):  # type: ignore[attr-defined]
+        raise boundary.error(f"presence: {type(present).__name__}; expected bool ({workers},)")
 
 
 _CACHE: dict[tuple[Any, ...], World] = {}

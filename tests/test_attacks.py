@@ -681,7 +681,7 @@ def test_chains_have_one_spelling_and_say_what_they_need() -> None:
             "heterogeneity_attack: 'foe' is an attack, of which a chain has one, the last",
         ),
         ("tests.plugins:Blind", r"Blind': sees None; expected one of \('nothing', 'own', 'honest'"),
-        ("tail+tests.plugins:Blind", r"Blind: sees None; expected one of"),
+        ("tail+tests.plugins:Blind", r"Blind': sees None; expected one of"),
         ("tests.plugins:Idle", "Idle': expected a method values, or poison"),
         ("tail+", r"attack: 'tail\+'; expected a name at both sides of each \+"),
     ],

@@ -132,7 +132,10 @@ def test_failed_cells_give_status_1(tiny: Path) -> None:
     out = str(tiny.parent / "out")
     done = hgobench("run", str(tiny), "--rule", "tests.plugins:Raising", "--out", out)
     assert done.returncode == 1
-    assert "4 cells failed: RuntimeError: out of ideas (first: tests.plugins:Raising" in done.stderr
+    assert (
+        "4 cells failed: rule 'tests.plugins:Raising': RuntimeError: out of ideas (first: "
+        in done.stderr
+    )
     assert "4 of 12 cells failed" in done.stderr
     assert "hgo tests.plugins:Raising * !" in done.stdout
 
@@ -319,7 +322,10 @@ def test_list_as_markdown_tells_all() -> None:
         (
             "tests.plugins:Raising",
             1,
-            ["RuntimeError: out of ideas\n                    with f=0, 1 workers", "\n1 fail\n"],
+            [
+                "rule 'Raising': RuntimeError: out of ideas\n                    with f=0, 1 workers",
+                "\n1 fail\n",
+            ],
         ),
         ("tests.plugins:Halving", 0, ["pre-rule tests.plugins:Halving", "not applicable"]),
         ("tests.plugins:NotANumber", 1, ["attack tests.plugins:NotANumber", "1 fail"]),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hgobench import Scenario, Store
 from hgobench.errors import InputError
 from hgobench.execution import execute
+from hgobench.execution.local import spread
 from hgobench.suite import Suite
 from tests.conftest import ROOT
 
@@ -67,7 +69,9 @@ def test_running_again_computes_nothing(tmp_path: Path) -> None:
 def test_failures_are_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     outcome = fill(tmp_path, grid(("median", "tests.plugins:Raising")), jobs=2)
     assert outcome.computed == 12
-    assert {result.reason for result in outcome.failed} == {"round 1: RuntimeError: out of ideas"}
+    assert {result.reason for result in outcome.failed} == {
+        "round 1: rule 'tests.plugins:Raising': RuntimeError: out of ideas"
+    }
     assert len(outcome.failed) == 6
 
 
@@ -97,13 +101,36 @@ def test_failed_cells_are_tried_again(tmp_path: Path) -> None:
     assert len(content(tmp_path)) == 1
 
 
-def test_a_rule_that_kills_its_process_loses_only_what_was_under_way(tmp_path: Path) -> None:
-    killing = Scenario(**FIELDS, rule="tests.plugins:Killing", seed=7)
-    scenarios = [*grid(("median",)), killing]
-    outcome = fill(tmp_path, scenarios, jobs=2, width=2)
-    assert "a worker process died" in outcome.interrupted
-    again = fill(tmp_path, grid(("median",)))
-    assert again.reused + again.computed == 6
+@pytest.mark.long
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_rule_that_kills_its_process_loses_its_own_cell_alone(tmp_path: Path, jobs: int) -> None:
+    """Even with status 0 and one job; its cohort's other cells are computed, and the rest."""
+    killing = Scenario(**FIELDS, rule="tests.plugins:Killing", attack="foe")
+    leaving = Scenario(**FIELDS, rule="tests.plugins:Exiting", attack="foe", seed=1)
+    outcome = fill(tmp_path, [*grid(("median",)), killing, leaving], jobs=jobs, width=4)
+    assert (outcome.computed, outcome.interrupted) == (8, "")
+    assert sorted(result.reason for result in outcome.failed) == [
+        "the process that computed it died (exit status 0): rule 'tests.plugins:Exiting'",
+        "the process that computed it died (exit status 9): rule 'tests.plugins:Killing'",
+    ]
+    fill(tmp_path / "alone", grid(("median",)), width=4)
+    kept = [row for row in content(tmp_path) if row[3] == "done"]
+    assert kept == content(tmp_path / "alone")
+    again = fill(tmp_path, [*grid(("median",)), killing], jobs=jobs, width=4)
+    assert (again.computed, again.reused, len(again.failed)) == (1, 6, 1)
+
+
+def divide(a: int, b: int) -> float:
+    return a / b
+
+
+def test_calls_are_spread_over_processes_and_come_with_their_numbers() -> None:
+    calls = [partial(divide, a, 2) for a in range(5)]
+    assert list(spread(calls, 1)) == list(enumerate([0.0, 0.5, 1.0, 1.5, 2.0]))
+    assert dict(spread(calls, 2)) == dict(enumerate([0.0, 0.5, 1.0, 1.5, 2.0]))
+    assert list(spread([], 2, apart=True)) == []
+    with pytest.raises(ZeroDivisionError):
+        list(spread([partial(divide, 1, 0)], 1, apart=True))
 
 
 def test_what_no_world_can_be_is_refused_before_anything_is_computed(tmp_path: Path) -> None:

@@ -350,7 +350,10 @@ def test_a_neighbour_that_fails_changes_nothing() -> None:
     failed, diverged, beside = simulate([*bad, good], width=4)
     (alone,) = simulate([good], width=4)
     same(alone, beside)
-    assert (failed.status, failed.reason) == ("failed", "round 1: RuntimeError: out of ideas")
+    assert (failed.status, failed.reason) == (
+        "failed",
+        "round 1: rule 'tests.plugins:Raising': RuntimeError: out of ideas",
+    )
     assert diverged.status == "diverged"
     assert diverged.summary["test_accuracy"] == 0.0
 
@@ -364,9 +367,8 @@ def test_cells_of_two_worlds_are_no_cohort() -> None:
 def test_a_rule_that_hangs_ends_with_the_time_limit(rule: str) -> None:
     result = run(Scenario(**BASE, rule=rule), time_limit=0.2)
     assert result.status == "failed"
-    assert (
-        result.reason
-        == "round 1: OutOfTime: the rule and the attack ran past the cell's time_limit"
+    assert result.reason == (
+        f"round 1: out of time: rule {rule!r} waited longer than time_limit = 0.2 s"
     )
 
 

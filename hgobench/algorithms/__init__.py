@@ -16,4 +16,4 @@ __all__ = [
     "registry",
 ]
 
-registry: Registry[Hgo] = Registry("algorithm", "algorithms", {"hgo": Hgo, "sgd": Sgd})
+registry: Registry[Hgo] = Registry("algorithm", "algorithms", {"hgo": Hgo, "sgd": Sgd}, kind=Hgo)

@@ -236,4 +236,5 @@ registry: Registry[GradientDescent] = Registry(
         "adam": Adam,
     },
     context=frozenset({"learning_rate", "schedule"}),
+    kind=GradientDescent,
 )

@@ -136,4 +136,5 @@ registry: Registry[Workload] = Registry(
         "data_first": DataFirst,
         "hybrid": Hybrid,
     },
+    kind=Workload,
 )

@@ -20,6 +20,7 @@ from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
 from hgobench import catalogue, csv_file, reading
+from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
@@ -370,6 +371,7 @@ registry: Registry[Source] = Registry(
         "boston": Boston,
         "csv": Csv,
     },
+    kind=Source,
 )
 
 
@@ -392,23 +394,25 @@ def state(specification: str) -> tuple[Any, ...]:
 
 @cache
 def _load(specification: str, state: tuple[Any, ...]) -> Dataset:
-    source, about = registry.build(specification), f"data: {specification!r}"
-    if type(source).__module__.startswith("hgobench."):
-        data = source.load()
-    else:
-        try:
-            with reading.refusing(about):
-                data = _foreign(source)
-        except InputError as error:
-            problems = (problem.removeprefix(f"{about}: ") for problem in error.problems)
-            raise InputError(f"{about}: {p.removeprefix('data: ')}" for p in problems) from error
+    about = f"data: {specification!r}"
+    with keyed(0):  # all seeds share it
+        source = registry.build(specification)
+    boundary = Boundary("data", specification, source, seed=0, passes=(InputError,))
+    try:
+        with boundary("load"):
+            data = _foreign(source) if boundary.foreign else source.load()
+    except PluginError as error:
+        raise InputError(f"{about}: {error.message}") from error
+    except InputError as error:
+        if not boundary.foreign:
+            raise
+        problems = (problem.removeprefix(f"{about}: ") for problem in error.problems)
+        raise InputError(f"{about}: {p.removeprefix('data: ')}" for p in problems) from error
     return data if data.digest else replace(data, digest=digest(_arrays(data)))
 
 
 def _foreign(source: Source) -> Dataset:
     """Return the data set of somebody's source."""
-    if not callable(getattr(source, "load", None)):
-        raise InputError(f"{type(source).__name__} has no load(); expected a Source")
     data: object = source.load()
     if not isinstance(data, Dataset):
         raise InputError(

@@ -1,29 +1,50 @@
-"""Cells in this process, or in local processes, one thread each."""
+"""Cells in this process, or in local processes, one thread each.
+
+Code of others is never called in this process: one that dies is another, and takes nothing along.
+"""
 
 from __future__ import annotations
 
+import re
 import signal
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from hgobench import catalogue
+from hgobench.boundary import PluginError
 from hgobench.errors import InputError
 from hgobench.results import Result, Store
 from hgobench.results.store import result_key
 from hgobench.scenario import Scenario
-from hgobench.simulation import device_name, simulate, usable
+from hgobench.simulation import device_name, lost, simulate, usable
 from hgobench.suite import cohorts
 from hgobench.world import World
 
 T = TypeVar("T")
+# Of the libraries that a process may load, each to one thread.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ),
+    "1",
+)
+IDLE = 300  # seconds after which a process without work ends
 
 
 @dataclass
@@ -34,7 +55,7 @@ class Outcome:
         keys: the addresses of all its cells.
         computed, reused: how many cells were computed now, and found in the store.
         failed: those that failed, with the reason.
-        interrupted: whether Ctrl-C or a dead process ended it early.
+        interrupted: what ended it early, Ctrl-C or a store that can't be written; empty: nothing.
     """
 
     keys: set[str]
@@ -62,8 +83,8 @@ def execute(
         store: where results are looked up and kept.
         ruleset: the name under which they compare.
         width: cells per cohort.
-        time_limit: seconds that a cell's rule and attack may take.
-        jobs: local processes.
+        time_limit: CPU seconds that a cell's rule and attack may take.
+        jobs: local processes; with 1 all is computed in this one, but what names code of others.
         device: where tensors are, as torch names it.
         on_progress: called with the number of cells that were just finished or found.
 
@@ -103,8 +124,6 @@ def execute(
         outcome.interrupted = "interrupted"
     except sqlite3.OperationalError as error:
         outcome.interrupted = f"the store can't be written: {error}"
-    except TerminatedWorkerError:
-        outcome.interrupted = "a worker process died (out of memory, or a crash in a plug-in)"
     finally:
         results.close()
     return outcome
@@ -113,31 +132,120 @@ def execute(
 def _compute(
     batches: Sequence[Sequence[Scenario]], width: int, time_limit: float, jobs: int, device: str
 ) -> Generator[list[Result]]:
-    return spread(
-        [
-            partial(simulate, batch, width=width, time_limit=time_limit, device=device)
-            for batch in batches
-        ],
-        jobs,
-    )
+    """Yield the results of all cohorts; of one whose process dies the cells are tried alone."""
+
+    def calls(groups: Sequence[Sequence[Scenario]]) -> list[Callable[[], list[Result]]]:
+        return [partial(_cohort, group, width, time_limit, device) for group in groups]
+
+    apart = any(catalogue.foreign(vars(cell)) for batch in batches for cell in batch)
+    again: list[list[Scenario]] = []
+    for number, found in spread(calls(batches), jobs, apart=apart):
+        if isinstance(found, Died):
+            again += [[cell] for cell in batches[number]]
+        else:
+            yield found
+    for number, found in spread(calls(again), 1, apart=True):
+        if isinstance(found, Died):
+            (cell,) = again[number]
+            named = catalogue.foreign(vars(cell)) or [
+                f"rule {cell.rule!r}",
+                f"attack {cell.attack!r}",
+            ]
+            reason = f"the process that computed it died ({found.how}): {', '.join(named)}"
+            yield [lost(cell, reason, width, device)]
+        else:
+            yield found
 
 
-def spread(calls: Sequence[Callable[[], T]], jobs: int) -> Generator[T]:
-    """Yield what some calls return, in the order in which they end.
+def _cohort(cells: Sequence[Scenario], width: int, time_limit: float, device: str) -> list[Result]:
+    """Compute a cohort; a world that can be made in one process and not in another fails it."""
+    try:
+        return simulate(cells, width=width, time_limit=time_limit, device=device)
+    except (InputError, PluginError) as error:
+        reason = "; ".join(str(error).splitlines())
+        return [lost(cell, reason, width, device) for cell in cells]
+
+
+@dataclass(frozen=True)
+class Died:
+    """What became of a call: the process that made it died.
+
+    Attributes:
+        how: by which exit status or signal.
+    """
+
+    how: str
+
+
+def spread(
+    calls: Sequence[Callable[[], T]], jobs: int, *, apart: bool = False
+) -> Generator[tuple[int, T | Died]]:
+    """Yield what some calls return, with their numbers, in the order in which they end.
+
+    When a process dies, whoever was under way is tried again alone; so it is known who it was.
 
     Args:
         calls: what can be pickled: partial functions of a module.
         jobs: local processes, one thread each; 1: this one.
+        apart: whether even one job has a process of its own.
     """
-    if jobs == 1 or len(calls) <= 1:
-        for call in calls:
-            yield call()
+    if not apart and (jobs == 1 or len(calls) <= 1):
+        for number, call in enumerate(calls):
+            yield number, call()
         return
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-        with _interrupts_ignored():
-            results = parallel(joblib.delayed(_call)(call, sys.path) for call in calls)
-        yield from results
+    jobs = max(min(jobs, len(calls)), 1)
+    waiting, suspects = list(range(len(calls))), list[int]()
+    running: dict[Future[T], int] = {}
+    beside: set[int] = set()  # those that had another beside them
+    broken = False
+    try:
+        while waiting or running or suspects:
+            if not running:
+                broken = False
+            if not running and not waiting:
+                waiting.append(suspects.pop(0))
+                beside.clear()
+            while waiting and len(running) < jobs and not broken:
+                number = waiting.pop(0)
+                running[_submitted(calls[number], jobs)] = number
+                beside |= set(running.values()) if len(running) > 1 else set()
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                number = running.pop(future)
+                try:
+                    found: T | Died = future.result()
+                except BrokenProcessPool as error:
+                    broken = True
+                    if number in beside:
+                        suspects.append(number)
+                        continue
+                    found = Died(_how(error))
+                yield number, found
+    finally:
+        if running:
+            get_reusable_executor(jobs, timeout=IDLE, env=ONE_THREAD).shutdown(kill_workers=True)
+
+
+def _submitted(call: Callable[[], T], jobs: int) -> Future[T]:
+    """Let a process make the call; those that died are replaced."""
+    with _interrupts_ignored():
+        for _ in range(2):
+            executor = get_reusable_executor(jobs, timeout=IDLE, env=ONE_THREAD)
+            try:
+                future: Future[T] = executor.submit(_call, call, sys.path)
+            except BrokenProcessPool:  # of which nobody had been told yet
+                continue
+            return future
+    raise RuntimeError("local processes die as soon as they start")
+
+
+def _how(error: BaseException) -> str:
+    """Say how a process died: ``exit status 9``, ``signal SIGSEGV``."""
+    found = re.search(r"(\w+)\((-?\d+)\)", str(error))
+    if found is None:
+        return "it is not known how"
+    name, number = found[1], int(found[2])
+    return f"signal {name}" if number < 0 else f"exit status {number}"
 
 
 @contextmanager

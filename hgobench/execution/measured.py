@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
+from hgobench import catalogue
+from hgobench.boundary import OutOfTime, PluginError, told
 from hgobench.results import Store
 from hgobench.results.store import measurement_key
 
-from .local import spread
+from .local import Died, spread
 
 
 @dataclass(frozen=True)
@@ -68,21 +68,24 @@ def measure(
     if known:
         on_progress(len(known))
     missing = {key: task for key, task in wanted.items() if key not in known}
-    calls = [
-        partial(_measured, key, task.measure, dict(task.arguments)) for key, task in missing.items()
-    ]
-    found = spread(calls, jobs)
+    calls = [partial(_measured, task.measure, dict(task.arguments)) for task in missing.values()]
+    keys_missing = list(missing)
+    apart = any(catalogue.foreign(fields) for task in missing.values() for fields in task.named)
+    found = spread(calls, jobs, apart=apart)
     problems: list[str] = []
     try:
-        for key, value, problem in found:
+        for number, measured in found:
             on_progress(1)
+            key, value, problem = keys_missing[number], None, ""
+            if isinstance(measured, Died):
+                problem = f"the process that measured it died ({measured.how})"
+            else:
+                value, problem = measured
             if problem:
                 problems.append(f"{missing[key].measure.__name__}: {problem}")
                 continue
             store.keep(key, missing[key].what, value)
             known[key] = value
-    except TerminatedWorkerError as error:
-        raise RuntimeError(f"a worker process died: {error}") from error
     except sqlite3.OperationalError as error:
         raise RuntimeError(f"the store can't be written: {error}") from error
     finally:
@@ -92,11 +95,11 @@ def measure(
     return [known[key] for key in keys]
 
 
-def _measured(
-    key: str, measure: Callable[..., Any], arguments: Mapping[str, Any]
-) -> tuple[str, Any, str]:
-    """Return the address, what was measured, and what went wrong: plug-ins may raise anything."""
+def _measured(measure: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return what was measured, and what went wrong: plug-ins may raise anything."""
     try:
-        return key, measure(**arguments), ""
+        return measure(**arguments), ""
+    except (PluginError, OutOfTime) as error:
+        return None, str(error)
     except Exception as error:
-        return key, None, f"{type(error).__name__}: {error}"
+        return None, told(error)

@@ -80,4 +80,5 @@ registry: Registry[Hardware] = Registry(
     prefixes=conditions,
     assemble=_conditioned,
     alone="standard",
+    kind=Hardware,
 )

@@ -123,6 +123,7 @@ class Conditioned(Hardware):
 
     def __init__(self, conditions: list[Condition], hardware: Hardware) -> None:
         self.conditions, self.hardware = conditions, hardware
+        self.made_of = (*conditions, hardware)
 
     def fleet(self, population: Population) -> Fleet:
         """Apply the conditions."""

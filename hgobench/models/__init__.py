@@ -34,4 +34,5 @@ registry: Registry[Model] = Registry(
         "quadratic": Quadratic,
     },
     context=frozenset({"features", "classes"}),
+    kind=Model,
 )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
+import torch.fx
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import conv2d, max_pool2d
@@ -42,14 +46,18 @@ class Network(Classifier):
             places.append(np.tile(row, shape[0]))
             place += columns
         self.place_of = np.concatenate(places)
-        self.units = self._units()
 
-    def _units(self) -> np.ndarray:
-        """Join the units of neighbouring layers.
+    @cached_property
+    def units(self) -> NDArray[np.int64]:  # type: ignore[override]
+        """Join the units of neighbouring layers, (2, d).
 
         Units are input features (of images: none, all channels are always there), hidden units and
         channels; behind a flattening a channel is all of its pixels.
+
+        Raises:
+            ValueError: the network is no chain of layers, so that nobody knows what they join.
         """
+        _check_chain(self.net, list(self.shapes))
         shapes = list(self.shapes.values())
         weights = [shape for shape in shapes if len(shape) > 1]
         images = len(weights[0]) > 2
@@ -289,6 +297,34 @@ class Convolutional(Network):
         some = torch.split(x, 256)  # images between layers stay near a core
         scores = [torch.cat([self._layers(row, a)[-1][1] for a in some]) for row in cells(params)]
         return torch.stack(scores).transpose(1, 2)
+
+
+def _check_chain(net: torch.nn.Module, parameters: Sequence[str]) -> None:
+    """Raise ValueError unless each layer sees what the one before it makes, and nothing else."""
+    try:
+        nodes = torch.fx.symbolic_trace(net).graph.nodes
+    except Exception as error:
+        raise ValueError(
+            "its layers can't be traced, and granularity 'subnetwork' needs a chain of them"
+        ) from error
+    numbers: set[torch.fx.Node] = set()  # such as the size of a batch
+    layers, wanted = [], list(dict.fromkeys(name.rpartition(".")[0] for name in parameters))
+    for node in nodes:
+        seen = [other for other in node.all_input_nodes if other not in numbers]
+        asks = node.target in ("size", "dim", getattr) or (node.op == "call_function" and not seen)
+        if asks:
+            numbers.add(node)
+        elif len(seen) > 1:
+            raise ValueError(
+                f"no chain of layers: {node.name} joins several; granularity 'subnetwork' needs one"
+            )
+        elif node.op == "call_module" and str(node.target) in wanted:
+            layers.append(str(node.target))
+    if layers != wanted:
+        raise ValueError(
+            f"no chain of layers: {', '.join(layers)} are used of {', '.join(wanted)}; granularity "
+            "'subnetwork' needs each once and in order"
+        )
 
 
 def _channels_last(values: Tensor) -> Tensor:

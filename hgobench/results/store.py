@@ -53,6 +53,7 @@ _SOURCES = (
     "aggregators",
     "algorithms",
     "attacks",
+    "boundary.py",
     "compiled.py",
     "csv_file.py",
     "data",

@@ -164,7 +164,7 @@ class Objective:
                 most = start + max(AT_ONCE // self.dimension, 1)
                 last = max(int(np.searchsorted(ends, most, side="right")), first + 1)
                 rows = slice(start, ends[last - 1])
-                found = self.world.model.gradients(params[None], x[rows, None], y[rows, None])
+                found = self.world.gradients(0, params[None], x[rows, None], y[rows, None])
                 each = found[0].double().numpy()
                 cuts = ends[first:last] - self.size[first:last] - start
                 size = self.size[first:last, None]
@@ -190,7 +190,7 @@ class Objective:
     def loss(self, params: Tensor) -> float:
         """Return L(w)."""
         with one_thread():
-            return float(self.world.model.evaluate(params[None], *self._examples)[0][0])
+            return float(self.world.evaluate(0, params[None], *self._examples)[0][0])
 
     def initial(self) -> Tensor:
         """Return w_1."""

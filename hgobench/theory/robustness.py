@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from hgobench import aggregators
 from hgobench.aggregators import Rule, RuleError, ServerView
+from hgobench.boundary import Boundary
 from hgobench.errors import InputError
-from hgobench.simulation import one_thread, seeded
+from hgobench.simulation import one_thread
 from hgobench.streams import stream
 
 Floats = NDArray[np.float64]
@@ -172,7 +173,7 @@ def _answer(made: Rule, values: Floats) -> Floats:
     # A rule may remember: every sample has its own.
     rule = deepcopy(made) if made.stateful else made
     try:
-        with one_thread(), seeded(made, 0, 1):
+        with one_thread(), Boundary("rule", made.name, made, seed=0, passes=(RuleError,))():
             found = rule(torch.from_numpy(np.ascontiguousarray(values)), None, ServerView())
     except RuleError:
         return np.full(values.shape[1], np.nan)

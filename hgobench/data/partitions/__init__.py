@@ -45,4 +45,5 @@ registry: Registry[Partition] = Registry(
         "feature_shift": FeatureShift,
         "natural": Natural,
     },
+    kind=Partition,
 )

@@ -1,0 +1,559 @@
+"""The one room through which code of others is imported, made and called.
+
+Inside it the global random generators are keyed by what is called for, so that whatever draws from
+them is reproducible; what it prints goes to standard error; what it raises comes out as one
+`PluginError` that names it; the global state that it changed is put back. hgobench's own parts do
+not pass through: `foreign` tells them apart.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import io
+import locale
+import math
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from functools import cache
+from types import FrameType
+from typing import Any, NamedTuple
+
+LONGEST = 1000  # characters of a message
+OUT_OF_TIME = "out of time"  # how the reason begins of a cell that ran past its limit
+IDLE = 0.02  # of a period's seconds; a process that computes less than that is waiting
+
+_FREE: AbstractContextManager[None] = nullcontext()
+_TICKING: list[Clock] = []
+_SEED: ContextVar[int] = ContextVar("seed", default=0)
+
+
+class PluginError(Exception):
+    """Code of others raised something, or returned what can't be used.
+
+    Args:
+        who: which part: ``"rule 'mine:Rule'"``.
+        message: what it did.
+    """
+
+    def __init__(self, who: str, message: str) -> None:
+        super().__init__(who, message)
+        self.who, self.message = who, message
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.message}"
+
+    @property
+    def problem(self) -> str:
+        """Return what an `InputError` says of it: ``"rule: 'mine:Rule': .."``."""
+        return f"{self.who.replace(' ', ': ', 1)}: {self.message}"
+
+
+class OutOfTime(BaseException):
+    """A part ran past its cell's limit; no `except Exception` in it stops this."""
+
+
+def own(module: str) -> bool:
+    """Say whether a module is hgobench's."""
+    return module.startswith("hgobench.") or module == "hgobench"
+
+
+def foreign(part: object) -> bool:
+    """Say whether a part, or one that it is made of (its `made_of`), is code of others."""
+    if not own(type(part).__module__):
+        return True
+    return any(foreign(inner) for inner in getattr(part, "made_of", ()))
+
+
+def plain(text: str) -> str:
+    """Return a text that can be encoded and kept: what is not printable escaped, the rest cut.
+
+    >>> plain("a\\ud800\\0b")
+    'a\\\\ud800\\\\x00b'
+    """
+    whole = str.encode(text, "utf-8", "backslashreplace").decode()
+    if len(whole) > LONGEST:
+        whole = f"{whole[:LONGEST]}.. ({len(whole)} characters)"
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in whole
+    )
+
+
+def told(error: BaseException) -> str:
+    """Return an exception as ``Type: message``, whatever its class and its message are."""
+    said = message(error)
+    name: str = type.__dict__["__name__"].__get__(type(error))  # no metaclass is asked
+    return f"{plain(name)}: {said}" if said else plain(name)
+
+
+def message(error: BaseException) -> str:
+    """Return an exception's message, whatever its ``__str__`` does."""
+    try:
+        return plain(str(error))
+    except BaseException:
+        return "its message can't be read, as __str__ raises"
+
+
+@contextmanager
+def keyed(seed: int) -> Iterator[None]:
+    """Let what is made in the body draw by this seed."""
+    token = _SEED.set(seed)
+    try:
+        yield
+    finally:
+        _SEED.reset(token)
+
+
+class Clock:
+    """The CPU seconds that some parts may take together.
+
+    CPU time is that of this process, so that a busy machine, or a paused one, changes nothing. A
+    part that waits computes nothing: where signals can be had, the seconds are counted apart in
+    which it got no further though it could, and have the same limit.
+
+    Args:
+        seconds: the limit; inf: none.
+    """
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self.limit = self.left = seconds
+        self._waited = self._began = self._last = self._period = 0.0
+        self._who, self._running, self._rang = "", False, False
+        self._previous: Any = None
+        self._timer: tuple[float, float] | None = None
+
+    def start(self, who: str) -> None:
+        """Count from now on; `who` is named when the time is over."""
+        self._who, self._running, self._rang = who, True, False
+        _TICKING.append(self)
+        self._began = self._last = time.process_time()
+        usable = math.isfinite(self.left) and hasattr(signal, "setitimer")
+        if usable and threading.current_thread() is threading.main_thread():
+            self._period = min(max(self.left / 10.0, 0.005), 1.0)
+            self._previous = signal.signal(signal.SIGALRM, self._ring)
+            # It rings again and again, also for code that catches everything.
+            self._timer = signal.setitimer(signal.ITIMER_REAL, self._period, self._period)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if not self._running:
+            return
+        now = time.process_time()
+        # A stopped process gets one signal, however long it was stopped: periods count, not hours.
+        self._waited += self._period if now - self._last < IDLE * self._period else 0.0
+        self._last = now
+        if now - self._began > self.left or self._waited > self.limit:
+            self._rang = True
+            if frame is None or frame.f_globals is not globals():  # not while this room tidies up
+                raise OutOfTime(self._message())
+
+    def _message(self) -> str:
+        did = "waited" if self._waited > self.limit else "and what else the cell names took"
+        return f"{OUT_OF_TIME}: {self._who} {did} longer than time_limit = {self.limit:g} s"
+
+    def stop(self) -> None:
+        """Count no longer.
+
+        Raises:
+            OutOfTime: it took too long.
+        """
+        try:
+            self._running = False
+            _TICKING.remove(self)
+        finally:
+            if self._timer is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
+                signal.signal(signal.SIGALRM, self._previous)
+                signal.setitimer(signal.ITIMER_REAL, *self._timer)
+                self._timer = None
+        self.left -= time.process_time() - self._began
+        if self._rang or self.left < 0:
+            raise OutOfTime(self._message())
+
+
+class _Timed:
+    """A call of hgobench's own: the clock, and nothing else."""
+
+    def __init__(self, clock: Clock, who: str) -> None:
+        self.clock, self.who = clock, who
+
+    def __enter__(self) -> None:
+        self.clock.start(self.who)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            self.clock.stop()
+        except OutOfTime:
+            if error is None or isinstance(error, OutOfTime):
+                raise
+
+
+class Boundary:
+    """Where one part is called.
+
+    Args:
+        kind: what messages call it: ``"rule"``.
+        name: its specification.
+        part: the part itself; None: code of others that is not made yet.
+        seed: the scenario's; None: that of `keyed`.
+        clock: whose seconds its calls take; None: nobody's.
+        passes: exceptions that come out as they are: those that the caller knows what to do with.
+        notes: where it is noted what was put back; None: standard error is told.
+        keeps: state that is not put back.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        part: object = None,
+        *,
+        seed: int | None = None,
+        clock: Clock | None = None,
+        passes: tuple[type[BaseException], ...] = (),
+        notes: list[str] | None = None,
+        keeps: frozenset[str] = frozenset(),
+    ) -> None:
+        self.kind, self.name, self.who = kind, name, plain(f"{kind} {name!r}")
+        self.foreign = part is None or foreign(part)
+        self.seed, self.clock, self.passes = seed, clock, passes
+        self.notes, self.keeps = notes, keeps
+        self._timed = _FREE if clock is None else _Timed(clock, self.who)
+
+    def __call__(self, purpose: str = "call", k: int = 0) -> AbstractContextManager[None]:
+        """Return a context in which the part is called.
+
+        Args:
+            purpose: what for; with the kind, the seed and k it keys the global generators.
+            k: the round.
+
+        Raises:
+            PluginError: instead of all that code of others raises, but what `passes`.
+            OutOfTime: it took too long.
+            KeyboardInterrupt: Ctrl-C was pressed, not raised by the code.
+        """
+        return _Call(self, purpose, k) if self.foreign else self._timed
+
+    def error(self, problem: str) -> PluginError:
+        """Return the error that says what is wrong with what the part returned."""
+        return PluginError(self.who, plain(problem))
+
+    def note(self, changed: list[str]) -> None:
+        """Say what was put back."""
+        text = f"{self.who} changed {', '.join(changed)}: put back"
+        if self.notes is None:
+            with suppress(Exception):
+                print(f"hgobench: {text}", file=sys.stderr)
+        elif text not in self.notes:
+            self.notes.append(text)
+
+
+class _Call:
+    """A call of code of others."""
+
+    def __init__(self, boundary: Boundary, purpose: str, k: int) -> None:
+        self.boundary, self.purpose, self.k = boundary, purpose, k
+        self.interrupted = self._leaving = False
+
+    def __enter__(self) -> None:
+        self._state = [watched.get() for watched in _watched()]
+        self._streams = _Streams()
+        self._generators = _Generators()
+        self._interrupt = None
+        if threading.current_thread() is threading.main_thread():
+            self._interrupt = signal.getsignal(signal.SIGINT)
+            if callable(self._interrupt):
+                signal.signal(signal.SIGINT, self._note_interrupt)
+        at = self.boundary
+        seed = _SEED.get() if at.seed is None else at.seed
+        self._generators.seed(seed, f"plugin {at.kind} {self.purpose}", self.k)
+        if at.clock is not None:
+            at.clock.start(at.who)
+
+    def _note_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        if not self._leaving and callable(self._interrupt):
+            self._interrupt(number, frame)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._leaving = True
+        at = self.boundary
+        said = "" if error is None else told(error)
+        late: OutOfTime | None = None
+        try:
+            if at.clock is not None:
+                at.clock.stop()
+        except OutOfTime as over:
+            late = over
+        self._generators.put_back()
+        changed = self._streams.put_back()
+        for watched, before in zip(_watched(), self._state, strict=True):
+            if watched.what not in at.keeps and watched.restored(before):
+                changed.append(watched.what)
+        if changed:
+            at.note(changed)
+        if callable(self._interrupt):
+            signal.signal(signal.SIGINT, self._interrupt)
+        if self.interrupted:
+            raise KeyboardInterrupt from None
+        if late is not None:
+            raise late from None
+        if error is None or isinstance(error, (PluginError, *at.passes)):
+            return
+        if isinstance(error, OutOfTime) and _TICKING:
+            return  # of a call around this one
+        raise PluginError(at.who, said) from error
+
+
+def importing(module: str) -> AbstractContextManager[None]:
+    """Return a context in which a module is imported: its name keys the global generators.
+
+    What it sets up for the libraries that it uses, the environment and the filters of warnings,
+    stays as it is.
+
+    Raises:
+        PluginError: it raises something.
+    """
+    if own(module) or module in sys.modules:
+        return _FREE
+    kept = frozenset({ENVIRONMENT, FILTERS})
+    return Boundary("import of", module, seed=0, keeps=kept)(module)
+
+
+def making(
+    field: str, specification: str, factory: object, passes: tuple[type[BaseException], ...]
+) -> AbstractContextManager[None]:
+    """Return a context in which a part is made, keyed by its specification and `keyed`'s seed.
+
+    Raises:
+        PluginError: the factory is code of others, and raises something else than `passes`.
+    """
+    if own(getattr(factory, "__module__", None) or type(factory).__module__):
+        return _FREE
+    return Boundary(field, specification, passes=passes)(f"make {specification}")
+
+
+class _Generators:
+    """The states of the global random generators."""
+
+    def __init__(self) -> None:
+        import numpy as np
+        import torch
+
+        self._numpy: Any = np.random.get_state()  # noqa: NPY002
+        self._python = random.getstate()
+        self._torch = torch.get_rng_state()
+
+    def seed(self, seed: int, purpose: str, k: int) -> None:
+        import numpy as np
+        import torch
+
+        from hgobench.streams import stream
+
+        key = int(stream(seed, purpose, k).integers(2**32))
+        torch.default_generator.manual_seed(key)
+        np.random.seed(key)  # noqa: NPY002
+        random.seed(key)
+
+    def put_back(self) -> None:
+        import numpy as np
+        import torch
+
+        torch.set_rng_state(self._torch)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        random.setstate(self._python)
+
+
+class _Streams:
+    """Standard output is standard error, for Python and for what writes to the descriptor."""
+
+    def __init__(self) -> None:
+        self._python = sys.stdin, sys.stdout, sys.stderr
+        self._flush()
+        self._kept: dict[int, int] = {}
+        for number in (1, 2):
+            with suppress(OSError):
+                self._kept[number] = os.dup(number)
+        if len(self._kept) == 2:
+            os.dup2(2, 1)
+        sys.stdout = self._set = sys.stderr
+
+    def _flush(self) -> None:
+        for one in (self._python[1], sys.__stdout__, sys.stderr):
+            with suppress(Exception):
+                one.flush()  # type: ignore[union-attr]
+        if libc := _libc():
+            libc.fflush(None)
+
+    def put_back(self) -> list[str]:
+        changed = []
+        expected = self._python[0], self._set, self._python[2]
+        if not _same([sys.stdin, sys.stdout, sys.stderr], list(expected)):
+            changed.append("Python's standard streams")
+        self._flush()
+        with suppress(OSError):
+            if len(self._kept) == 2 and not os.path.sameopenfile(1, self._kept[2]):
+                changed.append("standard output")
+        for number in (1, 2):
+            try:
+                os.fstat(number)
+            except OSError:
+                if number in self._kept:
+                    changed.append("standard output" if number == 1 else "standard error")
+        for number, kept in self._kept.items():
+            with suppress(OSError):
+                os.dup2(kept, number)
+                os.close(kept)
+        sys.stdin, sys.stdout, sys.stderr = self._python
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.closed:
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            changed.append("Python's standard streams")
+        return list(dict.fromkeys(changed))
+
+
+@cache
+def _libc() -> Any:
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows
+        return None
+
+
+class _Watched(NamedTuple):
+    """A piece of global state."""
+
+    what: str
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+
+    def restored(self, before: Any) -> bool:
+        """Put it back; say whether it had changed."""
+        try:
+            if _same(self.get(), before):
+                return False
+        except Exception:  # it can't even be read: the working directory is gone
+            pass
+        with suppress(Exception):
+            self.put(before)
+        return True
+
+
+def _same(now: Any, before: Any) -> bool:
+    """Compare state; of lists the items by identity, as they may be anybody's."""
+    if isinstance(now, list) and isinstance(before, list):
+        return len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
+    return bool(now == before)
+
+
+ENVIRONMENT = "the environment"
+FILTERS = "the filters of warnings"
+
+
+@cache
+def _signals() -> list[int]:
+    """Return the signals whose handlers are watched; Ctrl-C's is each call's own."""
+    names = ("SIGALRM", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE", "SIGUSR1", "SIGUSR2")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+def _handlers() -> list[Any]:
+    found = [signal.getsignal(number) for number in _signals()]
+    timed = hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    return [*found, timed]
+
+
+def _set_handlers(before: list[Any]) -> None:
+    *handlers, timed = before
+    if hasattr(signal, "setitimer") and not timed:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+    for number, handler in zip(_signals(), handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@cache
+def _watched() -> tuple[_Watched, ...]:
+    import numpy as np
+    import torch
+    from threadpoolctl import ThreadpoolController
+
+    blas = ThreadpoolController().select(user_api="blas").lib_controllers
+
+    def set_environment(before: dict[str, str]) -> None:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+    def set_filters(before: list[Any]) -> None:
+        warnings.filters[:] = before  # type: ignore[index]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+
+    def set_blas(before: tuple[int, ...]) -> None:
+        for library, threads in zip(blas, before, strict=True):
+            library.set_num_threads(threads)
+
+    def set_device(before: torch.device) -> None:
+        torch.set_default_device(None if before.type == "cpu" else before)
+
+    def working_directory() -> str:
+        try:
+            return os.getcwd()
+        except OSError:
+            return ""
+
+    tiny = sys.float_info.min
+    return (
+        _Watched("NumPy's error handling", np.geterr, lambda old: np.seterr(**old)),
+        _Watched(
+            "NumPy's error callback",
+            lambda: [np.geterrcall()],
+            lambda old: np.seterrcall(*old),
+        ),
+        _Watched("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+        _Watched("torch's default device", torch.get_default_device, set_device),
+        _Watched("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+        _Watched("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+        _Watched(
+            "torch's precision of products",
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        _Watched(
+            "torch's deterministic mode",
+            lambda: (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.is_deterministic_algorithms_warn_only_enabled(),
+            ),
+            lambda old: torch.use_deterministic_algorithms(old[0], warn_only=old[1]),
+        ),
+        _Watched(
+            "what becomes of denormal numbers",
+            lambda: tiny / 2.0 == 0.0,
+            torch.set_flush_denormal,
+        ),
+        _Watched(
+            "the threads of BLAS",
+            lambda: tuple(library.get_num_threads() for library in blas),
+            set_blas,
+        ),
+        _Watched("the working directory", working_directory, os.chdir),
+        _Watched(ENVIRONMENT, lambda: dict(os.environ), set_environment),
+        _Watched(FILTERS, lambda: list(warnings.filters), set_filters),
+        _Watched(
+            "the locale",
+            lambda: locale.setlocale(locale.LC_ALL),
+            lambda old: locale.setlocale(locale.LC_ALL, old),
+        ),
+        _Watched("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+        _Watched(
+            "the garbage collector", gc.isenabled, lambda old: gc.enable() if old else gc.disable()
+        ),
+        _Watched("the handlers of signals", _handlers, _set_handlers),
+        _Watched("the trace function", lambda: [sys.gettrace()], lambda old: sys.settrace(*old)),
+    )
