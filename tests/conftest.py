@@ -7,6 +7,7 @@ Those marked `data` need real data and are skipped without: `pytest -m data` run
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,9 @@ if "HGOBENCH_DATA" not in os.environ and SHARED.is_dir():
 # on a busy machine for most of the time.
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+# A shell that starts this in the background has it ignore Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 counts = pytest.StashKey[Counter[str]]()
 

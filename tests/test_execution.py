@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,8 @@ def test_ctrl_c_and_kill_keep_what_is_done(
     more = ("--jobs", jobs, "--set", f"rounds={ROUNDS}")
     process = start(tmp_path / "stopped", *more)
     wait_for_rows(tmp_path / "stopped", process, 8)
-    os.killpg(process.pid, how)  # the whole group, as a terminal does
+    with suppress(ProcessLookupError):  # a slow machine may see it only when it is done
+        os.killpg(process.pid, how)  # the whole group, as a terminal does
     _, errors = process.communicate(timeout=60)
     kept = len(content(tmp_path / "stopped"))
     assert 8 <= kept <= 36
