@@ -72,7 +72,7 @@ def positive(infinite: bool = False) -> Check:
     """Return the check of a number > 0, finite unless it may be `infinite`."""
 
     def check(name: str, value: Any) -> float:
-        if infinite and value == "inf":
+        if infinite and isinstance(value, str) and value == "inf":
             value = math.inf
         tail = " or inf" if infinite else ""
         refusal = InputError(f"{name}: {shown(value)}; expected a number > 0{tail}")

@@ -1,0 +1,341 @@
+"""What is fuzzed: every place where text, bytes or values of a user enter.
+
+A target takes a case; it may raise `InputError`, and nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pickle
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from sklearn.datasets import dump_svmlight_file
+
+from hgobench import Scenario, catalogue, hardware
+from hgobench.data import cifar, datasets, tables
+from hgobench.leaderboard import Score, boards
+from hgobench.report.tables import render
+from hgobench.results import Store
+from hgobench.scenario import ALIASES, check_field
+from hgobench.simulation import run
+from hgobench.suite import Suite, parse_setting
+
+from .mutation import contents, texts, values
+
+KINDS = (*catalogue.FIELDS, "pre_rule", "heterogeneity_attack", "condition")
+Case = Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that reads.
+
+    Attributes:
+        name: of the target.
+        cases: what it is given.
+        read: reads a case in an empty folder; False: something of it was left out, and said so.
+        weight: its share of the cases.
+    """
+
+    name: str
+    cases: st.SearchStrategy[Case]
+    read: Callable[[Case, Path], bool | None]
+    weight: int = 1
+
+
+def specifications(kind: str) -> list[str]:
+    """Return every name of a kind, with and without its parameters."""
+    registry = catalogue.registry(kind)
+    valid = []
+    for name in registry.names():
+        entry = registry.entry(name)
+        given = [
+            f"{key}={parameter.default}"
+            for key, parameter in entry.signature.items()
+            if key not in registry.context and parameter.default is not parameter.empty
+        ]
+        valid += [name, f"{name}[{','.join(given)}]"]
+    before = {"rule": "nnm+", "attack": "tail+", "hardware": "bernoulli[p=0.5]+"}.get(kind, "")
+    return [*valid, *(before + name for name in valid if before)]
+
+
+def _specification(case: tuple[str, str], _: Path) -> None:
+    kind, text = case
+    if kind in catalogue.FIELDS:
+        check_field(kind, text)
+    else:
+        registry = catalogue.registry(kind)
+        registry.build(registry.canonical(text))
+
+
+def _setting(text: str, _: Path) -> None:
+    Suite.load("smoke").changed([parse_setting(text)])
+
+
+SUITE = b"""ruleset = "mine-1"
+description = "some cells"
+width = 4
+time_limit = 2.5
+
+[scenario]
+data = "digits"
+workers = 20
+byzantine = 3
+deadline = 32.0
+
+[grid]
+algorithm = ["hgo", "sgd"]
+rule = ["average", "nnm+krum", "trimmed_mean"]
+attack = ["none", "foe[epsilon=2.0]"]
+seed = [0, 1]
+
+[contract]
+tolerance = 0.05
+
+[[contract.breaks]]
+rule = "average"
+attack = "foe[epsilon=2.0]"
+below = 0.5
+
+[[leave_out]]
+rule = "nnm+krum"
+algorithm = "sgd"
+reason = "too slow"
+"""
+
+
+def _suite(content: bytes, folder: Path) -> None:
+    path = folder / "mine.toml"
+    path.write_bytes(content)
+    Suite.load(path).expand()
+
+
+def _fields(given: dict[str, Any], _: Path) -> None:
+    scenario = Scenario(**given)
+    again = Scenario(**scenario.to_dict())
+    assert again == scenario
+    assert again.digest == scenario.digest
+    assert Scenario.restore(json.loads(json.dumps(scenario.to_dict()))) == scenario
+    assert scenario.sampling_warning or 0 <= scenario.run_risk <= 1
+
+
+def idx(array: np.ndarray) -> bytes:
+    """Return an IDX file of unsigned bytes."""
+    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes()
+    return header + array.astype(np.uint8).tobytes()
+
+
+@contextmanager
+def data_in(folder: Path) -> Iterator[None]:
+    """Let data sets be looked for in a folder alone."""
+    before = {name: os.environ.get(name) for name in ("HGOBENCH_DATA", "XDG_CACHE_HOME")}
+    os.environ |= dict.fromkeys(before, str(folder))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+IMAGES = [
+    idx(np.arange(200 * 4).reshape(200, 2, 2) % 256),
+    idx(np.arange(200) % 10),
+    idx(np.arange(20 * 4).reshape(20, 2, 2) % 256),
+    idx(np.arange(20) % 10),
+]
+
+
+def _images(case: tuple[int, bytes, bool], folder: Path) -> None:
+    which, content, packed = case
+    home = folder / "mnist"
+    home.mkdir()
+    for i, (name, valid) in enumerate(zip(datasets.IDX_FILES, IMAGES, strict=True)):
+        if i == which and packed:
+            (home / f"{name}.gz").write_bytes(content)
+        else:
+            (home / name).write_bytes(content if i == which else valid)
+    with data_in(folder):
+        datasets.load("mnist[verify=false]")
+
+
+def _phishing_file() -> bytes:
+    out = io.BytesIO()
+    rows = (np.arange(30 * 68).reshape(30, 68) % 7 == 0) / np.sqrt(30)
+    dump_svmlight_file(rows, np.arange(30) % 2, out)
+    return out.getvalue()
+
+
+def _file(specification: str, name: str) -> Callable[[bytes, Path], None]:
+    def read(content: bytes, folder: Path) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        with data_in(folder):
+            datasets.load(specification)
+
+    return read
+
+
+BOSTON = ",".join(f'"{name}"' for name in tables.BOSTON_COLUMNS) + "\n" + "".join(
+    ",".join(f"{(i * 7 + j * 3) % 11 + 0.5}" for j in range(14)) + "\n" for i in range(30)
+)  # fmt: skip
+TABLE = "a,b,label\n" + "".join(f"{i}.5,{i % 3},{'xyz'[i % 3]}\n" for i in range(30))
+DEVICES = "class,count,rate_mean,rate_std,uplink,latency,availability\nslow,20,500,250,64,0.1,0.9\nfast,10,25000,2500,inf,0,1\n"
+TRACE = "worker,round,state\n0,2,off\n0,5,on\n3,1,off\n"
+CIFAR_ROWS = (np.arange(20 * (cifar.PIXELS + 1)) % 251).astype(np.uint8).reshape(20, -1)
+CIFAR_ROWS[:, 0] = np.arange(20) % 10
+CIFAR = CIFAR_ROWS.tobytes()
+CIFAR_PICKLE = pickle.dumps({b"data": CIFAR_ROWS[:, 1:], b"labels": CIFAR_ROWS[:, 0].tolist()})
+
+
+def _cifar(case: tuple[bool, bytes], folder: Path) -> None:
+    binary, content = case
+    home = folder / ("cifar-10-batches-bin" if binary else "cifar-10-batches-py")
+    home.mkdir()
+    for name in (*cifar.BATCHES, "test_batch"):
+        valid, end = (CIFAR, ".bin") if binary else (CIFAR_PICKLE, "")
+        (home / f"{name}{end}").write_bytes(content if name == "data_batch_3" else valid)
+    with data_in(folder):
+        datasets.load("cifar10[verify=false]")
+
+
+def _table(content: bytes, folder: Path) -> None:
+    path = folder / "table.csv"
+    path.write_bytes(content)
+    datasets.load(f'csv[path="{path}"]')
+
+
+def _fleet(case: tuple[str, bytes], folder: Path) -> None:
+    kind, content = case
+    path = folder / "fleet.csv"
+    path.write_bytes(content)
+    name = f'devices[path="{path}"]' if kind == "devices" else f'trace[path="{path}"]+standard'
+    hardware.registry.build(name).fleet(
+        hardware.Population(30, 650, 0, np.ones((30, 2), dtype=np.int64))
+    ).available(1)
+
+
+@cache
+def _store_file() -> bytes:
+    with tempfile.TemporaryDirectory() as name:
+        with Store(name) as store:
+            for rule in ("median", "krum"):
+                scenario = Scenario(
+                    data="breast_cancer", workers=6, byzantine=1, rounds=2, rule=rule, attack="foe"
+                )
+                store.add(run(scenario), "mine-1")
+            store.keep("ab" * 32, "tests.fuzz", {"a": [1, 2.5, None]})
+        return (Path(name) / "results.sqlite").read_bytes()
+
+
+def _look(folder: Path) -> bool:
+    """Read all of a store, as `leaderboard` and `show` do; say whether all its rows can be read."""
+    with Store(folder, create=False) as store:
+        len(store)
+        store.keys()
+        store.export()
+        store.measurements(["ab" * 32])
+        scores = [Score.of(result) for _, result in store.results()]
+        damaged = list(store.damaged())
+    if scores:
+        render("mine-1", boards(scores))
+    return not damaged
+
+
+def _store(content: bytes, folder: Path) -> bool:
+    (folder / "results.sqlite").write_bytes(content)
+    return _look(folder)
+
+
+def _rows(case: tuple[str, Any], folder: Path) -> bool:
+    column, value = case
+    path = folder / "results.sqlite"
+    path.write_bytes(_store_file())
+    connection = sqlite3.connect(path)
+    with connection:
+        if isinstance(value, str):
+            (text,) = connection.execute(f"SELECT {column} FROM results LIMIT 1").fetchone()
+            try:
+                value = value.format_map({"old": text}) if value == "{old}" else value
+                value.encode()
+            except (UnicodeEncodeError, ValueError):
+                value = value.encode("utf-8", "surrogatepass")
+        rowid = "(SELECT key FROM results LIMIT 1)"
+        connection.execute(
+            f"UPDATE OR IGNORE results SET {column} = ? WHERE key = {rowid}", (value,)
+        )
+    connection.close()
+    return _look(folder)
+
+
+def _columns() -> st.SearchStrategy[tuple[str, Any]]:
+    columns = ("key", "ruleset", "scenario", "status", "reason", "rounds", "provenance", "seconds")
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.deserialize(_store_file())
+        query = f"SELECT {', '.join(columns)} FROM results LIMIT 1"
+        row = dict(zip(columns, connection.execute(query).fetchone(), strict=True))
+    finally:
+        connection.close()
+    foreign = st.sampled_from([0, -1, 2.5, b"\xff", "", "{", "[]", "{}", "null", "1e999", "NaN"])
+    return st.sampled_from(columns).flatmap(
+        lambda column: st.tuples(st.just(column), st.one_of(texts([str(row[column])]), foreign))
+    )
+
+
+def targets() -> list[Target]:
+    """Return all targets."""
+    named = st.sampled_from(KINDS).flatmap(
+        lambda kind: st.tuples(st.just(kind), texts(specifications(kind)))
+    )
+    settings = [f"{kind}={name}" for kind in catalogue.FIELDS for name in specifications(kind)]
+    settings += ["rounds=5,10", "tau=inf", "seed=0,1,2", "learning_rate=0.1,2", "scope=block"]
+    fields = [*Scenario.__dataclass_fields__, *ALIASES, "nonsense"]
+    given = st.dictionaries(
+        st.sampled_from(fields), st.one_of(values(), texts(["krum", "digits", "c1"])), max_size=4
+    )
+    image = st.integers(0, 3).flatmap(
+        lambda i: st.one_of(
+            st.tuples(st.just(i), contents([IMAGES[i]]), st.just(False)),
+            st.tuples(st.just(i), contents([gzip.compress(IMAGES[i])]), st.just(True)),
+            st.tuples(st.just(i), contents([IMAGES[i]]).map(gzip.compress), st.just(True)),
+        )
+    )
+    batch = st.one_of(
+        st.tuples(st.just(True), contents([CIFAR])),
+        st.tuples(st.just(False), contents([CIFAR_PICKLE])),
+    )
+    fleet = st.one_of(
+        st.tuples(st.just("devices"), contents([DEVICES.encode()])),
+        st.tuples(st.just("trace"), contents([TRACE.encode()])),
+    )
+    phishing = _file("phishing[verify=false]", "phishing/phishing.libsvm")
+    boston = _file("boston[verify=false]", f"boston/{tables.BOSTON}")
+    return [
+        Target("specification", named, _specification, 4),
+        Target("setting", texts(settings), _setting, 2),
+        Target("suite", contents([SUITE]), _suite, 2),
+        Target("fields", given, _fields, 3),
+        Target("images", image, _images),
+        Target("phishing", contents([_phishing_file()]), phishing),
+        Target("boston", contents([BOSTON.encode()]), boston),
+        Target("cifar10", batch, _cifar),
+        Target("table", contents([TABLE.encode()]), _table),
+        Target("fleet", fleet, _fleet),
+        Target("store", contents([_store_file()]), _store),
+        Target("rows", _columns(), _rows, 2),
+    ]
