@@ -716,7 +716,11 @@ def audit(
         "hgobench-results/audits"
     ),
     document: Annotated[
-        Path | None, typer.Option(help="A Markdown file for all that was found.")
+        Path | None,
+        typer.Option(
+            help="A Markdown file for all that was found; of one that holds other audits too, only "
+            "these sections are replaced."
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -641,3 +642,28 @@ def test_text_and_document(tmp_path: Path) -> None:
     written = (tmp_path / "all.md").read_text(encoding="utf-8")
     assert "![A curve](all/mine-curve.png)" in written
     assert (tmp_path / "all" / "mine-curve.png").stat().st_size > 1000
+    assert "Boubouh" in written
+    assert "SRDS" in written
+
+
+def test_a_document_takes_new_sections_for_old_ones(tmp_path: Path) -> None:
+    path = tmp_path / "all.md"
+    other = replace(STUDY, name="other", title="Other", command="hgobench audit other")
+    studies.document(path, [STUDY, other], "All", "hgobench audit all")
+    before = path.read_text(encoding="utf-8")
+    changed = replace(STUDY, title="A new title", about=["New."], charts=STUDY.charts[:1])
+    studies.document(path, [changed], "A new title", "hgobench audit mine")
+    after = path.read_text(encoding="utf-8")
+    assert "## A new title\n\n`hgobench audit mine`\n\nNew." in after
+    assert "About & so on." in after.partition("## Other")[2], "the other section is as it was"
+    assert after.partition("## ")[0] == before.partition("## ")[0]
+    assert after.partition("## Other")[2] == before.partition("## Other")[2]
+    assert "A <study>" not in after
+    assert not (tmp_path / "all" / "mine-ticks.png").exists(), "a picture of the old section"
+    assert (tmp_path / "all" / "other-ticks.png").exists()
+    studies.document(path, [other, changed], "All", "hgobench audit all")
+    anew = path.read_text(encoding="utf-8")
+    assert anew.index("## Other") < anew.index("## A new title"), "all of it is written anew"
+    path.write_text("# My own\n\n## Notes\n\nMine.\n", encoding="utf-8")
+    studies.document(path, [changed], "Mine", "hgobench audit mine")
+    assert path.read_text(encoding="utf-8").startswith("# Mine\n\nWritten by")

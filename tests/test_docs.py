@@ -305,3 +305,15 @@ def test_the_house_is_as_it_is_drawn() -> None:
             continue
         if path.name not in ("__init__.py", "__main__.py", "py.typed", "__pycache__"):
             assert path.name in drawn or f"{path.name}/" in drawn, path.name
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CITATION.cff", "docs/architecture.md", "docs/theory.md"]
+)
+def test_the_paper_is_cited_where_it_is_named(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    for part in (
+        "Boubouh", "Pinot", "(SRDS)", "2022", "94", "120",
+        "Resilient Distributed Learning with Heterogeneous Participants",
+    ):  # fmt: skip
+        assert part in text, part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from functools import partial
 from html import escape
@@ -15,6 +16,7 @@ from tabulate import tabulate
 
 import hgobench
 from hgobench.audits.study import Chart, Finding, Study, Table
+from hgobench.paper import CITATION
 
 from . import frame
 
@@ -171,21 +173,45 @@ def write(folder: Path, study: Study) -> Path:
 
 
 def document(path: Path, studies: Sequence[Study], title: str, command: str) -> None:
-    """Write a Markdown document of studies, with its pictures in a folder beside it."""
+    """Write a Markdown document of studies, with its pictures in a folder beside it.
+
+    Where the file is such a document and has a section of each of them, and others, only these
+    sections and their pictures are replaced.
+    """
     pictures = path.parent / path.stem
     pictures.mkdir(parents=True, exist_ok=True)
-    sections = []
+    sections = {}
     for study in studies:
         shown = []
+        for old in pictures.glob(f"{study.name}-*.png"):
+            old.unlink()
         for chart in study.charts:
             file = f"{study.name}-{chart.name}.png"
             draw(chart).savefig(pictures / file, dpi=80, metadata={"Software": None})
             shown.append(f"![{chart.title}]({path.stem}/{file})")
         about = "\n\n".join(study.about)
         parts = [f"## {study.title}", f"`{study.command}`", about, text(study, "github"), *shown]
-        sections.append("\n\n".join(parts))
-    body = "\n\n".join(sections)
-    path.write_text(
-        f"# {title}\n\nWritten by `{command} --document {path}`; do not edit it.\n\n{body}\n",
-        encoding="utf-8",
-    )
+        sections[study.command] = "\n\n".join(parts)
+    head, before = _sections(path)
+    if set(sections) < set(before):
+        sections = before | sections
+    else:
+        head = (
+            f"# {title}\n\nWritten by `{command} --document {path}`; do not edit it.\n\n"
+            f"The paper: {CITATION}."
+        )
+    body = "\n\n".join((head, *sections.values()))
+    path.write_text(f"{body}\n", encoding="utf-8")
+
+
+def _sections(path: Path) -> tuple[str, dict[str, str]]:
+    """Return what stands before the sections of a document, and these by their commands."""
+    written = path.read_text(encoding="utf-8") if path.exists() else ""
+    head, *sections = re.split(r"^(?=## )", written, flags=re.MULTILINE)
+    found = {}
+    for section in sections:
+        named = re.match(r"## .*\n\n`(hgobench audit .+)`\n", section)
+        if named is None:
+            return "", {}
+        found[named[1]] = section.strip()
+    return head.strip(), found

@@ -1,5 +1,8 @@
 """The HGO paper's theory, computed: constants of a problem, robustness of a rule, the bounds.
 
+The paper: Boubouh, Boussetta, Gupta, Maurer, Pinot, "Democratizing Machine Learning: Resilient
+Distributed Learning with Heterogeneous Participants", SRDS 2022, pp. 94-120.
+
 >>> from hgobench import Scenario, theory
 >>> problem = theory.Objective(Scenario(model="linear[ridge=1.0]", workers=20, byzantine=2))
 >>> len(problem.curvature.smoothness)  # L_j
