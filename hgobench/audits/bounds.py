@@ -288,7 +288,7 @@ def tasks(
     if min(plain.byzantine, int(plain.sampled or 0)) > int(plain.tolerated or 0):
         raise InputError(
             f"byzantine: {plain.byzantine}; the bounds are for at most tolerated="
-            f"{plain.tolerated}, which a quorum of {plain.quorum} stands"
+            f"{plain.tolerated}, which a quorum of {plain.quorum} tolerates"
         )
     deltas = coefficients(plain, work)
     for seed in seeds:
@@ -446,11 +446,11 @@ def _study(
         + ". Corrected: means over those v - f correct workers where they are largest, as only v "
         "workers need to have sent a coordinate, and the fast ones are the same in every round; "
         "and the least Δ that is known.",
-        "The constants are the smallest that stand along the run: A and B the largest so far, "
+        "The constants are the smallest that hold along the run: A and B the largest so far, "
         "b the smallest block so far. Lemma 1 is the inequality that its proof derives and "
         "Theorem 1 uses, at every w_k; as printed it is claimed in the region W alone.",
         "The step γ = 0.99/Σ L_j is the shorter paper's for every block; 0.99/(√d·max L_j), the "
-        "extended paper's, may be larger, and the proofs stand for it, too.",
+        "extended paper's, may be larger, and the proofs hold for it, too.",
         *(_counterexamples() if ("points", "block") in traced else []),
     ]  # fmt: skip
     return Study(

@@ -43,7 +43,7 @@ class Curvature:
     def dimension_step(self) -> float:
         """The extended paper's: 1/(√d·L) with L = max_j L_j.
 
-        It can be larger than the shorter paper's 1/Σ_j L_j, but the proofs stand: they need
+        It can be larger than the shorter paper's 1/Σ_j L_j, but the proofs hold: they need
         ‖[∇L(w') - ∇L(w)]_B‖ <= ‖w' - w‖/γ, and √(Σ_j L_j²) <= √d·max_j L_j.
         """
         return 1.0 / float(np.sqrt(len(self.smoothness)) * self.smoothness.max())

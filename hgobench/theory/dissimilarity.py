@@ -32,8 +32,8 @@ def spread(at: Moments) -> tuple[float, float]:
 def dissimilarity(trajectory: Sequence[tuple[float, float]]) -> Dissimilarity:
     """Return (G, B) as they show along a run.
 
-    G² is the dissimilarity where ‖∇L(w)‖ is least: no smaller G² stands near an optimum. B² is
-    then the smallest that stands everywhere else on the run. Another run may need more.
+    G² is the dissimilarity where ‖∇L(w)‖ is least: no smaller G² holds near an optimum. B² is
+    then the smallest that holds everywhere else on the run. Another run may need more.
 
     Args:
         trajectory: what `spread` returned at some w's, a stationary one among them if possible.

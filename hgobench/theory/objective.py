@@ -54,7 +54,7 @@ class Moments:
         return np.abs(self.mean - self.gradient)
 
     def variance_bound(self, growth: float = 0.0) -> float:
-        """Return the smallest M_w that stands with Q_w = `growth` in Assumption 4.
+        """Return the smallest M_w that holds with Q_w = `growth` in Assumption 4.
 
         Var_ij <= M_w + Q_w·∇L(w)_j² for all i and j.
         """
@@ -68,7 +68,7 @@ class Moments:
 
         Args:
             factor: (c,) s'_i.
-            growth: Q_w, to which M_w is the smallest that stands.
+            growth: Q_w, to which M_w is the smallest that holds.
             among: m: for each coordinate the mean over those m workers where the sum is largest
                 takes the place of the mean over all c. Only so it bounds what the server
                 aggregates wherever at least m correct workers answer, whoever they are.

@@ -40,7 +40,7 @@ def sharp_trimmed_mean_coefficient(correct: int, f: int) -> float:
     Upper bound, for b <= f attackers: rank by rank the kept c + b - 2f values lie below the lowest
     as many of the c - f largest correct deviations e_i, whose mean is at most that of all c - f,
     and its square at most Σ e_i²/(c - f). It is reached: f correct values are exact, the others
-    are wrong by 1, and attackers send more. It falls with c, so that it stands for every larger Q.
+    are wrong by 1, and attackers send more. It falls with c, so that it holds for every larger Q.
     """
     return correct / (correct - f) if correct > f else math.inf
 
