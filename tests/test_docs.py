@@ -21,6 +21,7 @@ import pytest
 import hgobench
 from hgobench import aggregators, attacks, suite
 from hgobench.cli import Kind
+from hgobench.data import partitions
 from hgobench.report.listing import listing
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
@@ -268,6 +269,14 @@ def test_what_departs_from_its_source_says_so(name: str) -> None:
     text = registry.builtins[name].factory.__doc__ or ""
     said = text.partition("Departs from its source:")[2].partition("Source:")[0]
     assert DEPARTURES[name] in said
+
+
+def test_sources_are_those_of_what_is_computed() -> None:
+    assert "Yurochkin" in partitions.Dirichlet.paper
+    assert "Hsu" not in (partitions.Dirichlet.__doc__ or "")
+    assert "Hsu, Qi, Brown" in (partitions.LabelDirichlet.__doc__ or "")
+    for made in (aggregators.SignGuard, attacks.registry.builtins["sign_guard_aware"].factory):
+        assert "Xu, Huang, Song, Lan" in (made.__doc__ or "")
 
 
 @pytest.mark.parametrize("name", [*ATTACKS, *HETEROGENEITY])
