@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import sys
 import time
 from collections import Counter
@@ -25,6 +24,8 @@ import typer
 
 from hgobench.boundary import PluginError
 from hgobench.errors import InputError, unknown
+from hgobench.report import screen, writers
+from hgobench.report.writers import Layout
 
 if TYPE_CHECKING:
     from hgobench.audits import Options, Study, Work
@@ -98,6 +99,9 @@ class Split(StrEnum):
 
 
 Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="All columns, wider than the terminal if they are.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
 DataFormOption = Annotated[DataForm, typer.Option("--format", help="json: everything.")]
@@ -151,14 +155,15 @@ def list_(
     form: Annotated[
         ListForm, typer.Option("--format", help="markdown: all that is known of each.")
     ] = ListForm.TABLE,
+    wide: Wide = False,
 ) -> None:
     """List what can be named: parameters and defaults, when it is valid, where it comes from."""
     from hgobench.report import listing
 
     if kind is Kind.SUITES:
-        typer.echo(listing.suites())
+        typer.echo(listing.suites(_layout(wide)))
     else:
-        typer.echo(listing.listing(kind.value, form.value))
+        typer.echo(listing.listing(kind.value, form.value, _layout(wide)))
 
 
 @app.command()
@@ -227,6 +232,7 @@ def run(
             "--update-reference", help="Rewrite the reference values that pytest suites/ checks."
         ),
     ] = False,
+    wide: Wide = False,
 ) -> None:
     """Run a suite and print its leaderboards.
 
@@ -284,7 +290,7 @@ def run(
     if results:
         scores = [Score.of(result, split.value) for result in results]
         shown = loaded.ruleset if form in (Form.JSON, Form.CSV) else loaded.title
-        typer.echo(_rendered(shown, boards(scores, by=by), form, split))
+        typer.echo(_rendered(shown, boards(scores, by=by), form, split, wide))
     _say(
         f"{outcome.computed} cells computed, {outcome.reused} found, in "
         f"{time.monotonic() - started:.0f} s; kept in {folder}",
@@ -321,6 +327,7 @@ def leaderboard(
     ruleset: Annotated[
         str | None, typer.Option(help="Which one, if the folder holds several.")
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """Print the leaderboards of a folder's results."""
     from hgobench.leaderboard import Score, boards
@@ -342,7 +349,7 @@ def leaderboard(
     if len(codes) > 1:
         typer.echo(f"note: these results come from {len(codes)} versions of the code", err=True)
     scores = [Score.of(result, split.value) for result in results]
-    typer.echo(_rendered(chosen, boards(scores, by=by), form, split))
+    typer.echo(_rendered(chosen, boards(scores, by=by), form, split, wide))
 
 
 @app.command()
@@ -370,6 +377,7 @@ def show(
     damaged: Annotated[
         bool, typer.Option("--damaged", help="FOLDER: the rows that can't be read, and why.")
     ] = False,
+    wide: Wide = False,
 ) -> None:
     """Show a partition, a scenario, or the cells of a folder of results.
 
@@ -384,7 +392,7 @@ def show(
     if damaged and (which or what in ("partition", "scenario")):
         raise InputError("--damaged: lists all damaged rows of a folder: show FOLDER --damaged")
     if what == "partition":
-        _show_partition(which or [], data or "digits", workers or 100, seed or 0, form, out)
+        _show_partition(which or [], data or "digits", workers or 100, seed or 0, form, out, wide)
         return
     options = {"--data": data, "--workers": workers, "--seed": seed, "--out": out}
     if given := [name for name, value in options.items() if value is not None]:
@@ -392,13 +400,19 @@ def show(
     if what == "scenario":
         _show_scenario(which or [], form)
     elif damaged:
-        _show_damaged(Path(what), form)
+        _show_damaged(Path(what), form, wide)
     else:
-        _show_results(Path(what), which or [], form)
+        _show_results(Path(what), which or [], form, wide)
 
 
 def _show_partition(
-    names: list[str], data: str, workers: int, seed: int, form: DataForm, out: list[Path] | None
+    names: list[str],
+    data: str,
+    workers: int,
+    seed: int,
+    form: DataForm,
+    out: list[Path] | None,
+    wide: bool,
 ) -> None:
     from hgobench.report import worlds
     from hgobench.scenario import check_field
@@ -412,7 +426,8 @@ def _show_partition(
     check_field("workers", workers)
     check_field("seed", seed)
     dealt = worlds.deal(names[0], data, workers, seed)
-    typer.echo(dealt.table() if form is DataForm.TABLE else json.dumps(dealt.as_data()))
+    table = form is DataForm.TABLE
+    typer.echo(dealt.table(_layout(wide)) if table else json.dumps(dealt.as_data()))
     if out is None and form is DataForm.TABLE:
         out = [Path(f"{dealt.slug}.{kind}") for kind in ("png", "svg")]
     for path in out or ():
@@ -429,7 +444,7 @@ def _show_scenario(settings: list[str], form: DataForm) -> None:
         risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
         typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
         return
-    typer.echo(worlds.describe(scenario))
+    typer.echo(worlds.describe(scenario, _layout()))
     if scenario.sampling_warning:
         typer.echo(f"warning: {scenario.sampling_warning}", err=True)
 
@@ -446,7 +461,7 @@ def _one_each(settings: list[str], option: str, where: str) -> dict[str, Any]:
     return {name: values[0] for name, values in fields}
 
 
-def _show_results(folder: Path, where: list[str], form: DataForm) -> None:
+def _show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
     from hgobench.report import cells as report
     from hgobench.results import Store
 
@@ -459,7 +474,10 @@ def _show_results(folder: Path, where: list[str], form: DataForm) -> None:
     if form is DataForm.JSON:
         typer.echo(json.dumps(cells, indent=1, allow_nan=False))
     else:
-        typer.echo(report.overview(cells) if len(cells) > 1 else report.rounds(cells[0]))
+        layout = _layout(wide)
+        several = len(cells) > 1
+        text = report.overview(cells, layout) if several else report.rounds(cells[0], layout)
+        typer.echo(text)
 
 
 def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
@@ -482,9 +500,7 @@ def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
     return [cell for cell in cells if cell["scenario"][field] in wanted]
 
 
-def _show_damaged(folder: Path, form: DataForm) -> None:
-    from tabulate import tabulate
-
+def _show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
     from hgobench.results import Store
 
     with Store(folder, create=False) as store:
@@ -494,7 +510,7 @@ def _show_damaged(folder: Path, form: DataForm) -> None:
         return
     if found:
         rows = [[damage.key, damage.ruleset, damage.problem] for damage in found]
-        typer.echo(tabulate(rows, ["key", "ruleset", "problem"], disable_numparse=True))
+        typer.echo(writers.table(["key", "ruleset", "problem"], rows, layout=_layout(wide)))
     typer.echo(f"{len(found)} of {every} rows are damaged", err=True)
 
 
@@ -517,6 +533,7 @@ def bench_peers(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="1: CPU time; more: wall time.")] = 1,
     form: BenchFormOption = BenchForm.TABLE,
+    wide: Wide = False,
 ) -> None:
     """Compare the speed of rules with other libraries', on identical tensors, call by call.
 
@@ -541,7 +558,8 @@ def bench_peers(
     except KeyboardInterrupt:
         interrupted = True
     if rows:
-        typer.echo(rendered([peers.cells(row) for row in rows], peers.HEADERS, form.value))
+        cells = [peers.cells(row) for row in rows]
+        typer.echo(rendered(cells, peers.HEADERS, form.value, _layout(wide)))
     if interrupted:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130)
@@ -563,6 +581,7 @@ def bench_rule(
         float, typer.Option(help="By which factor a ratio may grow; more is exit status 1.")
     ] = 1.5,
     form: BenchFormOption = BenchForm.TABLE,
+    wide: Wide = False,
 ) -> None:
     """Measure how long a rule takes, as a ratio to a yardstick timed beside it.
 
@@ -582,7 +601,8 @@ def bench_rule(
     for one in dict.fromkeys(shapes):
         ratio = before.get("{}x{}".format(*one))
         rows.append(own.compared(name, yardstick, one, ratio, allow))
-    typer.echo(rendered([own.cells(name, yardstick, row) for row in rows], own.HEADERS, form.value))
+    cells = [own.cells(name, yardstick, row) for row in rows]
+    typer.echo(rendered(cells, own.HEADERS, form.value, _layout(wide)))
     if save is not None:
         own.save(save, name, yardstick, rows)
         _say(f"saved: {save}", False)
@@ -613,6 +633,7 @@ def reproduce(
         bool,
         typer.Option("--update-reference", help="Rewrite the verdicts that pytest suites/ checks."),
     ] = False,
+    wide: Wide = False,
 ) -> None:
     """Run the HGO paper's figures as published and as specified, and test its claims.
 
@@ -624,7 +645,7 @@ def reproduce(
     if names == ["list"]:
         from hgobench.report.listing import figures
 
-        typer.echo(figures())
+        typer.echo(figures(_layout(wide)))
         return
     chosen = [paper.load(name) for name in (paper.names() if names == ["all"] else names)]
     if update_reference and seeds < 3:
@@ -660,10 +681,10 @@ def reproduce(
     ]
     met = agreement.agreements(measured.of("published"), [figure.name for figure in done])
     for figure in done:
-        typer.echo(f"{figure.name}: {figure.caption}\n")
-        typer.echo(pages.table_of(figure, measured) + "\n")
+        typer.echo(_layout(wide).text(f"{figure.name}: {figure.caption}") + "\n")
+        typer.echo(pages.table_of(figure, measured, layout=_layout(wide)) + "\n")
     if verdicts:
-        typer.echo(pages.judged(verdicts) + "\n")
+        typer.echo(pages.judged(verdicts, _layout(wide)) + "\n")
     if met:
         typer.echo(f"{sum(a.met for a in met)} of {len(met)} published values are met")
     if done:
@@ -723,6 +744,7 @@ def audit(
         ),
     ] = None,
     quiet: Quiet = False,
+    wide: Wide = False,
 ) -> None:
     """Audit the HGO paper's theory, or answer a question that it leaves open.
 
@@ -734,9 +756,8 @@ def audit(
     from hgobench import audits
 
     if "list" in names:
-        from tabulate import tabulate
-
-        typer.echo(tabulate(audits.AUDITS.items(), ["audit", "what it looks at"]))
+        header = ["audit", "what it looks at"]
+        typer.echo(writers.table(header, audits.AUDITS.items(), layout=_layout(wide)))
         return
     wanted = audits.chosen(names)
     options = _audit_options(seeds, set_, rule, attack)
@@ -750,7 +771,9 @@ def audit(
         except OSError as error:
             raise InputError(f"--document: {str(document)!r}: {error.strerror}") from error
     words = f"audit {' '.join(names)}"
-    studies = [_studied(partial(audits.run, name, options), out, jobs, quiet) for name in wanted]
+    studies = [
+        _studied(partial(audits.run, name, options), out, jobs, quiet, wide) for name in wanted
+    ]
     if document is not None:
         from hgobench.report import studies as report
 
@@ -798,6 +821,7 @@ def plan(
     ),
     form: DataFormOption = DataForm.TABLE,
     quiet: Quiet = False,
+    wide: Wide = False,
 ) -> None:
     """Do devices reach an accuracy within a time budget, and with which settings?
 
@@ -825,9 +849,13 @@ def plan(
         return answer.study(plans[-1])
 
     def told(_: Study) -> str:
-        return answer.text(plans[-1]) if form is DataForm.TABLE else _json(answer.data(plans[-1]))
+        if form is DataForm.JSON:
+            return _json(answer.data(plans[-1]))
+        layout = _layout(wide)
+        write = partial(writers.table, layout=layout)
+        return answer.text(plans[-1], layout.width or answer.WIDTH, write)
 
-    _studied(searched, out, jobs, quiet, told)
+    _studied(searched, out, jobs, quiet, wide, told)
 
 
 @app.command()
@@ -852,11 +880,14 @@ def calibrate(
     if unit is None:
         raise InputError(f"--time-unit: {time_unit!r}; expected a number of seconds > 0")
     found = calibration.calibrate(model, data, batch_size, runs)
-    typer.echo(found.text(unit) if form is DataForm.TABLE else _json(found.as_data(unit)))
+    if form is DataForm.JSON:
+        typer.echo(_json(found.as_data(unit)))
+        return
+    typer.echo("\n".join(map(_layout().text, found.text(unit).split("\n"))))
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
+    return json.dumps(data, indent=1, allow_nan=False)
 
 
 def _audit_options(
@@ -889,6 +920,7 @@ def _studied(
     out: Path,
     jobs: int,
     quiet: bool,
+    wide: bool,
     told: Callable[[Study], str] | None = None,
 ) -> Study:
     """Run an audit, print what it found (as `told` words it), and write its page."""
@@ -916,7 +948,9 @@ def _studied(
     except RuntimeError as error:
         typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
         raise typer.Exit(1) from error
-    typer.echo(told(found) if told else f"{found.title}\n\n{studies.text(found)}\n")
+    layout = _layout(wide)
+    text = f"{layout.text(found.title)}\n\n{studies.text(found, layout=layout)}\n"
+    typer.echo(told(found) if told else text)
     path = studies.write(out / "pages", found)
     _say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
     if work.failed:
@@ -925,11 +959,16 @@ def _studied(
     return found
 
 
-def _rendered(ruleset: str, made: Sequence[Board], form: Form, split: Split) -> str:
+def _rendered(
+    ruleset: str, made: Sequence[Board], form: Form, split: Split, wide: bool = False
+) -> str:
     from hgobench.report.tables import render
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return render(ruleset, made, form.value, split=split.value, width=width)
+    return render(ruleset, made, form.value, split=split.value, width=screen.width(wide))
+
+
+def _layout(wide: bool = False, keep: int | None = None) -> Layout:
+    return Layout(screen.width(wide), keep)
 
 
 def _say(text: str, quiet: bool) -> None:
@@ -938,16 +977,25 @@ def _say(text: str, quiet: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command; what is refused is said in plain lines, exit status 2."""
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # for module:Class of the folder that the user stands in
-    try:
-        return app(arguments)
-    except InputError as error:
-        print("hgobench: refused, nothing was computed:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
-        sys.exit(2)
-    except PluginError as error:
-        print(f"hgobench: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Run the command; what is refused is said in plain lines, exit status 2.
+
+    A file that can't be written, standard output among them, is said in a line, exit status 1;
+    output that nobody reads any more ends it in silence, exit status 141.
+    """
+    with screen.screens():
+        try:
+            if "" not in sys.path and os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())  # for module:Class of the folder that one stands in
+            return app(arguments)
+        except InputError as error:
+            print("hgobench: refused, nothing was computed:", file=sys.stderr)
+            for problem in error.problems:
+                print(f"  {problem}", file=sys.stderr)
+            sys.exit(2)
+        except PluginError as error:
+            print(f"hgobench: {error}", file=sys.stderr)
+            sys.exit(1)
+        except OSError as error:
+            where = "" if error.filename is None else f"{str(error.filename)!r}: "
+            print(f"hgobench: {where}{error.strerror or error}", file=sys.stderr)
+            sys.exit(1)

@@ -111,7 +111,8 @@ class Row:
             server; ``"honest"``: who is honest.
         clean: without attack; None if that was not run.
         worst: the mean over seeds of the worst attack's accuracy.
-        worst_attack: the attack with the lowest mean.
+        worst_attack: the attack with the lowest mean; None: it was not attacked, and its worst case
+            is the clean one.
         gap: by how much the mean of `worst` is below that of the oracle in the same setting; None:
             the board has no such oracle, or one of the two lacks cells.
         cells: column (an attack, or another field's value) to its estimate.
@@ -128,7 +129,7 @@ class Row:
     needs: Sequence[str]
     clean: Estimate | None
     worst: Estimate
-    worst_attack: str
+    worst_attack: str | None
     gap: float | None
     cells: Mapping[str, Estimate]
     ended: int
@@ -287,6 +288,7 @@ def _row(
         for attack in dict.fromkeys(place.attack for place in attacked)
         if (v := [value for place, value in attacked.items() if place.attack == attack])
     }
+    worst = min(means, key=lambda attack: (means[attack], attack))
     estimates = {}
     for column in columns:
         among = scores if by == "attack" else attacked
@@ -303,7 +305,7 @@ def _row(
         needs=sorted({need for cell in cells for need in cell.needs}),
         clean=estimate(clean) if clean else None,
         worst=estimate(_worst_per_seed(attacked)),
-        worst_attack=min(means, key=lambda attack: (means[attack], attack)),
+        worst_attack=None if worst == "none" else worst,
         gap=None,
         cells=estimates,
         ended=sum(cell.status != "done" for cell in cells),

@@ -235,6 +235,7 @@ class Board:
         if not self.rows:
             return
         from hgobench.leaderboard import Score, boards
+        from hgobench.report import screen, writers
         from hgobench.report.tables import render
         from hgobench.scenario import Scenario, sampling_warnings
 
@@ -244,13 +245,17 @@ class Board:
         ]
         terminalreporter.section("leaderboard")
         suite = suite_of(self.config)
-        terminalreporter.write_line(render(suite.title, boards(scores)))
+        terminal = terminalreporter._tw.fullwidth if terminalreporter.isatty() else None
+        width = screen.width() or terminal
+        board = render(suite.title, boards(scores), width=width, hint="a larger COLUMNS shows all")
+        terminalreporter.write_line(board)
         for warning in sampling_warnings(score.scenario for score in scores):
-            terminalreporter.write_line(f"warning: {warning}")
+            terminalreporter.write_line(writers.visible(f"warning: {warning}"))
         if not suite.reference_path.exists():
             terminalreporter.write_line(
-                f"No reference values for {suite.name}: a robustness regression would not be seen; "
-                f"write them with: hgobench run {suite.path} --update-reference"
+                f"No reference values for {writers.visible(suite.name)}: a robustness regression "
+                "would not be seen; write them with: "
+                f"hgobench run {writers.visible(suite.path)} --update-reference"
             )
 
 

@@ -82,7 +82,7 @@ def test_what_is_wrong_is_said(arguments: list[str], message: str) -> None:
 def test_tables() -> None:
     headers, rows = ["what", "a", "b"], [["x", 0.123, None], ["y", 1234.5, None]]
     assert rendered(rows, headers, "table").split() == [
-        "what", "a", "------", "-----", "x", "0.12", "y", "1,234",
+        "what", "a", "----", "-----", "x", "0.12", "y", "1,234",
     ]  # fmt: skip
     assert rendered(rows, headers, "markdown").splitlines()[2] == "| x      |  0.12 |"
     assert rendered(rows, headers, "csv").splitlines() == ["what,a,b", "x,0.123,", "y,1234.5,"]

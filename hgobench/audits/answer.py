@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -20,6 +20,8 @@ WIDTH = 80  # columns of a terminal
 SAID = {True: "Yes", False: "No"}
 SETTING = ("rule", "γ", "q", "v", "τ", "s", "rounds")
 MEGA = 1e6
+
+Writer = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
 def numbers(score: Score) -> str:
@@ -122,15 +124,21 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
     return told
 
 
-def text(plan: Plan) -> str:
-    """Return the answer for a terminal of 80 columns: first in a sentence, then all that it is."""
+def text(plan: Plan, width: int = WIDTH, table: Writer | None = None) -> str:
+    """Return the answer for a terminal: first in a sentence, then all that it is.
+
+    Args:
+        plan: the answer.
+        width: columns of the terminal.
+        table: what writes a table of so many columns.
+    """
     wide = max(len(name) for name, _ in facts(plan)) + 2
     parts = [
-        fill(sentence(plan), WIDTH),
+        fill(sentence(plan), width),
         "\n".join(
             fill(
                 value,
-                WIDTH,
+                width,
                 initial_indent=f"{name:<{wide}}",
                 subsequent_indent=" " * wide,
                 break_on_hyphens=False,
@@ -139,12 +147,12 @@ def text(plan: Plan) -> str:
         ),
     ]
     if len(plan.rows) > 1:
-        parts.append(_narrow(_table(plan)))
+        parts.append(_narrow(_table(plan), width, table or _columns))
     return "\n\n".join(parts)
 
 
-def _narrow(table: Table) -> str:
-    """Write the frontier within `WIDTH` columns.
+def _narrow(table: Table, width: int, write: Writer) -> str:
+    """Write the frontier within so many columns.
 
     Settings that all rows have stand in the title; if the rest is too wide, results and settings
     are two tables, told together by the first column.
@@ -159,15 +167,15 @@ def _narrow(table: Table) -> str:
     every = ", ".join(f"{table.header[i]} {rows[0][i]}" for i in alike)
     whole = _columns([table.header[i] for i in kept], [[row[i] for i in kept] for row in rows])
     drawn = [whole]
-    if max(map(len, whole.splitlines())) > WIDTH:
+    if max(map(len, whole.splitlines())) > width:
         results = [i for i in kept if table.header[i] not in SETTING]
         settings = [i for i in kept if i == 0 or table.header[i] in SETTING]
         drawn = [
-            _columns([table.header[i] for i in some], [[row[i] for i in some] for row in rows])
+            write([table.header[i] for i in some], [[row[i] for i in some] for row in rows])
             for some in (results, settings)
         ]
     title = table.title + (f" (all: {every})" if every else "")
-    return "\n\n".join([fill(title, WIDTH), *drawn])
+    return "\n\n".join([fill(title, width), *drawn])
 
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 
-from tabulate import tabulate
+from . import writers
+from .writers import EVERYTHING, Layout
 
 
-def rendered(rows: Sequence[Sequence[object]], headers: Sequence[str], form: str) -> str:
+def rendered(
+    rows: Sequence[Sequence[object]],
+    headers: Sequence[str],
+    form: str,
+    layout: Layout = EVERYTHING,
+) -> str:
     """Write rows of names and numbers (None: not measured) as table, markdown, csv or json.
 
     Columns without a number are left out of the first two.
@@ -18,15 +22,13 @@ def rendered(rows: Sequence[Sequence[object]], headers: Sequence[str], form: str
     if form == "json":
         return json.dumps([dict(zip(headers, row, strict=True)) for row in rows], indent=1)
     if form == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([headers, *rows])
-        return text.getvalue().rstrip()
+        return writers.csv_text([headers, *rows]).rstrip()
     kept = [i for i in range(len(headers)) if any(row[i] is not None for row in rows)]
     shown = [[_short(row[i]) for i in kept] for row in rows]
-    style = "github" if form == "markdown" else "simple"
-    align = ["left" if isinstance(rows[0][i], str) else "right" for i in kept]
+    right = [j for j, i in enumerate(kept) if not isinstance(rows[0][i], str)]
     names = [headers[i] for i in kept]
-    return str(tabulate(shown, names, tablefmt=style, colalign=align, disable_numparse=True))
+    style: writers.Form = "markdown" if form == "markdown" else "table"
+    return writers.table(names, shown, style, right=right, layout=layout)
 
 
 def _short(value: object) -> str:

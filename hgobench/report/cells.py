@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-from tabulate import tabulate
 
 from hgobench.leaderboard import order
 from hgobench.scenario import Scenario
 
+from . import writers
+from .writers import EVERYTHING, Layout
+
 NUMBERS = {"test_accuracy": ".3f", "stalled": "d", "mean_block_size": ".1f"}
+MOST = 100  # characters of a line of fields
 LONG = 40  # characters; a column of longer texts has numbers, which are explained above it
 Cell = Mapping[str, Any]  # as `Store.export` has it
 
 
-def overview(cells: Sequence[Cell]) -> str:
+def overview(cells: Sequence[Cell], layout: Layout = EVERYTHING) -> str:
     """Return a line per cell: the fields that vary, then numbers; above it what is the same in all.
 
     Args:
         cells: at least one.
+        layout: how wide it may be.
     """
     named = [{"ruleset": cell["ruleset"], **cell["scenario"]} for cell in cells]
     fields = ["ruleset", *Scenario.declarations()]
     varying = [name for name in fields if len({one[name] for one in named}) > 1]
     same = [f"{name}={named[0][name]}" for name in fields if name not in varying]
-    about = _filled("in all cells:", same)
+    about = _filled("in all cells:", [writers.visible(text) for text in same], layout)
     notes, written = [], {}
     for name in varying:
         values = sorted({one[name] for one in named}, key=order)
@@ -49,37 +53,32 @@ def overview(cells: Sequence[Cell]) -> str:
     ]
     text = [name for name in varying if any(isinstance(one[name], str) for one in named)]
     header = [*varying, *NUMBERS, *ended]
-    table = tabulate(
-        rows, header, disable_numparse=True,
-        colalign=["left" if name in (*text, *ended) else "right" for name in header],
-    )  # fmt: skip
-    return "\n\n".join(filter(None, [about, "\n".join(notes), table]))
+    right = [i for i, name in enumerate(header) if name not in (*text, *ended)]
+    table = writers.table(header, rows, right=right, layout=layout)
+    return "\n\n".join(filter(None, [about, "\n".join(map(layout.text, notes)), table]))
 
 
-def rounds(cell: Cell) -> str:
+def rounds(cell: Cell, layout: Layout = EVERYTHING) -> str:
     """Return all that is known of a cell: its fields, how it ended, and a line per round."""
     about = {"ruleset": cell["ruleset"], **cell["scenario"]}
     about |= {name: cell["summary"][name] for name in ("status", "reason")}
-    lines = [f"{name}: {value}" for name, value in about.items()]
+    lines = [layout.text(f"{name}: {value}") for name, value in about.items()]
     columns: Mapping[str, Sequence[Any]] = cell["rounds"]
     body = [[_number(value) for value in row] for row in zip(*columns.values(), strict=True)]
-    table = tabulate(
-        body,
-        list(columns),
-        disable_numparse=True,
-        colalign=["right"] * len(columns) if body else (),
-    )
-    return "\n".join([*lines, table])
+    right = range(len(columns))
+    layout = replace(layout, keep=3)
+    return "\n".join([*lines, writers.table(list(columns), body, right=right, layout=layout)])
 
 
-def _filled(start: str, items: Sequence[str], width: int = 100) -> str:
-    """Return items on lines of some width; an item is never cut, so that it can be pasted."""
+def _filled(start: str, items: Sequence[str], layout: Layout) -> str:
+    """Return items on lines; one is cut only if it is wider than a line: it is to be pasted."""
+    width = min(layout.width or MOST, MOST)
     lines = [start]
     for item in items:
         if len(lines[-1]) + 2 + len(item) > width:
             lines.append("")
         lines[-1] += f"  {item}"
-    return "\n".join(lines)
+    return "\n".join(map(layout.text, lines))
 
 
 def _number(value: float | None, form: str = ".6g") -> str:

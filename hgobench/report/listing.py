@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any, Literal
 
-from tabulate import tabulate
-
 from hgobench import catalogue
 from hgobench.errors import InputError
+
+from . import writers
+from .writers import EVERYTHING, Layout
 
 KINDS = {
     "attacks": "attack",
@@ -41,13 +42,16 @@ _KNOWS = {
 _NOTES = {"root": "needs clean data at the server", "honest": "is told who is honest"}
 
 
-def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
+def listing(
+    kind: str, form: Literal["table", "markdown"] = "table", layout: Layout = EVERYTHING
+) -> str:
     """Return the table of everything of one kind; plug-ins that do not load say why.
 
     Args:
         kind: a key of `KINDS`.
         form: ``"markdown"`` has all that is known of each: formula, breakdown point, cost, what it
             means on ragged input; of an attack what it must know and control.
+        layout: how wide the table may be.
     """
     registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
@@ -82,18 +86,11 @@ def listing(kind: str, form: Literal["table", "markdown"] = "table") -> str:
         )
     wanted = list(_SHORT) if form == "table" else [h for h in rows[0] if h != "what it is"]
     filled = [header for header in wanted if any(row[header] for row in rows)]
-    if form == "markdown":
-        cells = [[row[header].replace("|", "\\|") for header in filled] for row in rows]
-        return "\n".join(
-            [tabulate(cells, filled, tablefmt="github", disable_numparse=True), *broken]
-        )
-    table = tabulate(
-        [[row[header] for header in filled] for row in rows],
-        filled,
-        maxcolwidths=[_SHORT[header] for header in filled],
-        disable_numparse=True,
-    )
-    return "\n".join([table, *broken])
+    cells = [[row[header] for header in filled] for row in rows]
+    most = {i: wide for i, header in enumerate(filled) if (wide := _SHORT.get(header))}
+    table = writers.table(filled, cells, form, layout=layout, most=most)
+    write = writers.paragraph if form == "markdown" else layout.text
+    return "\n".join([table, *map(write, broken)])
 
 
 def _sees(made: Any) -> str:
@@ -104,7 +101,7 @@ def _sees(made: Any) -> str:
         return str(made.sees)
 
 
-def suites() -> str:
+def suites(layout: Layout = EVERYTHING) -> str:
     """Return the table of the suites that come with hgobench."""
     from hgobench.suite import Suite, names
 
@@ -113,13 +110,11 @@ def suites() -> str:
         suite = Suite.load(name)
         grid = " x ".join(f"{len(values)} {axis}" for axis, values in suite.grid.items())
         rows.append([name, suite.ruleset, grid, suite.description])
-    table: str = tabulate(
-        rows, ["name", "ruleset", "grid", "what it is"], maxcolwidths=[None, None, 40, 50]
-    )
-    return table
+    header = ["name", "ruleset", "grid", "what it is"]
+    return writers.table(header, rows, layout=layout, most={2: 40, 3: 50})
 
 
-def figures() -> str:
+def figures(layout: Layout = EVERYTHING) -> str:
     """Return a table of the paper's figures: data, cells per seed, what each shows."""
     from hgobench.paper import figures as paper
 
@@ -132,4 +127,4 @@ def figures() -> str:
         data = first.data.partition("[")[0]
         rows.append([name, data, cells, first.rounds, published, figure.caption])
     header = ["figure", "data", "cells per seed", "rounds", "values", "what it shows"]
-    return str(tabulate(rows, header, maxcolwidths=[None] * 5 + [70]))
+    return writers.table(header, rows, right={2, 3}, layout=layout, most={5: 70})

@@ -7,7 +7,6 @@ import inspect
 import io
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from tabulate import tabulate
@@ -19,7 +18,9 @@ from hgobench.paper.claims import Verdict
 from hgobench.paper.figures import Figure, load, names
 from hgobench.paper.runs import Measurements, final_pair
 
-from . import curves, frame
+from . import curves, frame, writers
+from .writers import EVERYTHING, Layout
+from .writers import html as escape
 
 SAID = {True: "yes", False: "no", None: "the seeds disagree"}
 COLUMNS = (
@@ -58,10 +59,14 @@ def header(figure: Figure) -> list[str]:
     return ["curve", *paper, *ours, "answers per round"]
 
 
-def table_of(figure: Figure, measured: Measurements, form: str = "simple") -> str:
+def table_of(
+    figure: Figure,
+    measured: Measurements,
+    form: writers.Form = "table",
+    layout: Layout = EVERYTHING,
+) -> str:
     """Return the last values as text."""
-    rows = finals(figure, measured)
-    return str(tabulate(rows, header(figure), tablefmt=form, disable_numparse=True))
+    return writers.table(header(figure), finals(figure, measured), form, layout=layout)
 
 
 def as_csv(figure: Figure, measured: Measurements) -> str:
@@ -273,7 +278,7 @@ def _evidence(verdict: Verdict) -> str:
 
 def _section(figure: Figure, measured: Measurements, folder: str) -> str:
     note = f"\n\n{figure.note}" if figure.note else ""
-    table = table_of(figure, measured, "github")
+    table = table_of(figure, measured, "markdown")
     picture = f"![{figure.name}]({folder}/{figure.name}.png)"
     return f"### {figure.name}\n\n{figure.caption}.{note}\n\n{picture}\n\n{table}"
 
@@ -301,6 +306,7 @@ def _first(docstring: str) -> str:
     return " ".join(inspect.cleandoc(docstring).split("\n\n")[0].split())
 
 
-def judged(verdicts: Sequence[Verdict]) -> str:
+def judged(verdicts: Sequence[Verdict], layout: Layout = EVERYTHING) -> str:
     """Return the claims and their verdicts as text."""
-    return str(tabulate([[v.claim.id, v.text] for v in verdicts], ["claim", "verdict"]))
+    rows = [[v.claim.id, v.text] for v in verdicts]
+    return writers.table(["claim", "verdict"], rows, layout=layout)

@@ -44,7 +44,7 @@ def progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[int], Non
             _Rate(),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=Console(stderr=True),
+            console=Console(file=getattr(sys.stderr, "raw", sys.stderr)),
             speed_estimate_period=20.0,
         )
         with bar:

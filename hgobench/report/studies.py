@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
-
-from tabulate import tabulate
 
 import hgobench
 from hgobench.audits.study import Chart, Finding, Study, Table
 from hgobench.paper import CITATION
 
-from . import frame
+from . import frame, writers
+from .writers import EVERYTHING, Layout
+from .writers import html as escape
 
 LONG = 40  # rows; a longer table is in its CSV file, and folded on the page
 SAID = {True: "yes", False: "no", None: "undecided"}
@@ -31,25 +28,19 @@ def cell(value: str | float | int) -> str:
 
 def chart_csv(chart: Chart) -> str:
     """Return every point of a chart."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["line", chart.x, chart.y, "low", "high"])
+    rows: list[Sequence[object]] = [["line", chart.x, chart.y, "low", "high"]]
     for line in chart.lines:
         nothing = [""] * len(line.x)
         columns = (line.x, line.y, line.low or nothing, line.high or nothing)
         for point in zip(*columns, strict=True):
             numbers = [f"{n:.7g}" if isinstance(n, float) else str(n) for n in point]
-            writer.writerow([line.label, *numbers])
-    return stream.getvalue()
+            rows.append([line.label, *numbers])
+    return writers.csv_text(rows)
 
 
 def table_csv(table: Table) -> str:
     """Return a table's cells, numbers with all their digits."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.header)
-    writer.writerows(table.rows)
-    return stream.getvalue()
+    return writers.csv_text([table.header, *table.rows])
 
 
 def draw(chart: Chart) -> Any:
@@ -81,7 +72,7 @@ def draw(chart: Chart) -> Any:
             "dashed": {"linewidth": 1.2, "linestyle": (0, (4, 2))},
             "points": {"linewidth": 0, "marker": "o", "markersize": 4, "alpha": 0.7},
         }
-        panel.plot(x, y, color=colour, label=line.label, **styles[line.style])
+        panel.plot(x, y, color=colour, label=writers.drawn(line.label), **styles[line.style])
         if line.low is not None and line.high is not None:
             panel.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, linewidth=0)
     if "x" in chart.log:
@@ -89,10 +80,11 @@ def draw(chart: Chart) -> Any:
     if "y" in chart.log:
         panel.set_yscale("log")
     if chart.ticks:
-        panel.set_xticks(range(len(chart.ticks)), chart.ticks, rotation=40, ha="right", fontsize=8)
-    panel.set_title(chart.title, fontsize=11)
-    panel.set_xlabel(chart.x)
-    panel.set_ylabel(chart.y)
+        ticks = list(map(writers.drawn, chart.ticks))
+        panel.set_xticks(range(len(chart.ticks)), ticks, rotation=40, ha="right", fontsize=8)
+    panel.set_title(writers.drawn(chart.title), fontsize=11)
+    panel.set_xlabel(writers.drawn(chart.x))
+    panel.set_ylabel(writers.drawn(chart.y))
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
     if len(drawn) > 6:
@@ -142,21 +134,22 @@ def _findings(findings: Sequence[Finding]) -> str:
     )
 
 
-def text(study: Study, form: str = "simple") -> str:
-    """Return findings and tables as text, or as ``"github"`` Markdown."""
+def text(study: Study, form: writers.Form = "table", layout: Layout = EVERYTHING) -> str:
+    """Return findings and tables as text or Markdown."""
     parts = []
+    title = writers.paragraph if form == "markdown" else layout.text
     if study.findings:
         rows = [[f.statement, SAID[f.holds], f.evidence] for f in study.findings]
-        widths = None if form == "github" else [44, None, 60]
         header = ["statement", "holds", "evidence"]
-        parts.append(tabulate(rows, header, tablefmt=form, maxcolwidths=widths))
+        parts.append(writers.table(header, rows, form, layout=layout, most={0: 44, 2: 60}))
     for table in study.tables:
         if len(table.rows) > LONG:
-            parts.append(f"{table.title}: {len(table.rows)} rows, {study.name}-{table.name}.csv")
+            where = f"{table.title}: {len(table.rows)} rows, {study.name}-{table.name}.csv"
+            parts.append(title(where))
             continue
-        rows = [[cell(value) for value in row] for row in table.rows]
-        shown = tabulate(rows, table.header, tablefmt=form, disable_numparse=True)
-        parts.append(f"{table.title}\n\n{shown}")
+        cells = [[cell(value) for value in row] for row in table.rows]
+        parts.append(title(table.title))
+        parts.append(writers.table(table.header, cells, form, layout=layout))
     return "\n\n".join(parts)
 
 
@@ -188,16 +181,18 @@ def document(path: Path, studies: Sequence[Study], title: str, command: str) -> 
         for chart in study.charts:
             file = f"{study.name}-{chart.name}.png"
             draw(chart).savefig(pictures / file, dpi=80, metadata={"Software": None})
-            shown.append(f"![{chart.title}]({path.stem}/{file})")
-        about = "\n\n".join(study.about)
-        parts = [f"## {study.title}", f"`{study.command}`", about, text(study, "github"), *shown]
+            shown.append(f"![{writers.markdown(chart.title)}]({path.stem}/{file})")
+        about = map(writers.paragraph, study.about)
+        heading = f"## {writers.markdown(study.title)}"
+        parts = [heading, writers.code(study.command), *about, text(study, "markdown"), *shown]
         sections[study.command] = "\n\n".join(parts)
     head, before = _sections(path)
     if set(sections) < set(before):
         sections = before | sections
     else:
         head = (
-            f"# {title}\n\nWritten by `{command} --document {path}`; do not edit it.\n\n"
+            f"# {writers.markdown(title)}\n\nWritten by "
+            f"{writers.code(f'{command} --document {path}')}; do not edit it.\n\n"
             f"The paper: {CITATION}."
         )
     body = "\n\n".join((head, *sections.values()))

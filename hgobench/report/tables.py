@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Literal
 
-from tabulate import tabulate
-
 from hgobench.leaderboard import Board, Estimate, Row, Split, as_data
+
+from . import writers
+from .writers import WIDE, Layout
 
 Format = Literal["table", "markdown", "latex", "csv", "json"]
 
-_TABULATE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
+KEPT = 4  # columns that are never left out: rank, name, low, and the mean that it belongs to
 
 
 def render(
@@ -24,6 +23,7 @@ def render(
     *,
     split: Split = "test",
     width: int | None = None,
+    hint: str = WIDE,
 ) -> str:
     """Write boards of one ruleset in a format; the text ends without a newline.
 
@@ -32,62 +32,76 @@ def render(
         made: the boards.
         form: the format.
         split: which examples the accuracies are on.
-        width: columns of the terminal; a table that is wider shows the attacks' means only.
+        width: how many columns a table may take; None: any number. One that is wider shows the
+            attacks' means without intervals; if it still is, columns are left out from the right,
+            but never rank, name, `low` and the mean that it belongs to.
+        hint: how to see all; it follows the names of columns that are left out.
     """
     if form == "json":
         return json.dumps(as_data(ruleset, made, split), indent=2, allow_nan=False)
     if form == "csv":
         return _csv(ruleset, made, split)
-    parts = [_heading(f"ruleset {ruleset}", form)]
+    layout = Layout(width, KEPT, hint)
+    parts = [_text(f"ruleset {ruleset}", form, layout, heading=True)]
     for board in made:
-        parts.append(_heading(board.title or "all results", form))
-        table = _board(board, form)
-        if form == "table" and width and max(map(len, table.splitlines())) > width:
-            table = _board(board, form, short=True)
-        parts.append(table)
-    notes = _notes(made, split)
-    parts.append("\n".join(_heading(note, form) for note in notes) if form == "latex" else
-                 "\n".join(notes))  # fmt: skip
+        parts.append(_text(board.title or "all results", form, layout, heading=True))
+        parts.append(_board(board, form, layout))
+    notes = [_text(note, form, layout) for note in _notes(made, split)]
+    parts.append(("\n\n" if form == "markdown" else "\n").join(notes))
     return "\n\n".join(parts)
 
 
-def _heading(text: str, form: Format) -> str:
+def _text(text: str, form: writers.Form, layout: Layout, heading: bool = False) -> str:
     if form == "markdown":
-        return f"### {text}"
-    return f"% {text}" if form == "latex" else text
+        return f"### {writers.markdown(text)}" if heading else writers.paragraph(text)
+    if form == "latex":
+        return writers.comment(text)
+    return layout.text(text)
 
 
-def _board(board: Board, form: Format, short: bool = False) -> str:
-    headers = ["#", "algorithm and rule", "low", "worst", "by", *board.columns]
-    clean = board.columns[:1] != ["none"] and any(row.clean for row in board.rows)
-    if clean:
-        headers.insert(5, "clean")
+def attacked(board: Board) -> bool:
+    """Say whether any cell of a board was attacked."""
+    return any(row.worst_attack for row in board.rows)
+
+
+def _board(board: Board, form: writers.Form, layout: Layout) -> str:
+    every, means, numbers = (_cells(board, short) for short in (0, 1, 2))
+    header, rows = every
+    if form == "table" and not writers.fits(*every, layout.width):
+        header, kept = means[0], [row[:KEPT] for row in means[1]]
+        rows = (means if writers.fits(header[:KEPT], kept, layout.width) else numbers)[1]
+    right = [i for i, name in enumerate(header) if name not in ("algorithm and rule", "by")]
+    return writers.table(header, rows, form, right=right, layout=layout)
+
+
+def _cells(board: Board, short: int) -> tuple[list[str], list[list[str]]]:
+    """Return a board's header and rows; `short` leaves out intervals: 1: but the worst's; 2: all.
+
+    Without any attack, the worst case is the one there is, and has no column of its own.
+    """
+    under_attack = attacked(board)
+    columns = [name for name in board.columns if under_attack or name != "none"]
     gap = any(row.gap is not None for row in board.rows)
-    if gap:
-        headers.insert(5, "gap")
-    headers = ["clean" if name == "none" else name for name in headers]
-    body = []
+    clean = "none" not in board.columns and any(row.clean for row in board.rows) and under_attack
+    header = ["#", "algorithm and rule", "low", "worst" if under_attack else "clean"]
+    header += ["by"] * under_attack + ["gap"] * gap + ["clean"] * clean
+    header += ["clean" if name == "none" else name for name in columns]
+    rows = []
     for row in board.rows:
         line = [
             "-" if row.rank is None else str(row.rank),
             row.label + _marks(row),
             f"{row.worst.low:.3f}",
-            _cell(row.worst),
-            row.worst_attack,
+            _cell(row.worst, short > 1),
         ]
+        if under_attack:
+            line.append(row.worst_attack or "-")
         if gap:
             line.append("-" if row.gap is None else f"{row.gap:.3f}")
         if clean:
-            line.append(_cell(row.clean, short))
-        body.append([*line, *(_cell(row.cells.get(name), short) for name in board.columns)])
-    text: str = tabulate(
-        body, headers, tablefmt=_TABULATE[form], disable_numparse=True, colalign=_align(headers)
-    )
-    return text
-
-
-def _align(headers: Sequence[str]) -> list[str]:
-    return ["left" if name in ("algorithm and rule", "by") else "right" for name in headers]
+            line.append(_cell(row.clean, short > 0))
+        rows.append([*line, *(_cell(row.cells.get(name), short > 0) for name in columns)])
+    return header, rows
 
 
 def _marks(row: Row) -> str:
@@ -116,9 +130,17 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
     interval = " with its 95 % interval" if seeds != [1] else ""
     notes = [
         f"{split.capitalize()} accuracy, mean over {counted} seed{'s' * (seeds != [1])}{interval}.",
-        "worst: the mean of each seed's lowest accuracy under an attack; by: the attack with the "
-        "lowest mean; low: the lower end of worst's interval, which ranks.",
     ]
+    if any(map(attacked, made)):
+        notes.append(
+            "worst: the mean of each seed's lowest accuracy under an attack; by: the attack with "
+            "the lowest mean; low: the lower end of worst's interval, which ranks."
+        )
+    if not all(map(attacked, made)):
+        notes.append(
+            f"{'Where there is no worst, no' if any(map(attacked, made)) else 'No'} attack was "
+            "run: low is the lower end of clean's interval, which ranks."
+        )
     if seeds and seeds[0] < 3:
         notes.append("Fewer than 3 seeds: intervals and ranks mean little.")
     if any(row.origin != "hgobench" for row in rows):
@@ -138,7 +160,6 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
 
 def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
     """One line per row and column: everything that the other formats round."""
-    out = io.StringIO()
     settings = list(as_data(ruleset, made, split)["boards"][0])[:-1] if made else []
     about = (
         "rank",
@@ -152,17 +173,15 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
         "idle",
         "missing",
     )
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
+    lines: list[Sequence[object]] = [
         ("ruleset", "split", *settings, *about, "column", "mean", "low", "high", "seeds")
-    )
+    ]
     for board in made:
         where = [board.setting[name] for name in settings]
         for row in board.rows:
             named = {"worst": row.worst, **({"clean": row.clean} if row.clean else {}), **row.cells}
             known = {name: getattr(row, name) for name in about} | {"needs": " ".join(row.needs)}
-            stated = ["" if value is None else value for value in known.values()]
             for name, cell in named.items():
                 numbers = (cell.mean, cell.low, cell.high, cell.seeds)
-                writer.writerow((ruleset, split, *where, *stated, name, *numbers))
-    return out.getvalue().rstrip("\n")
+                lines.append((ruleset, split, *where, *known.values(), name, *numbers))
+    return writers.csv_text(lines).rstrip("\n")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tabulate import tabulate
 
 from hgobench.data import datasets, partitions
 from hgobench.errors import InputError
 from hgobench.scenario import Scenario
+
+from . import writers
+from .writers import EVERYTHING, Layout
 
 KINDS = ("png", "svg", "pdf")
 
@@ -56,7 +58,7 @@ class Dealt:
             return {**known, "counts": self.counts.tolist()}
         return {**known, "sizes": self.counts[:, 0].tolist(), "targets": self.targets.tolist()}
 
-    def table(self) -> str:
+    def table(self, layout: Layout = EVERYTHING) -> str:
         """Return the counts as text, a line per worker, and what sums them up."""
         sizes, held = self.counts.sum(axis=1), (self.counts > 0).sum(axis=1)
         summary = (
@@ -68,22 +70,23 @@ class Dealt:
             values = [
                 [i, n, f"{mean:.4g}", f"{dev:.4g}"] for i, (n, (mean, dev)) in enumerate(each)
             ]
-            text = tabulate(values, header, colalign=["right"] * 4, disable_numparse=True)
             mean = self.targets[:, 0]
-            return (
-                f"{self.title} (seed {self.seed}); a regression\n\n{text}\n\n{summary}; "
-                f"mean target per worker: {mean.min():.4g} to {mean.max():.4g}"
-            )
+            above = f"{self.title} (seed {self.seed}); a regression"
+            below = f"{summary}; mean target per worker: {mean.min():.4g} to {mean.max():.4g}"
+            text = writers.table(header, values, right=range(4), layout=replace(layout, keep=1))
+            return "\n\n".join([layout.text(above), text, layout.text(below)])
         rows = [
             [worker, *(count or "." for count in counts), int(size)]
             for worker, (counts, size) in enumerate(zip(self.counts.tolist(), sizes, strict=True))
         ]
         header = ["worker", *range(self.counts.shape[1]), "all"]
-        text = tabulate(rows, header, colalign=["right"] * len(header), disable_numparse=True)
-        return (
-            f"{self.title} (seed {self.seed}); columns are classes\n\n{text}\n\n"
+        right = range(len(header))
+        text = writers.table(header, rows, right=right, layout=replace(layout, keep=1))
+        above = f"{self.title} (seed {self.seed}); columns are classes"
+        below = (
             f"{summary}; classes per worker: {held.min()} to {held.max()}, mean {held.mean():.1f}"
         )
+        return "\n\n".join([layout.text(above), text, layout.text(below)])
 
     def draw(self, path: Path) -> None:
         """Draw a bar per worker, divided by class.
@@ -106,7 +109,7 @@ class Dealt:
             count = self.counts[:, c]
             axes.barh(workers, count, left=left, height=0.85, color=colour, label=str(c))
             left += count
-        axes.set(xlabel="training examples", ylabel="worker", title=self.title)
+        axes.set(xlabel="training examples", ylabel="worker", title=writers.drawn(self.title))
         axes.title.set_fontsize(10)
         axes.set_ylim(n - 0.5, -0.5)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -144,13 +147,15 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
     return Dealt(registry.canonical(partition), data, seed, np.array(counts), targets)
 
 
-def describe(scenario: Scenario) -> str:
+def describe(scenario: Scenario, layout: Layout = EVERYTHING) -> str:
     """Return all fields of a scenario, a line each, and its sampling risk."""
-    fields = "\n".join(f"{name}: {value}" for name, value in scenario.to_dict().items())
     stands = (int(scenario.quorum or 1) - 1) // 2
-    return (
-        f"{fields}\n\nsampling risk: more than {stands} of {scenario.sampled} sampled workers are "
-        f"Byzantine (a quorum of v={scenario.quorum} stands {stands})\n"
-        f"  per round: {scenario.sampling_risk:.4g}\n"
-        f"  over {scenario.rounds} rounds: {scenario.run_risk:.4g}"
-    )
+    lines = [
+        *(f"{name}: {value}" for name, value in scenario.to_dict().items()),
+        "",
+        f"sampling risk: more than {stands} of {scenario.sampled} sampled workers are "
+        f"Byzantine (a quorum of v={scenario.quorum} stands {stands})",
+        f"  per round: {scenario.sampling_risk:.4g}",
+        f"  over {scenario.rounds} rounds: {scenario.run_risk:.4g}",
+    ]
+    return "\n".join(map(layout.text, lines))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from hgobench.errors import unknown
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
 
+_WORD = re.compile(r"[\w.:]+")
 FIELDS = ("key", "ruleset", "scenario", "status", "reason", "rounds", "provenance", "seconds")
 
 # Columns that have no number in some rounds, and those that older results may lack.
@@ -157,8 +159,8 @@ def _scenario(value: Any) -> Scenario:
         wanted = (int, float) if kinds[name] is float else (kinds[name],)
         if type(content) not in wanted or (type(content) is float and math.isinf(content)):
             raise ValueError(f"{name}: {_kind(content)}; expected {kinds[name].__name__}")
-        if name in catalogue.FIELDS and "+" in content:
-            catalogue.registry(name).named(content)  # is it a chain? what it names stays unknown
+        if name in catalogue.FIELDS and not _WORD.fullmatch(content):
+            catalogue.registry(name).named(content)  # can it be read? what it names stays unknown
     return Scenario.restore(fields)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 import sysconfig
@@ -210,7 +211,7 @@ class Store:
                 ) from other
 
     def _open(self, mode: str) -> None:
-        where = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
+        where = f"file:{quote(os.fsencode(self.path.resolve()))}?mode={mode}"
         with ExitStack() as stack:  # a file that is refused is closed at once
             self._connection = sqlite3.connect(where, uri=True, timeout=0.2)
             stack.callback(self._connection.close)

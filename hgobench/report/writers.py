@@ -1,0 +1,340 @@
+"""How each format writes text: whatever a name holds, it stays a name.
+
+A name may be anybody's: of a plug-in, of a suite, or from a store that was sent by mail. Every
+cell, heading and note that people see goes through here. Before all else, what a terminal or an
+editor would act on instead of showing it (control characters, line ends, escape sequences, marks
+that turn the direction of text) is written as Python writes it in a string: ``\\x1b``, ``\\n``,
+``\\u202e``. Then each format escapes what it gives a meaning to. JSON has rules of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import html as _html
+import io
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from textwrap import wrap
+from types import MappingProxyType
+from typing import Literal
+
+from rich.cells import cell_len
+from tabulate import tabulate
+
+Form = Literal["table", "markdown", "latex"]
+
+WIDE = "--wide shows all"
+LEAST = 20  # characters of a column of text that is wrapped; a narrower one is stacked instead
+
+
+def visible(text: object) -> str:
+    """Return a text in one line, what does not print written as in a Python string.
+
+    >>> print(visible("a\\x1b[31m\\nb"))
+    a\\x1b[31m\\nb
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def lines(text: object) -> str:
+    """Return a text as `visible` does, but for its line ends, which stay."""
+    return "\n".join(visible(line) for line in str(text).split("\n"))
+
+
+_MARKDOWN = re.compile(
+    r"""[\\`|$]            # escapes, code, the next cell, formulas
+    |[*~](?=\S)            # emphasis and deleted text: never opened before a space
+    |(?<![^\W_])_          # emphasis: never opened within a word
+    |\](?=[\[(:])          # the end of a link's text
+    |<(?=[A-Za-z/!?])      # a tag
+    |&(?=\#?\w+;)          # an entity""",
+    re.VERBOSE,
+)
+
+
+def markdown(text: object) -> str:
+    """Return a text as Markdown that shows it, for a cell or a heading.
+
+    >>> print(markdown("a|b <img> `c`"))
+    a\\|b \\<img> \\`c\\`
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", visible(text))
+
+
+def paragraph(text: object) -> str:
+    """Return a text as a paragraph of Markdown: it begins no heading, list or rule."""
+    escaped = re.sub(r"^(\s*)([#*+\-=>])", r"\1\\\2", markdown(text))
+    return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
+
+
+def code(text: object) -> str:
+    """Return a text as a Markdown code span."""
+    shown = visible(text)
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    fence, space = "`" * (longest + 1), " " * ("`" in shown[:1] + shown[-1:])
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
+    '"': r'\string"',  # with babel it may be a command
+}  # fmt: skip
+
+
+def latex(text: object) -> str:
+    """Return a text as LaTeX that prints it.
+
+    >>> print(latex("50 % of $x_1$"))
+    50 \\% of \\$x\\_1\\$
+    """
+    return "".join(_LATEX.get(c, c) for c in visible(text)).replace("--", "-{}-")
+
+
+def comment(text: object) -> str:
+    """Return a text as a LaTeX comment, in one line."""
+    return f"% {visible(text)}"
+
+
+def html(text: object) -> str:
+    """Return a text as HTML that shows it, in an element or in a quoted attribute."""
+    return _html.escape(visible(text))
+
+
+def drawn(text: object) -> str:
+    """Return a text as matplotlib draws it: without formulas, and never left out of a legend."""
+    shown = visible(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV, a line each; None is an empty field, numbers have all their digits.
+
+    A spreadsheet takes a field that begins with one of ``= + - @`` for a formula; text that does
+    gets an apostrophe before it. Text that is a number is one.
+
+    >>> csv_text([["=cmd()", "-1.5", -1.5]])
+    "'=cmd(),-1.5,-1.5\\n"
+    """
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([_field(cell) for cell in row] for row in rows)
+    return out.getvalue()
+
+
+def _field(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = visible(cell)
+    return f"'{text}" if text.lstrip()[:1] in tuple("=+-@＝＋－＠") and not _number(text) else text
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table of text is fitted to a terminal, by one rule.
+
+    A table that is wider than the terminal loses columns from the right; those that must stay are
+    wrapped, unless they are numbers; if that would leave less than `LEAST` characters to one, the
+    rows are stacked: a line per cell.
+
+    Attributes:
+        width: columns of the terminal; None: as wide as it comes.
+        keep: how many columns, from the left, are never left out; None: all.
+        hint: how to see all; it follows the names of columns that are left out.
+    """
+
+    width: int | None = None
+    keep: int | None = None
+    hint: str = WIDE
+
+    def text(self, text: object) -> str:
+        """Return a line of text, folded if it is wider; its further lines are indented."""
+        return "\n".join(folded(visible(text), self.width, indent="  "))
+
+
+EVERYTHING = Layout()
+
+
+def table(
+    header: Sequence[object],
+    rows: Iterable[Sequence[object]],
+    form: Form = "table",
+    *,
+    right: Collection[int] = (),
+    layout: Layout = EVERYTHING,
+    most: Mapping[int, int] = MappingProxyType({}),
+) -> str:
+    """Write a table.
+
+    Args:
+        header: the columns' names.
+        rows: their cells; None: empty.
+        form: text for a terminal, Markdown or LaTeX (booktabs).
+        right: positions of the columns that are aligned to the right: numbers.
+        layout: how wide a table of text may be.
+        most: column to the characters at which a table of text wraps it, in any layout.
+    """
+    names = [str(name) for name in header]
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    align = ["right" if i in right else "left" for i in range(len(names))]
+    if form == "latex":
+        return _latex_table(names, cells, align)
+    if form == "markdown":
+        return _markdown_table(names, cells, align)
+    return _fitted(names, cells, align, layout, most)
+
+
+def _markdown_table(names: list[str], cells: list[list[str]], align: list[str]) -> str:
+    return str(
+        tabulate(
+            [list(map(markdown, row)) for row in cells],
+            list(map(markdown, names)),
+            tablefmt="github",
+            disable_numparse=True,
+            colalign=align if cells else None,
+        )
+    )
+
+
+def _text_table(
+    names: list[list[str]], cells: list[list[list[str]]], align: list[str], widths: list[int]
+) -> str:
+    """Write a table whose cells are lists of lines; a character may take two columns."""
+
+    def row(texts: list[list[str]]) -> list[str]:
+        lines = []
+        for each in zip_longest(*texts, fillvalue=""):
+            padded = [
+                " " * (wide - cell_len(text)) + text
+                if side == "right"
+                else text + " " * (wide - cell_len(text))
+                for text, side, wide in zip(each, align, widths, strict=True)
+            ]
+            lines.append("  ".join(padded).rstrip())
+        return lines
+
+    rule = "  ".join("-" * wide for wide in widths)
+    return "\n".join([*row(names), rule, *(line for texts in cells for line in row(texts))])
+
+
+def _latex_table(names: list[str], cells: list[list[str]], align: list[str]) -> str:
+    def line(row: list[str]) -> str:
+        text = " & ".join(map(latex, row))
+        return ("{}" if text[:1] in ("[", "*") else "") + text + r" \\"  # no option of \\ before
+
+    columns = "".join(side[0] for side in align)
+    body = [r"\midrule", *map(line, cells)] if cells else []
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            line(names),
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _fitted(
+    names: list[str],
+    cells: list[list[str]],
+    align: list[str],
+    layout: Layout,
+    most: Mapping[int, int],
+) -> str:
+    names = [visible(name) for name in names]
+    cells = [[visible(cell) for cell in row] for row in cells]
+    widths = [
+        min(max(map(cell_len, column)), most.get(i, sys.maxsize))
+        for i, column in enumerate(zip(names, *cells, strict=True))
+    ]
+    width = layout.width or sys.maxsize
+    count = len(names)
+    keep = count if layout.keep is None else min(layout.keep, count)
+    while count > keep and _total(widths[:count]) > width:
+        count -= 1
+    left_out = names[count:]
+    names, align, widths = names[:count], align[:count], widths[:count]
+    cells = [row[:count] for row in cells]
+    wrapped = _wrapped_widths(widths, align, width)
+    if wrapped is None:
+        shown = stacked(names, cells, width)
+    else:
+
+        def row(texts: list[str]) -> list[list[str]]:
+            each = zip(texts, wrapped, strict=True)
+            return [folded(text, wide) for text, wide in each]
+
+        shown = _text_table(row(names), [row(texts) for texts in cells], align, wrapped)
+    if not left_out:
+        return shown
+    many = f"{len(left_out)} column{'s' * (len(left_out) > 1)} left out"
+    note = f"{many} ({', '.join(left_out)}); {layout.hint}"
+    return "\n".join([shown, *folded(note, width)])
+
+
+def fits(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None) -> bool:
+    """Say whether a table of text is no wider than so many columns."""
+    if width is None:
+        return True
+    widths = [max(cell_len(visible(c)) for c in col) for col in zip(header, *rows, strict=True)]
+    return _total(widths) <= width
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _wrapped_widths(widths: list[int], align: list[str], width: int) -> list[int] | None:
+    """Return the columns' widths with those of text cut down alike, or None: that is too narrow."""
+    if _total(widths) <= width:
+        return widths
+    text = [wide for wide, side in zip(widths, align, strict=True) if side == "left"]
+    rest = width - _total(widths) + sum(text)
+    for most in range(min(rest, max(text, default=0)), LEAST - 1, -1):
+        if sum(min(wide, most) for wide in text) <= rest:
+            return [
+                min(wide, most) if side == "left" else wide
+                for wide, side in zip(widths, align, strict=True)
+            ]
+    return None
+
+
+def stacked(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> str:
+    """Return a table with a line per cell: the first names its row, the others stand below it."""
+    blocks = []
+    for first, *others in cells:
+        block = folded(first, width)
+        for name, cell in zip(names[1:], others, strict=True):
+            if cell:
+                block += folded(f"  {name}: {cell}", width, indent="    ")
+        blocks.append("\n".join(block))
+    return "\n".join(blocks)
+
+
+def folded(text: str, width: int | None, indent: str = "") -> list[str]:
+    """Return a text in lines of at most so many columns; lines but the first are indented."""
+    if width is None or cell_len(text) <= width:
+        return [text]
+    wide = cell_len(text) > len(text)  # characters of two columns: as if all were
+    most = max(width // 2 if wide else width, len(indent) + 1)
+    return wrap(
+        text, most, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
+    ) or [""]
