@@ -257,7 +257,7 @@ class Rule(Part):
                 raise RuleError(f"{self.name}: returned NaN or infinite values for finite input")
             sent = {
                 "NaN or infinite values": int(odd.sum()),
-                f"values of {LARGE:g} or more, whose sum or square is not finite": int(large.sum()),
+                f"values of {LARGE:g} or more, too large to add or square": int(large.sum()),
             }
             told = " and ".join(
                 f"{count} of {len(values)} workers sent {what}"

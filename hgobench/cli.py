@@ -1,6 +1,7 @@
 """The command ``hgobench``: thin; each verb calls one room of the house.
 
-Exit status: 0 done; 1 done, but cells failed; 2 refused, nothing was computed; 130 interrupted.
+Exit status: 0 all that was asked is computed and written; 1 some of it failed, and the rest is
+written; 2 refused, nothing was computed; 130 interrupted.
 """
 
 from __future__ import annotations

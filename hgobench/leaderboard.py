@@ -76,6 +76,7 @@ class Score:
         accuracy: 0 if it did not end well.
         idle: whether every round stalled, so that the model is the initial one.
         needs: what the rule was told beside the workers' values.
+        late: whether it ran out of time.
     """
 
     scenario: Scenario
@@ -83,6 +84,7 @@ class Score:
     accuracy: float
     idle: bool = False
     needs: tuple[str, ...] = ()
+    late: bool = False
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
@@ -96,7 +98,7 @@ class Score:
             raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
         idle = 0 < result.summary["rounds"] == result.summary["stalled"]
         needs = tuple(result.provenance.get("needs", ()))
-        return cls(result.scenario, result.status, accuracy, idle, needs)
+        return cls(result.scenario, result.status, accuracy, idle, needs, result.late)
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Row:
             the board has no such oracle, or one of the two lacks cells.
         cells: column (an attack, or another field's value) to its estimate.
         ended: how many of its cells diverged or failed.
+        late: how many of these ran out of time.
         idle: how many of its cells never updated the model.
         missing: how many cells others have and it has not.
     """
@@ -133,6 +136,7 @@ class Row:
     gap: float | None
     cells: Mapping[str, Estimate]
     ended: int
+    late: int
     idle: int
     missing: int
 
@@ -309,6 +313,7 @@ def _row(
         gap=None,
         cells=estimates,
         ended=sum(cell.status != "done" for cell in cells),
+        late=sum(cell.late for cell in cells),
         idle=sum(cell.idle for cell in cells),
         missing=len(expected - scores.keys()),
     )
@@ -371,6 +376,7 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                         "worst_attack": row.worst_attack,
                         "gap": row.gap,
                         "ended": row.ended,
+                        "late": row.late,
                         "idle": row.idle,
                         "missing": row.missing,
                         "cells": {name: asdict(cell) for name, cell in row.cells.items()},

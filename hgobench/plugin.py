@@ -190,6 +190,7 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         "status": computed.status,
         "accuracy": score.accuracy,
         "idle": score.idle,
+        "late": score.late,
         "needs": score.needs,
     }
     request.node.user_properties.append((PROPERTY, json.dumps(row)))

@@ -26,6 +26,8 @@ from hgobench.aggregators import NonFiniteError
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, plain, told
 from hgobench.data import datasets
 from hgobench.errors import InputError
+from hgobench.leaderboard import Score, boards
+from hgobench.report.tables import render
 from hgobench.results import Result
 from hgobench.results.result import COLUMNS
 from hgobench.simulation import run, simulate
@@ -378,6 +380,10 @@ def test_time_is_cpu_time() -> None:
         "time_limit = 0.2 s",
     )
     assert found.seconds < 5
+    text = render("r", boards([Score.of(found)]))
+    assert "! 1 cells diverged or failed, 1 of them out of time; each counts as 0" in text
+    failed = run(GOOD.replace(rule=f"{HERE}RuleError"))
+    assert "out of time" not in render("r", boards([Score.of(failed)]))
 
 
 def test_a_process_that_is_paused_is_not_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,30 @@ def test_refusals_come_all_at_once_with_status_2(tiny: Path) -> None:
     assert not (ROOT / "hgobench-results" / "tiny").exists()
 
 
+def test_a_module_that_ends_the_process_is_refused(tiny: Path) -> None:
+    """A script without a main guard: nothing was computed, and that is said."""
+    (tiny.parent / "scr.py").write_text("import sys\nprint('ran')\nsys.exit(0)\n")
+    done = hgobench("run", str(tiny), "--rule", "scr:rule", cwd=tiny.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "rule: 'scr:rule' does not import: SystemExit: 0; what runs as a script" in done.stderr
+    done = hgobench("run", str(tiny), "--rule", "tests.misbehaving:InitExit", cwd=tiny.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "rule: 'tests.misbehaving:InitExit': SystemExit: 0" in done.stderr
+
+
+@pytest.mark.long
+def test_what_a_rule_prints_is_not_in_the_boards(tiny: Path) -> None:
+    out = str(tiny.parent / "out")
+    rules = "tests.misbehaving:RuleChatter,tests.misbehaving:RuleOut"
+    done = process("run", str(tiny), "--rule", rules, "--format", "json", "--out", out)
+    assert done.returncode == 0
+    assert {row["rule"] for row in json.loads(done.stdout)["boards"][0]["rows"]} == {
+        "average", "median", *rules.split(","),
+    }  # fmt: skip
+    assert "a print" in done.stderr
+    assert "rule 'tests.misbehaving:RuleOut' changed standard output: put back" in done.stderr
+
+
 def test_failed_cells_give_status_1(tiny: Path) -> None:
     out = str(tiny.parent / "out")
     done = hgobench("run", str(tiny), "--rule", "tests.plugins:Raising", "--out", out)

@@ -142,8 +142,9 @@ def test_runs_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(InputError, match="device: 'nonsense'; torch can't compute there: "):
-        usable("nonsense")
+    for name in ("nonsense", "meta", "hpu", "privateuseone", "vulkan", "cpu:-1", ""):
+        with pytest.raises(InputError, match=f"device: '{name}'; torch can't compute there: "):
+            usable(name)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="device: 'cuda'; torch can't compute there: "):
             run(Scenario(), device="cuda")

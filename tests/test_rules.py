@@ -590,7 +590,16 @@ def test_half_precision_is_computed_in_float32() -> None:
         ),
         (
             lambda: aggregators.build("average")(torch.tensor([[torch.nan], [1.0]])),
-            "Average: no finite answer; 1 of 2 workers sent NaN or infinite",
+            "Average: no finite answer; 1 of 2 workers sent NaN or infinite values, and f=0",
+        ),
+        (
+            lambda: aggregators.build("average")(torch.full((11, 1), 3e38)),
+            r"Average: no finite answer; 11 of 11 workers sent values of 1e\+30 or more, too large "
+            "to add or square, and f=0",
+        ),
+        (
+            lambda: aggregators.build("average")(torch.tensor([[torch.inf], [3e38], [3e38]])),
+            r"1 of 3 workers sent NaN or infinite values and 2 of 3 workers sent values of 1e\+30",
         ),
     ],
 )

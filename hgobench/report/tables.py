@@ -150,7 +150,9 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
     if any("honest" in row.needs for row in rows):
         notes.append("= not ranked: is told who is honest; gap: how far worst is below its worst")
     if ended := sum(row.ended for row in rows):
-        notes.append(f"! {ended} cells diverged or failed; each counts as 0")
+        late = sum(row.late for row in rows)
+        out = f", {late} of them out of time" if late else ""
+        notes.append(f"! {ended} cells diverged or failed{out}; each counts as 0")
     if idle := sum(row.idle for row in rows):
         notes.append(f"~ in {idle} cells too few workers answered, in every round, to aggregate")
     if any(row.missing for row in rows):
@@ -170,6 +172,7 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
         "worst_attack",
         "gap",
         "ended",
+        "late",
         "idle",
         "missing",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from hgobench.boundary import OUT_OF_TIME
 from hgobench.scenario import Scenario
 
 Status = Literal["done", "diverged", "failed"]
@@ -40,9 +41,9 @@ class Result:
         scenario: what ran.
         rounds: a table, column name to one value per round (see `COLUMNS`).
         status: ``"done"``; ``"diverged"``: the aggregate or the model stopped being finite, and
-            counts as an accuracy of 0 from then on; ``"failed"``: the rule or the attack raised or
-            ran out of time, and counts as 0 too.
-        reason: why it is not done, else empty.
+            counts as an accuracy of 0 from then on; ``"failed"``: the rule, the attack or another
+            part raised or ran out of time, and counts as 0 too.
+        reason: why it is not done, and what code of others changed and was put back; else empty.
         provenance: versions, device, threads and cohort width that it was computed with.
         seconds: CPU seconds.
     """
@@ -53,6 +54,11 @@ class Result:
     reason: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def late(self) -> bool:
+        """Say whether it failed because it ran out of time."""
+        return self.status == "failed" and f": {OUT_OF_TIME}: " in self.reason
 
     @cached_property
     def summary(self) -> dict[str, Any]:
