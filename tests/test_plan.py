@@ -510,3 +510,16 @@ def test_a_seed_without_a_round_is_said_to_count_as_0() -> None:
         dict(answer.facts(found))["no round"] == "ends in time with 1 of 2 seeds: an accuracy of 0"
     )
     assert dict(answer.facts(found))["clock"].startswith("0 to 2 rounds; ")
+
+
+@pytest.mark.parametrize(
+    ("share", "named", "fleet"),
+    [(0.0, "weak devices alone", "weak devices alone"),
+     (0.2, "20% powerful devices", "20% powerful devices, the others weak"),
+     (1.0, "powerful devices alone", "powerful devices alone")],
+)  # fmt: skip
+def test_devices_are_named(share: float, named: str, fleet: str) -> None:
+    found = planned([0.9, 0.9], [0.1, 0.1])
+    object.__setattr__(found.rows[0].candidate, "share", share)
+    assert f"Yes: {named} reach 0.900" in answer.sentence(found)
+    assert dict(answer.facts(found))["devices"] == fleet

@@ -49,7 +49,7 @@ def sentence(plan: Plan) -> str:
     row, target = plan.rows[plan.best], plan.question.target
     held, sure = row.checked.reached(target), row.checked.sure(target)
     best = f"the best of {plan.size} settings" if plan.size > 1 else "the only setting"
-    who = settings_of(plan, row) if plan.shares else best
+    who = devices_of(row) if plan.shares else best
     doubt = "" if sure or len(plan.fresh) == 1 else ", though the interval leaves it open"
     said = (
         f"{SAID[held]}{doubt}: {who} {'reach' if plan.shares else 'reaches'} "
@@ -59,14 +59,22 @@ def sentence(plan: Plan) -> str:
     others = [r for r in plan.rows if r is not row and r.checked.reached(target)]
     if not held and others:
         other = others[0]
-        named = settings_of(plan, other) if plan.shares else "another setting of the frontier"
+        named = devices_of(other) if plan.shares else "another setting of the frontier"
         said += f" Yes with {named}: {numbers(other.checked)}."
     return said
 
 
-def settings_of(plan: Plan, row: Row) -> str:
-    """Write which devices a row has."""
-    return f"{row.candidate.share:.0%} powerful devices"
+def devices_of(row: Row) -> str:
+    """Write which of the searched devices a row has."""
+    share = row.candidate.share
+    if share in (0.0, 1.0):
+        return f"{'powerful' if share else 'weak'} devices alone"
+    return f"{share:.0%} powerful devices"
+
+
+def _whole_fleet(row: Row) -> str:
+    mixed = 0.0 < row.candidate.share < 1.0
+    return devices_of(row) + (", the others weak" if mixed else "")
 
 
 def facts(plan: Plan) -> list[tuple[str, str]]:
@@ -88,7 +96,7 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
         ("setting", f"q {cell.sampled}, v {cell.quorum}, τ {cell.deadline:g}, s {cell.batch_size}, "
                     f"learning rate {cell.learning_rate:g}, {cell.algorithm}"),
         ("rule", f"{cell.rule}, scope {cell.scope}, told f̂ = {cell.tolerated}"),
-        ("devices", settings_of(plan, row) + ", the others weak" if plan.shares else cell.hardware),
+        ("devices", _whole_fleet(row) if plan.shares else cell.hardware),
         ("f", f"{cell.byzantine} of {cell.workers} workers"),
         ("attack", attacks if not cell.byzantine or len(plan.attacks) == 1 else
                    f"the worst in each seed of {attacks}" + (" (the default)" * plan.default)
@@ -318,9 +326,7 @@ def _about(plan: Plan) -> str:
     )
     unheeded = sum(plan.refused.values())
     why = "; ".join(f"{count}: {reason}" for reason, count in plan.refused.items())
-    settings = {
-        n: v for n, v in plan.rows[plan.best].candidate.fields.items() if n not in ("rule",)
-    }
+    settings = plan.rows[plan.best].candidate.fields
     varied = ("rounds", "evaluation_interval", "rule", "attack", "hardware", *SEARCHED)
     return (
         f"{plan.settings['data']}: {plan.size} settings of {', '.join(searched)}, by successive "
@@ -330,9 +336,9 @@ def _about(plan: Plan) -> str:
         f"(seed 0; in the last rung {_range(plan.seeds)}). The frontier is then run with "
         f"{_range(plan.fresh)}, from which all numbers here are. Times are in time units, those to "
         f"the target from when on all evaluations (one every {LOOKS}th part of a run) are at or "
-        "above it; MB are sent until then, or until the end. Reached: by the mean over seeds, with "
-        "its 95 % interval (Student's t). Risk: that a round of the run samples more Byzantine "
-        "workers than v tolerates."
+        "above it (inf: with some seed the last one is below); MB are sent until then, or until the "
+        "end. Reached: by the mean over seeds, with its 95 % interval (Student's t). "
+        "Risk: that a round of the run samples more Byzantine workers than v tolerates."
         + (f" Refused: {unheeded} settings ({why})." if unheeded else "")
         + (" " + described(settings, *varied))
     )
@@ -364,7 +370,7 @@ def _charts(plan: Plan) -> Sequence[Chart]:
 def _curve(plan: Plan, row: Row) -> Line:
     """Draw the mean over seeds under the attack that is worst on average."""
     cell = row.cell
-    label = settings_of(plan, row) if plan.shares else (
+    label = devices_of(row) if plan.shares else (
         f"{cell.rule}, q {cell.sampled}, v {cell.quorum}, τ {cell.deadline:g}, s {cell.batch_size}"
     )  # fmt: skip
     runs = [one for one in row.checked.results[row.checked.worst] if one and one.status == "done"]
