@@ -39,9 +39,9 @@ class Entry(Generic[T]):
     factory: Callable[..., T]
     origin: str  # "hgobench", a distribution's name, or "module:Class"
 
-    @property
+    @cached_property
     def signature(self) -> dict[str, inspect.Parameter]:
-        """Return the factory's named parameters."""
+        """The factory's named parameters; worked out once, as rules are made for every cell."""
         try:
             named = inspect.signature(self.factory).parameters.values()
         except Exception as error:  # code of others may stand behind it
