@@ -412,8 +412,13 @@ class _Streams:
                 os.dup2(kept, number)
                 os.close(kept)
         sys.stdin, sys.stdout, sys.stderr = self._python
-        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.closed:
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        raw = getattr(sys.stdout, "raw", sys.stdout)
+        if isinstance(raw, io.TextIOWrapper) and raw.closed:
+            opened = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            if raw is sys.stdout:
+                sys.stdout = opened
+            else:
+                sys.stdout.raw = opened  # type: ignore[union-attr]
             changed.append("Python's standard streams")
         return list(dict.fromkeys(changed))
 

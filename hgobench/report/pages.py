@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,9 +69,7 @@ def table_of(
 
 def as_csv(figure: Figure, measured: Measurements) -> str:
     """Return every point of the drawing, ours and the published ones."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Sequence[object]] = [COLUMNS]
     for curve in figure.curves:
         for variant in figure.variants:
             series = measured.series(figure, curve, variant)
@@ -84,14 +80,12 @@ def as_csv(figure: Figure, measured: Measurements) -> str:
             for updates, *values in points:
                 numbers = [f"{value:.6g}" for value in values]
                 name = f"as {variant}"
-                writer.writerow(
-                    [figure.name, name, curve.label, updates, *numbers, len(series.values)]
-                )
+                rows.append([figure.name, name, curve.label, updates, *numbers, len(series.values)])
         paper = figure.points(curve)
         for x, value in paper if paper is not None else ():
             place = ["", f"{x:g}"] if figure.clock else [f"{x:g}", ""]
-            writer.writerow([figure.name, "paper", curve.label, *place, f"{value:g}", "", "", ""])
-    return stream.getvalue()
+            rows.append([figure.name, "paper", curve.label, *place, f"{value:g}", "", "", ""])
+    return writers.csv_text(rows)
 
 
 def page(
