@@ -17,7 +17,7 @@ from . import frame, writers
 from .writers import EVERYTHING, Layout
 from .writers import html as escape
 
-LONG = 40  # rows; a longer table is in its CSV file, and folded on the page
+LONG = 48  # rows; a longer table is in its CSV file, and folded on the page
 SAID = {True: "yes", False: "no", None: "undecided"}
 
 
