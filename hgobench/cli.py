@@ -265,11 +265,14 @@ def run(
     from hgobench.report.progress import progress
     from hgobench.results import Store
 
+    jobs = jobs or (cpu_count() if device == "cpu" else 1)
     if split is Split.VALIDATION:
-        from hgobench.data.datasets import load
+        from hgobench.execution.local import described
 
-        for data in dict.fromkeys(scenario.data for scenario in scenarios):
-            if not len(load(data).validation):
+        for data, about in described((scenario.data for scenario in scenarios), jobs).items():
+            if isinstance(about, InputError):
+                raise about
+            if not about.validation:
                 raise InputError(f"--split: 'validation'; {data!r} has no such examples")
     folder = out or Path("hgobench-results") / loaded.name
     started = time.monotonic()
@@ -281,7 +284,7 @@ def run(
                 loaded.ruleset,
                 width=loaded.width,
                 time_limit=loaded.time_limit,
-                jobs=jobs or (cpu_count() if device == "cpu" else 1),
+                jobs=jobs,
                 device=device,
                 on_progress=advance,
             )
@@ -660,7 +663,7 @@ def reproduce(
     from hgobench.report.progress import progress
     from hgobench.results import Store
 
-    lacking = runs.lacking(chosen)
+    lacking = runs.lacking(chosen, jobs or cpu_count())
     if lacking and names != ["all"]:
         raise InputError(f"{', '.join(which)}: {reason}" for reason, which in lacking.items())
     for reason, which in lacking.items():

@@ -72,7 +72,7 @@ def test_a_measurement_is_made_once(tmp_path: Path) -> None:
         assert measure(tasks, store) == found
         with pytest.raises(KeyboardInterrupt):
             measure([Task(double, {"number": n}) for n in (5, 13, 7)], store)
-        keys = [Task(double, {"number": n}).key for n in (3, 1, 5, 13, 7)]
+        keys = [Task(double, {"number": n}).key() for n in (3, 1, 5, 13, 7)]
         assert set(store.measurements(keys)) == set(keys[:3]), "what was finished is kept"
         assert not list(store.results())
     assert CALLS == [3, 1, 5, 13]
@@ -95,12 +95,12 @@ def test_what_a_measurement_names_is_in_its_address(
     (tmp_path / "mine_rule.py").write_text("class Mine:\n    def __call__(self, v): return v[0]\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     named = [{"rule": "mine_rule:Mine", "q": 3}]
-    key = Task(double, {"number": 1}, named).key
-    assert key == Task(double, {"number": 1}, named).key
-    assert key != Task(double, {"number": 1}).key
-    assert key != Task(double, {"number": 2}, named).key
+    key = Task(double, {"number": 1}, named).key()
+    assert key == Task(double, {"number": 1}, named).key()
+    assert key != Task(double, {"number": 1}).key()
+    assert key != Task(double, {"number": 2}, named).key()
     (tmp_path / "mine_rule.py").write_text("class Mine:\n    def __call__(self, v): return v[1]\n")
-    assert key != Task(double, {"number": 1}, named).key
+    assert key != Task(double, {"number": 1}, named).key()
 
 
 # Bounds

@@ -223,7 +223,8 @@ class Source(ABC):
     def files(self) -> list[Path]:
         """Return the files that it would read, beside those that a parameter ``path`` names.
 
-        A process that has the data set reads it again when one of them changes.
+        A process that has the data set reads it again when one of them changes. Asked of
+        hgobench's own sources alone.
         """
         return []
 

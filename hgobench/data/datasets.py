@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -386,10 +386,41 @@ def load(specification: str) -> Dataset:
     return _load(specification, state(specification))
 
 
+@dataclass(frozen=True)
+class About:
+    """What a data set is, without its arrays.
+
+    Attributes:
+        digest: of the arrays that were read (`Dataset.digest`).
+        classes: how many; 0: a regression.
+        features: how many an example has.
+        train, validation, test: how many examples there are.
+    """
+
+    digest: str
+    classes: int
+    features: int
+    train: int
+    validation: int
+    test: int
+
+
+def about(specification: str) -> About:
+    """Say what a data set is; it is loaded for that, in this process.
+
+    Raises:
+        InputError: as `load`.
+    """
+    data = load(specification)
+    sizes = (len(part) for part in (data.train, data.validation, data.test))
+    return About(data.digest, data.classes, data.features, *sizes)
+
+
 def state(specification: str) -> tuple[Any, ...]:
     """Return what changes when a file of a data set does."""
-    read = getattr(registry.build(specification), "files", list)
-    return catalogue.contents({"data": specification}), *map(files.state, read())
+    named = {"data": specification}
+    read = [] if catalogue.foreign(named) else registry.build(specification).files()
+    return catalogue.contents(named), *map(files.state, read)
 
 
 @cache

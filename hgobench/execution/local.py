@@ -1,6 +1,8 @@
 """Cells in this process, or in local processes, one thread each.
 
 Code of others is never called in this process: one that dies is another, and takes nothing along.
+With several jobs it holds no data either: another reads it, says what it is, and has it at hand for
+the cells that it computes.
 """
 
 from __future__ import annotations
@@ -10,18 +12,20 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hgobench import catalogue
 from hgobench.boundary import PluginError
+from hgobench.data import datasets
+from hgobench.data.datasets import About
 from hgobench.errors import InputError
 from hgobench.results import Result, Store
 from hgobench.results.store import result_key
@@ -89,44 +93,135 @@ def execute(
         on_progress: called with the number of cells that were just finished or found.
 
     Raises:
-        InputError: some world can't be made, or there is no such device; nothing is computed then.
+        InputError: some data can't be had or some world not be made, or there is no such device;
+            nothing is computed then.
     """
     usable(device)
     name = device_name(device)
+    outcome = Outcome(set())
+    jobs = max(min(jobs, len(cohorts(scenarios, width))), 1)
+    try:
+        data = digests((scenario.data for scenario in scenarios), jobs)
+    except KeyboardInterrupt as error:
+        outcome.interrupted = _ended(error)
+        return outcome
     # An address is worked out once: running a plug-in may import more of it.
-    key_of = {scenario: result_key(scenario, ruleset, width, name) for scenario in scenarios}
-    outcome = Outcome(set(key_of.values()))
+    key_of = {
+        scenario: result_key(scenario, ruleset, width, name, data[scenario.data])
+        for scenario in scenarios
+    }
+    outcome.keys |= set(key_of.values())
     known = store.keys(outcome.keys)
     outcome.reused = len(known)
     if known:
         on_progress(len(known))
     missing = [scenario for scenario, key in key_of.items() if key not in known]
     batches = cohorts(missing, width)
-    # Every world is made once here: what can't be made is refused before anything is computed.
-    problems: list[str] = []
-    for first in {batch[0].world_key: batch[0] for batch in batches}.values():
-        try:
-            World.of(first, device)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(dict.fromkeys(problems))
+    worlds = list({batch[0].world_key: batch[0] for batch in batches}.values())
     results = _compute(batches, width, time_limit, jobs, device)
     try:
+        # What can't be made is refused before anything is computed.
+        _check_worlds(worlds, device, jobs)
         for finished in results:
             for result in finished:
+                name = result.scenario.data
+                if result.provenance.get("data", data[name]) != data[name]:
+                    outcome.interrupted = f"data: {name!r} has changed since the run began"
+                    return outcome
                 store.add(result, ruleset, key=key_of[result.scenario])
                 outcome.computed += 1
                 if result.status == "failed":
                     outcome.failed.append(result)
             on_progress(len(finished))
-    except KeyboardInterrupt:
-        outcome.interrupted = "interrupted"
-    except sqlite3.OperationalError as error:
-        outcome.interrupted = f"the store can't be written: {error}"
+    except (KeyboardInterrupt, sqlite3.OperationalError) as error:
+        outcome.interrupted = _ended(error)
     finally:
         results.close()
     return outcome
+
+
+def _ended(error: BaseException) -> str:
+    """Say why a run ended early."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"the store can't be written: {error}"
+
+
+def described(names: Iterable[str], jobs: int) -> dict[str, About | InputError]:
+    """Return what each of some data sets is, or why it can't be had.
+
+    Args:
+        names: specifications, each read once.
+        jobs: local processes; 1: this one, but for code of others.
+    """
+    fields = [{"data": name} for name in dict.fromkeys(names)]
+    found = _asked(datasets.about, [(one["data"],) for one in fields], fields, jobs)
+    return {one["data"]: about for one, about in zip(fields, found, strict=True)}
+
+
+def digests(names: Iterable[str], jobs: int) -> dict[str, str]:
+    """Return the digest of each of some data sets (`Dataset.digest`).
+
+    Raises:
+        InputError: some can't be had; all problems at once.
+    """
+    found = described(names, jobs)
+    _refuse(found.values())
+    return {name: about.digest for name, about in found.items() if isinstance(about, About)}
+
+
+def _check_worlds(scenarios: Sequence[Scenario], device: str, jobs: int) -> None:
+    """Make the world of each scenario.
+
+    Raises:
+        InputError: some can't be made; all problems at once.
+    """
+    calls = [(scenario, device) for scenario in scenarios]
+    _refuse(_asked(_make, calls, list(map(vars, scenarios)), jobs))
+
+
+def _make(scenario: Scenario, device: str) -> None:
+    World.of(scenario, device)
+
+
+def _refuse(found: Iterable[object]) -> None:
+    problems = [p for one in found if isinstance(one, InputError) for p in one.problems]
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+
+
+def _asked(
+    ask: Callable[..., T],
+    arguments: Sequence[tuple[Any, ...]],
+    fields: Sequence[Mapping[str, Any]],
+    jobs: int,
+) -> list[T | InputError]:
+    """Return what some calls return, or why they can't, in their order.
+
+    Args:
+        ask: a function of a module.
+        arguments: of each call.
+        fields: of scenarios that name what each call is about.
+        jobs: local processes.
+    """
+    calls = [partial(_answer, ask, each) for each in arguments]
+    answers: list[Any] = [None] * len(calls)
+    for number, answer in spread(calls, jobs, apart=any(map(catalogue.foreign, fields))):
+        if isinstance(answer, Died):
+            named = catalogue.foreign(fields[number]) or [f"data {fields[number]['data']!r}"]
+            died = f"the process that read or made it died ({answer.how})"
+            answer = InputError(f"{', '.join(named)}: {died}")
+        answers[number] = answer
+    return answers
+
+
+def _answer(ask: Callable[..., T], arguments: tuple[Any, ...]) -> T | InputError:
+    try:
+        return ask(*arguments)
+    except InputError as error:
+        return error.with_traceback(None)
+    except PluginError as error:
+        return InputError(" ".join(str(error).split()))
 
 
 def _compute(
@@ -189,11 +284,10 @@ def spread(
         jobs: local processes, one thread each; 1: this one.
         apart: whether even one job has a process of its own.
     """
-    if not apart and (jobs == 1 or len(calls) <= 1):
+    if not apart and jobs == 1:
         for number, call in enumerate(calls):
             yield number, call()
         return
-    jobs = max(min(jobs, len(calls)), 1)
     waiting, suspects = list(range(len(calls))), list[int]()
     running: dict[Future[T], int] = {}
     beside: set[int] = set()  # those that had another beside them

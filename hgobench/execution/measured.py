@@ -16,7 +16,7 @@ from hgobench.boundary import OutOfTime, PluginError, told
 from hgobench.results import Store
 from hgobench.results.store import measurement_key
 
-from .local import Died, spread
+from .local import Died, digests, spread
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,18 @@ class Task:
         return f"{name} {json.dumps(self.arguments, sort_keys=True)}"
 
     @property
-    def key(self) -> str:
-        """Return its address in a store."""
+    def data(self) -> list[str]:
+        """Return the data sets behind it."""
+        return [fields["data"] for fields in self.named if "data" in fields]
+
+    def key(self, data: Mapping[str, str] | None = None) -> str:
+        """Return its address in a store.
+
+        Args:
+            data: the digest of each data set behind it; None: they are loaded in this process.
+        """
         source = Path(inspect.getfile(self.measure))
-        return measurement_key(self.what, source, self.named)
+        return measurement_key(self.what, source, self.named, data)
 
 
 def measure(
@@ -58,11 +66,14 @@ def measure(
         What was measured, in the order of the tasks.
 
     Raises:
+        InputError: the data behind them can't be had.
         KeyboardInterrupt: it was interrupted; what was finished is kept.
         RuntimeError: a measurement raised, or a worker process died; the others are kept.
     """
+    jobs = max(min(jobs, len(tasks)), 1)
+    data = digests((name for task in tasks for name in task.data), jobs)
     # An address is worked out once: running a plug-in may import more of it.
-    keys = [task.key for task in tasks]
+    keys = [task.key(data) for task in tasks]
     wanted = dict(zip(keys, tasks, strict=True))
     known = store.measurements(wanted)
     if known:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hgobench import algorithms
 from hgobench.algorithms import Order, Places
-from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.execution import Outcome, execute
+from hgobench.execution.local import described
 from hgobench.results import Result, Store
 from hgobench.results.result import padded
 from hgobench.scenario import Scenario
@@ -105,16 +105,14 @@ def cells(figures: Sequence[Figure], seeds: int) -> list[Scenario]:
     return list(dict.fromkeys(every))
 
 
-def lacking(figures: Sequence[Figure]) -> dict[str, list[str]]:
-    """Return the figures whose data can't be had, by the reason."""
+def lacking(figures: Sequence[Figure], jobs: int = 1) -> dict[str, list[str]]:
+    """Return the figures whose data can't be had, by the reason; the data is read by `jobs`."""
     found: dict[str, list[str]] = {}
     needed = {figure.name: {cell.data for cell in figure.cells([0])} for figure in figures}
-    for data in sorted(set().union(*needed.values())):
-        try:
-            datasets.load(data)
-        except InputError as error:
+    for data, about in described(sorted(set().union(*needed.values())), jobs).items():
+        if isinstance(about, InputError):
             lacking = [name for name, several in needed.items() if data in several]
-            found.setdefault("; ".join(error.problems), []).extend(lacking)
+            found.setdefault("; ".join(about.problems), []).extend(lacking)
     return {reason: list(dict.fromkeys(lacking)) for reason, lacking in found.items()}
 
 

@@ -122,31 +122,55 @@ def _module_of(value: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def result_key(scenario: Scenario, ruleset: str, width: int, device: str = "cpu") -> str:
+def result_key(
+    scenario: Scenario, ruleset: str, width: int, device: str = "cpu", data: str | None = None
+) -> str:
     """Return the address of a result: its scenario, the ruleset and the code that computes it.
 
     The cohort's width and the device are part of it, as a cell's last bits depend on them, and so
-    are the contents of files that the scenario names.
+    are the data's arrays and the contents of files that the scenario names.
+
+    Args:
+        scenario, ruleset: what is computed, and under which name it compares.
+        width, device: of the cohort.
+        data: the digest of the scenario's data (`hgobench.data.base.Dataset`); None: it is loaded
+            in this process.
     """
     sources = _plugin_sources(vars(scenario))
     contents = catalogue.contents(vars(scenario))
     where = [] if device == "cpu" else [f"device {device}"]
-    parts = [scenario.digest, ruleset, f"width {width}", *where, code_digest(), *sources, *contents]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    data = data or _data_digest(scenario.data)
+    parts = [scenario.digest, ruleset, f"width {width}", *where, f"data {data}", code_digest()]
+    return hashlib.sha256("\n".join([*parts, *sources, *contents]).encode()).hexdigest()
 
 
-def measurement_key(what: str, source: Path, named: Sequence[Mapping[str, Any]]) -> str:
+def measurement_key(
+    what: str,
+    source: Path,
+    named: Sequence[Mapping[str, Any]],
+    data: Mapping[str, str] | None = None,
+) -> str:
     """Return the address of a measurement: what it is, and the code behind it.
 
     Args:
         what: the function that measures, and its arguments.
         source: the file of that function.
-        named: fields of scenarios that are behind it, whose plug-ins' sources and files count.
+        named: fields of scenarios that are behind it, whose plug-ins' sources, files and data
+            count.
+        data: the digest of each data set that is among them; None: they are loaded in this process.
     """
     parts = [what, code_digest("theory"), hashlib.sha256(source.read_bytes()).hexdigest()]
     for fields in named:
         parts += [*_plugin_sources(fields), *catalogue.contents(fields)]
+        if (name := fields.get("data")) is not None:
+            parts.append(f"data {_data_digest(name) if data is None else data[name]}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _data_digest(specification: str) -> str:
+    from hgobench.data import datasets  # imports scikit-learn
+
+    return datasets.load(specification).digest
 
 
 class Store:
@@ -335,7 +359,8 @@ class Store:
     def keys(self, among: Iterable[str] | None = None) -> set[str]:
         """Return the addresses of the results that stand.
 
-        Failed and damaged ones do not: they are to be computed again.
+        Failed and damaged ones do not, nor those that do not say which data they are of: they are
+        to be computed again.
 
         Args:
             among: only these addresses are looked at; None: all.
@@ -344,7 +369,7 @@ class Store:
         for row in self._checked(among):
             if isinstance(row, Damage):
                 damaged += 1
-            elif row[2].status != "failed":
+            elif row[2].status != "failed" and row[2].provenance.get("data"):
                 standing.add(row[0])
         if damaged:
             self._say(f"{_counted(damaged)} in {self.path} to be computed anew")
@@ -360,7 +385,9 @@ class Store:
         It replaces what an older code computed for the same scenario and ruleset.
         """
         made = result.provenance
-        key = key or result_key(result.scenario, ruleset, made["width"], made["device"])
+        key = key or result_key(
+            result.scenario, ruleset, made["width"], made["device"], made.get("data")
+        )
         row = (*rows.written(result, ruleset, key, code_digest()[:12]), time.time())
         self._write(("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row))
 
