@@ -468,6 +468,7 @@ def _one_each(settings: list[str], option: str, where: str) -> dict[str, Any]:
 def _show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
     from hgobench.report import cells as report
     from hgobench.results import Store
+    from hgobench.results.result import data_notes
 
     with Store(folder, create=False) as store:
         cells = store.export()
@@ -482,6 +483,8 @@ def _show_results(folder: Path, where: list[str], form: DataForm, wide: bool) ->
         several = len(cells) > 1
         text = report.overview(cells, layout) if several else report.rounds(cells[0], layout)
         typer.echo(text)
+    for note in data_notes((cell["scenario"]["data"], cell["provenance"]) for cell in cells):
+        typer.echo(f"note: {note}", err=True)
 
 
 def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:

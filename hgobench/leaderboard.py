@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 from hgobench.results import Result
+from hgobench.results.result import data_notes
 from hgobench.scenario import Role, Scenario
 
 Split = Literal["test", "validation"]
@@ -77,6 +78,7 @@ class Score:
         idle: whether every round stalled, so that the model is the initial one.
         needs: what the rule was told beside the workers' values.
         late: whether it ran out of time.
+        data: what the result says of its data; None: the score is of no result.
     """
 
     scenario: Scenario
@@ -85,6 +87,7 @@ class Score:
     idle: bool = False
     needs: tuple[str, ...] = ()
     late: bool = False
+    data: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
@@ -98,7 +101,9 @@ class Score:
             raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
         idle = 0 < result.summary["rounds"] == result.summary["stalled"]
         needs = tuple(result.provenance.get("needs", ()))
-        return cls(result.scenario, result.status, accuracy, idle, needs, result.late)
+        data = {name: v for name, v in result.provenance.items() if name.startswith("data")}
+        late = result.late
+        return cls(result.scenario, result.status, accuracy, idle, needs, late, data)
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """Rows ranked under one threat model and budget; `setting` is what defines it."""
+    """Rows ranked under one threat model and budget; `setting` is what defines it.
+
+    `notes` say what a reader must know of the data that its cells are of.
+    """
 
     setting: Mapping[str, Any]
     columns: Sequence[str]
     rows: Sequence[Row]
     title: str
+    notes: Sequence[str] = ()
 
 
 def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
@@ -243,6 +252,7 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
         [str(column) for column in columns],
         ranked,
         title=", ".join(f"{name} {stated[name]}" for name in titled),
+        notes=data_notes((one.scenario.data, one.data) for one in group if one.data is not None),
     )
 
 
@@ -358,6 +368,7 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
     return {
         "ruleset": ruleset,
         "split": split,
+        "notes": list(dict.fromkeys(note for board in made for note in board.notes)),
         "boards": [
             {
                 **board.setting,

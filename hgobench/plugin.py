@@ -192,6 +192,7 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         "idle": score.idle,
         "late": score.late,
         "needs": score.needs,
+        "data": score.data,
     }
     request.node.user_properties.append((PROPERTY, json.dumps(row)))
     return computed

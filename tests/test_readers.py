@@ -143,9 +143,11 @@ def test_the_digest_is_of_names_types_shapes_and_bytes() -> None:
     assert load("tests.test_readers:Mine").digest == load("tests.test_readers:Mine").digest
 
 
-def small_images(folder: Path, labels: np.ndarray | None = None, **other: np.ndarray) -> None:
+def small_images(
+    folder: Path, labels: np.ndarray | None = None, seed: int = 0, **other: np.ndarray
+) -> None:
     """Write the four files of a small MNIST: 40 and 20 images of 2 x 2."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     made = {
         "train-images-idx3-ubyte": rng.integers(0, 256, (40, 2, 2)),
@@ -218,7 +220,7 @@ def test_labels_of_other_images_are_refused(images: Path, home: Path) -> None:
 def test_images_and_labels_must_fit(
     home: Path, changed: dict[str, np.ndarray], message: str
 ) -> None:
-    small_images(home / "mnist", **changed)
+    small_images(home / "mnist", None, 0, **changed)
     with pytest.raises(InputError) as error:
         load("mnist[verify=false,validation=0]")
     assert message in str(error.value)

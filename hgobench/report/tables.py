@@ -155,6 +155,7 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
         notes.append(f"! {ended} cells diverged or failed{out}; each counts as 0")
     if idle := sum(row.idle for row in rows):
         notes.append(f"~ in {idle} cells too few workers answered, in every round, to aggregate")
+    notes += dict.fromkeys(note for board in made for note in board.notes)
     if any(row.missing for row in rows):
         notes.append("- not ranked: lacks cells that other rows have")
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -44,7 +44,9 @@ class Result:
             counts as an accuracy of 0 from then on; ``"failed"``: the rule, the attack or another
             part raised or ran out of time, and counts as 0 too.
         reason: why it is not done, and what code of others changed and was put back; else empty.
-        provenance: versions, device, threads and cohort width that it was computed with.
+        provenance: versions, device, threads and cohort width that it was computed with; ``data``,
+            the digest of its data's arrays, and ``data_differs``, how its data's files differ from
+            the published ones.
         seconds: CPU seconds.
     """
 
@@ -86,6 +88,28 @@ class Result:
             "bytes_down": sum(self.rounds["bytes_down"]),
             "seconds": self.seconds,
         }
+
+
+def data_notes(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return what a reader must know of the data that results are of.
+
+    Args:
+        cells: of each result the data's specification and its provenance.
+    """
+    every = list(cells)
+    notes = []
+    if unknown := sum(not made.get("data") for _, made in every):
+        notes.append(
+            f"{unknown} of {len(every)} cells do not say which data they were computed on, as they "
+            "are of an older hgobench; the command that computed them computes them anew"
+        )
+    for name in sorted({name for name, _ in every}):
+        made = [facts for other, facts in every if other == name]
+        if len(found := {facts["data"] for facts in made if facts.get("data")}) > 1:
+            notes.append(f"{len(found)} different data sets under the name {name}: don't compare")
+        differing = {str(facts["data_differs"]) for facts in made if "data_differs" in facts}
+        notes += [f"{name} is not as published: {said}" for said in sorted(differing)]
+    return notes
 
 
 def padded(column: Sequence[Any], rounds: int) -> list[Any]:
