@@ -120,16 +120,19 @@ class NoSource:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Mine[what=changed]", "train: labels: row 4: 7; expected 0 .. 2"),
-        ("Mine[what=raises]", "KeyError: 'gone'"),
-        ("Mine[what=none]", "load() returned NoneType; expected a Dataset of hgobench.data.base"),
-        ("NoSource", "NoSource has no load(); expected a Source"),
+        ("Mine[what=changed]", ": train: labels: row 4: 7; expected 0 .. 2"),
+        ("Mine[what=raises]", ": KeyError: 'gone'"),
+        ("Mine[what=none]", ": load() returned NoneType; expected a Dataset of hgobench.data.base"),
+        (
+            "NoSource",
+            " is tests.test_readers.NoSource; expected a subclass of hgobench.data.base.Source",
+        ),
     ],
 )
 def test_data_of_others_passes_the_same_border(name: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         load(f"tests.test_readers:{name}")
-    assert error.value.problems == [f"data: 'tests.test_readers:{name}': {message}"]
+    assert error.value.problems == [f"data: 'tests.test_readers:{name}'{message}"]
 
 
 def test_the_digest_is_of_names_types_shapes_and_bytes() -> None:

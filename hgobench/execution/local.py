@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -125,9 +125,11 @@ def execute(
         for finished in results:
             for result in finished:
                 name = result.scenario.data
-                if result.provenance.get("data", data[name]) != data[name]:
+                made = {"data": data[name], **result.provenance}
+                if made["data"] != data[name]:
                     outcome.interrupted = f"data: {name!r} has changed since the run began"
                     return outcome
+                result = replace(result, provenance=made)
                 store.add(result, ruleset, key=key_of[result.scenario])
                 outcome.computed += 1
                 if result.status == "failed":
