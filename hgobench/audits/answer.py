@@ -336,8 +336,8 @@ def _about(plan: Plan) -> str:
         f"(seed 0; in the last rung {_range(plan.seeds)}). The frontier is then run with "
         f"{_range(plan.fresh)}, from which all numbers here are. Times are in time units, those to "
         f"the target from when on all evaluations (one every {LOOKS}th part of a run) are at or "
-        "above it (inf: with some seed the last one is below); MB are sent until then, or until the "
-        "end. Reached: by the mean over seeds, with its 95 % interval (Student's t). "
+        "above it (inf: with some seed the last one is below); MB are sent until then, or until "
+        "the end. Reached: by the mean over seeds, with its 95 % interval (Student's t). "
         "Risk: that a round of the run samples more Byzantine workers than v tolerates."
         + (f" Refused: {unheeded} settings ({why})." if unheeded else "")
         + (" " + described(settings, *varied))
