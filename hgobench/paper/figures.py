@@ -3,7 +3,8 @@
 A figure is a TOML file in ``suites/paper/``: a problem (``problems.toml``), and curves, as axes of
 which every combination is one or each by itself; or it is like another but for what it says. Every
 curve is run in two variants: "published", as the authors' code computes it, and "specified", as
-Algorithm 1 states it.
+Algorithm 1 states it. A control is a curve of ours beside one of the paper's: the same run but for
+one thing, to tell what that thing does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RULESET = "paper-1"
 WIDTH = 2  # cells per cohort: most worlds of a figure have HGO and SGD
 KEYS = (
     "like", "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "variants",
-    "scenario", "axes", "curve",
+    "scenario", "axes", "curve", "control",
 )  # fmt: skip
 KINDS = ("fig", "short", "tradeoff", "remark", "rate")
 LABELS = {
@@ -48,11 +49,15 @@ class Curve:
         label: as the paper labels it.
         fields: what sets it apart, in the words of a `Scenario`.
         published: what else differs in the authors' accounting.
+        control_of: the label of the curve that it is a control of; empty: it is the paper's own.
+        variants: which it is run in.
     """
 
     label: str
     fields: Mapping[str, Any]
     published: Mapping[str, Any] = field(default_factory=dict)
+    control_of: str = ""
+    variants: Sequence[Variant] = VARIANTS
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Figure:
         name: of its file: ``fig4b``.
         caption: what it shows.
         problem: a table of ``problems.toml``.
-        curves: its lines.
+        curves: its lines, the paper's own first, then controls.
         scenario: fields that they share, beside the problem's.
         published: the figure of the extended paper whose curves are known; empty: none.
         updates: after how many updates the published point at x was taken: ``"exact"``: x;
@@ -117,8 +122,12 @@ class Figure:
             self.cell(curve, variant, seed)
             for seed in seeds
             for variant in self.variants
-            for curve in self.curves
+            for curve in self.of(variant)
         ]
+
+    def of(self, variant: Variant) -> list[Curve]:
+        """Return the curves that a variant has."""
+        return [curve for curve in self.curves if variant in curve.variants]
 
     def points(self, curve: Curve) -> NDArray[np.float64] | None:
         """Return the published points, (n, 2): updates or time, and value; None: not published."""
@@ -166,7 +175,7 @@ def read(name: str, content: Mapping[str, Any]) -> Figure:
     """Make a figure of a file's content.
 
     Raises:
-        InputError: a key is unknown, or it has no problem or no curves.
+        InputError: a key is unknown, it has no problem or no curves, or a control is of none.
     """
     wrong = [unknown(f"figure {name}: key", key, KEYS) for key in content if key not in KEYS]
     if wrong:
@@ -185,7 +194,17 @@ def read(name: str, content: Mapping[str, Any]) -> Figure:
         curves.append(Curve(entry["label"], fields, entry.get("published", {})))
     if not curves:
         raise InputError(f"figure {name}: no curves; expected [axes] or [[curve]]")
-    given = {key: v for key, v in content.items() if key not in ("like", "axes", "curve")}
+    own = [curve.label for curve in curves]
+    for entry in content.get("control", []):
+        if (of := str(entry.get("of"))) not in own:
+            raise InputError(unknown(f"figure {name}: control {entry['label']!r}: of", of, own))
+        variants = tuple(entry.get("variants", content.get("variants", VARIANTS)))
+        aside = ("label", "published", "of", "variants")
+        fields = {key: v for key, v in entry.items() if key not in aside}
+        changed = entry.get("published", {})
+        curves.append(Curve(entry["label"], fields, changed, of, variants))
+    aside = ("like", "axes", "curve", "control")
+    given = {key: v for key, v in content.items() if key not in aside}
     return Figure(name=name, curves=tuple(curves), **given)
 
 

@@ -63,13 +63,15 @@ class Series:
         """The 95 % confidence interval of the mean (Student's t), (K,) each."""
         return interval(self.values)
 
-    def first(self, level: float, clock: bool = False) -> float:
-        """When the mean first reaches a level: an update, or a time; inf: never."""
-        reached = np.flatnonzero(self.mean >= level)
-        if not len(reached):
-            return np.inf
-        axis = self.time.mean(axis=0) if clock else self.updates
-        return float(axis[reached[0]])
+    def reached(self, level: float | Floats) -> Floats:
+        """When each seed first reaches a level on the clock, (seeds,); inf: never.
+
+        Args:
+            level: one, or one per seed.
+        """
+        there = self.values >= np.reshape(level, (-1, 1))
+        first: Floats = np.where(there, self.time, np.inf).min(axis=1)
+        return first
 
     def average(self) -> float:
         """The mean value over the whole run: higher is faster."""
@@ -241,8 +243,8 @@ class Measurements:
     def has(self, figure: Figure) -> bool:
         """Say whether all of a figure is there."""
         try:
-            for curve in figure.curves:
-                for variant in figure.variants:
+            for variant in figure.variants:
+                for curve in figure.of(variant):
                     self.series(figure, curve, variant)
         except LookupError:
             return False

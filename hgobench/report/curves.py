@@ -21,7 +21,8 @@ AXES = {
 def draw(figure: Figure, measured: Measurements) -> Any:
     """Draw one panel per variant: ours as lines with bands, the published ones dashed.
 
-    Bars, where the paper has them, are the answers that the server received.
+    Controls are dotted, in the colour of the curve that they belong to. Bars, where the paper has
+    them, are the answers that the server received.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure as Canvas
@@ -38,10 +39,18 @@ def draw(figure: Figure, measured: Measurements) -> Any:
     low, high = np.inf, -np.inf
     for column, variant in enumerate(figure.variants):
         panel = panels[0, column]
-        for number, curve in enumerate(figure.curves):
+        own = [curve.label for curve in figure.curves if not curve.control_of]
+        for curve in figure.of(variant):
             series = measured.series(figure, curve, variant)
+            number = own.index(curve.control_of or curve.label)
             colour = colours(number % 10)
             x = series.time.mean(axis=0) if figure.clock else series.updates
+            if curve.control_of:
+                dotted = {"linestyle": ":", "linewidth": 1.2}
+                (line,) = panel.plot(x, series.mean, color=colour, **dotted)
+                handles.setdefault("control", line)
+                low, high = min(low, series.mean.min()), max(high, series.mean.max())
+                continue
             below, above = series.band
             panel.fill_between(x, below, above, color=colour, alpha=0.18, linewidth=0)
             (handles[curve.label],) = panel.plot(x, series.mean, color=colour, linewidth=1.5)
@@ -53,7 +62,7 @@ def draw(figure: Figure, measured: Measurements) -> Any:
                 low, high = min(low, points[:, 1].min()), max(high, points[:, 1].max())
             low, high = min(low, series.mean.min()), max(high, series.mean.max())
             if figure.bars:
-                _bars(panels[1, column], number, len(figure.curves), series.every, figure, colour)
+                _bars(panels[1, column], number, len(own), series.every, figure, colour)
         panel.set_title(f"as {variant}", fontsize=11)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
@@ -70,7 +79,9 @@ def draw(figure: Figure, measured: Measurements) -> Any:
     panels[0, 0].set_ylabel("explained variance" if explained else AXES[figure.y])
     if figure.bars:
         panels[1, 0].set_ylabel("answers")
-    labels = {name: handles[name] for name in sorted(handles, key="published".__eq__)}
+    last = ["published", "control"]
+    order = sorted(handles, key=lambda name: last.index(name) if name in last else -1)
+    labels = {name: handles[name] for name in order}
     canvas.legend(
         labels.values(),
         labels.keys(),
