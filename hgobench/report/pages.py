@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -267,30 +268,11 @@ differ for other reasons: [below](#the-small-data-sets).
 
 ## Claims
 
-{tabulate(verdict_rows, ["claim", "what the paper says", "where", "verdict"], tablefmt="github")}
+{_markdown(["claim", "what the paper says", "where", "verdict"], verdict_rows)}
 
 ### How a verdict is reached
 
-A claim is taken apart into comparisons of means over {measured.seeds} seeds, paired by seed: what
-differs between two curves of a seed is not its partition, its devices or its initial model. Each
-has a bound that is stated beforehand. "Better" demands a difference larger than
-{comparisons.SMALLEST} (of times and bytes a ratio larger than {comparisons.FASTER}), so that no
-difference never counts as support; "alike" demands that the difference is smaller than a bound on
-both sides (two one-sided tests). A control is the same run but for one thing; a premise is what
-must hold for the claim to be put to the test at all.
-
-Each comparison is a one-sided Student t test of the seeds' differences. A claim holds if all its
-comparisons do (its p-value is the largest of theirs); it does not hold if the opposite of one is
-shown (as many times the smallest as there are). Twice the smaller of the two is the verdict's
-p-value, and the {family} verdicts (a claim in a variant) are one family: Holm's procedure keeps the
-chance that any of them is wrong at {comparisons.LEVEL:.0%}. What is not decided then is
-*undecided*. The tables show how many seeds met a comparison by themselves; where nothing differs,
-all {measured.seeds} are on one side by chance once in {2**measured.seeds} times.
-
-All seeds share the test examples, so that no interval over seeds says anything of other examples.
-What they leave is the binomial standard error, stated with every accuracy below; where all seeds
-classify the same examples correctly, as on the 114 of breast cancer, the range over seeds has no
-width and this error is the larger one.
+{_method(measured.seeds, family)}
 
 ## Evidence
 
@@ -317,17 +299,51 @@ of the test examples.
     )
 
 
+def _method(seeds: int, family: int) -> str:
+    """Return how verdicts are reached."""
+    return _prose(
+        f"""A claim is taken apart into comparisons of means over {seeds} seeds, paired by seed:
+        two curves of a seed share its partition, its devices and its initial model. Each has a
+        bound that is stated beforehand. "Better" demands a difference larger than
+        {comparisons.SMALLEST} (of times and bytes a ratio larger than {comparisons.FASTER}), so
+        that no difference never counts as support; "alike" demands that the difference is smaller
+        than a bound on both sides (two one-sided tests). A control is the same run but for one
+        thing; a premise is what must hold for the claim to be put to the test at all.
+
+        Each comparison is a one-sided Student t test of the seeds' values (a sign test where a seed
+        never reaches a level). A claim holds if all its comparisons do (its p-value is the largest
+        of theirs); it does not hold if the opposite of one is shown (as many times the smallest as
+        there are). Twice the smaller of the two is the verdict's p-value, and the {family} verdicts
+        (a claim in a variant) are one family: Holm's procedure keeps the chance that any of them is
+        wrong at {_percent(comparisons.LEVEL)}. What is not decided then is *undecided*. The tables
+        also count the seeds in which a comparison is met; where nothing differs, all {seeds} are on
+        one side by chance once in {2**seeds:,} times.
+
+        All seeds share the test examples, so that no interval over seeds says anything of other
+        examples. What these leave is the binomial standard error, stated with every accuracy below.
+        Where all seeds classify equally many correctly, as of the 114 of breast cancer, the range
+        over seeds has no width, and this error is all that is known."""
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _critique() -> str:
     """Return what is said of sampled attackers, with today's numbers."""
     risky = Scenario(workers=100, byzantine=10, sampled=10, rounds=150)
-    return f"""A point that was raised against such analyses: they take for granted that a round
-samples more clients than there are attackers (G. Malinovsky, P. Richtárik, S. Horváth, E. Gorbunov,
-"Byzantine Robustness and Partial Participation Can Be Achieved at Once", arXiv 2311.14127). In the
-paper's own settings that is so: at most 30 of 80 sampled workers are Byzantine, and a quorum of
-2f + 1 never holds a Byzantine majority. Where fewer are sampled it may: `Scenario.sampling_risk` is
-the chance for one round, `run_risk` for a run, and every command warns of more than 1 %. With
-f = 10 of n = 100 and q = 10 sampled (v = {risky.quorum}) it is {risky.sampling_risk:.2g} per round
-and {risky.run_risk:.2g} over 150 rounds."""
+    return _prose(
+        f"""A point that was raised against such analyses: they take for granted that a round
+        samples more clients than there are attackers (G. Malinovsky, P. Richtárik, S. Horváth,
+        E. Gorbunov, "Byzantine Robustness and Partial Participation Can Be Achieved at Once",
+        arXiv 2311.14127). In the paper's own settings that is so: at most 30 of 80 sampled workers
+        are Byzantine, and a quorum of 2f + 1 never holds a Byzantine majority. Where fewer are
+        sampled it may: `Scenario.sampling_risk` is the chance for one round, `run_risk` for a run,
+        and `hgobench run` warns of more than 1 %. With f = 10 of n = 100 and q = 10 sampled
+        (v = {risky.quorum}) they are {risky.sampling_risk:.2g} and, over 150 rounds,
+        {risky.run_risk:.2g}."""
+    )
 
 
 def _landing(met: Sequence[Agreement], left_out: Sequence[str]) -> str:
@@ -339,25 +355,26 @@ def _landing(met: Sequence[Agreement], left_out: Sequence[str]) -> str:
         if count
     )
     alike = sum(a.alike and not a.met for a in met)
-    parts = [
-        f"""**{sum(a.met for a in met)} of {len(met)} published curves are met**, {alike} more lie \
-within the spread of our seeds, {sum(not a.met and not a.alike for a in met)} do not.{absent}
+    met_, far = sum(a.met for a in met), sum(not a.met and not a.alike for a in met)
+    text = f"""**{met_} of {len(met)} published curves are met**, {alike} more lie within the spread
+        of our seeds, {far} do not.{absent}
 
-A curve is met if its last value is shown to be within {agreement.ACCURACY} of the mean of our seeds
-after as many updates (accuracy, explained variance), or within {agreement.LOSS:.0%} of the
-published value (loss): two one-sided t tests at {comparisons.LEVEL:.0%}, for each curve by itself.
-*Within the seeds' spread*: one of our seeds might have given it (95 % prediction interval); a
-published curve is of one partition and one initial model, as a seed of ours is. For
-{len(agreement.CODE)} curves the authors' code, run with the stated settings, is known to give
-another value than the paper: it stands beside it, and "as the code" says that ours meets that one.
+        A curve is met if its last value is shown to be within {agreement.ACCURACY} of the mean of
+        our seeds after as many updates (accuracy, explained variance), or within
+        {_percent(agreement.LOSS)} of the published value (loss): two one-sided t tests at
+        {_percent(comparisons.LEVEL)}, for each curve by itself. *Within the seeds' spread*: one of
+        our seeds might have given it (95 % prediction interval); a published curve is of one
+        partition and one initial model, as a seed of ours is. For {len(agreement.CODE)} curves the
+        authors' code, run with the stated settings, is known to give another value than the paper:
+        it stands beside it, and "as the code" says that ours meets that one.
 
-What keeps curves from being met: SGD in C1 hears a few workers and depends on whose data they hold
-(for one setting the paper itself has 0.620 in Fig. 3, 0.659 in 4b, 0.802 in 12d and 0.808 in 11d).
-SGD in Cweak hears nobody, and its accuracy is that of the initial model. Fig. 6b's FOE curve
-contradicts Fig. 6a's for the same setting, and Fig. 6c is not what its stated configuration gives.
-Fig. 11b differs from 12b in the paper for the same setting; of 12b and 14b the learning rate is not
-the stated one ([below](#the-small-data-sets))."""
-    ]
+        What keeps curves from being met: SGD in C1 hears a few workers and depends on whose data
+        they hold (for one setting the paper itself has 0.620 in Fig. 3, 0.659 in 4b, 0.802 in 12d
+        and 0.808 in 11d). SGD in Cweak hears nobody, and its accuracy is that of the initial model.
+        Fig. 6b's FOE curve contradicts Fig. 6a's for the same setting, and Fig. 6c is not what its
+        stated configuration gives. Fig. 11b differs from 12b in the paper for the same setting; of
+        12b and 14b the learning rate is not the stated one ([below](#the-small-data-sets))."""
+    parts = [_prose(text)]
     header = ["curve", "paper", "authors' code", "ours", "our seeds", "tolerance", "met"]
     for name in dict.fromkeys(a.figure for a in met):
         mine = [a for a in met if a.figure == name]
@@ -390,22 +407,19 @@ def _small(figures: Sequence[Figure], measured: Measurements) -> str:
     if not rows:
         return ""
     header = ["figure", "control", "curve as published", "curve as specified", "control"]
-    return f"""## The small data sets
+    text = """In Figs. 11a-c, 12a-c and 14a-c a coordinate is one weight in both accountings. Yet
+        the variants differ, even where all workers are powerful and send whole gradients: what differs
+        is what is tested, not what is computed. On Boston housing and breast cancer the authors
+        test on the examples that they train on (all 506 and all 569); as specified a fifth of them
+        (102 and 114) is held out and tested, and the loss of examples that were never seen is
+        larger. On phishing their accuracy counts an example only if its score, rounded, is its
+        label; as specified the sign decides. Algorithm 1 on their examples, or with their accuracy,
+        ends where the published variant does.
 
-In Figs. 11a-c, 12a-c and 14a-c a coordinate is one weight in both accountings. Yet the variants
-differ, even where all workers are powerful and send whole gradients: what differs is what is
-tested, not what is computed. On Boston housing and breast cancer the authors test on the examples
-that they train on (all 506 and all 569), and as specified a fifth of them (102 and 114) is held out
-and tested; the loss of examples that were never seen is larger. On phishing their accuracy counts
-an example only if its score, rounded, is its label; as specified the sign decides. Algorithm 1 on
-their examples, or with their accuracy, ends where the published variant does.
-
-The stated learning rate of logistic regression (0.01) does not give the values of Figs. 12b and 14b
-at any time of the run; ten times as much does: the control with γ = 0.1. We run what is stated.
-
-{_markdown(header, rows)}
-
-"""
+        The stated learning rate of logistic regression (0.01) does not give the values of Figs. 12b
+        and 14b at any time of the run; ten times as much does: the control with γ = 0.1. We run
+        what is stated."""
+    return f"## The small data sets\n\n{_prose(text)}\n\n{_markdown(header, rows)}\n\n"
 
 
 def _folded(title: str, content: str) -> str:
@@ -413,7 +427,17 @@ def _folded(title: str, content: str) -> str:
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return str(tabulate(rows, header, tablefmt="github", disable_numparse=True))
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return str(tabulate(escaped, header, tablefmt="github", disable_numparse=True))
+
+
+def _prose(text: str) -> str:
+    """Return paragraphs with lines of at most 100 characters."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(
+        textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
+        for paragraph in paragraphs
+    )
 
 
 def _evidence(verdict: Verdict) -> str:
