@@ -407,12 +407,12 @@ def _small(figures: Sequence[Figure], measured: Measurements) -> str:
     if not rows:
         return ""
     header = ["figure", "control", "curve as published", "curve as specified", "control"]
-    text = """In Figs. 11a-c, 12a-c and 14a-c a coordinate is one weight in both accountings. Yet
-        the variants differ, even where all workers are powerful and send whole gradients: what differs
-        is what is tested, not what is computed. On Boston housing and breast cancer the authors
-        test on the examples that they train on (all 506 and all 569); as specified a fifth of them
-        (102 and 114) is held out and tested, and the loss of examples that were never seen is
-        larger. On phishing their accuracy counts an example only if its score, rounded, is its
+    text = """In Figs. 11a-c, 12a-c and 14a-c a coordinate is one weight in both accountings.
+        Yet the variants differ, even where all workers are powerful and send whole gradients: what
+        differs is what is tested, not what is computed. On Boston housing and breast cancer the
+        authors test on the examples that they train on (all 506 and all 569); as specified a fifth
+        of them (102 and 114) is held out and tested, and the loss of examples that were never seen
+        is larger. On phishing their accuracy counts an example only if its score, rounded, is its
         label; as specified the sign decides. Algorithm 1 on their examples, or with their accuracy,
         ends where the published variant does.
 
