@@ -696,9 +696,14 @@ def reproduce(
         _say(f"pages: {pages.write(out / 'pages', done, measured, verdicts, met)}", quiet)
     if document is not None:
         command = f"hgobench reproduce {' '.join(names)} --seeds {seeds}"
-        pages.document(document, command, done, measured, verdicts, met, sorted(gone))
+        left_out = dict.fromkeys(sorted(gone), "data are not here")
+        left_out |= {f.name: "runs are not finished" for f in chosen if f.name not in known}
+        pages.document(document, command, done, measured, verdicts, met, left_out)
         _say(f"document: {document}", quiet)
-    if update_reference:
+    untested = [claim.id for claim in claims.CLAIMS if claim not in tested]
+    if update_reference and untested:
+        typer.echo(f"verdicts not rewritten: no cells for {', '.join(untested)}", err=True)
+    elif update_reference:
         written = claims.write_reference(verdicts, met).resolve()
         typer.echo(f"verdicts rewritten: {written}", err=True)
     took = f"{time.monotonic() - started:.0f} s"

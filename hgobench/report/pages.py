@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tabulate import tabulate
 
@@ -14,7 +15,7 @@ import hgobench
 from hgobench.data import datasets
 from hgobench.paper import agreement, comparisons, quirks
 from hgobench.paper.agreement import Agreement
-from hgobench.paper.claims import Verdict
+from hgobench.paper.claims import CLAIMS, Verdict
 from hgobench.paper.figures import Curve, Figure, Variant, load, names
 from hgobench.paper.runs import Measurements, final_pair
 from hgobench.scenario import Scenario
@@ -220,7 +221,7 @@ def document(
     measured: Measurements,
     verdicts: Sequence[Verdict],
     met: Sequence[Agreement],
-    left_out: Sequence[str] = (),
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write the Markdown document of all claims and figures, with its pictures beside it.
 
@@ -231,7 +232,7 @@ def document(
         measured: their curves.
         verdicts: on the claims about them.
         met: how near the published values ours come.
-        left_out: the names of figures whose data are not here.
+        left_out: by the name of a figure that was not run, why.
     """
     pictures = path.parent / path.stem
     pictures.mkdir(parents=True, exist_ok=True)
@@ -269,7 +270,7 @@ differ for other reasons: [below](#the-small-data-sets).
 ## Claims
 
 {_markdown(["claim", "what the paper says", "where", "verdict"], verdict_rows)}
-
+{_untested(verdicts)}
 ### How a verdict is reached
 
 {_method(measured.seeds, family)}
@@ -346,13 +347,20 @@ def _critique() -> str:
     )
 
 
-def _landing(met: Sequence[Agreement], left_out: Sequence[str]) -> str:
+def _untested(verdicts: Sequence[Verdict]) -> str:
+    """Return which claims were not tested, or nothing."""
+    tested = {verdict.claim.id for verdict in verdicts}
+    missing = [f"`{claim.id}`" for claim in CLAIMS if claim.id not in tested]
+    text = f"Not tested, as figures behind them were not run: {', '.join(missing)}."
+    return f"\n{_prose(text)}\n" if missing else ""
+
+
+def _landing(met: Sequence[Agreement], left_out: Mapping[str, str]) -> str:
     """Return the comparison of every published curve with ours, folded by figure."""
-    missing = [(name, agreement.curves(load(name))) for name in left_out]
     absent = "".join(
-        f" The {count} curves of {name} were not run: its data are not here."
-        for name, count in missing
-        if count
+        f" The {count} curves of {name} were not run: its {why}."
+        for name, why in left_out.items()
+        if (count := agreement.curves(load(name)))
     )
     alike = sum(a.alike and not a.met for a in met)
     met_, far = sum(a.met for a in met), sum(not a.met and not a.alike for a in met)
