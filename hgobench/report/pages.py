@@ -378,10 +378,12 @@ def _landing(met: Sequence[Agreement], left_out: Mapping[str, str]) -> str:
 
         What keeps curves from being met: SGD in C1 hears a few workers and depends on whose data
         they hold (for one setting the paper itself has 0.620 in Fig. 3, 0.659 in 4b, 0.802 in 12d
-        and 0.808 in 11d). SGD in Cweak hears nobody, and its accuracy is that of the initial model.
-        Fig. 6b's FOE curve contradicts Fig. 6a's for the same setting, and Fig. 6c is not what its
-        stated configuration gives. Fig. 11b differs from 12b in the paper for the same setting; of
-        12b and 14b the learning rate is not the stated one ([below](#the-small-data-sets))."""
+        and 0.808 in 11d); of 12 workers one is average, and where it does not finish a gradient
+        either, SGD learns nothing. SGD in Cweak hears nobody, and its accuracy is that of the
+        initial model. Fig. 6b's FOE curve contradicts Fig. 6a's for the same setting, and Fig. 6c
+        is not what its stated configuration gives. Fig. 11b differs from 12b in the paper for the
+        same setting; of 12b and 14b the learning rate is not the stated one
+        ([below](#the-small-data-sets))."""
     parts = [_prose(text)]
     header = ["curve", "paper", "authors' code", "ours", "our seeds", "tolerance", "met"]
     for name in dict.fromkeys(a.figure for a in met):
