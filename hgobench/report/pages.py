@@ -357,11 +357,11 @@ def _untested(verdicts: Sequence[Verdict]) -> str:
 
 def _landing(met: Sequence[Agreement], left_out: Mapping[str, str]) -> str:
     """Return the comparison of every published curve with ours, folded by figure."""
-    absent = "".join(
-        f" The {count} curves of {name} were not run: its {why}."
-        for name, why in left_out.items()
-        if (count := agreement.curves(load(name)))
-    )
+    absent = ""
+    for why in dict.fromkeys(left_out.values()):
+        named = [name for name, reason in left_out.items() if reason == why]
+        count = sum(agreement.curves(load(name)) for name in named)
+        absent += f" Not among them: {count} curves of {', '.join(named)}, whose {why}."
     alike = sum(a.alike and not a.met for a in met)
     met_, far = sum(a.met for a in met), sum(not a.met and not a.alike for a in met)
     text = f"""**{met_} of {len(met)} published curves are met**, {alike} more lie within the spread
