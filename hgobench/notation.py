@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from hgobench.errors import InputError, shown
 
@@ -81,9 +82,14 @@ def pieces(text: str, separator: str, about: str = "") -> list[str]:
     >>> pieces('nnm + bucketing[s=3] + mine[path="a+b"]', "+")
     ['nnm', 'bucketing[s=3]', 'mine[path="a+b"]']
     """
+    return list(_pieces(text, separator, about))
+
+
+@lru_cache(maxsize=4096)  # a grid asks for the same few names in every cell
+def _pieces(text: str, separator: str, about: str) -> tuple[str, ...]:
     ends = [at for at, c, depth in _marks(text, about) if c == separator and depth == 0]
     starts = [0, *(at + 1 for at in ends)]
-    return [text[a:b].strip() for a, b in zip(starts, [*ends, len(text)], strict=True)]
+    return tuple(text[a:b].strip() for a, b in zip(starts, [*ends, len(text)], strict=True))
 
 
 def split_list(text: str, about: str = "") -> list[str]:
@@ -107,6 +113,12 @@ def specification(text: str, about: str = "") -> tuple[str, list[str]]:
     >>> specification("alie[z=1.5, tail=2]")
     ('alie', ['z=1.5', 'tail=2'])
     """
+    name, parameters = _specification(text, about)
+    return name, list(parameters)
+
+
+@lru_cache(maxsize=4096)
+def _specification(text: str, about: str) -> tuple[str, tuple[str, ...]]:
     brackets = [at for at, c, depth in _marks(text, about) if c in "[]()" and depth == 0]
     name, inside, rest = text, "", ""
     if brackets:
@@ -115,7 +127,7 @@ def specification(text: str, about: str = "") -> tuple[str, list[str]]:
     name = name.strip()
     if not name or set(name) & set('=,"') or rest.strip():
         raise InputError(f"{about}{shown(text)}; expected name or name[parameter=value,...]")
-    return name, [piece for piece in pieces(inside, ",", about) if piece]
+    return name, tuple(piece for piece in _pieces(inside, ",", about) if piece)
 
 
 def parse_value(text: str, about: str = "") -> Value:

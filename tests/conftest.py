@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -31,6 +32,10 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 # A shell that starts this in the background has it ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine fails no test: no example has a deadline of wall time.
+settings.register_profile("hgobench", deadline=None)
+settings.load_profile("hgobench")
 
 counts = pytest.StashKey[Counter[str]]()
 
