@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tabulate import tabulate
-
 import hgobench
 from hgobench.data import datasets
 from hgobench.paper import agreement, comparisons, quirks
@@ -238,7 +236,7 @@ def document(
     pictures.mkdir(parents=True, exist_ok=True)
     for figure in figures:
         curves.png(figure, measured, pictures / f"{figure.name}.png")
-    verdict_rows = [[f"`{v.claim.id}`", v.claim.sentence, v.claim.where, v.text] for v in verdicts]
+    verdict_rows = [[v.claim.id, v.claim.sentence, v.claim.where, v.text] for v in verdicts]
     evidence = "\n\n".join(_evidence(verdict) for verdict in verdicts)
     family = sum(len(verdict.evidence) for verdict in verdicts)
     shown = "\n\n".join(_section(figure, measured, path.stem) for figure in figures)
@@ -437,8 +435,7 @@ def _folded(title: str, content: str) -> str:
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    return str(tabulate(escaped, header, tablefmt="github", disable_numparse=True))
+    return writers.table(header, rows, "markdown")
 
 
 def _prose(text: str) -> str:
