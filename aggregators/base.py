@@ -241,7 +241,14 @@ class Rule(Part):
         wanted = isinstance(result, Tensor) and not result.is_complex()
         if not isinstance(result, Tensor) or not wanted or result.shape != values.shape[1:]:
             tensor = isinstance(result, Tensor)
-            shape = f"{result.dtype} {tuple(result.shape)}" if tensor else repr(result)  # type: ignore[attr-defined]
+            # Of other things the type: what they look like differs from run to run.
+            shape = (
+                f"{result.dtype} {tuple(result.shape)}"  # type: ignore[attr-defined]
+                if tensor
+                else "None"
+                if result is None
+                else type(result).__name__
+            )
             raise RuleError(
                 f"{self.name}: returned {shape}; expected a real tensor of shape "
                 f"{tuple(values.shape[1:])}"

@@ -100,6 +100,9 @@ def read(
     read = reading.content(field, path, BYTES)
     with reading.refusing(f"{field}: {path!r}", "a CSV file in UTF-8"):
         content = read.decode("utf-8-sig")
+    if "\0" in content:
+        line = content[: content.index("\0")].count("\n") + 1
+        raise InputError(f"{field}: {path}, line {line}: a zero byte; expected a CSV file in UTF-8")
     written = content.lstrip()
     top = content[: len(content) - len(written)].count("\n") + 1
     where = f"{field}: {path}, line {top}"

@@ -134,7 +134,8 @@ def parse_value(text: str, about: str = "") -> Value:
     """Read a value: a number, ``true``, ``false``, ``none``, else text; in quotes, always text.
 
     Raises:
-        InputError: a number beyond all floats, or something after the closing quote.
+        InputError: a number beyond all floats or too near to 0, or something after the closing
+            quote.
 
     >>> [parse_value(t) for t in ("3", "0.5", "inf", "true", "none", "mean", '"3"')]
     [3, 0.5, inf, True, None, 'mean', '3']
@@ -154,7 +155,10 @@ def parse_value(text: str, about: str = "") -> Value:
         return text
     if math.isinf(number) and "inf" not in text.lower():
         raise InputError(f"{about}{shown(text)}; expected a number below 1.8e308, or inf")
-    return number
+    digits = text.lower().partition("e")[0]
+    if number == 0 and any(c.isdecimal() and int(c) for c in digits):
+        raise InputError(f"{about}{shown(text)}; expected 0, or a number of 4.9e-324 or more")
+    return number or 0.0  # -0.0 is no other number
 
 
 def unquoted(text: str, about: str = "") -> str:

@@ -72,6 +72,14 @@ def _read(text: str, parameter: inspect.Parameter, about: str = "") -> Value:
         raise InputError(f"{about}{shown(text)}; expected a number below 1.8e308, or inf") from None
 
 
+def _is_default(value: Value, parameter: inspect.Parameter) -> bool:
+    """Say whether a value is the default: true is not 1, and what can't be written is neither."""
+    default = parameter.default
+    if not isinstance(default, bool | int | float | str | None):
+        return False
+    return isinstance(value, bool) == isinstance(default, bool) and value == default
+
+
 def write_parameter(value: Value, parameter: inspect.Parameter) -> str:
     """Write a parameter's value as a specification has it; quotes only where it needs them."""
     if not isinstance(value, str):
@@ -286,7 +294,7 @@ class Registry(Generic[T]):
         parts = [
             f"{name}={write_parameter(given[name], parameter)}"
             for name, parameter in entry.signature.items()
-            if name in given and given[name] != parameter.default
+            if name in given and not _is_default(given[name], parameter)
         ]
         return entry.name + (f"[{','.join(parts)}]" if parts else "")
 

@@ -664,6 +664,15 @@ def test_natural_groups_are_dealt_evenly() -> None:
         ("x,label\n1,a\n2,b\n3,a\n", "can't be split"),
         ("x,label\n1,a\n2,\n", "line 3: label: ''; expected some text"),
         ('x,label\n1,a\n2,"b\n', "line 3: unexpected end of data"),
+        ("x,label\n1,a\n2,b\0\n", "line 3: a zero byte; expected a CSV file"),
+        ("x,label\n" + "1,0\n2,1\n3,1.0\n" * 9, "label: '1' and '1.0' differ in their spelling al"),
+        ("x,label\n" + "1,no\n2,Yes\n3,yes\n" * 9, "label: 'Yes' and 'yes' differ in their spell"),
+        ("x,label\n" + "1,0\n2,1\n3,NA\n" * 9, "label: 'NA' looks as if the label were missing"),
+        ("x,label\n" + "1,a\n2,b\n3,NaN\n" * 9, "label: 'NaN' looks as if the label were miss"),
+        (
+            "id,x,label\n" + "".join(f"{i},{i % 7},{i > 20}\n" for i in range(5, 40)),
+            "column 'id' counts the lines, which are sorted by class: it gives the class away",
+        ),
         ("x,label\n" + "1,a\n2,b\n" * 9 + "1e300,a\n-1e300,b\n" * 9, "too large to be standardi"),
     ],
 )

@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hgobench import Scenario, catalogue
@@ -47,9 +48,11 @@ AWKWARD = st.one_of(
 VALUES = st.one_of(AWKWARD, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
 
 
+@settings(deadline=None)  # the first example imports torch
 @given(AWKWARD, AWKWARD, VALUES)
 @example('a"b', "[", "3")
 @example("a\\", '"', " ")
+@example("a", "b", False)
 def test_any_text_can_be_a_parameter(path: str, label: str, any_: Value) -> None:
     written = f"reader[path={quoted(path)}, label={quoted(label)}, any_={format_value(any_)}]"
     made = READERS.build(written)
@@ -58,8 +61,44 @@ def test_any_text_can_be_a_parameter(path: str, label: str, any_: Value) -> None
     spelled = READERS.canonical(written)
     again = READERS.build(spelled)
     assert vars(again) == vars(made)
+    assert type(again.any_) is type(any_)
     assert READERS.canonical(spelled) == spelled
     assert READERS.files(written) == [path]
+
+
+class Defaults:
+    """Has defaults that can and can't be written."""
+
+    def __init__(
+        self, flag: bool = True, share: float = 1, table: object = np.zeros(2), count: int = 0
+    ) -> None:
+        self.flag, self.share, self.table, self.count = flag, share, table, count
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [
+        ("it[flag=1]", "it[flag=1]"),  # what stands there is what is made, and true is not 1
+        ("it[flag=true, share=1, count=0]", "it"),
+        ("it[count=false]", "it[count=false]"),
+        ("it[table=1]", "it[table=1]"),
+        ("it[share=-0.0]", "it[share=0.0]"),
+        ("it[share=-0]", "it[share=0.0]"),
+    ],
+)
+def test_a_parameter_is_left_out_only_where_it_is_the_default(written: str, spelled: str) -> None:
+    registry: Registry[Any] = Registry("it", "its", {"it": Defaults})
+    assert registry.canonical(written) == spelled
+    made, again = (vars(registry.build(text)) for text in (written, spelled))
+    assert {name: (type(v), str(v)) for name, v in made.items()} == {
+        name: (type(v), str(v)) for name, v in again.items()
+    } or spelled == "it"
+
+
+@pytest.mark.parametrize("text", ["1e-400", "-0.5e-999", "1e400"])
+def test_no_number_becomes_0_or_inf(text: str) -> None:
+    with pytest.raises(InputError, match=rf"'{text}'; expected "):
+        parse_value(text)
 
 
 @given(AWKWARD, AWKWARD)

@@ -421,6 +421,7 @@ def test_validation_accuracy_is_on_validation_examples() -> None:
             "none",
             r"WrongShape: returned torch.float32 \(1,\); expected a real tensor of shape \(650,\)",
         ),
+        ("tests.plugins:Lazy", "none", "Lazy: returned generator; expected a real tensor"),
         (
             "median",
             "tests.plugins:NotLengths",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,7 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 MOST_BYTES = 1 << 28  # of an IDX file, unpacked
+LEAST_LINES = 20  # of a table, for a column to count them by no accident
 
 
 class Digits(Source):
@@ -183,7 +185,8 @@ class Csv(Source):
     """A table of one's own: a line per example, a column per feature.
 
     A stratified share is the test set. Features are standardised with the training examples' mean
-    and deviation; labels are words: 1 and 1.0 are two.
+    and deviation. Labels are words, of which a class has one: 1 beside 1.0 is refused, and so are
+    nan, and a column that counts the lines where these are sorted by class.
 
     Args:
         path: the file, with a header line.
@@ -229,6 +232,8 @@ class Csv(Source):
                 f"data: {self.path}: {len(features)} features, {len(names)} classes; expected at "
                 "least one feature and two classes"
             )
+        _expect_labels(self.path, self.label, names.tolist())
+        _expect_no_index(self.path, features, x, y)
         # In float64 until it is standardised.
         whole = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
         with splitting(f"{self.path}: "):
@@ -239,6 +244,49 @@ class Csv(Source):
         test = whole.take(np.sort(parts[1]))
         train, held, test = standardised(train, train, held, test, of=f"{self.path}: ")
         return Dataset(train, held, test, classes=len(names), digest=digest(columns))
+
+
+_MISSING = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "missing", "?", "-", "."})
+
+
+def _expect_labels(path: str, column: str, names: Sequence[str]) -> None:
+    """Refuse labels that are one in other spellings, and those that say that there is none."""
+    where = f"data: {path}: {column}: "
+    spellings: dict[float | str, str] = {}
+    numbers, missing = 0, ""
+    for name in names:
+        try:
+            key: float | str = float(name)
+        except ValueError:
+            key = " ".join(name.split()).casefold()
+        numbers += isinstance(key, float) and not math.isnan(key)
+        missing = name if key != key or key in _MISSING else missing
+        if (other := spellings.setdefault(key, name)) != name:
+            raise InputError(
+                f"{where}{other!r} and {name!r} differ in their spelling alone; expected one "
+                "spelling for a class"
+            )
+    if missing and (missing.lower() == "nan" or numbers == len(names) - 1):
+        raise InputError(
+            f"{where}{missing!r} looks as if the label were missing; expected a class in every line"
+        )
+
+
+def _expect_no_index(
+    path: str, columns: Sequence[str], x: NDArray[np.float64], y: NDArray[np.int64]
+) -> None:
+    """Refuse a column that counts the lines where these are sorted by class: it names the class."""
+    runs = 1 + np.count_nonzero(np.diff(y))
+    if runs > y.max() + 1 or len(x) < LEAST_LINES:
+        return
+    counting = (np.diff(x, axis=0) == 1).all(axis=0)
+    problems = [
+        f"data: {path}: column {columns[j]!r} counts the lines, which are sorted by class: it "
+        "gives the class away; remove it, or shuffle the lines before they are counted"
+        for j in np.flatnonzero(counting).tolist()
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
