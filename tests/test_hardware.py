@@ -147,6 +147,10 @@ def test_devices_from_a_file(tmp_path: Path) -> None:
             "class,count,rate_mean\na,1,inf\n",
             ["line 2: rate_mean: 'inf'; expected a number > 0 and <= 1e+30"],
         ),
+        (
+            "class,count,rate_mean,latency\na,1,10,inf\n",
+            ["line 2: latency: 'inf'; expected a finite number >= 0"],
+        ),
         ("class,count,rate_mean\n", ["no lines behind the header"]),
         (
             "class,count,rate_mean\n" + "a,x,1\n" * 30,

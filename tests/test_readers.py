@@ -84,6 +84,11 @@ NOTHING = GOOD.take(np.arange(0))
         ((NOTHING, NOTHING, GOOD), 3, "train: no examples; expected at least one"),
         ((GOOD, NOTHING, Split(X[:, :1], Y)), 3, "test: 1 features; train has 2"),
         ((GOOD, X, GOOD), 3, "validation: ndarray; expected a Split"),
+        (
+            (GOOD, NOTHING, Split(X, 0 * Y + 2)),
+            3,
+            "test: all 6 examples are of class 2, which a constant answer names; expected at least",
+        ),
         ((GOOD, NOTHING, Split(X, Y - 1)), 3, "test: labels: row 0: -1; expected 0 .. 2"),
         ((Split(X.astype(float), Y), NOTHING, GOOD), 3, "train: features of float64; expected fl"),
         ((Split(X, Y.astype(np.float32)),) * 3, 3, "train: labels of float32; expected int64 in"),
@@ -110,6 +115,8 @@ class Mine(Source):
             return data
         if self.what == "raises":
             raise KeyError("gone")
+        if self.what == "named":
+            return Dataset(GOOD, NOTHING, GOOD, 3, digest="always")
         return {"good": Dataset(GOOD, NOTHING, GOOD, 3), "none": None}[self.what]
 
 
@@ -133,6 +140,13 @@ def test_data_of_others_passes_the_same_border(name: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         load(f"tests.test_readers:{name}")
     assert error.value.problems == [f"data: 'tests.test_readers:{name}'{message}"]
+
+
+def test_data_of_others_are_copied_under_a_digest_of_their_arrays() -> None:
+    named, good = (load(f"tests.test_readers:Mine[what={what}]") for what in ("named", "good"))
+    assert named.digest == good.digest != "always"
+    assert not np.shares_memory(named.train.features, GOOD.features)
+    assert not np.shares_memory(named.test.labels, GOOD.labels)
 
 
 def test_the_digest_is_of_names_types_shapes_and_bytes() -> None:

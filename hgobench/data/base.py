@@ -153,6 +153,12 @@ class Dataset:
                     f"data: train: {len(lacking)} of {self.classes} classes have no example, the "
                     f"first is {lacking[0]}; expected at least one of each"
                 )
+            tested = self.test.labels
+            if (tested == tested[0]).all():
+                raise InputError(
+                    f"data: test: all {len(tested)} examples are of class {tested[0]}, which a "
+                    "constant answer names; expected at least two classes"
+                )
 
     def _expect_labels(self, name: str, labels: Labels) -> None:
         expected = "int64" if self.classes else "float32"

@@ -21,7 +21,7 @@ _COLUMNS: dict[str, csv_file.Parser] = {
     "rate_std": csv_file.number(0.0, 1e30),
     "uplink": csv_file.number(0.0, above=True),
     "downlink": csv_file.number(0.0, above=True),
-    "latency": csv_file.number(0.0),
+    "latency": csv_file.number(0.0, finite=True),
     "availability": csv_file.number(0.0, 1.0),
 }
 _OPTIONAL = {
