@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -109,7 +109,8 @@ class World:
         self._devices = self._boundary("hardware", scenario.hardware, devices)
         with self._devices("fleet"):
             self.fleet = devices.fleet(population)
-        _check_fleet(self._devices, self.fleet, self.workers)
+        if self._devices.foreign:
+            self.fleet = _checked_fleet(self._devices, self.fleet, self.workers)
         self.rates = self.fleet.rates
         if not (self.rates > 0).all() or len(self.rates) != self.workers:
             raise InputError(
@@ -159,6 +160,10 @@ class World:
                     f"its shift returned {np.shape(seen)}; expected features {train.features.shape}"
                 )
             seen = np.array(seen, dtype=np.float32)
+            if not np.isfinite(seen).all():
+                raise self._partitions.error(
+                    "its shift returned features that are not finite; expected finite numbers"
+                )
         return self.put(seen)
 
     @cached_property
@@ -361,19 +366,33 @@ def _check_shards(boundary: Boundary, shards: object, examples: int, workers: in
         raise boundary.error(f"its shards are no partition of the {examples} training examples")
 
 
-def _check_fleet(boundary: Boundary, fleet: object, workers: int) -> None:
-    """Refuse what hardware of others returned, unless it is a fleet."""
-    if not boundary.foreign:
-        return
+def _checked_fleet(boundary: Boundary, fleet: object, workers: int) -> Fleet:
+    """Return a copy of what hardware of others returned, if it is a fleet that can be."""
     if not isinstance(fleet, Fleet):
         raise boundary.error(
             f"its fleet is {type(fleet).__name__}; expected hgobench.hardware.Fleet"
         )
-    for name in ("rates", "uplink", "downlink", "latency"):
+    copies = {}
+    for name, above, expected in (
+        ("rates", True, "finite and > 0"),
+        ("uplink", True, "> 0 or inf"),
+        ("downlink", True, "> 0 or inf"),
+        ("latency", False, "finite and >= 0"),
+    ):
         found: object = getattr(fleet, name)
         numbers = isinstance(found, np.ndarray) and found.dtype.kind in "fiu"
         if not numbers or found.shape != (workers,):  # type: ignore[attr-defined]
             raise boundary.error(f"its {name} are no array of {workers} numbers")
+        values = copies[name] = np.array(found, dtype=np.float64)
+        good = (values > 0) if above else (values >= 0)
+        if "finite" in expected:
+            good &= np.isfinite(values)
+        if not good.all():
+            worker = int(np.flatnonzero(~good)[0])
+            raise boundary.error(
+                f"its {name}: {values[worker]:g} of worker {worker}; expected numbers {expected}"
+            )
+    return replace(fleet, **copies)
 
 
 def _check_split(
@@ -384,6 +403,8 @@ def _check_split(
         b, s = np.asarray(allotted, dtype=np.float64), np.asarray(size, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise boundary.error(f"split: {told(error)}") from error
+    if np.isnan(b).any():
+        raise boundary.error("split returned NaN; expected numbers of coordinates, or inf")
     if b.shape != held.shape or s.shape != held.shape or not (s <= held).all():
         raise boundary.error(
             f"split returned {b.shape} and {s.shape}; expected {held.shape} each, and no more "

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -33,7 +34,7 @@ from hgobench.algorithms.workloads import Fixed
 from hgobench.attacks import Attack, View
 from hgobench.boundary import OutOfTime
 from hgobench.data.base import Dataset, Source, Split
-from hgobench.data.partitions import Partition
+from hgobench.data.partitions import Iid, Partition
 from hgobench.hardware import Condition, Fleet, Hardware, Population
 from hgobench.models import Model, Network, Softmax
 
@@ -502,6 +503,32 @@ class Overlapping(Partition):
 class NoFleet(Hardware):
     def fleet(self, population: Population) -> Fleet:
         return None  # type: ignore[return-value]
+
+
+class Odd(Hardware):
+    """Its devices have a number that none can have."""
+
+    def __init__(self, field: str, value: float) -> None:
+        self.field, self.value = field, value
+
+    def fleet(self, population: Population) -> Fleet:
+        fleet = Fleet.of(np.full(population.workers, 1000.0))
+        return replace(fleet, **{self.field: np.full(population.workers, self.value)})
+
+
+class Blank(Iid):
+    """Workers see nothing that is a number."""
+
+    def shift(self, train: Split, shards: Any, seed: int) -> Any:
+        return train.features * np.nan
+
+
+class Unsure(Fixed):
+    """Does not know how much to compute."""
+
+    def split(self, *arguments: Any) -> Any:
+        _, s = super().split(*arguments)
+        return np.nan * s, s
 
 
 class NoSource(Source):

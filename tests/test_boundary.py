@@ -307,6 +307,26 @@ def test_what_is_no_part_is_refused_in_one_line(field: str, value: str, said: st
         ("partition", "Overlapping", "its shards are no partition of the 1221 training examples"),
         ("hardware", "NoFleet", "its fleet is NoneType; expected hgobench.hardware.Fleet"),
         (
+            "hardware",
+            "Odd[field=latency,value=-5.0]",
+            "its latency: -5 of worker 0; expected numbers finite and >= 0",
+        ),
+        (
+            "hardware",
+            "Odd[field=uplink,value=nan]",
+            "its uplink: nan of worker 0; expected numbers > 0 or inf",
+        ),
+        (
+            "hardware",
+            "Odd[field=rates,value=inf]",
+            "its rates: inf of worker 0; expected numbers finite and > 0",
+        ),
+        (
+            "partition",
+            "Blank",
+            "its shift returned features that are not finite; expected finite numbers",
+        ),
+        (
             "data",
             "NoSource",
             "load() returned TensorDataset; expected a Dataset of hgobench.data.base",
@@ -328,6 +348,7 @@ def test_a_world_of_something_else_is_refused_in_one_line(
         ({"model": "Dropout"}, "RuntimeError: vmap: "),
         ({"model": "Short"}, "gradients returned torch.float32 (3, 10, 649); expected a float"),
         ({"model": "Blunt"}, "RuntimeError: no score"),
+        ({"workload": "Unsure"}, "split returned NaN; expected numbers of coordinates, or inf"),
         ({"algorithm": "Halving"}, "ValueError: output array is read-only"),
         (
             {"model": "Skipping", "granularity": "subnetwork"},
