@@ -372,7 +372,7 @@ def _checked_fleet(boundary: Boundary, fleet: object, workers: int) -> Fleet:
         raise boundary.error(
             f"its fleet is {type(fleet).__name__}; expected hgobench.hardware.Fleet"
         )
-    copies = {}
+    copies: dict[str, Any] = {}
     for name, above, expected in (
         ("rates", True, "finite and > 0"),
         ("uplink", True, "> 0 or inf"),

@@ -505,7 +505,7 @@ class NoFleet(Hardware):
         return None  # type: ignore[return-value]
 
 
-class Odd(Hardware):
+class Impossible(Hardware):
     """Its devices have a number that none can have."""
 
     def __init__(self, field: str, value: float) -> None:
@@ -513,7 +513,8 @@ class Odd(Hardware):
 
     def fleet(self, population: Population) -> Fleet:
         fleet = Fleet.of(np.full(population.workers, 1000.0))
-        return replace(fleet, **{self.field: np.full(population.workers, self.value)})
+        changed: dict[str, Any] = {self.field: np.full(population.workers, self.value)}
+        return replace(fleet, **changed)
 
 
 class Blank(Iid):

@@ -308,17 +308,17 @@ def test_what_is_no_part_is_refused_in_one_line(field: str, value: str, said: st
         ("hardware", "NoFleet", "its fleet is NoneType; expected hgobench.hardware.Fleet"),
         (
             "hardware",
-            "Odd[field=latency,value=-5.0]",
+            "Impossible[field=latency,value=-5.0]",
             "its latency: -5 of worker 0; expected numbers finite and >= 0",
         ),
         (
             "hardware",
-            "Odd[field=uplink,value=nan]",
+            "Impossible[field=uplink,value=nan]",
             "its uplink: nan of worker 0; expected numbers > 0 or inf",
         ),
         (
             "hardware",
-            "Odd[field=rates,value=inf]",
+            "Impossible[field=rates,value=inf]",
             "its rates: inf of worker 0; expected numbers finite and > 0",
         ),
         (
