@@ -14,8 +14,8 @@ class Median(Rule):
     Validity: m >= 2f + 1; breakdown point 1/2.
     On ragged input: the median of those that sent the coordinate.
 
-    Source: Yin, Chen, Kannan, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
-    Statistical Rates", ICML 2018.
+    Source: Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards
+    Optimal Statistical Rates", ICML 2018.
     """
 
     paper = "Yin et al., ICML 2018"

@@ -16,8 +16,8 @@ class TrimmedMean(Rule):
     Validity: m >= 2f + 1; breakdown point 1/2.
     On ragged input: f at each end of those that sent the coordinate, however few they are.
 
-    Source: Yin, Chen, Kannan, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
-    Statistical Rates", ICML 2018.
+    Source: Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards
+    Optimal Statistical Rates", ICML 2018.
     """
 
     paper = "Yin et al., ICML 2018"

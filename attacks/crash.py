@@ -28,7 +28,7 @@ class Crash(Attack):
     """
 
     sees = "nothing"
-    paper = "fail-stop; HGO 2023 for the zeros"
+    paper = "fail-stop; HGO 2022 for the zeros"
     formula = "nothing, or 0"
     control = "whether they answer"
 

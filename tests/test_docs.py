@@ -22,6 +22,7 @@ import hgobench
 from hgobench import aggregators, attacks, suite
 from hgobench.cli import Kind
 from hgobench.data import partitions
+from hgobench.paper import CITATION
 from hgobench.report.listing import listing
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
@@ -326,3 +327,12 @@ def test_the_paper_is_cited_where_it_is_named(page: str) -> None:
         "Resilient Distributed Learning with Heterogeneous Participants",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_the_papers_authors_are_the_same_everywhere() -> None:
+    assert CITATION.startswith("K. Boubouh, A. Boussetta, N. Gupta, A. Maurer, R. Pinot, ")
+    for page in ("docs/paper.md", "docs/theory.md"):
+        assert CITATION in " ".join((ROOT / page).read_text(encoding="utf-8").split()), page
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    authors = re.findall(r'family-names: (\w+)\n +given-names: "(\w\.)"', cited)[:5]
+    assert [f"{given} {family}" for family, given in authors] == CITATION.split(", ")[:5]

@@ -247,7 +247,7 @@ Written by `{command} --document docs/{path.name}`; do not edit it.
 `hgobench reproduce list` names the figures; `hgobench reproduce fig4b` runs one and writes
 a page with the data behind its plot.
 
-The paper: Y. Boubouh, A. Boussetta, N. Gupta, A. Maurer, R. Pinot, "Democratizing Machine Learning:
+The paper: K. Boubouh, A. Boussetta, N. Gupta, A. Maurer, R. Pinot, "Democratizing Machine Learning:
 Resilient Distributed Learning with Heterogeneous Participants", 41st International Symposium on
 Reliable Distributed Systems (SRDS), 2022, pp. 94-120; "shorter paper" and "extended paper" are its
 two versions.
