@@ -54,6 +54,24 @@ def test_other_data_under_the_same_name_are_computed_anew(home: Path) -> None:
     assert {result.provenance["data"] for result in kept} == {digest}
 
 
+def test_a_row_that_holds_another_cell_is_computed_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [Scenario(workers=4, rounds=1, rule="median", seed=seed) for seed in (0, 1, 2)]
+    fill(tmp_path, cells[:2])
+    with Store(tmp_path) as store:
+        other = json.dumps(cells[2].to_dict())
+        store._write(
+            ("UPDATE results SET scenario = ? WHERE scenario LIKE '%\"seed\": 1%'", [other])
+        )
+    again = fill(tmp_path, cells[:2])
+    assert (again.computed, again.reused) == (1, 1)
+    assert "1 damaged row" in capsys.readouterr().err
+    with Store(tmp_path) as store:
+        kept = {result.scenario for _, result in store.results()}
+    assert kept == set(cells[:2])
+
+
 def test_the_address_is_of_the_arrays() -> None:
     cell = Scenario(workers=4, rounds=1)
     known = datasets.load("digits").digest

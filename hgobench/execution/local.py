@@ -111,7 +111,7 @@ def execute(
         for scenario in scenarios
     }
     outcome.keys |= set(key_of.values())
-    known = store.keys(outcome.keys)
+    known = store.keys({key: scenario for scenario, key in key_of.items()})
     outcome.reused = len(known)
     if known:
         on_progress(len(known))

@@ -356,18 +356,20 @@ class Store:
             if wanted is None or row[0] in wanted:
                 yield rows.read(row)
 
-    def keys(self, among: Iterable[str] | None = None) -> set[str]:
+    def keys(self, among: Iterable[str] | Mapping[str, Scenario] | None = None) -> set[str]:
         """Return the addresses of the results that stand.
 
         Failed and damaged ones do not, nor those that do not say which data they are of: they are
         to be computed again.
 
         Args:
-            among: only these addresses are looked at; None: all.
+            among: only these addresses are looked at; None: all. If they come with their scenarios,
+                a row that holds another one is damaged.
         """
         standing, damaged = set(), 0
+        expected = among if isinstance(among, Mapping) else {}
         for row in self._checked(among):
-            if isinstance(row, Damage):
+            if isinstance(row, Damage) or row[2].scenario != expected.get(row[0], row[2].scenario):
                 damaged += 1
             elif row[2].status != "failed" and row[2].provenance.get("data"):
                 standing.add(row[0])
