@@ -16,9 +16,10 @@ class Dirichlet(Partition):
     """Each class is dealt out in shares drawn from a symmetric Dirichlet distribution.
 
     Small α: a class is held by few workers; α → ∞: equal shares. Workers hold unequally many
-    examples, too: thirty workers of ``digits`` hold 2 to 148 at α = 0.3, where forty each would be
-    equal. A draw that leaves a worker without examples is repeated, up to 100 times, which makes
-    very unequal sizes rarer than they are by the formula.
+    examples, too: of thirty workers of ``digits`` at α = 0.3 the one with fewest has some 8, the
+    one with most some 100 (means over seeds), where forty each would be equal. A draw that leaves a
+    worker without examples is repeated, up to 100 times, which makes very unequal sizes rarer than
+    they are by the formula.
 
     `label_dirichlet` draws each worker's shares over classes instead, at equal sizes.
 
