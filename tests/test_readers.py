@@ -608,7 +608,7 @@ def test_a_regression_s_partition_is_shown(
     assert ended.value.code == 0
     said = capsys.readouterr().out
     assert "shards: boston, 343 training examples, 4 workers (seed 0); a regression" in said
-    assert "worker    examples    mean target    deviation" in said
+    assert "worker  examples  mean target  deviation" in said
     assert picture.exists()
     dealt = worlds.deal("shards", "boston", 4, 0)
     assert dealt.targets is not None

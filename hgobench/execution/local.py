@@ -7,6 +7,7 @@ the cells that it computes.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sqlite3
@@ -358,6 +359,13 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _call(call: Callable[[], T], path: Sequence[str]) -> T:
-    """Run in a worker process; plug-ins are imported from where the parent finds them."""
+    """Run in a worker process; plug-ins are imported from where the parent finds them.
+
+    The process may have served another folder, whose modules may have the same names.
+    """
+    gone = tuple(f"{folder}{os.sep}" for folder in set(sys.path) - set(path) if folder)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(gone or "\0"):
+            del sys.modules[name]
     sys.path[:] = path
     return call()
