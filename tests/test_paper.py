@@ -476,6 +476,32 @@ def test_a_claim_needs_all_its_comparisons_and_fails_by_one() -> None:
     assert evidence.holds == no.holds
 
 
+def test_a_premise_that_is_not_shown_decides_nothing() -> None:
+    open_ = Comparison("open", drawn(0.01, 0.1), 0.005, premise=True)
+    no = Comparison("no", drawn(0.0, 0.001), 0.005)
+    assert verdict_of(open_, no) == "undecided"
+    sure = Comparison("sure", np.full(10, -1.0), 0.005)  # p = 0
+    failed = Comparison("p", drawn(-0.3, 0.001), 0.005, otherwise="no attack", premise=True)
+    assert verdict_of(sure, failed) == "not put to the test: no attack"
+
+
+def test_what_is_never_reached_is_reached_after_the_end() -> None:
+    """Neither a late end nor two that never arrive show that something is slower."""
+    soon, end = drawn(20.0, 1.0), np.full(10, 100.0)
+    never, long = np.full(10, np.inf), np.full(10, 1000.0)
+    late, later = drawn(95.0, 1.0), drawn(900.0, 9.0)
+    for first, second, ends, said in (
+        (soon, never, (end, end), "holds"),  # at least five times as long
+        (never, soon, (end, end), "does not hold"),
+        (late, never, (end, end), "undecided"),  # at 96, or at a million
+        (never, never, (end, end), "undecided"),
+        (never, later, (end, long), "undecided"),  # the first may arrive at 101
+        (soon, later, (end, long), "holds"),
+        (later, soon, (long, end), "does not hold"),
+    ):
+        assert verdict_of(comparisons.sooner("x", first, second, *ends)) == said
+
+
 # Claims
 
 # Figures whose ten seeds are not run yet, and the one whose data are not at hand.
@@ -524,7 +550,7 @@ def rising(labels: list[str]) -> dict[str, float]:
     return dict(zip(labels, np.linspace(0.1, 0.9, len(labels)).tolist(), strict=True))
 
 
-# What supports each claim: levels, clocks, bytes and answers by label; else 0.55, 1, 1 and 80.
+# What supports each claim: levels, clocks, bytes and answers by label; else 0.95, 1, 1 and 80.
 SUPPORT: dict[str, dict[str, dict[str, float]]] = {
     "hears-everybody": {"heard": dict.fromkeys(THEIRS, 30.0)},
     "beats-sgd": {"level": {**OURS, **THEIRS, "short3b: HgO, standard": 0.9}},
@@ -593,6 +619,7 @@ SUPPORT: dict[str, dict[str, dict[str, float]]] = {
                                "Cweak, constant, as large on average": 0.7}},
 }  # fmt: skip
 ALIKE = [identity for identity, of in SUPPORT.items() if not of]  # claims that nothing differs
+TIMED = ["faster-than-waiting", "worst-case-time-beats-sgd"]  # when levels are reached: all are
 
 
 def judged(
@@ -608,7 +635,7 @@ def judged(
     def measured(name: str, label: str) -> Series:
         rng = np.random.default_rng(zlib.crc32(f"{name}: {label}".encode()))
         random = noise * rng.standard_normal((seeds, 3))
-        level = value("level", name, label, 0.55) + random[:, 0]
+        level = value("level", name, label, 0.95) + random[:, 0]
         one = series(np.tile(level[:, None], 20), value("heard", name, label, 80.0))
         heard = one.heard + 80.0 * random[:, 1]
         factor = np.exp(20.0 * random)
@@ -649,9 +676,17 @@ def test_the_opposite_is_no_support(identity: str) -> None:
             kind: {label: turned.get(kind, lambda x: 1 / x)(x) for label, x in values.items()}
             for kind, values in SUPPORT[identity].items()
         }
+        if identity in TIMED:
+            far["level"] = SUPPORT[identity]["level"]
         if "heard" in far:
             far["heard"] |= dict.fromkeys(["always there", *OURS], 30.0)
     assert judged(identity, far).startswith(("does not hold", "not put to the test"))
+
+
+@pytest.mark.parametrize("identity", ALIKE)
+def test_networks_that_learn_nothing_are_not_alike(identity: str) -> None:
+    chance = {"level": {f"HgO, {profile}": 0.1 for profile in PROFILES}}
+    assert judged(identity, chance) == "not put to the test: Cpowerful does not learn"
 
 
 @pytest.mark.parametrize("identity", SUPPORT)

@@ -36,6 +36,8 @@ class Comparison:
         otherwise: what it means that the opposite is shown; empty: nothing in particular.
         premise: whether without it the claim is not put to the test.
         ratio: whether the values are logarithms of ratios.
+        most: (seeds,) the largest that each value may be, where `values` is the least; None: the
+            values are known.
 
     Example:
         >>> gain = Comparison("A minus B", np.array([0.02, 0.03, 0.02, 0.03]), SMALLEST)
@@ -50,6 +52,7 @@ class Comparison:
     otherwise: str = ""
     premise: bool = False
     ratio: bool = False
+    most: Floats | None = None
 
     @property
     def mean(self) -> float:
@@ -72,7 +75,7 @@ class Comparison:
     def fails(self) -> float:
         """The p-value against what is demanded: small where the opposite is shown."""
         if self.kind == "above":
-            return exceeds(-self.values, -self.bound)
+            return exceeds(-(self.values if self.most is None else self.most), -self.bound)
         outside = min(exceeds(self.values, self.bound), exceeds(-self.values, self.bound))
         return min(1.0, 2.0 * outside)
 
@@ -172,6 +175,25 @@ def times(
     return Comparison(name, values, math.log(factor), otherwise=otherwise, ratio=True)
 
 
+def sooner(
+    name: str, first: Floats, second: Floats, first_end: Floats, second_end: Floats
+) -> Comparison:
+    """Demand that something is reached FASTER times sooner than something else.
+
+    What is not reached before the end of its run is reached at any time after it: of the ratio then
+    only bounds are known, and each verdict has to hold at the bound that is worse for it.
+
+    Args:
+        name: what is measured, in words.
+        first, second: (seeds,) when each is reached; inf: not before the end.
+        first_end, second_end: (seeds,) when the runs end.
+    """
+    log = np.log
+    least = np.where(np.isinf(first), -np.inf, log(np.minimum(second, second_end)) - log(first))
+    most = np.where(np.isinf(second), np.inf, log(second) - log(np.minimum(first, first_end)))
+    return Comparison(name, least, log(FASTER), ratio=True, most=most)
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What the seeds say of a claim.
@@ -212,12 +234,14 @@ class Evidence:
             return "undecided"
         if self.holds < self.fails:
             return "holds"
-        # What else is shown to fail, as surely as what decides.
-        limit = LEVEL * self.p / adjusted / (2.0 * len(self.comparisons)) if adjusted else 0.0
+        # What else is shown, as surely as what decides.
+        limit = LEVEL * (self.p / adjusted if adjusted else 1.0) / (2.0 * len(self.comparisons))
         failed = [c for c in self.comparisons if c.fails <= limit]
         untested = [c.otherwise for c in failed if c.premise]
         if untested:
             return f"not put to the test: {' and '.join(dict.fromkeys(untested))}"
+        if any(c.premise and c.holds > limit for c in self.comparisons):
+            return "undecided"
         reasons = dict.fromkeys(c.otherwise for c in failed)
         return f"does not hold{': ' if all(reasons) else ''}{' and '.join(reasons) * all(reasons)}"
 

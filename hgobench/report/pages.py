@@ -310,13 +310,14 @@ def _method(seeds: int, family: int) -> str:
         thing; a premise is what must hold for the claim to be put to the test at all.
 
         Each comparison is a one-sided Student t test of the seeds' values (a sign test where a seed
-        never reaches a level). A claim holds if all its comparisons do (its p-value is the largest
-        of theirs); it does not hold if the opposite of one is shown (as many times the smallest as
-        there are). Twice the smaller of the two is the verdict's p-value, and the {family} verdicts
-        (a claim in a variant) are one family: Holm's procedure keeps the chance that any of them is
-        wrong at {_percent(comparisons.LEVEL)}. What is not decided then is *undecided*. The tables
-        also count the seeds in which a comparison is met; where nothing differs, all {seeds} are on
-        one side by chance once in {2**seeds:,} times.
+        never reaches a level, which is then reached at any time after the end of its run). A claim
+        holds if all its comparisons do (its p-value is the largest of theirs); it does not hold if
+        the opposite of one is shown (as many times the smallest as there are) and every premise is.
+        Twice the smaller of the two is the verdict's p-value, and the {family} verdicts (a claim in
+        a variant) are one family, to which Holm's procedure is applied with a chance of
+        {_percent(comparisons.LEVEL)} that any of them is wrong. What is not decided then is
+        *undecided*. The tables also count the seeds in which a comparison is met; where nothing
+        differs, all {seeds} are on the demanded side by chance once in {2**seeds:,} times.
 
         All seeds share the test examples, so that no interval over seeds says anything of other
         examples. What these leave is the binomial standard error, stated with every accuracy below.
