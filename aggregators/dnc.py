@@ -84,7 +84,7 @@ class Dnc(Rule):
         m, b = len(vectors), vectors.sent.shape[1]
         good = vectors.finite.clone()
         keep = m - math.floor(self.c * self.f)
-        drawn = min(math.ceil(self.share * b), self.coordinates)
+        drawn = min(math.ceil(round(self.share * b, 6)), self.coordinates)
         if drawn == b:
             good &= self._good(vectors, keep)
         else:

@@ -1005,6 +1005,11 @@ def main(arguments: list[str] | None = None) -> Any:
         except PluginError as error:
             print(f"hgobench: {error}", file=sys.stderr)
             sys.exit(1)
+        except SystemExit as ended:
+            # What a verb doesn't catch, as it has nothing to keep yet, typer ends without a word.
+            if ended.__context__ and isinstance(ended.__context__.__cause__, KeyboardInterrupt):
+                print("interrupted", file=sys.stderr)
+            raise
         except OSError as error:
             where = "" if error.filename is None else f"{str(error.filename)!r}: "
             print(f"hgobench: {where}{error.strerror or error}", file=sys.stderr)

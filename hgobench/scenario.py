@@ -334,7 +334,7 @@ class Scenario:
     def sampling_risk(self) -> float:
         """Return P(more than ⌊(v-1)/2⌋ of a round's q workers are Byzantine): hypergeometric.
 
-        With as many a quorum of v may hold a Byzantine majority: what Malinovsky et al.
+        With as many, half of a quorum of v or more may be Byzantine: what Malinovsky et al.
         (arXiv:2311.14127) object to in analyses of sampled workers, the HGO paper's among them.
         """
         assert self.quorum is not None

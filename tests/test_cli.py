@@ -52,6 +52,17 @@ def hgobench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
+def test_ctrl_c_is_answered_where_a_verb_has_nothing_to_keep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hgobench.report.listing.listing", interrupted)
+    ended = hgobench("list", "rules")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"

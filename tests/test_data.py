@@ -521,6 +521,14 @@ def test_the_largest_share_of_a_class_is_that_of_drawing_one_by_one() -> None:
     assert largest(by_shares(examples(labels), 30, 0)) < 0.55, "of the other kind"
 
 
+def test_a_concentration_that_is_no_number_any_more_is_refused() -> None:
+    deal = partitions.registry.build("label_dirichlet[alpha=5e-324]")
+    with pytest.raises(
+        InputError, match=r"alpha: 4\.94066e-324; expected a number whose product with"
+    ):
+        deal(examples(np.arange(40) % 4), 4, 0)
+
+
 def test_no_class_distribution_of_a_regression() -> None:
     with pytest.raises(InputError, match="partition: label_dirichlet: the labels are real numbers"):
         partitions.registry.build("label_dirichlet")(

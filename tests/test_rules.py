@@ -760,5 +760,11 @@ def test_dnc_draws_coordinates_only_where_it_says_so() -> None:
     for some in ("dnc[iterations=1,share=0.5]", "dnc[iterations=1,coordinates=20]"):
         assert len(answers(some)) > 1
     assert answers("dnc[iterations=1,share=0.5]") == answers("dnc[iterations=1,coordinates=20]")
+    wide = torch.from_numpy(rng.standard_normal((15, 100)))  # 0.07 * 100 is 7.000000000000001
+
+    def answer(specification: str) -> torch.Tensor:
+        return aggregators.build(specification, f=3)(wide, None, ServerView(round=1))
+
+    assert torch.equal(answer("dnc[share=0.07]"), answer("dnc[coordinates=7]"))
     (row,) = (row for row in listing("rules", "markdown").splitlines() if row.startswith("| dnc "))
     assert "draws coordinates, where r < d: not by default up to d = 10,000" in row

@@ -51,7 +51,13 @@ class LabelDirichlet(Partition):
         order = rng.permutation(workers)
         sizes = np.full(workers, len(train) // workers)
         sizes[order[: len(train) % workers]] += 1
-        weights = rng.dirichlet(self.alpha * stock / len(train), size=workers)
+        concentration = self.alpha * stock / len(train)
+        if not (concentration > 0).all():
+            raise InputError(
+                f"partition: label_dirichlet: alpha: {self.alpha:g}; expected a number whose "
+                "product with each class's share is more than 0 in floating point"
+            )
+        weights = rng.dirichlet(concentration, size=workers)
         counts = np.zeros((workers, len(labels)), dtype=np.int64)
         for worker in order:
             missing = sizes[worker]
