@@ -149,7 +149,7 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
             it: ``"bucketing[s=2]+median"``. The class is a `Rule`, or anything whose instances are
             callable as ``rule(values)``, values (m, d) -> (d,), or ``rule(values, present)``; a
             plain function will do too.
-        f: how many Byzantine workers the rule is told to stand.
+        f: how many Byzantine workers the rule is told to tolerate.
         scope: ``"block"`` or ``"coordinate"`` (see `Rule`); None: the class's own default.
 
     Raises:

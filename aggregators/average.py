@@ -21,13 +21,13 @@ class Average(Rule):
 
     paper = "baseline"
     formula = "Σ x_i / m"
-    validity = "n >= 1; stands no Byzantine worker"
+    validity = "n >= 1; tolerates no Byzantine worker"
     breakdown = "0"
     cost = "m·d"
     ragged = "mean over Q_j"
     exempt = {
-        "finite_within_honest_range": "stands no Byzantine worker",
-        "poisoned_rounds_stay_bounded": "stands no Byzantine worker",
+        "finite_within_honest_range": "tolerates no Byzantine worker",
+        "poisoned_rounds_stay_bounded": "tolerates no Byzantine worker",
     }
 
     @property

@@ -30,7 +30,7 @@ class Part:
     """What rules and pre-rules have in common.
 
     Args:
-        f: how many Byzantine workers it is told to stand.
+        f: how many Byzantine workers it is told to tolerate.
 
     Attributes:
         paper, formula, validity, breakdown, cost, ragged: what tables say of it; cost is that of m
@@ -84,7 +84,7 @@ class Rule(Part):
     one-dimensional form. All but the `stateful` rules are pure functions.
 
     Args:
-        f: how many Byzantine workers the rule is told to stand.
+        f: how many Byzantine workers the rule is told to tolerate.
         scope: ``"coordinate"``: coordinate j is the rule applied to the values that Q_j sent, by
             themselves (Definition 1 of the HGO paper). ``"block"``: the rule is applied to the
             vectors of those workers that sent every coordinate which anybody sent. For

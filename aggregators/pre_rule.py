@@ -20,7 +20,7 @@ class PreRule(Part):
     A subclass writes `of_vectors`, and `of_columns` if it can treat each coordinate by itself.
 
     Args:
-        f: how many Byzantine workers it is told to stand.
+        f: how many Byzantine workers it is told to tolerate.
 
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.

@@ -296,7 +296,7 @@ def run(
         shown = loaded.ruleset if form in (Form.JSON, Form.CSV) else loaded.title
         typer.echo(_rendered(shown, boards(scores, by=by), form, split, wide))
     _say(
-        f"{outcome.computed} cells computed, {outcome.reused} found, in "
+        f"{outcome.computed} cells computed, {outcome.reused} reused, in "
         f"{time.monotonic() - started:.0f} s; kept in {folder}",
         quiet,
     )
@@ -524,7 +524,7 @@ def _show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
 bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Measure how fast this machine is at it.",
+    help="Time rules: against other libraries, or against earlier times.",
 )
 app.add_typer(bench, name="bench")
 
@@ -708,7 +708,7 @@ def reproduce(
         typer.echo(f"verdicts rewritten: {written}", err=True)
     took = f"{time.monotonic() - started:.0f} s"
     _say(
-        f"{outcome.computed} cells computed, {outcome.reused} found, in {took}; kept in {out}",
+        f"{outcome.computed} cells computed, {outcome.reused} reused, in {took}; kept in {out}",
         quiet,
     )
     for result in outcome.failed:

@@ -26,7 +26,7 @@ class Unavailable(InputError):
 
 
 class SamplingRisk(UserWarning):
-    """A run in which a round may well sample more Byzantine workers than its quorum stands."""
+    """A run in which a round may well sample more Byzantine workers than its quorum tolerates."""
 
 
 def shown(value: object, most: int = 120) -> str:

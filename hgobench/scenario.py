@@ -158,7 +158,7 @@ class Scenario:
         byzantine (f): how many of the n are Byzantine, less than n/2.
         sampled (q): workers asked per round; None: all.
         tolerated: f̂, what the server and its rule believe f to be among the sampled;
-            None: min(f, ⌊(q-1)/2⌋), or what a given quorum stands, ⌊(v-1)/2⌋, if that is less.
+            None: min(f, ⌊(q-1)/2⌋), or what a given quorum tolerates, ⌊(v-1)/2⌋, if that is less.
         quorum (v): how many must have sent a coordinate for it to be updated, more than
             2·tolerated; None: what the algorithm and the rule need.
         deadline (tau): τ in time units; inf: the server waits for the last answer.
@@ -361,7 +361,7 @@ class Scenario:
         return (
             f"sampling risk: of n={self.workers} workers f={self.byzantine} are Byzantine; more "
             f"than {half} of q={self.sampled} sampled ones, all that a quorum of v={self.quorum} "
-            f"can stand, are so with probability {self.sampling_risk:.3g} per round, "
+            f"tolerates, are so with probability {self.sampling_risk:.3g} per round, "
             f"{self.run_risk:.3g} over {self.rounds} rounds"
         )
 
@@ -485,7 +485,7 @@ def _resolve_rule(v: dict[str, Any]) -> list[str]:
         ]
     if rule.minimum > v["quorum"]:
         return [
-            f"rule: {v['rule']!r} needs {rule.minimum} answers to stand tolerated="
+            f"rule: {v['rule']!r} needs {rule.minimum} answers for tolerated="
             f"{v['tolerated']}; quorum is {v['quorum']} of sampled={v['sampled']}"
         ]
     return []

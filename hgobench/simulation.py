@@ -71,7 +71,7 @@ def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu"
         InputError: the world can't be made, or there is no such device.
 
     Warns:
-        SamplingRisk: with more than 1 % a round samples more Byzantine workers than v stands.
+        SamplingRisk: with more than 1 % a round samples more Byzantine workers than v tolerates.
     """
     if not isinstance(scenario, Scenario):
         raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")

@@ -58,7 +58,7 @@ class Case:
 
     Attributes:
         make: makes the rule from f; called anew for every answer, as rules may remember.
-        f: how many Byzantine workers the rule is told to stand.
+        f: how many Byzantine workers the rule is told to tolerate.
         values: (n, d) float32, standard normal, to three decimals.
     """
 

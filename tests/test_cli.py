@@ -85,9 +85,9 @@ def test_run_ends_with_the_board_and_says_what_it_did(tiny: Path) -> None:
     assert "partition iid, hardware standard" in done.stdout
     assert "hgo median" in done.stdout
     assert "cells 8/8" in done.stderr  # plain lines: this is no terminal
-    assert "8 cells computed, 0 found" in done.stderr
+    assert "8 cells computed, 0 reused" in done.stderr
     again = hgobench("run", str(tiny), "--out", str(tiny.parent / "out"))
-    assert "0 cells computed, 8 found" in again.stderr
+    assert "0 cells computed, 8 reused" in again.stderr
     assert again.stdout == done.stdout
 
 
@@ -290,7 +290,7 @@ def test_damaged_rows_are_said_listed_and_computed_anew(tiny: Path) -> None:
         assert f"to list: hgobench show {out} --damaged\n" in done.stderr
     again = hgobench("run", str(tiny), "--out", str(out))
     assert "4 damaged rows in " in again.stderr
-    assert "4 cells computed, 4 found" in again.stderr
+    assert "4 cells computed, 4 reused" in again.stderr
     assert hgobench("leaderboard", str(out)).stdout == board.stdout
     assert hgobench("show", str(out), "--damaged").stdout == ""
     refused = hgobench("show", str(out), "--damaged", "rule=median")
@@ -341,7 +341,7 @@ def test_list_as_markdown_tells_all() -> None:
         (
             "average",
             0,
-            ["not applicable  finite_within_honest_range", "stands no Byzantine worker"],
+            ["not applicable  finite_within_honest_range", "tolerates no Byzantine worker"],
         ),
         (
             "tests.plugins:MyMedian",

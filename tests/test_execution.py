@@ -200,5 +200,5 @@ def test_ctrl_c_and_kill_keep_what_is_done(
     again = start(tmp_path / "stopped", *more)
     _, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors
-    assert f"{36 - kept} cells computed, {kept} found" in errors
+    assert f"{36 - kept} cells computed, {kept} reused" in errors
     assert content(tmp_path / "stopped") == whole

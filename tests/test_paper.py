@@ -848,7 +848,7 @@ def test_reproduce_leaves_pages_and_goes_on(tmp_path: Path, images: Path) -> Non
                     "--out", str(out), "--document", str(tmp_path / "paper.md"))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"HgO, C1 +11\.32 +\d+\.\d\d \(", done.stdout)
-    assert "32 cells computed, 0 found" in done.stderr
+    assert "32 cells computed, 0 reused" in done.stderr
     page = (out / "pages" / "fig14b.html").read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(page)
@@ -868,7 +868,7 @@ def test_reproduce_leaves_pages_and_goes_on(tmp_path: Path, images: Path) -> Non
     for part in ("`Softmax`", "`Krum`", "`Devices`", "`OracleQuorum`"):
         assert f"- {part}: " in document
     again = hgobench("reproduce", "fig11a", "--seeds", "2", "--jobs", "1", "--out", str(out))
-    assert "0 cells computed, 8 found" in again.stderr
+    assert "0 cells computed, 8 reused" in again.stderr
     assert again.stdout.splitlines()[:6] == done.stdout.splitlines()[:6]
 
 

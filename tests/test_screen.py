@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_utf_8(tmp_path: Path, capsys: pytest.CaptureFixture
         main(["run", str(suite), "--out", folder, "--jobs", "1"])
     assert not ended.value.code
     captured = capsys.readouterr()
-    assert "1 cells computed, 0 found" in captured.err
+    assert "1 cells computed, 0 reused" in captured.err
     assert "/o\\udcff" in captured.err
     with pytest.raises(SystemExit) as ended:
         main(["leaderboard", folder])

@@ -568,7 +568,7 @@ def test_a_risky_scenario_warns_with_the_numbers() -> None:
     risky = Scenario(**{**BASE, "byzantine": 5, "tolerated": 1, "workers": 40})
     text = (
         r"of n=40 workers f=5 are Byzantine; more than 1 of q=10 sampled ones, all that a quorum of "
-        r"v=3 can stand, are so with probability 0.367 per round, 0.839 over 4 rounds"
+        r"v=3 tolerates, are so with probability 0.367 per round, 0.839 over 4 rounds"
     )
     with pytest.warns(SamplingRisk, match=text):
         run(risky)

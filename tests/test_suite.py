@@ -95,7 +95,7 @@ def test_impossible_combinations_are_left_out_with_the_reason(tmp_path: Path) ->
     [
         ([("rule", ["median", "krumm"])], ["rule: unknown 'krumm'; did you mean 'krum'? (hgobench list rules)"]),
         ([("byzantine", [10])], ["byzantine: 10; expected less than half of workers=20"]),
-        ([("sampled", [10])], ["rule: 'krum' needs 11 answers to stand tolerated=4; quorum is 10 of sampled=10"]),
+        ([("sampled", [10])], ["rule: 'krum' needs 11 answers for tolerated=4; quorum is 10 of sampled=10"]),
         ([("rounds", [0]), ("atack", ["foe"])], ["scenario: field: unknown 'atack'; did you mean 'attack'?", "rounds: 0; expected an integer >= 1"]),
     ],
 )  # fmt: skip

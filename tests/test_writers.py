@@ -333,6 +333,14 @@ def test_columns_are_left_out_then_wrapped_then_stacked() -> None:
     assert stacked == (
         "krum\n  what it is: one of the\n    vectors sent one of\n    the vectors sent\n  x: 1"
     )
+    unnamed = writers.table(["L", "name", ""], [["5", "krum", "bounds"]], layout=Layout(8))
+    assert unnamed == "5\n  name:\n    krum\n  bounds"
+
+
+def test_what_is_listed_has_no_markup_of_docstrings() -> None:
+    for kind in ("hardware", "conditions", "partitions", "rules", "attacks"):
+        said = writers.visible(listing.listing(kind))
+        assert "``" not in said, kind
 
 
 def test_a_board_without_an_attack_names_no_worst_attack() -> None:

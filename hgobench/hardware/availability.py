@@ -89,7 +89,7 @@ class Markov(Condition):
 
 
 class Trace(Condition):
-    """Who is there when, from a CSV file: ``worker,round,state``.
+    """Who is there when, from a CSV file: worker,round,state.
 
     All workers are on at first; from that round on (the first is 1) a worker is ``on`` or ``off``,
     until its next line. Lines may come in any order.

@@ -34,7 +34,7 @@ _OPTIONAL = {
 
 
 class Devices(Hardware):
-    """A line per class of devices: ``class,count,rate_mean,rate_std,uplink,downlink,...``.
+    """A line per class of devices: class,count,rate_mean,rate_std,uplink,downlink,...
 
     Rates are normal, truncated to positive values, in coordinates of one example's gradient per
     time unit, as they are (they are not scaled with the model). `uplink` and `downlink` are bytes

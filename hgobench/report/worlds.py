@@ -149,12 +149,12 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
 
 def describe(scenario: Scenario, layout: Layout = EVERYTHING) -> str:
     """Return all fields of a scenario, a line each, and its sampling risk."""
-    stands = (int(scenario.quorum or 1) - 1) // 2
+    most = (int(scenario.quorum or 1) - 1) // 2
     lines = [
         *(f"{name}: {value}" for name, value in scenario.to_dict().items()),
         "",
-        f"sampling risk: more than {stands} of {scenario.sampled} sampled workers are "
-        f"Byzantine (a quorum of v={scenario.quorum} stands {stands})",
+        f"sampling risk: more than {most} of {scenario.sampled} sampled workers are "
+        f"Byzantine (a quorum of v={scenario.quorum} tolerates {most})",
         f"  per round: {scenario.sampling_risk:.4g}",
         f"  over {scenario.rounds} rounds: {scenario.run_risk:.4g}",
     ]

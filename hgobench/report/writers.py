@@ -324,7 +324,8 @@ def stacked(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) ->
         block = folded(first, width)
         for name, cell in zip(names[1:], others, strict=True):
             if cell:
-                block += folded(f"  {name}: {cell}", width, indent="    ")
+                named = f"{name}: {cell}" if name else cell
+                block += folded(f"  {named}", width, indent="    ")
         blocks.append("\n".join(block))
     return "\n".join(blocks)
 

@@ -15,7 +15,7 @@ from .iid import Iid
 
 
 class FeatureShift(Iid):
-    """Shards as `Iid` deals them, but each worker's features are rotated or noisy.
+    """As iid, but each worker's features are rotated or noisy.
 
     Test and validation examples stay as they are, and so does what the server has of its own.
 
