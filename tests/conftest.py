@@ -23,6 +23,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1", "", None}
 
 os.environ["HGOBENCH_OFFLINE"] = "1"
 os.environ.pop("COLUMNS", None)  # tables are as wide as they come
+os.unsetenv("COLUMNS")  # readline, which pytest imports, sets it behind Python's back
 if "HGOBENCH_DATA" not in os.environ and SHARED.is_dir():
     os.environ["HGOBENCH_DATA"] = str(SHARED)
 # Before NumPy, scikit-learn and torch are imported: threads for small problems wait for each other,
