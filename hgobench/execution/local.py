@@ -320,14 +320,19 @@ def spread(
                 yield number, found
     finally:
         if running:
-            get_reusable_executor(jobs, timeout=IDLE, env=ONE_THREAD).shutdown(kill_workers=True)
+            _executor(jobs).shutdown(kill_workers=True)
+
+
+def _executor(jobs: int) -> Any:
+    """Return the local processes, those of the last call if they are as many."""
+    return get_reusable_executor(jobs, timeout=IDLE, env=ONE_THREAD)
 
 
 def _submitted(call: Callable[[], T], jobs: int) -> Future[T]:
     """Let a process make the call; those that died are replaced."""
     with _interrupts_ignored():
         for _ in range(2):
-            executor = get_reusable_executor(jobs, timeout=IDLE, env=ONE_THREAD)
+            executor = _executor(jobs)
             try:
                 future: Future[T] = executor.submit(_call, call, sys.path)
             except BrokenProcessPool:  # of which nobody had been told yet
@@ -363,9 +368,9 @@ def _call(call: Callable[[], T], path: Sequence[str]) -> T:
 
     The process may have served another folder, whose modules may have the same names.
     """
-    gone = tuple(f"{folder}{os.sep}" for folder in set(sys.path) - set(path) if folder)
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(gone or "\0"):
-            del sys.modules[name]
+    if gone := tuple(f"{folder}{os.sep}" for folder in set(sys.path) - set(path) if folder):
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(gone):
+                del sys.modules[name]
     sys.path[:] = path
     return call()

@@ -31,6 +31,7 @@ from hgobench.results import Store
 from hgobench.scenario import ALIASES, check_field
 from hgobench.simulation import run
 from hgobench.suite import Suite, parse_setting
+from tests.test_data import idx
 
 from .mutation import contents, texts, values
 
@@ -129,12 +130,6 @@ def _fields(given: dict[str, Any], _: Path) -> None:
     assert again.digest == scenario.digest
     assert Scenario.restore(json.loads(json.dumps(scenario.to_dict()))) == scenario
     assert scenario.sampling_warning or 0 <= scenario.run_risk <= 1
-
-
-def idx(array: np.ndarray) -> bytes:
-    """Return an IDX file of unsigned bytes."""
-    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes()
-    return header + array.astype(np.uint8).tobytes()
 
 
 @contextmanager
