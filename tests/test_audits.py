@@ -19,7 +19,7 @@ import torch
 
 from hgobench import Scenario, audits, models, theory
 from hgobench.audits import bounds, breakdown, constants, cost, robustness
-from hgobench.audits.base import Work
+from hgobench.audits.base import Options, Work
 from hgobench.audits.study import Chart, Finding, Line, Study, Table
 from hgobench.errors import InputError
 from hgobench.execution.measured import Task, measure
@@ -463,6 +463,26 @@ def test_every_number_of_attackers_is_tried(
         assert found["median"].tried == [3, 6, 7, 8, *range(9, 30, 3)]
         assert found["phocas"].tolerated == 29, "what lies between those tried is not seen"
         assert {4, 5} & set(found["phocas"].tried) == set()
+
+
+@pytest.mark.parametrize(
+    ("costs", "holds"),
+    [
+        ({1: [0.08, 0.07, 0.09], 2: [0.10, 0.11, 0.09]}, True),
+        ({1: [0.08, 0.01, 0.09], 2: [0.03, 0.06, 0.05]}, None),  # three seeds, as they fall
+        ({1: [0.30, 0.31, 0.29], 2: [0.02, 0.01, 0.03]}, False),
+        ({1: [0.01, 0.02, 0.01], 2: [0.02, 0.01, 0.03]}, None),  # nothing breaks
+    ],
+)  # fmt: skip
+def test_a_turn_within_chance_is_undecided(
+    costs: dict[int, list[float]], holds: bool | None
+) -> None:
+    place = {**breakdown.BASE, "workers": 6, "partition": "iid", "hardware": "powerful"}
+    one = breakdown.Series("median", "foe", place, clean=0.9)
+    one.costs = {f: np.array(values) for f, values in costs.items()}
+    study = breakdown._study([one], [place], ["here"], [1.0], Options(), 3, 2)
+    (finding,) = [f for f in study.findings if f.statement.startswith("what breaks at some f")]
+    assert finding.holds is holds, finding.evidence
 
 
 def test_attacks_are_spelled_out() -> None:

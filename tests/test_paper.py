@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from hgobench import Scenario, World
+from hgobench import Scenario, World, statistics
 from hgobench.aggregators import ServerView
 from hgobench.algorithms import Order, Places
 from hgobench.errors import InputError
@@ -427,20 +427,20 @@ def test_p_values_are_student_s() -> None:
 
 
 def test_seeds_that_are_one_or_equal_or_never_get_there() -> None:
-    assert comparisons.exceeds(np.array([0.3]), 0.0) == 1.0  # one seed shows nothing
+    assert statistics.exceeds(np.array([0.3]), 0.0) == 1.0  # one seed shows nothing
     assert verdict_of(Comparison("x", np.array([0.3]), 0.0)) == "undecided"
-    assert comparisons.exceeds(np.full(4, 0.3), 0.2) == 0.0
-    assert comparisons.exceeds(np.full(4, 0.3), 0.3) == 1.0
+    assert statistics.exceeds(np.full(4, 0.3), 0.2) == 0.0
+    assert statistics.exceeds(np.full(4, 0.3), 0.3) == 1.0
     never = np.array([1.0] * 9 + [-np.inf])
-    assert comparisons.exceeds(never, 0.0) == pytest.approx(11 / 1024)  # the sign test's
+    assert statistics.exceeds(never, 0.0) == pytest.approx(11 / 1024)  # the sign test's
 
 
 def test_holm_by_hand() -> None:
     """m·p₍₁₎, (m-1)·p₍₂₎, ..: none smaller than one before it, none above 1."""
     p = [0.01, 0.30, 0.005, 0.04, 0.012]
-    assert comparisons.holm(p) == pytest.approx([0.04, 0.30, 0.025, 0.08, 0.04])
-    assert comparisons.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert comparisons.holm([]) == []
+    assert statistics.holm(p) == pytest.approx([0.04, 0.30, 0.025, 0.08, 0.04])
+    assert statistics.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
 
 
 def test_many_claims_are_judged_as_one_family() -> None:

@@ -102,7 +102,7 @@ def run(options: Options, work: Work) -> Study:
         needed = {name: slowest[name, direction] for name in ("hgo", "sgd")}
         findings.append(
             Finding(
-                f"HGO stands a slower {direction} than SGD",
+                f"HGO copes with a slower {direction} than SGD",
                 needed["hgo"] < needed["sgd"],
                 f"{_fraction(needed['hgo'])} against {_fraction(needed['sgd'])} of a gradient per "
                 "time unit for the last 2 points",

@@ -17,6 +17,7 @@ from hgobench.notation import format_value
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
+from hgobench.statistics import LEVEL, Floats, exceeds, holm
 from hgobench.theory import Objective
 from hgobench.world import World
 
@@ -52,7 +53,7 @@ class Series:
         place: the fields of where.
         clean: the mean accuracy without attackers.
         learns: whether that is better than chance.
-        lost: f -> the mean accuracy that f attackers cost, of every f that was tried.
+        costs: f -> (seeds,) the accuracy that f attackers cost, of every f that was tried.
         failed: the f's at which a cell raised or ran out of time.
         refused: the f's that the rule or its quorum refuses.
     """
@@ -62,21 +63,25 @@ class Series:
     place: Mapping[str, Any]
     clean: float = 0.0
     learns: bool = True
-    lost: dict[int, float] = field(default_factory=dict)
+    costs: dict[int, Floats] = field(default_factory=dict)
     failed: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
 
     @property
     def tried(self) -> list[int]:
         """Return the f's that were tried, ascending."""
-        return sorted(self.lost)
+        return sorted(self.costs)
+
+    def breaks(self, f: int) -> bool:
+        """Whether f attackers cost more than may be lost, in the mean over seeds."""
+        return float(self.costs[f].mean()) > POINTS
 
     @property
     def broken(self) -> int | None:
         """Return the least f that was tried and costs more than may be lost; None: none does."""
         if not self.learns:
             return 0
-        return next((f for f in self.tried if self.lost[f] > POINTS), None)
+        return next((f for f in self.tried if self.breaks(f)), None)
 
     @property
     def tolerated(self) -> int:
@@ -90,7 +95,15 @@ class Series:
         broken = self.broken
         if broken is None or not self.learns:
             return []
-        return [f for f in self.tried if f > broken and self.lost[f] <= POINTS]
+        return [f for f in self.tried if f > broken and not self.breaks(f)]
+
+    @property
+    def turns(self) -> dict[int, float]:
+        """The p-values that those f's cost less than the first that breaks (paired t tests)."""
+        if self.broken is None:
+            return {}
+        most = self.costs.get(self.broken, np.zeros(1))
+        return {f: exceeds(most - self.costs[f], 0.0) for f in self.again}
 
     @property
     def end(self) -> str:
@@ -155,10 +168,8 @@ def _try(
             one.refused.add(f)
             continue
         calm = one.cells(0, seeds) or []
-        one.lost[f] = float(
-            np.mean(
-                [accuracy(clean[c]) - accuracy(found[a]) for c, a in zip(calm, each, strict=True)]
-            )
+        one.costs[f] = np.array(
+            [accuracy(clean[c]) - accuracy(found[a]) for c, a in zip(calm, each, strict=True)]
         )
         if any(found[cell].status == "failed" for cell in each):
             one.failed.add(f)
@@ -267,6 +278,11 @@ def _study(
         if all(one.end in ("refused", "n/2") for one in series if one.rule == rule)
     ]
     turned = [one for one in series if one.again]
+    # Three seeds turn by chance: the verdict is on those turns that all tests together show.
+    turns = [(one, f, p) for one in turned for f, p in one.turns.items()]
+    chances = holm([p for _, _, p in turns])
+    shown = [one for (one, _, _), p in zip(turns, chances, strict=True) if p < LEVEL]
+    shown = list({id(one): one for one in shown}.values())
     breaking = [one for one in series if one.end == "broken"]
     apart = 0.6 / max(len(labels), 1)  # points side by side
     lines = [
@@ -315,10 +331,12 @@ def _study(
             ),
             Finding(
                 "what breaks at some f breaks at every larger one",
-                not turned if breaking else None,
-                f"of {len(breaking)} rules and attacks that break {len(turned)} don't"
-                + (": " if turned else "") + "; ".join(map(_turn, turned[:3]))
-                + ("; .." if len(turned) > 3 else ""),
+                False if shown else None if turned or not breaking else True,
+                f"of {len(breaking)} rules and attacks that break {len(turned)} don't in the mean, "
+                f"{len(shown)} of them beyond what {seeds} seeds do by chance (paired t tests of "
+                f"{len(turns)} pairs, Holm, 5 %)" + (": " if turned else "")
+                + "; ".join(map(_turn, (shown or turned)[:3]))
+                + ("; .." if len(shown or turned) > 3 else ""),
             ),
             Finding(
                 "no rule tolerates more than 1/(2 + B²)",

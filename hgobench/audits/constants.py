@@ -130,7 +130,7 @@ def run(options: Options, work: Work) -> Study:
         "The constants of a problem",
         [
             "L_j, L and μ are exact for quadratic losses; for softmax regression they are upper "
-            "bounds (μ is exact). M_w is the smallest that stands with Q_w = 0: the largest "
+            "bounds (μ is exact). M_w is the smallest that holds with Q_w = 0: the largest "
             "variance of any correct worker in any coordinate. δ² is Σ_j δ_ij², averaged over "
             "correct workers; A_w = d·M_w·mean 1/s'_i + that. All of these along a run of HGO "
             "(seed 0 in the charts); the tables show means over seeds.",

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from .comparisons import LEVEL, Comparison
+from hgobench.statistics import LEVEL
+
+from .comparisons import Comparison
 from .figures import Figure, published
 from .runs import Series, final_pair
 

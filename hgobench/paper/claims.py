@@ -1,7 +1,7 @@
 """What the paper says that can be measured, and whether it holds.
 
 A claim is tested on each variant by itself; the verdict says in which accounting it holds. All
-verdicts of a run are one family (`comparisons.holm`). The sentences are ours, after the paper's;
+verdicts of a run are one family (`statistics.holm`). The sentences are ours, after the paper's;
 `where` says where it says so.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hgobench.statistics import Floats, holm
 from hgobench.suite import home
 
 from .agreement import Agreement
@@ -25,10 +26,8 @@ from .comparisons import (
     SMALLEST,
     Comparison,
     Evidence,
-    Floats,
     above,
     alike,
-    holm,
     more,
     no_less,
     sooner,

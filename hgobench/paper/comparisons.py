@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest, t
+from scipy.stats import t
 
-from hgobench.statistics import interval
+from hgobench.statistics import LEVEL, Floats, exceeds, interval
 
-Floats = NDArray[np.float64]
-LEVEL = 0.05  # chance that any of all verdicts is wrong
 SMALLEST = 0.005  # a smaller difference of accuracies is no effect
 NEAR = 0.02  # accuracies that differ by less are alike
 FASTER = 1.1  # a smaller ratio of times or bytes is no effect
@@ -107,39 +104,6 @@ class Comparison:
 
 
 COLUMNS = ["comparison", "mean", "95 % interval", "demanded", "seeds", "p"]
-
-
-def exceeds(values: Floats, bound: float) -> float:
-    """Return the p-value of a one-sided t test that the mean exceeds a bound.
-
-    Of one value it is 1: there is no spread. Of equal values it is 0 or 1. Where a value is
-    infinite (a level that a seed never reaches) it is the sign test's.
-    """
-    n = len(values)
-    if n < 2:
-        return 1.0
-    if not np.isfinite(values).all():
-        return float(binomtest(int((values > bound).sum()), n, alternative="greater").pvalue)
-    away, deviation = float(values.mean()) - bound, float(values.std(ddof=1))
-    if deviation <= 1e-12:
-        return 0.0 if away > 1e-12 else 1.0
-    return float(t.sf(away / (deviation / math.sqrt(n)), n - 1))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for being several (Holm, 1979), in the order given.
-
-    Formula: of the i-th smallest of m, max over j <= i of (m - j + 1)·p_(j), at most 1.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    adjusted, worst = [1.0] * len(p), 0.0
-    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        worst = max(worst, min(1.0, (len(p) - rank) * p[index]))
-        adjusted[index] = worst
-    return adjusted
 
 
 def more(

@@ -17,6 +17,7 @@ from hgobench.paper.claims import CLAIMS, Verdict
 from hgobench.paper.figures import Curve, Figure, Variant, load, names
 from hgobench.paper.runs import Measurements, final_pair
 from hgobench.scenario import Scenario
+from hgobench.statistics import LEVEL
 
 from . import curves, frame, writers
 from .writers import EVERYTHING, Layout
@@ -315,7 +316,7 @@ def _method(seeds: int, family: int) -> str:
         the opposite of one is shown (as many times the smallest as there are) and every premise is.
         Twice the smaller of the two is the verdict's p-value, and the {family} verdicts (a claim in
         a variant) are one family, to which Holm's procedure is applied with a chance of
-        {_percent(comparisons.LEVEL)} that any of them is wrong. What is not decided then is
+        {_percent(LEVEL)} that any of them is wrong. What is not decided then is
         *undecided*. The tables also count the seeds in which a comparison is met; where nothing
         differs, all {seeds} are on the demanded side by chance once in {2**seeds:,} times.
 
@@ -369,7 +370,7 @@ def _landing(met: Sequence[Agreement], left_out: Mapping[str, str]) -> str:
         A curve is met if its last value is shown to be within {agreement.ACCURACY} of the mean of
         our seeds after as many updates (accuracy, explained variance), or within
         {_percent(agreement.LOSS)} of the published value (loss): two one-sided t tests at
-        {_percent(comparisons.LEVEL)}, for each curve by itself. *Within the seeds' spread*: one of
+        {_percent(LEVEL)}, for each curve by itself. *Within the seeds' spread*: one of
         our seeds might have given it (95 % prediction interval); a published curve is of one
         partition and one initial model, as a seed of ours is. For {len(agreement.CODE)} curves the
         authors' code, run with the stated settings, is known to give another value than the paper:
