@@ -17,7 +17,7 @@ from hgobench.execution import execute, local
 from hgobench.execution.measured import Task
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
-from hgobench.results.store import measurement_key, result_key
+from hgobench.results.address import measurement_key, result_key
 from tests.test_readers import small_images
 
 FIELDS: dict[str, Any] = {

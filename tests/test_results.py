@@ -18,9 +18,9 @@ from hgobench.errors import InputError
 from hgobench.execution import execute
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
-from hgobench.results import Result, store
+from hgobench.results import Result, address, store
+from hgobench.results.address import result_key
 from hgobench.results.result import COLUMNS
-from hgobench.results.store import result_key
 
 SMALL = Scenario(workers=8, rounds=3, evaluation_interval=2, sampled=5)
 
@@ -39,7 +39,7 @@ def test_what_is_kept_comes_back(tmp_path: Path, result: Result) -> None:
     assert ruleset == "r-1"
     assert again.scenario == result.scenario
     assert again.summary == result.summary
-    assert again.provenance["code"] == store.code_digest()[:12]
+    assert again.provenance["code"] == address.code_digest()[:12]
     for name, column in result.rounds.items():
         for a, b in zip(column, again.rounds[name], strict=True):
             assert a == b or (math.isnan(a) and math.isnan(b))
@@ -62,7 +62,7 @@ def test_the_address_depends_on_scenario_ruleset_and_code(
     assert result_key(SMALL.replace(seed=1), "r-1", 8) != first
     assert result_key(SMALL, "r-2", 8) != first
     assert result_key(SMALL, "r-1", 4) != first
-    monkeypatch.setattr(store, "code_digest", lambda: "other code")
+    monkeypatch.setattr(address, "code_digest", lambda: "other code")
     assert result_key(SMALL, "r-1", 8) != first
 
 
@@ -133,12 +133,12 @@ def test_newer_code_replaces_an_older_result(
 
 
 def test_every_source_that_numbers_depend_on_counts() -> None:
-    package = Path(store.__file__).parent.parent
+    package = Path(address.__file__).parent.parent
     indifferent = {"cli.py", "plugin.py", "leaderboard.py", "suite.py", "testing.py", "errors.py",
                    "registry.py", "notation.py", "scenario.py", "__init__.py", "__main__.py", "report",
                    "results", "execution", "paper", "theory", "audits", "statistics.py",
                    "py.typed", "catalogue.py", "__pycache__"}  # fmt: skip
-    assert {path.name for path in package.iterdir()} - indifferent == set(store._SOURCES)
+    assert {path.name for path in package.iterdir()} - indifferent == set(address._SOURCES)
 
 
 def foreign(path: Path) -> None:

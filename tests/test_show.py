@@ -11,8 +11,8 @@ import pytest
 from hgobench import Scenario
 from hgobench.report.cells import overview
 from hgobench.results import Result, Store
+from hgobench.results.address import result_key
 from hgobench.results.result import COLUMNS
-from hgobench.results.store import result_key
 from tests.test_cli import hgobench
 from tests.test_roles import TWO, pair
 

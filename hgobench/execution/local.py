@@ -29,7 +29,7 @@ from hgobench.data import datasets
 from hgobench.data.datasets import About
 from hgobench.errors import InputError
 from hgobench.results import Result, Store
-from hgobench.results.store import result_key
+from hgobench.results.address import result_key
 from hgobench.scenario import Scenario
 from hgobench.simulation import device_name, lost, simulate, usable
 from hgobench.suite import cohorts

@@ -14,7 +14,7 @@ from typing import Any
 from hgobench import catalogue
 from hgobench.boundary import OutOfTime, PluginError, told
 from hgobench.results import Store
-from hgobench.results.store import measurement_key
+from hgobench.results.address import measurement_key
 
 from .local import Died, digests, spread
 

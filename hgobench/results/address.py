@@ -1,0 +1,142 @@
+"""Where a number is kept: the address that its scenario, code and data determine.
+
+Whoever computes a cell again looks here first: two cells have one address if and only if nothing
+that their numbers depend on differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hgobench import catalogue
+from hgobench.scenario import Scenario
+
+# The code that numbers depend on; a change of anything else keeps results valid.
+_SOURCES = (
+    "aggregators",
+    "algorithms",
+    "attacks",
+    "boundary.py",
+    "compiled.py",
+    "csv_file.py",
+    "data",
+    "hardware",
+    "arrays.py",
+    "models",
+    "parameters.py",
+    "reading.py",
+    "simulation.py",
+    "streams.py",
+    "world.py",
+)
+
+
+@cache
+def code_digest(*more: str) -> str:
+    """Return a hash of the sources that determine results, and of more folders of hgobench."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for name in _SOURCES + more:
+        home = package / name if (package / name).exists() else package.parent / name
+        for path in sorted(home.glob("**/*.py")) if home.is_dir() else [home]:
+            digest.update(f"{name}/{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _plugin_sources(named: Mapping[str, Any]) -> list[str]:
+    """Return a hash of every source file that plug-ins are made of, named by a scenario's field."""
+    modules: dict[str, Path] = {}
+    for field in named.keys() & set(catalogue.FIELDS):
+        for registry, name in catalogue.registry(field).named(named[field]):
+            if name in registry.builtins:
+                continue
+            home = registry.entry(name).factory.__module__
+            for start in filter(None, (name.partition(":")[0] if ":" in name else "", home)):
+                _reach(start, start.partition(".")[0], modules)
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(modules.items())]
+
+
+def _reach(name: str, package: str, found: dict[str, Path]) -> None:
+    """Add a module and those that it has things from.
+
+    Of modules outside the plug-in's own top-level package only those count that are neither
+    installed nor hgobench's: they are not likely to change, or in `_SOURCES`. The paper's parts
+    are plug-ins.
+    """
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    own = name.partition(".")[0] == "hgobench" and not name.startswith("hgobench.paper.")
+    if module is None or file is None or name in found or own:
+        return
+    path = Path(file).resolve()
+    library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    installed = library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    if installed and name.partition(".")[0] != package:
+        return
+    found[name] = path
+    for value in list(vars(module).values()):
+        other = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+        _reach(other, package, found)
+
+
+def _module_of(value: object) -> str:
+    name = getattr(value, "__module__", None)
+    return name if isinstance(name, str) else ""
+
+
+def result_key(
+    scenario: Scenario, ruleset: str, width: int, device: str = "cpu", data: str | None = None
+) -> str:
+    """Return the address of a result: its scenario, the ruleset and the code that computes it.
+
+    The cohort's width and the device are part of it, as a cell's last bits depend on them, and so
+    are the data's arrays and the contents of files that the scenario names.
+
+    Args:
+        scenario, ruleset: what is computed, and under which name it compares.
+        width, device: of the cohort.
+        data: the digest of the scenario's data (`hgobench.data.base.Dataset`); None: it is loaded
+            in this process.
+    """
+    sources = _plugin_sources(vars(scenario))
+    contents = catalogue.contents(vars(scenario))
+    where = [] if device == "cpu" else [f"device {device}"]
+    data = data or _data_digest(scenario.data)
+    parts = [scenario.digest, ruleset, f"width {width}", *where, f"data {data}", code_digest()]
+    return hashlib.sha256("\n".join([*parts, *sources, *contents]).encode()).hexdigest()
+
+
+def measurement_key(
+    what: str,
+    source: Path,
+    named: Sequence[Mapping[str, Any]],
+    data: Mapping[str, str] | None = None,
+) -> str:
+    """Return the address of a measurement: what it is, and the code behind it.
+
+    Args:
+        what: the function that measures, and its arguments.
+        source: the file of that function.
+        named: fields of scenarios that are behind it, whose plug-ins' sources, files and data
+            count.
+        data: the digest of each data set that is among them; None: they are loaded in this process.
+    """
+    parts = [what, code_digest("theory"), hashlib.sha256(source.read_bytes()).hexdigest()]
+    for fields in named:
+        parts += [*_plugin_sources(fields), *catalogue.contents(fields)]
+        if (name := fields.get("data")) is not None:
+            parts.append(f"data {_data_digest(name) if data is None else data[name]}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _data_digest(specification: str) -> str:
+    from hgobench.data import datasets  # imports scikit-learn
+
+    return datasets.load(specification).digest
