@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgobench.arrays import keep
+from hgobench.kernels.arrays import keep
 
 from .base import Rule
 from .columns import Columns

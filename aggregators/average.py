@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hgobench.kernels.tiles import combinations
+
 from .base import Rule
 from .columns import Columns
-from .tiles import combinations
 
 
 class Average(Rule):

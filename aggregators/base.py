@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.arrays import all_finite, count_columns
+from hgobench.kernels.arrays import all_finite, count_columns
+from hgobench.kernels.tiles import each, one_blas_thread, scratch, tiles
 from hgobench.parameters import whole
 
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
-from .tiles import each, one_blas_thread, scratch, tiles
 from .vectors import Vectors
 from .view import ServerView
 

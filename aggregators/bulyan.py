@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hgobench.kernels.tiles import each, tiles
+
 from .base import Rule
 from .columns import Columns
-from .tiles import each, tiles
 from .vectors import Vectors
 
 

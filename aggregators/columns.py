@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hgobench.arrays import array, blank, choose, count_columns, keep, quiet
+from hgobench.kernels.arrays import array, blank, choose, count_columns, keep, quiet
+from hgobench.kernels.sorting import sort_columns
 
 from .errors import NonFiniteError
-from .sorting import sort_columns
 from .view import ServerView
 
 

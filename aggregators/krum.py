@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hgobench.kernels.sorting import sort_rows
+
 from .base import Rule
 from .columns import Columns, first_least
-from .sorting import sort_rows
 from .vectors import Vectors
 
 

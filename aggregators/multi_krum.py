@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgobench.arrays import keep
+from hgobench.kernels.arrays import keep
+from hgobench.kernels.sorting import argsort_columns
 from hgobench.parameters import whole
 
 from .base import Rule, Scope
 from .columns import Columns
 from .krum import column_scores, krum_scores
-from .sorting import argsort_columns
 from .vectors import Vectors
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from hgobench.kernels.sorting import sort_rows
+
 from .columns import Columns
 from .pre_rule import PreRule
-from .sorting import sort_rows
 from .vectors import Vectors
 
 

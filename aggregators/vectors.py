@@ -10,10 +10,11 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
+from hgobench.kernels.inner_products import inner_products, summed
+from hgobench.kernels.tiles import combinations, each, tiles
+
 from .columns import Columns
 from .errors import NonFiniteError
-from .inner_products import inner_products, summed
-from .tiles import combinations, each, tiles
 from .view import ServerView
 
 LARGEST = 1e100  # squares, their sums and products stay finite in float64

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench.arrays import count_columns, keep
-
-from .moments import moments
+from hgobench.kernels.arrays import count_columns, keep
+from hgobench.kernels.moments import moments
 
 Knowledge = Literal["nothing", "own", "honest", "server"]
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it

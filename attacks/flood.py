@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hgobench.arrays import keep
+from hgobench.kernels.arrays import keep
 
 from .base import View
 from .heterogeneity import HeterogeneityAttack

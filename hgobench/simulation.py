@@ -21,12 +21,12 @@ from torch import Tensor
 import hgobench
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, Rule, RuleError, ServerView
-from hgobench.aggregators.tiles import one_blas_thread
 from hgobench.algorithms import Order, Places, solvers
-from hgobench.arrays import all_finite, keep
 from hgobench.attacks import Message, View
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
 from hgobench.errors import InputError, SamplingRisk
+from hgobench.kernels.arrays import all_finite, keep
+from hgobench.kernels.tiles import one_blas_thread
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
 from hgobench.streams import stream

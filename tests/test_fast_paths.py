@@ -15,19 +15,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgobench import Scenario, aggregators, compiled, run
-from hgobench.aggregators import (
-    Columns,
-    Rule,
-    ServerView,
-    Vectors,
+from hgobench import Scenario, aggregators, run
+from hgobench.aggregators import Columns, Rule, ServerView, Vectors
+from hgobench.kernels import (
+    compiled,
     inner_products,
+    moments,
     sorting,
     sorting_network,
     tiles,
 )
-from hgobench.arrays import blank, keep
-from hgobench.attacks import moments
+from hgobench.kernels.arrays import blank, keep
 
 pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.arrays import product
+from hgobench.kernels.arrays import product
 from hgobench.parameters import finite, positive
 
 from .base import (

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import conv2d, max_pool2d
 from torch.nn.grad import conv2d_weight
 
-from hgobench.arrays import product
+from hgobench.kernels.arrays import product
 from hgobench.parameters import one_of, whole
 
 from .base import ALWAYS, Classifier, at_least_two, cells, memory, residual, sigmoid

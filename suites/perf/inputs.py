@@ -46,7 +46,7 @@ def one_thread(*rows: int) -> None:
     """Compute on one thread, with what is compiled for so many rows at hand."""
     torch.set_num_threads(1)
     try:
-        from hgobench.aggregators import sorting_network
+        from hgobench.kernels import sorting_network
     except ImportError:  # a commit that had none
         return
     for count in rows:

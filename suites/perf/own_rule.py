@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from hgobench import __version__, aggregators
-from hgobench.aggregators import sorting_network
 from hgobench.errors import InputError, unknown
+from hgobench.kernels import sorting_network
 
 from .peers import values_of
 from .turns import limited, timed

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from hgobench import aggregators, attacks
-from hgobench.aggregators import sorting_network
 from hgobench.errors import InputError
+from hgobench.kernels import sorting_network
 from hgobench.testing import view
 
 from .turns import limited, timed

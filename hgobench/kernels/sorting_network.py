@@ -16,8 +16,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench import compiled
-from hgobench.compiled import ir
+from . import compiled
+from .compiled import ir
 
 MOST = 128  # rows; compiling takes time with the square of it, nearly
 WORTH = 50_000  # values sorted per comparator, until compiling has cost less than it saves

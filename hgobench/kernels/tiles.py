@@ -14,7 +14,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from hgobench.arrays import product, quiet
+from .arrays import product, quiet
 
 FEW = 4  # tiles that are done before another thread has begun
 

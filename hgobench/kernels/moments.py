@@ -8,9 +8,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from hgobench import compiled
-from hgobench.arrays import count_columns, keep
-from hgobench.compiled import ir
+from . import compiled
+from .arrays import count_columns, keep
+from .compiled import ir
 
 
 def moments(values: Tensor, sent: Tensor | None = None) -> tuple[Tensor, Tensor]:

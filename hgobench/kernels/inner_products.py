@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench import compiled
-from hgobench.arrays import array, quiet
-from hgobench.compiled import ir
+from . import compiled
+from .arrays import array, quiet
+from .compiled import ir
 
 TERMS = 256  # summed in float32 by each lane of a register, before sums go on in float64
 BLOCK = 1000  # terms summed in float32 where nothing is compiled

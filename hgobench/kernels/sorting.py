@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgobench.arrays import blank
-
 from . import sorting_network
+from .arrays import blank
 
 
 def sort_columns(

@@ -1,0 +1,1 @@
+"""Fast arithmetic: loops compiled for this processor, sorting, inner products, tiles of columns."""
