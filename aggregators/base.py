@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgobench.determinism import one_blas_thread
 from hgobench.kernels.arrays import all_finite, count_columns
-from hgobench.kernels.tiles import each, one_blas_thread, scratch, tiles
+from hgobench.kernels.tiles import each, scratch, tiles
 from hgobench.parameters import whole
 
 from .columns import Columns

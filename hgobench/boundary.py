@@ -355,7 +355,7 @@ class _Generators:
         import numpy as np
         import torch
 
-        from hgobench.streams import stream
+        from hgobench.determinism import stream
 
         key = int(stream(seed, purpose, k).integers(2**32))
         torch.default_generator.manual_seed(key)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate, count, repeat
@@ -18,18 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import hgobench
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, Rule, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import Message, View
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
+from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.kernels.arrays import all_finite, keep
-from hgobench.kernels.tiles import one_blas_thread
+from hgobench.provenance import environment, usable
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
-from hgobench.streams import stream
 from hgobench.world import Draw, World
 
 NUMBER_BYTES = 4
@@ -170,7 +167,7 @@ def _simulate(cells: Sequence[Cell], world: World, width: int) -> list[Result]:
             if cell.status == "done":
                 cell.lose(k, str(error))
     seconds = (time.process_time() - started) / len(cells)
-    made = _provenance(width, world.device) | world.data.provenance
+    made = environment(width, world.device) | world.data.provenance
     return [cell.result(seconds, made, notes) for cell in cells]
 
 
@@ -193,7 +190,7 @@ def lost(scenario: Scenario, reason: str, width: int, device: str) -> Result:
     """Return the result of a cell that could not be computed."""
     row = {**dict.fromkeys(COLUMNS, 0), "round": 1, "test_loss": math.nan, "stalled": False}
     rounds = {name: [row[name]] for name in COLUMNS}
-    made = {**_provenance(width, torch.device(device)), "needs": []}
+    made = {**environment(width, torch.device(device)), "needs": []}
     return Result(scenario, rounds, "failed", plain(reason), made)
 
 
@@ -665,45 +662,5 @@ class ServerData:
         return loss[0] - loss[1:]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: bits must not depend on the number of cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with one_blas_thread(), torch.no_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _sent(gradients: Tensor, sent: Tensor | None) -> Tensor:
     return gradients if sent is None else keep(gradients, sent)
-
-
-def device_name(device: str) -> str:
-    """Return what provenance calls a device: the processor's name, of whatever number."""
-    kind = torch.device(device).type
-    return torch.cuda.get_device_name(device) if kind == "cuda" else kind
-
-
-def usable(device: str) -> None:
-    """Raise InputError unless torch can compute there."""
-    try:
-        torch.ones(2, device=device).sum().item()
-    except Exception as error:  # a backend that is not installed may raise anything
-        reason = told(error).partition(": ")[2].partition("\n")[0]
-        raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
-
-
-def _provenance(width: int, device: torch.device) -> dict[str, Any]:
-    return {
-        "hgobench": hgobench.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "device": device_name(str(device)),
-        "threads": 1,
-        "width": width,
-    }

@@ -27,8 +27,8 @@ from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, View
 from hgobench.boundary import Boundary, PluginError, told
+from hgobench.determinism import one_thread
 from hgobench.errors import InputError, unknown
-from hgobench.simulation import one_thread
 
 MakeRule = Callable[[int], Rule]
 

@@ -16,11 +16,11 @@ from hgobench.algorithms import workloads
 from hgobench.boundary import Boundary, PluginError, keyed, told
 from hgobench.data import datasets, partitions
 from hgobench.data.base import Split
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
 from hgobench.models import Model
 from hgobench.scenario import Scenario
-from hgobench.streams import stream
 
 
 @dataclass(frozen=True)

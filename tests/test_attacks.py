@@ -18,8 +18,8 @@ from hgobench.attacks.alie import z_max
 from hgobench.attacks.min_max import min_max_gamma
 from hgobench.attacks.min_sum import min_sum_gamma
 from hgobench.attacks.search import maximise
+from hgobench.determinism import one_thread
 from hgobench.errors import InputError
-from hgobench.simulation import one_thread
 from hgobench.testing import ATTACK_LAWS, check_attack, try_attack_law, view
 from tests import attack_oracles as oracles
 from tests.attack_oracles import Partial

@@ -14,9 +14,9 @@ import torch
 from hgobench import World, models
 from hgobench.audits import calibration, cost
 from hgobench.audits.base import Work
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.results import Store
-from hgobench.streams import stream
 from tests.test_cli import hgobench
 
 

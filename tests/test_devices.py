@@ -12,7 +12,8 @@ import torch
 from hgobench import Scenario, aggregators, attacks
 from hgobench.aggregators import ServerView
 from hgobench.errors import InputError
-from hgobench.simulation import run, simulate, usable
+from hgobench.provenance import usable
+from hgobench.simulation import run, simulate
 from hgobench.testing import view
 from tests.fake_device import FakeDevice, here, there
 
@@ -128,7 +129,7 @@ def test_runs_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [Scenario(learning_rate=rate, **fields) for rate in (0.1, 0.2)]
     expected = simulate(cells, width=2)
     assert all(result.status == "done" for result in expected), expected[0].reason
-    monkeypatch.setattr("hgobench.simulation.device_name", lambda device: "fake")
+    monkeypatch.setattr("hgobench.provenance.device_name", lambda device: "fake")
     with FakeDevice() as device:
         found = simulate(cells, width=2, device="cuda")
     for mine, plain in zip(found, expected, strict=True):

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgobench import Scenario, aggregators, run
+from hgobench import Scenario, aggregators, determinism, run
 from hgobench.aggregators import Columns, Rule, ServerView, Vectors
 from hgobench.kernels import (
     compiled,
@@ -319,12 +319,12 @@ def test_the_caller_keeps_its_values() -> None:
 
 
 def test_threads_and_blas_are_left_as_they_were() -> None:
-    before = tiles._controller().info()
-    with tiles.one_blas_thread():
-        with tiles.one_blas_thread():
+    before = determinism._controller().info()
+    with determinism.one_blas_thread():
+        with determinism.one_blas_thread():
             pass
         assert all(part["num_threads"] == 1 for part in _blas())
-    assert tiles._controller().info() == before
+    assert determinism._controller().info() == before
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -339,7 +339,7 @@ def test_threads_and_blas_are_left_as_they_were() -> None:
 
 
 def _blas() -> list[dict[str, Any]]:
-    return [part for part in tiles._controller().info() if part["user_api"] == "blas"]
+    return [part for part in determinism._controller().info() if part["user_api"] == "blas"]
 
 
 def test_lent_memory_is_on_the_tiles_device() -> None:

@@ -8,9 +8,9 @@ import torch
 
 from hgobench import models
 from hgobench.algorithms import Order, Places
+from hgobench.determinism import one_thread
 from hgobench.errors import InputError
 from hgobench.models import Network
-from hgobench.simulation import one_thread
 
 MODELS = [("softmax", 4), ("logistic", 2), ("feed_forward[hidden=5]", 3)]
 NETWORKS = [

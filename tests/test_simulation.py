@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from hgobench import Scenario, World, run
+from hgobench.determinism import stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
 from hgobench.simulation import simulate
-from hgobench.streams import stream
 from tests import plugins
 from tests.algorithm_1 import train
 from tests.plugins import Recording

@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 from hgobench import Scenario, World
+from hgobench.determinism import stream
 from hgobench.errors import InputError
-from hgobench.streams import stream
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hgobench import models
 from hgobench.data import datasets
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.execution.measured import Task
 from hgobench.hardware import Mix
@@ -24,7 +25,6 @@ from hgobench.hardware.fleet import REFERENCE_DIMENSION
 from hgobench.models.base import Model, residual
 from hgobench.models.linear import OneScore, Softmax
 from hgobench.scenario import Scenario
-from hgobench.streams import stream
 
 from .base import Work
 from .cost import cpu_times, machine

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from hgobench import aggregators, hardware
+from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError
 from hgobench.execution.measured import Task
 from hgobench.hardware import Population
-from hgobench.simulation import one_thread
-from hgobench.streams import stream
 
 from .base import Options, Work, uses
 from .study import Chart, Finding, Line, Study, Table

@@ -6,10 +6,10 @@ import numpy as np
 
 from hgobench.data.base import Dataset, Source, Split
 from hgobench.data.partitions.base import Partition, Shards
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import share as checked_share
 from hgobench.parameters import whole
-from hgobench.streams import stream
 
 
 class Outsiders(Partition):

@@ -28,10 +28,11 @@ from hgobench.boundary import PluginError
 from hgobench.data import datasets
 from hgobench.data.datasets import About
 from hgobench.errors import InputError
+from hgobench.provenance import device_name, usable
 from hgobench.results import Result, Store
 from hgobench.results.address import result_key
 from hgobench.scenario import Scenario
-from hgobench.simulation import device_name, lost, simulate, usable
+from hgobench.simulation import lost, simulate
 from hgobench.suite import cohorts
 from hgobench.world import World
 

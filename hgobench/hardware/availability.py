@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench import csv_file
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import share
-from hgobench.streams import stream
 
 from .fleet import Condition, Fleet, Population, Presence
 

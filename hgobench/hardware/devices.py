@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from hgobench import csv_file
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import boolean
-from hgobench.streams import stream
 
 from .fleet import Fleet, Floats, Hardware, Population
 

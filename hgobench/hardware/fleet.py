@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.streams import stream
+from hgobench.determinism import stream
 
 REFERENCE_DIMENSION = 7850
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
+
+from hgobench.determinism import one_blas_thread
 
 from .arrays import product, quiet
 
@@ -20,9 +21,6 @@ FEW = 4  # tiles that are done before another thread has begun
 
 T = TypeVar("T")
 _own = threading.local()
-_asking = threading.Lock()
-_asked = 0
-_limits: Any = None
 TILE_BYTES = 4 << 20  # what a core keeps near, when each tile costs some calls
 
 
@@ -84,28 +82,6 @@ def combinations(weights: Tensor, rows: Tensor) -> Tensor:
 
     each(combine, tiles(rows))
     return out
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Keep NumPy's BLAS to one thread, until the last who asked for that is done."""
-    global _limits, _asked
-    with _asking:
-        if _asked == 0:
-            _limits = _controller().limit(limits=1, user_api="blas")
-        _asked += 1
-    try:
-        yield
-    finally:
-        with _asking:
-            _asked -= 1
-            if _asked == 0:
-                _limits.restore_original_limits()
 
 
 @cache

@@ -24,11 +24,11 @@ from hgobench.attacks import View
 from hgobench.data import tables
 from hgobench.data.base import Dataset, Source, Split, standardised
 from hgobench.data.cifar import Cifar10
+from hgobench.determinism import stream
 from hgobench.hardware import Mix, Population
 from hgobench.hardware.fleet import Floats
 from hgobench.models.base import ALWAYS, near_zero
 from hgobench.parameters import boolean, finite, one_of, positive, whole
-from hgobench.streams import stream
 
 SILENT = 1e-9  # the rate of a device that computes nothing; a rate of 0 is refused
 

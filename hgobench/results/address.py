@@ -32,7 +32,7 @@ _SOURCES = (
     "parameters.py",
     "reading.py",
     "simulation.py",
-    "streams.py",
+    "determinism.py",
     "world.py",
 )
 

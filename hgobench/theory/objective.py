@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hgobench.determinism import one_thread
 from hgobench.errors import InputError
 from hgobench.scenario import Scenario
-from hgobench.simulation import one_thread
 from hgobench.world import World
 
 from .curvature import Curvature, curvature

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from hgobench import aggregators
 from hgobench.aggregators import Rule, RuleError, ServerView
 from hgobench.boundary import Boundary
+from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError
-from hgobench.simulation import one_thread
-from hgobench.streams import stream
 
 Floats = NDArray[np.float64]
 UNBOUNDED = 1e6  # a ratio above it counts as infinite

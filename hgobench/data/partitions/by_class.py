@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.data.base import Split
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import whole
-from hgobench.streams import stream
 
 from .base import Partition, Shards
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.data.base import Split
+from hgobench.determinism import stream
 from hgobench.parameters import positive
-from hgobench.streams import stream
 
 from .base import ATTEMPTS, Partition, Shards, cut
 

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.ndimage import rotate
 
 from hgobench.data.base import Features, Split
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import one_of, positive
-from hgobench.streams import stream
 
 from .base import Shards
 from .iid import Iid

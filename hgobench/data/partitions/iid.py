@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hgobench.data.base import Split
-from hgobench.streams import stream
+from hgobench.determinism import stream
 
 from .base import Partition, Shards
 

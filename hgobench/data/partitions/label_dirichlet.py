@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hgobench.data.base import Split
+from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import positive
-from hgobench.streams import stream
 
 from .base import Partition, Shards
 

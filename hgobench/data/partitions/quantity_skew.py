@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hgobench.data.base import Split
+from hgobench.determinism import stream
 from hgobench.parameters import one_of, positive
-from hgobench.streams import stream
 
 from .base import ATTEMPTS, Partition, Shards, cut
 

@@ -1,0 +1,47 @@
+"""What numbers are computed with: versions, processor, device, threads, width of a cohort."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+from hgobench import __version__
+from hgobench.boundary import told
+from hgobench.errors import InputError
+
+
+def device_name(device: str) -> str:
+    """Return what provenance calls a device: the processor's name, of whatever number."""
+    kind = torch.device(device).type
+    return torch.cuda.get_device_name(device) if kind == "cuda" else kind
+
+
+def usable(device: str) -> None:
+    """Raise InputError unless torch can compute there."""
+    try:
+        torch.ones(2, device=device).sum().item()
+    except Exception as error:  # a backend that is not installed may raise anything
+        reason = told(error).partition(": ")[2].partition("\n")[0]
+        raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
+
+
+def environment(width: int, device: torch.device) -> dict[str, Any]:
+    """Return what a result says that it was computed with.
+
+    Args:
+        width: cells per matrix product.
+        device: where tensors are.
+    """
+    return {
+        "hgobench": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "device": device_name(str(device)),
+        "threads": 1,
+        "width": width,
+    }
