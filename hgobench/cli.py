@@ -31,6 +31,7 @@ from hgobench.report.writers import Layout
 if TYPE_CHECKING:
     from hgobench.audits import Options, Study, Work
     from hgobench.leaderboard import Board
+    from hgobench.settings import Setting
 
 app = typer.Typer(
     add_completion=False,
@@ -239,14 +240,12 @@ def run(
 
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
-    from hgobench.notation import split_list
     from hgobench.scenario import sampling_warnings
-    from hgobench.suite import Suite, parse_setting
+    from hgobench.settings import parse_names, parse_setting
+    from hgobench.suite import Suite
 
     loaded = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
-    loaded = loaded.with_rules(
-        [name for text in rule or () for name in split_list(text, "--rule: ")]
-    )
+    loaded = loaded.with_rules(parse_names(rule, "--rule"))
     if update_reference and loaded.changes:
         raise InputError("--update-reference: only for a suite as it is, without --set and --rule")
     scenarios, left = loaded.expand()
@@ -442,8 +441,10 @@ def _show_partition(
 def _show_scenario(settings: list[str], form: DataForm) -> None:
     from hgobench.report import worlds
     from hgobench.scenario import Scenario
+    from hgobench.settings import one_value_each, parse_setting
 
-    scenario = Scenario(**_one_each(settings, "show", "show scenario"))
+    fields = [parse_setting(text, "show") for text in settings]
+    scenario = Scenario(**one_value_each(fields, "show scenario"))
     if form is DataForm.JSON:
         risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
         typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
@@ -451,18 +452,6 @@ def _show_scenario(settings: list[str], form: DataForm) -> None:
     typer.echo(worlds.describe(scenario, _layout()))
     if scenario.sampling_warning:
         typer.echo(f"warning: {scenario.sampling_warning}", err=True)
-
-
-def _one_each(settings: list[str], option: str, where: str) -> dict[str, Any]:
-    """Read fields that are to be given once each, with one value each."""
-    from hgobench.suite import parse_setting
-
-    fields = [parse_setting(text, option) for text in settings]
-    if several := [name for name, values in fields if len(values) != 1]:
-        raise InputError(f"{where}: {name}: expected one value" for name in several)
-    if twice := {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}:
-        raise InputError(f"{where}: {name}: given twice" for name in sorted(twice))
-    return {name: values[0] for name, values in fields}
 
 
 def _show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
@@ -489,21 +478,19 @@ def _show_results(folder: Path, where: list[str], form: DataForm, wide: bool) ->
 
 def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
     """Return the cells that ``field=value,value`` or ``ruleset=name`` chooses."""
-    from hgobench.notation import split_list
-    from hgobench.scenario import ALIASES, check_field
-    from hgobench.suite import parse_setting
+    from hgobench.scenario import check_field
+    from hgobench.settings import parse_names, parse_setting
 
     name, equals, value = text.partition("=")
     if name.strip() == "ruleset" and equals:
         known = {cell["ruleset"] for cell in cells}
-        chosen = {value.strip()} & known or set(split_list(value, "show: ruleset: "))
+        chosen = {value.strip()} & known or set(parse_names([value], "show: ruleset"))
         if strange := sorted(chosen - known):
             raise InputError(unknown("show: ruleset", one, known) for one in strange)
         return [cell for cell in cells if cell["ruleset"] in chosen]
-    name, values = parse_setting(text, "show")
-    field = ALIASES.get(name, name)
+    field, values = parse_setting(text, "show")
     stored = {cell["scenario"][field] for cell in cells if field in cell["scenario"]}
-    wanted = [value if value in stored else check_field(name, value) for value in values]
+    wanted = [value if value in stored else check_field(field, value) for value in values]
     return [cell for cell in cells if cell["scenario"][field] in wanted]
 
 
@@ -764,13 +751,15 @@ def audit(
     computed again; Ctrl-C keeps what is done.
     """
     from hgobench import audits
+    from hgobench.settings import parse_setting
 
     if "list" in names:
         header = ["audit", "what it looks at"]
         typer.echo(writers.table(header, audits.AUDITS.items(), layout=_layout(wide)))
         return
     wanted = audits.chosen(names)
-    options = _audit_options(seeds, set_, rule, attack)
+    settings = [parse_setting(text) for text in set_ or ()]
+    options = _audit_options(seeds, settings, rule, attack)
     if options.settings and len(wanted) > 1:
         raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(wanted)}")
     audits.check(wanted, options)
@@ -841,17 +830,20 @@ def plan(
     """
     from hgobench.audits import answer, calibration
     from hgobench.audits import plan as planning
+    from hgobench.settings import Setting, parse_setting, write_setting
 
-    if any(text.partition("=")[0].strip() == "data" for text in set_ or ()):
+    settings = [parse_setting(text) for text in set_ or ()]
+    if any(setting.field == "data" for setting in settings):
         raise InputError("--set: data: use --data")
-    single, among = planning.several(set_ or [])
-    options = _audit_options(seeds, [f"data={data}", *single], rule, attack)
+    single, among = planning.several(settings)
+    options = _audit_options(seeds, [Setting("data", [data]), *single], rule, attack)
     plans: list[planning.Plan] = []
 
     def searched(work: Work) -> Study:
         unit = calibration.time_unit(time_unit, options.settings, work)
         said = ["--target", repr(target), "--budget", budget, "--data", data]
-        said += [word for text in set_ or () if text not in single for word in ("--set", text)]
+        for field, values in among.items():
+            said += ["--set", write_setting(field, *values)]
         said += [] if unit is None else ["--time-unit", repr(unit)]
         units = calibration.time_units("--budget", budget, unit)
         question = planning.Question(target, units, unit, among, shlex.join(said))
@@ -902,23 +894,19 @@ def _json(data: Any) -> str:
 
 def _audit_options(
     seeds: int | None,
-    settings: list[str] | None,
+    settings: Sequence[Setting],
     rules: list[str] | None,
     attacks: list[str] | None,
 ) -> Options:
     from hgobench.audits import Options
-    from hgobench.notation import split_list
-    from hgobench.scenario import ALIASES, check_field
+    from hgobench.scenario import check_field
+    from hgobench.settings import one_value_each, parse_names
 
-    fields = _one_each(settings or [], "--set", "--set")
-    given = {ALIASES.get(name, name): check_field(name, value) for name, value in fields.items()}
+    fields = one_value_each(settings, "--set")
+    given = {field: check_field(field, value) for field, value in fields.items()}
     named = {
         field: tuple(
-            dict.fromkeys(
-                check_field(field, one)
-                for text in texts or ()
-                for one in split_list(text, f"--{field}: ")
-            )
+            dict.fromkeys(check_field(field, one) for one in parse_names(texts, f"--{field}"))
         )
         for field, texts in (("rule", rules), ("attack", attacks))
     }

@@ -80,17 +80,15 @@ def suite_of(config: pytest.Config) -> Suite:
         pytest.UsageError: it is refused, and why.
     """
     from hgobench.errors import InputError
-    from hgobench.notation import split_list
-    from hgobench.suite import Suite, parse_setting
+    from hgobench.settings import parse_names, parse_setting
+    from hgobench.suite import Suite
 
     if SUITE not in config.stash:
         try:
             suite = Suite.load(config.getoption("--suite") or DEFAULT)
             if attacks := config.getoption("--attack"):
                 suite = suite.changed([parse_setting(f"attack={attacks}")])
-            suite = suite.with_rules(
-                [r for text in config.getoption("--rule") for r in split_list(text, "--rule: ")]
-            )
+            suite = suite.with_rules(parse_names(config.getoption("--rule"), "--rule"))
             suite.expand()
             config.stash[SUITE] = suite
         except InputError as error:

@@ -14,10 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from hgobench import catalogue
 from hgobench.errors import InputError, shown, unknown
-from hgobench.notation import Value, format_value, parse_value, pieces, quoted, split_list
 from hgobench.scenario import ALIASES, Scenario, check_field, integer
+from hgobench.settings import check_once, write_setting
 
 if TYPE_CHECKING:
     from hgobench.results import Result
@@ -249,8 +248,7 @@ class Suite:
         scenario, grid = dict(self.scenario), dict(self.grid)
         chosen, other = [], []
         targets = [ALIASES.get(name, name) for name, _ in settings]
-        if twice := {target for target in targets if targets.count(target) > 1}:
-            raise InputError(f"--set: {target}: given twice" for target in sorted(twice))
+        check_once(targets, "--set")
         for name, given in settings:
             target = ALIASES.get(name, name)
             values = [_spelled(target, value) for value in given]
@@ -468,45 +466,6 @@ def _spelled(field: str, value: Any) -> Any:
         return check_field(field, value)
     except InputError:
         return value
-
-
-def parse_setting(text: str, option: str = "--set") -> tuple[str, list[Any]]:
-    """Read ``field=value`` or ``field=value,value``; `option` names it in messages.
-
-    >>> parse_setting('attack=foe,alie[z=1.5],nan')
-    ('attack', ['foe', 'alie[z=1.5]', 'nan'])
-
-    Raises:
-        InputError: there is no ``=`` or no value, or a quote or a bracket has no partner.
-    """
-    name, equals, values = (part.strip() for part in text.partition("="))
-    about = f"{option}: {name}: "
-    items: list[Any]
-    if ALIASES.get(name, name) in catalogue.FIELDS:  # there "nan" and "none" are names
-        items = split_list(values, about)
-    else:
-        items = [parse_value(piece, about) for piece in pieces(values, ",", about) if piece]
-    if not (name and equals and items):
-        raise InputError(f"{option}: {shown(text)}; expected field=value or field=value,value")
-    return name, items
-
-
-def write_setting(field: str, *values: Value) -> str:
-    """Write ``field=value,value`` so that `parse_setting` reads it back.
-
-    >>> write_setting("attack", "foe", "alie[z=1.5]", "nan")
-    'attack=foe,alie[z=1.5],nan'
-    """
-
-    def item(value: Value) -> str:
-        if not isinstance(value, str) or ALIASES.get(field, field) not in catalogue.FIELDS:
-            return format_value(value)
-        try:
-            return value if split_list(value) == [value] else quoted(value)
-        except InputError:
-            return quoted(value)
-
-    return f"{field}={','.join(map(item, values))}"
 
 
 def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:

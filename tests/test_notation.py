@@ -24,7 +24,8 @@ from hgobench.notation import (
     split_list,
 )
 from hgobench.registry import Registry
-from hgobench.suite import Suite, parse_setting, write_setting
+from hgobench.settings import parse_setting, write_setting
+from hgobench.suite import Suite
 
 
 class Reader:

@@ -134,10 +134,31 @@ def test_newer_code_replaces_an_older_result(
 
 def test_every_source_that_numbers_depend_on_counts() -> None:
     package = Path(address.__file__).parent.parent
-    indifferent = {"cli.py", "plugin.py", "leaderboard.py", "suite.py", "testing.py", "errors.py",
-                   "registry.py", "notation.py", "scenario.py", "__init__.py", "__main__.py", "report",
-                   "results", "execution", "paper", "provenance.py", "theory", "audits", "statistics.py",
-                   "py.typed", "catalogue.py", "__pycache__"}  # fmt: skip
+    indifferent = {
+        "__init__.py",
+        "__main__.py",
+        "__pycache__",
+        "audits",
+        "catalogue.py",
+        "cli.py",
+        "errors.py",
+        "execution",
+        "leaderboard.py",
+        "notation.py",
+        "paper",
+        "plugin.py",
+        "provenance.py",
+        "py.typed",
+        "registry.py",
+        "report",
+        "results",
+        "scenario.py",
+        "settings.py",
+        "statistics.py",
+        "suite.py",
+        "testing.py",
+        "theory",
+    }
     assert {path.name for path in package.iterdir()} - indifferent == set(address._SOURCES)
 
 

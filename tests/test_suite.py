@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hgobench.errors import InputError
-from hgobench.suite import Suite, cohorts, names, parse_setting
+from hgobench.settings import parse_setting
+from hgobench.suite import Suite, cohorts, names
 
 GOOD = """
 ruleset = "mine-1"

@@ -14,7 +14,7 @@ from hgobench.execution import execute
 from hgobench.execution.measured import Task, measure
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
-from hgobench.suite import write_setting
+from hgobench.settings import write_setting
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 RULESET = "audits"

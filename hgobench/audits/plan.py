@@ -23,10 +23,10 @@ from hgobench import algorithms
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.results import Result
-from hgobench.scenario import ALIASES, Scenario, check_field
+from hgobench.scenario import Scenario, check_field
+from hgobench.settings import Setting
 from hgobench.simulation import NUMBER_BYTES, clock
 from hgobench.statistics import interval
-from hgobench.suite import parse_setting
 from hgobench.world import World
 
 from .base import Options, Work, classified, uses
@@ -458,28 +458,26 @@ def candidates(
     return found, refused
 
 
-def several(settings: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
+def several(
+    settings: Sequence[Setting],
+) -> tuple[list[Setting], dict[str, tuple[Any, ...]]]:
     """Tell settings of one value from fields with several values, to search among.
 
-    >>> several(["f=3", "q=10,20"])
-    (['f=3'], {'sampled': (10, 20)})
-
-    Args:
-        settings: as ``field=value`` or ``field=value,value``.
+    >>> several([Setting("byzantine", [3]), Setting("sampled", [10, 20])])
+    ([Setting(field='byzantine', values=[3])], {'sampled': (10, 20)})
 
     Raises:
         InputError: a field is given twice, or can't be searched.
     """
-    single: list[str] = []
+    single: list[Setting] = []
     among: dict[str, tuple[Any, ...]] = {}
     named: list[str] = []
     problems: list[str] = []
-    for text in settings:
-        name, values = parse_setting(text)
-        name = ALIASES.get(name, name)
+    for setting in settings:
+        name, values = setting
         named.append(name)
         if len(values) == 1:
-            single.append(text)
+            single.append(setting)
         elif name in SEARCHED:
             among[name] = tuple(dict.fromkeys(check_field(name, value) for value in values))
         else:

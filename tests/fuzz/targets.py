@@ -29,8 +29,9 @@ from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
 from hgobench.results import Store
 from hgobench.scenario import ALIASES, check_field
+from hgobench.settings import parse_setting
 from hgobench.simulation import run
-from hgobench.suite import Suite, parse_setting
+from hgobench.suite import Suite
 from tests.test_data import idx
 
 from .mutation import contents, texts, values
