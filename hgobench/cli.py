@@ -259,14 +259,14 @@ def run(
 
     from joblib import cpu_count
 
-    from hgobench.execution import execute
+    from hgobench.engines import execute
     from hgobench.leaderboard import Score, boards
     from hgobench.report.progress import progress
     from hgobench.results import Store
 
     jobs = jobs or (cpu_count() if device == "cpu" else 1)
     if split is Split.VALIDATION:
-        from hgobench.execution.local import described
+        from hgobench.engines.cells import described
 
         for data, about in described((scenario.data for scenario in scenarios), jobs).items():
             if isinstance(about, InputError):

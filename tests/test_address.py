@@ -12,9 +12,9 @@ import pytest
 from hgobench import Scenario, Store, world
 from hgobench.cli import main
 from hgobench.data import datasets, files
+from hgobench.engines import execute
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution import execute, local
-from hgobench.execution.measured import Task
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
 from hgobench.results.address import measurement_key, result_key
@@ -111,7 +111,9 @@ def test_the_process_that_drives_others_holds_no_data(tmp_path: Path) -> None:
 
 
 def test_data_that_change_during_a_run_end_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "digests", lambda names, jobs: dict.fromkeys(names, "before"))
+    monkeypatch.setattr(
+        "hgobench.engines.cells.digests", lambda names, jobs: dict.fromkeys(names, "before")
+    )
     outcome = fill(home / "out")
     name = "mnist[validation=0.0,verify=false]"
     assert outcome.interrupted == f"data: {name!r} has changed since the run began"

@@ -21,8 +21,8 @@ from hgobench import Scenario, audits, models, theory
 from hgobench.audits import bounds, breakdown, constants, cost, robustness
 from hgobench.audits.base import Options, Work
 from hgobench.audits.study import Chart, Finding, Line, Study, Table
+from hgobench.engines.measured import Task, measure
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task, measure
 from hgobench.report import studies
 from hgobench.results import Result, Store
 from hgobench.results.result import COLUMNS

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hgobench import Scenario, Store, run
+from hgobench.engines import execute
 from hgobench.errors import InputError
-from hgobench.execution import execute
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
 from hgobench.results import Result, address, store
@@ -142,7 +142,7 @@ def test_every_source_that_numbers_depend_on_counts() -> None:
         "catalogue.py",
         "cli.py",
         "errors.py",
-        "execution",
+        "engines",
         "leaderboard.py",
         "notation.py",
         "paper",

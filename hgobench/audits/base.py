@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hgobench.data import datasets
+from hgobench.engines import execute
+from hgobench.engines.measured import Task, measure
 from hgobench.errors import InputError
-from hgobench.execution import execute
-from hgobench.execution.measured import Task, measure
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 from hgobench.settings import write_setting

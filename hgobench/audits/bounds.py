@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench import aggregators, attacks, theory
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
 from hgobench.theory import Curvature, Objective

@@ -11,8 +11,8 @@ import numpy as np
 
 from hgobench import aggregators, attacks, theory
 from hgobench.data import datasets
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task
 from hgobench.notation import format_value
 from hgobench.results import Result
 from hgobench.scenario import Scenario

@@ -18,8 +18,8 @@ from torch import Tensor
 from hgobench import models
 from hgobench.data import datasets
 from hgobench.determinism import stream
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task
 from hgobench.hardware import Mix
 from hgobench.hardware.fleet import REFERENCE_DIMENSION
 from hgobench.models.base import Model, residual

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hgobench import theory
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
 from hgobench.theory import Objective

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from hgobench import aggregators, hardware
 from hgobench.determinism import one_thread, stream
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task
 from hgobench.hardware import Population
 
 from .base import Options, Work, uses

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from hgobench import aggregators, theory
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.execution.measured import Task
 from hgobench.theory.robustness import UNBOUNDED, exact_coefficient
 
 from .base import Options, Work, uses

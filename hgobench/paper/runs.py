@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hgobench import algorithms
 from hgobench.algorithms import Order, Places
+from hgobench.engines import Outcome, execute
+from hgobench.engines.cells import described
 from hgobench.errors import InputError
-from hgobench.execution import Outcome, execute
-from hgobench.execution.local import described
 from hgobench.results import Result, Store
 from hgobench.results.result import padded
 from hgobench.scenario import Scenario

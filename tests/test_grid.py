@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from hgobench import Scenario, Store
+from hgobench.engines import execute
+from hgobench.engines.local import spread
 from hgobench.errors import InputError
-from hgobench.execution import execute
-from hgobench.execution.local import spread
 from hgobench.suite import Suite
 from tests.conftest import ROOT
 

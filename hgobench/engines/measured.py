@@ -16,7 +16,8 @@ from hgobench.boundary import OutOfTime, PluginError, told
 from hgobench.results import Store
 from hgobench.results.address import measurement_key
 
-from .local import Died, digests, spread
+from .cells import digests
+from .local import Died, spread
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Where cells run, and the contract that they are run by."""
 
-from .local import Outcome, execute
+from .cells import Outcome, execute
 
 __all__ = ["Outcome", "execute"]
