@@ -471,7 +471,7 @@ def _counterexamples() -> list[str]:
     example = theory.FastFew()
     excess, published = float(example.excess), float(example.published)
     return [
-        "The problem `points` is a counterexample to Theorem 1 as published in closed form: d = 1, "
+        "The problem 'points' is a counterexample to Theorem 1 as published in closed form: d = 1, "
         f"the loss ½(w - x)², {example.workers} workers, of which {example.fast} are fast and hold "
         f"the number a, {example.workers - example.fast} are too slow for any answer and hold 0; "
         "whole gradients, an average, nobody attacks (Δ = 1). HGO goes to a, where L - L* = "
@@ -480,7 +480,7 @@ def _counterexamples() -> list[str]:
         f"{excess / published:.2g} times (with a share p of fast workers (1 - p)/p times). With "
         "the mean over the v - f workers where δ² is largest the bound is "
         f"{float(example.corrected):.3g}·a²: exactly reached.",
-        "On the problem `outsiders` nobody attacks either: two fast workers hold all images of one "
+        "On the problem 'outsiders' nobody attacks either: two fast workers hold all images of one "
         "digit, and minibatches are smaller than shards. The others' means hide it from A_w.",
     ]
 
