@@ -21,7 +21,7 @@ if not (Path(__file__).parent / "attacks").is_dir():
 
 if TYPE_CHECKING:
     from hgobench import aggregators, attacks, leaderboard, theory
-    from hgobench.results import Result, Store
+    from hgobench.results import Result, Store, open_store
     from hgobench.scenario import Scenario
     from hgobench.simulation import run
     from hgobench.world import World
@@ -35,6 +35,7 @@ __all__ = [
     "aggregators",
     "attacks",
     "leaderboard",
+    "open_store",
     "run",
     "theory",
 ]
@@ -44,6 +45,7 @@ _HOME = {
     "Scenario": "scenario",
     "Store": "results",
     "World": "world",
+    "open_store": "results",
     "run": "simulation",
 }
 

@@ -262,7 +262,7 @@ def run(
     from hgobench.engines import execute
     from hgobench.leaderboard import Score, boards
     from hgobench.report.progress import progress
-    from hgobench.results import Store
+    from hgobench.results import open_store
 
     jobs = jobs or (cpu_count() if device == "cpu" else 1)
     if split is Split.VALIDATION:
@@ -275,7 +275,7 @@ def run(
                 raise InputError(f"--split: 'validation'; {data!r} has no such examples")
     folder = out or Path("hgobench-results") / loaded.name
     started = time.monotonic()
-    with Store(folder) as store:
+    with open_store(folder) as store:
         with progress(len(scenarios), quiet=quiet) as advance:
             outcome = execute(
                 scenarios,
@@ -334,9 +334,9 @@ def leaderboard(
 ) -> None:
     """Print the leaderboards of a folder's results."""
     from hgobench.leaderboard import Score, boards
-    from hgobench.results import Store
+    from hgobench.results import open_store
 
-    with Store(folder, create=False) as store:
+    with open_store(folder, create=False) as store:
         kept = list(store.results())
     rulesets = sorted({name for name, _ in kept})
     if not kept:
@@ -456,11 +456,11 @@ def _show_scenario(settings: list[str], form: DataForm) -> None:
 
 def _show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
     from hgobench.report import cells as report
-    from hgobench.results import Store
+    from hgobench.results import export, open_store
     from hgobench.results.result import data_notes
 
-    with Store(folder, create=False) as store:
-        cells = store.export()
+    with open_store(folder, create=False) as store:
+        cells = export(store)
     for text in where:
         cells = _matching(cells, text)
     if not cells:
@@ -495,9 +495,9 @@ def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
 
 
 def _show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
-    from hgobench.results import Store
+    from hgobench.results import open_store
 
-    with Store(folder, create=False) as store:
+    with open_store(folder, create=False) as store:
         found, every = store.damaged(), len(store)
     if form is DataForm.JSON:
         typer.echo(json.dumps([asdict(damage) for damage in found], indent=1))
@@ -652,7 +652,7 @@ def reproduce(
     from hgobench.paper import agreement, claims, runs
     from hgobench.report import pages
     from hgobench.report.progress import progress
-    from hgobench.results import Store
+    from hgobench.results import open_store
 
     lacking = runs.lacking(chosen, jobs or cpu_count())
     if lacking and names != ["all"]:
@@ -662,7 +662,7 @@ def reproduce(
     gone = {name for which in lacking.values() for name in which}
     chosen = [figure for figure in chosen if figure.name not in gone]
     started = time.monotonic()
-    with Store(out) as store:
+    with open_store(out) as store:
         with progress(len(runs.cells(chosen, seeds)), quiet=quiet) as advance:
             outcome = runs.compute(chosen, seeds, store, jobs or cpu_count(), advance)
         found = (result for _, result in store.results(outcome.keys))
@@ -927,11 +927,11 @@ def _studied(
     from hgobench.audits import Work
     from hgobench.report import studies
     from hgobench.report.progress import progress
-    from hgobench.results import Store
+    from hgobench.results import open_store
 
     started = time.monotonic()
     try:
-        with Store(out) as store:
+        with open_store(out) as store:
             work = Work(
                 store,
                 jobs or cpu_count(),

@@ -34,6 +34,8 @@ class Declaration:
         letter: the HGO paper's, another name of the field.
         headline: whether boards always name it, also where it is the same everywhere.
         follows: the field that its default is worked out from, if that is its purpose.
+        before: of a field that results of older versions lack, what their cells did. A cell with
+            this value is theirs: it has their digest. None: the field was always there.
         shared: given a scenario, whether cells must agree in the field to share a world; asked
             only of fields whose role lets draws depend on them.
     """
@@ -43,6 +45,7 @@ class Declaration:
     letter: str = ""
     headline: bool = False
     follows: str = ""
+    before: str | int | float | None = None
     shared: Callable[[Scenario], bool] = lambda scenario: True
 
 
@@ -310,16 +313,27 @@ class Scenario:
         To run it, check it: ``Scenario(**values)``.
         """
         scenario = object.__new__(cls)
+        known = cls.declarations()
         for name, default in cls.defaults().items():
-            value = values.get(name, default)
+            before = known[name].before
+            value = values.get(name, default if before is None else before)
             infinite = isinstance(default, float) and value == "inf"  # elsewhere it is a name
             object.__setattr__(scenario, name, math.inf if infinite else value)
         return scenario
 
     @property
     def digest(self) -> str:
-        """Return a hash of all resolved fields, 64 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """Return a hash of all resolved fields, 64 hexadecimal digits.
+
+        Fields that came later count where they differ from what was done before they came.
+        """
+        known = self.declarations()
+        told = {
+            name: value
+            for name, value in self.to_dict().items()
+            if known[name].before is None or getattr(self, name) != known[name].before
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property
     def world_key(self) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ import pytest
 from hgobench.paper import agreement, claims, runs
 from hgobench.paper.figures import Figure, load, names
 from hgobench.plugin import DEFAULT, reason
-from hgobench.results import Store
+from hgobench.results import open_store
 
 SEEDS = {"smoke": 1, "standard": 3}
 FIGURES = {"smoke": ["fig4b", "fig6a"], "standard": [name for name in names() if name != "fig15b"]}
@@ -52,7 +52,7 @@ def figures(suite: str) -> list[Figure]:
 def measured(
     suite: str, figures: list[Figure], tmp_path_factory: pytest.TempPathFactory
 ) -> runs.Measurements:
-    with Store(tmp_path_factory.mktemp("paper")) as store:
+    with open_store(tmp_path_factory.mktemp("paper")) as store:
         outcome = runs.compute(figures, SEEDS[suite], store, 2, lambda finished: None)
         return runs.Measurements((r for _, r in store.results(outcome.keys)), SEEDS[suite])
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hgobench import Scenario, Store, world
+from hgobench import Scenario, world
 from hgobench.cli import main
 from hgobench.data import datasets, files
 from hgobench.engines import execute
@@ -18,6 +18,8 @@ from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
 from hgobench.results.address import measurement_key, result_key
+from hgobench.results.sqlite import SqliteStore
+from tests.stores import forge
 from tests.test_readers import small_images
 
 FIELDS: dict[str, Any] = {
@@ -36,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fill(folder: Path, cells: list[Scenario] = CELLS, **options: Any) -> Any:
-    with Store(folder) as store:
+    with SqliteStore(folder) as store:
         return execute(cells, store, "r-1", width=1, **options)
 
 
@@ -47,7 +49,7 @@ def test_other_data_under_the_same_name_are_computed_anew(home: Path) -> None:
     small_images(home / "mnist", labels=np.arange(40)[::-1].copy() % 10, seed=1)
     other = fill(home / "out")
     assert (other.computed, other.reused) == (2, 0)
-    with Store(home / "out") as store:
+    with SqliteStore(home / "out") as store:
         kept = [result for _, result in store.results()]
     assert len(kept) == 2
     digest = datasets.load(FIELDS["data"]).digest
@@ -59,15 +61,12 @@ def test_a_row_that_holds_another_cell_is_computed_anew(
 ) -> None:
     cells = [Scenario(workers=4, rounds=1, rule="median", seed=seed) for seed in (0, 1, 2)]
     fill(tmp_path, cells[:2])
-    with Store(tmp_path) as store:
-        other = json.dumps(cells[2].to_dict())
-        store._write(
-            ("UPDATE results SET scenario = ? WHERE scenario LIKE '%\"seed\": 1%'", [other])
-        )
+    other = json.dumps(cells[2].to_dict())
+    forge(tmp_path, scenario=lambda text: other if '"seed": 1' in text else text)
     again = fill(tmp_path, cells[:2])
     assert (again.computed, again.reused) == (1, 1)
     assert "1 damaged row" in capsys.readouterr().err
-    with Store(tmp_path) as store:
+    with SqliteStore(tmp_path) as store:
         kept = {result.scenario for _, result in store.results()}
     assert kept == set(cells[:2])
 
@@ -117,20 +116,19 @@ def test_data_that_change_during_a_run_end_it(home: Path, monkeypatch: pytest.Mo
     outcome = fill(home / "out")
     name = "mnist[validation=0.0,verify=false]"
     assert outcome.interrupted == f"data: {name!r} has changed since the run began"
-    with Store(home / "out") as store:
+    with SqliteStore(home / "out") as store:
         assert len(store) == 0
 
 
 def without_data(folder: Path) -> None:
     """Make of a store's results such as older versions left."""
-    with Store(folder) as store:
-        query = "SELECT key, provenance FROM results"
-        rows = [(key.decode(), json.loads(made)) for key, made in store._connection.execute(query)]
-        for key, made in rows:
-            del made["data"]
-            store._write(
-                ("UPDATE results SET provenance = ? WHERE key = ?", (json.dumps(made), key))
-            )
+
+    def older(provenance: str) -> str:
+        made = json.loads(provenance)
+        del made["data"]
+        return json.dumps(made)
+
+    forge(folder, provenance=older)
 
 
 def test_results_without_their_data_are_shown_marked_and_never_count(
@@ -139,7 +137,7 @@ def test_results_without_their_data_are_shown_marked_and_never_count(
     cells = [Scenario(workers=4, rounds=1, rule="median", seed=seed) for seed in (0, 1)]
     fill(home / "out", cells)
     without_data(home / "out")
-    with Store(home / "out", create=False) as store:
+    with SqliteStore(home / "out", create=False) as store:
         assert store.keys() == set()
         kept = [result for _, result in store.results()]
     text = render("r-1", boards(map(Score.of, kept)))
@@ -151,20 +149,20 @@ def test_results_without_their_data_are_shown_marked_and_never_count(
     assert "2 of 2 cells do not say which data they were computed on" in text
     outcome = fill(home / "out", cells)
     assert (outcome.computed, outcome.reused) == (2, 0)
-    with Store(home / "out", create=False) as store:
+    with SqliteStore(home / "out", create=False) as store:
         kept = [result for _, result in store.results()]
     assert "do not say" not in render("r-1", boards(map(Score.of, kept)))
 
 
 def test_boards_say_which_data_are_not_the_published_ones(home: Path) -> None:
     fill(home / "out")
-    with Store(home / "out", create=False) as store:
+    with SqliteStore(home / "out", create=False) as store:
         first = {result.scenario: Score.of(result) for _, result in store.results()}
     text = render("r-1", boards(first.values()))
     assert "mnist[validation=0.0,verify=false] is not as published: " in text
     small_images(home / "mnist", seed=2)
     fill(home / "other", CELLS[:1])
-    with Store(home / "other", create=False) as store:
+    with SqliteStore(home / "other", create=False) as store:
         other = [Score.of(result) for _, result in store.results()]
     mixed = render("r-1", boards([*other, first[CELLS[1]]]))
     assert "2 different data sets under the name mnist[validation=0.0,verify=false]" in mixed

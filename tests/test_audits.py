@@ -24,7 +24,7 @@ from hgobench.audits.study import Chart, Finding, Line, Study, Table
 from hgobench.engines.measured import Task, measure
 from hgobench.errors import InputError
 from hgobench.report import studies
-from hgobench.results import Result, Store
+from hgobench.results import Result, open_store
 from hgobench.results.result import COLUMNS
 from hgobench.simulation import Step
 from tests.test_cli import hgobench
@@ -38,7 +38,7 @@ def work(tmp_path: Path) -> Iterator[Work]:
     def progress(total: int) -> Iterator[Callable[[int], None]]:
         yield steps.append
 
-    with Store(tmp_path / "work") as store:
+    with open_store(tmp_path / "work") as store:
         yield Work(store, 1, progress)
 
 
@@ -62,13 +62,13 @@ def test_a_measurement_is_made_once(tmp_path: Path) -> None:
     CALLS.clear()
     tasks = [Task(double, {"number": number}) for number in (3, 1, 3)]
     finished: list[int] = []
-    with Store(tmp_path) as store:
+    with open_store(tmp_path) as store:
         found = measure(tasks, store, on_progress=finished.append)
         assert [each["twice"] for each in found] == [6, 2, 6]
         assert math.isinf(found[0]["nothing"])
         assert measure(tasks[:1], store) == found[:1]
     assert CALLS == [3, 1]
-    with Store(tmp_path) as store:
+    with open_store(tmp_path) as store:
         assert measure(tasks, store) == found
         with pytest.raises(KeyboardInterrupt):
             measure([Task(double, {"number": n}) for n in (5, 13, 7)], store)
@@ -79,12 +79,12 @@ def test_a_measurement_is_made_once(tmp_path: Path) -> None:
 
 
 def test_a_measurement_of_newer_code_replaces_the_older(tmp_path: Path) -> None:
-    with Store(tmp_path) as store:
+    with open_store(tmp_path) as store:
         store.keep("old", "double 3", 1.0)
         store.keep("other", "double 4", 2.0)
         store.keep("new", "double 3", 3.0)
         assert store.measurements(["old", "new", "other", "none"]) == {"new": 3.0, "other": 2.0}
-    with Store(tmp_path, create=False) as store:
+    with open_store(tmp_path, create=False) as store:
         assert store.measurements(["new"]) == {"new": 3.0}
         assert list(store.results()) == []
 

@@ -16,7 +16,7 @@ from hgobench.audits import calibration, cost
 from hgobench.audits.base import Work
 from hgobench.determinism import stream
 from hgobench.errors import InputError
-from hgobench.results import Store
+from hgobench.results import open_store
 from tests.test_cli import hgobench
 
 
@@ -140,7 +140,7 @@ def test_a_time_unit_is_named_or_measured_once(
     monkeypatch.setattr(calibration, "calibrate", measured)
     said: list[str] = []
     settings = {"data": "breast_cancer", "batch_size": 4}
-    with Store(tmp_path) as store:
+    with open_store(tmp_path) as store:
         work = Work(store, 1, lambda total: nullcontext(lambda finished: None), say=said.append)
         assert calibration.time_unit(None, {}, work) is None
         assert calibration.time_unit("0.25", {}, work) == 0.25

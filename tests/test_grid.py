@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hgobench import Scenario, Store
+from hgobench import Scenario, open_store
 from hgobench.engines import execute
 from hgobench.engines.local import spread
 from hgobench.errors import InputError
@@ -33,14 +34,15 @@ def grid(rules: tuple[str, ...] = ("median", "krum", "aksel"), **more: Any) -> l
 
 def content(folder: Path) -> list[tuple[Any, ...]]:
     """Return all rows but for the timing columns."""
-    with Store(folder) as store:
-        query = """SELECT key, ruleset, scenario, status, reason, rounds, provenance
+    with closing(sqlite3.connect(folder / "results.sqlite")) as connection:
+        query = """SELECT key, ruleset, digest, scenario, status, reason, rounds, right, provenance
                    FROM results ORDER BY key"""
-        return store._connection.execute(query).fetchall()
+        rows: list[tuple[Any, ...]] = connection.execute(query).fetchall()
+        return rows
 
 
 def fill(folder: Path, scenarios: list[Scenario], **options: Any) -> Any:
-    with Store(folder) as store:
+    with open_store(folder) as store:
         return execute(scenarios, store, "r-1", **options)
 
 
@@ -90,7 +92,7 @@ def test_a_plugin_that_imports_late_is_found_again(
     (tmp_path / "latepkg" / "helper.py").write_text("def agg(values):\n    return values[0]\n")
     scenarios = [Scenario(**FIELDS, rule="latepkg:R")]
     outcome = fill(tmp_path / "out", scenarios)
-    with Store(tmp_path / "out") as store:
+    with open_store(tmp_path / "out") as store:
         assert store.keys() == outcome.keys
 
 
@@ -172,7 +174,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What the run would leave that nothing stops."""
     folder = tmp_path_factory.mktemp("whole")
     suite = Suite.load("smoke").changed([("rounds", [ROUNDS])])
-    with Store(folder) as store:
+    with open_store(folder) as store:
         execute(suite.expand()[0], store, suite.ruleset, width=suite.width)
     return content(folder)
 

@@ -18,7 +18,8 @@ from hgobench import Scenario, run
 from hgobench.audits import answer, plan
 from hgobench.audits.base import Options, Work
 from hgobench.errors import InputError
-from hgobench.results import Result, Store
+from hgobench.results import Result, open_store
+from hgobench.results.sqlite import SqliteStore
 from hgobench.simulation import clock
 from tests.test_cli import hgobench
 
@@ -35,7 +36,7 @@ def work(tmp_path: Path) -> Iterator[Work]:
     def progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda finished: None
 
-    with Store(tmp_path / "work") as store:
+    with open_store(tmp_path / "work") as store:
         yield Work(store, 1, progress)
 
 
@@ -204,7 +205,7 @@ def test_a_plan_names_the_fewest_powerful_devices(tmp_path: Path) -> None:
         if row["time_to_target"] is not None:
             assert row["time_to_target"] <= 12
     assert found["settings_tried"] == 2 * len(plan.SHARES)
-    with Store(tmp_path, create=False) as store:
+    with open_store(tmp_path, create=False) as store:
         kept = [result.scenario.seed for _, result in store.results()]
     assert set(kept) == {0, 1, 2, 3}
     again = hgobench(
@@ -212,7 +213,7 @@ def test_a_plan_names_the_fewest_powerful_devices(tmp_path: Path) -> None:
     )
     assert again.stdout.startswith(found["answer"][:40])
     assert max(map(len, again.stdout.splitlines())) <= 80
-    with Store(tmp_path, create=False) as store:
+    with open_store(tmp_path, create=False) as store:
         assert len(store) == len(kept), "the same command computes nothing again"
 
 
@@ -237,7 +238,7 @@ def test_a_fleet_of_ones_own_gets_a_frontier_of_time_bytes_and_risk(
         assert 0 <= row["run_risk"] <= 1
         assert row["last_round_ends"] <= 60
     limits = [share * 60 for share in (*plan.RUNGS, 1.0)]
-    with Store(tmp_path / "out", create=False) as store:
+    with open_store(tmp_path / "out", create=False) as store:
         silent = [result for _, result in store.results() if result.scenario.attack == "crash"]
     for result in silent:
         ends = result.rounds["time"]
@@ -283,20 +284,20 @@ def test_what_is_not_computed_yet_is_computed_by_the_same_command(
 ) -> None:
     words = ("plan", "--target", "0.5", "--budget", "8", "--set", "hardware=powerful", "--set", "tau=2",
              "--set", "v=3,4", *SMALL, "--jobs", "1", "--quiet", "--out", str(tmp_path))  # fmt: skip
-    add, left = Store.add, iter([True] * 3)
+    add, left = SqliteStore.add, iter([True] * 3)
 
-    def until_interrupted(self: Store, *args: Any, **named: Any) -> None:
+    def until_interrupted(self: SqliteStore, *args: Any, **named: Any) -> None:
         if not next(left, False):
             raise KeyboardInterrupt
         add(self, *args, **named)
 
-    monkeypatch.setattr(Store, "add", until_interrupted)
+    monkeypatch.setattr(SqliteStore, "add", until_interrupted)
     found = hgobench(*words)
     assert found.returncode == 130
     assert "interrupted; the same command goes on" in found.stderr
-    with Store(tmp_path, create=False) as store:
+    with open_store(tmp_path, create=False) as store:
         assert len(store) == 3
-    monkeypatch.setattr(Store, "add", add)
+    monkeypatch.setattr(SqliteStore, "add", add)
     assert hgobench(*words).returncode == 0
 
 

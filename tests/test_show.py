@@ -10,7 +10,7 @@ import pytest
 
 from hgobench import Scenario
 from hgobench.report.cells import overview
-from hgobench.results import Result, Store
+from hgobench.results import Result, open_store
 from hgobench.results.address import result_key
 from hgobench.results.result import COLUMNS
 from tests.test_cli import hgobench
@@ -90,7 +90,7 @@ def test_how_cells_ended_is_shown_where_some_did_not_end_well() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results under rulesets that look like numbers, and two numbers of Byzantine workers."""
     out = tmp_path_factory.mktemp("show")
-    with Store(out) as store:
+    with open_store(out) as store:
         for ruleset in ("2024.10", "2024.1 with byzantine=4,8"):
             for f in (4, 8):
                 scenario = Scenario(workers=20, byzantine=f, rounds=2)

@@ -7,7 +7,6 @@ the cells that it computes.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +18,7 @@ from hgobench.data import datasets
 from hgobench.data.datasets import About
 from hgobench.errors import InputError
 from hgobench.provenance import device_name, usable
-from hgobench.results import Result, Store
+from hgobench.results import Result, Store, StoreError
 from hgobench.results.address import result_key
 from hgobench.scenario import Scenario
 from hgobench.simulation import lost, simulate
@@ -115,7 +114,7 @@ def execute(
                 if result.status == "failed":
                     outcome.failed.append(result)
             on_progress(len(finished))
-    except (KeyboardInterrupt, sqlite3.OperationalError) as error:
+    except (KeyboardInterrupt, StoreError) as error:
         outcome.interrupted = _ended(error)
     finally:
         results.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 
 from hgobench import catalogue
 from hgobench.boundary import OutOfTime, PluginError, told
-from hgobench.results import Store
+from hgobench.results import Store, StoreError
 from hgobench.results.address import measurement_key
 
 from .cells import digests
@@ -98,7 +97,7 @@ def measure(
                 continue
             store.keep(key, missing[key].what, value)
             known[key] = value
-    except sqlite3.OperationalError as error:
+    except StoreError as error:
         raise RuntimeError(f"the store can't be written: {error}") from error
     finally:
         found.close()

@@ -48,6 +48,10 @@ class Result:
             the digest of its data's arrays, and ``data_differs``, how its data's files differ from
             the published ones.
         seconds: CPU seconds.
+        right: which of the N test examples the model answered rightly at the final evaluation, as
+            ``numpy.packbits`` writes (N,) bool: one bit each, in the order of the test set, the
+            last byte filled up with zeros. None: there was no final evaluation, nothing is right
+            or wrong in this problem, or an older hgobench computed it.
     """
 
     scenario: Scenario
@@ -56,6 +60,7 @@ class Result:
     reason: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    right: bytes | None = None
 
     @property
     def late(self) -> bool:

@@ -6,10 +6,12 @@ and what can't be a result is named, never raised.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast, get_args, get_type_hints
@@ -20,7 +22,20 @@ from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario
 
 _WORD = re.compile(r"[\w.:]+")
-FIELDS = ("key", "ruleset", "scenario", "status", "reason", "rounds", "provenance", "seconds")
+FIELDS = (
+    "key",
+    "ruleset",
+    "digest",  # of the scenario: one row per ruleset and cell
+    "scenario",
+    "status",
+    "reason",
+    "rounds",
+    "right",
+    "provenance",
+    "seconds",
+    "finished",  # seconds since 1970
+    "checksum",  # of all others
+)
 
 # Columns that have no number in some rounds, and those that older results may lack.
 _GAPS = frozenset({"time", "test_accuracy", "test_loss", "validation_accuracy"})
@@ -43,19 +58,46 @@ class Damage:
     problem: str
 
 
-def written(result: Result, ruleset: str, key: str, code: str) -> tuple[Any, ...]:
+def written(result: Result, ruleset: str, key: str, code: str, finished: float) -> tuple[Any, ...]:
     """Return a result as the values of `FIELDS`; what is not finite becomes null."""
     rounds = {name: [plain(value) for value in result.rounds[name]] for name in COLUMNS}
-    return (
+    values = (
         key,
         ruleset,
+        result.scenario.digest,
         json.dumps(result.scenario.to_dict()),
         result.status,
         result.reason,
         json.dumps(rounds),
+        result.right,
         json.dumps({**result.provenance, "code": code}),
-        result.seconds,
+        float(result.seconds),
+        finished,
     )
+    return *values, checksum(values)
+
+
+def checksum(values: Iterable[Any]) -> str:
+    """Return a hash of a row's values, text or its bytes, 32 hexadecimal digits.
+
+    It tells what was changed by accident, or by hand: nothing in it is secret.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        content = value.encode() if isinstance(value, str) else value
+        if not isinstance(content, bytes):
+            content = struct.pack(">d", value) if isinstance(value, float) else repr(value).encode()
+            content = type(value).__name__.encode() + content
+        digest.update(struct.pack(">q", len(content)) + content)
+    return digest.hexdigest()
+
+
+def identity(ruleset: Any, scenario: Any) -> str:
+    """Return the digest that a row has whose scenario is this text; if it is none, of the text."""
+    try:
+        return _scenario(scenario).digest
+    except (ValueError, RecursionError):
+        return f"damaged {checksum([ruleset, scenario])}"
 
 
 def plain(value: Any) -> Any:
@@ -67,7 +109,8 @@ def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
     """Return (key, ruleset, result), or what is wrong with the row.
 
     Args:
-        row: the values of `FIELDS` as SQLite stores them, text as bytes.
+        row: the values of `FIELDS` as SQLite stores them, text as bytes. Digest and checksum are
+            None in rows that are older than they.
     """
     stored = dict(zip(FIELDS, row, strict=True))
     problems: list[str] = []
@@ -83,6 +126,10 @@ def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
         length, asked = len(values["rounds"]["round"]), values["scenario"].rounds
         if length > asked or (values["status"] == "done" and length < asked):
             problems.append(f"rounds: {length}; expected {asked}, those of the scenario")
+        if stored["digest"] not in (None, values["scenario"].digest.encode()):
+            problems.append("digest: expected that of the scenario")
+    if not problems and stored["checksum"] not in (None, checksum(row[:-1]).encode()):
+        problems.append("checksum: the row has been changed since it was written")
     if problems:
         return Damage(_shown(stored["key"]), values.get("ruleset", ""), "; ".join(problems))
     result = Result(
@@ -92,6 +139,7 @@ def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
         reason=values["reason"],
         provenance=values["provenance"],
         seconds=values["seconds"],
+        right=values["right"],
     )
     return values["key"], values["ruleset"], result
 
@@ -125,6 +173,12 @@ def _status(value: Any) -> Status:
 def _seconds(value: Any) -> float:
     if not isinstance(value, float) or not 0 <= value < math.inf:
         raise ValueError(f"{_kind(value)}; expected a number >= 0")
+    return value
+
+
+def _bits(value: Any) -> bytes | None:
+    if value is not None and (not isinstance(value, bytes) or not value):
+        raise ValueError(f"{_kind(value)}; expected a bit for each test example")
     return value
 
 
@@ -226,6 +280,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "status": _status,
     "reason": _text,
     "rounds": _rounds,
+    "right": _bits,
     "provenance": _provenance,
     "seconds": _seconds,
 }

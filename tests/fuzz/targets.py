@@ -27,7 +27,7 @@ from hgobench import Scenario, catalogue, hardware
 from hgobench.data import cifar, datasets, tables
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
-from hgobench.results import Store
+from hgobench.results import export, open_store
 from hgobench.scenario import ALIASES, check_field
 from hgobench.settings import parse_setting
 from hgobench.simulation import run
@@ -228,7 +228,7 @@ def _fleet(case: tuple[str, bytes], folder: Path) -> None:
 @cache
 def _store_file() -> bytes:
     with tempfile.TemporaryDirectory() as name:
-        with Store(name) as store:
+        with open_store(name) as store:
             for rule in ("median", "krum"):
                 scenario = Scenario(
                     data="breast_cancer", workers=6, byzantine=1, rounds=2, rule=rule, attack="foe"
@@ -240,10 +240,10 @@ def _store_file() -> bytes:
 
 def _look(folder: Path) -> bool:
     """Read all of a store, as `leaderboard` and `show` do; say whether all its rows can be read."""
-    with Store(folder, create=False) as store:
+    with open_store(folder, create=False) as store:
         len(store)
         store.keys()
-        store.export()
+        export(store)
         store.measurements(["ab" * 32])
         scores = [Score.of(result) for _, result in store.results()]
         damaged = list(store.damaged())
