@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack, get_type_hints
 
 from hgobench import catalogue
 from hgobench.errors import InputError, shown, unknown
+from hgobench.resolution import Resolved, Resolver
 
 RISK = 0.01  # over a run; more is worth a warning
 
@@ -34,6 +36,7 @@ class Declaration:
         letter: the HGO paper's, another name of the field.
         headline: whether boards always name it, also where it is the same everywhere.
         follows: the field that its default is worked out from, if that is its purpose.
+        related: whether other fields limit it, or it them: what `Resolver` looks at.
         before: of a field that results of older versions lack, what their cells did. A cell with
             this value is theirs: it has their digest. None: the field was always there.
         shared: given a scenario, whether cells must agree in the field to share a world; asked
@@ -45,6 +48,7 @@ class Declaration:
     letter: str = ""
     headline: bool = False
     follows: str = ""
+    related: bool = False
     before: str | int | float | None = None
     shared: Callable[[Scenario], bool] = lambda scenario: True
 
@@ -137,13 +141,75 @@ ROUNDS = 10**7  # a result has a line per round
 SEEDS = 2**63 - 1
 
 
+class Given(TypedDict, total=False):
+    """What a user may give of a `Scenario`, by the fields' names or by the paper's letters.
+
+    None leaves a field open: it is worked out.
+    """
+
+    data: str
+    partition: str
+    model: str
+    hardware: str
+    workload: str
+    algorithm: str
+    granularity: Literal["scalar", "feature", "subnetwork"]
+    cost: Literal["scalar", "unit"]
+    rule: str
+    scope: Literal["coordinate", "block"] | None
+    attack: str
+    attack_start: int
+    workers: int
+    n: int
+    byzantine: int
+    f: int
+    tolerated: int | None
+    sampled: int | None
+    q: int | None
+    quorum: int | None
+    v: int | None
+    deadline: float | Literal["inf"]
+    tau: float | Literal["inf"]
+    batch_size: int
+    s: int
+    rounds: int
+    K: int
+    learning_rate: float
+    gamma: float
+    schedule: Literal["constant", "inverse_sqrt_block"]
+    solver: str
+    evaluation_interval: int
+    seed: int
+
+
+class _Signature:
+    """The signature of a class of scenarios, as `help` and notebooks show it."""
+
+    def __get__(self, scenario: object, cls: type[Scenario]) -> inspect.Signature:
+        hints, known = get_type_hints(Given), cls.declarations()
+        nothing, keyword = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+        names = {name: (name, default) for name, default in cls.defaults().items()}
+        names |= {letter: (name, nothing) for letter, name in cls.letters().items()}
+        order = list(known)
+        parameters = [
+            inspect.Parameter(
+                name, keyword, default=default, annotation=hints.get(name, type(default))
+            )
+            for name, (field, default) in sorted(
+                names.items(), key=lambda item: (order.index(item[1][0]), len(item[0]) == 1)
+            )
+        ]
+        return inspect.Signature(parameters)
+
+
 @dataclass(frozen=True, kw_only=True, init=False, repr=False)
 class Scenario:
     """A training run: a world, and an algorithm, a rule, an attack and a solver in it.
 
     Things are named as ``name`` or ``name[parameter=value,...]``; ``hgobench list`` shows them.
     Fields left out take the defaults below; those that default to None are then worked out, so
-    that a scenario always states what it does.
+    that a scenario always states what it does. What was `given` is remembered for `replace`; two
+    scenarios that state the same are equal, however they came to it.
 
     Args:
         data, partition, model, hardware: the world.
@@ -183,40 +249,47 @@ class Scenario:
     model: str = declare(  # tried on a problem that every model can have
         "softmax", named("model", features=784, classes=2), "world")
     hardware: str = declare("standard", named("hardware"), "world", headline=True)
-    workload: str = declare("fixed", named("workload"), "world")
-    algorithm: str = declare("hgo", named("algorithm"), "defence", headline=True)
-    granularity: str = declare("scalar", word("scalar", "feature", "subnetwork"), "defence")
-    cost: str = declare("scalar", word("scalar", "unit"), "defence")
-    rule: str = declare(  # its parameters are tried with f, in _resolve_rule
-        "trimmed_mean", named("rule", build=False), "defence", headline=True)
-    scope: str | None = declare(
-        None, word("coordinate", "block", optional=True), "defence", follows="rule")
-    attack: str = declare("none", named("attack"), "threat")
-    attack_start: int = declare(0, integer(0, ROUNDS), "threat")
-    workers: int = declare(100, integer(1, PEOPLE), "world", letter="n")
-    byzantine: int = declare(0, integer(0, PEOPLE), "threat", letter="f")
-    tolerated: int | None = declare(
-        None, integer(0, PEOPLE, optional=True), "defence", follows="byzantine")
-    sampled: int | None = declare(
-        None, integer(1, PEOPLE, optional=True), "world", letter="q", follows="workers")
-    quorum: int | None = declare(
-        None, integer(1, PEOPLE, optional=True), "defence", letter="v", follows="rule")
+    workload: str = declare("fixed", named("workload"), "world", related=True)
+    algorithm: str = declare("hgo", named("algorithm"), "defence", headline=True, related=True)
+    granularity: Literal["scalar", "feature", "subnetwork"] = declare(
+        "scalar", word("scalar", "feature", "subnetwork"), "defence")
+    cost: Literal["scalar", "unit"] = declare("scalar", word("scalar", "unit"), "defence")
+    rule: str = declare(  # its parameters are tried with f, by the Resolver
+        "trimmed_mean", named("rule", build=False), "defence", headline=True, related=True)
+    scope: Literal["coordinate", "block"] = declare(
+        None, word("coordinate", "block", optional=True), "defence", follows="rule", related=True)
+    attack: str = declare("none", named("attack"), "threat", related=True)
+    attack_start: int = declare(0, integer(0, ROUNDS), "threat", related=True)
+    workers: int = declare(100, integer(1, PEOPLE), "world", letter="n", related=True)
+    byzantine: int = declare(0, integer(0, PEOPLE), "threat", letter="f", related=True)
+    tolerated: int = declare(
+        None, integer(0, PEOPLE, optional=True), "defence", follows="byzantine", related=True)
+    sampled: int = declare(
+        None, integer(1, PEOPLE, optional=True), "world", letter="q", follows="workers",
+        related=True)
+    quorum: int = declare(
+        None, integer(1, PEOPLE, optional=True), "defence", letter="v", follows="rule",
+        related=True)
     deadline: float = declare(  # on a fixed workload the draws do not depend on it
         32.0, positive(infinite=True), "world", letter="tau",
         shared=lambda scenario: scenario.workload != "fixed")
     batch_size: int = declare(32, integer(1, EXAMPLES), "world", letter="s")
-    rounds: int = declare(150, integer(1, ROUNDS), "world", letter="K")
+    rounds: int = declare(150, integer(1, ROUNDS), "world", letter="K", related=True)
     learning_rate: float = declare(0.32, positive(), "defence", letter="gamma")
-    schedule: str = declare("constant", word("constant", "inverse_sqrt_block"), "defence")
+    schedule: Literal["constant", "inverse_sqrt_block"] = declare(
+        "constant", word("constant", "inverse_sqrt_block"), "defence")
     solver: str = declare("gradient_descent", named("solver"), "defence")
     evaluation_interval: int = declare(1, integer(1, ROUNDS), "measurement")
     seed: int = declare(0, integer(0, SEEDS), "repetition")
     # fmt: on
 
-    def __init__(self, **given: Any) -> None:
+    __slots__ = ("__dict__", "__weakref__", "_derived")
+    _derived: ClassVar[frozenset[str] | None]  # a slot: what was worked out; None: not known
+    __signature__ = _Signature()
+
+    def __init__(self, **given: Unpack[Given]) -> None:
         values, problems = self._unalias(given)
-        checked = self.defaults()
-        broken: set[str] = set()
+        checked, broken = self.defaults(), set[str]()
         for name, declaration in self.declarations().items():
             if name not in values:
                 continue
@@ -225,14 +298,39 @@ class Scenario:
             except InputError as error:
                 problems += error.problems
                 broken.add(name)
-        problems += _resolve(checked, broken)
-        if problems:
+        resolved, more = Resolver.of(checked).resolve(checked, broken)
+        problems += more
+        if problems or resolved is None:
             raise InputError(problems)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        open_ = frozenset(name for name in Resolved._fields if checked[name] is None)
+        self._state({**checked, **resolved._asdict()}, open_)
+
+    def _state(self, values: Mapping[str, Any], derived: frozenset[str] | None) -> None:
+        for name in self.declarations():  # in their order, so that all scenarios share it
+            object.__setattr__(self, name, values[name])
+        object.__setattr__(self, "_derived", derived)
 
     @classmethod
-    def declarations(cls) -> dict[str, Declaration]:
+    def stated(cls, values: Mapping[str, Any], derived: frozenset[str] | None) -> Self:
+        """Return a scenario of values that are known to be right, without checks.
+
+        Args:
+            values: all fields, worked out, in their canonical spelling.
+            derived: the fields that were worked out; None: nobody knows.
+        """
+        scenario = object.__new__(cls)
+        scenario._state(values, derived)
+        return scenario
+
+    def __getstate__(self) -> tuple[dict[str, Any], frozenset[str] | None]:
+        return vars(self), self._derived
+
+    def __setstate__(self, state: tuple[dict[str, Any], frozenset[str] | None]) -> None:
+        self._state(*state)
+
+    @classmethod
+    @cache
+    def declarations(cls) -> Mapping[str, Declaration]:
         """Return what each field is, in the order of the fields."""
         return {entry.name: entry.metadata["declaration"] for entry in fields(cls)}
 
@@ -284,24 +382,53 @@ class Scenario:
         ]
         return f"{type(self).__name__}({', '.join(parts)})"
 
-    def replace(self, **changes: Any) -> Self:
+    @property
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were not worked out: what the user gave, and defaults.
+
+        Of a scenario that was read from results nobody knows; there what would have been worked out
+        anyway counts as worked out.
+
+        >>> scenario = Scenario(workers=20, f=4, rule="krum", q=15)
+        >>> scenario.quorum, scenario.given.get("quorum"), scenario.given["sampled"]
+        (11, None, 15)
+        """
+        derived = self._derived
+        if derived is None:
+            derived = self._derivable()
+        return {name: value for name, value in vars(self).items() if name not in derived}
+
+    def _derivable(self) -> frozenset[str]:
+        values, open_ = dict(vars(self)), set[str]()
+        resolver, stated = Resolver.of(values), [getattr(self, name) for name in Resolved._fields]
+        # The last first: a quorum follows from what is tolerated, rather than the reverse.
+        for name in reversed([name for name in values if name in Resolved._fields]):
+            with suppress(InputError):
+                resolved, problems = resolver.resolve({**values, name: None})
+                if not problems and resolved is not None and [*resolved] == stated:
+                    values[name] = None
+                    open_.add(name)
+        return frozenset(open_)
+
+    def replace(self, **changes: Unpack[Given]) -> Self:
         """Return a scenario with some fields changed.
 
-        Fields that are what would have been worked out anyway are worked out anew.
+        What was given stays; what was worked out is worked out anew.
+
+        >>> Scenario(workers=20, f=4).replace(f=2).quorum
+        5
+        >>> Scenario(workers=20, f=4, v=9).replace(f=2).quorum
+        9
+
+        Raises:
+            InputError: with all problems at once.
         """
         values, problems = self._unalias(changes)
         if problems:
             raise InputError(problems)
-        given = dict(vars(self))
-        # The last first: a quorum follows from what is tolerated, rather than the reverse.
-        for name in reversed([name for name, value in self.defaults().items() if value is None]):
-            without = {key: value for key, value in given.items() if key != name}
-            with suppress(InputError):
-                if type(self)(**without) == self:
-                    given = without
-        return type(self)(**{**given, **values})
+        return type(self)(**{**self.given, **values})
 
-    def to_dict(self) -> dict[str, str | int | float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all fields, resolved, as JSON knows them (an infinite deadline is ``"inf"``)."""
         values = {name: getattr(self, name) for name in self.declarations()}
         return {name: "inf" if value == math.inf else value for name, value in values.items()}
@@ -312,14 +439,13 @@ class Scenario:
 
         To run it, check it: ``Scenario(**values)``.
         """
-        scenario = object.__new__(cls)
-        known = cls.declarations()
+        known, fields = cls.declarations(), dict[str, Any]()
         for name, default in cls.defaults().items():
             before = known[name].before
             value = values.get(name, default if before is None else before)
             infinite = isinstance(default, float) and value == "inf"  # elsewhere it is a name
-            object.__setattr__(scenario, name, math.inf if infinite else value)
-        return scenario
+            fields[name] = math.inf if infinite else value
+        return cls.stated(fields, None)
 
     @property
     def digest(self) -> str:
@@ -351,8 +477,6 @@ class Scenario:
         With as many, half of a quorum of v or more may be Byzantine: what Malinovsky et al.
         (arXiv:2311.14127) object to in analyses of sampled workers, the HGO paper's among them.
         """
-        assert self.quorum is not None
-        assert self.sampled is not None
         return _risk((self.quorum - 1) // 2, self.workers, self.byzantine, self.sampled)
 
     @property
@@ -371,7 +495,7 @@ class Scenario:
             return ""
         if not catalogue.registry("algorithm").build(self.algorithm).partial:
             return ""
-        half = (int(self.quorum or 1) - 1) // 2
+        half = (self.quorum - 1) // 2
         return (
             f"sampling risk: of n={self.workers} workers f={self.byzantine} are Byzantine; more "
             f"than {half} of q={self.sampled} sampled ones, all that a quorum of v={self.quorum} "
@@ -407,99 +531,3 @@ def check_field(name: str, value: Any) -> Any:
         raise InputError(problems)
     ((target, value),) = values.items()
     return Scenario.declarations()[target].check(target, value)
-
-
-def _resolve(v: dict[str, Any], broken: set[str]) -> list[str]:
-    """Check fields against each other and fill those left None, in place.
-
-    A check whose fields are themselves broken is left out, so that nothing is said twice.
-    """
-    problems: list[str] = []
-
-    def expect(holds: bool, message: str, *about: str) -> None:
-        if not holds:
-            problems.append(message)
-            broken.update(about)
-
-    if not broken & {"workers", "byzantine"}:
-        expect(
-            2 * v["byzantine"] < v["workers"],
-            f"byzantine: {v['byzantine']}; expected less than half of workers={v['workers']}",
-            "byzantine",
-        )
-    if v["sampled"] is None:
-        v["sampled"] = v["workers"]
-    elif not broken & {"workers", "sampled"}:
-        expect(
-            v["sampled"] <= v["workers"],
-            f"sampled: {v['sampled']}; expected at most workers={v['workers']}",
-            "sampled",
-        )
-    if not broken & {"attack", "byzantine", "attack_start", "rounds"} and v["attack"] != "none":
-        expect(
-            v["byzantine"] > 0,
-            f"attack: {v['attack']!r}; expected byzantine >= 1, or it attacks nobody",
-        )
-        expect(
-            v["attack_start"] < v["rounds"],
-            f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}",
-        )
-    if not broken & {"algorithm", "workload"}:
-        partial = catalogue.registry("algorithm").build(v["algorithm"]).partial
-        expect(
-            partial or catalogue.registry("workload").build(v["workload"]).whole,
-            f"workload: {v['workload']!r} never computes a whole gradient, and "
-            f"{v['algorithm']!r} takes no other",
-        )
-    if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
-        return problems
-
-    most = (v["sampled"] - 1) // 2
-    if v["tolerated"] is None:
-        stood = most if v["quorum"] is None else (v["quorum"] - 1) // 2
-        v["tolerated"] = min(v["byzantine"], most, stood)
-    elif v["tolerated"] > most:
-        return [
-            *problems,
-            f"tolerated: {v['tolerated']}; expected at most {most}, less than half of "
-            f"sampled={v['sampled']}",
-        ]
-    if v["quorum"] is not None:
-        expect(
-            v["quorum"] <= v["sampled"],
-            f"quorum: {v['quorum']}; expected at most sampled={v['sampled']}",
-            "quorum",
-        )
-    if not broken & {"rule", "algorithm", "scope", "quorum"}:
-        problems += _resolve_rule(v)
-    return problems
-
-
-def _resolve_rule(v: dict[str, Any]) -> list[str]:
-    from hgobench import aggregators
-
-    algorithm = catalogue.registry("algorithm").build(v["algorithm"])
-    try:
-        rule = aggregators.build(v["rule"], f=v["tolerated"], scope=v["scope"])
-    except InputError as error:
-        return error.problems
-    if v["scope"] is None:
-        v["scope"] = "coordinate" if algorithm.partial and rule.has_columns() else "block"
-    if v["quorum"] is None:
-        v["quorum"] = min(algorithm.quorum(v["tolerated"], rule.minimum), v["sampled"])
-    elif v["quorum"] < (least := algorithm.quorum(v["tolerated"], 1)):
-        return [
-            f"quorum: {v['quorum']}; expected at least {least}, more than 2 * tolerated = "
-            f"{2 * v['tolerated']}"
-        ]
-    if rule.maximum < v["sampled"]:
-        return [
-            f"rule: {v['rule']!r} aggregates at most {rule.maximum:.0f} answers at tolerated="
-            f"{v['tolerated']}; sampled is {v['sampled']}"
-        ]
-    if rule.minimum > v["quorum"]:
-        return [
-            f"rule: {v['rule']!r} needs {rule.minimum} answers for tolerated="
-            f"{v['tolerated']}; quorum is {v['quorum']} of sampled={v['sampled']}"
-        ]
-    return []

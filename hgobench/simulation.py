@@ -206,7 +206,7 @@ class Cell:
     ) -> None:
         self.scenario, self.world, self.observe = scenario, world, observe
         self.byzantine = world.byzantine(scenario.byzantine)
-        self.quorum = scenario.quorum or 1
+        self.quorum = scenario.quorum
         self.rounds: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self.time = 0.0
         self.clock, self.notes = Clock(time_limit), list[str]()
@@ -225,8 +225,8 @@ class Cell:
         self.algorithm = algorithms.registry.build(scenario.algorithm)
         self.rule = aggregators.build(
             scenario.rule,
-            f=scenario.tolerated or 0,
-            scope=scenario.scope,  # type: ignore[arg-type]
+            f=scenario.tolerated,
+            scope=scenario.scope,
         )
         self.attack = attacks.build(scenario.attack)
         self.solver = solvers.registry.build(

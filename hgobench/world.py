@@ -88,7 +88,7 @@ class World:
     def _make(self, scenario: Scenario, device: str) -> None:
         self.device = torch.device(device)
         self.seed, self.workers = scenario.seed, scenario.workers
-        self.sampled, self.batch_size = scenario.sampled or scenario.workers, scenario.batch_size
+        self.sampled, self.batch_size = scenario.sampled, scenario.batch_size
         self.data = datasets.load(scenario.data)
         self.model = models.registry.build(
             scenario.model, features=self.data.features, classes=self.data.classes

@@ -184,7 +184,13 @@ def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
 
 def test_the_coefficient_of_a_bound_is_that_of_what_the_rule_is_applied_to(work: Work) -> None:
     """Krum has one coordinate by coordinate, HGO's default, and none on blocks."""
-    fields = {"workers": 12, "byzantine": 2, "quorum": 12, "rounds": 1, "rule": "krum"}
+    fields: dict[str, Any] = {
+        "workers": 12,
+        "byzantine": 2,
+        "quorum": 12,
+        "rounds": 1,
+        "rule": "krum",
+    }
     single = bounds.coefficients(Scenario(**fields), work)
     assert 1 < single["corrected"] < 10
     assert bounds.coefficients(Scenario(**fields, scope="block"), work)["corrected"] == math.inf

@@ -115,7 +115,7 @@ def beside(scenario: Scenario, alone: Result) -> Result:
 )
 def test_what_raises_fails_its_cell_alone(kind: str, name: str, alone: Result) -> None:
     field, value = FIELD[kind], f"{HERE}{kind}{name}"
-    found = beside(GOOD.replace(**{field: value}), alone)
+    found = beside(GOOD.replace(**{field: value}), alone)  # type: ignore[arg-type]
     assert found.status == "failed"
     assert found.reason.startswith(f"round 1: {field} '{value}': ")
     assert RAISING[name][1] in found.reason
@@ -137,7 +137,7 @@ def test_what_was_changed_is_put_back_and_said(
     kind: str, name: str, alone: Result, capfd: pytest.CaptureFixture[str]
 ) -> None:
     field, value = FIELD[kind], f"{HERE}{kind}{name}"
-    found = beside(GOOD.replace(**{field: value}), alone)
+    found = beside(GOOD.replace(**{field: value}), alone)  # type: ignore[arg-type]
     assert found.status == "done", found.reason
     assert len(found.rounds["round"]) == 2
     what = CHANGING[name][1]
@@ -188,7 +188,7 @@ def test_a_constructor_changes_nothing(name: str, capfd: pytest.CaptureFixture[s
 )
 def test_every_draw_is_keyed(fields: dict[str, str]) -> None:
     named = {k: v if ":" in v else HERE + v for k, v in fields.items()}
-    scenario = GOOD.replace(**named)
+    scenario = GOOD.replace(**named)  # type: ignore[arg-type]
 
     def once(state: int, scenario: Scenario = scenario) -> Result:
         boundary_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
@@ -294,7 +294,7 @@ def test_a_file_is_no_module() -> None:
 )  # fmt: skip
 def test_what_is_no_part_is_refused_in_one_line(field: str, value: str, said: str) -> None:
     with pytest.raises(InputError) as error:
-        GOOD.replace(**{field: HERE + value})
+        GOOD.replace(**{field: HERE + value})  # type: ignore[arg-type]
     (problem,) = error.value.problems
     assert problem.startswith(f"{field}: '{HERE}{value}'")
     assert said in problem
@@ -337,7 +337,7 @@ def test_a_world_of_something_else_is_refused_in_one_line(
     field: str, value: str, said: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        run(GOOD.replace(**{field: HERE + value}))
+        run(GOOD.replace(**{field: HERE + value}))  # type: ignore[arg-type]
     assert error.value.problems == [f"{field}: '{HERE}{value}': {said}"]
 
 
@@ -358,7 +358,7 @@ def test_a_world_of_something_else_is_refused_in_one_line(
 )
 def test_what_can_t_be_trained_fails(fields: dict[str, str], said: str, alone: Result) -> None:
     (field, name), *more = fields.items()
-    found = beside(GOOD.replace(**{field: HERE + name}, **dict(more)), alone)
+    found = beside(GOOD.replace(**{field: HERE + name}, **dict(more)), alone)  # type: ignore[arg-type]
     assert found.status == "failed"
     assert found.reason.startswith(f"round 1: {field} '{HERE}{name}': ")
     assert said in found.reason
@@ -376,14 +376,14 @@ def test_what_can_t_be_trained_fails(fields: dict[str, str], said: str, alone: R
 )
 def test_networks_of_one_s_own_are_trained(fields: dict[str, str]) -> None:
     """One that is no chain of layers needs none but for sub-networks."""
-    found = run(GOOD.replace(**{**fields, "model": HERE + fields["model"]}))
+    found = run(GOOD.replace(**{**fields, "model": HERE + fields["model"]}))  # type: ignore[arg-type]
     assert found.status == "done", found.reason
 
 
 @pytest.mark.parametrize("fields", [{"model": "Greedy"}, {"partition": "Scribbling"}])
 def test_what_is_lent_can_t_be_spoilt(fields: dict[str, str], alone: Result) -> None:
     ((field, name),) = fields.items()
-    assert beside(GOOD.replace(**{field: HERE + name}), alone).status == "done"
+    assert beside(GOOD.replace(**{field: HERE + name}), alone).status == "done"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["Pressed", "Swallowed"])

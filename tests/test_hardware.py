@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -323,7 +324,7 @@ def test_rare_labels_move_whole_devices(tmp_path: Path) -> None:
     assert list(found.available(1)) == list(found.rates == 900)  # type: ignore[arg-type]
 
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "workers": 10,
     "batch_size": 4,
     "deadline": 4.0,

@@ -58,7 +58,13 @@ def asked(*words: str, out: Path) -> dict[str, Any]:
 
 # The clock
 
-TINY = {"workers": 8, "rounds": 5, "batch_size": 4, "evaluation_interval": 5, "seed": 3}
+TINY: dict[str, Any] = {
+    "workers": 8,
+    "rounds": 5,
+    "batch_size": 4,
+    "evaluation_interval": 5,
+    "seed": 3,
+}
 
 
 @pytest.mark.parametrize(
@@ -494,7 +500,13 @@ def test_the_command_that_asks_again_is_quoted() -> None:
 
 
 def test_the_risk_is_of_what_is_tolerated() -> None:
-    fields = {"workers": 20, "byzantine": 6, "sampled": 10, "rule": "median", "rounds": 3}
+    fields: dict[str, Any] = {
+        "workers": 20,
+        "byzantine": 6,
+        "sampled": 10,
+        "rule": "median",
+        "rounds": 3,
+    }
     hgo, sgd = Scenario(**fields, quorum=9), Scenario(**fields, algorithm="sgd", tolerated=4)
     assert plan.risks(hgo) == (hgo.sampling_risk, hgo.run_risk)
     tail = sum(math.comb(6, k) * math.comb(14, 10 - k) for k in (5, 6)) / math.comb(20, 10)

@@ -205,9 +205,12 @@ def test_a_new_field_is_everywhere(name: str) -> None:
     assert Suite("s", "s-1", grid={name: [value]}).label(second) == str(value)
 
 
+WRONG: dict[str, Any] = {"climate": "hars", "beta": 10, "patience": 0, "site": -1, "probes": 1.5}
+
+
 def test_a_new_field_is_checked_as_all_others() -> None:
     with pytest.raises(InputError) as error:
-        Wider(climate="hars", beta=10, patience=0, site=-1, probes=1.5)
+        Wider(**WRONG)
     assert error.value.problems == [
         "climate: unknown 'hars'; did you mean 'harsh'?",
         "bribes: 10; expected at most 9",
@@ -215,7 +218,7 @@ def test_a_new_field_is_checked_as_all_others() -> None:
         "site: -1; expected an integer >= 0",
         "probes: 1.5; expected an integer >= 1",
     ]
-    assert Wider(beta=3).to_dict()["bribes"] == 3
+    assert Wider(beta=3).to_dict()["bribes"] == 3  # type: ignore[call-arg]
 
 
 def test_names_with_a_registry_are_the_fields_that_take_names() -> None:

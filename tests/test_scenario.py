@@ -1,14 +1,26 @@
 from __future__ import annotations
 
+import copy
+import importlib
+import inspect
 import json
 import math
-from typing import Any
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hgobench import Scenario
 from hgobench.errors import InputError
+from hgobench.resolution import Resolved, Resolver
+from hgobench.scenario import Given
 
 SMALL: dict[str, Any] = {"workers": 20, "byzantine": 4}
 
@@ -157,6 +169,113 @@ def test_replace_works_out_anew() -> None:
     assert Scenario(workers=20, f=4, v=15).replace(f=2).quorum == 15
 
 
+def test_what_was_given_stays_even_if_it_would_have_been_worked_out() -> None:
+    given, open_ = Scenario(workers=20, f=4, v=9), Scenario(workers=20, f=4)
+    assert given == open_
+    assert hash(given) == hash(open_)
+    assert (given.replace(f=2).quorum, open_.replace(f=2).quorum) == (9, 5)
+    assert given.replace(v=None).replace(f=2).quorum == 5
+    assert given.replace(seed=1).replace(f=2).quorum == 9
+    assert "quorum" in given.given
+    assert {"scope", "tolerated", "sampled", "quorum"}.isdisjoint(open_.given)
+    assert Scenario(**given.given) == given
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
+)
+def test_copies_know_what_was_given(again: Callable[[Scenario], Scenario]) -> None:
+    for scenario in (Scenario(workers=20, f=4, v=9), Scenario.restore(Scenario().to_dict())):
+        assert again(scenario) == scenario
+        assert again(scenario).given == scenario.given
+        assert vars(again(scenario)) == scenario.to_dict()
+
+
+def test_of_what_was_read_what_would_be_worked_out_is_worked_out_anew() -> None:
+    for explicit in ({}, {"v": 15}, {"tolerated": 2}, {"q": 15, "v": 11}, {"scope": "block"}):
+        fields: dict[str, Any] = {"workers": 20, "f": 4, **explicit}
+        read = Scenario.restore(Scenario(**fields).to_dict())
+        assert read.replace(f=3) == Scenario(**fields).replace(f=3)
+
+
+def test_nothing_is_left_open() -> None:
+    hints = get_type_hints(Scenario)
+    for name, value in Scenario().to_dict().items():
+        kinds = get_args(hints[name]) or (hints[name],)
+        assert value in kinds if get_origin(hints[name]) is Literal else type(value) in kinds
+
+
+def test_what_may_be_given_is_what_is_declared() -> None:
+    """For the type checker it is written out; each field and letter with the field's type."""
+    hints, given = get_type_hints(Scenario), get_type_hints(Given)
+    letters = Scenario.letters()
+    assert set(given) == {*Scenario.declarations(), *letters}
+    for name, hint in given.items():
+        field = letters.get(name, name)
+        more = (type(None),) if Scenario.defaults()[field] is None else ()
+        if field == "deadline":
+            more = (Literal["inf"],)  # type: ignore[assignment]
+        assert hint == Union[(hints[field], *more)]
+
+
+def test_the_signature_shows_fields_letters_and_defaults() -> None:
+    parameters = inspect.signature(Scenario).parameters
+    assert list(parameters)[:4] == ["data", "partition", "model", "hardware"]
+    assert list(parameters)[-2:] == ["evaluation_interval", "seed"]
+    assert set(parameters) == {*Scenario.declarations(), *Scenario.letters()}
+    assert parameters["rounds"].default == 150
+    assert parameters["quorum"].default is None
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    v=st.fixed_dictionaries(
+        {
+            "workers": st.integers(1, 9),
+            "byzantine": st.integers(0, 4),
+            "sampled": st.none() | st.integers(1, 9),
+            "tolerated": st.none() | st.integers(0, 4),
+            "quorum": st.none() | st.integers(1, 9),
+            "scope": st.sampled_from([None, "block", "coordinate"]),
+            "rule": st.sampled_from(["median", "krum", "nnm+bulyan", "smea"]),
+            "algorithm": st.sampled_from(["hgo", "sgd"]),
+            "workload": st.sampled_from(["fixed", "hybrid"]),
+            "attack": st.sampled_from(["none", "foe"]),
+            "attack_start": st.integers(0, 2),
+            "rounds": st.integers(1, 2),
+        }
+    )
+)
+def test_fields_that_limit_each_other_are_declared_so(v: dict[str, Any]) -> None:
+    """Nothing else is looked at, and a grid may leave it out when it checks its combinations."""
+    assert set(v) == {name for name, about in Scenario.declarations().items() if about.related}
+    resolved, found = Resolver().resolve(v)
+    if resolved is None:
+        assert problems(**v) == found
+    else:
+        scenario = Scenario(**v)
+        assert found == []
+        assert resolved == tuple(getattr(scenario, name) for name in Resolved._fields)
+
+
+def test_open_fields_are_those_that_default_to_none() -> None:
+    assert set(Resolved._fields) == {n for n, v in Scenario.defaults().items() if v is None}
+
+
+def test_a_rule_of_one_s_own_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = "from hgobench.aggregators import Median\nclass R(Median):\n    minimum = property(lambda self: {})\n"
+    quorums = []
+    for least in (3, 7):
+        (tmp_path / "asked_anew.py").write_text(source.format(least))
+        sys.modules.pop("asked_anew", None)
+        importlib.invalidate_caches()
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        quorums.append(Scenario(workers=8, rule="asked_anew:R").quorum)
+    assert quorums == [3, 7]
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -200,7 +319,7 @@ def test_sampling_risk(f: int, q: int, v: int, risk: float) -> None:
 
 
 def test_whole_numbers_from_numpy_are_whole_numbers() -> None:
-    assert Scenario(seed=np.int64(3)) == Scenario(seed=3)
+    assert Scenario(seed=np.int64(3)) == Scenario(seed=3)  # type: ignore[arg-type]
 
 
 def test_restoring_imports_nothing() -> None:

@@ -277,6 +277,9 @@ class Later(Scenario):
     climate: str = declare("harsh", word("mild", "harsh"), "world", before="mild")
 
 
+CLIMATES: list[dict[str, Any]] = [{"climate": "mild"}, {"climate": "harsh"}]
+
+
 def test_a_new_field_leaves_no_old_row_beside_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,7 +289,7 @@ def test_a_new_field_leaves_no_old_row_beside_a_new_one(
     monkeypatch.setattr(rows, "Scenario", Later)
     rows._kinds.cache_clear()
     try:
-        old, new = (Later(workers=8, rounds=3, sampled=5, climate=c) for c in ("mild", "harsh"))
+        old, new = (Later(workers=8, rounds=3, sampled=5, **climate) for climate in CLIMATES)
         assert old.digest == SMALL.digest != new.digest
         with open_store(tmp_path) as store:
             assert [found.scenario for _, found in store.results()] == [old]

@@ -289,7 +289,7 @@ def _table(plan: Plan) -> Table:
             f"{one.candidate.share:.0%}" if plan.shares else len(rows) + 1, held,
             *([] if unit is None else [time * unit]), time,
             mean, f"{low:.3f}-{high:.3f}", float(score.tests.mean()),
-            cell.sampled or 0, cell.quorum or 0, cell.deadline, cell.batch_size,
+            cell.sampled, cell.quorum, cell.deadline, cell.batch_size,
             cell.learning_rate, cell.rule, score.rounds[1],
             float(score.up.mean()) / MEGA, float(score.down.mean()) / MEGA, one.risks[1],
         ])  # fmt: skip

@@ -82,8 +82,8 @@ def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
     rules for which neither is known both are the largest ratio that a search finds, a lower bound:
     of single coordinates, or of vectors if that is what the rule is applied to.
     """
-    f, rule = int(scenario.tolerated or 0), scenario.rule
-    answers = range(int(scenario.quorum or 1), int(scenario.sampled or 1) + 1)
+    f, rule = scenario.tolerated, scenario.rule
+    answers = range(scenario.quorum, scenario.sampled + 1)
     known = [exact_coefficient(rule, m - f, f) for m in answers]
     # Of vectors the same rule may have no Δ, where it has one of single coordinates.
     on_vectors = scenario.scope == "block" and form(rule) != "coordinate"
@@ -158,7 +158,7 @@ class Trace:
 
     def __init__(self, scenario: Scenario, problem: Objective, deltas: Mapping[str, float]) -> None:
         self.scenario, self.problem, self.deltas = scenario, problem, deltas
-        among = int(scenario.quorum or 1) - int(scenario.tolerated or 0)
+        among = scenario.quorum - scenario.tolerated
         self.among = {"published": None, "corrected": among}
         self.excess: list[float] = []
         self.gradient: list[float] = []
@@ -287,7 +287,7 @@ def tasks(
     made = []
     plain = Scenario(**{**fields, "attack": "none"})
     attacked = plain.byzantine > 0
-    if min(plain.byzantine, int(plain.sampled or 0)) > int(plain.tolerated or 0):
+    if min(plain.byzantine, plain.sampled) > plain.tolerated:
         raise InputError(
             f"byzantine: {plain.byzantine}; the bounds are for at most tolerated="
             f"{plain.tolerated}, which a quorum of {plain.quorum} tolerates"

@@ -227,7 +227,7 @@ def risks(cell: Scenario) -> tuple[float, float]:
     """
     if algorithms.registry.build(cell.algorithm).partial:
         return cell.sampling_risk, cell.run_risk
-    told = cell.tolerated or 0
+    told = cell.tolerated
     risk = float(hypergeom.sf(told, cell.workers, cell.byzantine, cell.sampled))
     return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
 

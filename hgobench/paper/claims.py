@@ -199,7 +199,7 @@ def _over(series: Series) -> Floats:
 
 
 def _asked(series: Series) -> int:
-    return int(series.scenarios[0].sampled or 1)
+    return series.scenarios[0].sampled
 
 
 def _steps(names: Sequence[str], each: Sequence[Floats], what: str) -> list[Comparison]:

@@ -149,7 +149,7 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
 
 def describe(scenario: Scenario, layout: Layout = EVERYTHING) -> str:
     """Return all fields of a scenario, a line each, and its sampling risk."""
-    most = (int(scenario.quorum or 1) - 1) // 2
+    most = (scenario.quorum - 1) // 2
     lines = [
         *(f"{name}: {value}" for name, value in scenario.to_dict().items()),
         "",

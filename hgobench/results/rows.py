@@ -200,7 +200,8 @@ def _kinds() -> Mapping[str, type]:
     """Return the type of every field of a scenario, worked out: ``str``, ``int`` or ``float``."""
     hints = get_type_hints(Scenario)
     named = {name: hints[name] for name in Scenario.restore({}).to_dict()}
-    return {name: (get_args(hint) or (hint,))[0] for name, hint in named.items()}
+    first = {name: (get_args(hint) or (hint,))[0] for name, hint in named.items()}
+    return {name: one if isinstance(one, type) else type(one) for name, one in first.items()}
 
 
 def _scenario(value: Any) -> Scenario:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,9 @@ class Noise(Source):
 datasets.registry.builtins.setdefault("noise", Entry("noise", Noise, "hgobench"))
 
 
-def scenarios(count: int, **fields: object) -> list[Scenario]:
+def scenarios(count: int, **fields: Any) -> list[Scenario]:
     """Return so many cells of one world that differ in their learning rate."""
-    settings = {
+    settings: dict[str, Any] = {
         "data": "noise",
         "workers": 100,
         "sampled": 80,

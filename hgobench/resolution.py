@@ -1,0 +1,196 @@
+"""What a user leaves open in a scenario is worked out here, and fields are held against each other.
+
+The fields that this looks at are those declared `related`; nothing else about a scenario matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hgobench import catalogue
+from hgobench.errors import InputError
+
+
+class Resolved(NamedTuple):
+    """The fields that may be left open.
+
+    Attributes:
+        scope: ``"coordinate"`` or ``"block"``.
+        tolerated, sampled, quorum: f̂, q and v.
+    """
+
+    scope: str
+    tolerated: int
+    sampled: int
+    quorum: int
+
+
+class _Rule(NamedTuple):
+    columns: bool
+    minimum: int
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """Works scenarios out; what rules and algorithms are is asked once of each.
+
+    It forgets nothing: of code that may be another under the same name, a user's, a `Resolver` of
+    one's own asks anew.
+    """
+
+    rules: dict[tuple[str, int, str | None], _Rule | InputError] = field(default_factory=dict)
+    algorithms: dict[str, Any] = field(default_factory=dict)
+    workloads: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Resolver:
+        """Return the one for what some fields name."""
+        named = {name: fields[name] for name in ("rule", "algorithm", "workload")}
+        texts = {name: text for name, text in named.items() if isinstance(text, str)}
+        return cls() if catalogue.foreign(texts) else _OWN
+
+    def resolve(
+        self, v: Mapping[str, Any], broken: Collection[str] = ()
+    ) -> tuple[Resolved | None, list[str]]:
+        """Return the fields that may be left open, and what is wrong between fields.
+
+        Args:
+            v: the related fields, each right by itself; None: to be worked out.
+            broken: those that are wrong by themselves. What involves them is left out, so that
+                nothing is said twice.
+
+        Returns:
+            None in place of the fields where they can't be worked out.
+        """
+        broken, problems = set(broken), list[str]()
+
+        def expect(holds: bool, message: str, *about: str) -> None:
+            if not holds:
+                problems.append(message)
+                broken.update(about)
+
+        if not broken & {"workers", "byzantine"}:
+            expect(
+                2 * v["byzantine"] < v["workers"],
+                f"byzantine: {v['byzantine']}; expected less than half of workers={v['workers']}",
+                "byzantine",
+            )
+        sampled = v["workers"] if v["sampled"] is None else v["sampled"]
+        if v["sampled"] is not None and not broken & {"workers", "sampled"}:
+            expect(
+                sampled <= v["workers"],
+                f"sampled: {sampled}; expected at most workers={v['workers']}",
+                "sampled",
+            )
+        if not broken & {"attack", "byzantine", "attack_start", "rounds"} and v["attack"] != "none":
+            expect(
+                v["byzantine"] > 0,
+                f"attack: {v['attack']!r}; expected byzantine >= 1, or it attacks nobody",
+            )
+            expect(
+                v["attack_start"] < v["rounds"],
+                f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}",
+            )
+        if not broken & {"algorithm", "workload"}:
+            expect(
+                self.algorithm(v["algorithm"]).partial or self.whole(v["workload"]),
+                f"workload: {v['workload']!r} never computes a whole gradient, and "
+                f"{v['algorithm']!r} takes no other",
+            )
+        if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
+            return None, problems
+
+        most, quorum = (sampled - 1) // 2, v["quorum"]
+        tolerated = v["tolerated"]
+        if tolerated is None:
+            tolerated = min(
+                v["byzantine"], most if quorum is None else min(most, (quorum - 1) // 2)
+            )
+        elif tolerated > most:
+            problems.append(
+                f"tolerated: {tolerated}; expected at most {most}, less than half of "
+                f"sampled={sampled}"
+            )
+            return None, problems
+        if quorum is not None:
+            expect(
+                quorum <= sampled,
+                f"quorum: {quorum}; expected at most sampled={sampled}",
+                "quorum",
+            )
+        if broken & {"rule", "algorithm", "scope", "quorum"}:
+            return None, problems
+        try:
+            found = self._with_rule(v, tolerated, sampled)
+        except InputError as error:
+            return None, [*problems, *error.problems]
+        return (None if problems else found), problems
+
+    def _with_rule(self, v: Mapping[str, Any], tolerated: int, sampled: int) -> Resolved:
+        algorithm, rule = (
+            self.algorithm(v["algorithm"]),
+            self.rule(v["rule"], tolerated, v["scope"]),
+        )
+        scope, quorum = v["scope"], v["quorum"]
+        if scope is None:
+            scope = "coordinate" if algorithm.partial and rule.columns else "block"
+        if quorum is None:
+            quorum = min(algorithm.quorum(tolerated, rule.minimum), sampled)
+        elif quorum < (least := algorithm.quorum(tolerated, 1)):
+            raise InputError(
+                f"quorum: {quorum}; expected at least {least}, more than 2 * tolerated = "
+                f"{2 * tolerated}"
+            )
+        if rule.maximum < sampled:
+            raise InputError(
+                f"rule: {v['rule']!r} aggregates at most {rule.maximum:.0f} answers at tolerated="
+                f"{tolerated}; sampled is {sampled}"
+            )
+        if rule.minimum > quorum:
+            raise InputError(
+                f"rule: {v['rule']!r} needs {rule.minimum} answers for tolerated="
+                f"{tolerated}; quorum is {quorum} of sampled={sampled}"
+            )
+        return Resolved(scope, tolerated, sampled, quorum)
+
+    def algorithm(self, specification: str) -> Any:
+        """Return the algorithm that is called so."""
+        if specification not in self.algorithms:
+            self.algorithms[specification] = catalogue.registry("algorithm").build(specification)
+        return self.algorithms[specification]
+
+    def whole(self, workload: str) -> bool:
+        """Say whether workers may compute whole gradients under a workload."""
+        if workload not in self.workloads:
+            self.workloads[workload] = catalogue.registry("workload").build(workload).whole
+        return self.workloads[workload]
+
+    def rule(self, specification: str, f: int, scope: str | None) -> _Rule:
+        """Return what a rule that is told f takes.
+
+        Raises:
+            InputError: the rule can't be made.
+        """
+        key = specification, f, scope
+        if key not in self.rules:
+            self.rules[key] = _asked(*key)
+        found = self.rules[key]
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+
+def _asked(specification: str, f: int, scope: str | None) -> _Rule | InputError:
+    from hgobench import aggregators
+
+    try:
+        rule = aggregators.build(specification, f=f, scope=scope)  # type: ignore[arg-type]
+        return _Rule(rule.has_columns(), rule.minimum, rule.maximum)
+    except InputError as error:
+        return error.with_traceback(None)
+
+
+_OWN = Resolver()
