@@ -114,6 +114,15 @@ class Rule(Part):
             )
         self.scope = scope
 
+    @property
+    def columnwise(self) -> bool:
+        """Whether a coordinate's answer follows from what is sent of it, and from nothing else.
+
+        Coordinates of several runs may then stand side by side, and one call answers all.
+        """
+        alone = self.scope == "coordinate" or self.by_columns()
+        return alone and not (self.stateful or self.randomised or self.needs)
+
     def has_columns(self) -> bool:
         """Say whether the rule can aggregate each coordinate by itself."""
         return type(self).of_columns is not Rule.of_columns

@@ -87,6 +87,11 @@ class Chain(Rule):
         )
 
     @property
+    def columnwise(self) -> bool:
+        """As for a `Rule`; what draws at random does so by the number of columns."""
+        return super().columnwise and not any(part.randomised for part in self.made_of)
+
+    @property
     def minimum(self) -> int:
         """The fewest answers from which each part gets as many as it needs."""
         needed: float = self.rule.minimum

@@ -11,11 +11,12 @@ if __name__ == "attacks":
 
 from hgobench.boundary import Boundary, PluginError
 from hgobench.errors import InputError
+from hgobench.protocol.messages import Message
 from hgobench.registry import Registry
 
 from .agr_tailored import AgrTailored
 from .alie import Alie
-from .base import KNOWLEDGE, Attack, Message, View
+from .base import KNOWLEDGE, Attack, View
 from .bit_flip import BitFlip
 from .clustering_aware import ClusteringAware
 from .crash import Crash

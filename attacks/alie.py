@@ -48,6 +48,7 @@ class Alie(Attack):
     """
 
     sees = "honest"
+    columnwise = True
     paper = "Baruch et al., NeurIPS 2019"
     formula = "μ - z·σ, z = z_max = Φ⁻¹((q-b-s)/(q-b)), s = ⌊q/2+1⌋ - b"
     validity = "b >= 3 (q odd: 2), or z_max = 0"

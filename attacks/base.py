@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,25 +14,10 @@ from torch import Tensor
 
 from hgobench.kernels.arrays import count_columns, keep
 from hgobench.kernels.moments import moments
+from hgobench.protocol.messages import Message
 
 Knowledge = Literal["nothing", "own", "honest", "server"]
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
-
-
-class Message(NamedTuple):
-    """What the Byzantine workers of a round send.
-
-    Attributes:
-        values: (b, d) float tensor, a row per Byzantine worker.
-        lengths: (b,) int64, how many places of the round's coordinate order each claims to have
-            finished; 0: it does not answer.
-        delay: (b,) >= 0, time units by which the answers come after the deadline (they are not
-            heard then) or, if there is none, after the slowest honest answer; None: in time.
-    """
-
-    values: Tensor
-    lengths: np.ndarray
-    delay: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +149,9 @@ class Attack:
             than its class.
         poisons: whether it changes the Byzantine workers' training data (see `poison`).
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
+        columnwise: whether what it sends of a coordinate follows from what is sent of that one,
+            and its lengths from nobody's values: coordinates of several runs may then stand side
+            by side in one view.
         paper, formula, control, validity: what tables say of it; control is what of the Byzantine
             workers it needs to hold: their values, lengths, timing or data.
         exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
@@ -176,6 +164,7 @@ class Attack:
     validity: ClassVar[str] = "1 <= f < n/2"
     poisons: bool = False
     stateful: bool = False
+    columnwise: bool = False
     exempt: Mapping[str, str] = {}
 
     def __repr__(self) -> str:

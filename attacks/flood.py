@@ -26,6 +26,7 @@ class Flood(HeterogeneityAttack):
     """
 
     sees = "honest"
+    columnwise = True
     formula = "length P; own gradients stand in where nobody honest is heard"
 
     def narrow(self, view: View) -> View:

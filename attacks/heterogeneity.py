@@ -9,7 +9,9 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from .base import KNOWLEDGE, Attack, Knowledge, Message, View
+from hgobench.protocol.messages import Message
+
+from .base import KNOWLEDGE, Attack, Knowledge, View
 
 
 class HeterogeneityAttack:
@@ -19,7 +21,7 @@ class HeterogeneityAttack:
     needs of four methods, each of which by default changes nothing.
 
     Attributes:
-        sees, paper, formula, control, validity: as for an `Attack`.
+        sees, paper, formula, control, validity, columnwise: as for an `Attack`.
     """
 
     sees: Knowledge = "nothing"
@@ -27,6 +29,7 @@ class HeterogeneityAttack:
     formula: ClassVar[str] = ""
     control: ClassVar[str] = "lengths"
     validity: ClassVar[str] = "1 <= f < n/2"
+    columnwise: bool = False
 
     __repr__ = Attack.__repr__
 
@@ -61,6 +64,7 @@ class Combined(Attack):
         needed: list[Knowledge] = [*(step.sees for step in self.steps), attack.sees]
         self.sees = max(needed, key=KNOWLEDGE.index)
         self.poisons, self.stateful = attack.poisons, attack.stateful
+        self.columnwise = attack.columnwise and all(step.columnwise for step in self.steps)
         self.exempt = attack.exempt
 
     def __repr__(self) -> str:

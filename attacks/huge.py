@@ -26,6 +26,7 @@ class Huge(Attack):
     """
 
     sees = "nothing"
+    columnwise = True
     paper = "folklore"
     formula = "value"
 

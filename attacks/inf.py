@@ -24,6 +24,7 @@ class Inf(Attack):
     """
 
     sees = "nothing"
+    columnwise = True
     paper = "folklore"
     formula = "±∞"
     exempt = {"values_are_finite": "sends infinite values"}

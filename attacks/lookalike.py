@@ -32,6 +32,7 @@ class Lookalike(HeterogeneityAttack):
     """
 
     sees = "honest"
+    columnwise = True
     formula = "lengths, μ and σ of the slowest share of honest workers"
     control = "values, lengths"
 

@@ -18,6 +18,7 @@ class Nan(Attack):
     """
 
     sees = "nothing"
+    columnwise = True
     paper = "folklore"
     formula = "NaN"
     exempt = {"values_are_finite": "sends NaN"}

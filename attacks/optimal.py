@@ -7,8 +7,9 @@ from abc import abstractmethod
 from torch import Tensor
 
 from hgobench.parameters import positive
+from hgobench.protocol.messages import Message
 
-from .base import Attack, Message, View
+from .base import Attack, View
 from .search import Found, log_grid, maximise
 
 

@@ -27,6 +27,7 @@ class Starve(HeterogeneityAttack):
     number of answers is content.
     """
 
+    columnwise = True
     formula = "length `places`"
 
     def __init__(self, places: int = 1) -> None:

@@ -27,6 +27,7 @@ class Tail(HeterogeneityAttack):
     """
 
     sees = "honest"
+    columnwise = True
     formula = "length P; the value attack where fewer than v honest are heard, else g_own"
     control = "values, lengths"
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from hgobench import aggregators, attacks, leaderboard, theory
     from hgobench.results import Result, Store, open_store
     from hgobench.scenario import Scenario
-    from hgobench.simulation import run
-    from hgobench.world import World
+    from hgobench.simulation import World, run
 
 __all__ = [
     "Result",
@@ -44,7 +43,7 @@ _HOME = {
     "Result": "results",
     "Scenario": "scenario",
     "Store": "results",
-    "World": "world",
+    "World": "simulation",
     "open_store": "results",
     "run": "simulation",
 }

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from hgobench import Scenario, World
-from hgobench.world import Draw
+from hgobench.simulation.world import Draw
 from tests.oracles import STATEFUL, coordinate_rule, fltrust, mean, vector_rule, zeno
 
 Partial = dict[int, float]  # V_i: coordinate -> partial derivative

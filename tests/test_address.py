@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hgobench import Scenario, world
+from hgobench import Scenario
 from hgobench.cli import main
 from hgobench.data import datasets, files
 from hgobench.engines import execute
@@ -19,6 +19,7 @@ from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
 from hgobench.results.address import measurement_key, result_key
 from hgobench.results.sqlite import SqliteStore
+from hgobench.simulation import world
 from tests.stores import forge
 from tests.test_readers import small_images
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from hgobench import Scenario, aggregators, attacks, boundary, hardware, world
+from hgobench import Scenario, aggregators, attacks, boundary, hardware
 from hgobench.aggregators import NonFiniteError
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, plain, told
 from hgobench.data import datasets
@@ -30,7 +30,7 @@ from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render
 from hgobench.results import Result
 from hgobench.results.result import COLUMNS
-from hgobench.simulation import run, simulate
+from hgobench.simulation import run, simulate, world
 from tests import misbehaving
 from tests.misbehaving import CHANGING, RAISING
 
@@ -346,7 +346,7 @@ def test_a_world_of_something_else_is_refused_in_one_line(
     [
         ({"model": "BatchNorm"}, "RuntimeError: "),
         ({"model": "Dropout"}, "RuntimeError: vmap: "),
-        ({"model": "Short"}, "gradients returned torch.float32 (3, 10, 649); expected a float"),
+        ({"model": "Short"}, "gradients returned torch.float32 (R, 10, 649); expected a float"),
         ({"model": "Blunt"}, "RuntimeError: no score"),
         ({"workload": "Unsure"}, "split returned NaN; expected numbers of coordinates, or inf"),
         ({"algorithm": "Halving"}, "ValueError: output array is read-only"),

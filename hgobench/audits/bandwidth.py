@@ -38,7 +38,7 @@ def run(options: Options, work: Work) -> Study:
     """Vary the links of all devices, up and down, with transfer inside the deadline."""
     from hgobench.data import datasets
     from hgobench.models import registry
-    from hgobench.simulation import NUMBER_BYTES
+    from hgobench.protocol import NUMBER_BYTES
 
     check(options)
     settings = {"hardware": "standard", **settled(BASE, options.settings)}

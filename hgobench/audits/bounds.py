@@ -14,9 +14,9 @@ from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
+from hgobench.simulation.world import World
 from hgobench.theory import Curvature, Objective
 from hgobench.theory.robustness import exact_coefficient
-from hgobench.world import World
 
 from .base import Options, Work, settled, uses
 from .robustness import DIMENSION, form, largest

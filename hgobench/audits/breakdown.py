@@ -17,9 +17,9 @@ from hgobench.notation import format_value
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
+from hgobench.simulation.world import World
 from hgobench.statistics import LEVEL, Floats, exceeds, holm
 from hgobench.theory import Objective
-from hgobench.world import World
 
 from .base import Options, Work, classified, settled, uses
 from .study import Chart, Finding, Line, Study, Table

@@ -12,8 +12,8 @@ from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
+from hgobench.simulation.world import World
 from hgobench.theory import Objective
-from hgobench.world import World
 
 from . import bounds
 from .base import Options, Work, settled, uses

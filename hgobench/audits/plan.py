@@ -22,12 +22,13 @@ from scipy.stats import hypergeom
 from hgobench import algorithms
 from hgobench.data import datasets
 from hgobench.errors import InputError
+from hgobench.protocol import NUMBER_BYTES
 from hgobench.results import Result
 from hgobench.scenario import Scenario, check_field
 from hgobench.settings import Setting
-from hgobench.simulation import NUMBER_BYTES, clock
+from hgobench.simulation import clock
+from hgobench.simulation.world import World
 from hgobench.statistics import interval
-from hgobench.world import World
 
 from .base import Options, Work, classified, uses
 

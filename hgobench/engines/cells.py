@@ -22,8 +22,8 @@ from hgobench.results import Result, Store, StoreError
 from hgobench.results.address import result_key
 from hgobench.scenario import Scenario
 from hgobench.simulation import lost, simulate
+from hgobench.simulation.world import World
 from hgobench.suite import cohorts
-from hgobench.world import World
 
 from .local import Died, spread
 

@@ -58,16 +58,14 @@ class Softmax(Classifier):
         weights: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Return (R, q, d) by a wide matrix product for scores, and one a cell."""
+        """Return (R, q, d) by two matrix products a cell."""
         (q, s), r = y.shape, len(params)
-        wide = params.reshape(r * self.classes, self.inputs)
-        scores = torch.addmm(wide[:, -1:], wide[:, :-1], x.reshape(q * s, -1).T)
-        error = residual(self.chances(scores.reshape(r, self.classes, q * s), q), y)
+        error = residual(self.chances(self.logits(params, x.reshape(q * s, -1)), q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
         wrong = error.reshape(r, self.classes, q, s).transpose(1, 2)
         found = memory(out, x, r, q, self.dimension)
         blocks = found.view(r, q, self.classes, self.inputs)
-        product(wrong, x, blocks[..., :-1])  # cell by cell: bits must not depend on the cohort
+        product(wrong, x, blocks[..., :-1])
         torch.sum(wrong, dim=3, out=blocks[..., -1])
         return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
 
@@ -77,10 +75,9 @@ class Softmax(Classifier):
         return scores.softmax(dim=1)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return (R, classes, N) by one matrix product."""
-        wide = params.reshape(-1, self.inputs)
-        scores = torch.addmm(wide[:, -1:], wide[:, :-1], x.T)
-        return scores.reshape(len(params), self.classes, len(x))
+        """Return (R, classes, N), cell by cell: bits must not depend on how many they are."""
+        each = [row.view(self.classes, self.inputs) for row in cells(params)]
+        return torch.stack([torch.addmm(own[:, -1:], own[:, :-1], x.T) for own in each])
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the mean cross-entropy, and that of the weights."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hgobench.parameters import finite
 
-from .base import Model, linear_units
+from .base import Model, cells, linear_units
 
 
 class Quadratic(Model):
@@ -51,7 +51,8 @@ class Quadratic(Model):
     ) -> Tensor:
         """Return (R, q, d): H(w - x̄), x̄ the minibatch's mean."""
         mean = x.mean(dim=1) if weights is None else (weights[:, None] @ x)[:, 0]
-        return (params[:, None] - mean) @ self._hessian.to(params.device)
+        hessian = self._hessian.to(params.device)
+        return torch.stack([(row - mean) @ hessian for row in cells(params)])
 
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss and the share of the way that is gone, (R,) each."""
@@ -59,5 +60,6 @@ class Quadratic(Model):
         mean = x.mean(dim=0)
         spread = ((x - mean) @ hessian * (x - mean)).sum(dim=1).mean() / 2.0
         away = torch.cat((params.double(), torch.zeros_like(mean)[None])) - mean
-        excess = (away @ hessian * away).sum(dim=1) / 2.0
+        curved = torch.stack([row @ hessian for row in cells(away)])
+        excess = (curved * away).sum(dim=1) / 2.0
         return spread + excess[:-1], (1.0 - excess[:-1] / excess[-1]).clamp(min=0.0)

@@ -16,8 +16,8 @@ from hgobench.errors import InputError
 from hgobench.results import Result, Store
 from hgobench.results.result import padded
 from hgobench.scenario import Scenario
+from hgobench.simulation.world import World
 from hgobench.statistics import interval
-from hgobench.world import World
 
 from .figures import RULESET, WIDTH, Curve, Figure, Variant, load
 

@@ -31,9 +31,9 @@ _SOURCES = (
     "models",
     "parameters.py",
     "reading.py",
-    "simulation.py",
+    "protocol",
+    "simulation",
     "determinism.py",
-    "world.py",
 )
 
 

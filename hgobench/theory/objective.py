@@ -12,7 +12,7 @@ from torch import Tensor
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError
 from hgobench.scenario import Scenario
-from hgobench.world import World
+from hgobench.simulation.world import World
 
 from .curvature import Curvature, curvature
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -266,8 +267,10 @@ class World:
             return
         tensor = isinstance(found, Tensor)
         if not isinstance(found, Tensor) or found.shape != shape or not found.is_floating_point():
-            saw = f"{found.dtype} {tuple(found.shape)}" if tensor else type(found).__name__  # type: ignore[attr-defined]
-            raise self.models.error(f"{what} returned {saw}; expected a float tensor {shape}")
+            saw = f"{found.dtype} {_of_r(found.shape, shape)}" if tensor else type(found).__name__  # type: ignore[attr-defined]
+            raise self.models.error(
+                f"{what} returned {saw}; expected a float tensor {_of_r(shape, shape)}"
+            )
 
     def byzantine(self, f: int) -> NDArray[np.bool_]:
         """Say who is Byzantine, (n,): the first f of one permutation, so f = 5 is in f = 10."""
@@ -328,6 +331,14 @@ class World:
         chosen[step >= size] = 0
         rows = self._rows[self._offset[workers] + chosen]
         return np.ascontiguousarray(rows.T)
+
+
+def _of_r(shape: Sequence[int], expected: Sequence[int]) -> str:
+    """Write a shape; how many cells are computed beside each other is nobody's business: R."""
+    sizes = [str(size) for size in shape]
+    if len(expected) != 1 and sizes and shape[0] == expected[0]:
+        sizes[0] = "R"
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
 
 
 def _lent(boundary: Boundary, split: Split) -> Split:

@@ -1,0 +1,86 @@
+"""What workers send: the first places of a round's order, and what of it a server can take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+NUMBER_BYTES = 4  # a coordinate travels as a float32
+SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
+
+
+class Message(NamedTuple):
+    """What the Byzantine workers of a round send.
+
+    Attributes:
+        values: (b, d) float tensor, a row per Byzantine worker.
+        lengths: (b,) int64, how many places of the round's coordinate order each claims to have
+            finished; 0: it does not answer.
+        delay: (b,) >= 0, time units by which the answers come after the deadline (they are not
+            heard then) or, if there is none, after the slowest honest answer; None: in time.
+    """
+
+    values: Tensor
+    lengths: np.ndarray
+    delay: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message as it arrives.
+
+    Attributes:
+        values: (b, d); None: nothing that could be read.
+        lengths: (b,) int64 in [0, P], 0 for what does not arrive.
+        delay: by how much the latest answer that arrives is late, in time units.
+        malformed: how many answers no worker could have sent: bounded, or dropped.
+    """
+
+    values: Tensor | None
+    lengths: NDArray[np.int64]
+    delay: float
+    malformed: int
+
+
+def deliver(
+    message: Message, workers: int, dimension: int, places: int, deadline: float
+) -> Delivery:
+    """Take a message as it arrives; what no worker could have sent is bounded or dropped.
+
+    A claimed length outside [0, P] is bounded. An answer whose delay is negative or not a number
+    never arrives; one that is late arrives only where the server waits for the last.
+
+    Args:
+        message: of all Byzantine workers of the round.
+        workers: b, how many they are.
+        dimension: d.
+        places: P, the length of a whole gradient.
+        deadline: τ in time units; inf: the server waits for the last answer.
+
+    Raises:
+        TypeError: the claimed lengths are no integers.
+
+    >>> message = Message(torch.ones(2, 3), np.array([2, 7]))
+    >>> deliver(message, workers=2, dimension=3, places=3, deadline=1.0).lengths
+    array([2, 3])
+    """
+    values, claimed = torch.as_tensor(message.values), np.asarray(message.lengths)
+    if not np.issubdtype(claimed.dtype, np.integer):
+        raise TypeError(f"claimed lengths: {claimed.dtype}; expected integers")
+    none = message.delay is None
+    delay = np.asarray(np.zeros(workers) if none else message.delay, dtype=float)
+    readable = values.shape == (workers, dimension) and not values.is_complex()
+    if not readable or not claimed.shape == delay.shape == (workers,):
+        return Delivery(None, np.zeros(workers, dtype=np.int64), 0.0, workers)
+    impossible = ~(np.isfinite(delay) & (delay >= 0))
+    bounded = np.clip(claimed, 0, places)
+    malformed = int(((bounded != claimed) | impossible).sum())
+    late = impossible | (delay > 0) if math.isfinite(deadline) else impossible
+    bounded = np.where(late, 0, bounded)  # after the deadline nobody is heard, or never
+    return Delivery(values, bounded, float(delay[bounded > 0].max(initial=0.0)), malformed)

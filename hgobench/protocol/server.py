@@ -1,0 +1,107 @@
+"""What a server decides in a round: whose answers count, the block, the rule's answer, the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hgobench.aggregators import Rule, ServerView
+from hgobench.algorithms import GradientDescent, Hgo, Order
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What a server has of a round once a quorum has answered.
+
+    Attributes:
+        rows: (m,) int64, which of the q asked workers answered.
+        block: (b,) int64, the coordinates that at least v workers sent; None: all d.
+        present: (m, b) bool, who sent which coordinate of the block; None: all did.
+        size: b.
+    """
+
+    rows: NDArray[np.int64]
+    block: Tensor | None
+    present: Tensor | None
+    size: int
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return what arrived on the block, (q, d) -> (m, b)."""
+        if len(self.rows) < len(values):
+            values = values.index_select(0, torch.from_numpy(self.rows).to(values.device))
+        # An index in brackets takes five times as long.
+        return values if self.block is None else values.index_select(1, self.block)
+
+
+def block_length(lengths: NDArray[np.int64], quorum: int) -> int:
+    """Return how many places at least v of the workers sent: the v-th largest length; 0: none.
+
+    >>> block_length(np.array([5, 0, 3, 9]), quorum=2)
+    5
+    """
+    return int(np.sort(lengths)[-quorum]) if quorum <= len(lengths) else 0
+
+
+def receive(
+    lengths: NDArray[np.int64], quorum: int, order: Order, device: torch.device
+) -> Reception | None:
+    """Return what a server works with, given how many places each worker sent; None: it stalls.
+
+    Args:
+        lengths: (q,) in places of the order; 0: no answer.
+        quorum: v.
+        order: C_k.
+        device: where its tensors are to be.
+    """
+    longest = block_length(lengths, quorum)
+    if longest == 0:
+        return None
+    block, position = None, order.position_on(device)
+    if longest < len(order):
+        block = torch.from_numpy(np.flatnonzero(order.position < longest)).to(device)
+        position = position[block]
+    rows = np.flatnonzero(lengths > 0)
+    sent = lengths[rows]
+    present = None
+    if (sent < longest).any():
+        present = position < torch.from_numpy(sent[:, None]).to(device)
+    return Reception(rows, block, present, len(position))
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server of one run: an algorithm, a rule, a solver and a quorum.
+
+    Attributes:
+        algorithm: whose lengths it accepts.
+        rule: what it aggregates with.
+        solver: what it does with the aggregate.
+        quorum: v.
+    """
+
+    algorithm: Hgo
+    rule: Rule
+    solver: GradientDescent
+    quorum: int
+
+    def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
+        """Return the lengths as the server takes them, (q,): SGD takes whole gradients only."""
+        return self.algorithm.accepted(lengths, order)
+
+    def receive(
+        self, lengths: NDArray[np.int64], order: Order, device: torch.device
+    ) -> Reception | None:
+        """Return what the accepted lengths leave it to work with; None: the round stalls."""
+        return receive(lengths, self.quorum, order, device)
+
+    def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Tensor:
+        """Return the rule's answer on the block, (q, d) values -> (b,)."""
+        return self.rule(reception.of(values), reception.present, view)
+
+    def step(self, params: Tensor, reception: Reception, aggregate: Tensor) -> None:
+        """Update (d,) `params` in place on the block."""
+        self.solver.step(params, reception.block, aggregate)

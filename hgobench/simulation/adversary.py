@@ -1,0 +1,186 @@
+"""The attackers of a round: what they look at, and how what they send arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hgobench.algorithms import Order
+from hgobench.attacks import Message, View
+from hgobench.determinism import stream
+from hgobench.kernels.arrays import keep
+from hgobench.protocol import Delivery, deliver
+
+from .answers import Answers
+from .cell import Cell
+from .world import Draw, World
+
+
+class Adversary:
+    """The attackers of a round in some cells: several only if their attack acts for all at once.
+
+    Args:
+        k: the round.
+        world: the cells' world.
+        draw: the round's workers.
+        order: C_k.
+        lengths: (q,) how many places each worker sends if it is honest.
+        hostile: (q,) who is Byzantine.
+        answers: of all cells, with honest ones in the attackers' place; they are overwritten.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        world: World,
+        draw: Draw,
+        order: Order,
+        lengths: NDArray[np.int64],
+        hostile: NDArray[np.bool_],
+        answers: Answers,
+    ) -> None:
+        self.k, self.world, self.draw, self.order = k, world, draw, order
+        self.lengths, self.hostile, self.answers = lengths, hostile, answers
+        self.byzantine = world.put(np.flatnonzero(hostile))
+
+    def poison(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> None:
+        """Answer by the gradients of data that the attack changed.
+
+        Args:
+            cells: with their rows among the answers.
+            params: (R, d) of all cells.
+        """
+        put, draw, rows = self.world.put, self.draw, np.flatnonzero(self.hostile)
+        batch = put(draw.batch[rows])
+        weights = None if draw.weights is None else put(draw.weights[rows])
+        x, y = self.world.features[batch], self.world.labels[batch]
+        first = cells[0][1]
+        with first.attacks("poison", self.k):
+            poisoned = first.attack.poison(x, y, self.world.data.classes)
+            if first.attacks.foreign:
+                _check_poison(first, poisoned, x, y)
+        places = [r for r, _ in cells]
+        found = self.world.gradients(self.k, params[places], *poisoned, weights)
+        rows_first = found.transpose(0, 1).reshape(len(rows), -1)
+        self.answers.put(places, self.byzantine, rows_first)
+
+    def act(
+        self, cells: Sequence[tuple[int, Cell]], params: Tensor
+    ) -> tuple[NDArray[np.int64], float, int]:
+        """Put the attackers' answers in the place of their honest ones.
+
+        Args:
+            cells: with their rows among the answers.
+            params: (R, d) of all cells.
+
+        Returns:
+            Lengths (q,); by how much the latest answer that the server waits for is late; how many
+            messages no worker could have sent.
+        """
+        places, cell = [r for r, _ in cells], cells[0][1]
+        beside = 1 if cell.sees == "nothing" else len(cells)  # what sees nothing sends all the same
+        view = self._view(places, cell, beside, params)
+        with cell.attacks("call", self.k):
+            message = cell.attack(view)
+            if cell.attacks.foreign and not isinstance(message, Message):
+                raise cell.attacks.error(
+                    f"returned {type(message).__name__}; expected a hgobench.attacks.Message"
+                )
+            delivery = self._deliver(message, cell, beside)
+            self._put(places, delivery)
+        return self._lengths(delivery), delivery.delay, delivery.malformed
+
+    def _deliver(self, message: Message, cell: Cell, beside: int) -> Delivery:
+        dimension, places = beside * self.order.dimension, len(self.order)
+        deadline = cell.scenario.deadline
+        return deliver(message, len(self.byzantine), dimension, places, deadline)
+
+    def _put(self, places: Sequence[int], delivery: Delivery) -> None:
+        if delivery.values is not None:  # what was there is in the attackers' view
+            self.answers.put(places, self.byzantine, delivery.values)
+
+    def _lengths(self, delivery: Delivery) -> NDArray[np.int64]:
+        lengths = self.lengths.copy()
+        lengths[self.hostile] = delivery.lengths
+        return lengths
+
+    def _view(self, places: Sequence[int], cell: Cell, beside: int, params: Tensor) -> View:
+        """Return what the attackers look at, the coordinates of the cells side by side."""
+        world, order, lengths, hostile = self.world, self.order, self.lengths, self.hostile
+        workers = self.draw.workers
+        honest = np.flatnonzero(~hostile & (lengths > 0))
+        sees, sent = cell.sees, None
+        omniscient = sees in ("honest", "server")
+        if omniscient and (lengths[honest] < len(order)).any():
+            sent = order.position_on(world.device) < world.put(lengths[honest, None])
+            sent = sent if beside == 1 else sent.repeat(1, beside)
+        seen: Tensor | None = None
+        if omniscient:
+            seen = self._copied(places, world.put(honest))
+            seen = seen if sent is None else keep(seen, sent)
+        view: View = View(
+            round=self.k,
+            sampled=len(hostile),
+            byzantine=len(self.byzantine),
+            dimension=beside * order.dimension,
+            places=len(order),
+            quorum=cell.server.quorum,
+            position=order.position if beside == 1 else np.tile(order.position, beside),
+            longest=int(lengths[honest].max(initial=0)),
+            own_lengths=lengths[hostile],
+            workers=workers[hostile],
+            stream=lambda: stream(world.seed, "attack", self.k),
+            own=None if sees == "nothing" else self._copied(places, self.byzantine),
+            honest=seen,
+            sent=sent,
+            honest_workers=workers[honest] if omniscient else None,
+            honest_lengths=lengths[honest] if omniscient else None,
+            server=(lambda message: self._tried(message, cell, places, params, view))
+            if sees == "server"
+            else None,
+        )
+        return view
+
+    def _copied(self, places: Sequence[int], workers: Tensor) -> Tensor:
+        """Return some workers' answers in memory of their own: the answers are overwritten."""
+        rows = self.answers.beside(places, workers)
+        whole = len(places) == 1 and len(workers) == len(self.hostile)
+        return rows.clone() if whole else rows
+
+    def _tried(
+        self, message: Message, cell: Cell, places: Sequence[int], params: Tensor, view: View
+    ) -> Tensor:
+        """Return AG - μ over the block, (b,), that a message would bring about."""
+        (r,) = places
+        delivery = self._deliver(message, cell, 1)
+        self._put(places, delivery)
+        claimed = cell.accepted(self.k, self._lengths(delivery), self.order)
+        mean = view.centre()
+        reception = cell.server.receive(claimed, self.order, self.world.device)
+        if reception is None:
+            return mean[:0]
+        with cell.trials("call", self.k):
+            rule = deepcopy(cell.rule) if cell.stateful else cell.rule
+            known = cell.view(self.k, self.draw, params[r], reception)
+            answer = rule(reception.of(self.answers.values[r]), reception.present, known)
+        block = reception.block
+        return answer.double() - (mean if block is None else mean[block])
+
+
+def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:
+    """Raise unless an attack of others returns a minibatch."""
+    pair = poisoned if isinstance(poisoned, tuple) and len(poisoned) == 2 else (None, None)
+    for name, found, like in (("features", pair[0], x), ("labels", pair[1], y)):
+        tensor = isinstance(found, Tensor)
+        if not tensor or (found.shape, found.dtype) != (like.shape, like.dtype):  # type: ignore[union-attr]
+            raise cell.attacks.error(
+                f"poison returned other {name} than {like.dtype} {tuple(like.shape)}"
+            )
+    labels, classes = torch.as_tensor(pair[1]), cell.world.data.classes
+    if classes and not ((labels >= 0) & (labels < classes)).all():
+        raise cell.attacks.error(f"poison returned labels outside 0 .. {classes - 1}")

@@ -1,0 +1,276 @@
+"""One scenario under way: the parts that it alone names, how it goes, its ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hgobench import aggregators, algorithms, attacks
+from hgobench.aggregators import NonFiniteError, RuleError, ServerView
+from hgobench.algorithms import Order, Places, solvers
+from hgobench.attacks import Attack, NoAttack
+from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
+from hgobench.determinism import stream
+from hgobench.errors import InputError
+from hgobench.protocol import Reception, Server
+from hgobench.results.result import Result, Status
+from hgobench.scenario import Scenario
+
+from .ledger import Ledger
+from .world import Draw, World
+
+
+class Cell:
+    """A run of one scenario.
+
+    Args:
+        scenario: what runs.
+        world: what it shares with other cells.
+        time_limit: CPU seconds that what the cell alone names may take.
+
+    Attributes:
+        byzantine: (n,) who is Byzantine.
+        server: its `Server`.
+        attack: its attackers.
+        ledger: the table of its rounds.
+        time: simulated, since the start.
+        status, reason: how it goes.
+        answering: cells for which it is equal have the same workers: the same order and lengths.
+        threat: those also have attackers that may act for all of them at once.
+        defence: those whose rule may aggregate for all of them at once.
+        stepping: those whose solver may step for all of them at once.
+        remembers: whether its workers send something else than their gradients.
+    """
+
+    def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
+        self.scenario, self.world = scenario, world
+        self.byzantine = world.byzantine(scenario.byzantine)
+        self.ledger = Ledger()
+        self.time = 0.0
+        self.clock, self.notes = Clock(time_limit), list[str]()
+        self.needs: list[str] = []
+        self.status: Status = "done"
+        self.reason = ""
+        try:
+            with keyed(scenario.seed):
+                self._make()
+        except (InputError, PluginError) as error:
+            self.lose(1, "; ".join(str(error).splitlines()))
+
+    def _make(self) -> None:
+        """Make what the cell alone names, and the boundary of each."""
+        scenario = self.scenario
+        self.algorithm = algorithms.registry.build(scenario.algorithm)
+        self.rule = aggregators.build(
+            scenario.rule,
+            f=scenario.tolerated,
+            scope=scenario.scope,
+        )
+        self.attack: Attack = attacks.build(scenario.attack)
+        self.solver = solvers.registry.build(
+            scenario.solver, learning_rate=scenario.learning_rate, schedule=scenario.schedule
+        )
+        self.server = Server(self.algorithm, self.rule, self.solver, scenario.quorum)
+        with self.world.models("units"):
+            self.places = Places(self.world.model, scenario.granularity, scenario.cost)
+        self.algorithms = self._boundary("algorithm", scenario.algorithm, self.algorithm)
+        self.rules = self._boundary("rule", scenario.rule, self.rule)
+        self.attacks = self._boundary("attack", scenario.attack, self.attack)
+        self.solvers = self._boundary("solver", scenario.solver, self.solver)
+        self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
+        with self.rules("attributes"):
+            self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
+        with self.attacks("attributes"):
+            self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
+        self._note_what_it_shares()
+
+    def _note_what_it_shares(self) -> None:
+        """Say which steps of a round may be taken for several cells at once.
+
+        Code of others is called for its own cell alone, and so is what remembers.
+        """
+        scenario, own = self.scenario, (id(self),)
+        self.answering: tuple[Any, ...] = own
+        if not self.algorithms.foreign:
+            self.answering = (
+                scenario.algorithm, scenario.granularity, scenario.cost, scenario.deadline
+            )  # fmt: skip
+        # Momentum is each cell's own, and so is what an algorithm of others sends.
+        self.remembers = self.algorithms.foreign or self.algorithm.momentum > 0
+        self.threat: tuple[Any, ...] = own
+        alone = self.attacks.foreign or self.attack.stateful
+        if not alone and (self.attack.columnwise or self.sees == "nothing"):
+            self.threat = (
+                scenario.attack, scenario.attack_start, scenario.byzantine, scenario.quorum
+            )  # fmt: skip
+        self.defence: tuple[Any, ...] = own
+        if not self.rules.foreign and self.rule.columnwise:
+            self.defence = scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum
+        self.stepping: tuple[Any, ...] = own
+        if type(self.solver) is algorithms.GradientDescent:
+            self.stepping = scenario.learning_rate, scenario.schedule
+
+    @property
+    def harmless(self) -> bool:
+        """Whether its Byzantine workers follow the protocol."""
+        return type(self.attack) is NoAttack
+
+    def _boundary(self, kind: str, name: str, part: object, **more: Any) -> Boundary:
+        # Of hgobench's own parts rules and attacks alone can take long.
+        timed = kind in ("rule", "attack") or foreign(part)
+        clock = self.clock if timed else None
+        more = {"clock": clock, "seed": self.world.seed, "notes": self.notes, **more}
+        return Boundary(kind, name, part, passes=(RuleError,), **more)
+
+    def order(self, k: int) -> Order:
+        """Return C_k."""
+        places = len(self.places)
+        if not self.algorithm.step:
+            return Order(self.places, self.world.order(k, places))
+        cyclic = np.roll(np.arange(places), -(k - 1) * self.algorithm.step)
+        return Order(self.places, cyclic)
+
+    def lengths(
+        self,
+        budget: NDArray[np.float64],
+        upload: NDArray[np.float64] | None,
+        draw: Draw,
+        order: Order,
+    ) -> NDArray[np.int64]:
+        """Return how many places each worker sends if it is honest, (q,)."""
+        lengths = np.minimum(
+            self.algorithm.lengths(budget, order, upload),
+            self.algorithm.lengths(draw.allotted, order),
+        )
+        self._check_lengths(lengths, draw.workers.shape, order)
+        return lengths
+
+    def accepted(self, k: int, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
+        """Return the lengths as the server takes them, (q,)."""
+        with self.algorithms("accepted", k):
+            taken = self.server.accepted(lengths, order)
+            self._check_lengths(taken, lengths.shape, order)
+        return taken
+
+    def _check_lengths(self, lengths: object, shape: tuple[int, ...], order: Order) -> None:
+        """Raise unless an algorithm of others says how many places each worker sends."""
+        if not self.algorithms.foreign:
+            return
+        whole = isinstance(lengths, np.ndarray) and lengths.dtype.kind == "i"
+        if not whole or lengths.shape != shape:  # type: ignore[attr-defined]
+            raise self.algorithms.error(f"its lengths are no array of integers {shape}")
+        if not ((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= len(order))).all():
+            raise self.algorithms.error(f"its lengths leave [0, {len(order)}]")
+
+    def view(self, k: int, draw: Draw, params: Tensor, reception: Reception) -> ServerView:
+        """Return what the cell's server knows of the round; a rule is told what it says it needs.
+
+        Boards say which rules need more than the workers' values.
+        """
+        needs, workers = self.rule.needs, draw.workers[reception.rows]
+        return ServerView(
+            round=k,
+            workers=workers,
+            coordinates=reception.block,
+            dimension=len(params),
+            honest=~self.byzantine[workers] if "honest" in needs else None,
+            root=ServerData(self, k, params, reception.block) if "root" in needs else None,
+            stream=lambda step: stream(self.world.seed, "rule", k, step),
+        )
+
+    def end(self, status: Status, reason: str) -> None:
+        """End; the first reason stands."""
+        self.status, self.reason = status, reason
+
+    def lose(self, k: int, reason: str) -> None:
+        """End in round k as failed, whether or not the round has a row."""
+        self.end("failed", f"round {k}: {plain(reason)}")
+        self.ledger.fail(k, self.time)
+
+    def result(self, seconds: float, provenance: dict[str, Any], notes: Sequence[str]) -> Result:
+        """Close the books.
+
+        Args:
+            seconds: of CPU time.
+            provenance: as in a `Result`.
+            notes: what parts that it shares with others changed, and was put back.
+        """
+        provenance = {**provenance, "needs": self.needs}
+        reason = "; ".join([self.reason] * bool(self.reason) + [*notes, *self.notes])
+        return Result(
+            self.scenario, self.ledger.table(), self.status, reason, provenance, seconds=seconds
+        )
+
+
+class Attempt:
+    """A step of round k that may end its cells: whatever it raises, others go on.
+
+    Ctrl-C passes, and what is not an exception of the cells' parts.
+    """
+
+    def __init__(self, k: int, *cells: Cell) -> None:
+        self.k, self.cells = k, cells
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if not isinstance(error, (Exception, OutOfTime, SystemExit)):
+            return False
+        for cell in self.cells:
+            self._end(cell, error)
+        return True
+
+    def _end(self, cell: Cell, error: BaseException) -> None:
+        where = f"round {self.k}"
+        if isinstance(error, NonFiniteError):
+            cell.end("diverged", f"{where}: {told(error).partition(': ')[2]}")
+        elif isinstance(error, (PluginError, OutOfTime)):
+            cell.end("failed", f"{where}: {error}")
+        elif isinstance(error, RuleError):
+            who = f"{cell.rules.who}: " if cell.rules.foreign else ""
+            cell.end("failed", f"{where}: {who}{told(error)}")
+        else:
+            cell.end("failed", f"{where}: {told(error)}")
+
+
+class ServerData:
+    """Clean training examples at a cell's server, for the rules that need them.
+
+    Args:
+        cell: whose.
+        k: the round.
+        params: (d,) its parameters w.
+        block: (b,) int64, the coordinates that it updates; None: all.
+    """
+
+    def __init__(self, cell: Cell, k: int, params: Tensor, block: Tensor | None) -> None:
+        self.cell, self.k, self.params, self.block = cell, k, params, block
+
+    @property
+    def rate(self) -> float:
+        """Return the round's learning rate γ."""
+        block = len(self.params) if self.block is None else len(self.block)
+        with self.cell.solvers("rate", self.k):
+            return self.cell.solver.rate(block, len(self.params))
+
+    def gradient(self, examples: int) -> Tensor:
+        """Return the mean gradient of so many examples on the block, (b,)."""
+        world = self.cell.world
+        x, y = world.root(examples)
+        whole: Tensor = world.gradients(self.k, self.params[None], x[None], y[None])[0, 0]
+        return whole if self.block is None else whole[self.block]
+
+    def descent(self, updates: Tensor, examples: int) -> Tensor:
+        """Return L(w) - L(w - γ·u) for each update u of the block, (m, b) -> (m,)."""
+        x, y = self.cell.world.root(examples)
+        stepped = self.params.repeat(1 + len(updates), 1)
+        block = slice(None) if self.block is None else self.block
+        stepped[1:, block] -= self.rate * updates.to(stepped)
+        loss, _ = self.cell.world.evaluate(self.k, stepped, x, y)
+        return loss[0] - loss[1:]

@@ -1,0 +1,112 @@
+"""The simulated clock: what a worker has time for, and how long a round lasts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import accumulate, count, repeat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.algorithms import Order
+from hgobench.errors import InputError
+from hgobench.protocol import NUMBER_BYTES
+from hgobench.scenario import Scenario
+
+from .cell import Cell
+from .world import Draw, World
+
+
+def budget(
+    world: World, draw: Draw, deadline: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return what each worker may compute by the deadline, (q,), and what sending costs of it.
+
+    Both in coordinates of its minibatch gradient: τ·λ_i/s_i, 0 for a worker that is away. Sending
+    costs None if transfer is free or does not count against the deadline.
+    """
+    fleet, workers = world.fleet, draw.workers
+    upload = None
+    if fleet.counts:
+        rates = fleet.rates[workers] / draw.size
+        before = 2.0 * fleet.latency[workers]
+        before += NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
+        paid = np.maximum(deadline - before, 0.0) * rates
+        upload = NUMBER_BYTES / fleet.uplink[workers] * rates
+    else:
+        paid = deadline * fleet.rates[workers] / draw.size
+    return np.where(draw.available, paid, 0.0), upload
+
+
+def duration(
+    world: World,
+    draw: Draw,
+    lengths: NDArray[np.int64],
+    order: Order,
+    deadline: float,
+    full_cost: int,
+) -> float:
+    """Return a round's simulated time: τ, or until the last answer if τ is infinite.
+
+    Transfer that does not count against τ comes on top.
+
+    Args:
+        world, draw: the devices, and who is asked.
+        lengths: (q,) how many places each sent; 0: it is not waited for.
+        order: C_k.
+        deadline: τ.
+        full_cost: the budget that all takes that a worker may send.
+    """
+    fleet, workers, heard = world.fleet, draw.workers, lengths > 0
+    down = NUMBER_BYTES * order.dimension / fleet.downlink[workers]
+    up = NUMBER_BYTES * order.coordinates(lengths) / fleet.uplink[workers]
+    transfer = 2.0 * fleet.latency[workers] + down + up
+    if math.isfinite(deadline):
+        slowest = 0.0 if fleet.counts else float(transfer[heard].max(initial=0.0))
+        return deadline + slowest
+    coordinates = np.minimum(full_cost, draw.allotted)
+    needed = draw.size * coordinates / fleet.rates[workers] + transfer
+    return float(needed[heard].max(initial=0.0))
+
+
+def clock(scenario: Scenario) -> Iterator[float]:
+    """Return when each round ends at the earliest, in simulated time, without training.
+
+    Without an attack that is the column ``time`` of the run's table, to the last bit. Attackers
+    can only delay the server, so that with one no round ends earlier. The rounds have no end:
+    `scenario.rounds` does not count.
+
+    >>> [time for time, _ in zip(clock(Scenario(workers=5, tau=2)), range(3))]
+    [2.0, 4.0, 6.0]
+
+    Raises:
+        InputError: the world can't be made.
+    """
+    world = World.of(scenario)
+    fleet, tau = world.fleet, scenario.deadline
+    free = not fleet.latency.any() and np.isinf([fleet.uplink, fleet.downlink]).all()
+    if math.isfinite(tau) and (free or fleet.counts):
+        return accumulate(repeat(tau))  # every round lasts τ
+    cell = Cell(scenario, world)
+    if cell.status != "done":
+        raise InputError(cell.reason)
+    return accumulate(_least(cell, k) for k in count(1))
+
+
+def _least(cell: Cell, k: int) -> float:
+    """Return the least time that round k can take.
+
+    The attackers keep silent: the server waits for honest workers whatever they do.
+    """
+    scenario, world, draw = cell.scenario, cell.world, cell.world.draw(k)
+    with cell.algorithms("lengths", k):
+        order = cell.order(k)
+        paid, upload = budget(world, draw, scenario.deadline)
+        lengths = cell.lengths(paid, upload, draw, order)
+    if scenario.attack != "none" and k > scenario.attack_start:
+        lengths = np.where(cell.byzantine[draw.workers], 0, lengths)
+    lengths = cell.accepted(k, lengths, order)
+    with cell.algorithms("full_cost", k):
+        full_cost = cell.algorithm.full_cost(order)
+    return duration(world, draw, lengths, order, scenario.deadline, full_cost)

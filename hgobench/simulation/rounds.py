@@ -1,0 +1,510 @@
+"""The rounds: a stack of cells that share a world, side by side.
+
+A cell's numbers, to the last bit, depend on nothing but its scenario: what is computed for several
+cells at once treats each of them, or each column of theirs, by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hgobench.algorithms import Order
+from hgobench.boundary import PluginError, plain
+from hgobench.determinism import one_thread
+from hgobench.errors import InputError, SamplingRisk
+from hgobench.kernels.arrays import all_finite
+from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
+from hgobench.provenance import environment, usable
+from hgobench.results.result import COLUMNS, Result
+from hgobench.scenario import Scenario
+
+from .adversary import Adversary
+from .answers import Answers
+from .cell import Attempt, Cell
+from .clock import budget, duration
+from .world import Draw, World
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the server of one cell is about to do.
+
+    Attributes:
+        scenario: the cell's.
+        round: k, from 1.
+        params: (d,) w_k; it changes in place afterwards.
+        block: (b,) int64, the coordinates that are updated; None: all.
+        aggregate: (b,) AG(w_k) on them; empty if the round stalls.
+    """
+
+    scenario: Scenario
+    round: int
+    params: Tensor
+    block: Tensor | None
+    aggregate: Tensor
+
+
+def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu") -> Result:
+    """Train one scenario.
+
+    Args:
+        scenario: what to run.
+        time_limit: CPU seconds that the rule, the attack and what else the cell alone names may
+            take together; also how long they may wait without computing.
+        device: where, as torch names it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+
+    Returns:
+        The `Result`; one that diverged or failed says so in its status.
+
+    Raises:
+        InputError: the world can't be made, or there is no such device.
+
+    Warns:
+        SamplingRisk: with more than 1 % a round samples more Byzantine workers than v tolerates.
+    """
+    if not isinstance(scenario, Scenario):
+        raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")
+    if scenario.sampling_warning:
+        warnings.warn(scenario.sampling_warning, SamplingRisk, stacklevel=2)
+    usable(device)
+    return simulate([scenario], width=1, time_limit=time_limit, device=device)[0]
+
+
+def simulate(
+    scenarios: Sequence[Scenario],
+    *,
+    width: int,
+    time_limit: float = math.inf,
+    device: str = "cpu",
+    observe: Callable[[Step], None] | None = None,
+) -> list[Result]:
+    """Train a stack: cells that share a world, side by side.
+
+    A cell's numbers, to the last bit, depend neither on its neighbours nor on how many they are.
+
+    Args:
+        scenarios: at most `width` cells with equal `world_key`.
+        width: the most cells.
+        time_limit: as for `run`, of each cell.
+        device: where their tensors are.
+        observe: called with every `Step` before it is taken.
+    """
+    if len({scenario.world_key for scenario in scenarios}) != 1 or len(scenarios) > width:
+        raise ValueError(f"expected 1 to {width} scenarios of one world")
+    with one_thread():
+        world = World.of(scenarios[0], device)
+        cells = [Cell(scenario, world, time_limit) for scenario in scenarios]
+        return _simulate(cells, world, width, observe)
+
+
+def _simulate(
+    cells: Sequence[Cell], world: World, width: int, observe: Callable[[Step], None] | None
+) -> list[Result]:
+    started = time.process_time()
+    notes = world.fresh_notes()
+    k = 1
+    try:
+        stack = Stack(cells, world, observe)
+        rounds, interval = cells[0].scenario.rounds, cells[0].scenario.evaluation_interval
+        for k in range(1, rounds + 1):
+            if not stack.play(k):
+                break
+            if k % interval == 0 or k == rounds:
+                stack.evaluate(k)
+    except PluginError as error:  # of what they share
+        for cell in cells:
+            if cell.status == "done":
+                cell.lose(k, str(error))
+    seconds = (time.process_time() - started) / len(cells)
+    made = environment(width, world.device) | world.data.provenance
+    return [cell.result(seconds, made, notes) for cell in cells]
+
+
+def lost(scenario: Scenario, reason: str, width: int, device: str) -> Result:
+    """Return the result of a cell that could not be computed."""
+    row = {**dict.fromkeys(COLUMNS, 0), "round": 1, "test_loss": math.nan, "stalled": False}
+    rounds = {name: [row[name]] for name in COLUMNS}
+    made = {**environment(width, torch.device(device)), "needs": []}
+    return Result(scenario, rounds, "failed", plain(reason), made)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A cell's round under way.
+
+    Attributes:
+        r: the cell's row among parameters and answers.
+        cell: the cell.
+        hostile: (q,) who is Byzantine.
+        attacked: whether they act in this round.
+        order: C_k; None: it could not be had.
+        lengths: (q,) how many places of it each worker sent, as far as the round has come.
+        computed: how many coordinates the workers computed.
+        delay: by how much the latest answer was late.
+        malformed: how many messages no worker could have sent.
+        updated: how many coordinates the server updated.
+    """
+
+    r: int
+    cell: Cell
+    hostile: NDArray[np.bool_]
+    attacked: bool
+    order: Order | None = None
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    computed: int = 0
+    delay: float = 0.0
+    malformed: int = 0
+    updated: int = 0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether nothing has ended its cell."""
+        return self.cell.status == "done"
+
+
+class Stack:
+    """Cells of one world, round by round.
+
+    Args:
+        cells: the cells.
+        world: theirs.
+        observe: called with every `Step` before it is taken.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], world: World, observe: Callable[[Step], None] | None = None
+    ) -> None:
+        self.world, self.observe = world, observe
+        self.cells = [cell for cell in cells if cell.status == "done"]
+        self.params = world.initial().repeat(len(self.cells), 1)
+        self._x: Tensor | None = None
+        self._gradients: Tensor | None = None
+
+    def play(self, k: int) -> bool:
+        """Play round k (from 1) of every cell that has not ended; say whether there was one."""
+        if not all(cell.status == "done" for cell in self.cells):
+            left = [r for r, cell in enumerate(self.cells) if cell.status == "done"]
+            self.params = self.params[left]
+            self.cells = [self.cells[r] for r in left]
+        if not self.cells:
+            return False
+        world = self.world
+        draw = world.draw(k)
+        self._x, y = world.minibatches(draw, self._x)
+        weights = None if draw.weights is None else world.put(draw.weights)
+        self._gradients = world.gradients(k, self.params, self._x, y, weights, self._gradients)
+        Round(k, world, draw, self.params, Answers(self._gradients), self.observe).play(self.cells)
+        return True
+
+    def evaluate(self, k: int) -> None:
+        """Fill in accuracies and losses after round k."""
+        world, params = self.world, self.params
+        measured = world.evaluate(k, params, *world.test)
+        loss, accuracy = (numbers.cpu() for numbers in measured)
+        held = torch.full_like(accuracy, torch.nan)
+        if len(world.data.validation):
+            held = world.evaluate(k, params, *world.validation)[1].cpu()
+        for r, cell in enumerate(self.cells):
+            if cell.status == "done":
+                cell.ledger.record(
+                    test_loss=float(loss[r]),
+                    test_accuracy=float(accuracy[r]),
+                    validation_accuracy=float(held[r]),
+                )
+
+
+class Round:
+    """Round k of a stack.
+
+    Args:
+        k: the round, from 1.
+        world: the cells'.
+        draw: its workers and minibatches.
+        params: (R, d), a row per cell; updated in place.
+        answers: the workers' gradients, overwritten by what they send.
+        observe: called with every `Step`.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        world: World,
+        draw: Draw,
+        params: Tensor,
+        answers: Answers,
+        observe: Callable[[Step], None] | None,
+    ) -> None:
+        self.k, self.world, self.draw = k, world, draw
+        self.params, self.answers, self.observe = params, answers, observe
+        self._orders: dict[tuple[str, str, int], Order] = {}
+        self._same: dict[bytes, NDArray[np.int64]] = {}
+        self._accepted: dict[Hashable, NDArray[np.int64]] = {}
+        self._received: dict[Hashable, Reception | None] = {}
+        self._told: dict[Hashable, tuple[int, int, float]] = {}
+
+    def play(self, cells: Sequence[Cell]) -> None:
+        """Let workers answer, attackers attack, servers aggregate and step, and write it down."""
+        byzantine = {cell.scenario.byzantine: cell.byzantine for cell in cells}
+        hostile = {f: who[self.draw.workers] for f, who in byzantine.items()}
+        turns = []
+        for r, cell in enumerate(cells):
+            mine = hostile[cell.scenario.byzantine]
+            attacked = self.k > cell.scenario.attack_start and bool(mine.any())
+            turns.append(Turn(r, cell, mine, attacked))
+        for group in _groups(turns, lambda turn: turn.cell.answering):
+            self._answer(group)
+        threatened = [turn for turn in turns if turn.attacked and turn.under_way]
+        for group in _groups(threatened, self._threat):
+            self._attack(group)
+        for turn in turns:
+            if turn.under_way:
+                with Attempt(self.k, turn.cell):
+                    self._accept(turn)
+        waiting = [turn for turn in turns if turn.under_way]
+        for group in _groups(waiting, self._defence):
+            self._aggregate(group)
+        for turn in turns:
+            self._write(turn)
+
+    # Workers
+
+    def _answer(self, group: Sequence[Turn]) -> None:
+        """Work out the order and the lengths that the cells of a group share; send."""
+        cell, draw, k = group[0].cell, self.draw, self.k
+        for turn in group:
+            turn.lengths = np.zeros(len(draw.workers), dtype=np.int64)
+        order, computed = None, 0
+        lengths = group[0].lengths
+        with Attempt(k, *(t.cell for t in group)), cell.algorithms("lengths", k):
+            key = (cell.scenario.granularity, cell.scenario.cost, cell.algorithm.step)
+            if key not in self._orders:
+                self._orders[key] = cell.order(k)
+            order = self._orders[key]
+            paid, upload = budget(self.world, draw, cell.scenario.deadline)
+            lengths = self._shared(cell.lengths(paid, upload, draw, order))
+            work = np.minimum(paid, draw.allotted)
+            computed = cell.algorithm.computed(work, lengths, order)
+        for turn in group:
+            turn.order, turn.lengths, turn.computed = order, lengths, computed
+        # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
+        poisoning = [t for t in group if t.attacked and t.under_way and t.cell.poisons]
+        for some in _groups(poisoning, self._threat):
+            with Attempt(k, *(t.cell for t in some)):
+                self._adversary(some[0]).poison([(t.r, t.cell) for t in some], self.params)
+        for turn in group:
+            if not turn.under_way or not turn.cell.remembers:
+                continue
+            with Attempt(k, turn.cell):
+                assert order is not None
+                self._send(turn.cell, self.answers.values[turn.r], lengths, order)
+
+    def _send(self, cell: Cell, mine: Tensor, lengths: NDArray[np.int64], order: Order) -> None:
+        """Put what a cell's workers send in the place of their gradients, (q, d)."""
+        with cell.algorithms("messages", self.k):
+            sent: object = cell.algorithm.messages(self.draw.workers, mine, lengths, order)
+        if not isinstance(sent, Tensor) or sent.shape != mine.shape:
+            saw = tuple(sent.shape) if isinstance(sent, Tensor) else type(sent).__name__
+            raise cell.algorithms.error(
+                f"its messages are {saw}; expected a tensor {tuple(mine.shape)}"
+            )
+        if sent is not mine:
+            mine.copy_(sent)
+
+    def _shared(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return an array of equal lengths that all cells share: it is known by its identity."""
+        return self._same.setdefault(lengths.tobytes(), lengths)
+
+    # Attackers
+
+    def _adversary(self, turn: Turn) -> Adversary:
+        assert turn.order is not None
+        return Adversary(
+            self.k, self.world, self.draw, turn.order, turn.lengths, turn.hostile, self.answers
+        )
+
+    def _threat(self, turn: Turn) -> Hashable:
+        return turn.cell.answering, turn.cell.threat, id(turn.lengths)
+
+    def _attack(self, group: Sequence[Turn]) -> None:
+        """Let the attackers of a group of cells act: for all at once, else for each by itself."""
+        if group[0].cell.harmless:
+            return
+        at_once = 1
+        if group[0].cell.sees == "nothing":
+            at_once = len(group)
+        elif len(group) > 1:
+            at_once = self.answers.at_once()
+        for start in range(0, len(group), at_once):
+            some = group[start : start + at_once]
+            if len(some) > 1:
+                try:
+                    self._act(some)
+                    continue
+                except Exception:
+                    pass  # whose fault it is shows when each is asked by itself
+            for turn in some:
+                with Attempt(self.k, turn.cell):
+                    self._act([turn])
+
+    def _act(self, group: Sequence[Turn]) -> None:
+        cells = [(turn.r, turn.cell) for turn in group]
+        lengths, delay, malformed = self._adversary(group[0]).act(cells, self.params)
+        lengths = self._shared(lengths)
+        for turn in group:
+            turn.lengths, turn.delay, turn.malformed = lengths, delay, malformed
+
+    # Servers
+
+    def _accept(self, turn: Turn) -> None:
+        """Take the lengths as the server does."""
+        key = turn.cell.answering, id(turn.lengths)
+        if key not in self._accepted:
+            assert turn.order is not None
+            taken = turn.cell.accepted(self.k, turn.lengths, turn.order)
+            self._accepted[key] = self._shared(taken)
+        turn.lengths = self._accepted[key]
+
+    def _defence(self, turn: Turn) -> Hashable:
+        return turn.cell.answering, turn.cell.defence, id(turn.lengths)
+
+    def _reception(self, turn: Turn) -> Reception | None:
+        cell = turn.cell
+        key = cell.answering, cell.server.quorum, id(turn.lengths)
+        if key not in self._received:
+            assert turn.order is not None
+            self._received[key] = cell.server.receive(turn.lengths, turn.order, self.world.device)
+        return self._received[key]
+
+    def _aggregate(self, group: Sequence[Turn]) -> None:
+        """Aggregate and step: for all cells of a group at once, else for each by itself."""
+        reception = self._reception(group[0])
+        if reception is None:  # the round stalls
+            for turn in group:
+                self._step([turn], None, self.params.new_zeros(1, 0))
+            return
+        at_once = self.answers.at_once() if len(group) > 1 else 1
+        for start in range(0, len(group), at_once):
+            some = group[start : start + at_once]
+            found = self._beside(some, reception) if len(some) > 1 else None
+            if found is not None:
+                numbers = {id(turn): number for number, turn in enumerate(some)}
+                for alike in _groups(some, lambda turn: turn.cell.stepping):
+                    chosen = [numbers[id(turn)] for turn in alike]
+                    answers = found if len(alike) == len(some) else found[chosen]
+                    with Attempt(self.k, *(turn.cell for turn in alike)):
+                        self._step(alike, reception, answers)
+                continue
+            for turn in some:
+                with Attempt(self.k, turn.cell):
+                    answer = self._alone(turn, reception)
+                    self._step([turn], reception, answer[None])
+
+    def _beside(self, group: Sequence[Turn], reception: Reception) -> Tensor | None:
+        """Return the answers of several cells' rule, (G, b), side by side; None: not so."""
+        rows = self.world.put(reception.rows)
+        values = self.answers.beside([turn.r for turn in group], rows, reception.block)
+        present = reception.present
+        present = None if present is None else present.repeat(1, len(group))
+        cell = group[0].cell
+        try:
+            answer = cell.rule(values, present)
+        except Exception:  # whose fault it is shows when each is asked by itself
+            return None
+        return answer.view(len(group), -1)
+
+    def _alone(self, turn: Turn, reception: Reception) -> Tensor:
+        """Return the answer of one cell's rule, (b,)."""
+        cell, r = turn.cell, turn.r
+        with cell.rules("call", self.k):
+            view = cell.view(self.k, self.draw, self.params[r], reception)
+            return cell.server.aggregate(self.answers.values[r], reception, view)
+
+    def _step(self, group: Sequence[Turn], reception: Reception | None, answers: Tensor) -> None:
+        """Update the parameters of cells by their answers, (G, b)."""
+        params, k = self.params, self.k
+        block = None if reception is None else reception.block
+        if self.observe is not None:
+            for turn, answer in zip(group, answers, strict=True):
+                self.observe(Step(turn.cell.scenario, k, params[turn.r], block, answer))
+        if reception is not None and len(group) > 1:
+            rows = torch.tensor([turn.r for turn in group], device=params.device)
+            rate = group[0].cell.solver.rate(answers.shape[1], params.shape[1])
+            scaled = answers * -rate
+            if block is None:
+                params.index_add_(0, rows, scaled)
+            else:
+                index = (rows[:, None] * params.shape[1] + block).view(-1)
+                params.view(-1).index_add_(0, index, scaled.view(-1))
+            finite = np.isfinite(params.index_select(0, rows).sum(dim=1).cpu().numpy()).tolist()
+        else:
+            (turn,) = group
+            if reception is not None:
+                with turn.cell.solvers("step", k):
+                    turn.cell.server.step(params[turn.r], reception, answers[0])
+            finite = [False]
+        for turn, good in zip(group, finite, strict=True):
+            turn.updated = answers.shape[1]
+            if not good and not all_finite(params[turn.r]):
+                turn.cell.end("diverged", f"round {k}: the parameters are not finite")
+
+    # Books
+
+    def _write(self, turn: Turn) -> None:
+        """Write the round's row in a cell's ledger."""
+        cell, lengths = turn.cell, turn.lengths
+        heard, sent, lasted = 0, 0, 0.0
+        if turn.order is not None:
+            key = cell.answering, id(lengths)
+            try:
+                if key not in self._told:
+                    self._told[key] = self._tally(turn, turn.order)
+                heard, sent, lasted = self._told[key]
+            except Exception as error:
+                heard = int((lengths > 0).sum())
+                sent = int(turn.order.coordinates(lengths).sum())
+                with Attempt(self.k, cell):
+                    raise error
+        cell.time += lasted + turn.delay
+        done = cell.status == "done"
+        cell.ledger.add(
+            round=self.k,
+            time=cell.time,
+            test_accuracy=math.nan if done else 0.0,
+            test_loss=math.nan,
+            validation_accuracy=math.nan if done else 0.0,
+            block_size=turn.updated,
+            heard=heard,
+            byzantine_heard=int(((lengths > 0) & turn.hostile).sum()),
+            malformed=turn.malformed,
+            coordinates=turn.computed,
+            bytes_up=NUMBER_BYTES * sent,
+            bytes_down=len(lengths) * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES),
+            stalled=turn.updated == 0 and done,
+        )
+
+    def _tally(self, turn: Turn, order: Order) -> tuple[int, int, float]:
+        """Return how many workers were heard, how many coordinates they sent, the round's time."""
+        cell, lengths = turn.cell, turn.lengths
+        sent = int(order.coordinates(lengths).sum())
+        with cell.algorithms("full_cost", self.k):
+            full_cost = cell.algorithm.full_cost(order)
+        deadline = cell.scenario.deadline
+        lasted = duration(self.world, self.draw, lengths, order, deadline, full_cost)
+        return int((lengths > 0).sum()), sent, lasted
+
+
+def _groups(turns: Iterable[Turn], key: Callable[[Turn], Hashable]) -> list[list[Turn]]:
+    """Return the turns in groups that have the same key, in the order of their first."""
+    groups: dict[Hashable, list[Turn]] = {}
+    for turn in turns:
+        groups.setdefault(key(turn), []).append(turn)
+    return list(groups.values())
