@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgobench.kernels.arrays import keep
+from hgobench.kernels.arrays import keep, sum_rows
 
 from .base import Rule
 from .columns import Columns
@@ -48,4 +48,4 @@ class Aksel(Rule):
         edges = columns.at(torch.stack((start, start + half - 1))).double()
         radius = (edges - centre).abs().amax(dim=0)
         near = (columns.values.double() - centre).abs() <= radius * TIED
-        return keep(columns.values, near).sum(dim=0) / near.sum(dim=0)
+        return sum_rows(keep(columns.values, near)) / near.sum(dim=0)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from hgobench.kernels.arrays import sum_rows
+
 from .base import Rule
 from .columns import Columns
 from .vectors import LARGEST, Vectors, about_mean
@@ -77,16 +79,16 @@ class Caf(Rule):
         answer = torch.zeros_like(x[0])
         going = torch.ones_like(columns.count, dtype=torch.bool)
         while bool(going.any()):
-            total = c.sum(dim=0)
-            mean = (c * x).sum(dim=0) / total
+            total = sum_rows(c)
+            mean = sum_rows(c * x) / total
             along = (x - mean).square()
-            variance = (c * along).sum(dim=0) / total
+            variance = sum_rows(c * along) / total
             better = going & (variance < best)
             best, answer = torch.where(better, variance, best), torch.where(better, mean, answer)
             top = along.masked_fill(c == 0, 0.0).amax(dim=0)
             going &= (variance > 0) & (top > 0)
             c = torch.where(going, c * _lowered(along / top), c)
-            going &= c.sum(dim=0) > least
+            going &= sum_rows(c) > least
         return answer + columns.median()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hgobench.kernels.arrays import array, blank, choose, count_columns, keep, quiet
+from hgobench.kernels.arrays import array, blank, choose, count_columns, keep, quiet, sum_rows
 from hgobench.kernels.sorting import sort_columns
 
 from .errors import NonFiniteError
@@ -190,8 +190,8 @@ class Columns:
         if fewest < left_out:  # no row is in all windows
             rows = torch.arange(self.most - left_out, device=k.device)[:, None]
             picked = self.at((later.sum(dim=0) + rows).clamp_max(self.most - 1))
-            return keep(picked, rows < k).sum(dim=0) / k
-        outer = choose(later, high, self.values[:left_out]).sum(dim=0)
+            return sum_rows(keep(picked, rows < k)) / k
+        outer = sum_rows(choose(later, high, self.values[:left_out]))
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
         return (core + outer) / k
 
@@ -243,8 +243,8 @@ def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int)
         fewest, most: the least and the largest of `stop`.
     """
     fewest = max(fewest, first)
-    total = values[first:fewest].sum(dim=0)
+    total = sum_rows(values[first:fewest])
     if fewest < most:
         rows = torch.arange(fewest, most, device=stop.device, dtype=torch.int32)[:, None]
-        total += keep(values[fewest:most], rows < stop.int()).sum(dim=0)
+        total += sum_rows(keep(values[fewest:most], rows < stop.int()))
     return total

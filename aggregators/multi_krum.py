@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgobench.kernels.arrays import keep
+from hgobench.kernels.arrays import keep, sum_rows
 from hgobench.kernels.sorting import argsort_columns
 from hgobench.parameters import whole
 
@@ -67,8 +67,8 @@ class MultiKrum(Rule):
         scores = column_scores(columns, self.f)
         order = argsort_columns(scores)
         if self.m is not None:
-            return columns.at(order[: self.m]).mean(dim=0)
+            return sum_rows(columns.at(order[: self.m])) / self.m
         size = columns.count - self.f - 2
         rows = torch.arange(int(size.max()), device=scores.device)[:, None]
         best = columns.at(order[: len(rows)])
-        return keep(best, rows < size).sum(dim=0) / size
+        return sum_rows(keep(best, rows < size)) / size

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hgobench import Scenario, World, run
+from hgobench import Scenario, World, aggregators, attacks, run
 from hgobench.determinism import stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
@@ -339,6 +339,70 @@ def test_a_cell_does_not_depend_on_its_neighbours_or_its_place(model: str, data:
         (alone,) = simulate([cell], width=8)
         same(alone, together[i])
         same(alone, backwards[i])
+
+
+def test_a_cell_is_the_same_alone_and_in_stacks_of_2_and_64() -> None:
+    """Every form of attack and rule, whether cells are treated at once or one by one."""
+    fields = {**BASE, "rounds": 3, "evaluation_interval": 3}
+    attacks_ = ("none", "crash", "alie[z=1.5]", "label_flip", "random_noise", "min_max",
+                "tail+alie[z=1.5]", "nan")  # fmt: skip
+    cells = [Scenario(**fields, rule=rule, attack=attack, algorithm=algorithm)
+             for rule in ("trimmed_mean", "krum", "nnm+median", "centered_clipping")
+             for attack in attacks_ for algorithm in ("hgo", "sgd[momentum=0.5]")]  # fmt: skip
+    assert len(cells) == 64
+    together = simulate(cells, width=64)
+    order = np.random.default_rng(0).permutation(64)
+    shuffled = simulate([cells[i] for i in order], width=64)
+    for place, i in enumerate(order):
+        same(together[i], shuffled[place])
+    for i in range(0, 64, 2):
+        pair = simulate([cells[i], cells[63 - i]], width=2)
+        same(pair[0], together[i])
+        same(pair[1], together[63 - i])
+    for i in range(0, 64, 5):
+        same(run(cells[i]), together[i])
+
+
+BESIDE = {**BASE, "rounds": 3, "evaluation_interval": 3, "hardware": "c2"}
+STEPS = [f"{step}+foe" for step in attacks.heterogeneity_attacks.builtins]
+
+
+@pytest.mark.parametrize("attack", [*attacks.registry.builtins, *STEPS])
+def test_every_attack_sends_each_of_many_cells_what_it_sends_one(attack: str) -> None:
+    fields = {**BESIDE, "attack": attack, "rule": "median"}
+    cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5, 2.0)]
+    for cell, found in zip(cells, simulate(cells, width=3), strict=True):
+        same(run(cell), found)
+
+
+@pytest.mark.parametrize("scope", ["coordinate", "block"])
+@pytest.mark.parametrize(
+    "rule", [*aggregators.registry.builtins, "nnm+median", "clipping+phocas", "arc+krum"]
+)
+def test_every_rule_answers_each_of_many_cells_as_one(rule: str, scope: str) -> None:
+    fields = {**BESIDE, "attack": "alie[z=1.5]", "rule": rule, "byzantine": 2}
+    try:
+        cells = [
+            Scenario(**{**fields, "scope": scope, "learning_rate": rate})
+            for rate in (0.1, 0.5, 2.0)
+        ]
+    except InputError:
+        pytest.skip("the rule has no such scope")
+    for cell, found in zip(cells, simulate(cells, width=3), strict=True):
+        same(run(cell), found)
+
+
+def test_what_is_answered_for_many_cells_is_answered_for_each_where_one_fails() -> None:
+    """An attack that one cell's rule can't stand ends that cell alone."""
+    fields = {**BASE, "rule": "average", "rounds": 3, "hardware": "powerful"}
+    cells = [Scenario(**fields, attack=attack) for attack in ("nan", "sign_flip", "foe", "inf")]
+    nan, flipped, foe, inf = simulate(cells, width=4)
+    assert [nan.status, flipped.status, foe.status, inf.status] == [
+        "diverged", "done", "done", "diverged"
+    ]  # fmt: skip
+    for cell, found in zip(cells, (nan, flipped, foe, inf), strict=True):
+        same(run(cell), found)
+        assert run(cell).reason == found.reason
 
 
 def test_a_neighbour_that_fails_changes_nothing() -> None:

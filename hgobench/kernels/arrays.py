@@ -61,6 +61,18 @@ def count_columns(present: Tensor) -> Tensor:
     return torch.from_numpy(counts.astype(np.int64))
 
 
+def sum_rows(values: Tensor) -> Tensor:
+    """Add the rows of (m, b) up, -> (b,), every column from its first to its last number.
+
+    A column's sum then does not depend on where it stands; torch adds the last few columns of a
+    matrix in another order than the others.
+    """
+    if values.device.type != "cpu":
+        return values.sum(dim=0)
+    with quiet():
+        return torch.from_numpy(np.add.reduce(values.numpy(), axis=0))
+
+
 def all_finite(values: Tensor) -> bool:
     """Say whether there is neither NaN nor infinity; a sum shows that soonest."""
     return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())

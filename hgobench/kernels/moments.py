@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import compiled
-from .arrays import count_columns, keep
+from .arrays import count_columns, keep, sum_rows
 from .compiled import ir
 
 
@@ -26,11 +26,11 @@ def moments(values: Tensor, sent: Tensor | None = None) -> tuple[Tensor, Tensor]
         senders: int | Tensor = max(len(values), 1)
     else:
         senders = count_columns(sent).clamp_min(1)
-    mean = values.sum(dim=0, dtype=torch.float64) / senders
+    mean = sum_rows(values.double()) / senders
     apart = values.double() - mean
     if sent is not None:
         apart = keep(apart, sent)
-    return mean, (apart.square_().sum(dim=0) / senders).sqrt()
+    return mean, (sum_rows(apart.square_()) / senders).sqrt()
 
 
 def fits(values: Tensor, sent: Tensor | None = None) -> bool:
