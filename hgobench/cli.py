@@ -29,7 +29,7 @@ from hgobench.report import screen, writers
 from hgobench.report.writers import Layout
 
 if TYPE_CHECKING:
-    from hgobench.audits import Options, Study, Work
+    from hgobench.audits import Options, Page, Work
     from hgobench.leaderboard import Board
     from hgobench.settings import Setting
 
@@ -68,6 +68,7 @@ class Form(StrEnum):
     LATEX = "latex"
     CSV = "csv"
     JSON = "json"
+    HTML = "html"
 
 
 class ListForm(StrEnum):
@@ -649,9 +650,10 @@ def reproduce(
         )
     from joblib import cpu_count
 
-    from hgobench.paper import agreement, claims, runs
-    from hgobench.report import pages
+    from hgobench.paper import agreement, claims, pages, runs
+    from hgobench.paper import document as paper_document
     from hgobench.report.progress import progress
+    from hgobench.report.render import terminal
     from hgobench.results import open_store
 
     lacking = runs.lacking(chosen, jobs or cpu_count())
@@ -673,10 +675,9 @@ def reproduce(
     verdicts = claims.judge(tested, measured.of)
     met = agreement.agreements(measured.of("published"), done)
     for figure in done:
-        typer.echo(_layout(wide).text(f"{figure.name}: {figure.caption}") + "\n")
-        typer.echo(pages.table_of(figure, measured, layout=_layout(wide)) + "\n")
+        typer.echo(terminal(pages.summary(figure, measured), _layout(wide)) + "\n")
     if verdicts:
-        typer.echo(pages.judged(verdicts, _layout(wide)) + "\n")
+        typer.echo(terminal(pages.judged(verdicts), _layout(wide)) + "\n")
     if met:
         typer.echo(f"{sum(a.met for a in met)} of {len(met)} published values are met")
     if done:
@@ -685,7 +686,7 @@ def reproduce(
         command = f"hgobench reproduce {' '.join(names)} --seeds {seeds}"
         left_out = dict.fromkeys(sorted(gone), "data are not here")
         left_out |= {f.name: "runs are not finished" for f in chosen if f.name not in known}
-        pages.document(document, command, done, measured, verdicts, met, left_out)
+        paper_document.write(document, command, done, measured, verdicts, met, left_out)
         _say(f"document: {document}", quiet)
     untested = [claim.id for claim in claims.CLAIMS if claim not in tested]
     if update_reference and untested:
@@ -774,10 +775,10 @@ def audit(
         _studied(partial(audits.run, name, options), out, jobs, quiet, wide) for name in wanted
     ]
     if document is not None:
-        from hgobench.report import studies as report
+        from hgobench.audits import document as audit_document
 
         title = "The theory, audited" if len(studies) > 1 else studies[0].title
-        report.document(document, studies, title, options.command(words))
+        audit_document.write(document, studies, title, options.command(words))
         _say(f"document: {document}", quiet)
 
 
@@ -839,7 +840,7 @@ def plan(
     options = _audit_options(seeds, [Setting("data", [data]), *single], rule, attack)
     plans: list[planning.Plan] = []
 
-    def searched(work: Work) -> Study:
+    def searched(work: Work) -> Page:
         unit = calibration.time_unit(time_unit, options.settings, work)
         said = ["--target", repr(target), "--budget", budget, "--data", data]
         for field, values in among.items():
@@ -848,9 +849,9 @@ def plan(
         units = calibration.time_units("--budget", budget, unit)
         question = planning.Question(target, units, unit, among, shlex.join(said))
         plans.append(planning.search(options, question, work))
-        return answer.study(plans[-1])
+        return answer.page(plans[-1])
 
-    def told(_: Study) -> str:
+    def told(_: Page) -> str:
         if form is DataForm.JSON:
             return _json(answer.data(plans[-1]))
         layout = _layout(wide)
@@ -914,19 +915,20 @@ def _audit_options(
 
 
 def _studied(
-    study: Callable[[Work], Study],
+    study: Callable[[Work], Page],
     out: Path,
     jobs: int,
     quiet: bool,
     wide: bool,
-    told: Callable[[Study], str] | None = None,
-) -> Study:
+    told: Callable[[Page], str] | None = None,
+) -> Page:
     """Run an audit, print what it found (as `told` words it), and write its page."""
     from joblib import cpu_count
 
     from hgobench.audits import Work
-    from hgobench.report import studies
+    from hgobench.report import files
     from hgobench.report.progress import progress
+    from hgobench.report.render import terminal
     from hgobench.results import open_store
 
     started = time.monotonic()
@@ -946,10 +948,8 @@ def _studied(
     except RuntimeError as error:
         typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
         raise typer.Exit(1) from error
-    layout = _layout(wide)
-    text = f"{layout.text(found.title)}\n\n{studies.text(found, layout=layout)}\n"
-    typer.echo(told(found) if told else text)
-    path = studies.write(out / "pages", found)
+    typer.echo(told(found) if told else f"{terminal(found, _layout(wide))}\n")
+    path = files.write(out / "pages", found)
     _say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
     if work.failed:
         typer.echo(f"{len(work.failed)} cells failed, and count as an accuracy of 0", err=True)

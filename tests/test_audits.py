@@ -18,12 +18,14 @@ import pytest
 import torch
 
 from hgobench import Scenario, audits, models, theory
-from hgobench.audits import bounds, breakdown, constants, cost, robustness
+from hgobench.audits import bounds, breakdown, constants, cost, document, robustness
 from hgobench.audits.base import Options, Work
-from hgobench.audits.study import Chart, Finding, Line, Study, Table
 from hgobench.engines.measured import Task, measure
 from hgobench.errors import InputError
-from hgobench.report import studies
+from hgobench.report import files
+from hgobench.report.html import html
+from hgobench.report.page import Block, Chart, Finding, Findings, Line, Table, Text, study
+from hgobench.report.render import chart_csv, terminal
 from hgobench.results import Result, open_store
 from hgobench.results.result import COLUMNS
 from hgobench.simulation import Step
@@ -613,7 +615,7 @@ def test_an_interrupted_audit_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 # Pages
 
-STUDY = Study(
+STUDY = study(
     "mine",
     "A <study>",
     ["About & so on."],
@@ -636,7 +638,7 @@ STUDY = Study(
 
 
 def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
-    path = studies.write(tmp_path, STUDY)
+    path = files.write(tmp_path, STUDY)
     page = path.read_text(encoding="utf-8")
     assert "A &lt;study&gt;" in page
     assert "About &amp; so on." in page
@@ -651,20 +653,20 @@ def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
     for name, data in links:
         text = base64.b64decode(data).decode()
         assert text == (tmp_path / name).read_text(encoding="utf-8")
-    rows = list(csv.DictReader(io.StringIO(studies.chart_csv(STUDY.charts[0]))))
+    rows = list(csv.DictReader(io.StringIO(chart_csv(STUDY.charts[0]))))
     assert [(r["line"], r["k"], r["loss"]) for r in rows[:2]] == [
         ("one", "1", "0.5"), ("one", "2", "inf"),
     ]  # fmt: skip
     assert len(rows) == 3 + 3 + 3 * 2
-    assert studies.page(STUDY) == page, "the same every time"
+    assert html(STUDY) == page, "the same every time"
 
 
 def test_text_and_document(tmp_path: Path) -> None:
-    text = studies.text(STUDY)
+    text = terminal(STUDY)
     assert "0.1235" in text
     assert "Long: 50 rows, mine-long.csv" in text
     assert "undecided" in text
-    studies.document(tmp_path / "all.md", [STUDY], "All", "hgobench audit all")
+    document.write(tmp_path / "all.md", [STUDY], "All", "hgobench audit all")
     written = (tmp_path / "all.md").read_text(encoding="utf-8")
     assert "![A curve](all/mine-curve.png)" in written
     assert (tmp_path / "all" / "mine-curve.png").stat().st_size > 1000
@@ -675,10 +677,11 @@ def test_text_and_document(tmp_path: Path) -> None:
 def test_a_document_takes_new_sections_for_old_ones(tmp_path: Path) -> None:
     path = tmp_path / "all.md"
     other = replace(STUDY, name="other", title="Other", command="hgobench audit other")
-    studies.document(path, [STUDY, other], "All", "hgobench audit all")
+    document.write(path, [STUDY, other], "All", "hgobench audit all")
     before = path.read_text(encoding="utf-8")
-    changed = replace(STUDY, title="A new title", about=["New."], charts=STUDY.charts[:1])
-    studies.document(path, [changed], "A new title", "hgobench audit mine")
+    blocks: list[Block] = [Text("New."), Findings(STUDY.findings), *STUDY.tables, STUDY.charts[0]]
+    changed = replace(STUDY, title="A new title", blocks=blocks)
+    document.write(path, [changed], "A new title", "hgobench audit mine")
     after = path.read_text(encoding="utf-8")
     assert "## A new title\n\n`hgobench audit mine`\n\nNew." in after
     assert "About & so on." in after.partition("## Other")[2], "the other section is as it was"
@@ -687,9 +690,9 @@ def test_a_document_takes_new_sections_for_old_ones(tmp_path: Path) -> None:
     assert "A <study>" not in after
     assert not (tmp_path / "all" / "mine-ticks.png").exists(), "a picture of the old section"
     assert (tmp_path / "all" / "other-ticks.png").exists()
-    studies.document(path, [other, changed], "All", "hgobench audit all")
+    document.write(path, [other, changed], "All", "hgobench audit all")
     anew = path.read_text(encoding="utf-8")
     assert anew.index("## Other") < anew.index("## A new title"), "all of it is written anew"
     path.write_text("# My own\n\n## Notes\n\nMine.\n", encoding="utf-8")
-    studies.document(path, [changed], "Mine", "hgobench audit mine")
+    document.write(path, [changed], "Mine", "hgobench audit mine")
     assert path.read_text(encoding="utf-8").startswith("# Mine\n\nWritten by")

@@ -17,9 +17,23 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from hgobench import Scenario
-from hgobench.audits.study import Chart, Finding, Line, Study, Table
 from hgobench.leaderboard import Score, boards
-from hgobench.report import bench, cells, frame, listing, studies, tables, worlds, writers
+from hgobench.report import bench, cells, charts, listing, tables, worlds, writers
+from hgobench.report.html import html
+from hgobench.report.page import (
+    Chart,
+    Finding,
+    Findings,
+    Heading,
+    Line,
+    Link,
+    Listing,
+    Page,
+    Table,
+    Text,
+    study,
+)
+from hgobench.report.render import chart_csv, latex, markdown, table_csv, terminal
 from hgobench.report.writers import Layout, visible
 
 HOSTILE = {
@@ -118,6 +132,11 @@ class Cells(HTMLParser):
             self.cells[-1] += data
 
 
+TAGS = {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "div", "table",
+        "thead", "tbody", "tr", "th", "td", "a", "details", "summary", "pre", "footer",
+        "code"}  # fmt: skip
+
+
 def is_plain(text: str) -> None:
     """Nothing that a terminal acts on is in a text."""
     assert all(line.isprintable() for line in text.split("\n"))
@@ -137,23 +156,80 @@ def test_a_table_holds_the_same_cells_in_every_format(name: str) -> None:
         True
     ] * 3
     assert lines[1] == f"{'-' * first}  {'-' * wide}"
-    markdown = writers.table(header, rows, "markdown")
-    is_plain(markdown)
-    assert markdown_rows(markdown) == seen
-    latex = writers.table(header, rows, "latex")
-    is_plain(latex)
-    no_special_is_left(latex)
-    assert latex_rows(latex) == seen
+    source = writers.table(header, rows, "markdown")
+    is_plain(source)
+    assert markdown_rows(source) == seen
+    source = writers.table(header, rows, "latex")
+    is_plain(source)
+    no_special_is_left(source)
+    assert latex_rows(source) == seen
     read = list(csv.reader(io.StringIO(writers.csv_text([header, *rows]))))
     assert [[without_apostrophe(cell) for cell in row] for row in read] == [
         [visible(cell) for cell in row] for row in [header, *rows]
     ]
     assert not any(re.match(r"\s*[=+\-@\t\r]", cell) for row in read for cell in row)
     page = Cells()
-    page.feed(frame.html(name, frame.table(header, rows, [False, False])))
+    page.feed(html(Page("p", name, [Table("", name, header, rows)])))
     assert page.cells == [visible(cell) for row in rows for cell in row]
-    assert page.tags <= {"html", "head", "meta", "title", "style", "body", "h1", "table", "thead",
-                         "tbody", "tr", "th", "td"}  # fmt: skip
+    assert page.tags <= TAGS
+
+
+@NAMES
+def test_a_page_holds_the_same_text_in_every_format(name: str) -> None:
+    shown = visible(name)
+    finding = Finding(name, True, name)
+    page = Page(
+        "p", name,
+        [Text(name, "answer"), Text(name), Heading(name), Findings([finding]),
+         Table("t", name, ["a", name], [[Link(name, name), 1.0], ["b", name]]),
+         Text(name, "note"), Listing(name, [name])],
+        name,
+    )  # fmt: skip
+    text = terminal(page)
+    is_plain(text)
+    assert text.startswith(f"{shown}\n\n{shown}\n\n")
+    assert text.endswith(f"\n\n{shown}")
+    source = markdown(page)
+    is_plain(source)
+    assert markdown_rows(source)[1] == [shown.strip(), "yes", shown.strip()]
+    assert markdown_rows(source)[3] == [shown.strip(), "1"]
+    assert writers.code(name) in source.split("\n\n")
+    source = latex(page)
+    is_plain(source)
+    no_special_is_left(source)
+    assert latex_rows(source)[1] == [shown.strip(), "yes", shown.strip()]
+    written = html(page)
+    parser = Cells()
+    parser.feed(written)
+    assert parser.cells == [shown, "yes", shown, shown, "1", "b", shown]
+    assert parser.tags <= TAGS
+    assert all(line.isprintable() for line in written.split("\n"))
+
+
+def test_colours_in_a_label_stay_text() -> None:
+    label = 'style="#0072b2" <b> #d55e00'
+    drawn = charts.svg(Chart("c", label, "x", "y", [Line(label, [0, 1], [1, 2])]), "c")
+    parser = Drawing()
+    parser.feed(drawn)
+    assert parser.text.count(label) == 2
+    assert "b" not in parser.tags
+    assert "var(--c0, #0072b2)" in drawn
+    assert "currentColor" in drawn
+
+
+class Drawing(HTMLParser):
+    """Reads the text of a drawing, and every tag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data.strip())
 
 
 @given(st.text(max_size=40), st.integers(20, 60))
@@ -209,9 +285,9 @@ def test_boards_hold_the_same_cells_in_every_format(name: str) -> None:
     text = tables.render(name, made)
     is_plain(text)
     assert text.startswith(f"ruleset {shown}\n\n{shown or 'all results'}\n\n")
-    markdown = tables.render(name, made, "markdown")
-    is_plain(markdown)
-    assert markdown_rows(markdown)[1] == [
+    source = tables.render(name, made, "markdown")
+    is_plain(source)
+    assert markdown_rows(source)[1] == [
         "1",
         shown.strip(),
         "0.500",
@@ -219,17 +295,21 @@ def test_boards_hold_the_same_cells_in_every_format(name: str) -> None:
         shown.strip(),
         "0.500",
     ]
-    latex = tables.render(name, made, "latex")
-    is_plain(latex)
-    no_special_is_left(latex)
-    assert latex.startswith(f"% ruleset {shown}\n\n% {shown}\n\n\\begin")
-    assert latex_rows(latex)[1] == ["1", shown.strip(), "0.500", "0.500", shown.strip(), "0.500"]
+    source = tables.render(name, made, "latex")
+    is_plain(source)
+    no_special_is_left(source)
+    assert source.startswith(f"% ruleset {shown}\n\n% {shown}\n\n\\begin")
+    assert latex_rows(source)[1] == ["1", shown.strip(), "0.500", "0.500", shown.strip(), "0.500"]
     lines = list(csv.DictReader(io.StringIO(tables.render(name, made, "csv"))))
     assert [without_apostrophe(lines[-1][key]) for key in ("ruleset", "data", "rule", "label",
             "algorithm", "worst_attack", "column")] == [shown] * 7  # fmt: skip
     content = json.loads(tables.render(name, made, "json"))
     assert (content["ruleset"], content["boards"][0]["rows"][0]["rule"]) == (name, name)
     is_plain(tables.render(name, made, "json"))
+    parser = Cells()
+    parser.feed(tables.render(name, made, "html"))
+    assert parser.cells == ["1", shown, "0.500", "0.500", shown, "0.500"]
+    assert parser.tags <= TAGS
 
 
 @NAMES
@@ -245,14 +325,8 @@ def test_measurements_studies_and_shown_cells_hold_the_same_text(name: str) -> N
     assert json.loads(bench.rendered(rows, ["rule", "ms", "x"], "json"))[0]["rule"] == name
 
     chart = Chart("c", name, name, name, [Line(name, [0, 1], [1, 2])], ticks=[name, "b"])
-    study = Study("s", name, [name], name, [Finding(name, True, name)], [chart],
-                  [Table("t", name, ["a", name], [[name, 1.0], ["b", name]])])  # fmt: skip
-    is_plain(studies.text(study))
-    markdown = studies.text(study, "markdown")
-    is_plain(markdown)
-    assert markdown_rows(markdown)[1] == [shown.strip(), "yes", shown.strip()]
-    assert markdown_rows(markdown)[3] == [shown.strip(), "1"]
-    for text in (studies.chart_csv(chart), studies.table_csv(study.tables[0])):
+    table = Table("t", name, ["a", name], [[name, 1.0], ["b", name]])
+    for text in (chart_csv(chart), table_csv(table)):
         (_, first, *_) = csv.reader(io.StringIO(text))
         assert without_apostrophe(first[0]) == shown
 
@@ -274,9 +348,8 @@ def test_measurements_studies_and_shown_cells_hold_the_same_text(name: str) -> N
 def test_a_study_s_page_shows_names_as_text(name: str) -> None:
     text = HOSTILE[name]
     chart = Chart("c", text, text, text, [Line(text, [0, 1], [1, 2])], ticks=[text, "b"])
-    study = Study("s", text, [text], text, [Finding(text, True, text)], [chart],
-                  [Table("t", text, ["a", text], [[text, 1.0]])])  # fmt: skip
-    page = studies.page(study)
+    page = html(study("s", text, [text], text, [Finding(text, True, text)], [chart],
+                      [Table("t", text, ["a", text], [[text, 1.0]])]))  # fmt: skip
     parser = Cells()
     parser.feed(page)
     assert "script" not in parser.tags

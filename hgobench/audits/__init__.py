@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import Any
 
 from hgobench.errors import InputError, unknown
+from hgobench.report.page import Page
 
 from .base import Options, Work
-from .study import Study
 
-__all__ = ["AUDITS", "GROUPS", "Options", "Study", "Work", "check", "chosen", "run"]
+__all__ = ["AUDITS", "GROUPS", "Options", "Page", "Work", "check", "chosen", "run"]
 
 AUDITS = {
     "constants": "L_j, L, μ, δ, M_w, s', A_w, B_w and the region W of a problem",
@@ -40,10 +40,10 @@ def chosen(names: list[str]) -> list[str]:
     return list(dict.fromkeys(one for name in names for one in GROUPS.get(name, (name,))))
 
 
-def run(name: str, options: Options, work: Work) -> Study:
+def run(name: str, options: Options, work: Work) -> Page:
     """Run one audit."""
-    study: Study = _module(name).run(options, work)
-    return study
+    page: Page = _module(name).run(options, work)
+    return page
 
 
 def check(names: list[str], options: Options) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from hgobench import algorithms
+from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
+from hgobench.report.render import cell
 from hgobench.scenario import RISK
 
 from .comparison import described
 from .plan import LOOKS, SEARCHED, Plan, Row, Score
-from .study import Chart, Finding, Line, Study, Table
 
 WIDTH = 80  # columns of a terminal
 SAID = {True: "Yes", False: "No"}
@@ -248,7 +249,7 @@ def _row_data(plan: Plan, row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def study(plan: Plan) -> Study:
+def page(plan: Plan) -> Page:
     """Return the page."""
     question, row = plan.question, plan.rows[plan.best]
     held = row.checked.reached(question.target)
@@ -257,7 +258,7 @@ def study(plan: Plan) -> Study:
         title = (
             f"Do these devices reach {question.target:g} within {question.span(question.budget)}?"
         )
-    return Study(
+    return study(
         "plan",
         title,
         [_about(plan)],
@@ -396,5 +397,5 @@ def _mega(sent: Any) -> str:
     return f"{float(sent.mean()) / MEGA:.3g}"
 
 
-def _cell(value: str | float | int) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _cell(value: Cell) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else cell(value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from hgobench.report.page import Chart, Finding, Line, Page, Table, study
+
 from .base import Options, Work, classified, settled, uses
 from .comparison import compare, described
-from .study import Chart, Finding, Line, Study, Table
 
 BASE: dict[str, Any] = {
     "data": "digits",
@@ -34,7 +35,7 @@ def check(options: Options) -> None:
     classified(options.settings)
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Vary the links of all devices, up and down, with transfer inside the deadline."""
     from hgobench.data import datasets
     from hgobench.models import registry
@@ -125,7 +126,7 @@ def run(options: Options, work: Work) -> Study:
             ("block", "Mean block (coordinates)", "mean_block_size"),
         )
     ]  # fmt: skip
-    return Study(
+    return study(
         "bandwidth",
         "The impact of bandwidth",
         [

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, attacks, theory
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
+from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
 from hgobench.simulation.world import World
@@ -20,7 +21,6 @@ from hgobench.theory.robustness import exact_coefficient
 
 from .base import Options, Work, settled, uses
 from .robustness import DIMENSION, form, largest
-from .study import Chart, Finding, Line, Study, Table
 
 Floats = NDArray[np.float64]
 
@@ -253,7 +253,7 @@ def check(options: Options) -> None:
     uses(options, *own, rules=1, attacks=math.inf)
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Run HGO under every attack with both step sizes, and compare both sides of every bound."""
     check(options)
     problems = {"yours": dict(options.settings)} if options.settings else PROBLEMS
@@ -373,7 +373,7 @@ def _study(
     seeds: int,
     rule: str,
     deltas: Mapping[str, float],
-) -> Study:
+) -> Page:
     rows: list[list[str | float | int]] = []
     charts: list[Chart] = []
     broken: dict[str, list[str]] = {}
@@ -455,7 +455,7 @@ def _study(
         "extended paper's, may be larger, and the proofs hold for it, too.",
         *(_counterexamples() if ("points", "block") in traced else []),
     ]  # fmt: skip
-    return Study(
+    return study(
         "bounds",
         "The paper's bounds against runs",
         about,

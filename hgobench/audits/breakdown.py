@@ -14,6 +14,7 @@ from hgobench.data import datasets
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.notation import format_value
+from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
@@ -22,7 +23,6 @@ from hgobench.statistics import LEVEL, Floats, exceeds, holm
 from hgobench.theory import Objective
 
 from .base import Options, Work, classified, settled, uses
-from .study import Chart, Finding, Line, Study, Table
 
 BASE: dict[str, Any] = {
     "data": "digits",
@@ -208,7 +208,7 @@ def check(options: Options) -> None:
         Scenario(**{**settings, "rule": rule})
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Try the numbers of attackers for every rule, attack, partition and profile."""
     check(options)
     settings = settled(BASE, options.settings)
@@ -234,7 +234,7 @@ def _study(
     options: Options,
     seeds: int,
     most: int,
-) -> Study:
+) -> Page:
     workers = int(places[0]["workers"])
     rules = list(dict.fromkeys(one.rule for one in series))
     names = list(dict.fromkeys(one.attack for one in series))
@@ -304,7 +304,7 @@ def _study(
         f"every {step}th f from {step} to {most}, and all between the last that is tolerated and "
         "the first that is not"
     )  # fmt: skip
-    return Study(
+    return study(
         "breakdown",
         "Breakdown: the attackers that a rule tolerates",
         [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hgobench.report.page import Chart, Finding, Page, Table, study
+
 from .base import Options, Work, classified, settled, uses
 from .comparison import Runs, compare, described
-from .study import Chart, Finding, Study, Table
 
 BASE: dict[str, Any] = {
     "model": "convolutional",
@@ -31,7 +32,7 @@ def check(options: Options) -> None:
     classified(options.settings)
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Compare what slow workers may compute of a convolutional network, at the same budget."""
     check(options)
     settings = settled(BASE, options.settings)
@@ -81,7 +82,7 @@ def run(options: Options, work: Work) -> Study:
             Chart(f"accuracy-{name}", f"Accuracy on test examples: {name}", "round", "accuracy",
                   [each.line() for each in shown])
         )  # fmt: skip
-    return Study(
+    return study(
         "channels",
         "Convolutional networks: sub-networks by channels"
         if settings["model"] == BASE["model"]

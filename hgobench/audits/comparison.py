@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.report.page import Line
 from hgobench.results import Result
 from hgobench.results.result import padded
 from hgobench.scenario import Scenario
 
 from .base import Work
-from .study import Line
 
 Floats = NDArray[np.float64]
 

@@ -10,6 +10,7 @@ import numpy as np
 from hgobench import theory
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
+from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
 from hgobench.simulation.world import World
@@ -17,7 +18,6 @@ from hgobench.theory import Objective
 
 from . import bounds
 from .base import Options, Work, settled, uses
-from .study import Chart, Finding, Line, Study, Table
 
 BASE: dict[str, Any] = {
     "workers": 20,
@@ -107,7 +107,7 @@ def check(options: Options) -> None:
     uses(options, "seed", rules=1, attacks=1)
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Compute the constants of every problem, and where runs of HGO leave the region W."""
     check(options)
     problems = {"yours": dict(options.settings)} if options.settings else PROBLEMS
@@ -125,7 +125,7 @@ def run(options: Options, work: Work) -> Study:
             tasks.append(Task(constants, {"scenario": values, "delta": delta}, [values]))
     done = work.measure(tasks)
     found = {name: done[i * seeds : (i + 1) * seeds] for i, name in enumerate(problems)}
-    return Study(
+    return study(
         "constants",
         "The constants of a problem",
         [

@@ -18,9 +18,9 @@ from hgobench.determinism import one_thread, stream
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.hardware import Population
+from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 
 from .base import Options, Work, uses
-from .study import Chart, Finding, Line, Study, Table
 
 Floats = NDArray[np.float64]
 
@@ -176,7 +176,7 @@ def check(options: Options) -> None:
             raise InputError(f"rule: {made.name} can't aggregate {q} values at f={q // 10}")
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Measure, one process at a time, and fit."""
     check(options)
     rule = options.rules[0] if options.rules else RULE
@@ -299,7 +299,7 @@ def run(options: Options, work: Work) -> Study:
                  style="dashed"),
         ], "xy"),
     ]  # fmt: skip
-    return Study(
+    return study(
         "cost",
         "Proposition 1: the time of a round",
         [

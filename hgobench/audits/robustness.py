@@ -11,10 +11,10 @@ from typing import Any
 from hgobench import aggregators, theory
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
+from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 from hgobench.theory.robustness import UNBOUNDED, exact_coefficient
 
 from .base import Options, Work, uses
-from .study import Chart, Finding, Line, Study, Table
 
 CHAINS = ("nnm+krum", "nnm+trimmed_mean", "bucketing[s=2]+median")
 ATTACKERS = 2  # in the curve over q
@@ -69,7 +69,7 @@ def check(options: Options) -> None:
         )
 
 
-def run(options: Options, work: Work) -> Study:
+def run(options: Options, work: Work) -> Page:
     """Search the worst case of every rule, over q and over f."""
     check(options)
     known = aggregators.registry
@@ -122,7 +122,7 @@ def run(options: Options, work: Work) -> Study:
         for q, f in VECTORS
     }
 
-    return Study(
+    return study(
         "robustness",
         "Robustness coefficients: how wrong attackers can make a rule",
         [

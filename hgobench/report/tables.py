@@ -1,19 +1,18 @@
-"""Boards as text: terminal, Markdown, LaTeX, CSV, JSON."""
+"""Boards as a page, for every format."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Literal
 
 from hgobench.leaderboard import Board, Estimate, Row, Split, as_data
 
-from . import writers
+from .page import Block, Cell, Heading, Page, Table, Text
+from .render import Format
+from .render import render as written
 from .writers import WIDE, Layout
 
-Format = Literal["table", "markdown", "latex", "csv", "json"]
-
 KEPT = 4  # columns that are never left out: rank, name, low, and the mean that it belongs to
+NAMES = ("algorithm and rule", "by")  # columns of text
 
 
 def render(
@@ -37,26 +36,28 @@ def render(
             but never rank, name, `low` and the mean that it belongs to.
         hint: how to see all; it follows the names of columns that are left out.
     """
-    if form == "json":
-        return json.dumps(as_data(ruleset, made, split), indent=2, allow_nan=False)
-    if form == "csv":
-        return _csv(ruleset, made, split)
-    layout = Layout(width, KEPT, hint)
-    parts = [_text(f"ruleset {ruleset}", form, layout, heading=True)]
+    return written(page(ruleset, made, split), form, Layout(width, hint=hint))
+
+
+def page(ruleset: str, made: Sequence[Board], split: Split = "test") -> Page:
+    """Return boards of one ruleset as a page.
+
+    Args:
+        ruleset: the name under which the scores compare.
+        made: the boards.
+        split: which examples the accuracies are on.
+    """
+    blocks: list[Block] = []
     for board in made:
-        parts.append(_text(board.title or "all results", form, layout, heading=True))
-        parts.append(_board(board, form, layout))
-    notes = [_text(note, form, layout) for note in _notes(made, split)]
-    parts.append(("\n\n" if form == "markdown" else "\n").join(notes))
-    return "\n\n".join(parts)
-
-
-def _text(text: str, form: writers.Form, layout: Layout, heading: bool = False) -> str:
-    if form == "markdown":
-        return f"### {writers.markdown(text)}" if heading else writers.paragraph(text)
-    if form == "latex":
-        return writers.comment(text)
-    return layout.text(text)
+        blocks += [Heading(board.title or "all results"), _table(board)]
+    blocks += [Text(note, "note") for note in _notes(made, split)]
+    return Page(
+        "boards",
+        f"ruleset {ruleset}",
+        blocks,
+        long=_long(ruleset, made, split),
+        content=as_data(ruleset, made, split),
+    )
 
 
 def attacked(board: Board) -> bool:
@@ -64,17 +65,18 @@ def attacked(board: Board) -> bool:
     return any(row.worst_attack for row in board.rows)
 
 
-def _board(board: Board, form: writers.Form, layout: Layout) -> str:
-    every, means, numbers = (_cells(board, short) for short in (0, 1, 2))
-    header, rows = every
-    if form == "table" and not writers.fits(*every, layout.width):
-        header, kept = means[0], [row[:KEPT] for row in means[1]]
-        rows = (means if writers.fits(header[:KEPT], kept, layout.width) else numbers)[1]
-    right = [i for i, name in enumerate(header) if name not in ("algorithm and rule", "by")]
-    return writers.table(header, rows, form, right=right, layout=layout)
+def _table(board: Board) -> Table:
+    """Return a board as a table; narrower: with fewer intervals, then with none."""
+    whole, *narrower = (_cells(board, short) for short in (0, 1, 2))
+    header = whole[0]
+    right = [i for i, name in enumerate(header) if name not in NAMES]
+    return Table(
+        "", "", header, whole[1], right, KEPT,
+        narrower=[Table("", "", header, rows, right, KEPT) for _, rows in narrower],
+    )  # fmt: skip
 
 
-def _cells(board: Board, short: int) -> tuple[list[str], list[list[str]]]:
+def _cells(board: Board, short: int) -> tuple[list[str], list[list[Cell]]]:
     """Return a board's header and rows; `short` leaves out intervals: 1: but the worst's; 2: all.
 
     Without any attack, the worst case is the one there is, and has no column of its own.
@@ -88,7 +90,7 @@ def _cells(board: Board, short: int) -> tuple[list[str], list[list[str]]]:
     header += ["clean" if name == "none" else name for name in columns]
     rows = []
     for row in board.rows:
-        line = [
+        line: list[Cell] = [
             "-" if row.rank is None else str(row.rank),
             row.label + _marks(row),
             f"{row.worst.low:.3f}",
@@ -161,8 +163,8 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
     return notes
 
 
-def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
-    """One line per row and column: everything that the other formats round."""
+def _long(ruleset: str, made: Sequence[Board], split: Split) -> Table:
+    """Return a line per row and column: everything that boards round."""
     settings = list(as_data(ruleset, made, split)["boards"][0])[:-1] if made else []
     about = (
         "rank",
@@ -177,9 +179,8 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
         "idle",
         "missing",
     )
-    lines: list[Sequence[object]] = [
-        ("ruleset", "split", *settings, *about, "column", "mean", "low", "high", "seeds")
-    ]
+    header = ("ruleset", "split", *settings, *about, "column", "mean", "low", "high", "seeds")
+    lines: list[Sequence[Cell]] = []
     for board in made:
         where = [board.setting[name] for name in settings]
         for row in board.rows:
@@ -188,4 +189,4 @@ def _csv(ruleset: str, made: Sequence[Board], split: Split) -> str:
             for name, cell in named.items():
                 numbers = (cell.mean, cell.low, cell.high, cell.seeds)
                 lines.append((ruleset, split, *where, *known.values(), name, *numbers))
-    return writers.csv_text(lines).rstrip("\n")
+    return Table("boards", "", header, lines)

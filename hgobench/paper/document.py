@@ -1,4 +1,7 @@
-"""What `hgobench reproduce` leaves: a page per figure, and a document of all claims."""
+"""The Markdown document of all claims and figures, `docs/paper.md`: prose around the pages' tables.
+
+Its prose is Markdown; what names of others might be in is written by the report's own writers.
+"""
 
 from __future__ import annotations
 
@@ -9,211 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import hgobench
-from hgobench.data import datasets
-from hgobench.paper import agreement, comparisons, quirks
-from hgobench.paper.agreement import Agreement
-from hgobench.paper.claims import CLAIMS, Verdict
-from hgobench.paper.figures import Curve, Figure, Variant, load, names
-from hgobench.paper.runs import Measurements, final_pair
+from hgobench.report import charts, writers
 from hgobench.scenario import Scenario
 from hgobench.statistics import LEVEL
 
-from . import curves, frame, writers
-from .writers import EVERYTHING, Layout
-from .writers import html as escape
-
-COLUMNS = (
-    "figure", "variant", "curve", "updates", "time", "mean", "low", "high", "seeds",
-)  # fmt: skip
-
-
-def finals(figure: Figure, measured: Measurements) -> list[list[str]]:
-    """Return a row per curve: the published last value, ours in each variant, answers heard.
-
-    Ours are the mean, the range over seeds and, of an accuracy, the binomial standard error that
-    the test examples leave: they are the same in every seed, so that no range shows it.
-    """
-    rows = []
-    for curve in figure.curves:
-        name = f"control: {curve.label}" if curve.control_of else curve.label
-        ours, heard, paper = [], [], math.nan
-        for variant in figure.variants:
-            if variant not in curve.variants:
-                ours.append("")
-                heard.append("-")
-                continue
-            series = measured.series(figure, curve, variant)
-            paper, each = final_pair(figure, curve, variant, series)
-            mean = float(each.mean())
-            range_ = f"{number(each.min())} to {number(each.max())}" if len(each) > 1 else ""
-            spread = "; ".join(filter(None, (range_, _of_examples(figure, curve, variant, mean))))
-            ours.append(f"{number(mean)} ({spread})" if spread else number(mean))
-            heard.append(f"{series.heard.mean():.1f}")
-        known = [] if not figure.published else ["" if math.isnan(paper) else number(paper)]
-        rows.append([name, *known, *ours, " / ".join(heard)])
-    return rows
-
-
-def _of_examples(figure: Figure, curve: Curve, variant: Variant, accuracy: float) -> str:
-    """Return the binomial standard error of an accuracy; of anything else nothing."""
-    if figure.y != "test_accuracy" or figure.problem == "regression":
-        return ""
-    examples = len(datasets.load(figure.cell(curve, variant, 0).data).test)
-    return f"± {math.sqrt(accuracy * (1.0 - accuracy) / examples):.3f}"
-
-
-def number(value: float) -> str:
-    """Write an accuracy with three digits, a loss with two."""
-    return f"{value:.3f}" if abs(value) < 2 else f"{value:.2f}"
-
-
-def header(figure: Figure) -> list[str]:
-    """Name the columns of `finals`."""
-    ours = [f"as {variant}" for variant in figure.variants]
-    paper = ["paper"] if figure.published else []
-    return ["curve", *paper, *ours, "answers per round"]
-
-
-def table_of(
-    figure: Figure,
-    measured: Measurements,
-    form: writers.Form = "table",
-    layout: Layout = EVERYTHING,
-) -> str:
-    """Return the last values as text."""
-    return writers.table(header(figure), finals(figure, measured), form, layout=layout)
-
-
-def as_csv(figure: Figure, measured: Measurements) -> str:
-    """Return every point of the drawing, ours and the published ones."""
-    rows: list[Sequence[object]] = [COLUMNS]
-    for curve in figure.curves:
-        for variant in (v for v in figure.variants if v in curve.variants):
-            series = measured.series(figure, curve, variant)
-            low, high = series.band
-            points = zip(
-                series.updates, series.time.mean(axis=0), series.mean, low, high, strict=True
-            )
-            for updates, *values in points:
-                numbers = [f"{value:.6g}" for value in values]
-                name = f"as {variant}"
-                rows.append([figure.name, name, curve.label, updates, *numbers, len(series.values)])
-        paper = figure.points(curve)
-        for x, value in paper if paper is not None else ():
-            place = ["", f"{x:g}"] if figure.clock else [f"{x:g}", ""]
-            rows.append([figure.name, "paper", curve.label, *place, f"{value:g}", "", "", ""])
-    return writers.csv_text(rows)
-
-
-def page(
-    figure: Figure, measured: Measurements, verdicts: Sequence[Verdict], met: Sequence[Agreement]
-) -> str:
-    """Return a figure's page, with all that it shows inside."""
-    points = frame.download(f"{figure.name}.csv", as_csv(figure, measured), "All points as CSV")
-    note = f'<p class="note">{escape(figure.note)}</p>' if figure.note else ""
-    titles = header(figure)
-    numbers = [False, *[True] * (len(titles) - 1)]
-    settings = "\n".join(
-        f"as {variant}: {curve.label}\n  {figure.cell(curve, variant, 0)!r}"
-        for variant in figure.variants
-        for curve in figure.of(variant)
-    )
-    known = "the dashed lines are those of the paper" if figure.published else "no values published"
-    if any(curve.control_of for curve in figure.curves):
-        known += ", the dotted ones controls of ours"
-    body = f"""<p>{escape(figure.caption)}.</p>{note}
-{curves.svg(figure, measured)}
-<p>Mean and 95 % confidence band of {measured.seeds} seeds; {known}.
-<em>As published</em> is the authors' accounting, <em>as specified</em> Algorithm 1 at equal cost
-per scalar.
-{points}</p>
-<h2>Last values</h2>
-{frame.table(titles, finals(figure, measured), numbers)}
-{_agreements(met)}{_verdicts(verdicts)}
-<details><summary>Settings of every curve (seed 0)</summary><pre>{escape(settings)}</pre></details>
-<footer>hgobench {hgobench.__version__}, <code>hgobench reproduce {figure.name} --seeds
-{measured.seeds}</code></footer>"""
-    return frame.html(figure.name, body)
-
-
-def _agreements(met: Sequence[Agreement]) -> str:
-    if not met:
-        return ""
-    rows = "".join(
-        f"<tr><td>{escape(a.curve)}</td>"
-        f'<td class="number">{number(a.paper)}</td><td class="number">{number(a.mean)}</td>'
-        f'<td class="number">{number(a.tolerance)}</td>'
-        f'<td class="{"yes" if a.met else "no"}">{escape(a.text)}</td></tr>'
-        for a in met
-    )
-    return (
-        "<h2>Does the published variant land on what was published?</h2><table><thead><tr>"
-        "<th>curve</th><th class=number>paper</th><th class=number>ours</th>"
-        f"<th class=number>tolerance</th><th>met</th></tr></thead><tbody>{rows}</tbody></table>"
-    )
-
-
-def _verdicts(verdicts: Sequence[Verdict]) -> str:
-    parts = []
-    for verdict in verdicts:
-        claim = verdict.claim
-        seen = "".join(
-            f'<li><span class="{"yes" if said == "holds" else "no"}">as {variant}: '
-            f"{escape(said)}</span> (p = {verdict.adjusted[variant]:.2g}); "
-            f"{escape(verdict.evidence[variant].text)}"
-            f"{frame.table(comparisons.COLUMNS, _rows(verdict, variant), _NUMBERS)}</li>"
-            for variant, said in verdict.outcomes.items()
-        )
-        parts.append(
-            f"<h3>{escape(claim.sentence)}</h3><p><strong>{escape(verdict.text)}</strong> "
-            f"({escape(claim.where)}). Demanded: {escape(claim.criterion)}.</p><ul>{seen}</ul>"
-        )
-    return "<h2>Claims</h2>" + "".join(parts) if parts else ""
-
-
-_NUMBERS = [False, *[True] * (len(comparisons.COLUMNS) - 1)]
-
-
-def _rows(verdict: Verdict, variant: Variant) -> list[list[str]]:
-    return [comparison.row for comparison in verdict.evidence[variant].comparisons]
-
-
-def index(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> str:
-    """Return the page that leads to all others."""
-    rows = "".join(
-        f'<tr><td><a href="{f.name}.html">{f.name}</a></td><td>{escape(f.caption)}</td></tr>'
-        for f in figures
-    )
-    claims = "".join(
-        f"<tr><td>{escape(v.claim.sentence)}</td><td>{escape(v.text)}</td></tr>" for v in verdicts
-    )
-    body = f"""<h2>Figures</h2><table><tbody>{rows}</tbody></table>
-<h2>Claims</h2><table><tbody>{claims}</tbody></table>"""
-    return frame.html("The paper, reproduced", body)
+from . import agreement, comparisons, pages, quirks
+from .agreement import Agreement
+from .claims import CLAIMS, Verdict
+from .figures import Curve, Figure, Variant, load
+from .pages import number
+from .runs import Measurements
 
 
 def write(
-    folder: Path,
-    figures: Sequence[Figure],
-    measured: Measurements,
-    verdicts: Sequence[Verdict],
-    met: Sequence[Agreement],
-) -> Path:
-    """Write a page and a CSV file per figure, and an index; return the index's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in figures:
-        mine = [v for v in verdicts if figure.name in v.claim.figures]
-        near = [a for a in met if a.figure == figure.name]
-        (folder / f"{figure.name}.csv").write_text(as_csv(figure, measured), encoding="utf-8")
-        text = page(figure, measured, mine, near)
-        (folder / f"{figure.name}.html").write_text(text, encoding="utf-8")
-    there = [load(name) for name in names() if (folder / f"{name}.html").exists()]
-    (folder / "index.html").write_text(index(there, verdicts), encoding="utf-8")
-    return folder / "index.html"
-
-
-def document(
     path: Path,
     command: str,
     figures: Sequence[Figure],
@@ -236,7 +47,7 @@ def document(
     pictures = path.parent / path.stem
     pictures.mkdir(parents=True, exist_ok=True)
     for figure in figures:
-        curves.png(figure, measured, pictures / f"{figure.name}.png")
+        charts.save(pages.chart(figure, measured), pictures / f"{figure.name}.png", dpi=90)
     verdict_rows = [[v.claim.id, v.claim.sentence, v.claim.where, v.text] for v in verdicts]
     evidence = "\n\n".join(_evidence(verdict) for verdict in verdicts)
     family = sum(len(verdict.evidence) for verdict in verdicts)
@@ -433,10 +244,10 @@ def _small(figures: Sequence[Figure], measured: Measurements) -> str:
 
 
 def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>\n\n{content}\n\n</details>"
+    return f"<details><summary>{writers.html(title)}</summary>\n\n{content}\n\n</details>"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return writers.table(header, rows, "markdown")
 
 
@@ -463,7 +274,8 @@ def _evidence(verdict: Verdict) -> str:
 
 def _section(figure: Figure, measured: Measurements, folder: str) -> str:
     note = f"\n\n{figure.note}" if figure.note else ""
-    table = table_of(figure, measured, "markdown")
+    last = pages.last_values(figure, measured)
+    table = _markdown(last.header, last.rows)
     picture = f"![{figure.name}]({folder}/{figure.name}.png)"
     return f"### {figure.name}\n\n{figure.caption}.{note}\n\n{picture}\n\n{table}"
 
@@ -491,7 +303,5 @@ def _first(docstring: str) -> str:
     return " ".join(inspect.cleandoc(docstring).split("\n\n")[0].split())
 
 
-def judged(verdicts: Sequence[Verdict], layout: Layout = EVERYTHING) -> str:
-    """Return the claims and their verdicts as text."""
-    rows = [[v.claim.id, v.text] for v in verdicts]
-    return writers.table(["claim", "verdict"], rows, layout=layout)
+def _rows(verdict: Verdict, variant: Variant) -> list[list[str]]:
+    return [comparison.row for comparison in verdict.evidence[variant].comparisons]

@@ -1,0 +1,239 @@
+"""What people see, as data: every producer returns a page, and each format has one renderer.
+
+A `Page` is a title and blocks in their order: text, findings, tables, charts. It holds no markup:
+the renderers (`terminal`, `markdown`, `latex`, `html`, `data`) write the same page for a terminal,
+as Markdown, LaTeX, HTML, CSV and JSON, and escape what each of these would act on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Style = Literal["line", "dashed", "dotted", "points", "faint", "bars", "stack"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart, its points, or its bars.
+
+    Attributes:
+        label: what it is.
+        x, y: its points; a y that is not finite is left out of the drawing. Of bars: the left edge
+            of every group, and the heights. Of a stack: lengths, and the places of horizontal bars.
+        low, high: a band around it, or none.
+        style: ``"faint"``: thin and grey, without a place in the legend; ``"bars"``: side by side
+            with the other lines of that style; ``"stack"``: end to end with them.
+        like: the label of an earlier line that has the same colour and marker.
+        group: what the legend calls it and all others of its group, once; none: its label.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    style: Style = "line"
+    like: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text and numbers.
+
+    Attributes:
+        name: of its CSV file, unique in its page; empty: it has none.
+        title: above it; empty: nothing.
+        header: the columns' names; none of them is said: a list of names and values.
+        rows: their cells.
+        right: positions of the columns that text formats align to the right: numbers.
+        keep: how many columns, from the left, a narrow terminal never leaves out; None: all.
+        most: column to the characters at which a terminal wraps it, however wide.
+        narrower: the same with less in its cells, which a terminal tries in turn.
+        summary: what a page shows in its place until it is opened; empty: it is open.
+    """
+
+    name: str
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    right: Collection[int] = ()
+    keep: int | None = None
+    most: Mapping[int, int] = field(default_factory=dict)
+    narrower: Sequence[Table] = ()
+    summary: str = ""
+
+    def numbers(self, column: int) -> bool:
+        """Say whether a column holds numbers alone, or is aligned as if it did."""
+        cells = [row[column] for row in self.rows]
+        alone = all(isinstance(cell, int | float | Shown) for cell in cells)
+        return column in self.right or (alone and bool(cells))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A number as a table shows it; a CSV file has all its digits."""
+
+    text: str
+    value: float | int | str | None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads to another page."""
+
+    text: str
+    to: str
+
+
+Cell = str | float | int | None | Shown | Link
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing; its data is a CSV file of the same name.
+
+    Attributes:
+        name: of the file, unique in its page; empty: the page's own.
+        title, x, y: what stands above it and at its axes.
+        lines: what is drawn.
+        log: the axes that are logarithmic: ``""``, ``"x"``, ``"y"``, ``"xy"``.
+        ticks: names of x = 0, 1, ..; none: x is a number.
+        panels: charts side by side with one legend and one scale of y, instead of lines.
+        below: a smaller one under it, over the same x.
+        ends: where the x axis ends, at most; None: with the data.
+        data: what the CSV file holds, if that is more than the points.
+    """
+
+    name: str
+    title: str
+    x: str
+    y: str
+    lines: Sequence[Line] = ()
+    log: Literal["", "x", "y", "xy"] = ""
+    ticks: Sequence[str] = ()
+    panels: Sequence[Chart] = ()
+    below: Chart | None = None
+    ends: float | None = None
+    data: Table | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement, whether it holds, and what shows it; None: neither."""
+
+    statement: str
+    holds: bool | None
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the blocks that follow are about."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph.
+
+    Attributes:
+        text: of one paragraph, without markup.
+        kind: ``"about"``: how it was done, left out in a terminal; ``"note"``: what a reader of the
+            numbers must know; ``"answer"``: to the question that was asked, left out in a terminal.
+    """
+
+    text: str
+    kind: Literal["about", "note", "answer"] = "about"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Statements, as a table."""
+
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines of text as they are, folded away under a title; only pages show it."""
+
+    title: str
+    lines: Sequence[str]
+
+
+Block = Heading | Text | Findings | Table | Chart | Listing
+
+
+@dataclass(frozen=True)
+class Page:
+    """A title and blocks, with what makes them again.
+
+    Attributes:
+        name: of its files.
+        title: what it is.
+        blocks: what it says, in order.
+        command: what makes it again; empty: it is not said.
+        long: all numbers in one table, as CSV; None: CSV is the page's tables, one after another.
+        content: everything as plain data, as JSON; None: the page has no JSON.
+    """
+
+    name: str
+    title: str
+    blocks: Sequence[Block]
+    command: str = ""
+    long: Table | None = None
+    content: Any = field(default=None, compare=False)
+
+    @property
+    def charts(self) -> list[Chart]:
+        """Its charts."""
+        return [block for block in self.blocks if isinstance(block, Chart)]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Its tables."""
+        return [block for block in self.blocks if isinstance(block, Table)]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Its statements."""
+        return [
+            finding
+            for block in self.blocks
+            if isinstance(block, Findings)
+            for finding in block.findings
+        ]
+
+
+def study(
+    name: str,
+    title: str,
+    about: Sequence[str],
+    command: str,
+    findings: Sequence[Finding] = (),
+    charts: Sequence[Chart] = (),
+    tables: Sequence[Table] = (),
+    answer: str = "",
+) -> Page:
+    """Return the page of an audit, or of an answer to a question, in the order that all have.
+
+    Args:
+        name: of its files.
+        title: of the page.
+        about: paragraphs on what was done.
+        command: what makes it again.
+        findings, charts, tables: what came out.
+        answer: to a question, in one or two sentences; none: it is no question.
+
+    >>> page = study("cost", "What it costs", ["How it was measured."], "hgobench audit cost")
+    >>> [type(block).__name__ for block in page.blocks]
+    ['Text']
+    """
+    blocks: list[Block] = [Text(answer, "answer")] if answer else []
+    blocks += [Text(paragraph) for paragraph in about]
+    blocks += [Findings(tuple(findings))] if findings else []
+    return Page(name, title, (*blocks, *tables, *charts), command)
