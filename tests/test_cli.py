@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -200,7 +201,7 @@ def test_reference_is_rewritten_only_on_purpose(tiny: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json", "html"])
 def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
     done = hgobench("leaderboard", str(kept), "--format", form)
     assert done.returncode == 0, done.stderr
@@ -214,6 +215,12 @@ def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
             "none",
             "foe",
         }
+    elif form == "html":
+        assert done.stdout.startswith("<!doctype html>")
+        assert re.search(r"<td>hgo median( \S)*</td>", done.stdout)
+        sources = re.findall(r'(?:src|href)="([^"]*)"', done.stdout)
+        assert all(source.startswith("data:") for source in sources), "nothing from elsewhere"
+        assert not re.search(r"<(script|link|img|iframe)|url\(|@import", done.stdout)
     else:
         assert "median" in done.stdout
 
@@ -396,7 +403,7 @@ def test_usage_errors_have_status_2() -> None:
         (["list"], "--format <table|markdown>"),
         (["plan"], "--format <table|json>"),
         (["bench", "peers"], "--format <table|markdown|csv|json>"),
-        (["run"], "--format <table|markdown|latex|csv|json>"),
+        (["run"], "--format <table|markdown|latex|csv|json|html>"),
         (["bench", "peers"], "(pip install 'hgobench[peers]')"),
     ],
 )

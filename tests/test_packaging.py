@@ -111,7 +111,8 @@ def test_wheel_and_sdist_hold_everything_once(built: Path) -> None:
     assert sources() <= modules(wheel)
     assert {"hgobench/py.typed", "hgobench/suites/quick.toml", "hgobench/suites/test_cells.py",
             "hgobench/suites/reference/quick.json", "hgobench/suites/paper/fig4b.toml",
-            "hgobench/paper/published.json"} <= modules(wheel)  # fmt: skip
+            "hgobench/paper/published.json", "hgobench/report/templates/page.html",
+            "hgobench/report/templates/style.css"} <= modules(wheel)  # fmt: skip
     assert not any(name.startswith(("attacks", "aggregators", "suites")) for name in modules(wheel))
 
 
@@ -124,10 +125,11 @@ def test_the_wheel_works_away_from_the_checkout(built: Path, tmp_path: Path) -> 
     elsewhere.mkdir()
     done = python(
         "-m", "hgobench", "run", "smoke", "--set", "rounds=2", "--set", "seed=0", "--quiet",
+        "--format", "html",
         cwd=elsewhere, PYTHONPATH=str(tmp_path / "site"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "hgo krum" in done.stdout
+    assert "<td>hgo krum</td>" in done.stdout
 
 
 def test_a_checkout_without_links_works(tmp_path: Path) -> None:
