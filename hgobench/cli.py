@@ -241,6 +241,7 @@ def run(
 
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
+    from hgobench.grid import reasons
     from hgobench.scenario import sampling_warnings
     from hgobench.settings import parse_names, parse_setting
     from hgobench.suite import Suite
@@ -252,10 +253,10 @@ def run(
     scenarios, left = loaded.expand()
     if update_reference:
         loaded.labelled(scenarios)
-    for reason, count in Counter(entry.reason for entry in left).items():
+    for reason, count in reasons(left).items():
         _say(f"left out {count} cells: {reason}", quiet)
 
-    for warning in sampling_warnings(scenarios):
+    for warning in sampling_warnings(scenarios.kinds()):
         _say(f"warning: {warning}", quiet)
 
     from joblib import cpu_count
@@ -269,7 +270,7 @@ def run(
     if split is Split.VALIDATION:
         from hgobench.engines.cells import described
 
-        for data, about in described((scenario.data for scenario in scenarios), jobs).items():
+        for data, about in described(scenarios.values("data"), jobs).items():
             if isinstance(about, InputError):
                 raise about
             if not about.validation:

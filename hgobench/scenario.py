@@ -21,6 +21,7 @@ RISK = 0.01  # over a run; more is worth a warning
 
 Role = Literal["world", "threat", "defence", "repetition", "measurement"]
 Check = Callable[[str, Any], Any]
+SHARED: tuple[Role, ...] = ("world", "repetition", "measurement")  # by the cells of a world
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Declaration:
         related: whether other fields limit it, or it them: what `Resolver` looks at.
         before: of a field that results of older versions lack, what their cells did. A cell with
             this value is theirs: it has their digest. None: the field was always there.
-        shared: given a scenario, whether cells must agree in the field to share a world; asked
-            only of fields whose role lets draws depend on them.
+        shared: given a scenario, whether cells must agree in the field to share a world; None:
+            always, if its role lets draws depend on it.
     """
 
     role: Role
@@ -50,7 +51,7 @@ class Declaration:
     follows: str = ""
     related: bool = False
     before: str | int | float | None = None
-    shared: Callable[[Scenario], bool] = lambda scenario: True
+    shared: Callable[[Scenario], bool] | None = None
 
 
 def declare(default: Any, check: Check, role: Role, **more: Any) -> Any:
@@ -465,9 +466,9 @@ class Scenario:
     def world_key(self) -> tuple[Any, ...]:
         """Return what two cells must share to share a world: draws, data, evaluations."""
         return tuple(
-            getattr(self, name) if about.shared(self) else None
+            getattr(self, name) if about.shared is None or about.shared(self) else None
             for name, about in self.declarations().items()
-            if about.role in ("world", "repetition", "measurement")
+            if about.role in SHARED
         )
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import json
 import sys
 import tomllib
@@ -12,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
 from hgobench.errors import InputError, shown, unknown
+from hgobench.grid import Grid, LeaveOut, Left, Where
 from hgobench.scenario import ALIASES, Scenario, check_field, integer
 from hgobench.settings import check_once, write_setting
 
@@ -59,55 +59,11 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Where:
-    """Cells whose fields have some values."""
-
-    where: Mapping[str, Any]
-    table: ClassVar[str]
-
-    def canonical(self) -> Self:
-        """Return it with fields and values as scenarios spell them.
-
-        Raises:
-            InputError: some field or value does not exist; all problems at once.
-        """
-        where, problems = {}, []
-        for name, value in self.where.items():
-            try:
-                where[ALIASES.get(name, name)] = check_field(name, value)
-            except InputError as error:
-                problems += [f"suite: {self.table}: {problem}" for problem in error.problems]
-        if problems:
-            raise InputError(problems)
-        return replace(self, where=where)
-
-    def matches(self, scenario: Scenario) -> bool:
-        """Say whether every named field has the named value."""
-        return all(getattr(scenario, name) == value for name, value in self.where.items())
-
-
-@dataclass(frozen=True)
 class Break(Where):
     """Cells that match must end below an accuracy, or the attack has stopped working."""
 
     below: float
     table = "contract.breaks"
-
-
-@dataclass(frozen=True)
-class LeaveOut(Where):
-    """Cells that match are no part of the suite, and why."""
-
-    reason: str
-    table = "leave_out"
-
-
-@dataclass(frozen=True)
-class Left:
-    """A combination that is left out of a grid, and why."""
-
-    values: Mapping[str, Any]
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -309,52 +265,22 @@ class Suite:
         """Say whether a cell is the suite's own: then it has a reference value."""
         return not self.altered and scenario.rule not in self.added
 
-    def expand(self) -> tuple[list[Scenario], list[Left]]:
+    def expand(self) -> tuple[Grid, list[Left]]:
         """Return the grid's scenarios, and the combinations left out with the reason.
 
         Raises:
             InputError: a value is wrong by itself, or one of an axis is left out in every
-                combination; all problems at once.
+                combination, all problems at once; or there are too many.
         """
-        names, axes = list(self.grid), [list(axis) for axis in self.grid.values()]
         twice = {ALIASES.get(n, n) for n in self.grid} & {ALIASES.get(n, n) for n in self.scenario}
         if twice:
             raise InputError([f"suite: {name}: in both [scenario] and [grid]" for name in twice])
-        scenarios: dict[Scenario, None] = {}
-        left: list[Left] = []
-        used: set[tuple[str, int]] = set()
-        unwanted = [entry.canonical() for entry in self.leave_out]
-        for places in itertools.product(*(range(len(axis)) for axis in axes)):
-            values = {name: axis[i] for name, axis, i in zip(names, axes, places, strict=True)}
-            try:
-                scenario = Scenario(**self.scenario, **values)
-            except InputError as error:
-                left += [Left(values, problem) for problem in error.problems]
-                continue
-            used.update(zip(names, places, strict=True))
-            reasons = [entry.reason for entry in unwanted if entry.matches(scenario)]
-            if reasons:
-                left.append(Left(values, reasons[0]))
-            else:
-                scenarios[scenario] = None
-        useless = [
-            (name, value)
-            for name, axis in zip(names, axes, strict=True)
-            for i, value in enumerate(axis)
-            if (name, i) not in used
-        ]
-        if useless or not scenarios:
-            relevant = [
-                entry.reason
-                for entry in left
-                if not useless or any(entry.values[name] == value for name, value in useless)
-            ]
-            raise InputError(dict.fromkeys(relevant))
+        grid = Grid(self.scenario, self.grid, self.leave_out)
         contract = self._contract  # refuses what it can't read, whatever was changed
-        dead = [b for b in contract if not self.changes and not any(map(b.matches, scenarios))]
+        dead = [entry for entry in contract if not self.changes and not grid.has(entry)]
         if dead:
             raise InputError(f"suite: contract.breaks: {dict(b.where)}: no such cell" for b in dead)
-        return list(scenarios), left
+        return grid, grid.left
 
     def broken_by(self, scenario: Scenario) -> list[float]:
         """Return the accuracies below which the contract wants the cell to end."""

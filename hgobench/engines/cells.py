@@ -7,7 +7,7 @@ the cells that it computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def execute(
-    scenarios: Sequence[Scenario],
+    scenarios: Collection[Scenario],
     store: Store,
     ruleset: str,
     *,

@@ -1,0 +1,309 @@
+"""A grid of scenarios: its values are checked one by one, its cells made one after the other.
+
+Of all fields, few limit each other (those declared `related`). Only their combinations are tried,
+and what is left out is known before the first cell; a seed more makes a cell more, but no work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice, product
+from typing import Any, ClassVar, Self
+
+from hgobench.errors import InputError
+from hgobench.resolution import Resolved, Resolver
+from hgobench.scenario import ALIASES, SHARED, Scenario, check_field
+
+MOST = 10**7  # cells; a result of each takes some 3 KB in a store
+
+
+@dataclass(frozen=True)
+class Where:
+    """Cells whose fields have some values."""
+
+    where: Mapping[str, Any]
+    table: ClassVar[str]
+
+    def canonical(self) -> Self:
+        """Return it with fields and values as scenarios spell them.
+
+        Raises:
+            InputError: some field or value does not exist; all problems at once.
+        """
+        where, problems = {}, []
+        for name, value in self.where.items():
+            try:
+                where[ALIASES.get(name, name)] = check_field(name, value)
+            except InputError as error:
+                problems += [f"suite: {self.table}: {problem}" for problem in error.problems]
+        if problems:
+            raise InputError(problems)
+        return replace(self, where=where)
+
+    def matches(self, scenario: Scenario) -> bool:
+        """Say whether every named field has the named value."""
+        return all(getattr(scenario, name) == value for name, value in self.where.items())
+
+
+@dataclass(frozen=True)
+class LeaveOut(Where):
+    """Cells that match are no part of the suite, and why."""
+
+    reason: str
+    table = "leave_out"
+
+
+@dataclass(frozen=True)
+class Left:
+    """Combinations that are left out of a grid.
+
+    Attributes:
+        values: what they have in common, by the axes' names.
+        reason: why they are left out.
+        count: how many there are.
+    """
+
+    values: Mapping[str, Any]
+    reason: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A field with its values, each checked.
+
+    Attributes:
+        name: what the suite calls it.
+        field: its own name.
+        given: the values as they are written, those that are another spelling of an earlier one
+            left out.
+        values: the same as scenarios spell them.
+        problems: what is wrong with those that are none, by their place.
+    """
+
+    name: str
+    field: str
+    given: tuple[Any, ...]
+    values: tuple[Any, ...]
+    problems: Mapping[int, list[str]]
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[Any]) -> _Axis:
+        field, given, spelled = ALIASES.get(name, name), list[Any](), list[Any]()
+        problems: dict[int, list[str]] = {}
+        known = field in Scenario.declarations()  # else the name is said to be unknown, once
+        seen: set[Any] = set()
+        for value in values:
+            place, canonical = len(given), value
+            try:
+                canonical = check_field(field, value) if known else value
+            except InputError as error:
+                problems[place] = error.problems
+            else:
+                if known and canonical in seen:
+                    continue
+                seen |= {canonical} if known else set()
+            given.append(value)
+            spelled.append(canonical)
+        return cls(name, field, tuple(given), tuple(spelled), problems)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+
+def reasons(left: Iterable[Left]) -> dict[str, int]:
+    """Return why combinations are left out, and how many of them for each reason."""
+    counts: Counter[str] = Counter()
+    for entry in left:
+        counts[entry.reason] += entry.count
+    return dict(counts)
+
+
+class Grid(Collection[Scenario]):
+    """The cells of a grid, each made when it is asked for; worlds come one after the other.
+
+    Args:
+        fixed: fields that all cells share.
+        axes: field to its values; every combination is a cell, unless it can't be.
+        leave_out: what is left out, and why.
+
+    Attributes:
+        left: the combinations that are left out, with the reason.
+
+    Raises:
+        InputError: a value is wrong by itself, or one of an axis is left out in every combination,
+            all problems at once; there are more than `MOST` combinations.
+
+    Example:
+        >>> grid = Grid({"workers": 20, "f": 3}, {"rule": ["median", "krum"], "seed": [0, 1, 2]})
+        >>> len(grid), [[cell.rule for cell in cohort] for cohort in grid.cohorts(8)]
+        (6, [['median', 'krum'], ['median', 'krum'], ['median', 'krum']])
+    """
+
+    def __init__(
+        self,
+        fixed: Mapping[str, Any],
+        axes: Mapping[str, Sequence[Any]],
+        leave_out: Sequence[LeaveOut] = (),
+    ) -> None:
+        _check_size(axes)
+        known = Scenario.declarations()
+        _, self._strange = Scenario._unalias({**fixed, **dict.fromkeys(axes)})
+        constant = [_Axis.of(name, [value]) for name, value in fixed.items()]
+        self._wrong = {one.field: one.problems[0] for one in constant if one.problems}
+        given = {one.field: one.values[0] for one in constant if one.field in known}
+        self._base = {**Scenario.defaults(), **given}
+        self._axes = [_Axis.of(name, values) for name, values in axes.items()]
+        self._unwanted = [entry.canonical() for entry in leave_out]
+        named = {name for entry in self._unwanted for name in entry.where}
+        asked = {name for name, about in known.items() if about.related or name in named}
+        self._tried = [one for one in self._axes if one.field in asked or one.problems]
+        free = math.prod(len(one) for one in self._axes if one not in self._tried)
+        self.left: list[Left] = []
+        self._outcomes = self._try({name: self._base[name] for name in asked}, free)
+        self._count = free * sum(outcome is not None for outcome in self._outcomes)
+
+    def _try(self, values: dict[str, Any], free: int) -> list[Resolved | None]:
+        """Return what is worked out in each combination of the axes that must be tried.
+
+        None: it is left out, or another combination is the same scenario.
+
+        Args:
+            values: the fields that it depends on.
+            free: how many cells each combination is.
+        """
+        axes, resolver, order = self._tried, Resolver(), list(Scenario.declarations())
+        outcomes: list[Resolved | None] = []
+        places_left: list[tuple[int, ...]] = []
+        used: set[tuple[int, int]] = set()
+        seen: set[tuple[Any, ...]] = set()
+        open_ = {number for number, one in enumerate(axes) if one.field in Resolved._fields}
+        for places in product(*(range(len(one)) for one in axes)):
+            wrong = self._wrong
+            for one, place in zip(axes, places, strict=True):
+                values[one.field] = one.values[place]
+                if place in one.problems:
+                    wrong = {**wrong, one.field: one.problems[place]}
+            problems = [p for name in sorted(wrong, key=order.index) for p in wrong[name]]
+            outcome, more = resolver.resolve(values, wrong)
+            if problems := [*self._strange, *problems, *more]:
+                outcome = None
+            if outcome is not None:
+                used.update(enumerate(places))
+                if reason := self._unwanted_because({**values, **outcome._asdict()}):
+                    problems, outcome = [reason], None
+            if problems:
+                told = {one.name: one.given[i] for one, i in zip(axes, places, strict=True)}
+                self.left += [Left(told, problem, free) for problem in problems]
+                places_left += [places] * len(problems)
+            if outcome is not None and open_:  # one may state what is worked out of another
+                same = (*outcome, *(i for number, i in enumerate(places) if number not in open_))
+                outcome = None if same in seen else outcome
+                seen.add(same)
+            outcomes.append(outcome)
+        every = {(number, place) for number, one in enumerate(axes) for place in range(len(one))}
+        if (useless := every - used) or not any(outcomes):
+            raise InputError(
+                dict.fromkeys(
+                    entry.reason
+                    for entry, places in zip(self.left, places_left, strict=True)
+                    if not useless or not useless.isdisjoint(enumerate(places))
+                )
+            )
+        return outcomes
+
+    def _unwanted_because(self, stated: Mapping[str, Any]) -> str:
+        for entry in self._unwanted:
+            if all(stated[name] == value for name, value in entry.where.items()):
+                return entry.reason
+        return ""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Scenario]:
+        known, choices, step = Scenario.declarations(), dict[str, list[tuple[int, Any]]](), 1
+        for one in reversed(self._tried):  # a combination's outcome is at the sum of its steps
+            choices[one.field] = [(step * place, value) for place, value in enumerate(one.values)]
+            step *= len(one)
+        fields = [one.field for one in self._axes]
+        for one in self._axes:
+            choices.setdefault(one.field, [(0, value) for value in one.values])
+        # What cells may share though it is a world's varies last among what makes a world.
+        outer = [name for name in fields if known[name].role in SHARED]
+        outer.sort(key=lambda name: known[name].shared is not None)
+        inner = [name for name in fields if name not in outer]
+        derived: dict[frozenset[str], frozenset[str]] = {}
+        for first in product(*(choices[name] for name in outer)):
+            values, start = dict(self._base), sum(at for at, _ in first)
+            values |= {name: value for name, (_, value) in zip(outer, first, strict=True)}
+            for second in product(*(choices[name] for name in inner)):
+                outcome = self._outcomes[start + sum(at for at, _ in second)]
+                if outcome is None:
+                    continue
+                for name, (_, value) in zip(inner, second, strict=True):
+                    values[name] = value
+                open_ = frozenset(name for name in Resolved._fields if values[name] is None)
+                open_ = derived.setdefault(open_, open_)  # all cells share a few
+                yield Scenario.stated({**values, **outcome._asdict()}, open_)
+
+    def __contains__(self, scenario: object) -> bool:
+        return any(cell == scenario for cell in self)
+
+    def cohorts(self, width: int) -> Iterator[list[Scenario]]:
+        """Yield cells that share a world, at most `width` at a time."""
+        for _, cells in groupby(self, key=lambda cell: cell.world_key):
+            while cohort := list(islice(cells, width)):
+                yield cohort
+
+    def kinds(self) -> Iterator[Scenario]:
+        """Yield one cell for each combination of fields that limit each other.
+
+        What depends on these alone (whether too many Byzantine workers are sampled) can be asked of
+        these cells in place of all.
+        """
+        first = {one.field: one.values[0] for one in self._axes}
+        for values, outcome in self._combinations():
+            stated = {**self._base, **first, **values, **outcome._asdict()}
+            yield Scenario.stated(stated, None)
+
+    def values(self, field: str) -> tuple[Any, ...]:
+        """Return the values that cells have of a field, each once.
+
+        >>> grid = Grid({"workers": 20, "f": 3}, {"rule": ["median", "krum"], "seed": [0, 1]})
+        >>> grid.values("quorum"), grid.values("seed")
+        ((7, 9), (0, 1))
+        """
+        for one in self._axes:
+            if one.field == field and one not in self._tried:
+                return one.values
+        return tuple(dict.fromkeys(getattr(cell, field) for cell in self.kinds()))
+
+    def _combinations(self) -> Iterator[tuple[dict[str, Any], Resolved]]:
+        """Yield the values of the axes that were tried, and what was worked out of them."""
+        every = product(*(one.values for one in self._tried))
+        for places, outcome in zip(every, self._outcomes, strict=True):
+            if outcome is not None:
+                yield {one.field: v for one, v in zip(self._tried, places, strict=True)}, outcome
+
+    def has(self, entry: Where) -> bool:
+        """Say whether any cell matches."""
+        where = dict(entry.where)
+        for one in self._axes:
+            free = one not in self._tried and one.field in where
+            if free and where.pop(one.field) not in one.values:
+                return False
+        return any(
+            all({**self._base, **values, **outcome._asdict()}[n] == v for n, v in where.items())
+            for values, outcome in self._combinations()
+        )
+
+
+def _check_size(axes: Mapping[str, Sequence[Any]]) -> None:
+    count = math.prod(map(len, axes.values()))
+    if count > MOST:
+        sizes = " x ".join(f"{name} {len(values):,}" for name, values in axes.items())
+        raise InputError(f"suite: {count:,} cells ({sizes}); expected at most {MOST:,}")

@@ -1,0 +1,184 @@
+"""A grid is what its definition says, however few of its combinations are tried."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hgobench import Scenario
+from hgobench.errors import InputError
+from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
+from hgobench.scenario import ALIASES, sampling_warnings
+from hgobench.suite import Suite, cohorts
+
+# For each field some values, good and bad, in several spellings.
+POOL: dict[str, list[Any]] = {
+    "workers": [9, 12, 30, 0],
+    "f": [0, 2, 4, 40],
+    "sampled": [None, 9, 12, 99],
+    "tolerated": [None, 1, 2, "x"],
+    "quorum": [None, 5, 9, 11],
+    "scope": [None, "block", "coordinate"],
+    "rule": ["median", "krum", "smea", "multi_krum[m=none]", "multi_krum", "krumm"],
+    "algorithm": ["hgo", "sgd", "hgo[momentum=0.0]"],
+    "workload": ["fixed", "hybrid", "data_first"],
+    "attack": ["none", "foe", "ipm", "alie[z=1.50]", "alie[z=1.5]"],
+    "attack_start": [0, 1, 3],
+    "rounds": [2, 3, 0],
+    "deadline": [4, 4.0, "inf", -1],
+    "seed": [0, 1, 2, -1],
+    "partition": ["iid", "by_class(2)", "by_class"],
+    "learning_rate": [0.5, 1, "big"],
+    "evaluation_interval": [1, 2],
+    "sed": [1, 2],
+}
+
+
+def expected(
+    fixed: dict[str, Any], axes: dict[str, list[Any]], leave_out: list[LeaveOut]
+) -> tuple[list[Scenario], Counter[str], list[str]]:
+    """The definition: every combination is a scenario or has reasons why it is none.
+
+    Returns:
+        The scenarios, the reasons of what is left out by how often they are told, and what is
+        wrong with values that are in no scenario.
+    """
+    cells: dict[Scenario, None] = {}
+    left: list[tuple[tuple[int, ...], str]] = []
+    used: set[tuple[int, int]] = set()
+    for places in itertools.product(*(range(len(values)) for values in axes.values())):
+        chosen = {name: values[i] for (name, values), i in zip(axes.items(), places, strict=True)}
+        try:
+            cell = Scenario(**{**fixed, **chosen})
+        except InputError as error:
+            left += [(places, problem) for problem in error.problems]
+            continue
+        used.update(enumerate(places))
+        told = [entry.reason for entry in leave_out if entry.canonical().matches(cell)]
+        if told:
+            left.append((places, told[0]))
+        else:
+            cells[cell] = None
+    useless = {
+        (number, i) for number, values in enumerate(axes.values()) for i in range(len(values))
+    } - used
+    refused = [
+        reason
+        for places, reason in left
+        if not useless or not useless.isdisjoint(enumerate(places))
+    ]
+    wrong = list(dict.fromkeys(refused)) if useless or not cells else []
+    return list(cells), Counter(reason for _, reason in left), wrong
+
+
+names = st.lists(st.sampled_from(list(POOL)), max_size=4, unique=True)
+
+
+def some(pool: list[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique_by=str)
+
+
+grids = names.flatmap(lambda n: st.fixed_dictionaries({name: some(POOL[name]) for name in n}))
+SETTLED = {"workers": 12, "byzantine": 2, "rounds": 3}
+ENTRIES = [
+    LeaveOut({"rule": "krum"}, "slow"),
+    LeaveOut({"seed": 1, "attack": "foe"}, "known"),
+    LeaveOut({"quorum": 5}, "small"),
+]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(axes=grids, leave_out=st.lists(st.sampled_from(ENTRIES), max_size=2, unique_by=str))
+def test_a_grid_is_the_product_of_its_axes_without_what_can_t_be(
+    axes: dict[str, list[Any]], leave_out: list[LeaveOut]
+) -> None:
+    fields = {ALIASES.get(name, name) for name in axes}
+    fixed = {name: value for name, value in SETTLED.items() if name not in fields}
+    cells, left, wrong = expected(fixed, axes, leave_out)
+    if wrong:
+        with pytest.raises(InputError) as error:
+            Grid(fixed, axes, leave_out)
+        assert sorted(error.value.problems) == sorted(wrong)
+        return
+    grid = Grid(fixed, axes, leave_out)
+    made = list(grid)
+    assert len(made) == len(set(made)) == len(grid)
+    assert set(made) == set(cells)
+    assert set(sampling_warnings(grid.kinds())) == set(sampling_warnings(cells))
+    for name in Scenario.declarations():
+        values = grid.values(name)
+        assert len(values) == len(set(values))
+        assert set(values) == {getattr(cell, name) for cell in cells}
+    assert [Scenario(**cell.given) for cell in made] == made
+    for entry in (*ENTRIES, Where({"deadline": 4.0}), Where({"seed": 0, "rule": "median"})):
+        assert grid.has(entry.canonical()) == any(map(entry.canonical().matches, cells))
+    # Another spelling of a value is no combination of its own, which is not left out twice.
+    assert set(reasons(grid.left)) == set(left)
+    if all(len({str(Scenario.declarations()[f].check(f, v)) for v in vs}) == len(vs)
+           for name, vs in axes.items() for f in [ALIASES.get(name, name)]):  # fmt: skip
+        assert reasons(grid.left) == left
+
+
+@settings(max_examples=100, deadline=None)
+@given(axes=grids, width=st.integers(1, 5))
+def test_cohorts_are_those_of_all_cells_at_once(axes: dict[str, list[Any]], width: int) -> None:
+    fields = {ALIASES.get(name, name) for name in axes}
+    try:
+        grid = Grid({n: v for n, v in SETTLED.items() if n not in fields}, axes)
+    except InputError:
+        return
+    streamed = list(grid.cohorts(width))
+    assert [cell for cohort in streamed for cell in cohort] == list(grid)
+    assert sorted(map(len, streamed)) == sorted(map(len, cohorts(grid, width)))
+    assert all(len({cell.world_key for cell in cohort}) == 1 for cohort in streamed)
+
+
+def test_what_was_given_to_a_grid_stays() -> None:
+    (first, second) = Grid({"workers": 20, "f": 4}, {"quorum": [None, 15]})
+    assert (first.quorum, first.replace(f=2).quorum) == (9, 5)
+    assert (second.quorum, second.replace(f=2).quorum) == (15, 15)
+    assert [*Grid({"workers": 20, "f": 4}, {"quorum": [None, 9]})] == [first]  # the same cell
+
+
+@pytest.mark.parametrize("name", ["quick", "standard", "rules"])
+def test_order_is_that_of_the_suite(name: str) -> None:
+    """Worlds one after the other, in the order in which the axes say them."""
+    suite = Suite.load(name).changed([("seed", [0])])
+    grid, _ = suite.expand()
+    places: dict[str, dict[Any, int]] = {field: {} for field in suite.grid}
+    for field, values in places.items():
+        for value in suite.grid[field]:
+            values[Scenario.declarations()[field].check(field, value)] = len(values)
+    keys = [[values[getattr(cell, f)] for f, values in places.items()] for cell in grid]
+    assert keys == sorted(keys)
+
+
+def test_sizes_beyond_reason_are_refused_with_the_number() -> None:
+    axes = {"seed": range(10**6), "learning_rate": [0.1] * 5, "rounds": [1] * 3}
+    with pytest.raises(InputError) as error:
+        Grid({}, axes)
+    assert error.value.problems == [
+        "suite: 15,000,000 cells (seed 1,000,000 x learning_rate 5 x rounds 3); expected at most "
+        "10,000,000"
+    ]
+    assert MOST == 10_000_000
+
+
+def test_a_million_cells_start_as_fast_as_a_few() -> None:
+    """Work is by value and by combination of what limits each other, not by cell."""
+    axes: dict[str, Any] = {
+        "rule": ["median", "krum", "average"], "attack": ["none", "foe"],
+        "learning_rate": [0.1 * i for i in range(1, 101)], "seed": range(2000),
+    }  # fmt: skip
+    started = time.process_time()
+    grid = Grid({"workers": 20, "f": 4}, axes)
+    cohort = next(grid.cohorts(8))
+    assert time.process_time() - started < 1.0
+    assert len(grid) == 1_200_000
+    assert len({cell.world_key for cell in cohort}) == 1
