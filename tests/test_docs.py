@@ -20,7 +20,7 @@ import pytest
 
 import hgobench
 from hgobench import aggregators, attacks, suite
-from hgobench.cli import Kind
+from hgobench.cli.list import Kind
 from hgobench.data import partitions
 from hgobench.paper import CITATION
 from hgobench.report.listing import listing

@@ -1,0 +1,86 @@
+"""The command ``hgobench``: a file per verb, each calls one room of the house.
+
+Exit status: 0 all that was asked is computed and written; 1 some of it failed, and the rest is
+written; 2 refused, nothing was computed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from hgobench.boundary import PluginError
+from hgobench.cli import audit, bench, calibrate, leaderboard, plan, reproduce, run, show, test
+from hgobench.cli import list as list_
+from hgobench.errors import InputError
+from hgobench.report import screen
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would take [default: all] for a style
+    help="Which algorithm and which rule survive which attack, on which devices, on which data?",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import hgobench
+
+        typer.echo(f"hgobench {hgobench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before the verb."""
+
+
+app.command("list")(list_.list_)
+app.command()(test.test)
+app.command()(run.run)
+app.command()(leaderboard.leaderboard)
+app.command()(show.show)
+app.command()(reproduce.reproduce)
+app.command()(audit.audit)
+app.command()(plan.plan)
+app.command()(calibrate.calibrate)
+app.add_typer(bench.bench, name="bench")
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command; what is refused is said in plain lines, exit status 2.
+
+    A file that can't be written, standard output among them, is said in a line, exit status 1;
+    output that nobody reads any more ends it in silence, exit status 141.
+    """
+    with screen.screens():
+        try:
+            if "" not in sys.path and os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())  # for module:Class of the folder that one stands in
+            return app(arguments)
+        except InputError as error:
+            print("hgobench: refused, nothing was computed:", file=sys.stderr)
+            for problem in error.problems:
+                print(f"  {problem}", file=sys.stderr)
+            sys.exit(2)
+        except PluginError as error:
+            print(f"hgobench: {error}", file=sys.stderr)
+            sys.exit(1)
+        except SystemExit as ended:
+            # What a verb doesn't catch, as it has nothing to keep yet, typer ends without a word.
+            if ended.__context__ and isinstance(ended.__context__.__cause__, KeyboardInterrupt):
+                print("interrupted", file=sys.stderr)
+            raise
+        except OSError as error:
+            where = "" if error.filename is None else f"{str(error.filename)!r}: "
+            print(f"hgobench: {where}{error.strerror or error}", file=sys.stderr)
+            sys.exit(1)

@@ -1,0 +1,87 @@
+"""``hgobench audit``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hgobench.cli.auditing import audit_options, studied
+from hgobench.cli.options import Jobs, Quiet, Wide
+from hgobench.cli.output import layout_for, say
+from hgobench.errors import InputError
+from hgobench.report import writers
+
+AuditSeeds = Annotated[
+    int | None, typer.Option(min=1, help="Seeds [default: as many as each audit needs].")
+]
+AuditSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="field=value: a problem of your own instead of the built-in ones."),
+]
+AuditRules = Annotated[
+    list[str] | None, typer.Option(help="A rule, also your own: pkg.mod:Class; as often as wanted.")
+]
+AuditAttacks = Annotated[list[str] | None, typer.Option(help="An attack; as often as wanted.")]
+
+
+def audit(
+    names: Annotated[
+        list[str], typer.Argument(help="Audits, theory, questions, all; or list.", metavar="NAME..")
+    ],
+    seeds: AuditSeeds = None,
+    set_: AuditSettings = None,
+    rule: AuditRules = None,
+    attack: AuditAttacks = None,
+    jobs: Jobs = 0,
+    out: Annotated[Path, typer.Option(help="Where measurements and pages go.")] = Path(
+        "hgobench-results/audits"
+    ),
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Markdown file for all that was found; of one that holds other audits too, only "
+            "these sections are replaced."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    wide: Wide = False,
+) -> None:
+    """Audit the HGO paper's theory, or answer a question that it leaves open.
+
+    theory: constants, robustness, bounds, cost, breakdown. questions: channels, bandwidth.
+
+    Leaves a page per audit with the data behind its plots. What the folder has already is not
+    computed again; Ctrl-C keeps what is done.
+    """
+    from hgobench import audits
+    from hgobench.settings import parse_setting
+
+    if "list" in names:
+        header = ["audit", "what it looks at"]
+        typer.echo(writers.table(header, audits.AUDITS.items(), layout=layout_for(wide)))
+        return
+    wanted = audits.chosen(names)
+    settings = [parse_setting(text) for text in set_ or ()]
+    options = audit_options(seeds, settings, rule, attack)
+    if options.settings and len(wanted) > 1:
+        raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(wanted)}")
+    audits.check(wanted, options)
+    if document is not None:
+        try:
+            document.parent.mkdir(parents=True, exist_ok=True)
+            document.touch()
+        except OSError as error:
+            raise InputError(f"--document: {str(document)!r}: {error.strerror}") from error
+    words = f"audit {' '.join(names)}"
+    studies = [
+        studied(partial(audits.run, name, options), out, jobs, quiet, wide) for name in wanted
+    ]
+    if document is not None:
+        from hgobench.audits import document as audit_document
+
+        title = "The theory, audited" if len(studies) > 1 else studies[0].title
+        audit_document.write(document, studies, title, options.command(words))
+        say(f"document: {document}", quiet)

@@ -1,0 +1,81 @@
+"""What audit and plan share: reading their options, and running an audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hgobench.cli.output import layout_for, say
+
+if TYPE_CHECKING:
+    from hgobench.audits import Options, Page, Work
+    from hgobench.settings import Setting
+
+
+def audit_options(
+    seeds: int | None,
+    settings: Sequence[Setting],
+    rules: list[str] | None,
+    attacks: list[str] | None,
+) -> Options:
+    """Read what an audit is asked beyond its name."""
+    from hgobench.audits import Options
+    from hgobench.scenario import check_field
+    from hgobench.settings import one_value_each, parse_names
+
+    fields = one_value_each(settings, "--set")
+    given = {field: check_field(field, value) for field, value in fields.items()}
+    named = {
+        field: tuple(
+            dict.fromkeys(check_field(field, one) for one in parse_names(texts, f"--{field}"))
+        )
+        for field, texts in (("rule", rules), ("attack", attacks))
+    }
+    return Options(seeds, given, named["rule"], named["attack"])
+
+
+def studied(
+    study: Callable[[Work], Page],
+    out: Path,
+    jobs: int,
+    quiet: bool,
+    wide: bool,
+    told: Callable[[Page], str] | None = None,
+) -> Page:
+    """Run an audit, print what it found (as `told` words it), and write its page."""
+    from joblib import cpu_count
+
+    from hgobench.audits import Work
+    from hgobench.report import files
+    from hgobench.report.progress import progress
+    from hgobench.report.render import terminal
+    from hgobench.results import open_store
+
+    started = time.monotonic()
+    try:
+        with open_store(out) as store:
+            work = Work(
+                store,
+                jobs or cpu_count(),
+                lambda total: progress(total, quiet=quiet),
+                lambda text: typer.echo(text, err=True),
+                lambda text: say(text, quiet),
+            )
+            found = study(work)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on", err=True)
+        raise typer.Exit(130) from None
+    except RuntimeError as error:
+        typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(told(found) if told else f"{terminal(found, layout_for(wide))}\n")
+    path = files.write(out / "pages", found)
+    say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
+    if work.failed:
+        typer.echo(f"{len(work.failed)} cells failed, and count as an accuracy of 0", err=True)
+        raise typer.Exit(1)
+    return found

@@ -1,0 +1,38 @@
+"""``hgobench calibrate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hgobench.cli.options import DataForm, DataFormOption
+from hgobench.cli.output import as_json, layout_for
+from hgobench.errors import InputError
+
+
+def calibrate(
+    model: Annotated[str, typer.Option(help="Of which model.")] = "softmax",
+    data: Annotated[str, typer.Option(help="On which data set.")] = "digits",
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples of a minibatch, s.")] = 32,
+    runs: Annotated[int, typer.Option(min=2, help="Measurements, of which the median.")] = 15,
+    time_unit: Annotated[
+        float, typer.Option(help="Seconds that a time unit lasts, for the line of a devices CSV.")
+    ] = 1.0,
+    form: DataFormOption = DataForm.TABLE,
+) -> None:
+    """Measure this machine's rate λ: coordinates of one example's gradient per second.
+
+    How fast one thread of it computes a minibatch's gradient of a model, in CPU time. Ties the
+    time units of plan to seconds.
+    """
+    from hgobench.audits import calibration
+
+    unit = calibration.number(str(time_unit))
+    if unit is None:
+        raise InputError(f"--time-unit: {time_unit!r}; expected a number of seconds > 0")
+    found = calibration.calibrate(model, data, batch_size, runs)
+    if form is DataForm.JSON:
+        typer.echo(as_json(found.as_data(unit)))
+        return
+    typer.echo("\n".join(map(layout_for().text, found.text(unit).split("\n"))))

@@ -1,0 +1,45 @@
+"""``hgobench list``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hgobench.cli.options import ListForm, Wide
+from hgobench.cli.output import layout_for
+
+
+class Kind(StrEnum):
+    """What ``hgobench list`` lists."""
+
+    ATTACKS = "attacks"
+    HETEROGENEITY_ATTACKS = "heterogeneity_attacks"
+    RULES = "rules"
+    PRE_RULES = "pre_rules"
+    ALGORITHMS = "algorithms"
+    SOLVERS = "solvers"
+    DATASETS = "datasets"
+    PARTITIONS = "partitions"
+    HARDWARE = "hardware"
+    CONDITIONS = "conditions"
+    WORKLOADS = "workloads"
+    MODELS = "models"
+    SUITES = "suites"
+
+
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    form: Annotated[
+        ListForm, typer.Option("--format", help="markdown: all that is known of each.")
+    ] = ListForm.TABLE,
+    wide: Wide = False,
+) -> None:
+    """List what can be named: parameters and defaults, when it is valid, where it comes from."""
+    from hgobench.report import listing
+
+    if kind is Kind.SUITES:
+        typer.echo(listing.suites(layout_for(wide)))
+    else:
+        typer.echo(listing.listing(kind.value, form.value, layout_for(wide)))

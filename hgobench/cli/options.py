@@ -1,0 +1,85 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hgobench.errors import InputError, unknown
+
+
+class Form(StrEnum):
+    """How a board is written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+    HTML = "html"
+
+
+class ListForm(StrEnum):
+    """How a list is written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+
+
+class DataForm(StrEnum):
+    """How what has many kinds of numbers is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class BenchForm(StrEnum):
+    """How measurements are written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Split(StrEnum):
+    """Which examples an accuracy is on."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
+Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="All columns, wider than the terminal if they are.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
+FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
+DataFormOption = Annotated[DataForm, typer.Option("--format", help="json: everything.")]
+BenchFormOption = Annotated[BenchForm, typer.Option("--format", help="How to write the table.")]
+
+
+def _column(field: str) -> str:
+    from hgobench.leaderboard import columns
+    from hgobench.scenario import ALIASES
+
+    name = ALIASES.get(field, field)
+    if name not in columns():
+        raise InputError(unknown("--by", field, columns()))
+    return name
+
+
+ByOption = Annotated[
+    str,
+    typer.Option(
+        callback=_column,
+        metavar="FIELD",
+        help="The boards' columns: attack, partition, hardware, workload, f, or another field of "
+        "a scenario that the server and the honest workers do not choose.",
+    ),
+]
+SplitOption = Annotated[
+    Split, typer.Option(help="Examples to score on; choose parameters on validation only.")
+]

@@ -1,0 +1,97 @@
+"""``hgobench plan``."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hgobench.cli.auditing import audit_options, studied
+from hgobench.cli.options import DataForm, DataFormOption, Jobs, Quiet, Wide
+from hgobench.cli.output import as_json, layout_for
+from hgobench.errors import InputError
+from hgobench.report import writers
+
+if TYPE_CHECKING:
+    from hgobench.audits import Page, Work
+
+
+def plan(
+    target: Annotated[float, typer.Option(help="Accuracy to reach, on validation examples.")],
+    budget: Annotated[
+        str,
+        typer.Option(help="Simulated time: 60 in time units (as a deadline τ); 60s, 5min, 2h."),
+    ],
+    data: Annotated[str, typer.Option(help="Data set.")] = "digits",
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds to choose with, and as many to check [default: 3, 5]."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="field=value of the scenario: not searched; q, v, tau, s and gamma (learning "
+            "rate) also field=value,value: searched among these.",
+        ),
+    ] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Rules to search among [default: trimmed_mean].")
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="Attacks, of which the worst counts [default with f > 0: a strong set]."),
+    ] = None,
+    time_unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Seconds that a time unit lasts; or calibrate: this machine is an average device."
+        ),
+    ] = None,
+    jobs: Jobs = 0,
+    out: Annotated[Path, typer.Option(help="Where results and the page go.")] = Path(
+        "hgobench-results/plan"
+    ),
+    form: DataFormOption = DataForm.TABLE,
+    quiet: Quiet = False,
+    wide: Wide = False,
+) -> None:
+    """Do devices reach an accuracy within a time budget, and with which settings?
+
+    Searches q, v, τ, s and rules; without --set hardware=.. also the share of powerful devices.
+    What seems best is run again with fresh seeds, and the answer says whether they reach the
+    target.
+    """
+    from hgobench.audits import answer, calibration
+    from hgobench.audits import plan as planning
+    from hgobench.settings import Setting, parse_setting, write_setting
+
+    settings = [parse_setting(text) for text in set_ or ()]
+    if any(setting.field == "data" for setting in settings):
+        raise InputError("--set: data: use --data")
+    single, among = planning.several(settings)
+    options = audit_options(seeds, [Setting("data", [data]), *single], rule, attack)
+    plans: list[planning.Plan] = []
+
+    def searched(work: Work) -> Page:
+        unit = calibration.time_unit(time_unit, options.settings, work)
+        said = ["--target", repr(target), "--budget", budget, "--data", data]
+        for field, values in among.items():
+            said += ["--set", write_setting(field, *values)]
+        said += [] if unit is None else ["--time-unit", repr(unit)]
+        units = calibration.time_units("--budget", budget, unit)
+        question = planning.Question(target, units, unit, among, shlex.join(said))
+        plans.append(planning.search(options, question, work))
+        return answer.page(plans[-1])
+
+    def told(_: Page) -> str:
+        if form is DataForm.JSON:
+            return as_json(answer.data(plans[-1]))
+        layout = layout_for(wide)
+        write = partial(writers.table, layout=layout)
+        return answer.text(plans[-1], layout.width or answer.WIDTH, write)
+
+    studied(searched, out, jobs, quiet, wide, told)

@@ -1,0 +1,108 @@
+"""``hgobench reproduce``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hgobench.cli.options import Jobs, Quiet, Wide
+from hgobench.cli.output import layout_for, say
+from hgobench.errors import InputError
+
+
+def reproduce(
+    names: Annotated[list[str], typer.Argument(help="Figures (fig4b, short5, ..); all; or list.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every curve.")] = 10,
+    jobs: Jobs = 0,
+    out: Annotated[Path, typer.Option(help="Where results and pages go.")] = Path(
+        "hgobench-results/paper"
+    ),
+    document: Annotated[
+        Path | None, typer.Option(help="A Markdown file for all claims and figures.")
+    ] = None,
+    quiet: Quiet = False,
+    update_reference: Annotated[
+        bool,
+        typer.Option("--update-reference", help="Rewrite the verdicts that pytest suites/ checks."),
+    ] = False,
+    wide: Wide = False,
+) -> None:
+    """Run the HGO paper's figures as published and as specified, and test its claims.
+
+    Leaves a page per figure with the data behind its plot. Cells that the folder has already are
+    not computed again; Ctrl-C keeps what is done.
+    """
+    from hgobench.paper import figures as paper
+
+    if names == ["list"]:
+        from hgobench.report.listing import figures
+
+        typer.echo(figures(layout_for(wide)))
+        return
+    chosen = [paper.load(name) for name in (paper.names() if names == ["all"] else names)]
+    if update_reference and (seeds < 10 or names != ["all"]):
+        raise InputError(
+            f"--update-reference: {' '.join(names)} with {seeds} seeds; expected all with 10 or "
+            "more: the verdicts are one family"
+        )
+    from joblib import cpu_count
+
+    from hgobench.paper import agreement, claims, pages, runs
+    from hgobench.paper import document as paper_document
+    from hgobench.report.progress import progress
+    from hgobench.report.render import terminal
+    from hgobench.results import open_store
+
+    lacking = runs.lacking(chosen, jobs or cpu_count())
+    if lacking and names != ["all"]:
+        raise InputError(f"{', '.join(which)}: {reason}" for reason, which in lacking.items())
+    for reason, which in lacking.items():
+        say(f"left out {', '.join(which)}: {reason}", quiet)
+    gone = {name for which in lacking.values() for name in which}
+    chosen = [figure for figure in chosen if figure.name not in gone]
+    started = time.monotonic()
+    with open_store(out) as store:
+        with progress(len(runs.cells(chosen, seeds)), quiet=quiet) as advance:
+            outcome = runs.compute(chosen, seeds, store, jobs or cpu_count(), advance)
+        found = (result for _, result in store.results(outcome.keys))
+        measured = runs.Measurements(found, seeds)
+    done = [figure for figure in chosen if measured.has(figure)]
+    known = {figure.name for figure in done}
+    tested = [claim for claim in claims.CLAIMS if known.issuperset(claim.figures)]
+    verdicts = claims.judge(tested, measured.of)
+    met = agreement.agreements(measured.of("published"), done)
+    for figure in done:
+        typer.echo(terminal(pages.summary(figure, measured), layout_for(wide)) + "\n")
+    if verdicts:
+        typer.echo(terminal(pages.judged(verdicts), layout_for(wide)) + "\n")
+    if met:
+        typer.echo(f"{sum(a.met for a in met)} of {len(met)} published values are met")
+    if done:
+        say(f"pages: {pages.write(out / 'pages', done, measured, verdicts, met)}", quiet)
+    if document is not None:
+        command = f"hgobench reproduce {' '.join(names)} --seeds {seeds}"
+        left_out = dict.fromkeys(sorted(gone), "data are not here")
+        left_out |= {f.name: "runs are not finished" for f in chosen if f.name not in known}
+        paper_document.write(document, command, done, measured, verdicts, met, left_out)
+        say(f"document: {document}", quiet)
+    untested = [claim.id for claim in claims.CLAIMS if claim not in tested]
+    if update_reference and untested:
+        typer.echo(f"verdicts not rewritten: no cells for {', '.join(untested)}", err=True)
+    elif update_reference:
+        written = claims.write_reference(verdicts, met).resolve()
+        typer.echo(f"verdicts rewritten: {written}", err=True)
+    took = f"{time.monotonic() - started:.0f} s"
+    say(
+        f"{outcome.computed} cells computed, {outcome.reused} reused, in {took}; kept in {out}",
+        quiet,
+    )
+    for result in outcome.failed:
+        typer.echo(f"failed: {result.scenario}: {result.reason}", err=True)
+    if outcome.interrupted:
+        typer.echo(f"{outcome.interrupted}; the same command goes on", err=True)
+        raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
+    if outcome.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,45 @@
+"""``hgobench test``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from textwrap import indent
+from typing import Annotated
+
+import typer
+
+
+def test(
+    name: Annotated[
+        str, typer.Argument(help="A rule, pre-rule or attack: its name, or pkg.mod:Class.")
+    ],
+) -> None:
+    """Hold a rule or an attack to the laws: pass, fail with the smallest example, or why neither.
+
+    Exit status: 0 no law is broken; 1 one is; 2 there is no such thing.
+    """
+    from hgobench.testing import ATTACK_LAWS, RULE_LAWS, try_named
+
+    laws = {law: (f.__doc__ or "").strip() for law, f in (*RULE_LAWS.items(), *ATTACK_LAWS.items())}
+    kind, verdicts = try_named(name)
+    typer.echo(f"{kind} {name}")
+    counts: Counter[str] = Counter()
+    scope = ""
+    for verdict in verdicts:
+        if verdict.scope != scope:
+            scope = verdict.scope
+            typer.echo(f"scope {scope}:")
+        counts[verdict.outcome] += 1
+        typer.echo(f"  {verdict.outcome:<14}  {verdict.law}")
+        if verdict.detail:
+            about = (
+                verdict.detail
+                if verdict.outcome != "fail"
+                else f"{laws[verdict.law]}\n{verdict.detail}"
+            )
+            typer.echo(indent(about, " " * 18))
+    typer.echo(
+        ", ".join(f"{n} {o}" for o in ("pass", "fail", "not applicable") if (n := counts[o]))
+    )
+    if counts["fail"]:
+        raise typer.Exit(1)
