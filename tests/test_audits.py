@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -404,11 +405,12 @@ def test_bounds_of_a_problem_of_ones_own(tmp_path: Path) -> None:
 def test_the_fit_finds_what_made_the_times() -> None:
     q, b = (part.ravel() for part in np.meshgrid([10.0, 40.0, 160.0], [1e3, 1e5]))
     seconds = 3e-5 + b * (2e-9 + 5e-10 * q * np.log2(q))
-    found, worst = cost.fitted(q, b, seconds)
-    assert found == pytest.approx([3e-5, 2e-9, 5e-10])
-    assert worst < 1e-9
-    assert cost.fitted(q, b, b * q**2 * 1e-9)[1] > 0.5
-    assert cost.exponent([1, 10, 100], [2, 20, 200])[0] == pytest.approx(1.0)
+    fit = cost.fitted(q, b, seconds)
+    assert (fit.call, fit.constant, fit.slope) == pytest.approx((3e-5, 2e-9, 5e-10))
+    assert fit.worst < 1e-9
+    assert [fit.seconds(*pair) for pair in zip(q, b, strict=True)] == pytest.approx(seconds)
+    assert cost.fitted(q, b, b * q**2 * 1e-9).worst > 0.5
+    assert cost.exponent([1, 10, 100], [2, 20, 200]).value == pytest.approx(1.0)
 
 
 def test_workers_and_servers_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +419,43 @@ def test_workers_and_servers_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     for order in cost.ORDERS:
         assert 0 < cost.server("trimmed_mean", 10, 50, order) < 0.1
     early, late = (cost.by_deadline("median", t, 20, 100) for t in (0.5, 64.0))
-    assert 0 < early["block"] < late["block"] == late["expected"] == 100
+    assert 0 < early.block < late.block == late.expected == 100
+    kept = json.loads(json.dumps(cost.timed("by_deadline", "here", {
+        "rule": "median", "deadline": 0.5, "q": 20, "dimension": 100})))  # fmt: skip
+    assert cost.Round(**kept).block == early.block
+
+
+def times(tasks: list[Task]) -> list[Any]:
+    """Times by a law: the server's with q log q, but with q² on organ pipes; a worker's linear."""
+    found: list[Any] = []
+    for task in tasks:
+        who, given = task.arguments["who"], task.arguments["given"]
+        if who == "by_deadline":
+            block = min(100.0 * given["deadline"], 7850.0)
+            found.append({"block": block, "expected": block, "seconds": 1e-6 * block})
+        elif who == "worker":
+            found.append(1e-9 * given["dimension"] * given["share"])
+        else:
+            q, b = given["q"], given["b"]
+            slow = given["order"] == "organ pipe"
+            found.append(1e-9 * b * (q * q if slow else q * math.log2(q)))
+    return found
+
+
+def test_the_costs_are_told_from_what_was_measured(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Work, "measure", lambda self, tasks, jobs=None: times(tasks))
+    costs = cost.measured("median", work)
+    assert costs.server(320, 3_000, "organ pipe") == pytest.approx(1e-9 * 3_000 * 320**2)
+    assert costs.parts == pytest.approx([3e-5 * share for share in cost.SHARES])
+    found = cost.laws(costs)
+    slopes = found.in_b, found.on_organ_pipes, found.in_deadline, found.in_dimension, found.in_share
+    assert [slope.value for slope in slopes] == pytest.approx([1, 2, 1, 1, 1])
+    assert (found.fit.call, found.fit.constant) == pytest.approx((0, 0), abs=1e-12)
+    page = cost.run(Options(rules=("median",)), work)
+    assert [finding.holds for finding in page.findings] == [True] * 4
+    assert "exponent 2.00 in q on organ-pipe columns" in page.findings[1].evidence
 
 
 # Breakdown

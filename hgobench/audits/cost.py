@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ DIMENSIONS = (1_000, 3_000, 10_000, 30_000, 100_000)
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 SORTING = ("trimmed_mean", "median", "meamed", "phocas")
 RULE = "trimmed_mean"
+MIDDLE, LARGE = 3_000, 30_000  # coordinates where the order of values and the share vary
 LONG_ENOUGH = 0.03  # CPU seconds
 REPEATS = 7
 
@@ -82,8 +84,23 @@ def server(rule: str, q: int, b: int, order: str) -> float:
     return cpu_seconds(lambda: made(sent))
 
 
-def by_deadline(rule: str, deadline: float, q: int, dimension: int) -> dict[str, float]:
-    """Return the block and the server's seconds in a round with devices of profile ``standard``."""
+@dataclass(frozen=True)
+class Round:
+    """A round with devices of profile ``standard`` and some deadline.
+
+    Attributes:
+        block: the coordinates that are aggregated.
+        expected: τ·λ̄/s, at most d: the block of a device of the mean rate.
+        seconds: the server's.
+    """
+
+    block: float
+    expected: float
+    seconds: float
+
+
+def by_deadline(rule: str, deadline: float, q: int, dimension: int) -> Round:
+    """Measure a round of q answers with devices of profile ``standard``."""
     labels = np.ones((q, CLASSES), dtype=np.int64)
     population = Population(q, dimension, 0, labels)
     rates = hardware.registry.build("standard").fleet(population).rates
@@ -98,11 +115,8 @@ def by_deadline(rule: str, deadline: float, q: int, dimension: int) -> dict[str,
     made = aggregators.build(rule, f=f)
     if made.has_columns():
         made = aggregators.build(rule, f=f, scope="coordinate")
-    return {
-        "block": float(block),
-        "expected": min(deadline * float(rates.mean()) / BATCH, dimension),
-        "seconds": cpu_seconds(lambda: made(values, present)),
-    }
+    expected = min(deadline * float(rates.mean()) / BATCH, dimension)
+    return Round(float(block), expected, cpu_seconds(lambda: made(values, present)))
 
 
 def worker(dimension: int, share: float) -> float:
@@ -128,32 +142,54 @@ def worker(dimension: int, share: float) -> float:
 
 
 def timed(who: str, machine: str, given: Mapping[str, Any]) -> Any:
-    """Measure one of the above; times are those of a machine."""
+    """Measure one of the above, as JSON knows it; times are those of a machine."""
     known: dict[str, Callable[..., Any]] = {
         "server": server, "by_deadline": by_deadline, "worker": worker,
     }  # fmt: skip
-    return known[who](**given)
+    found = known[who](**given)
+    return asdict(found) if isinstance(found, Round) else found
 
 
-def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Return the slope of log y over log x and its standard error."""
+@dataclass(frozen=True)
+class Slope:
+    """The exponent of a power law, fitted on logarithms, and its standard error."""
+
+    value: float
+    error: float
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> Slope:
+    """Return the slope of log y over log x; of one point 0."""
     from scipy.stats import linregress
 
+    if len(x) < 2:
+        return Slope(0.0, 0.0)
     fit = linregress(np.log(x), np.log(y))
-    return float(fit.slope), float(fit.stderr)
+    return Slope(float(fit.slope), float(fit.stderr))
 
 
-def fitted(q: Floats, b: Floats, seconds: Floats) -> tuple[Floats, float]:
-    """Fit seconds = c0 + b·(c1 + c2·q·log₂ q), c >= 0, to the least relative error.
+@dataclass(frozen=True)
+class Fit:
+    """seconds = call + b·(constant + slope·q·log₂ q), and the largest relative error of it."""
 
-    Returns:
-        c, and the largest relative error.
-    """
+    call: float
+    constant: float
+    slope: float
+    worst: float
+
+    def seconds(self, q: float, b: float) -> float:
+        """Return what it says of q values of each of b coordinates."""
+        return float(self.call + b * (self.constant + self.slope * q * np.log2(q)))
+
+
+def fitted(q: Floats, b: Floats, seconds: Floats) -> Fit:
+    """Fit times of q values of each of b coordinates to the least relative error, c >= 0."""
     from scipy.optimize import nnls
 
     design = np.stack((np.ones(len(b)), b, b * q * np.log2(q)), axis=1) / seconds[:, None]
     found, _ = nnls(design, np.ones(len(seconds)))
-    return found, float(np.abs(design @ found - 1.0).max())
+    call, constant, slope = map(float, found)
+    return Fit(call, constant, slope, float(np.abs(design @ found - 1.0).max()))
 
 
 def machine() -> str:
@@ -176,92 +212,168 @@ def check(options: Options) -> None:
             raise InputError(f"rule: {made.name} can't aggregate {q} values at f={q // 10}")
 
 
-def run(options: Options, work: Work) -> Page:
-    """Measure, one process at a time, and fit."""
-    check(options)
-    rule = options.rules[0] if options.rules else RULE
-    named = [{"rule": rule}]
-    calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
-        *((server, {"q": q, "b": b, "order": "random"}) for q in SAMPLED for b in BLOCKS),
-        *((server, {"q": SAMPLED[-1], "b": 3_000, "order": order}) for order in ORDERS),
-        *((server, {"q": q, "b": 3_000, "order": "organ pipe"}) for q in SAMPLED),
-        *((by_deadline, {"deadline": t, "q": 80, "dimension": 7_850}) for t in DEADLINES),
-    ]
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of a round cost, in CPU seconds on one thread.
+
+    Attributes:
+        rule: the server's.
+        machine: whose times they are.
+        servers: (q, b, order of the values) to the server's seconds.
+        rounds: deadline to a round of q = 80, d = 7,850.
+        workers: (d, share of the coordinates) to the worker's seconds.
+    """
+
+    rule: str
+    machine: str
+    servers: Mapping[tuple[int, int, str], float]
+    rounds: Mapping[float, Round]
+    workers: Mapping[tuple[int, float], float]
+
+    def server(self, q: int, b: int, order: str = "random") -> float:
+        """Return the server's seconds for q values of each of b coordinates."""
+        return self.servers[q, b, order]
+
+    @property
+    def whole(self) -> list[float]:
+        """A worker's seconds for a whole gradient, over d."""
+        return [self.workers[d, 1.0] for d in DIMENSIONS]
+
+    @property
+    def parts(self) -> list[float]:
+        """A worker's seconds for a part of the gradient, over its share."""
+        return [self.workers[LARGE, share] for share in SHARES]
+
+
+def measured(rule: str, work: Work) -> Costs:
+    """Measure the parts of a round, one at a time: other processes would disturb it."""
     where = machine()
-    tasks = [
-        Task(
-            timed,
-            {"who": function.__name__, "machine": where, "given": {"rule": rule, **given}},
-            named,
+    servers = list(
+        dict.fromkeys(
+            [
+                *((q, b, "random") for q in SAMPLED for b in BLOCKS),
+                *((SAMPLED[-1], MIDDLE, order) for order in ORDERS),
+                *((q, MIDDLE, "organ pipe") for q in SAMPLED),
+            ]
         )
-        for function, given in calls
-    ]
-    shares = [(d, 1.0) for d in DIMENSIONS] + [(30_000, share) for share in SHARES]
-    tasks += [
-        Task(timed, {"who": "worker", "machine": where, "given": {"dimension": d, "share": share}})
-        for d, share in dict.fromkeys(shares)
-    ]
-    done = work.measure(tasks, jobs=1)
-    found = {_name(task): value for task, value in zip(tasks, done, strict=True)}
+    )
+    workers = list(
+        dict.fromkeys([*((d, 1.0) for d in DIMENSIONS), *((LARGE, share) for share in SHARES)])
+    )
 
-    def spent(q: int, b: int, order: str = "random") -> float:
-        return float(found[f"server {q} {b} {order}"])
+    def task(who: str, named: Sequence[Mapping[str, Any]], **given: Any) -> Task:
+        return Task(timed, {"who": who, "machine": where, "given": given}, named)
 
+    named = [{"rule": rule}]
+    found = iter(
+        work.measure(
+            [
+                *(task("server", named, rule=rule, q=q, b=b, order=o) for q, b, o in servers),
+                *(
+                    task("by_deadline", named, rule=rule, deadline=t, q=80, dimension=7_850)
+                    for t in DEADLINES
+                ),
+                *(task("worker", (), dimension=d, share=share) for d, share in workers),
+            ],
+            jobs=1,
+        )
+    )
+    return Costs(
+        rule,
+        where,
+        {place: float(next(found)) for place in servers},
+        {deadline: Round(**next(found)) for deadline in DEADLINES},
+        {place: float(next(found)) for place in workers},
+    )
+
+
+@dataclass(frozen=True)
+class Laws:
+    """The laws fitted to what was measured: of the server's time in q, b, on organ-pipe columns and
+    in τ below saturation, of a worker's in d and in the share of the coordinates."""
+
+    fit: Fit
+    in_q: Slope
+    in_b: Slope
+    on_organ_pipes: Slope
+    in_deadline: Slope
+    in_dimension: Slope
+    in_share: Slope
+
+
+def laws(costs: Costs) -> Laws:
+    """Fit the laws of Proposition 1."""
     pairs = [(q, b) for q in SAMPLED for b in BLOCKS]
     q, b = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
-    seconds = np.array([spent(*pair) for pair in pairs])
-    (call, constant, slope), worst = fitted(q, b, seconds)
-    each = {q: spent(q, BLOCKS[-1]) / (q * BLOCKS[-1]) * 1e9 for q in SAMPLED}
-    in_theory = exponent(SAMPLED, [q * np.log2(q) for q in SAMPLED])
-    in_q = exponent(SAMPLED, [spent(q, BLOCKS[-1]) for q in SAMPLED])
-    in_b = exponent(BLOCKS, [spent(80, b) for b in BLOCKS])
-    hard = exponent(SAMPLED, [spent(q, 3_000, "organ pipe") for q in SAMPLED])
-    slowest = max(ORDERS, key=lambda order: spent(SAMPLED[-1], 3_000, order))
-    penalty = spent(SAMPLED[-1], 3_000, slowest) / spent(SAMPLED[-1], 3_000)
-    whole = [found[f"worker {d} 1.0"] for d in DIMENSIONS]
-    parts = [found[f"worker 30000 {share}"] for share in SHARES]
-    in_d, in_share = exponent(DIMENSIONS, whole), exponent(SHARES, parts)
-    forward = parts[0] / parts[-1]
-    rounds = {t: found[f"by_deadline {t}"] for t in DEADLINES}
-    cut = [t for t in DEADLINES if rounds[t]["block"] < 7_850]
-    in_time = exponent(cut, [rounds[t]["seconds"] for t in cut]) if len(cut) > 1 else (0.0, 0.0)
-    ratios = [rounds[t]["block"] / rounds[t]["expected"] for t in DEADLINES]
+    below = [t for t in DEADLINES if costs.rounds[t].block < 7_850]
+    return Laws(
+        fitted(q, b, np.array([costs.server(*pair) for pair in pairs])),
+        exponent(SAMPLED, [costs.server(q, BLOCKS[-1]) for q in SAMPLED]),
+        exponent(BLOCKS, [costs.server(80, b) for b in BLOCKS]),
+        exponent(SAMPLED, [costs.server(q, MIDDLE, "organ pipe") for q in SAMPLED]),
+        exponent(below, [costs.rounds[t].seconds for t in below]),
+        exponent(DIMENSIONS, costs.whole),
+        exponent(SHARES, costs.parts),
+    )
 
-    fits: list[list[str | float | int]] = [
-        ["server", "q", f"b = {BLOCKS[-1]:,}", *in_q],
-        ["server", "b", "q = 80", *in_b],
-        ["server", "q, organ-pipe columns", "b = 3,000", *hard],
-        ["server", "τ below saturation", "q = 80, d = 7,850", *in_time],
-        ["worker", "d", "whole gradient", *in_d],
-        ["worker", "share of the coordinates", "d = 30,000", *in_share],
-    ]
-    findings = [
+
+def run(options: Options, work: Work) -> Page:
+    """Measure, fit, and tell."""
+    check(options)
+    costs = measured(options.rules[0] if options.rules else RULE, work)
+    found = laws(costs)
+    return study(
+        "cost",
+        "Proposition 1: the time of a round",
+        [
+            f"CPU time on one thread of {costs.machine}, medians of {REPEATS}. "
+            f"The server applies {costs.rule} to q values of each of b coordinates, the tenth part "
+            "of them tolerated; a worker computes a part "
+            "of the gradient of softmax regression (10 classes, s = 32). Proposition 1 says "
+            "O(b·(C_pd + q·log q)) on average, Ω(d·(q² + C_pd)) at worst.",
+        ],
+        options.command("audit cost"),
+        _findings(costs, found),
+        _charts(costs, found.fit),
+        [_exponents(found)],
+    )
+
+
+def _findings(costs: Costs, found: Laws) -> list[Finding]:
+    fit = found.fit
+    each = [costs.server(q, BLOCKS[-1]) / (q * BLOCKS[-1]) * 1e9 for q in SAMPLED]
+    in_theory = exponent(SAMPLED, [q * np.log2(q) for q in SAMPLED])
+    slowest = max(ORDERS, key=lambda order: costs.server(SAMPLED[-1], MIDDLE, order))
+    penalty = costs.server(SAMPLED[-1], MIDDLE, slowest) / costs.server(SAMPLED[-1], MIDDLE)
+    ratios = [costs.rounds[t].block / costs.rounds[t].expected for t in DEADLINES]
+    networks = "; columns of up to some 100 values go through compiled sorting networks"
+    return [
         Finding(
             "the server's time is c0 + b·(c1 + c2·q·log q), to 50 %",
-            worst < 0.5,
-            f"c0 = {call * 1e6:.3g} µs, c1 = {constant * 1e9:.3g} ns, c2 = {slope * 1e9:.3g} ns; "
-            f"the worst of {len(q)} measurements is {worst:.0%} off; exponents {in_q[0]:.2f} in q "
-            f"(q·log q: {in_theory[0]:.2f}), {in_b[0]:.2f} in b; a value takes "
-            + ", ".join(f"{each[q]:.2f}" for q in SAMPLED)
+            fit.worst < 0.5,
+            f"c0 = {fit.call * 1e6:.3g} µs, c1 = {fit.constant * 1e9:.3g} ns, "
+            f"c2 = {fit.slope * 1e9:.3g} ns; "
+            f"the worst of {len(SAMPLED) * len(BLOCKS)} measurements is {fit.worst:.0%} off; "
+            f"exponents {found.in_q.value:.2f} in q "
+            f"(q·log q: {in_theory.value:.2f}), {found.in_b.value:.2f} in b; a value takes "
+            + ", ".join(f"{nanoseconds:.2f}" for nanoseconds in each)
             + f" ns at q = {', '.join(map(str, SAMPLED))}"
-            + (
-                "; columns of up to some 100 values go through compiled sorting networks"
-                if rule in SORTING
-                else ""
-            ),
+            + networks * (costs.rule in SORTING),
         ),
         Finding(
             "the worst case needs q² per coordinate",
-            hard[0] > 1.7,
-            f"exponent {hard[0]:.2f} in q on organ-pipe columns; the slowest of {len(ORDERS)} "
-            f"inputs ({slowest}) takes {penalty:.2f} times a random one",
+            found.on_organ_pipes.value > 1.7,
+            f"exponent {found.on_organ_pipes.value:.2f} in q on organ-pipe columns; the slowest of "
+            f"{len(ORDERS)} inputs ({slowest}) takes {penalty:.2f} times a random one",
         ),
         Finding(
             "a worker's time is proportional to the coordinates that it computes",
-            abs(in_share[0] - 1.0) < 0.1,
-            f"1 % of the coordinates of softmax regression take {forward:.0%} of the time of all "
-            f"(exponent {in_share[0]:.2f} in their share): every partial derivative needs the "
-            f"scores, a pass over all d; whole gradients: exponent {in_d[0]:.2f} in d",
+            abs(found.in_share.value - 1.0) < 0.1,
+            f"1 % of the coordinates of softmax regression take "
+            f"{costs.parts[0] / costs.parts[-1]:.0%} of the time of all "
+            f"(exponent {found.in_share.value:.2f} in their share): every partial derivative needs "
+            f"the scores, a pass over all d; whole gradients: exponent "
+            f"{found.in_dimension.value:.2f} in d",
         ),
         Finding(
             "the block is min(τ·λ̄/s̄, d)",
@@ -270,54 +382,54 @@ def run(options: Options, work: Work) -> Page:
             "of the mean rate (profile standard, v = 17 of q = 80)",
         ),
     ]
-    milli = 1e3
-    charts = [
+
+
+def _charts(costs: Costs, fit: Fit) -> list[Chart]:
+    def milliseconds(values: Iterable[float]) -> list[float]:
+        return [1e3 * value for value in values]
+
+    def over_q(b: int) -> list[float]:
+        return milliseconds(costs.server(q, b) for q in SAMPLED)
+
+    rounds = [costs.rounds[t] for t in DEADLINES]
+    return [
         Chart("server-q", "Server: time over q", "q", "CPU ms", [
-            *(Line(f"b = {b:,}", SAMPLED, [milli * spent(q, b) for q in SAMPLED]) for b in BLOCKS),
+            *(Line(f"b = {b:,}", SAMPLED, over_q(b)) for b in BLOCKS),
             Line(f"fit, b = {BLOCKS[-1]:,}", SAMPLED,
-                 [milli * (call + BLOCKS[-1] * (constant + slope * q * np.log2(q)))
-                  for q in SAMPLED],
-                 style="dashed"),
+                 milliseconds(fit.seconds(q, BLOCKS[-1]) for q in SAMPLED), style="dashed"),
         ], "xy"),
         Chart("server-b", "Server: time over b", "b", "CPU ms", [
-            Line(f"q = {q}", BLOCKS, [milli * spent(q, b) for b in BLOCKS]) for q in SAMPLED
+            Line(f"q = {q}", BLOCKS, milliseconds(costs.server(q, b) for b in BLOCKS))
+            for q in SAMPLED
         ], "xy"),
         Chart("server-deadline", "Server: a round's aggregation over τ (d = 7,850, q = 80)", "τ",
-              "CPU ms", [Line(rule, DEADLINES, [milli * rounds[t]["seconds"] for t in DEADLINES])],
-              "xy"),
+              "CPU ms",
+              [Line(costs.rule, DEADLINES, milliseconds(one.seconds for one in rounds))], "xy"),
         Chart("block", "The block over τ (d = 7,850, q = 80, s = 32)", "τ", "coordinates", [
-            Line("b: the v-th largest τ·λ_i/s", DEADLINES, [rounds[t]["block"] for t in DEADLINES]),
-            Line("min(τ·λ̄/s, d)", DEADLINES, [rounds[t]["expected"] for t in DEADLINES],
-                 style="dashed"),
+            Line("b: the v-th largest τ·λ_i/s", DEADLINES, [one.block for one in rounds]),
+            Line("min(τ·λ̄/s, d)", DEADLINES, [one.expected for one in rounds], style="dashed"),
         ], "xy"),
         Chart("worker-d", "Worker: a whole gradient over d (s = 32)", "d", "CPU ms",
-              [Line("measured", DIMENSIONS, [milli * value for value in whole])], "xy"),
+              [Line("measured", DIMENSIONS, milliseconds(costs.whole))], "xy"),
         Chart("worker-share", "Worker: a part of the gradient (d = 30,000, s = 32)",
               "share of the coordinates", "CPU ms", [
-            Line("measured", SHARES, [milli * value for value in parts]),
-            Line("proportional", SHARES, [milli * share * parts[-1] for share in SHARES],
-                 style="dashed"),
+            Line("measured", SHARES, milliseconds(costs.parts)),
+            Line("proportional", SHARES,
+                 milliseconds(share * costs.parts[-1] for share in SHARES), style="dashed"),
         ], "xy"),
     ]  # fmt: skip
-    return study(
-        "cost",
-        "Proposition 1: the time of a round",
-        [
-            f"CPU time on one thread of {where}, medians of {REPEATS}. "
-            f"The server applies {rule} to q values of each of b coordinates, the tenth part of "
-            "them tolerated; a worker computes a part "
-            "of the gradient of softmax regression (10 classes, s = 32). Proposition 1 says "
-            "O(b·(C_pd + q·log q)) on average, Ω(d·(q² + C_pd)) at worst.",
-        ],
-        options.command("audit cost"),
-        findings,
-        charts,
-        [Table("exponents", "Fitted exponents",
-               ["who", "over", "at", "exponent", "standard error"], fits)],
+
+
+def _exponents(found: Laws) -> Table:
+    fits = [
+        ("server", "q", f"b = {BLOCKS[-1]:,}", found.in_q),
+        ("server", "b", "q = 80", found.in_b),
+        ("server", "q, organ-pipe columns", "b = 3,000", found.on_organ_pipes),
+        ("server", "τ below saturation", "q = 80, d = 7,850", found.in_deadline),
+        ("worker", "d", "whole gradient", found.in_dimension),
+        ("worker", "share of the coordinates", "d = 30,000", found.in_share),
+    ]
+    return Table(
+        "exponents", "Fitted exponents", ["who", "over", "at", "exponent", "standard error"],
+        [[*names, slope.value, slope.error] for *names, slope in fits],
     )  # fmt: skip
-
-
-def _name(task: Task) -> str:
-    who, given = task.arguments["who"], task.arguments["given"]
-    values = [str(value) for key, value in given.items() if key != "rule"]
-    return " ".join([who, *values[: 1 if who == "by_deadline" else None]])
