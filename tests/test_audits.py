@@ -108,6 +108,13 @@ def test_what_a_measurement_names_is_in_its_address(
 
 # Bounds
 
+
+def traced(tasks: list[Task]) -> list[list[bounds.Sides]]:
+    """Return what tasks of the bounds measure, as it comes out of a store."""
+    found = [json.loads(json.dumps(task.measure(**task.arguments))) for task in tasks]
+    return [[bounds.Sides(**sides) for sides in run] for run in found]
+
+
 FEW: dict[str, Any] = {**bounds.BASE, "rounds": 30, "evaluation_interval": 30}
 ATTACKS = ("none", "foe", "alie", "tail+foe")
 
@@ -119,7 +126,7 @@ def test_the_bounds_hold(problem: str, step: str, work: Work) -> None:
     ``hgobench audit bounds``."""
     fields = {**FEW, **bounds.PROBLEMS[problem], "rule": "trimmed_mean"}
     tasks = bounds.tasks(fields, ATTACKS, step, range(4), work)
-    runs = [task.measure(**task.arguments) for task in tasks]
+    runs = traced(tasks)
     for number, attack in enumerate(ATTACKS):
         for name, bound in bounds.compared(runs, number).items():
             assert not len(bound.violated), f"{name} under {attack}"
@@ -137,8 +144,8 @@ def test_theorem_1_as_published_fails_where_only_outsiders_are_fast(work: Work) 
     """A_w averages over all correct workers, those that never answer among them."""
     fields = {**bounds.BASE, **bounds.OUTSIDERS, "rounds": 340, "evaluation_interval": 340}
     tasks = bounds.tasks(fields, ("none",), "block", range(6), work)
-    runs = [task.measure(**task.arguments) for task in tasks]
-    assert runs[0][0]["allowed"]
+    runs = traced(tasks)
+    assert runs[0][0].allowed
     found = bounds.compared(runs, 0)
     assert found["Theorem 1, published"].closest > 1.2
     assert len(found["Theorem 1, published"].violated) > 20
@@ -153,7 +160,7 @@ def test_theorem_1_as_published_fails_on_two_of_twenty_numbers(work: Work) -> No
     fields = {**bounds.BASE, **bounds.POINTS}
     tasks = bounds.tasks(fields, ("none",), "block", range(3), work)
     assert tasks[0].arguments["deltas"] == {"published": 1.0, "corrected": 1.0}
-    runs = [task.measure(**task.arguments) for task in tasks]
+    runs = traced(tasks)
     found = bounds.compared(runs, 0)
     assert found["Theorem 1, published"].closest == pytest.approx(9, rel=1e-4)
     assert found["Theorem 1, published"].violated[0] == 2
@@ -163,10 +170,10 @@ def test_theorem_1_as_published_fails_on_two_of_twenty_numbers(work: Work) -> No
     cell = Scenario(**{**fields, "learning_rate": 0.3})
     start = float(theory.Objective(cell).initial()[0])
     (run,) = bounds.trace([cell.to_dict()], "given", tasks[0].arguments["deltas"])
-    assert run["excess"] == pytest.approx(example.run(k, start, 0.3), abs=1e-6)
+    assert run.excess == pytest.approx(example.run(k, start, 0.3), abs=1e-6)
     for variant in bounds.VARIANTS:
         expected = example.bound(k, start, 0.3, corrected=variant == "corrected")
-        assert run["theorem_1"][variant] == pytest.approx(expected, abs=1e-6)
+        assert run.theorem_1[variant] == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
@@ -231,9 +238,9 @@ def test_sides_worked_out_by_hand() -> None:
         held = None if block == 4 else torch.arange(block)
         seen.add(Step(cell, k, at, held, torch.full((block,), 0.5)))
     sides = seen.sides()
-    assert sides["excess"] == [9.0, 8.0, 7.0, math.inf], "it diverged in round 4"
-    assert sides["gradient"] == [16.0, 16.0, 16.0, math.inf]
-    assert sides["allowed"]
+    assert sides.excess == [9.0, 8.0, 7.0, math.inf], "it diverged in round 4"
+    assert sides.gradient == [16.0, 16.0, 16.0, math.inf]
+    assert sides.allowed
     # Q_w = 0 gives 4·M_w·mean(1/2, 1/4) + mean(4·δ², 0), or of the worst three of two workers both;
     # with Q_w > 0 the noise is less by Q_w·4, which pays off.
     for name, delta in deltas.items():
@@ -259,8 +266,8 @@ def test_sides_worked_out_by_hand() -> None:
                 k, 9.0, block=block, error=error, strong_convexity=1.0, **known
             )
             second = theory.theorem_2(k + 1, 9.0, block=block, error=error, **known)
-            assert sides["theorem_1"][name][k] == pytest.approx(float(first), rel=1e-6)
-            assert sides["theorem_2"][name][k] == pytest.approx(float(second), rel=1e-6)
+            assert sides.theorem_1[name][k] == pytest.approx(float(first), rel=1e-6)
+            assert sides.theorem_2[name][k] == pytest.approx(float(second), rel=1e-6)
         # ⟨AG, ∇L⟩ = 1 per coordinate of the block, ‖∇L‖²_B = 4 per coordinate.
         for k, block in enumerate((4, 1, 2)):
             promised = max(
@@ -269,7 +276,7 @@ def test_sides_worked_out_by_hand() -> None:
                             + 2 * (1, 2, 0)[k] ** 2)) / 2
                 for share in bounds.SHARES
             )  # fmt: skip
-            assert sides["lemma"][name][k] == pytest.approx(block - promised, rel=1e-6)
+            assert sides.lemma[name][k] == pytest.approx(block - promised, rel=1e-6)
 
 
 def test_a_run_that_ends_at_once_promises_nothing() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, attacks, theory
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.report.page import Chart, Finding, Line, Page, Table, study
+from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
 from hgobench.simulation.world import World
@@ -107,22 +109,43 @@ def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
     return {"published": published, "corrected": least}
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of every bound along one run, for k = 1 .. K.
+
+    Of what diverged the left sides are infinite.
+
+    Attributes:
+        attack: the run's.
+        status: how it ended.
+        learning_rate: the run's.
+        allowed: whether either paper allows that rate; None: it is not known.
+        excess: L(w_k) - L*; NaN: not known.
+        gradient: ‖∇L(w_k)‖².
+        theorem_1, theorem_2: the right-hand sides by variant; without Theorem 1: none.
+        lemma: by how much Lemma 1's inner product exceeds its bound, by variant.
+    """
+
+    attack: str
+    status: str
+    learning_rate: float
+    allowed: bool | None
+    excess: list[float]
+    gradient: list[float]
+    theorem_1: dict[str, list[float]]
+    theorem_2: dict[str, list[float]]
+    lemma: dict[str, list[float]]
+
+
 def trace(
     scenarios: Sequence[Mapping[str, Any]], step: str, deltas: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """Run cells of one world, and return both sides of every bound at every round.
+) -> list[Sides]:
+    """Run cells of one world, and return both sides of every bound at every round, of each.
 
     Args:
         scenarios: the cells' fields.
         step: which learning rate: a key of `STEPS`, or ``"given"``.
         deltas: Δ by variant.
-
-    Returns:
-        Of each cell its ``status``, ``learning_rate`` and whether that is ``allowed`` by either
-        paper (None: not known), and for k = 1 .. K: ``excess`` L(w_k) - L* (NaN: not known),
-        ``gradient`` ‖∇L(w_k)‖², and by variant the right-hand sides ``theorem_1``, ``theorem_2``
-        and ``lemma``: by how much Lemma 1's inner product exceeds its bound. Of what diverged the
-        former two are infinite.
     """
     cells = [Scenario(**fields) for fields in scenarios]
     world = World.of(cells[0])
@@ -138,10 +161,12 @@ def trace(
     failed = [result for result in results if result.status == "failed"]
     if failed:
         raise RuntimeError(f"{failed[0].scenario}: {failed[0].reason}")
-    return [
-        {"attack": cell.attack, "status": result.status, **traces[cell].sides()}
-        for cell, result in zip(cells, results, strict=True)
-    ]
+    return [traces[cell].sides(result.status) for cell, result in zip(cells, results, strict=True)]
+
+
+def kept(**arguments: Any) -> list[dict[str, Any]]:
+    """Return what `trace` does, as JSON knows it."""
+    return [asdict(sides) for sides in trace(**arguments)]
 
 
 class Trace:
@@ -195,52 +220,68 @@ class Trace:
                 [moments.statistical_error(self.problem.factor, growth, among) for growth in pairs]
             )
 
-    def sides(self) -> dict[str, Any]:
-        """Return both sides of all bounds, for k = 1 .. K."""
+    def sides(self, status: str = "done") -> Sides:
+        """Return both sides of all bounds, for k = 1 .. K.
+
+        Args:
+            status: how the run ended.
+        """
         scenario, seen = self.scenario, len(self.block)
-        rate = scenario.learning_rate
-        steps, after = np.arange(scenario.rounds), scenario.rounds - seen
+        after = scenario.rounds - seen
         allowed = None
         if self.known is not None:
-            allowed = rate < max(self.known.block_step, self.known.dimension_step)
-        found: dict[str, Any] = {
-            "learning_rate": rate,
-            "allowed": allowed,
-            "excess": _short([*self.excess, *[math.inf] * after]),
-            "gradient": _short([*self.gradient, *[math.inf] * after]),
-            "theorem_1": {},
-            "theorem_2": {},
-            "lemma": {},
-        }
-        if not seen:  # it diverged before the first step
-            nothing = [math.inf] * scenario.rounds
-            sides = ("theorem_2", "lemma", *(["theorem_1"] if self.closed else []))
-            return found | {side: dict.fromkeys(VARIANTS, nothing) for side in sides}
-        initial = self.excess[0] if self.closed else self.problem.loss(self.problem.initial())
-        block = np.minimum.accumulate([*self.block, *self.block[-1:] * after])
+            allowed = scenario.learning_rate < max(self.known.block_step, self.known.dimension_step)
+        first, second, lemma = {}, {}, {}
         for name in VARIANTS:
-            delta, growth = self.deltas[name], self.growth[name]
-            error = np.array([*self.error[name], *self.error[name][-1:] * after])
-            with np.errstate(invalid="ignore"):
-                pair = int(np.argmin(error[0] / (1.0 - np.array(SHARES))))
-            shared: dict[str, Any] = {
-                "block": block,
-                "dimension": self.problem.dimension,
-                "learning_rate": rate,
-                "delta": delta,
-                "error": np.maximum.accumulate(error[:, pair]),
-                "growth": growth[pair],
-            }
-            found["theorem_2"][name] = _short(theory.theorem_2(steps + 1, initial, **shared))
-            if self.closed and self.known is not None:
-                convexity = self.known.strong_convexity
-                first = theory.theorem_1(steps, initial, strong_convexity=convexity, **shared)
-                found["theorem_1"][name] = _short(first)
-            norm = np.array(self.norm)[:, None]
-            promised = theory.lemma_1(norm, delta, error[:seen], growth).max(axis=1)
-            margin = np.array(self.inner) - promised
-            found["lemma"][name] = _short([*margin, *[math.inf] * after])
-        return found
+            if seen:
+                second[name], lemma[name] = self._second(name), self._lemma(name)
+            else:  # it diverged before the first step
+                second[name] = lemma[name] = [math.inf] * scenario.rounds
+            if self.closed:
+                first[name] = self._first(name) if seen else [math.inf] * scenario.rounds
+        return Sides(
+            scenario.attack,
+            status,
+            scenario.learning_rate,
+            allowed,
+            _short([*self.excess, *[math.inf] * after]),
+            _short([*self.gradient, *[math.inf] * after]),
+            first,
+            second,
+            lemma,
+        )
+
+    def _shared(self, name: str) -> dict[str, Any]:
+        """Return what the theorems' right-hand sides are made of, in one variant."""
+        after = self.scenario.rounds - len(self.block)
+        error = np.array([*self.error[name], *self.error[name][-1:] * after])
+        with np.errstate(invalid="ignore"):
+            pair = int(np.argmin(error[0] / (1.0 - np.array(SHARES))))
+        return {
+            "block": np.minimum.accumulate([*self.block, *self.block[-1:] * after]),
+            "dimension": self.problem.dimension,
+            "learning_rate": self.scenario.learning_rate,
+            "delta": self.deltas[name],
+            "error": np.maximum.accumulate(error[:, pair]),
+            "growth": self.growth[name][pair],
+        }
+
+    def _first(self, name: str) -> list[float]:
+        assert self.known is not None
+        convexity = self.known.strong_convexity
+        steps, shared = np.arange(self.scenario.rounds), self._shared(name)
+        return _short(theory.theorem_1(steps, self.excess[0], strong_convexity=convexity, **shared))
+
+    def _second(self, name: str) -> list[float]:
+        initial = self.excess[0] if self.closed else self.problem.loss(self.problem.initial())
+        steps = np.arange(self.scenario.rounds) + 1
+        return _short(theory.theorem_2(steps, initial, **self._shared(name)))
+
+    def _lemma(self, name: str) -> list[float]:
+        norm, error = np.array(self.norm)[:, None], np.array(self.error[name])
+        promised = theory.lemma_1(norm, self.deltas[name], error, self.growth[name]).max(axis=1)
+        after = self.scenario.rounds - len(self.block)
+        return _short([*(np.array(self.inner) - promised), *[math.inf] * after])
 
 
 def _short(values: Iterable[float]) -> list[float]:
@@ -275,9 +316,12 @@ def run(options: Options, work: Work) -> Page:
                 {**BASE, **OUTSIDERS}, ("none",), step, range(seeds), work
             )
     done = iter(work.measure([task for group in groups.values() for task in group]))
-    traced = {key: [next(done) for _ in group] for key, group in groups.items()}
+    traced = {
+        key: [[Sides(**sides) for sides in next(done)] for _ in group]
+        for key, group in groups.items()
+    }
     deltas = next(iter(groups.values()))[0].arguments["deltas"]
-    return _study(traced, options, seeds, rule, deltas)
+    return _told(Audited(rule, deltas, seeds, traced), options)
 
 
 def tasks(
@@ -300,7 +344,7 @@ def tasks(
         ]
         values = [cell.to_dict() for cell in cells]
         arguments = {"scenarios": values, "step": step, "deltas": deltas}
-        made.append(Task(trace, arguments, values))
+        made.append(Task(kept, arguments, values))
     return made
 
 
@@ -338,7 +382,7 @@ class Comparison:
         self.closest = float(later[np.isfinite(later)].max(initial=0.0))
 
 
-def compared(runs: Sequence[Sequence[Mapping[str, Any]]], cell: int) -> dict[str, Comparison]:
+def compared(runs: Sequence[Sequence[Sides]], cell: int) -> dict[str, Comparison]:
     """Return every bound on one cell, by ``bound, variant``.
 
     Args:
@@ -346,20 +390,20 @@ def compared(runs: Sequence[Sequence[Mapping[str, Any]]], cell: int) -> dict[str
         cell: which of the traced cells.
     """
     each = [cells[cell] for cells in runs]
-    gradient = np.array([one["gradient"] for one in each])
+    gradient = np.array([one.gradient for one in each])
     mean = gradient.mean(axis=0)
     smallest = [int(mean[: k + 1].argmin()) for k in range(len(mean))]
     found = {}
     for variant in VARIANTS:
-        if each[0]["theorem_1"]:
+        if each[0].theorem_1:
             found[f"Theorem 1, {variant}"] = Comparison(
-                np.array([one["excess"] for one in each]),
-                np.array([one["theorem_1"][variant] for one in each]),
+                np.array([one.excess for one in each]),
+                np.array([one.theorem_1[variant] for one in each]),
             )
         found[f"Theorem 2, {variant}"] = Comparison(
-            gradient[:, smallest], np.array([one["theorem_2"][variant] for one in each])
+            gradient[:, smallest], np.array([one.theorem_2[variant] for one in each])
         )
-        margin = np.array([one["lemma"][variant] for one in each])
+        margin = np.array([one.lemma[variant] for one in each])
         promised = np.where(np.isposinf(margin), np.inf, 0.0)
         found[f"Lemma 1, {variant}"] = Comparison(
             -np.where(np.isposinf(margin), 0.0, margin), promised
@@ -367,79 +411,118 @@ def compared(runs: Sequence[Sequence[Mapping[str, Any]]], cell: int) -> dict[str
     return found
 
 
-def _study(
-    traced: Mapping[tuple[str, str], Sequence[Sequence[Mapping[str, Any]]]],
-    options: Options,
-    seeds: int,
-    rule: str,
-    deltas: Mapping[str, float],
-) -> Page:
-    rows: list[list[str | float | int]] = []
-    charts: list[Chart] = []
-    broken: dict[str, list[str]] = {}
-    closest: dict[str, tuple[float, str]] = {}
-    for (problem, step), runs in traced.items():
-        names = [cell["attack"] for cell in runs[0]]
-        bounds = [compared(runs, number) for number in range(len(names))]
-        where = f"{problem}, {STEPS.get(step, 'your learning rate')}"
-        for bound in bounds[0]:
-            each = {name: found[bound] for name, found in zip(names, bounds, strict=True)}
-            worst = max(each, key=lambda name: each[name].closest)
-            ratio = each[worst].closest
-            violated = {name: one for name, one in each.items() if len(one.violated)}
-            broken.setdefault(bound, [])
-            for name, one in violated.items():
-                times = "" if bound.startswith("Lemma") else f", {one.closest:.3g} times the bound"
-                attack = "" if name == "none" else f" under {name}"
-                broken[bound].append(f"{where}{attack} from k = {one.violated[0]}{times}")
-            if not violated and ratio > closest.get(bound, (0.0, ""))[0]:
-                closest[bound] = ratio, f"{where} under {worst}"
-            silent = sum(not one.promises for one in each.values())
-            lemma = bound.startswith("Lemma")
-            rows.append(
-                [
-                    problem, step, bound, len(each), len(violated), silent,
-                    "" if lemma else f"{ratio:.3g}", "" if lemma else worst,
-                ]
-            )  # fmt: skip
-        charts += _charts(problem, step, where, names, bounds)
-    rates = [cell["allowed"] for runs in traced.values() for cells in runs for cell in cells]
-    beyond = False in rates
-    sure = all(rates) and (rule == "trimmed_mean" or exact_coefficient(rule, 1, 0) is not None)
-    findings = []
-    for bound, places in broken.items():
-        theorem, variant = bound.split(", ")
-        mine = [row for row in rows if row[2] == bound]
-        held = sum(row[4] == 0 for row in mine)
-        silent = sum(int(row[5]) for row in mine)
-        total = sum(int(row[3]) for row in mine)
-        said = f"on {held} of {len(mine)} problems and step sizes, under all attacks"
-        if bound in closest:
-            ratio, where = closest[bound]
-            said += f"; there the closest has {ratio:.2g} of the bound ({where})"
-        said = f"violated: {'; '.join(places)}. It holds {said}" if places else f"it holds {said}"
-        holds: bool | None = not places
-        if silent:
-            said += f"; {silent} of {total} runs have no finite bound"
-        if silent == total or seeds < 2 or beyond or (places and not sure):
-            holds = None
-            said += "; that tells nothing" if silent == total else ""
-            said += "; one seed can't tell" if seeds < 2 else ""
-            said += "; the learning rate is larger than the theorems allow" if beyond else ""
-            if places and not sure and not beyond:
-                said += (
-                    "; Δ is only the largest that was found"
-                    if all(rates)
-                    else ("; how large a learning rate the theorems allow is not known")
+@dataclass(frozen=True)
+class Trial:
+    """One bound on one problem with one step size, under every attack.
+
+    Attributes:
+        problem, step: where.
+        bound: ``"Theorem 1, published"``.
+        attacks: the bound under each.
+    """
+
+    problem: str
+    step: str
+    bound: str
+    attacks: Mapping[str, Comparison]
+
+    @property
+    def where(self) -> str:
+        """The problem and the step size, in words."""
+        return f"{self.problem}, {STEPS.get(self.step, 'your learning rate')}"
+
+    @property
+    def lemma(self) -> bool:
+        """Whether it is Lemma 1, of which there is no ratio."""
+        return self.bound.startswith("Lemma")
+
+    @property
+    def violated(self) -> dict[str, Comparison]:
+        """The attacks under which the bound is violated."""
+        return {name: one for name, one in self.attacks.items() if len(one.violated)}
+
+    @property
+    def silent(self) -> int:
+        """Under how many attacks the bound promises nothing."""
+        return sum(not one.promises for one in self.attacks.values())
+
+    @property
+    def worst(self) -> str:
+        """The attack that comes closest to the bound."""
+        return max(self.attacks, key=lambda name: self.attacks[name].closest)
+
+    @property
+    def ratio(self) -> float:
+        """How close that comes: the largest left/right."""
+        return self.attacks[self.worst].closest
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What was measured.
+
+    Attributes:
+        rule: that the server applies.
+        deltas: its Δ by variant.
+        seeds: how many.
+        traced: by problem and step size, for each seed both sides under every attack.
+    """
+
+    rule: str
+    deltas: Mapping[str, float]
+    seeds: int
+    traced: Mapping[tuple[str, str], Sequence[Sequence[Sides]]]
+
+    @cached_property
+    def groups(self) -> dict[tuple[str, str], list[Trial]]:
+        """The trials of every bound, by problem and step size."""
+        found = {}
+        for (problem, step), runs in self.traced.items():
+            names = [cell.attack for cell in runs[0]]
+            bounds = [compared(runs, number) for number in range(len(names))]
+            found[problem, step] = [
+                Trial(
+                    problem, step, bound,
+                    {name: under[bound] for name, under in zip(names, bounds, strict=True)},
                 )
-        how = "as published" if variant == "published" else "corrected"
-        findings.append(Finding(f"{theorem}, {how}, holds at every k", holds, said))
-    header = (
-        "problem", "step", "bound", "attacks", "violated", "no promise", "largest left/right", "by",
-    )  # fmt: skip
+                for bound in bounds[0]
+            ]  # fmt: skip
+        return found
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All of them."""
+        return [trial for group in self.groups.values() for trial in group]
+
+    @property
+    def rates(self) -> list[bool | None]:
+        """Of every run, whether the theorems allow its learning rate; None: it is not known."""
+        return [cell.allowed for runs in self.traced.values() for cells in runs for cell in cells]
+
+    @property
+    def sure(self) -> bool:
+        """Whether all rates are allowed and Δ is known, not only the largest that was found."""
+        known = self.rule == "trimmed_mean" or exact_coefficient(self.rule, 1, 0) is not None
+        return all(self.rates) and known
+
+
+def verdict(audited: Audited, bound: str) -> bool | None:
+    """Say whether a bound holds on all problems, under all attacks; None: it can't be told."""
+    trials = [trial for trial in audited.trials if trial.bound == bound]
+    violated = any(trial.violated for trial in trials)
+    nothing = sum(trial.silent for trial in trials) == sum(len(t.attacks) for t in trials)
+    if nothing or audited.seeds < 2 or False in audited.rates or (violated and not audited.sure):
+        return None
+    return not violated
+
+
+def _told(audited: Audited, options: Options) -> Page:
+    """Tell what was found."""
+    rule, deltas = audited.rule, audited.deltas
     about = [
         f"HGO with {rule}, Δ(v, f) = {deltas['published']:.4g} as published and "
-        f"{deltas['corrected']:.4g} at least, {seeds} seeds: each a problem of its own, with its "
+        f"{deltas['corrected']:.4g} at least, {audited.seeds} seeds: each a problem of its own, "
+        "with its "
         "shards, devices, attackers and constants. Both sides of every bound are averaged over "
         f"them; a bound is violated if at some k the mean of left - right is above 0 beyond chance "
         f"({CHANCE:.0%} for a whole run, t-test with Bonferroni's correction).",
@@ -453,17 +536,75 @@ def _study(
         "Theorem 1 uses, at every w_k; as printed it is claimed in the region W alone.",
         "The step γ = 0.99/Σ L_j is the shorter paper's for every block; 0.99/(√d·max L_j), the "
         "extended paper's, may be larger, and the proofs hold for it, too.",
-        *(_counterexamples() if ("points", "block") in traced else []),
+        *(_counterexamples() if ("points", "block") in audited.traced else []),
     ]  # fmt: skip
+    bounds = dict.fromkeys(trial.bound for trial in audited.trials)
     return study(
         "bounds",
         "The paper's bounds against runs",
         about,
         options.command("audit bounds"),
-        findings,
-        charts,
-        [Table("summary", "Every bound on every problem", header, rows)],
+        [_finding(audited, bound) for bound in bounds],
+        [chart for group in audited.groups.values() for chart in _charts(group)],
+        [_summary(audited.trials)],
     )
+
+
+def _finding(audited: Audited, bound: str) -> Finding:
+    """Say of one bound where it holds and where it is violated."""
+    trials = [trial for trial in audited.trials if trial.bound == bound]
+    held = [trial for trial in trials if not trial.violated]
+    said = f"on {len(held)} of {len(trials)} problems and step sizes, under all attacks"
+    if any(trial.ratio > 0 for trial in held):
+        closest = max(held, key=lambda trial: trial.ratio)
+        said += (
+            f"; there the closest has {closest.ratio:.2g} of the bound ({closest.where} under "
+            f"{closest.worst})"
+        )
+    places = [place for trial in trials for place in _violations(trial)]
+    said = f"violated: {'; '.join(places)}. It holds {said}" if places else f"it holds {said}"
+    silent, total = sum(t.silent for t in trials), sum(len(t.attacks) for t in trials)
+    if silent:
+        said += f"; {silent} of {total} runs have no finite bound"
+    holds = verdict(audited, bound)
+    if holds is None:
+        beyond = False in audited.rates
+        said += "; that tells nothing" if silent == total else ""
+        said += "; one seed can't tell" if audited.seeds < 2 else ""
+        said += "; the learning rate is larger than the theorems allow" if beyond else ""
+        if places and not audited.sure and not beyond:
+            said += (
+                "; Δ is only the largest that was found"
+                if all(audited.rates)
+                else "; how large a learning rate the theorems allow is not known"
+            )
+    theorem, variant = bound.split(", ")
+    how = "as published" if variant == "published" else "corrected"
+    return Finding(f"{theorem}, {how}, holds at every k", holds, said)
+
+
+def _violations(trial: Trial) -> list[str]:
+    """Say of every attack that violates a bound, from when on and how far."""
+    said = []
+    for name, one in trial.violated.items():
+        times = "" if trial.lemma else f", {one.closest:.3g} times the bound"
+        attack = "" if name == "none" else f" under {name}"
+        said.append(f"{trial.where}{attack} from k = {one.violated[0]}{times}")
+    return said
+
+
+def _summary(trials: Sequence[Trial]) -> Table:
+    header = (
+        "problem", "step", "bound", "attacks", "violated", "no promise", "largest left/right", "by",
+    )  # fmt: skip
+    rows: list[list[Cell]] = [
+        [
+            one.problem, one.step, one.bound, len(one.attacks), len(one.violated), one.silent,
+            "" if one.lemma else f"{one.ratio:.3g}", "" if one.lemma else one.worst,
+        ]
+        for one in trials
+    ]  # fmt: skip
+    return Table("summary", "Every bound on every problem", header, rows)
 
 
 def _counterexamples() -> list[str]:
@@ -485,35 +626,32 @@ def _counterexamples() -> list[str]:
     ]
 
 
-def _charts(
-    problem: str,
-    step: str,
-    where: str,
-    names: Sequence[str],
-    bounds: Sequence[Mapping[str, Comparison]],
-) -> list[Chart]:
+def _charts(trials: Sequence[Trial]) -> list[Chart]:
     """Draw the measured side under every attack, the closest in colour, and the least bounds."""
     titles = {"Theorem 1": "L(w_k) - L*", "Theorem 2": "least mean ‖∇L‖² so far"}
+    of = {trial.bound: trial for trial in trials}
     charts = []
     for theorem, title in titles.items():
-        if f"{theorem}, published" not in bounds[0]:
+        trial = of.get(f"{theorem}, published")
+        if trial is None:
             continue
-        keys = {variant: f"{theorem}, {variant}" for variant in VARIANTS}
-        closeness = [found[keys["published"]].closest for found in bounds]
-        worst = int(np.argmax(closeness))
-        k = list(range(1, bounds[0][keys["published"]].left.shape[1] + 1))
+        left = {name: one.left.mean(axis=0).tolist() for name, one in trial.attacks.items()}
+        k = list(range(1, len(left[trial.worst]) + 1))
         lines = [
-            Line(name, k, found[keys["published"]].left.mean(axis=0).tolist(), style="faint")
-            for number, (name, found) in enumerate(zip(names, bounds, strict=True))
-            if number != worst
+            Line(name, k, values, style="faint")
+            for name, values in left.items()
+            if name != trial.worst
         ]
-        closest = bounds[worst]
-        left = closest[keys["published"]].left
-        lines.append(Line(names[worst], k, left.mean(axis=0).tolist()))
+        lines.append(Line(trial.worst, k, left[trial.worst]))
         lines += [
-            Line(f"bound, {variant}", k, closest[key].right.mean(axis=0).tolist(), style="dashed")
-            for variant, key in keys.items()
+            Line(
+                f"bound, {variant}",
+                k,
+                of[f"{theorem}, {variant}"].attacks[trial.worst].right.mean(axis=0).tolist(),
+                style="dashed",
+            )
+            for variant in VARIANTS
         ]
-        file = f"{problem}-{step}-{theorem.lower().replace(' ', '-')}"
-        charts.append(Chart(file, f"{theorem}: {where}", "k", title, lines, "y"))
+        file = f"{trial.problem}-{trial.step}-{theorem.lower().replace(' ', '-')}"
+        charts.append(Chart(file, f"{theorem}: {trial.where}", "k", title, lines, "y"))
     return charts
