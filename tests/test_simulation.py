@@ -640,3 +640,17 @@ def test_a_risky_scenario_warns_with_the_numbers() -> None:
         warnings.simplefilter("error")
         run(Scenario(**BASE))
         run(risky.replace(algorithm="sgd", rule="average", tolerated=0))
+
+
+def test_which_examples_were_answered_rightly_in_the_end() -> None:
+    scenario = Scenario(**BASE, rule="median")
+    found = run(scenario)
+    assert found.right is not None
+    examples = len(World(scenario).data.test)
+    right = np.unpackbits(np.frombuffer(found.right, np.uint8))[:examples]
+    assert right.sum() / examples == found.summary["test_accuracy"]
+    assert len(found.right) == math.ceil(examples / 8)
+    seed = run(scenario.replace(seed=1))
+    assert seed.right != found.right
+    assert run(Scenario(**BASE, model="linear", data="breast_cancer")).right is None
+    assert run(Scenario(**{**BASE, "rule": "average"}, attack="nan")).right is None  # it diverged

@@ -72,7 +72,12 @@ class Classifier(Model):
         """Score examples x (N, p) in every cell: (R, classes, N)."""
 
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean loss and accuracy on N examples, (R,) each, in float64.
+        """Return mean loss and accuracy on N examples, (R,) each, in float64."""
+        loss, right = self.marked(params, x, y)
+        return loss, right.sum(dim=1).double() / len(x)
+
+    def marked(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss, (R,) float64, and which examples are classed rightly, (R, N) bool.
 
         Of tied classes the first counts.
         """
@@ -86,9 +91,8 @@ class Classifier(Model):
             if not bool(single.all()) or bool(best.isnan().any()):
                 hit = scores.argmax(dim=1) == labels  # much slower
             losses.append(len(some) * self.loss(params, scores, picked, labels))
-            hits.append(hit.sum(dim=1))
-        loss, right = torch.stack(losses).sum(dim=0), torch.stack(hits).sum(dim=0).double()
-        return loss / len(x), right / len(x)
+            hits.append(hit)
+        return torch.stack(losses).sum(dim=0) / len(x), torch.cat(hits, dim=1)
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the mean loss, (R,) float64; the scores may be overwritten.

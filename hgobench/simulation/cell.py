@@ -40,6 +40,7 @@ class Cell:
         ledger: the table of its rounds.
         time: simulated, since the start.
         status, reason: how it goes.
+        right: which test examples it answers rightly in the end, as in a `Result`.
         answering: cells for which it is equal have the same workers: the same order and lengths.
         threat: those also have attackers that may act for all of them at once.
         defence: those whose rule may aggregate for all of them at once.
@@ -56,6 +57,7 @@ class Cell:
         self.needs: list[str] = []
         self.status: Status = "done"
         self.reason = ""
+        self.right: bytes | None = None
         try:
             with keyed(scenario.seed):
                 self._make()
@@ -203,7 +205,13 @@ class Cell:
         provenance = {**provenance, "needs": self.needs}
         reason = "; ".join([self.reason] * bool(self.reason) + [*notes, *self.notes])
         return Result(
-            self.scenario, self.ledger.table(), self.status, reason, provenance, seconds=seconds
+            self.scenario,
+            self.ledger.table(),
+            self.status,
+            reason,
+            provenance,
+            seconds=seconds,
+            right=self.right if self.status == "done" else None,
         )
 
 

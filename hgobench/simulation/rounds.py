@@ -119,7 +119,7 @@ def _simulate(
             if not stack.play(k):
                 break
             if k % interval == 0 or k == rounds:
-                stack.evaluate(k)
+                stack.evaluate(k, last=k == rounds)
     except PluginError as error:  # of what they share
         for cell in cells:
             if cell.status == "done":
@@ -205,11 +205,14 @@ class Stack:
         Round(k, world, draw, self.params, Answers(self._gradients), self.observe).play(self.cells)
         return True
 
-    def evaluate(self, k: int) -> None:
-        """Fill in accuracies and losses after round k."""
+    def evaluate(self, k: int, last: bool = False) -> None:
+        """Fill in accuracies and losses after round k; after the `last` also what was right."""
         world, params = self.world, self.params
-        measured = world.evaluate(k, params, *world.test)
-        loss, accuracy = (numbers.cpu() for numbers in measured)
+        loss, accuracy, right = world.marked(k, params, *world.test)
+        loss, accuracy = loss.cpu(), accuracy.cpu()
+        bits = None
+        if last and right is not None:
+            bits = np.packbits(right.cpu().numpy(), axis=1)
         held = torch.full_like(accuracy, torch.nan)
         if len(world.data.validation):
             held = world.evaluate(k, params, *world.validation)[1].cpu()
@@ -220,6 +223,7 @@ class Stack:
                     test_accuracy=float(accuracy[r]),
                     validation_accuracy=float(held[r]),
                 )
+                cell.right = None if bits is None else bits[r].tobytes()
 
 
 class Round:

@@ -20,7 +20,7 @@ from hgobench.data.base import Split
 from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
-from hgobench.models import Model
+from hgobench.models import Classifier, Model
 from hgobench.scenario import Scenario
 
 
@@ -261,6 +261,20 @@ class World:
         if not ((accuracy >= 0) & (accuracy <= 1)).all():
             raise self.models.error("evaluate returned an accuracy outside [0, 1]")
         return loss, accuracy
+
+    def marked(
+        self, k: int, params: Tensor, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return loss and accuracy as `evaluate` does, and which examples are answered rightly.
+
+        Returns:
+            (R,), (R,), and (R, N) bool; None of a model that classes nothing, or is not hgobench's.
+        """
+        if self.models.foreign or type(self.model).evaluate is not Classifier.evaluate:
+            return (*self.evaluate(k, params, x, y), None)
+        assert isinstance(self.model, Classifier)
+        loss, right = self.model.marked(params, x, y)
+        return loss, right.sum(dim=1).double() / len(x), right
 
     def _check_tensor(self, what: str, found: object, shape: tuple[int, ...]) -> None:
         if not self.models.foreign:
