@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hgobench.parameters import positive
@@ -16,16 +14,21 @@ from hgobench.parameters import positive
 from .base import Rule, Scope
 from .vectors import Vectors
 
+Floats = NDArray[np.float64]
+STEPS = 300  # the most of a climb
+CLOSE = 1e-3  # a step of so few radii ends it
+TIED = 1.0 + 1e-9
+
 
 class SignGuard(Rule):
     """Mean of the clipped vectors whose length and whose shares of signs are those of the crowd.
 
     M is the median of the lengths. S_1 = {i : L·M <= ‖x_i‖ <= R·M}. On a random share of the
     coordinates each vector has three features, the fractions of positive, of negative and of zero
-    entries; S_2 is the largest cluster of them by mean shift. AR(x) is the mean over S_1 ∩ S_2 of
+    entries; S_2 is the largest cluster of them by `mean_shift`. AR(x) is the mean over S_1 ∩ S_2 of
     x_i · min(1, M / ‖x_i‖); if that is empty, 0. Clipping comes last: done first it would switch
-    off the upper bound of the lengths. Mean shift is scikit-learn's, with its estimate of the
-    bandwidth at the quantile 1/2; of clusters of equal size the one with the first worker is taken.
+    off the upper bound of the lengths. The radius is scikit-learn's estimate of the `bandwidth` at
+    the quantile 1/2; of clusters of equal size the one with the first worker is taken.
 
     Args:
         lower: L, the least length in medians.
@@ -88,22 +91,61 @@ class SignGuard(Rule):
         features = signs.double().mean(dim=2).T.cpu().numpy()
         finite = vectors.finite.numpy()
         crowd = finite.copy()
-        # Features a rounding apart are one point; a bandwidth of 0 would be refused.
-        cluster, threads = _clustering()
-        # Of so few points, threads would spend all time waiting for each other.
-        with threads.limit(limits=1, user_api="openmp"):
-            bandwidth = cluster.estimate_bandwidth(features[finite], quantile=0.5)
-            if bandwidth > 1e-9:
-                labels = cluster.MeanShift(bandwidth=bandwidth).fit(features[finite]).labels_
-                sizes = np.bincount(labels)
-                first = next(label for label in labels if sizes[label] == sizes.max())
-                crowd[finite] = labels == first
+        radius = bandwidth(features[finite])
+        if radius > 1e-9:  # features a rounding apart are one point
+            labels = mean_shift(features[finite], radius)
+            sizes = np.bincount(labels)
+            first = next(label for label in labels if sizes[label] == sizes.max())
+            crowd[finite] = labels == first
         return torch.from_numpy(crowd)
 
 
-@cache
-def _clustering() -> tuple[ModuleType, ThreadpoolController]:
-    """Import scikit-learn's clustering, and find the threads that it has brought along."""
-    from sklearn import cluster
+def bandwidth(points: Floats) -> float:
+    """Return the mean distance of m points to the farthest of their ⌊m/2⌋ nearest, (m, k) -> r.
 
-    return cluster, ThreadpoolController()
+    A point is the nearest to itself, as in scikit-learn's estimate at the quantile 1/2.
+    """
+    nearest = max(len(points) // 2, 1)
+    return float(np.sort(_distances(points, points), axis=1)[:, nearest - 1].mean())
+
+
+def mean_shift(points: Floats, radius: float) -> NDArray[np.int64]:
+    """Return each point's cluster by mean shift with a flat kernel, (m, k) -> (m,).
+
+    From every point one climbs: again and again to the mean of the points within the radius, until
+    a step is at most a thousandth of it. Where that leads are centres, those among most points
+    first; of two within the radius only the first stays. A point belongs to the nearest, to the
+    first of several. Shares of signs often lie exactly as far apart as the radius: distances that
+    differ by rounding are equal.
+
+    Source: Comaniciu, Meer, "Mean shift: a robust approach toward feature space analysis", TPAMI
+    2002; the rules of stopping and merging are scikit-learn's.
+
+    >>> mean_shift(np.array([[0.0], [0.1], [5.0]]), radius=1.0)
+    array([0, 0, 1])
+    """
+    radius *= TIED
+    centres, climbing = points.copy(), np.ones(len(points), dtype=bool)
+    among = np.zeros(len(points), dtype=np.int64)
+    for _ in range(STEPS):
+        near = _distances(centres[climbing], points) <= radius
+        means = (near[:, :, None] * points).sum(axis=1) / near.sum(axis=1)[:, None]
+        moved = np.sqrt(np.square(means - centres[climbing]).sum(axis=1))
+        centres[climbing], among[climbing] = means, near.sum(axis=1)
+        climbing[climbing] = moved > CLOSE * radius
+        if not climbing.any():
+            break
+    best = sorted(range(len(points)), key=lambda i: (among[i], *centres[i]), reverse=True)
+    kept: list[int] = []
+    for i in best:
+        if not kept or _distances(centres[i : i + 1], centres[kept]).min() > radius:
+            kept.append(i)
+    distances = _distances(points, centres[kept])
+    first: NDArray[np.int64] = (distances <= TIED * distances.min(axis=1)[:, None]).argmax(axis=1)
+    return first
+
+
+def _distances(some: Floats, others: Floats) -> Floats:
+    """Return all distances, (a, k) and (b, k) -> (a, b)."""
+    distances: Floats = np.sqrt(np.square(some[:, None] - others).sum(axis=2))
+    return distances

@@ -106,7 +106,7 @@ class Fang(Attack):
         if h <= b + 1:
             return longest / root
         choice = KrumChoice(apart, b, -mean, -mean.sign())
-        near = choice.between.sort(dim=1).values[:, : h - 2].sqrt().sum(dim=1)
+        near = choice.sorted[:, : h - 2].sqrt().sum(dim=1)
         lam = float(near.min()) / ((h - b - 1) * root) + longest / root
         while lam >= 1e-5:
             if bool(choice.selects(torch.tensor([lam], dtype=torch.float64), at_least=h)[0]):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 STEPS = 256
 HALVINGS = 40
+AT_ONCE = 4  # halvings
 
 
 class KrumChoice:
@@ -33,7 +34,9 @@ class KrumChoice:
         square = gram.diagonal()
         between = (square[:, None] + square - 2.0 * gram).clamp_min(0.0)
         between.fill_diagonal_(torch.inf)  # nobody is its own neighbour
-        self.between = between
+        # Of each honest vector its neighbours, nearest first, and the sums of the nearest.
+        self.sorted = between.sort(dim=1).values[:, : len(apart) - 1].contiguous()
+        self.sums = torch.nn.functional.pad(self.sorted.cumsum(dim=1), (1, 0))
         away = start - apart
         self.constant = away.square().sum(dim=1).cpu()
         self.linear = 2.0 * (away @ p).cpu()
@@ -49,13 +52,15 @@ class KrumChoice:
         """
         if self.near <= 0:
             return torch.ones_like(gamma, dtype=torch.bool)
-        g, h = gamma[:, None], len(self.between)
+        g, h = gamma[:, None], len(self.sorted)
         distance = (self.constant + self.linear * g + self.quadratic * g * g).clamp_min(0.0)
         crafted = distance.sort(dim=1).values[:, : self.near].sum(dim=1)
-        copies = distance[:, :, None].expand(-1, -1, self.b)
-        others = torch.cat((self.between.expand(len(gamma), h, h), copies), dim=2)
-        scores = others.sort(dim=2).values[:, :, : h - 2].sum(dim=2)
-        return (scores >= crafted[:, None]).sum(dim=1) >= at_least
+        # A score sums the h - 2 nearest of h - 1 honest neighbours and b copies: first the honest
+        # ones that are nearer than the copies, then copies, then honest ones again.
+        nearer = torch.searchsorted(self.sorted, distance.T.contiguous())
+        honest = nearer.clamp(max(h - 2 - self.b, 0), h - 2)
+        scores = self.sums.gather(1, honest) + (h - 2 - honest) * distance.T
+        return (scores >= crafted).sum(dim=0) >= at_least
 
     def largest(self, at_least: int) -> float:
         """Return the largest γ >= 0 that `selects`, 0 if none does.
@@ -66,10 +71,9 @@ class KrumChoice:
         """
         if self.quadratic == 0.0 or self.near <= 0:
             return 0.0
-        finite = self.between[self.between < torch.inf]
-        widest = math.sqrt(float(finite.max())) if len(finite) else 0.0
+        widest = math.sqrt(float(self.sorted.max())) if self.sorted.numel() else 0.0
         reach = math.sqrt(float(self.constant.max()))
-        reach += widest * (1.0 + math.sqrt(len(self.between) / self.near))
+        reach += widest * (1.0 + math.sqrt(len(self.sorted) / self.near))
         top = reach / math.sqrt(self.quadratic)
         return last_true(lambda gamma: self.selects(gamma, at_least), top)
 
@@ -82,10 +86,23 @@ def last_true(holds: Callable[[Tensor], Tensor], top: float) -> float:
         return 0.0
     low = float(grid[true[-1]])
     high = min(low + top / STEPS, top)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2.0
-        if bool(holds(torch.tensor([middle], dtype=torch.float64))[0]):
-            low = middle
-        else:
-            high = middle
+    for _ in range(HALVINGS // AT_ONCE):
+        low, high = _halved(holds, low, high)
     return low
+
+
+def _halved(holds: Callable[[Tensor], Tensor], low: float, high: float) -> tuple[float, float]:
+    """Halve an interval several times: all points that may be asked are asked at once."""
+    intervals = [(low, high)]
+    middles: list[float] = []
+    for _ in range(AT_ONCE):
+        intervals = [half for a, b in intervals for half in ((a, (a + b) / 2), ((a + b) / 2, b))]
+        middles += [b for _, b in intervals[::2]]
+    true = holds(torch.tensor(middles, dtype=torch.float64)).tolist()
+    level, place = 0, 0  # where the halvings so far have led
+    for depth in range(AT_ONCE):
+        right = true[level + place]
+        middle = middles[level + place]
+        low, high = (middle, high) if right else (low, middle)
+        level, place = level + 2**depth, 2 * place + right
+    return low, high

@@ -230,11 +230,35 @@ def zeno(
     return mean(sorted(vectors, key=score, reverse=True)[: len(vectors) - f])
 
 
+def mean_shift(points: list[Vector]) -> list[int]:
+    """Return clusters as scikit-learn does at its own bandwidth; what rounding parts is equal."""
+    half = max(len(points) // 2, 1)
+    reach = [sorted(length(p - q) for q in points)[half - 1] for p in points]
+    radius = sum(reach) / len(points) * (1 + 1e-9)
+    if radius <= 1e-9:
+        return [0] * len(points)
+    tops = []
+    for top in points:
+        for _ in range(300):
+            near = [p for p in points if length(p - top) <= radius]
+            top, before = mean(near), top
+            if length(top - before) <= 1e-3 * radius:
+                break
+        tops.append((len(near), tuple(top)))
+    centres: list[Vector] = []
+    for _, place in sorted(tops, reverse=True):
+        if all(length(np.array(place) - other) > radius for other in centres):
+            centres.append(np.array(place))
+    found = []
+    for p in points:
+        far = [length(p - c) for c in centres]
+        found.append(next(i for i, d in enumerate(far) if d <= min(far) * (1 + 1e-9)))
+    return found
+
+
 def sign_guard(
     vectors: Vectors, f: int, lower: float = 0.1, upper: float = 3.0, share: float = 0.1
 ) -> Vector:
-    from sklearn.cluster import MeanShift, estimate_bandwidth
-
     typical = median([length(v) for v in vectors])
     d = len(vectors[0])
     chosen = np.random.default_rng([1, 0]).permutation(d)[: max(math.ceil(share * d), 1)]
@@ -244,8 +268,7 @@ def sign_guard(
             signs = [float(np.sign(v[j])) for j in chosen]
             features[i] = [signs.count(s) / len(signs) for s in (1.0, -1.0, 0.0)]
     points = np.array(list(features.values()))
-    width = estimate_bandwidth(points, quantile=0.5)
-    labels = MeanShift(bandwidth=width).fit(points).labels_ if width > 1e-9 else [0] * len(points)
+    labels = mean_shift(list(points))
     sizes = [list(labels).count(label) for label in labels]
     crowd = labels[sizes.index(max(sizes))]
     kept = [

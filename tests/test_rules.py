@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hgobench import aggregators
-from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView
+from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView, sign_guard
 from hgobench.errors import InputError
 from hgobench.report.listing import listing
 from hgobench.testing import RULE_LAWS, cases, check_rule, rule_maker, try_law
@@ -768,3 +768,22 @@ def test_dnc_draws_coordinates_only_where_it_says_so() -> None:
     assert torch.equal(answer("dnc[share=0.07]"), answer("dnc[coordinates=7]"))
     (row,) = (row for row in listing("rules", "markdown").splitlines() if row.startswith("| dnc "))
     assert "draws coordinates, where r < d: not by default up to d = 10,000" in row
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_mean_shift_is_scikit_learn_s(seed: int) -> None:
+    """On points as SignGuard has them: few, in few dimensions, some of them equal."""
+    from sklearn.cluster import MeanShift, estimate_bandwidth
+
+    rng = np.random.default_rng(seed)
+    m, k = int(rng.integers(3, 40)), int(rng.integers(1, 4))
+    points = rng.standard_normal((m, k)) * rng.choice([0.01, 1.0, 100.0])
+    points[rng.random(m) < 0.3] += 3.0
+    points[rng.random(m) < 0.2] = points[0]
+    points = np.round(points, 3) if seed % 2 else points
+    radius = sign_guard.bandwidth(points)
+    assert radius == pytest.approx(estimate_bandwidth(points, quantile=0.5), rel=1e-12)
+    if radius == 0.0:
+        return  # all points are one: SignGuard asks no further
+    expected = MeanShift(bandwidth=radius).fit(points).labels_
+    np.testing.assert_array_equal(sign_guard.mean_shift(points, radius), expected)
