@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from hgobench.lazy import torch
 
 from .columns import Columns
 from .pre_rule import PreRule

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from hgobench.kernels.tiles import combinations
+from hgobench.lazy import Tensor
 
 from .base import Rule
 from .columns import Columns

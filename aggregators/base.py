@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hgobench.determinism import one_blas_thread
 from hgobench.kernels.arrays import all_finite, count_columns
 from hgobench.kernels.tiles import each, scratch, tiles
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
 from .columns import Columns
@@ -248,9 +247,9 @@ class Rule(Part):
         """Return the answer to `values` in their dtype, if it is a number per column."""
         if isinstance(result, np.ndarray):
             result = torch.from_numpy(np.ascontiguousarray(result))
-        wanted = isinstance(result, Tensor) and not result.is_complex()
-        if not isinstance(result, Tensor) or not wanted or result.shape != values.shape[1:]:
-            tensor = isinstance(result, Tensor)
+        wanted = isinstance(result, torch.Tensor) and not result.is_complex()
+        if not isinstance(result, torch.Tensor) or not wanted or result.shape != values.shape[1:]:
+            tensor = isinstance(result, torch.Tensor)
             # Of other things the type: what they look like differs from run to run.
             shape = (
                 f"{result.dtype} {tuple(result.shape)}"  # type: ignore[attr-defined]
@@ -349,7 +348,7 @@ class Function(Rule):
 
 
 def _check(values: Tensor, present: Tensor | None, view: ServerView) -> None:
-    if not isinstance(values, Tensor):
+    if not isinstance(values, torch.Tensor):
         raise RuleError(f"values: {type(values).__name__}; expected a torch.Tensor")
     if values.ndim != 2 or len(values) == 0:
         raise RuleError(f"values: shape {tuple(values.shape)}; expected (m, d) with m >= 1")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench.kernels.tiles import each, tiles
+from hgobench.lazy import Tensor, torch
 
 from .base import Rule
 from .columns import Columns

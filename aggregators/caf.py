@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
 from hgobench.kernels.arrays import sum_rows
+from hgobench.lazy import Tensor, torch
 
 from .base import Rule
 from .columns import Columns

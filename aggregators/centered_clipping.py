@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive, whole
 
 from .base import Rule, Scope

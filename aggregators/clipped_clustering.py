@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive
 
 from .base import Rule, Scope

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from hgobench.lazy import torch
 from hgobench.parameters import positive
 
 from .columns import Columns

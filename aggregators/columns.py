@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from hgobench.kernels.arrays import array, blank, choose, count_columns, keep, quiet, sum_rows
 from hgobench.kernels.sorting import sort_columns
+from hgobench.lazy import Tensor, torch
 
 from .errors import NonFiniteError
 from .view import ServerView

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive
 
 from .base import Rule, Scope

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from hgobench.kernels.sorting import sort_rows
+from hgobench.lazy import Tensor, torch
 
 from .base import Rule
 from .columns import Columns, first_least

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from hgobench.kernels.arrays import keep, sum_rows
 from hgobench.kernels.sorting import argsort_columns
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
 from .base import Rule, Scope

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from hgobench.kernels.sorting import sort_rows
+from hgobench.lazy import torch
 
 from .columns import Columns
 from .pre_rule import PreRule

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from hgobench.lazy import Tensor, torch
 
 from .average import Average
 from .vectors import Vectors
@@ -39,7 +38,7 @@ class Oracle(Average):
         """Aggregate what the honest sent; the view must say who they are."""
         view = view or ServerView()
         honest = view.require_honest(self.name)
-        fits = isinstance(values, Tensor) and values.ndim == 2 and len(values) == len(honest)
+        fits = isinstance(values, torch.Tensor) and values.ndim == 2 and len(values) == len(honest)
         fits &= present is None or (present.dtype == torch.bool and present.shape == values.shape)
         if self.scope == "coordinate" and fits:
             # What the others sent is as if it had not been; a misfit is for the check to refuse.

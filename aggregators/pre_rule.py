@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
-from torch import Tensor
+from hgobench.lazy import Tensor
 
 from .base import Part, Rule, Scope
 from .columns import Columns

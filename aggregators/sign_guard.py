@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive
 
 from .base import Rule, Scope

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from hgobench.lazy import Tensor, torch
 
 from .base import Rule
 from .columns import Columns

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations, islice
 
-import torch
-from torch import Tensor
-
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
 from .base import Rule, Scope

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-import torch
 from scipy.spatial.distance import pdist, squareform
-from torch import Tensor
 
 from hgobench.kernels.inner_products import inner_products, summed
 from hgobench.kernels.tiles import combinations, each, tiles
+from hgobench.lazy import Tensor, torch
 
 from .columns import Columns
 from .errors import NonFiniteError

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive, whole
 
 from .base import Rule, Scope

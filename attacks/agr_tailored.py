@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from hgobench.aggregators import TrimmedMean
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of
 
 from .krum_choice import KrumChoice

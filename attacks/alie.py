@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from scipy.special import ndtri
-from torch import Tensor
 
+from hgobench.lazy import Tensor
 from hgobench.parameters import finite
 
 from .base import Attack, View

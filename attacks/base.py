@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench.kernels.arrays import count_columns, keep
 from hgobench.kernels.moments import moments
+from hgobench.lazy import Tensor, torch
 from hgobench.protocol.messages import Message
 
 Knowledge = Literal["nothing", "own", "honest", "server"]

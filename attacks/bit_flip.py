@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hgobench import parameters
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
 from .base import Attack, View

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
-from torch import Tensor
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive
 
 from .base import Attack, View

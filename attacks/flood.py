@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from hgobench.kernels.arrays import keep
+from hgobench.lazy import torch
 
 from .base import View
 from .heterogeneity import HeterogeneityAttack

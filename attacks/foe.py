@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from hgobench.lazy import Tensor
 from hgobench.parameters import finite
 
 from .base import Attack, View

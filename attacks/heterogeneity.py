@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor
 
+from hgobench.lazy import Tensor
 from hgobench.protocol.messages import Message
 
 from .base import KNOWLEDGE, Attack, Knowledge, View

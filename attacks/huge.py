@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import finite
 
 from .base import Attack, View
@@ -32,7 +32,7 @@ class Huge(Attack):
 
     def __init__(self, value: float = 1e38) -> None:
         self.value = finite("value", value)
-        if abs(self.value) > torch.finfo(torch.float32).max:
+        if abs(self.value) > np.finfo(np.float32).max:
             raise ValueError(f"value: {value!r}; expected a float32, at most 3.4e38 (see inf)")
 
     def values(self, view: View) -> Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+from hgobench.lazy import Tensor, torch
 
 STEPS = 256
 HALVINGS = 40

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
+from hgobench.lazy import torch
 from hgobench.parameters import finite
 
 from .base import View

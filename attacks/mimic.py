@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
 from .base import Attack, View
@@ -53,7 +52,8 @@ class Mimic(Attack):
     def __init__(self, warmup: int = 20) -> None:
         self.warmup = whole("warmup", warmup, least=0)
         self._seen = 0
-        self._mean = self._direction = torch.empty(0)
+        self._mean: Tensor  # both from the first round on
+        self._direction: Tensor
         self._scores: dict[int, tuple[float, int]] = {}  # worker -> Σ |⟨x, z⟩|, times
         self._target = 0
 

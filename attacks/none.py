@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
+
+from hgobench.lazy import Tensor
 
 from .base import Attack, View
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from torch import Tensor
-
+from hgobench.lazy import Tensor
 from hgobench.parameters import positive
 from hgobench.protocol.messages import Message
 

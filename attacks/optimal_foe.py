@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from hgobench.lazy import Tensor
 
 from .base import View
 from .optimal import Optimal

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor
-
+from hgobench.lazy import Tensor
 from hgobench.parameters import one_of
 
 from .base import Attack, View

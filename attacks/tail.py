@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from hgobench.lazy import Tensor, torch
 
 from .base import View
 from .heterogeneity import HeterogeneityAttack

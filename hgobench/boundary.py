@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -335,7 +335,8 @@ def making(
     Raises:
         PluginError: the factory is code of others, and raises something else than `passes`.
     """
-    if own(getattr(factory, "__module__", None) or type(factory).__module__):
+    made = factory.func if isinstance(factory, partial) else factory
+    if own(getattr(made, "__module__", None) or type(made).__module__):
         return _FREE
     return Boundary(field, specification, passes=passes)(f"make {specification}")
 

@@ -6,11 +6,11 @@ import platform
 from typing import Any
 
 import numpy as np
-import torch
 
 from hgobench import __version__
 from hgobench.boundary import told
 from hgobench.errors import InputError
+from hgobench.lazy import torch
 
 
 def device_name(device: str) -> str:

@@ -15,13 +15,12 @@ so in its `exempt`: a mapping from the law's name to the reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
@@ -29,11 +28,12 @@ from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, View
 from hgobench.boundary import Boundary, PluginError, told
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, unknown
+from hgobench.lazy import Tensor, torch
 
 MakeRule = Callable[[int], Rule]
 
 # What up to f workers may send.
-POISONS = (1e30, -1e30, torch.inf, -torch.inf, torch.nan, 3e38)
+POISONS = (1e30, -1e30, math.inf, -math.inf, math.nan, 3e38)
 TIMES = 20
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of, whole
 
 from .momentum import WorkerMomentum

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from hgobench.lazy import Tensor, torch
 
 
 class WorkerMomentum:
@@ -26,7 +26,7 @@ class WorkerMomentum:
     def __init__(self, beta: float) -> None:
         self.beta = beta
         self._row: dict[int, int] = {}  # worker -> its row in the table
-        self._table = torch.empty(0)
+        self._table: Tensor | None = None  # (workers that were asked, d); NaN: never computed
 
     def __call__(
         self, workers: NDArray[np.int64], gradients: Tensor, computed: Tensor | None
@@ -41,15 +41,13 @@ class WorkerMomentum:
         """
         rows = torch.tensor([self._row.setdefault(int(w), len(self._row)) for w in workers])
         rows = rows.to(gradients.device)
-        if (missing := len(self._row) - len(self._table)) > 0:
-            # NaN: never computed.
-            size = (max(missing, len(self._table)), gradients.shape[1])
+        table = gradients[:0] if self._table is None else self._table
+        if (missing := len(self._row) - len(table)) > 0:
+            size = (max(missing, len(table)), gradients.shape[1])
             more = gradients.new_full(size, torch.nan)
-            self._table = torch.cat((self._table.to(more), more)) if len(self._table) else more
-        before = self._table[rows]
+            table = self._table = torch.cat((table.to(more), more)) if len(table) else more
+        before = table[rows]
         momentum = self.beta * before + (1.0 - self.beta) * gradients
         momentum = torch.where(torch.isnan(before), gradients, momentum)
-        self._table[rows] = (
-            momentum if computed is None else torch.where(computed, momentum, before)
-        )
+        table[rows] = momentum if computed is None else torch.where(computed, momentum, before)
         return momentum

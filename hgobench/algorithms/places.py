@@ -6,9 +6,9 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from hgobench.lazy import Tensor, torch
 
 if TYPE_CHECKING:
     from hgobench.models import Model

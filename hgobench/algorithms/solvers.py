@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import finite, positive
 from hgobench.registry import Registry
 
@@ -57,28 +55,29 @@ class Optimizer(GradientDescent):
     It fits where the state of a coordinate is a number that starts at 0.
 
     Attributes:
-        optimizer: torch's class.
+        optimizer: the name of torch's class.
         state: what it calls the state.
         options: what it is given beside the learning rate.
     """
 
-    optimizer: ClassVar[type[torch.optim.Optimizer]]
+    optimizer: ClassVar[str]
     state: ClassVar[str]
 
     def __init__(self, learning_rate: float, schedule: str, **options: Any) -> None:
         super().__init__(learning_rate, schedule)
         self.options = options
-        self._table = torch.empty(0)
+        self._table: Tensor | None = None
 
     def step(self, params: Tensor, block: Tensor | None, aggregate: Tensor) -> None:
         """Update (d,) `params` in place, and the state of the block."""
-        if not len(self._table):
+        if self._table is None:
             self._table = torch.zeros_like(params)
         part: Any = slice(None) if block is None else block
         weights = params[part].clone()
         weights.grad = aggregate.to(weights)
         rate = self.rate(len(aggregate), len(params))
-        optimizer = self.optimizer([weights], lr=rate, **self.options)  # type: ignore[call-arg]
+        kind = getattr(torch.optim, self.optimizer)
+        optimizer = kind([weights], lr=rate, **self.options)
         state = {self.state: self._table[part].clone(), "step": torch.zeros(())}
         optimizer.state[weights] = state
         optimizer.step()
@@ -97,7 +96,7 @@ class Momentum(Optimizer):
 
     paper = "Polyak, 1964"
     validity = "0 <= β < 1"
-    optimizer, state = torch.optim.SGD, "momentum_buffer"
+    optimizer, state = "SGD", "momentum_buffer"
     nesterov = False
 
     def __init__(
@@ -133,7 +132,7 @@ class RmsProp(Optimizer):
 
     paper = "Tieleman and Hinton, 2012"
     validity = "0 <= ρ < 1, ε > 0"
-    optimizer, state = torch.optim.RMSprop, "square_avg"
+    optimizer, state = "RMSprop", "square_avg"
 
     def __init__(
         self,
@@ -158,7 +157,7 @@ class AdaGrad(Optimizer):
 
     paper = "Duchi et al., JMLR 2011"
     validity = "ε > 0"
-    optimizer, state = torch.optim.Adagrad, "sum"
+    optimizer, state = "Adagrad", "sum"
 
     def __init__(
         self,
@@ -199,11 +198,11 @@ class Adam(GradientDescent):
         super().__init__(learning_rate, schedule)
         self.betas = _decay("beta1", beta1), _decay("beta2", beta2)
         self.epsilon = positive("epsilon", epsilon)
-        self._state = torch.empty(0)  # (3, d): m, u, t
+        self._state: Tensor | None = None  # (3, d): m, u, t
 
     def step(self, params: Tensor, block: Tensor | None, aggregate: Tensor) -> None:
         """Update (d,) `params` in place, and the state of the block."""
-        if not len(self._state):
+        if self._state is None:
             self._state = params.new_zeros(3, len(params))
         part: Any = slice(None) if block is None else block
         first, second = self.betas

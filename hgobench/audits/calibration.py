@@ -10,10 +10,8 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tabulate import tabulate
-from torch import Tensor
 
 from hgobench import models
 from hgobench.data import datasets
@@ -22,6 +20,7 @@ from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.hardware import Mix
 from hgobench.hardware.fleet import REFERENCE_DIMENSION
+from hgobench.lazy import Tensor, torch
 from hgobench.models.base import Model, residual
 from hgobench.models.linear import OneScore, Softmax
 from hgobench.scenario import Scenario

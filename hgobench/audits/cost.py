@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hgobench import aggregators, hardware
@@ -19,6 +18,7 @@ from hgobench.determinism import one_thread, stream
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.hardware import Population
+from hgobench.lazy import torch
 from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 
 from .base import Options, Work, uses

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
+from hgobench.lazy import Tensor, torch
+
+
+@cache
+def _bits(kind: torch.dtype) -> torch.dtype:
+    """Return the integers of the width of some numbers."""
+    return {torch.float32: torch.int32, torch.float64: torch.int64}[kind]
 
 
 def array(values: Tensor) -> Any:
@@ -32,21 +37,21 @@ def product(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 def keep(values: Tensor, mask: Tensor) -> Tensor:
     """Return the values where `mask`, of their shape, holds, else 0.0, whatever stands there."""
-    bits = _BITS[values.dtype]
+    bits = _bits(values.dtype)
     kept = mask.to(bits).neg_().bitwise_and_(values.contiguous().view(bits))
     return kept.view(values.dtype)
 
 
 def blank(values: Tensor, mask: Tensor) -> Tensor:
     """Return NaN where `mask`, of their shape, holds, else the values."""
-    bits = _BITS[values.dtype]
+    bits = _bits(values.dtype)
     blanked = mask.to(bits).neg_().bitwise_or_(values.contiguous().view(bits))
     return blanked.view(values.dtype)
 
 
 def choose(mask: Tensor, values: Tensor, others: Tensor) -> Tensor:
     """Return `values` where `mask` holds, else `others`, all of one shape."""
-    bits = _BITS[values.dtype]
+    bits = _bits(values.dtype)
     other = others.contiguous().view(bits)
     differ = values.contiguous().view(bits) ^ other
     return differ.bitwise_and_(mask.to(bits).neg_()).bitwise_xor_(other).view(values.dtype)

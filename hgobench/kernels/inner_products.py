@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from hgobench.lazy import Tensor, torch
 
 from . import compiled
 from .arrays import array, quiet

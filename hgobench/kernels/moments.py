@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-import torch
-from torch import Tensor
+from hgobench.lazy import Tensor, torch
 
 from . import compiled
 from .arrays import count_columns, keep, sum_rows

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-import torch
-from torch import Tensor
-
 from hgobench.determinism import one_blas_thread
+from hgobench.lazy import Tensor, torch
 
 from .arrays import product, quiet
 

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from hgobench.lazy import Tensor, torch
 
 ALWAYS = -1  # the unit that is in every block
 EXAMPLES = 2000  # scored at once: they and their scores stay near a core

@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hgobench.kernels.arrays import product
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import finite, positive
 
 from .base import (

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
-import torch
-import torch.fx
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.func import functional_call, grad, vmap
-from torch.nn.functional import conv2d, max_pool2d
-from torch.nn.grad import conv2d_weight
 
 from hgobench.kernels.arrays import product
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of, whole
 
 from .base import ALWAYS, Classifier, at_least_two, cells, memory, residual, sigmoid
@@ -27,25 +22,50 @@ class Network(Classifier):
     Coordinates: layer by layer its weights (outputs, inputs, ...), then its biases.
 
     Args:
-        net: built on the meta device; its parameters say how large it is.
+        net: built on the meta device; its parameters say how large it is. A `functools.partial`
+            makes it when it is first needed, so that naming a model does not import torch.
         inputs: the shape of one example for it.
         at_once: how many workers are mapped together; more take more memory, not less time.
     """
 
     def __init__(
-        self, net: torch.nn.Module, inputs: tuple[int, ...] = (-1,), at_once: int | None = None
+        self,
+        net: torch.nn.Module | partial[torch.nn.Module],
+        inputs: tuple[int, ...] = (-1,),
+        at_once: int | None = None,
     ) -> None:
-        self.net, self.inputs, self.at_once = net, inputs, at_once
-        self.shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
-        self.sizes = [math.prod(shape) for shape in self.shapes.values()]
-        self.dimension = sum(self.sizes)
+        self._net, self.inputs, self.at_once = net, inputs, at_once
+
+    @cached_property
+    def net(self) -> torch.nn.Module:
+        """The network."""
+        return self._net() if isinstance(self._net, partial) else self._net
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter, by its name."""
+        return {name: tuple(p.shape) for name, p in self.net.named_parameters()}
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many coordinates each parameter has."""
+        return [math.prod(shape) for shape in self.shapes.values()]
+
+    @cached_property
+    def dimension(self) -> int:  # type: ignore[override]
+        """Count all coordinates: d."""
+        return sum(self.sizes)
+
+    @cached_property
+    def place_of(self) -> NDArray[np.int64]:  # type: ignore[override]
+        """Return which unit's outgoing weights each coordinate belongs to, (d,)."""
         place, places = 0, []
         for shape in self.shapes.values():
             columns = shape[1] if len(shape) > 1 else 1
             row = np.arange(place, place + columns).repeat(math.prod(shape[2:]))
             places.append(np.tile(row, shape[0]))
             place += columns
-        self.place_of = np.concatenate(places)
+        return np.concatenate(places)
 
     @cached_property
     def units(self) -> NDArray[np.int64]:  # type: ignore[override]
@@ -92,7 +112,7 @@ class Network(Classifier):
 
     def _apply(self, params: Tensor, x: Tensor) -> Tensor:
         named = dict(zip(self.shapes, self._split(params), strict=True))
-        return functional_call(self.net, named, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
+        return torch.func.functional_call(self.net, named, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
 
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return each example's loss: scores (N, classes), labels (N,) -> (N,)."""
@@ -123,7 +143,8 @@ class Network(Classifier):
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
         """Write some workers' gradients (q, d) at (d,) parameters: one's, mapped over workers."""
-        out.copy_(vmap(grad(self._loss), in_dims=(None, 0, 0, 0))(params, x, y, weights))
+        gradient = torch.func.vmap(torch.func.grad(self._loss), in_dims=(None, 0, 0, 0))
+        out.copy_(gradient(params, x, y, weights))
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
@@ -158,14 +179,7 @@ class FeedForward(Network):
         self.hidden, self.classes = whole("hidden", hidden, least=1), classes
         self.activation = one_of("activation", activation, "relu", "sigmoid")
         self.criterion = one_of("loss", loss, "cross_entropy", "quadratic")
-        bend = torch.nn.ReLU() if self.activation == "relu" else torch.nn.Sigmoid()
-        with torch.device("meta"):
-            net = torch.nn.Sequential(
-                torch.nn.Linear(features, self.hidden),
-                bend,
-                torch.nn.Linear(self.hidden, classes),
-            )
-        super().__init__(net)
+        super().__init__(partial(_two_layers, features, self.hidden, classes, self.activation))
 
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
         if self.criterion == "cross_entropy":
@@ -240,19 +254,7 @@ class Convolutional(Network):
                 "channels, 16 x 16 or larger"
             )
         left = ((side - 4) // 2 - 4) // 2  # pixels per side behind both convolutions
-        with torch.device("meta"):
-            net = torch.nn.Sequential(
-                torch.nn.Conv2d(channels, 20, 5),
-                torch.nn.MaxPool2d(2),
-                torch.nn.ReLU(),
-                torch.nn.Conv2d(20, 50, 5),
-                torch.nn.MaxPool2d(2),
-                torch.nn.ReLU(),
-                torch.nn.Flatten(),
-                torch.nn.Linear(50 * left * left, 500),
-                torch.nn.ReLU(),
-                torch.nn.Linear(500, classes),
-            )
+        net = partial(_two_convolutions, channels, 50 * left * left, classes)
         super().__init__(net, (channels, side, side), at_once=8)
 
     def _layers(self, params: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -261,19 +263,23 @@ class Convolutional(Network):
         value = x.reshape(len(x), *self.inputs)
         for weight, bias in zip(parts[::2], parts[1::2], strict=True):
             if image := weight.dim() > 2:
-                out = _channels_last(conv2d(value, _channels_last(weight), bias))
+                out = _channels_last(
+                    torch.nn.functional.conv2d(value, _channels_last(weight), bias)
+                )
             else:
                 value = value.flatten(1)
                 out = torch.addmm(bias, value, weight.T)
             out.requires_grad_(torch.is_grad_enabled())
             found.append((value.detach(), out))
-            value = (max_pool2d(out, 2) if image else out).relu()
+            value = (torch.nn.functional.max_pool2d(out, 2) if image else out).relu()
         return found
 
     def _gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
         """Write gradients (q, d): the slopes of all losses by layers' outputs, then products."""
+        from torch.nn.grad import conv2d_weight
+
         q, s = y.shape
         with torch.enable_grad():
             layers = self._layers(params, x.flatten(0, 1))
@@ -297,6 +303,30 @@ class Convolutional(Network):
         some = torch.split(x, 256)  # images between layers stay near a core
         scores = [torch.cat([self._layers(row, a)[-1][1] for a in some]) for row in cells(params)]
         return torch.stack(scores).transpose(1, 2)
+
+
+def _two_layers(features: int, hidden: int, classes: int, activation: str) -> torch.nn.Module:
+    bend = torch.nn.ReLU() if activation == "relu" else torch.nn.Sigmoid()
+    with torch.device("meta"):
+        return torch.nn.Sequential(
+            torch.nn.Linear(features, hidden), bend, torch.nn.Linear(hidden, classes)
+        )
+
+
+def _two_convolutions(channels: int, pixels: int, classes: int) -> torch.nn.Module:
+    with torch.device("meta"):
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(channels, 20, 5),
+            torch.nn.MaxPool2d(2),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(20, 50, 5),
+            torch.nn.MaxPool2d(2),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(pixels, 500),
+            torch.nn.ReLU(),
+            torch.nn.Linear(500, classes),
+        )
 
 
 def _check_chain(net: torch.nn.Module, parameters: Sequence[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from functools import cached_property
 
+import numpy as np
+
+from hgobench.lazy import Tensor, torch
 from hgobench.parameters import finite
 
 from .base import Model, cells, linear_units
@@ -32,10 +33,17 @@ class Quadratic(Model):
         self.dimension = features
         self.place_of = np.arange(features)
         self.units = linear_units(features + 1, 1)[:, :features]
-        reflection = torch.eye(features, dtype=torch.float64) - 2.0 / features
-        values = torch.from_numpy(np.geomspace(1.0, self.condition, features))
-        self.hessian = (reflection * values) @ reflection
-        self._hessian = self.hessian.float()
+
+    @cached_property
+    def hessian(self) -> Tensor:
+        """H, (d, d) float64."""
+        reflection = torch.eye(self.dimension, dtype=torch.float64) - 2.0 / self.dimension
+        values = torch.from_numpy(np.geomspace(1.0, self.condition, self.dimension))
+        return (reflection * values) @ reflection
+
+    @cached_property
+    def _hessian(self) -> Tensor:
+        return self.hessian.float()
 
     def initial(self, rng: np.random.Generator) -> Tensor:
         """Draw from N(0, 1)."""

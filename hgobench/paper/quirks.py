@@ -12,9 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench import aggregators, algorithms, attacks, models
 from hgobench.aggregators import Rule, ServerView
@@ -27,6 +25,7 @@ from hgobench.data.cifar import Cifar10
 from hgobench.determinism import stream
 from hgobench.hardware import Mix, Population
 from hgobench.hardware.fleet import Floats
+from hgobench.lazy import Tensor, torch
 from hgobench.models.base import ALWAYS, near_zero
 from hgobench.parameters import boolean, finite, one_of, positive, whole
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from hgobench.lazy import Tensor, torch
 
 NUMBER_BYTES = 4  # a coordinate travels as a float32
 SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation

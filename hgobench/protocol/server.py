@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench.aggregators import Rule, ServerView
 from hgobench.algorithms import GradientDescent, Hgo, Order
+from hgobench.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)

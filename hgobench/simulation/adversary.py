@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench.algorithms import Order
 from hgobench.attacks import Message, View
 from hgobench.determinism import stream
 from hgobench.kernels.arrays import keep
+from hgobench.lazy import Tensor, torch
 from hgobench.protocol import Delivery, deliver
 
 from .answers import Answers
@@ -176,7 +175,7 @@ def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:
     """Raise unless an attack of others returns a minibatch."""
     pair = poisoned if isinstance(poisoned, tuple) and len(poisoned) == 2 else (None, None)
     for name, found, like in (("features", pair[0], x), ("labels", pair[1], y)):
-        tensor = isinstance(found, Tensor)
+        tensor = isinstance(found, torch.Tensor)
         if not tensor or (found.shape, found.dtype) != (like.shape, like.dtype):  # type: ignore[union-attr]
             raise cell.attacks.error(
                 f"poison returned other {name} than {like.dtype} {tuple(like.shape)}"

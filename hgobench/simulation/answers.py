@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+from hgobench.lazy import Tensor, torch
 
 BESIDE_BYTES = 4 << 20  # of several cells' answers side by side: what stays in a core's cache
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
@@ -17,6 +16,7 @@ from hgobench.attacks import Attack, NoAttack
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
 from hgobench.determinism import stream
 from hgobench.errors import InputError
+from hgobench.lazy import Tensor
 from hgobench.protocol import Reception, Server
 from hgobench.results.result import Result, Status
 from hgobench.scenario import Scenario

@@ -13,15 +13,14 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench.algorithms import Order
 from hgobench.boundary import PluginError, plain
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.kernels.arrays import all_finite
+from hgobench.lazy import Tensor, torch
 from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
 from hgobench.provenance import environment, usable
 from hgobench.results.result import COLUMNS, Result
@@ -315,8 +314,8 @@ class Round:
         """Put what a cell's workers send in the place of their gradients, (q, d)."""
         with cell.algorithms("messages", self.k):
             sent: object = cell.algorithm.messages(self.draw.workers, mine, lengths, order)
-        if not isinstance(sent, Tensor) or sent.shape != mine.shape:
-            saw = tuple(sent.shape) if isinstance(sent, Tensor) else type(sent).__name__
+        if not isinstance(sent, torch.Tensor) or sent.shape != mine.shape:
+            saw = tuple(sent.shape) if isinstance(sent, torch.Tensor) else type(sent).__name__
             raise cell.algorithms.error(
                 f"its messages are {saw}; expected a tensor {tuple(mine.shape)}"
             )

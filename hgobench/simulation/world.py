@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench import catalogue, hardware, models
 from hgobench.algorithms import workloads
@@ -20,6 +18,7 @@ from hgobench.data.base import Split
 from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
+from hgobench.lazy import Tensor, torch
 from hgobench.models import Classifier, Model
 from hgobench.scenario import Scenario
 
@@ -279,8 +278,12 @@ class World:
     def _check_tensor(self, what: str, found: object, shape: tuple[int, ...]) -> None:
         if not self.models.foreign:
             return
-        tensor = isinstance(found, Tensor)
-        if not isinstance(found, Tensor) or found.shape != shape or not found.is_floating_point():
+        tensor = isinstance(found, torch.Tensor)
+        if (
+            not isinstance(found, torch.Tensor)
+            or found.shape != shape
+            or not found.is_floating_point()
+        ):
             saw = f"{found.dtype} {_of_r(found.shape, shape)}" if tensor else type(found).__name__  # type: ignore[attr-defined]
             raise self.models.error(
                 f"{what} returned {saw}; expected a float tensor {_of_r(shape, shape)}"

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError
+from hgobench.lazy import Tensor
 from hgobench.scenario import Scenario
 from hgobench.simulation.world import World
 

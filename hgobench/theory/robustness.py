@@ -8,7 +8,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hgobench import aggregators
@@ -16,6 +15,7 @@ from hgobench.aggregators import Rule, RuleError, ServerView
 from hgobench.boundary import Boundary
 from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError
+from hgobench.lazy import torch
 
 Floats = NDArray[np.float64]
 UNBOUNDED = 1e6  # a ratio above it counts as infinite
