@@ -180,13 +180,15 @@ def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
     forms = {"median": "coordinate", "krum": "both", "bulyan": "vector", "nnm+median": "both"}
     assert {rule: robustness.form(rule) for rule in forms} == forms
     krum = robustness.largest("krum", 20, 2, 0, 8)
+    kept = json.loads(json.dumps(robustness.kept(rule="krum", q=20, f=2, seed=0, dimension=8)))
+    assert robustness.Largest(**kept) == krum
     assert robustness.verdict("both", 2.25, [krum]).text == "none"
     assert "honest vectors right, attackers wrong by 1" in (
         robustness.verdict("both", 2.25, [krum]).witness
     )
     assert robustness.verdict("coordinate", 2.0, []).text == "bounded"
     assert robustness.verdict("coordinate", math.inf, []).text == "none"
-    calm = {"ratio": 2.5, "exact": False}
+    calm = robustness.Largest(2.5)
     assert robustness.verdict("vector", 2.0, [calm]).text == "not refuted (2.5)"
     assert robustness.verdict("vector", math.inf, [calm]).text == "none"
     assert robustness.verdict("both", None, [calm]).text == "-"

@@ -21,8 +21,8 @@ from hgobench.simulation.world import World
 from hgobench.theory import Curvature, Objective
 from hgobench.theory.robustness import exact_coefficient
 
+from . import robustness
 from .base import Options, Work, settled, uses
-from .robustness import DIMENSION, form, largest
 
 Floats = NDArray[np.float64]
 
@@ -88,20 +88,20 @@ def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
     answers = range(scenario.quorum, scenario.sampled + 1)
     known = [exact_coefficient(rule, m - f, f) for m in answers]
     # Of vectors the same rule may have no Δ, where it has one of single coordinates.
-    on_vectors = scenario.scope == "block" and form(rule) != "coordinate"
+    on_vectors = scenario.scope == "block" and robustness.form(rule) != "coordinate"
     if known[0] is None:
         needed = ", ".join(aggregators.build(rule, f=f).needs)
         if needed:
             raise InputError(f"rule: {rule!r} needs {needed}; Definition 1 knows values alone")
-        asked: list[dict[str, Any]] = [
-            {"rule": rule, "q": m, "f": f, "seed": 0, **dimension}
+        asked = [
+            robustness.task(rule, m, f, 0, dimension)
             for m in answers
-            for dimension in ({}, *([{"dimension": DIMENSION}] if on_vectors else []))
+            for dimension in ((1, robustness.DIMENSION) if on_vectors else (1,))
         ]
-        found = work.measure([Task(largest, one, [{"rule": rule}]) for one in asked])
-        if reasons := [one["reason"] for one in found if "reason" in one]:
+        found = [robustness.Largest(**one) for one in work.measure(asked)]
+        if reasons := [one.reason for one in found if one.ratio is None]:
             raise InputError(reasons[0])
-        known = [float(one["ratio"]) for one in found]
+        known = [one.ratio for one in found]
     least = max(one for one in known if one is not None)
     published = least
     if rule == "trimmed_mean":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -25,24 +25,62 @@ DRAWN = 1000.0  # a rule with a larger ratio somewhere is left to the table
 DIMENSION = 8  # of the vectors
 VECTORS = ((ALL, 2), (ALL, 4))
 NONE = "none"
+Place = tuple[str, int, int]  # a rule, q and f
 ONE_DIMENSION = "in one dimension: the ratio grows with what attackers send"
 
 
-def largest(rule: str, q: int, f: int, seed: int, dimension: int = 1) -> dict[str, Any]:
-    """Return the largest ratio that a search finds, and where; ``reason``: why there is none."""
+@dataclass(frozen=True)
+class Largest:
+    """The largest ratio that a search found, and where; numbers as JSON knows them.
+
+    Attributes:
+        ratio: a lower bound of Δ(q, f); None: the rule takes no q values at that f.
+        reason: why there is none.
+        honest, byzantine: the values, (c,) and (f,), or vectors, (c, d) and (f, d).
+        aim: the true value, () or (d,).
+        deviation: how far the answer is from it, of vectors in their first coordinate.
+        exact: whether all honest values are right, of vectors in their first coordinate.
+        tried: how many inputs.
+    """
+
+    ratio: float | None = None
+    reason: str = ""
+    honest: Any = ()
+    byzantine: Any = ()
+    aim: Any = 0.0
+    deviation: float = 0.0
+    exact: bool = False
+    tried: int = 0
+
+
+def largest(rule: str, q: int, f: int, seed: int, dimension: int = 1) -> Largest:
+    """Search the largest ratio of a rule."""
     try:
         found = theory.search(rule, q, f, seed=seed, dimension=dimension)
     except InputError as error:
-        return {"reason": "; ".join(error.problems)}
-    return {
-        "ratio": found.ratio,
-        "honest": found.honest.tolist(),
-        "byzantine": found.byzantine.tolist(),
-        "aim": found.aim.tolist(),
-        "deviation": found.deviation,
-        "exact": found.exact,
-        "tried": found.tried,
-    }
+        return Largest(reason="; ".join(error.problems))
+    return Largest(
+        found.ratio,
+        "",
+        found.honest.tolist(),
+        found.byzantine.tolist(),
+        found.aim.tolist(),
+        found.deviation,
+        found.exact,
+        found.tried,
+    )
+
+
+def kept(**arguments: Any) -> dict[str, Any]:
+    """Return what `largest` does, as JSON knows it."""
+    return asdict(largest(**arguments))
+
+
+def task(rule: str, q: int, f: int, seed: int, dimension: int = 1) -> Task:
+    """Return a search, to be kept; `Largest` reads what it finds."""
+    asked = {"rule": rule, "q": q, "f": f, "seed": seed}
+    further = {"dimension": dimension} if dimension > 1 else {}
+    return Task(kept, {**asked, **further}, [{"rule": rule}])
 
 
 def form(rule: str) -> str:
@@ -69,59 +107,69 @@ def check(options: Options) -> None:
         )
 
 
-def run(options: Options, work: Work) -> Page:
-    """Search the worst case of every rule, over q and over f."""
-    check(options)
-    known = aggregators.registry
-    rules = list(options.rules) or [
-        name for name in (*known.names(), *CHAINS) if not aggregators.build(name, f=1).needs
-    ]
+@dataclass(frozen=True)
+class Searched:
+    """What the searches found.
+
+    Attributes:
+        rules: of which.
+        places: the (q, f) of one dimension.
+        forms: what each rule is on vectors (see `form`).
+        single: by rule, q and f the searches in one dimension, one per seed.
+        vectors: the same of vectors, of rules that are not coordinate-wise.
+    """
+
+    rules: Sequence[str]
+    places: Sequence[tuple[int, int]]
+    forms: Mapping[str, str]
+    single: Mapping[Place, Sequence[Largest]]
+    vectors: Mapping[Place, Sequence[Largest]]
+
+    def worst(self, rule: str, q: int, f: int) -> float | None:
+        """Return the largest ratio in one dimension; None: the rule takes no q values at f."""
+        ratios = (found.ratio for found in self.single[rule, q, f])
+        return max((ratio for ratio in ratios if ratio is not None), default=None)
+
+    def verdict(self, rule: str, q: int, f: int) -> Verdict:
+        """Say whether a rule on vectors has a Δ."""
+        searched = self.vectors.get((rule, q, f), ())
+        return verdict(self.forms[rule], self.worst(rule, q, f), searched)
+
+
+def searched(rules: Sequence[str], seeds: int, work: Work) -> Searched:
+    """Search the worst case of every rule, over q and over f, and of vectors.
+
+    Raises:
+        InputError: a rule can nowhere be asked.
+    """
     places = [(q, ATTACKERS) for q in VALUES] + [(ALL, f) for f in BYZANTINE]
     places = list(dict.fromkeys(places))
-    seeds = range(options.seeds or 1)
-    tasks = {
-        (rule, q, f, seed): Task(
-            largest, {"rule": rule, "q": q, "f": f, "seed": seed}, [{"rule": rule}]
-        )
-        for rule in rules
-        for q, f in places
-        for seed in seeds
-    }
     forms = {rule: form(rule) for rule in rules}
-    on_vectors = {
-        (rule, q, f, seed): Task(
-            largest,
-            {"rule": rule, "q": q, "f": f, "seed": seed, "dimension": DIMENSION},
-            [{"rule": rule}],
-        )
-        for rule in rules
-        if forms[rule] != "coordinate"
-        for q, f in VECTORS
-        for seed in seeds
-    }
-    done = work.measure([*tasks.values(), *on_vectors.values()])
-    found = dict(zip(tasks, done[: len(tasks)], strict=True))
-    searched = dict(zip(on_vectors, done[len(tasks) :], strict=True))
+    single = [(rule, q, f) for rule in rules for q, f in places]
+    vectors = [(rule, q, f) for rule in rules if forms[rule] != "coordinate" for q, f in VECTORS]
+    tasks = [task(*place, seed) for place in single for seed in range(seeds)]
+    tasks += [task(*place, seed, DIMENSION) for place in vectors for seed in range(seeds)]
+    found = iter([Largest(**one) for one in work.measure(tasks)])
 
-    silent = [rule for rule in rules if all("reason" in found[rule, *at, 0] for at in places)]
+    def by_place(asked: Sequence[Place]) -> dict[Place, list[Largest]]:
+        return {place: [next(found) for _ in range(seeds)] for place in asked}
+
+    found_single = by_place(single)
+    silent = [r for r in rules if all(found_single[r, *at][0].ratio is None for at in places)]
     if silent:
-        raise InputError(found[rule, *places[0], 0]["reason"] for rule in silent)
+        raise InputError(found_single[rule, *places[0]][0].reason for rule in silent)
+    return Searched(rules, places, forms, found_single, by_place(vectors))
 
-    def worst(rule: str, q: int, f: int) -> float | None:
-        ratios = [found[rule, q, f, seed].get("ratio") for seed in seeds]
-        there = [ratio for ratio in ratios if ratio is not None]
-        return max(there) if there else None
 
-    verdicts = {
-        (rule, q, f): verdict(
-            forms[rule],
-            worst(rule, q, f),
-            [searched[rule, q, f, seed] for seed in seeds if (rule, q, f, seed) in searched],
-        )
-        for rule in rules
-        for q, f in VECTORS
-    }
-
+def run(options: Options, work: Work) -> Page:
+    """Search the worst case of every rule, over q and over f, and tell."""
+    check(options)
+    rules = list(options.rules) or [
+        name
+        for name in (*aggregators.registry.names(), *CHAINS)
+        if not aggregators.build(name, f=1).needs
+    ]
+    found = searched(rules, options.seeds or 1, work)
     return study(
         "robustness",
         "Robustness coefficients: how wrong attackers can make a rule",
@@ -135,7 +183,7 @@ def run(options: Options, work: Work) -> Page:
             "Coordinate-wise: applied to the values of each coordinate by themselves (scope "
             "coordinate, HGO's default where a rule has that form), a rule is one of q numbers, "
             "and the largest ratio in one dimension is that of all coordinates. "
-            + _without_form(forms),
+            + _without_form(found.forms),
             "As a vector rule: applied to whole vectors (scope block: SGD, and HGO with rules that "
             f"have no other form), here in d = {DIMENSION}. What attackers send in the other "
             "coordinates may decide whom such a rule believes. 'none': all honest vectors are "
@@ -148,9 +196,15 @@ def run(options: Options, work: Work) -> Page:
             "is c/(c - f), 2(c + f)/(c - f) times smaller. Both are in the charts.",
         ],
         options.command("audit robustness"),
-        _findings(rules, places, worst, forms, verdicts),
-        _charts(rules, worst),
-        [_forms_table(rules, worst, forms, verdicts), _table(rules, places, worst)],
+        [
+            *_least_reached(found),
+            *_published_holds(found),
+            _falls_with_q(found),
+            _robust_by_coordinates(found),
+            _robust_on_vectors(found),
+        ],
+        _charts(found),
+        [_forms_table(found), _table(found)],
     )
 
 
@@ -167,25 +221,26 @@ class Verdict:
     witness: str = ""
 
 
-def verdict(kind: str, single: float | None, searched: Sequence[dict[str, Any]]) -> Verdict:
+def verdict(kind: str, single: float | None, searched: Sequence[Largest]) -> Verdict:
     """Judge a rule by its form, its ratio in one dimension and what was found for vectors."""
     if single is None:
         return Verdict("-")
     if kind == "coordinate":
         return Verdict("bounded") if math.isfinite(single) else Verdict(NONE, ONE_DIMENSION)
-    there = [one for one in searched if "ratio" in one]
-    witness = next((one for one in there if math.isinf(one["ratio"]) and one["exact"]), None)
-    if witness is not None:
-        sent = max(abs(row[0] - witness["aim"][0]) for row in witness["byzantine"])
-        return Verdict(
-            NONE, f"honest vectors right, attackers wrong by {sent:.3g}, "
-            f"the answer by {witness['deviation']:.3g}"
-        )  # fmt: skip
-    if math.isinf(single) or any(math.isinf(one["ratio"]) for one in there):
+    ratios = {i: one.ratio for i, one in enumerate(searched) if one.ratio is not None}
+    for i, ratio in ratios.items():
+        witness = searched[i]
+        if math.isinf(ratio) and witness.exact:
+            sent = max(abs(row[0] - witness.aim[0]) for row in witness.byzantine)
+            return Verdict(
+                NONE, f"honest vectors right, attackers wrong by {sent:.3g}, "
+                f"the answer by {witness.deviation:.3g}"
+            )  # fmt: skip
+    if math.isinf(single) or any(map(math.isinf, ratios.values())):
         return Verdict(NONE, ONE_DIMENSION)
-    if not there:
+    if not ratios:
         return Verdict("-")
-    return Verdict(f"not refuted ({max(single, *(one['ratio'] for one in there)):.3g})")
+    return Verdict(f"not refuted ({max(single, *ratios.values()):.3g})")
 
 
 def _without_form(forms: Mapping[str, str]) -> str:
@@ -199,21 +254,16 @@ def _without_form(forms: Mapping[str, str]) -> str:
     )
 
 
-def _findings(
-    rules: Sequence[str],
-    places: Sequence[tuple[int, int]],
-    worst: Any,
-    forms: Mapping[str, str],
-    verdicts: Mapping[tuple[str, int, int], Verdict],
-) -> list[Finding]:
+def _least_reached(found: Searched) -> list[Finding]:
+    """Hold what was found against the least Δ, of rules where that is known in closed form."""
     findings = []
-    for rule in rules:
+    for rule in found.rules:
         pairs = [
-            (worst(rule, q, f), least)
-            for q, f in places
+            (found.worst(rule, q, f), least)
+            for q, f in found.places
             if (least := exact_coefficient(rule, q - f, f)) is not None and math.isfinite(least)
         ]
-        shares = [found / least for found, least in pairs if found is not None]
+        shares = [ratio / least for ratio, least in pairs if ratio is not None]
         if shares:
             findings.append(
                 Finding(
@@ -222,60 +272,76 @@ def _findings(
                     f"found/least Δ from {min(shares):.4f} to {max(shares):.4f}",
                 )
             )
-    if "trimmed_mean" in rules:
-        shares = [
-            worst("trimmed_mean", q, f) / theory.trimmed_mean_coefficient(q - f, f)
-            for q, f in places
-        ]
-        findings.append(
-            Finding(
-                "the paper's Δ of the trimmed mean holds",
-                max(shares) <= 1,
-                f"the worst case reaches from {min(shares):.3f} to {max(shares):.3f} of it",
-            )
-        )
-    falls = {}
-    for rule in rules:
-        curve = [x for q in VALUES if (x := worst(rule, q, ATTACKERS)) is not None]
-        if curve and math.isfinite(max(curve)):
-            steady = all(b <= a * (1 + 1e-3) for a, b in pairwise(curve))
-            falls[rule] = steady and curve[-1] < curve[0] * (1 - 1e-3)
-    rising = [rule for rule, fell in falls.items() if not fell]
-    findings.append(
-        Finding(
-            f"Remark 1: Δ(q, f) falls with q, in one dimension, at f = {ATTACKERS}",
-            not rising if falls else None,
-            f"of {len(falls)} rules with a bounded ratio it does not for {', '.join(rising)}"
-            if rising else f"for all of {len(falls)} rules with a bounded ratio",
-        )
-    )  # fmt: skip
-    asked = [r for r in rules if worst(r, ALL, 2) is not None and forms[r] != "vector"]
-    unbounded = [rule for rule in asked if worst(rule, ALL, 2) == math.inf]
-    findings.append(
-        Finding(
-            f"coordinate-wise, every rule is Δ-robust against f = 2 of {ALL}",
-            not unbounded if asked else None,
-            f"of {len(asked)} rules with a coordinate-wise form above {UNBOUNDED:g}: "
-            f"{', '.join(unbounded) or 'none'}",
-        )
-    )
-    on_vectors = {rule: verdicts[rule, ALL, 2].text for rule in rules}
-    judged = [rule for rule, text in on_vectors.items() if text != "-"]
-    refuted = [rule for rule in judged if on_vectors[rule] == NONE]
-    bounded = [rule for rule in judged if on_vectors[rule] == "bounded"]
-    left = [rule for rule in judged if rule not in (*refuted, *bounded)]
-    findings.append(
-        Finding(
-            f"as a vector rule, every rule is Δ-robust against f = 2 of {ALL}",
-            False if refuted else None if left or not judged else True,
-            f"of {len(judged)} rules {len(refuted)} have no Δ: {', '.join(refuted) or '-'}; "
-            f"bounded: {', '.join(bounded) or '-'}; not refuted: {', '.join(left) or '-'}",
-        )
-    )
     return findings
 
 
-def _charts(rules: Sequence[str], worst: Any) -> list[Chart]:
+def _published_holds(found: Searched) -> list[Finding]:
+    """Hold what was found for the trimmed mean against the paper's Δ."""
+    if "trimmed_mean" not in found.rules:
+        return []
+    shares = [
+        ratio / theory.trimmed_mean_coefficient(q - f, f)
+        for q, f in found.places
+        if (ratio := found.worst("trimmed_mean", q, f)) is not None
+    ]
+    return [
+        Finding(
+            "the paper's Δ of the trimmed mean holds",
+            max(shares) <= 1,
+            f"the worst case reaches from {min(shares):.3f} to {max(shares):.3f} of it",
+        )
+    ]
+
+
+def falling(found: Searched) -> dict[str, bool]:
+    """Return of every rule with bounded ratios whether they fall with q."""
+    falls = {}
+    for rule in found.rules:
+        curve = [x for q in VALUES if (x := found.worst(rule, q, ATTACKERS)) is not None]
+        if curve and math.isfinite(max(curve)):
+            steady = all(b <= a * (1 + 1e-3) for a, b in pairwise(curve))
+            falls[rule] = steady and curve[-1] < curve[0] * (1 - 1e-3)
+    return falls
+
+
+def _falls_with_q(found: Searched) -> Finding:
+    falls = falling(found)
+    rising = [rule for rule, fell in falls.items() if not fell]
+    return Finding(
+        f"Remark 1: Δ(q, f) falls with q, in one dimension, at f = {ATTACKERS}",
+        not rising if falls else None,
+        f"of {len(falls)} rules with a bounded ratio it does not for {', '.join(rising)}"
+        if rising else f"for all of {len(falls)} rules with a bounded ratio",
+    )  # fmt: skip
+
+
+def _robust_by_coordinates(found: Searched) -> Finding:
+    ratios = {r: found.worst(r, ALL, 2) for r in found.rules if found.forms[r] != "vector"}
+    asked = {rule: ratio for rule, ratio in ratios.items() if ratio is not None}
+    unbounded = [rule for rule, ratio in asked.items() if ratio == math.inf]
+    return Finding(
+        f"coordinate-wise, every rule is Δ-robust against f = 2 of {ALL}",
+        not unbounded if asked else None,
+        f"of {len(asked)} rules with a coordinate-wise form above {UNBOUNDED:g}: "
+        f"{', '.join(unbounded) or 'none'}",
+    )
+
+
+def _robust_on_vectors(found: Searched) -> Finding:
+    texts = {rule: found.verdict(rule, ALL, 2).text for rule in found.rules}
+    judged = [rule for rule, text in texts.items() if text != "-"]
+    refuted = [rule for rule in judged if texts[rule] == NONE]
+    bounded = [rule for rule in judged if texts[rule] == "bounded"]
+    left = [rule for rule in judged if rule not in (*refuted, *bounded)]
+    return Finding(
+        f"as a vector rule, every rule is Δ-robust against f = 2 of {ALL}",
+        False if refuted else None if left or not judged else True,
+        f"of {len(judged)} rules {len(refuted)} have no Δ: {', '.join(refuted) or '-'}; "
+        f"bounded: {', '.join(bounded) or '-'}; not refuted: {', '.join(left) or '-'}",
+    )
+
+
+def _charts(found: Searched) -> list[Chart]:
     charts = []
     for name, title, axis, places in (
         ("over-q", f"f = {ATTACKERS} attackers", "q", [(q, ATTACKERS) for q in VALUES]),
@@ -283,12 +349,12 @@ def _charts(rules: Sequence[str], worst: Any) -> list[Chart]:
     ):
         lines = []
         at = [q if axis == "q" else f for q, f in places]
-        for rule in rules:
-            ratios = [worst(rule, q, f) for q, f in places]
+        for rule in found.rules:
+            ratios = [found.worst(rule, q, f) for q, f in places]
             kept = [(x, r) for x, r in zip(at, ratios, strict=True) if r is not None]
             if kept and max(r for _, r in kept) < DRAWN:
                 lines.append(Line(rule, [x for x, _ in kept], [r for _, r in kept]))
-        if "trimmed_mean" in rules:
+        if "trimmed_mean" in found.rules:
             published = [theory.trimmed_mean_coefficient(q - f, f) for q, f in places]
             lines.append(Line("trimmed mean, published Δ", at, published, style="dashed"))
         charts.append(
@@ -298,22 +364,18 @@ def _charts(rules: Sequence[str], worst: Any) -> list[Chart]:
     return charts
 
 
-def _forms_table(
-    rules: Sequence[str],
-    worst: Any,
-    forms: Mapping[str, str],
-    verdicts: Mapping[tuple[str, int, int], Verdict],
-) -> Table:
+def _forms_table(found: Searched) -> Table:
     rows: list[list[str | float | int]] = []
-    for rule in rules:
+    for rule in found.rules:
         row: list[str | float | int] = [rule]
         for q, f in VECTORS:
-            single = worst(rule, q, f)
+            single = found.worst(rule, q, f)
+            no_form = found.forms[rule] == "vector"
             row += [
-                "no such form" if forms[rule] == "vector" else "-" if single is None else single,
-                verdicts[rule, q, f].text,
+                "no such form" if no_form else "-" if single is None else single,
+                found.verdict(rule, q, f).text,
             ]
-        rows.append([*row, verdicts[rule, *VECTORS[0]].witness])
+        rows.append([*row, found.verdict(rule, *VECTORS[0]).witness])
     header = ["rule"]
     for q, f in VECTORS:
         header += [f"coordinate-wise Δ({q}, {f})", f"as a vector rule, f = {f}"]
@@ -324,10 +386,10 @@ def _forms_table(
     )  # fmt: skip
 
 
-def _table(rules: Sequence[str], places: Sequence[tuple[int, int]], worst: Any) -> Table:
+def _table(found: Searched) -> Table:
     rows: list[list[str | float | int]] = []
-    for rule in rules:
-        each = [worst(rule, q, f) for q, f in places]
+    for rule in found.rules:
+        each = [found.worst(rule, q, f) for q, f in found.places]
         rows.append([rule, *("-" if ratio is None else ratio for ratio in each)])
-    header = ["rule", *(f"Δ({q}, {f})" for q, f in places)]
+    header = ["rule", *(f"Δ({q}, {f})" for q, f in found.places)]
     return Table("found", "Largest ratio found in one dimension (a lower bound of Δ)", header, rows)
