@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hgobench import theory
 from hgobench.engines.measured import Task
@@ -18,6 +20,8 @@ from hgobench.theory import Objective
 
 from . import bounds
 from .base import Options, Work, settled, uses
+
+Floats = NDArray[np.float64]
 
 BASE: dict[str, Any] = {
     "workers": 20,
@@ -38,10 +42,99 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     for partition in ("iid", "dirichlet[alpha=1.0]")
 }
 SEEDS = 3
-SERIES = ("gradient", "bias", "variance", "error", "limit", "dissimilarity")
 
 
-def constants(scenario: Mapping[str, Any], delta: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Curved:
+    """The curvature of a loss.
+
+    Attributes:
+        least, largest: of the L_j.
+        lipschitz: L.
+        strong_convexity: μ.
+        exact: whether these are exact; else they are bounds.
+        steps: the learning rates 1/Σ L_j, 1/(√d·max L_j) and 1/L.
+    """
+
+    least: float
+    largest: float
+    lipschitz: float
+    strong_convexity: float
+    exact: bool
+    steps: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Along:
+    """What depends on w, at the start of every round of a run.
+
+    Attributes:
+        gradient: ‖∇L(w_k)‖².
+        bias: Σ_j δ_ij², its mean over correct workers.
+        variance: M_w.
+        error: A_w.
+        limit: Δ·A_w.
+        dissimilarity: the largest δ_ij.
+        coordinate, block, whole: whether w is in the region W over blocks of one coordinate, of the
+            size of the round's block, and the whole gradient.
+    """
+
+    gradient: list[float] = field(default_factory=list)
+    bias: list[float] = field(default_factory=list)
+    variance: list[float] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
+    limit: list[float] = field(default_factory=list)
+    dissimilarity: list[float] = field(default_factory=list)
+    coordinate: list[bool] = field(default_factory=list)
+    block: list[bool] = field(default_factory=list)
+    whole: list[bool] = field(default_factory=list)
+
+    def add(self, moments: theory.Moments, factor: Floats, delta: float, block: int) -> None:
+        """Look at a round before its step: `block` coordinates are updated."""
+        error = moments.statistical_error(factor)
+        self.gradient.append(float(np.square(moments.gradient).sum()))
+        self.bias.append(float(np.square(moments.bias).sum(axis=1).mean()))
+        self.variance.append(moments.variance_bound())
+        self.error.append(error)
+        self.limit.append(delta * error)
+        self.dissimilarity.append(float(moments.bias.max()))
+        sizes = ((self.coordinate, 1), (self.block, block), (self.whole, len(moments.gradient)))
+        for inside, size in sizes:
+            inside.append(moments.in_region(delta, error, 0.0, size) if size else False)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The constants of a problem, and those that depend on w along a run.
+
+    Attributes:
+        dimension: d.
+        delta: Δ(v, f).
+        least_factor, largest_factor: of the s'_i.
+        curvature: of the loss; None: it is not known.
+        along: the run.
+        growth_limit: the Q_w below which ΔB < 1.
+        constant, growth: the least G² and B² of (G, B)-dissimilarity along the run.
+    """
+
+    dimension: int
+    delta: float
+    least_factor: float
+    largest_factor: float
+    curvature: Curved | None
+    along: Along
+    growth_limit: float
+    constant: float
+    growth: float
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Constants:
+        """Read what `asdict` wrote."""
+        curved = Curved(**kept["curvature"]) if kept["curvature"] else None
+        return cls(**{**kept, "curvature": curved, "along": Along(**kept["along"])})
+
+
+def constants(scenario: Mapping[str, Any], delta: float) -> Constants:
     """Run a cell, and return its problem's constants, and those that depend on w along the run.
 
     Args:
@@ -50,56 +143,49 @@ def constants(scenario: Mapping[str, Any], delta: float) -> dict[str, Any]:
     """
     cell = Scenario(**scenario)
     problem = Objective(cell, World.of(cell))
-    rounds: dict[str, list[float]] = {name: [] for name in SERIES}
-    regions: dict[str, list[bool]] = {"coordinate": [], "block": [], "whole": []}
-    trajectory = []
+    along, trajectory = Along(), []
 
     def observe(step: Step) -> None:
         moments = problem.moments(step.params)
         trajectory.append(theory.spread(moments))
-        error = moments.statistical_error(problem.factor)
-        norm = float(np.square(moments.gradient).sum())
-        rounds["gradient"].append(norm)
-        rounds["bias"].append(float(np.square(moments.bias).sum(axis=1).mean()))
-        rounds["variance"].append(moments.variance_bound())
-        rounds["error"].append(error)
-        rounds["limit"].append(delta * error)
-        rounds["dissimilarity"].append(float(moments.bias.max()))
-        sizes = {
-            "coordinate": 1, "block": len(step.aggregate), "whole": problem.dimension,
-        }  # fmt: skip
-        for name, size in sizes.items():
-            inside = moments.in_region(delta, error, 0.0, size) if size else False
-            regions[name].append(inside)
+        along.add(moments, problem.factor, delta, len(step.aggregate))
 
     (result,) = simulate([cell], width=1, observe=observe)
     if result.status != "done":
         raise RuntimeError(f"{cell}: {result.reason}")
     found = theory.dissimilarity(trajectory)
     growth = float(np.sqrt(problem.dimension) * (1.0 / problem.factor).mean())
+    return Constants(
+        problem.dimension,
+        delta,
+        float(problem.factor.min()),
+        float(problem.factor.max()),
+        _curved(problem),
+        along,
+        1.0 / (delta * growth) if growth else float("inf"),
+        found.constant,
+        found.growth,
+    )
+
+
+def _curved(problem: Objective) -> Curved | None:
     try:
         known = problem.curvature
-        curvature: dict[str, Any] = {
-            "smoothness": [float(known.smoothness.min()), float(known.smoothness.max())],
-            "sum": float(known.smoothness.sum()),
-            "lipschitz": known.lipschitz,
-            "strong_convexity": known.strong_convexity,
-            "exact": known.exact,
-            "steps": [known.block_step, known.dimension_step, 1.0 / known.lipschitz],
-        }
     except InputError:
-        curvature = {}
-    return {
-        "dimension": problem.dimension,
-        "delta": delta,
-        "factor": [float(problem.factor.min()), float(problem.factor.max())],
-        "curvature": curvature,
-        "rounds": rounds,
-        "regions": {name: float(np.mean(inside)) for name, inside in regions.items()},
-        "growth_limit": 1.0 / (delta * growth) if growth else float("inf"),
-        "constant": found.constant,
-        "growth": found.growth,
-    }
+        return None
+    return Curved(
+        float(known.smoothness.min()),
+        float(known.smoothness.max()),
+        known.lipschitz,
+        known.strong_convexity,
+        known.exact,
+        [known.block_step, known.dimension_step, 1.0 / known.lipschitz],
+    )
+
+
+def kept(**arguments: Any) -> dict[str, Any]:
+    """Return what `constants` does, as JSON knows it."""
+    return asdict(constants(**arguments))
 
 
 def check(options: Options) -> None:
@@ -122,8 +208,8 @@ def run(options: Options, work: Work) -> Page:
         delta = bounds.coefficients(Scenario(**given), work)["published"]
         for seed in range(seeds):
             values = Scenario(**given, seed=seed).to_dict()
-            tasks.append(Task(constants, {"scenario": values, "delta": delta}, [values]))
-    done = work.measure(tasks)
+            tasks.append(Task(kept, {"scenario": values, "delta": delta}, [values]))
+    done = [Constants.read(one) for one in work.measure(tasks)]
     found = {name: done[i * seeds : (i + 1) * seeds] for i, name in enumerate(problems)}
     return study(
         "constants",
@@ -147,11 +233,13 @@ def run(options: Options, work: Work) -> Page:
     )
 
 
-def _findings(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Finding]:
-    def share(region: str) -> list[float]:
-        return [each["regions"][region] for runs in found.values() for each in runs]
+Found = Mapping[str, Sequence[Constants]]  # by problem, one per seed
 
-    strict, whole = share("coordinate"), share("whole")
+
+def _findings(found: Found) -> list[Finding]:
+    runs = [run.along for several in found.values() for run in several]
+    strict = [float(np.mean(along.coordinate)) for along in runs]
+    whole = [float(np.mean(along.whole)) for along in runs]
     return [
         Finding(
             "runs pass through the region W of (5), with Δ before A_w",
@@ -162,72 +250,69 @@ def _findings(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Finding]
     ]
 
 
-def _chart(name: str, found: Mapping[str, Any]) -> Chart:
-    rounds = found["rounds"]
-    k = list(range(1, len(rounds["gradient"]) + 1))
+def _chart(name: str, found: Constants) -> Chart:
+    along = found.along
+    k = list(range(1, len(along.gradient) + 1))
     lines = [
-        Line("‖∇L(w_k)‖²", k, rounds["gradient"]),
-        Line("Δ·A_w: above it w is in W", k, rounds["limit"], style="dashed"),
-        Line("A_w", k, rounds["error"]),
-        Line("Σ_j δ_ij², mean over i", k, rounds["bias"]),
-        Line("M_w", k, rounds["variance"]),
+        Line("‖∇L(w_k)‖²", k, along.gradient),
+        Line("Δ·A_w: above it w is in W", k, along.limit, style="dashed"),
+        Line("A_w", k, along.error),
+        Line("Σ_j δ_ij², mean over i", k, along.bias),
+        Line("M_w", k, along.variance),
     ]
     file = name.replace(", ", "-")
     return Chart(f"along-{file}", f"Along a run: {name}", "k", "", lines, "y")
 
 
-def _tables(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Table]:
-    curved: list[list[str | float | int]] = []
-    noisy: list[list[str | float | int]] = []
-    for name, runs in found.items():
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
-        def mean(pick: Any, runs: Sequence[Mapping[str, Any]] = runs) -> float:
-            return float(np.mean([pick(each) for each in runs]))
 
-        if runs[0]["curvature"]:
-            curved.append(
-                [
-                    name,
-                    runs[0]["dimension"],
-                    mean(lambda each: each["curvature"]["smoothness"][0]),
-                    mean(lambda each: each["curvature"]["smoothness"][1]),
-                    mean(lambda each: each["curvature"]["lipschitz"]),
-                    mean(lambda each: each["curvature"]["strong_convexity"]),
-                    "exact" if runs[0]["curvature"]["exact"] else "L bounds",
-                    *(mean(lambda each, i=i: each["curvature"]["steps"][i]) for i in range(3)),
-                ]
-            )
-        noisy.append(
-            [
-                name,
-                runs[0]["delta"],
-                mean(lambda each: each["factor"][0]),
-                mean(lambda each: each["factor"][1]),
-                mean(lambda each: each["rounds"]["variance"][-1]),
-                mean(lambda each: each["rounds"]["dissimilarity"][-1]),
-                mean(lambda each: each["rounds"]["bias"][-1]),
-                mean(lambda each: each["rounds"]["error"][-1]),
-                mean(lambda each: each["growth_limit"]),
-                mean(lambda each: each["constant"]),
-                mean(lambda each: each["growth"]),
-                *(
-                    mean(lambda each, name=region: each["regions"][name])
-                    for region in ("coordinate", "block", "whole")
-                ),
-            ]
-        )
+def _tables(found: Found) -> list[Table]:
+    curved = [
+        (name, runs[0].dimension, known)
+        for name, runs in found.items()
+        if (known := [run.curvature for run in runs if run.curvature])
+    ]
     return [
         Table(
             "curvature", "Curvature of the loss, and the learning rates that it allows",
             ["problem", "d", "least L_j", "largest L_j", "L", "μ", "", "1/Σ L_j", "1/(√d·max L_j)",
              "1/L"],
-            curved,
+            [
+                [
+                    name, dimension,
+                    _mean(one.least for one in known), _mean(one.largest for one in known),
+                    _mean(one.lipschitz for one in known),
+                    _mean(one.strong_convexity for one in known),
+                    "exact" if known[0].exact else "L bounds",
+                    *(_mean(one.steps[i] for one in known) for i in range(3)),
+                ]
+                for name, dimension, known in curved
+            ],
         ),
         Table(
             "noise", "Noise and heterogeneity at the end of the runs, and the region W",
             ["problem", "Δ", "least s'", "largest s'", "M_w", "largest δ_ij", "mean δ²", "A_w",
              "Q_w below which ΔB < 1", "G²", "B²", "in W: coordinate", "in W: block",
              "in W: whole"],
-            noisy,
+            [
+                [
+                    name, runs[0].delta,
+                    _mean(one.least_factor for one in runs),
+                    _mean(one.largest_factor for one in runs),
+                    _mean(one.along.variance[-1] for one in runs),
+                    _mean(one.along.dissimilarity[-1] for one in runs),
+                    _mean(one.along.bias[-1] for one in runs),
+                    _mean(one.along.error[-1] for one in runs),
+                    _mean(one.growth_limit for one in runs),
+                    _mean(one.constant for one in runs),
+                    _mean(one.growth for one in runs),
+                    _mean(_mean(one.along.coordinate) for one in runs),
+                    _mean(_mean(one.along.block) for one in runs),
+                    _mean(_mean(one.along.whole) for one in runs),
+                ]
+                for name, runs in found.items()
+            ],
         ),
     ]  # fmt: skip
