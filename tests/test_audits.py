@@ -535,8 +535,8 @@ def test_a_turn_within_chance_is_undecided(
     place = {**breakdown.BASE, "workers": 6, "partition": "iid", "hardware": "powerful"}
     one = breakdown.Series("median", "foe", place, clean=0.9)
     one.costs = {f: np.array(values) for f, values in costs.items()}
-    study = breakdown._study([one], [place], ["here"], [1.0], Options(), 3, 2)
-    (finding,) = [f for f in study.findings if f.statement.startswith("what breaks at some f")]
+    page = breakdown.told(breakdown.Swept([one], [place], [1.0], 3, 2), Options())
+    (finding,) = [f for f in page.findings if f.statement.startswith("what breaks at some f")]
     assert finding.holds is holds, finding.evidence
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hgobench.data import datasets
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.notation import format_value
-from hgobench.report.page import Chart, Finding, Line, Page, Table, study
+from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
 from hgobench.results import Result
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
@@ -222,98 +223,90 @@ def run(options: Options, work: Work) -> Page:
     calm = [Scenario(**{**place, "rule": "average", "seed": 0}).to_dict() for place in places]
     grown = work.measure([Task(growth, {"scenario": fields}, [fields]) for fields in calm])
     sweep(series, most, seeds, work)
-    labels = [f"{place['partition']}, {place['hardware']}" for place in places]
-    return _study(series, places, labels, grown, options, seeds, most)
+    return told(Swept(series, places, grown, seeds, most), options)
 
 
-def _study(
-    series: Sequence[Series],
-    places: Sequence[Mapping[str, Any]],
-    labels: Sequence[str],
-    grown: Sequence[float],
-    options: Options,
-    seeds: int,
-    most: int,
-) -> Page:
-    workers = int(places[0]["workers"])
-    rules = list(dict.fromkeys(one.rule for one in series))
-    names = list(dict.fromkeys(one.attack for one in series))
-    worst: dict[tuple[str, str], Series] = {}
-    for one in series:
-        key = one.rule, labels[list(places).index(one.place)]
-        if key not in worst or one.tolerated < worst[key].tolerated:
-            worst[key] = one
-    limits = {
-        label: theory.breakdown_limit(value) for label, value in zip(labels, grown, strict=True)
-    }
-    scopes = {rule: _scope(rule, places[0]) for rule in rules}
+@dataclass(frozen=True)
+class Swept:
+    """What was found.
 
-    def told(one: Series) -> str:
-        end = one.attack if one.end == "broken" else one.end
-        mark = " *" if one.again else ""
-        return f"{one.tolerated / workers:.2f} ({end}){mark}"
+    Attributes:
+        series: every rule under every attack in every place.
+        places: the fields of where.
+        growth: B² of each place, along a run without attackers.
+        seeds: how many.
+        most: the largest f that was tried.
+    """
 
-    rows: list[list[str | float | int]] = [
-        [rule, scopes[rule], point(rule), *(told(worst[rule, label]) for label in labels)]
-        for rule in rules
-    ]
-    rows.append(["1/(2 + B²)", "", "", *(f"{limits[label]:.3f}" for label in labels)])
-    every: list[list[str | float | int]] = [
-        [
-            one.rule, scopes[one.rule], one.attack, one.place["partition"], one.place["hardware"],
-            one.clean, one.tolerated, one.tolerated / workers, one.end,
-            "" if one.broken is None else one.broken,
-            " ".join(map(str, one.again)), " ".join(map(str, one.tried)),
-        ]
-        for one in series
-    ]  # fmt: skip
-    above = sum(one.tolerated / workers > limits[label] for (_, label), one in worst.items())
-    best = {
-        label: max(worst[rule, label].tolerated for rule in rules) / workers for label in labels
-    }
-    half = [rule for rule in rules if point(rule) == "1/2"]
-    reached = [
-        rule
-        for rule in half
-        if all(one.end in ("refused", "n/2") for one in series if one.rule == rule)
-    ]
-    turned = [one for one in series if one.again]
-    # Three seeds turn by chance: the verdict is on those turns that all tests together show.
-    turns = [(one, f, p) for one in turned for f, p in one.turns.items()]
-    chances = holm([p for _, _, p in turns])
-    shown = [one for (one, _, _), p in zip(turns, chances, strict=True) if p < LEVEL]
-    shown = list({id(one): one for one in shown}.values())
-    breaking = [one for one in series if one.end == "broken"]
-    apart = 0.6 / max(len(labels), 1)  # points side by side
-    lines = [
-        Line(
-            label,
-            [x + (number - (len(labels) - 1) / 2) * apart for x in range(len(rules))],
-            [worst[rule, label].tolerated / workers for rule in rules],
-            style="points",
-        )
-        for number, label in enumerate(labels)
-    ]
-    lines += [
-        Line(f"1/(2 + B²): {label}", [0, len(rules) - 1], [limits[label]] * 2, style="dashed",
-             like=label)
-        for label in labels
-    ]  # fmt: skip
-    step = math.ceil(most / GRID)
-    grid = f"every f from 1 to {most}" if step == 1 else (
-        f"every {step}th f from {step} to {most}, and all between the last that is tolerated and "
-        "the first that is not"
-    )  # fmt: skip
+    series: Sequence[Series]
+    places: Sequence[Mapping[str, Any]]
+    growth: Sequence[float]
+    seeds: int
+    most: int
+
+    @property
+    def workers(self) -> int:
+        """n, the same everywhere."""
+        return int(self.places[0]["workers"])
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules, in their order."""
+        return list(dict.fromkeys(one.rule for one in self.series))
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """1/(2 + B²) of every place, by its label."""
+        return {
+            _label(place): theory.breakdown_limit(growth)
+            for place, growth in zip(self.places, self.growth, strict=True)
+        }
+
+    @cached_property
+    def worst(self) -> dict[tuple[str, str], Series]:
+        """Under the attack of which it tolerates the fewest, every rule in every place."""
+        worst: dict[tuple[str, str], Series] = {}
+        for one in self.series:
+            key = one.rule, _label(one.place)
+            if key not in worst or one.tolerated < worst[key].tolerated:
+                worst[key] = one
+        return worst
+
+    def share(self, rule: str, label: str) -> float:
+        """Return the largest f/n that a rule tolerates in a place, under the worst attack."""
+        return self.worst[rule, label].tolerated / self.workers
+
+    @cached_property
+    def turns(self) -> list[tuple[Series, float]]:
+        """Every turn to fewer lost points at more attackers, with its p-value, adjusted for all.
+
+        Three seeds turn by chance: the verdict is on those turns that all tests together show.
+        """
+        turns = [(one, p) for one in self.series if one.again for p in one.turns.values()]
+        chances = holm([p for _, p in turns])
+        return [(one, chance) for (one, _), chance in zip(turns, chances, strict=True)]
+
+
+def _label(place: Mapping[str, Any]) -> str:
+    return f"{place['partition']}, {place['hardware']}"
+
+
+def told(swept: Swept, options: Options) -> Page:
+    """Tell what was found."""
+    place = swept.places[0]
+    names = dict.fromkeys(one.attack for one in swept.series)
     return study(
         "breakdown",
         "Breakdown: the attackers that a rule tolerates",
         [
-            f"The largest f/n of {workers} workers up to which the accuracy stays within "
-            f"{100 * POINTS:.0f} points of that without attackers, the mean of {seeds} seeds, each "
-            f"compared with itself, each rule told f. Tried is {grid}: a rule may tolerate more "
+            f"The largest f/n of {swept.workers} workers up to which the accuracy stays within "
+            f"{100 * POINTS:.0f} points of that without attackers, the mean of {swept.seeds} "
+            "seeds, each "
+            f"compared with itself, each rule told f. Tried is {_grid(swept.most)}: a rule may "
+            "tolerate more "
             "attackers than it fails against, and a '*' says that it does. 'refused': the next f "
             "is more than the rule or its quorum takes. The table shows the worst attack.",
-            f"{places[0].get('algorithm', 'hgo')} applies each rule in the scope that the table "
+            f"{place.get('algorithm', 'hgo')} applies each rule in the scope that the table "
             "says: 'coordinate' is the rule on the values of each coordinate by themselves, for "
             "some not the rule that their papers speak of. The attacks: "
             + ", ".join(map(_spelled, names)) + ".",
@@ -322,42 +315,119 @@ def _study(
             "holds along a run without attackers: the true one may be larger.",
         ],
         options.command("audit breakdown"),
-        [
-            Finding(
-                "rules with a breakdown point of 1/2 tolerate every f < n/2 that they take",
-                bool(half) and len(reached) == len(half),
-                f"of {len(half)} such rules: {', '.join(reached) or 'none'}; losing 5 points is "
-                "less than a breakdown, but it is what users see",
-            ),
-            Finding(
-                "what breaks at some f breaks at every larger one",
-                False if shown else None if turned or not breaking else True,
-                f"of {len(breaking)} rules and attacks that break {len(turned)} don't in the mean, "
-                f"{len(shown)} of them beyond what {seeds} seeds do by chance (paired t tests of "
-                f"{len(turns)} pairs, Holm, 5 %)" + (": " if turned else "")
-                + "; ".join(map(_turn, (shown or turned)[:3]))
-                + ("; .." if len(shown or turned) > 3 else ""),
-            ),
-            Finding(
-                "no rule tolerates more than 1/(2 + B²)",
-                not above,
-                f"{above} of {len(worst)} rules and places do; the best rule and the limit: "
-                + "; ".join(f"{label}: {best[label]:.2f}, {limits[label]:.2f}" for label in labels)
-                + ". It limits what can be promised for all problems with such a B, not every one",
-            ),
-        ],
-        [
-            Chart("largest", "Largest f/n within 5 points of clean, worst attack", "", "f/n",
-                  lines, ticks=rules)
-        ],
-        [
-            Table("worst", "Largest f/n, worst attack", ["rule", "scope", "theory", *labels], rows),
-            Table("every", "Every rule and attack",
-                  ["rule", "scope", "attack", "partition", "hardware", "clean", "f", "f/n",
-                   "beyond", "first f that breaks", "tolerated again", "tried"],
-                  every),
-        ],
+        [_half_reached(swept), _monotone(swept), _limited(swept)],
+        [_chart(swept)],
+        [_worst_table(swept), _every_table(swept)],
     )  # fmt: skip
+
+
+def _grid(most: int) -> str:
+    """Say which f's are tried."""
+    step = math.ceil(most / GRID)
+    if step == 1:
+        return f"every f from 1 to {most}"
+    return (
+        f"every {step}th f from {step} to {most}, and all between the last that is tolerated and "
+        "the first that is not"
+    )
+
+
+def _half_reached(swept: Swept) -> Finding:
+    half = [rule for rule in swept.rules if point(rule) == "1/2"]
+    reached = [
+        rule
+        for rule in half
+        if all(one.end in ("refused", "n/2") for one in swept.series if one.rule == rule)
+    ]
+    return Finding(
+        "rules with a breakdown point of 1/2 tolerate every f < n/2 that they take",
+        bool(half) and len(reached) == len(half),
+        f"of {len(half)} such rules: {', '.join(reached) or 'none'}; losing 5 points is "
+        "less than a breakdown, but it is what users see",
+    )
+
+
+def _monotone(swept: Swept) -> Finding:
+    breaking = [one for one in swept.series if one.end == "broken"]
+    turned = [one for one in swept.series if one.again]
+    shown = list({id(one): one for one, chance in swept.turns if chance < LEVEL}.values())
+    return Finding(
+        "what breaks at some f breaks at every larger one",
+        False if shown else None if turned or not breaking else True,
+        f"of {len(breaking)} rules and attacks that break {len(turned)} don't in the mean, "
+        f"{len(shown)} of them beyond what {swept.seeds} seeds do by chance (paired t tests of "
+        f"{len(swept.turns)} pairs, Holm, 5 %)" + (": " if turned else "")
+        + "; ".join(map(_turn, (shown or turned)[:3]))
+        + ("; .." if len(shown or turned) > 3 else ""),
+    )  # fmt: skip
+
+
+def _limited(swept: Swept) -> Finding:
+    limits = swept.limits
+    above = sum(swept.share(rule, label) > limits[label] for rule, label in swept.worst)
+    best = {label: max(swept.share(rule, label) for rule in swept.rules) for label in limits}
+    return Finding(
+        "no rule tolerates more than 1/(2 + B²)",
+        not above,
+        f"{above} of {len(swept.worst)} rules and places do; the best rule and the limit: "
+        + "; ".join(f"{label}: {best[label]:.2f}, {limit:.2f}" for label, limit in limits.items())
+        + ". It limits what can be promised for all problems with such a B, not every one",
+    )
+
+
+def _chart(swept: Swept) -> Chart:
+    rules, limits = swept.rules, swept.limits
+    apart = 0.6 / max(len(limits), 1)  # points side by side
+    lines = [
+        Line(
+            label,
+            [x + (number - (len(limits) - 1) / 2) * apart for x in range(len(rules))],
+            [swept.share(rule, label) for rule in rules],
+            style="points",
+        )
+        for number, label in enumerate(limits)
+    ]
+    lines += [
+        Line(f"1/(2 + B²): {label}", [0, len(rules) - 1], [limit] * 2, style="dashed", like=label)
+        for label, limit in limits.items()
+    ]
+    title = "Largest f/n within 5 points of clean, worst attack"
+    return Chart("largest", title, "", "f/n", lines, ticks=rules)
+
+
+def _worst_table(swept: Swept) -> Table:
+    limits, place = swept.limits, swept.places[0]
+
+    def cell(rule: str, label: str) -> str:
+        one = swept.worst[rule, label]
+        end = one.attack if one.end == "broken" else one.end
+        return f"{swept.share(rule, label):.2f} ({end})" + " *" * bool(one.again)
+
+    rows = [
+        [rule, _scope(rule, place), point(rule), *(cell(rule, label) for label in limits)]
+        for rule in swept.rules
+    ]
+    rows.append(["1/(2 + B²)", "", "", *(f"{limit:.3f}" for limit in limits.values())])
+    header = ["rule", "scope", "theory", *limits]
+    return Table("worst", "Largest f/n, worst attack", header, rows)
+
+
+def _every_table(swept: Swept) -> Table:
+    scopes = {rule: _scope(rule, swept.places[0]) for rule in swept.rules}
+    rows: list[list[Cell]] = [
+        [
+            one.rule, scopes[one.rule], one.attack, one.place["partition"], one.place["hardware"],
+            one.clean, one.tolerated, one.tolerated / swept.workers, one.end,
+            "" if one.broken is None else one.broken,
+            " ".join(map(str, one.again)), " ".join(map(str, one.tried)),
+        ]
+        for one in swept.series
+    ]  # fmt: skip
+    header = [
+        "rule", "scope", "attack", "partition", "hardware", "clean", "f", "f/n", "beyond",
+        "first f that breaks", "tolerated again", "tried",
+    ]  # fmt: skip
+    return Table("every", "Every rule and attack", header, rows)
 
 
 def _turn(one: Series) -> str:
