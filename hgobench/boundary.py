@@ -29,10 +29,14 @@ from typing import Any, NamedTuple
 
 LONGEST = 1000  # characters of a message
 OUT_OF_TIME = "out of time"  # how the reason begins of a cell that ran past its limit
+OUT_OF_MEMORY = "out of memory"
 IDLE = 0.02  # of a period's seconds; a process that computes less than that is waiting
 
 _FREE: AbstractContextManager[None] = nullcontext()
 _TICKING: list[Clock] = []
+_LIMIT: ContextVar[float] = ContextVar("limit", default=math.inf)
+_show: Callable[[float, float, str], None] | None = None
+_trial: Callable[[str, str], str] | None = None
 _SEED: ContextVar[int] = ContextVar("seed", default=0)
 
 
@@ -112,6 +116,60 @@ def keyed(seed: int) -> Iterator[None]:
         _SEED.reset(token)
 
 
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Let no single call of others' code in the body take more CPU seconds, or wait longer.
+
+    Where a cell's `Clock` runs, that counts instead.
+    """
+    token = _LIMIT.set(seconds)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
+def watched_by(show: Callable[[float, float, str], None]) -> None:
+    """Tell somebody what runs, so that C code too can be stopped: from outside.
+
+    Args:
+        show: called with the CPU seconds of this process at which it is out of time (inf: nothing
+            runs), the limit behind that, and the part.
+    """
+    global _show
+    _show = show
+
+
+def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str], str] | None:
+    """Let somebody try what is about to be imported or made of others' code, before this process.
+
+    Args:
+        trial: called with ``"import"`` and a module, or a field and a specification; returns what
+            is wrong, empty: nothing. None: nobody.
+
+    Returns:
+        Who did so far.
+    """
+    global _trial
+    before, _trial = _trial, trial
+    return before
+
+
+def _try_first(who: str, what: str, name: str) -> None:
+    """Raise PluginError unless the trial of something goes well."""
+    if _trial is not None and (problem := _trial(what, name)):
+        raise PluginError(plain(who), problem)
+
+
+def _tell() -> None:
+    if _show is not None:
+        first = min(_TICKING, key=lambda clock: clock.deadline, default=None)
+        if first is None:
+            _show(math.inf, math.inf, "")
+        else:
+            _show(first.deadline, first.limit, first.who)
+
+
 class Clock:
     """The CPU seconds that some parts may take together.
 
@@ -121,26 +179,34 @@ class Clock:
 
     Args:
         seconds: the limit; inf: none.
+        single: whether it is one call's, and not those of all that a cell names.
     """
 
-    def __init__(self, seconds: float = math.inf) -> None:
+    def __init__(self, seconds: float = math.inf, *, single: bool = False) -> None:
         self.limit = self.left = seconds
+        self.single = single
         self._waited = self._began = self._last = self._period = 0.0
-        self._who, self._running, self._rang = "", False, False
+        self.who, self._running, self._rang = "", False, False
         self._previous: Any = None
         self._timer: tuple[float, float] | None = None
 
     def start(self, who: str) -> None:
         """Count from now on; `who` is named when the time is over."""
-        self._who, self._running, self._rang = who, True, False
-        _TICKING.append(self)
+        self.who, self._running, self._rang = who, True, False
         self._began = self._last = time.process_time()
+        _TICKING.append(self)
+        _tell()
         usable = math.isfinite(self.left) and hasattr(signal, "setitimer")
         if usable and threading.current_thread() is threading.main_thread():
             self._period = min(max(self.left / 10.0, 0.005), 1.0)
             self._previous = signal.signal(signal.SIGALRM, self._ring)
             # It rings again and again, also for code that catches everything.
             self._timer = signal.setitimer(signal.ITIMER_REAL, self._period, self._period)
+
+    @property
+    def deadline(self) -> float:
+        """The CPU seconds of this process at which its time is over."""
+        return self._began + self.left
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if not self._running:
@@ -155,8 +221,14 @@ class Clock:
                 raise OutOfTime(self._message())
 
     def _message(self) -> str:
-        did = "waited" if self._waited > self.limit else "and what else the cell names took"
-        return f"{OUT_OF_TIME}: {self._who} {did} longer than time_limit = {self.limit:g} s"
+        return f"{OUT_OF_TIME}: {self.who} {self.verdict}"
+
+    @property
+    def verdict(self) -> str:
+        """Say what took too long, behind its name."""
+        did = "took" if self.single else "and what else the cell names took"
+        did = "waited" if self._waited > self.limit else did
+        return f"{did} longer than time_limit = {self.limit:g} s"
 
     def stop(self) -> None:
         """Count no longer.
@@ -167,6 +239,7 @@ class Clock:
         try:
             self._running = False
             _TICKING.remove(self)
+            _tell()
         finally:
             if self._timer is not None:
                 signal.setitimer(signal.ITIMER_REAL, 0.0)
@@ -274,8 +347,11 @@ class _Call:
         at = self.boundary
         seed = _SEED.get() if at.seed is None else at.seed
         self._generators.seed(seed, f"plugin {at.kind} {self.purpose}", self.k)
-        if at.clock is not None:
-            at.clock.start(at.who)
+        self.clock = at.clock
+        if at.clock is None and not _TICKING and math.isfinite(_LIMIT.get()):
+            self.clock = Clock(_LIMIT.get(), single=True)
+        if self.clock is not None:
+            self.clock.start(at.who)
 
     def _note_interrupt(self, number: int, frame: FrameType | None) -> None:
         self.interrupted = True
@@ -288,8 +364,8 @@ class _Call:
         said = "" if error is None else told(error)
         late: OutOfTime | None = None
         try:
-            if at.clock is not None:
-                at.clock.stop()
+            if self.clock is not None:
+                self.clock.stop()
         except OutOfTime as over:
             late = over
         self._generators.put_back()
@@ -304,6 +380,8 @@ class _Call:
         if self.interrupted:
             raise KeyboardInterrupt from None
         if late is not None:
+            if self.clock is not None and self.clock.single:
+                raise PluginError(at.who, f"{OUT_OF_TIME}: {self.clock.verdict}") from None
             raise late from None
         if error is None or isinstance(error, (PluginError, *at.passes)):
             return
@@ -323,6 +401,7 @@ def importing(module: str) -> AbstractContextManager[None]:
     """
     if own(module) or module in sys.modules:
         return _FREE
+    _try_first(f"import of {module!r}", "import", module)
     kept = frozenset({ENVIRONMENT, FILTERS})
     return Boundary("import of", module, seed=0, keeps=kept)(module)
 
@@ -338,6 +417,7 @@ def making(
     made = factory.func if isinstance(factory, partial) else factory
     if own(getattr(made, "__module__", None) or type(made).__module__):
         return _FREE
+    _try_first(f"{field} {specification!r}", field, specification)
     return Boundary(field, specification, passes=passes)(f"make {specification}")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
 from hgobench.data.base import Dataset, Source, Split
+from hgobench.models import Softmax
 
 
 class MyMedian:
@@ -474,3 +475,57 @@ class Prices(Source):
         x = rng.random((60, 3), dtype=np.float32)
         train, test = (Split(part, part.sum(axis=1)) for part in (x[:40], x[40:]))
         return Dataset(*self.hold_out(train), test, classes=0)
+
+
+class ComputingInC(Rule):
+    """Holds the interpreter's lock for hours."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        return rows[0] * sum(range(10**12))
+
+
+class Growing(Rule):
+    """Takes all memory that there is."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+        while True:
+            kept.append(torch.ones(10**6))
+
+
+class Endless(Rule):
+    """Is never made."""
+
+    def __init__(self, f: int = 0) -> None:
+        while True:
+            pass
+
+
+class LeavingWhenMade(Rule):
+    def __init__(self, f: int = 0) -> None:
+        os._exit(5)
+
+
+class EndlessModel(Softmax):
+    """Never computes a gradient."""
+
+    def gradients(self, *arguments: Any, **keywords: Any) -> Tensor:
+        return torch.ones(1) * sum(range(10**12))
+
+
+class PoisoningForLong(Attack):
+    """Takes far too long to change the data, in C code."""
+
+    sees = "own"
+    poisons = True
+
+    def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        sum(range(10**12))
+        return features, labels
+
+
+class EndlessInC(Softmax):
+    """Is never made, in C code."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        sum(range(10**12))

@@ -12,7 +12,7 @@ import pytest
 from hgobench import Scenario
 from hgobench.cli import main
 from hgobench.data import datasets, files
-from hgobench.engines import execute
+from hgobench.engines.cells import execute
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
@@ -112,7 +112,8 @@ def test_the_process_that_drives_others_holds_no_data(tmp_path: Path) -> None:
 
 def test_data_that_change_during_a_run_end_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "hgobench.engines.cells.digests", lambda names, jobs: dict.fromkeys(names, "before")
+        "hgobench.engines.cells.digests",
+        lambda names, engine, limit: dict.fromkeys(names, "before"),
     )
     outcome = fill(home / "out")
     name = "mnist[validation=0.0,verify=false]"

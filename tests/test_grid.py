@@ -7,15 +7,13 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hgobench import Scenario, open_store
-from hgobench.engines import execute
-from hgobench.engines.local import spread
+from hgobench.engines.cells import execute
 from hgobench.errors import InputError
 from hgobench.suite import Suite
 from tests.conftest import ROOT
@@ -117,24 +115,11 @@ def test_a_rule_that_kills_its_process_loses_its_own_cell_alone(tmp_path: Path, 
         "the process that computed it died (exit status 9): rule 'tests.plugins:Killing'",
     ]
     fill(tmp_path / "alone", grid(("median",)), width=4)
-    kept = [row for row in content(tmp_path) if row[3] == b"done"]
+    kept = [row for row in content(tmp_path) if "done" in row]
     assert kept == content(tmp_path / "alone")
     if jobs == 1:
         again = fill(tmp_path, [*grid(("median",)), killing], width=4)
         assert (again.computed, again.reused, len(again.failed)) == (1, 6, 1)
-
-
-def divide(a: int, b: int) -> float:
-    return a / b
-
-
-def test_calls_are_spread_over_processes_and_come_with_their_numbers() -> None:
-    calls = [partial(divide, a, 2) for a in range(5)]
-    assert list(spread(calls, 1)) == list(enumerate([0.0, 0.5, 1.0, 1.5, 2.0]))
-    assert dict(spread(calls, 2)) == dict(enumerate([0.0, 0.5, 1.0, 1.5, 2.0]))
-    assert list(spread([], 2, apart=True)) == []
-    with pytest.raises(ZeroDivisionError):
-        list(spread([partial(divide, 1, 0)], 1, apart=True))
 
 
 def test_what_no_world_can_be_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
@@ -181,7 +166,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("how", "jobs"), [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGKILL, "2")]
+    ("how", "jobs"),
+    [
+        (signal.SIGINT, "1"),
+        (signal.SIGINT, "2"),
+        (signal.SIGTERM, "1"),
+        (signal.SIGHUP, "2"),
+        (signal.SIGKILL, "2"),
+    ],
 )
 def test_ctrl_c_and_kill_keep_what_is_done(
     tmp_path: Path, how: signal.Signals, jobs: str, whole: list[Any]
@@ -194,8 +186,10 @@ def test_ctrl_c_and_kill_keep_what_is_done(
     _, errors = process.communicate(timeout=60)
     kept = len(content(tmp_path / "stopped"))
     assert 8 <= kept <= 36
-    if how is signal.SIGINT and process.returncode != 0:
-        assert process.returncode == 130
+    if how is not signal.SIGKILL and process.returncode != 0:
+        assert process.returncode == 128 + how
+        said = "interrupted" if how is signal.SIGINT else f"ended by {how.name}"
+        assert said in errors
         assert "Traceback" not in errors
         assert f"goes on with the {36 - kept} missing cells" in errors
     # The same command goes on, and the result is as if nothing had happened.
@@ -204,3 +198,41 @@ def test_ctrl_c_and_kill_keep_what_is_done(
     assert again.returncode == 0, errors
     assert f"{36 - kept} cells computed, {kept} reused" in errors
     assert content(tmp_path / "stopped") == whole
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_c_code_runs_out_of_time_too(tmp_path: Path, jobs: int) -> None:
+    """Its cohort's other cells are computed, and the rest; the reason names what took too long."""
+    bad = [
+        Scenario(**FIELDS, rule="tests.plugins:ComputingInC", attack="foe"),
+        Scenario(**FIELDS, rule="median", attack="tests.plugins:PoisoningForLong", seed=1),
+        Scenario(**FIELDS, model="tests.plugins:EndlessModel", seed=2),
+    ]
+    outcome = fill(tmp_path, [*grid(("median",)), *bad], jobs=jobs, width=4, time_limit=1.0)
+    assert (outcome.computed, outcome.interrupted) == (9, "")
+    told = {result.scenario.seed: result.reason for result in outcome.failed}
+    start = "ended with its process: out of time: "
+    end = "computed longer than time_limit = 1 s"
+    assert told == {
+        0: f"{start}rule 'tests.plugins:ComputingInC' {end}",
+        1: f"{start}attack 'tests.plugins:PoisoningForLong' {end}",
+        2: f"{start}model 'tests.plugins:EndlessModel' {end}",
+    }
+    assert all(result.late for result in outcome.failed)
+    fill(tmp_path / "alone", grid(("median",)), width=4)
+    kept = [row for row in content(tmp_path) if "done" in row]
+    assert kept == content(tmp_path / "alone")
+
+
+@pytest.mark.long
+def test_a_cell_that_takes_all_memory_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hgobench.engines.local.memory", lambda: 2 * 2**30)
+    growing = Scenario(**FIELDS, rule="tests.plugins:Growing", attack="foe")
+    outcome = fill(tmp_path, [*grid(("median",)), growing], jobs=2, width=4)
+    assert outcome.computed == 7
+    assert [result.reason for result in outcome.failed] == [
+        "ended with its process: out of memory: rule 'tests.plugins:Growing' held more than 1.8 GiB"
+    ]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hgobench import Scenario, run
-from hgobench.engines import execute
+from hgobench.engines.cells import execute
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
 from hgobench.report.tables import render

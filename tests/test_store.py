@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hgobench import Scenario
-from hgobench.engines import execute
+from hgobench.engines.cells import execute
 from hgobench.errors import InputError
 from hgobench.results import Result, Store, StoreError, address, export, open_store, rows, sqlite
 from hgobench.results.result import COLUMNS

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hgobench.data import datasets
-from hgobench.engines import execute
+from hgobench.engines.cells import execute
 from hgobench.engines.measured import Task, measure
 from hgobench.errors import InputError
 from hgobench.results import Result, Store

@@ -1,7 +1,7 @@
 """The command ``hgobench``: a file per verb, each calls one room of the house.
 
 Exit status: 0 all that was asked is computed and written; 1 some of it failed, and the rest is
-written; 2 refused, nothing was computed; 130 interrupted.
+written; 2 refused, nothing was computed; 130 interrupted; 143 and 129: by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import typer
 from hgobench.boundary import PluginError
 from hgobench.cli import audit, bench, calibrate, leaderboard, plan, reproduce, run, show, test
 from hgobench.cli import list as list_
+from hgobench.engines.signals import gentle
+from hgobench.engines.trial import children_first
 from hgobench.errors import InputError
 from hgobench.report import screen
 
@@ -60,9 +62,10 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command; what is refused is said in plain lines, exit status 2.
 
     A file that can't be written, standard output among them, is said in a line, exit status 1;
-    output that nobody reads any more ends it in silence, exit status 141.
+    output that nobody reads any more ends it in silence, exit status 141. SIGTERM and SIGHUP are
+    answered as Ctrl-C is, exit status 143 and 129.
     """
-    with screen.screens():
+    with screen.screens(), gentle() as asked, children_first():
         try:
             if "" not in sys.path and os.getcwd() not in sys.path:
                 sys.path.append(os.getcwd())  # for module:Class of the folder that one stands in
@@ -77,8 +80,11 @@ def main(arguments: list[str] | None = None) -> Any:
             sys.exit(1)
         except SystemExit as ended:
             # What a verb doesn't catch, as it has nothing to keep yet, typer ends without a word.
-            if ended.__context__ and isinstance(ended.__context__.__cause__, KeyboardInterrupt):
-                print("interrupted", file=sys.stderr)
+            cause = ended.__context__ and ended.__context__.__cause__
+            if isinstance(cause, KeyboardInterrupt):
+                print(str(cause) or "interrupted", file=sys.stderr)
+            if asked:
+                sys.exit(128 + asked[0])
             raise
         except OSError as error:
             where = "" if error.filename is None else f"{str(error.filename)!r}: "

@@ -68,7 +68,7 @@ def run(
 
     from joblib import cpu_count
 
-    from hgobench.engines import execute
+    from hgobench.engines.cells import execute
     from hgobench.leaderboard import Score, boards
     from hgobench.report.progress import progress
     from hgobench.results import open_store

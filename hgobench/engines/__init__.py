@@ -1,5 +1,5 @@
-"""Where cells run, and the contract that they are run by."""
+"""Where calls are made, by one contract; and a grid of cells, computed there (`cells.py`)."""
 
-from .cells import Outcome, execute
+from .base import Engine, EngineError, Failure, Limits
 
-__all__ = ["Outcome", "execute"]
+__all__ = ["Engine", "EngineError", "Failure", "Limits"]

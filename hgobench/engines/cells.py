@@ -7,13 +7,15 @@ the cells that it computes.
 
 from __future__ import annotations
 
+import math
+import signal
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from hgobench import catalogue
-from hgobench.boundary import PluginError
+from hgobench.boundary import OUT_OF_MEMORY, OUT_OF_TIME, PluginError, limited
 from hgobench.data import datasets
 from hgobench.data.datasets import About
 from hgobench.errors import InputError
@@ -25,9 +27,14 @@ from hgobench.simulation import lost, simulate
 from hgobench.simulation.world import World
 from hgobench.suite import cohorts
 
-from .local import Died, spread
+from .base import Engine, EngineError, Failure, Limits, tried_twice
+from .local import local
+from .signals import Ended
 
 T = TypeVar("T")
+# hgobench's own code is not limited: a large model takes its time. What it calls of others is.
+COMPUTING = Limits(idle=600.0)
+LOADING = Limits(idle=3600.0)  # a slow disk, or a download
 
 
 @dataclass
@@ -38,7 +45,9 @@ class Outcome:
         keys: the addresses of all its cells.
         computed, reused: how many cells were computed now, and found in the store.
         failed: those that failed, with the reason.
-        interrupted: what ended it early, Ctrl-C or a store that can't be written; empty: nothing.
+        interrupted: what ended it early: Ctrl-C, a store that can't be written, an engine that was
+            lost; empty: nothing.
+        signal: the number of the signal that ended it; 0: none did.
     """
 
     keys: set[str]
@@ -46,6 +55,22 @@ class Outcome:
     reused: int = 0
     failed: list[Result] = field(default_factory=list)
     interrupted: str = ""
+    signal: int = 0
+
+    @property
+    def status(self) -> int:
+        """The exit status of a command that did nothing else: 128 and the signal's number, 1, 0."""
+        return 128 + self.signal if self.signal else int(bool(self.interrupted or self.failed))
+
+    def end(self, error: BaseException) -> None:
+        """Say why it ended early."""
+        if isinstance(error, KeyboardInterrupt):
+            self.signal = error.number if isinstance(error, Ended) else signal.SIGINT
+            self.interrupted = str(error) or "interrupted"
+        elif isinstance(error, EngineError):
+            self.interrupted = f"the engine is lost: {error}"
+        else:
+            self.interrupted = f"the store can't be written: {error}"
 
 
 def execute(
@@ -57,6 +82,7 @@ def execute(
     time_limit: float = 60.0,
     jobs: int = 1,
     device: str = "cpu",
+    engine: Engine | None = None,
     on_progress: Callable[[int], None] = lambda finished: None,
 ) -> Outcome:
     """Compute what the store does not have yet; keep each cell as soon as it is finished.
@@ -69,6 +95,8 @@ def execute(
         time_limit: CPU seconds that a cell's rule and attack may take.
         jobs: local processes; with 1 all is computed in this one, but what names code of others.
         device: where tensors are, as torch names it.
+        engine: where cells are computed, if not in local processes (`hgobench.engines.registry`);
+            the caller closes it.
         on_progress: called with the number of cells that were just finished or found.
 
     Raises:
@@ -79,10 +107,11 @@ def execute(
     name = device_name(device)
     outcome = Outcome(set())
     jobs = max(min(jobs, len(cohorts(scenarios, width))), 1)
+    where = engine or local(jobs, map(vars, scenarios))
     try:
-        data = digests((scenario.data for scenario in scenarios), jobs)
-    except KeyboardInterrupt as error:
-        outcome.interrupted = _ended(error)
+        data = digests((scenario.data for scenario in scenarios), where, time_limit)
+    except (KeyboardInterrupt, EngineError) as error:
+        outcome.end(error)
         return outcome
     # An address is worked out once: running a plug-in may import more of it.
     key_of = {
@@ -97,10 +126,10 @@ def execute(
     missing = [scenario for scenario, key in key_of.items() if key not in known]
     batches = cohorts(missing, width)
     worlds = list({batch[0].world_key: batch[0] for batch in batches}.values())
-    results = _compute(batches, width, time_limit, jobs, device)
+    results = _compute(batches, width, time_limit, where, device)
     try:
         # What can't be made is refused before anything is computed.
-        _check_worlds(worlds, device, jobs)
+        _check_worlds(worlds, device, where, time_limit)
         for finished in results:
             for result in finished:
                 name = result.scenario.data
@@ -114,51 +143,51 @@ def execute(
                 if result.status == "failed":
                     outcome.failed.append(result)
             on_progress(len(finished))
-    except (KeyboardInterrupt, StoreError) as error:
-        outcome.interrupted = _ended(error)
+    except (KeyboardInterrupt, StoreError, EngineError) as error:
+        outcome.end(error)
     finally:
         results.close()
     return outcome
 
 
-def _ended(error: BaseException) -> str:
-    """Say why a run ended early."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    return f"the store can't be written: {error}"
-
-
-def described(names: Iterable[str], jobs: int) -> dict[str, About | InputError]:
+def described(
+    names: Iterable[str], jobs: int = 1, engine: Engine | None = None, time_limit: float = math.inf
+) -> dict[str, About | InputError]:
     """Return what each of some data sets is, or why it can't be had.
 
     Args:
         names: specifications, each read once.
         jobs: local processes; 1: this one, but for code of others.
+        engine: where they are read instead.
+        time_limit: CPU seconds that a call of others' code may take.
     """
     fields = [{"data": name} for name in dict.fromkeys(names)]
-    found = _asked(datasets.about, [(one["data"],) for one in fields], fields, jobs)
+    where = engine or local(max(min(jobs, len(fields)), 1), fields)
+    found = _asked(datasets.about, [(one["data"],) for one in fields], fields, where, time_limit)
     return {one["data"]: about for one, about in zip(fields, found, strict=True)}
 
 
-def digests(names: Iterable[str], jobs: int) -> dict[str, str]:
+def digests(names: Iterable[str], engine: Engine, time_limit: float = math.inf) -> dict[str, str]:
     """Return the digest of each of some data sets (`Dataset.digest`).
 
     Raises:
         InputError: some can't be had; all problems at once.
     """
-    found = described(names, jobs)
+    found = described(names, engine=engine, time_limit=time_limit)
     _refuse(found.values())
     return {name: about.digest for name, about in found.items() if isinstance(about, About)}
 
 
-def _check_worlds(scenarios: Sequence[Scenario], device: str, jobs: int) -> None:
+def _check_worlds(
+    scenarios: Sequence[Scenario], device: str, engine: Engine, time_limit: float
+) -> None:
     """Make the world of each scenario.
 
     Raises:
         InputError: some can't be made; all problems at once.
     """
     calls = [(scenario, device) for scenario in scenarios]
-    _refuse(_asked(_make, calls, list(map(vars, scenarios)), jobs))
+    _refuse(_asked(_make, calls, list(map(vars, scenarios)), engine, time_limit))
 
 
 def _make(scenario: Scenario, device: str) -> None:
@@ -175,7 +204,8 @@ def _asked(
     ask: Callable[..., T],
     arguments: Sequence[tuple[Any, ...]],
     fields: Sequence[Mapping[str, Any]],
-    jobs: int,
+    engine: Engine,
+    time_limit: float,
 ) -> list[T | InputError]:
     """Return what some calls return, or why they can't, in their order.
 
@@ -183,60 +213,77 @@ def _asked(
         ask: a function of a module.
         arguments: of each call.
         fields: of scenarios that name what each call is about.
-        jobs: local processes.
+        engine: where.
+        time_limit: CPU seconds that a call of others' code may take in it.
     """
-    calls = [partial(_answer, ask, each) for each in arguments]
-    answers: list[Any] = [None] * len(calls)
-    for number, answer in spread(calls, jobs, apart=any(map(catalogue.foreign, fields))):
-        if isinstance(answer, Died):
+    answers: list[Any] = [None] * len(arguments)
+    numbered = list(enumerate(arguments))
+    function = partial(_answer, ask, time_limit)
+    for (number, _), answer in tried_twice(engine, function, numbered, lambda one: [one], LOADING):
+        if isinstance(answer, Failure):
             named = catalogue.foreign(fields[number]) or [f"data {fields[number]['data']!r}"]
-            died = f"the process that read or made it died ({answer.how})"
-            answer = InputError(f"{', '.join(named)}: {died}")
+            answer = InputError(f"{', '.join(named)}: {reason(answer)}")
         answers[number] = answer
     return answers
 
 
-def _answer(ask: Callable[..., T], arguments: tuple[Any, ...]) -> T | InputError:
+def _answer(
+    ask: Callable[..., T], time_limit: float, numbered: tuple[int, tuple[Any, ...]]
+) -> T | InputError:
     try:
-        return ask(*arguments)
+        with limited(time_limit):
+            return ask(*numbered[1])
     except InputError as error:
         return error.with_traceback(None)
     except PluginError as error:
         return InputError(" ".join(str(error).split()))
 
 
+def reason(failure: Failure) -> str:
+    """Say how a call ended.
+
+    Raises:
+        BaseException: what it raised, which is no fault of a cell.
+    """
+    if failure.kind == "raised":
+        raise failure.error or EngineError(failure.how)
+    if failure.kind == "died":
+        return f"the process that computed it died ({failure.how})"
+    kind = OUT_OF_TIME if failure.kind == "time" else OUT_OF_MEMORY
+    part = failure.part or "it"
+    return f"ended with its process: {kind}: {part} {failure.how}"
+
+
 def _compute(
-    batches: Sequence[Sequence[Scenario]], width: int, time_limit: float, jobs: int, device: str
+    batches: Iterable[Sequence[Scenario]],
+    width: int,
+    time_limit: float,
+    engine: Engine,
+    device: str,
 ) -> Generator[list[Result]]:
-    """Yield the results of all cohorts; of one whose process dies the cells are tried alone."""
-
-    def calls(groups: Sequence[Sequence[Scenario]]) -> list[Callable[[], list[Result]]]:
-        return [partial(_cohort, group, width, time_limit, device) for group in groups]
-
-    apart = any(catalogue.foreign(vars(cell)) for batch in batches for cell in batch)
-    again: list[list[Scenario]] = []
-    for number, found in spread(calls(batches), jobs, apart=apart):
-        if isinstance(found, Died):
-            again += [[cell] for cell in batches[number]]
+    """Yield the results of all cohorts; of one that ends with its process, cell by cell."""
+    function = partial(_cohort, width, time_limit, device)
+    for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING):
+        if isinstance(answer, Failure):
+            why = reason(answer)
+            if not answer.part:
+                named = catalogue.foreign(vars(cells[0]))
+                named = named or [f"rule {cells[0].rule!r}", f"attack {cells[0].attack!r}"]
+                why += f": {', '.join(named)}"
+            yield [lost(cell, why, width, device) for cell in cells]
         else:
-            yield found
-    for number, found in spread(calls(again), 1, apart=True):
-        if isinstance(found, Died):
-            (cell,) = again[number]
-            named = catalogue.foreign(vars(cell)) or [
-                f"rule {cell.rule!r}",
-                f"attack {cell.attack!r}",
-            ]
-            reason = f"the process that computed it died ({found.how}): {', '.join(named)}"
-            yield [lost(cell, reason, width, device)]
-        else:
-            yield found
+            yield answer
 
 
-def _cohort(cells: Sequence[Scenario], width: int, time_limit: float, device: str) -> list[Result]:
+def _alone(cells: Sequence[Scenario]) -> list[list[Scenario]]:
+    return [[cell] for cell in cells]
+
+
+def _cohort(width: int, time_limit: float, device: str, cells: Sequence[Scenario]) -> list[Result]:
     """Compute a cohort; a world that can be made in one process and not in another fails it."""
     try:
-        return simulate(cells, width=width, time_limit=time_limit, device=device)
+        with limited(time_limit):
+            return simulate(cells, width=width, time_limit=time_limit, device=device)
     except (InputError, PluginError) as error:
-        reason = "; ".join(str(error).splitlines())
-        return [lost(cell, reason, width, device) for cell in cells]
+        why = "; ".join(str(error).splitlines())
+        return [lost(cell, why, width, device) for cell in cells]

@@ -1,22 +1,40 @@
-"""Calls in local processes, one thread each."""
+"""Calls in supervised processes of this machine, one thread each.
+
+A process computes one call at a time and is reused for the next. What a call may take is measured
+from outside, so that C code is bounded too, and the process is ended that takes more.
+"""
 
 from __future__ import annotations
 
+import atexit
+import math
 import os
-import re
+import pickle
+import queue
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from hgobench import catalogue
+from hgobench.boundary import told
 
-T = TypeVar("T")
+from . import child as protocol
+from .base import UNLIMITED, EngineError, Failure, Limits
+from .meter import Meter
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Arrivals: TypeAlias = "queue.SimpleQueue[tuple[Child, bytes]]"
+
 # Of the libraries that a process may load, each to one thread.
 ONE_THREAD = dict.fromkeys(
     (
@@ -30,116 +48,351 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-IDLE = 300  # seconds after which a process without work ends
+LOOK = 0.1  # seconds between two looks at what a call takes
+GRACE = 1.0  # CPU seconds beyond a part's limit, within which its own clock should have stopped it
+COMPUTING = 0.02  # of a period's seconds; a process that computes less than that is waiting
+USABLE = 0.9  # of this machine's memory
+STARTS = 3  # processes in a row that may die before they begin a call
 
 
-@dataclass(frozen=True)
-class Died:
-    """What became of a call: the process that made it died.
+class Here:
+    """Calls in this process: for hgobench's own code, with a single job."""
 
-    Attributes:
-        how: by which exit status or signal.
-    """
+    jobs = 1
 
-    how: str
+    def map(
+        self,
+        function: Callable[[Item], Answer],
+        items: Iterable[Item],
+        *,
+        limits: Limits = UNLIMITED,
+        alone: bool = False,
+    ) -> Generator[tuple[Item, Answer | Failure]]:
+        """Yield each item with what the function returns of it; what it raises comes out."""
+        for item in items:
+            yield item, function(item)
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
-def spread(
-    calls: Sequence[Callable[[], T]], jobs: int, *, apart: bool = False
-) -> Generator[tuple[int, T | Died]]:
-    """Yield what some calls return, with their numbers, in the order in which they end.
-
-    When a process dies, whoever was under way is tried again alone; so it is known who it was.
+class Local:
+    """Calls in processes of this machine (`hgobench.engines.Engine`).
 
     Args:
-        calls: what can be pickled: partial functions of a module.
-        jobs: local processes, one thread each; 1: this one.
-        apart: whether even one job has a process of its own.
+        jobs: processes at a time.
     """
-    if not apart and jobs == 1:
-        for number, call in enumerate(calls):
-            yield number, call()
-        return
-    waiting, suspects = list(range(len(calls))), list[int]()
-    running: dict[Future[T], int] = {}
-    beside: set[int] = set()  # those that had another beside them
-    broken = False
-    try:
-        while waiting or running or suspects:
-            if not running:
-                broken = False
-            if not running and not waiting:
-                waiting.append(suspects.pop(0))
-                beside.clear()
-            while waiting and len(running) < jobs and not broken:
-                number = waiting.pop(0)
-                running[_submitted(calls[number], jobs)] = number
-                beside |= set(running.values()) if len(running) > 1 else set()
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                number = running.pop(future)
-                try:
-                    found: T | Died = future.result()
-                except BrokenProcessPool as error:
-                    broken = True
-                    if number in beside:
-                        suspects.append(number)
-                        continue
-                    found = Died(_how(error))
-                yield number, found
-    finally:
-        if running:
-            _executor(jobs).shutdown(kill_workers=True)
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+
+    def map(
+        self,
+        function: Callable[[Item], Answer],
+        items: Iterable[Item],
+        *,
+        limits: Limits = UNLIMITED,
+        alone: bool = False,
+    ) -> Generator[tuple[Item, Answer | Failure]]:
+        """Yield each item with what the function returns of it, in the order in which calls end."""
+        jobs = 1 if alone else self.jobs
+        most = limits.memory or int(memory() * USABLE / jobs)
+        limits = Limits(limits.cpu, limits.idle, most)
+        code = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+        arrivals: Arrivals = queue.SimpleQueue()
+        running: dict[Child, tuple[Item, _Watch]] = {}
+        waiting, again = iter(items), list[Item]()  # again: whose process ended before it began
+        unstarted, looked = 0, time.monotonic()
+        try:
+            while True:
+                while len(running) < jobs and (taken := again[:1] or list(islice(waiting, 1))):
+                    del again[:1]
+                    child = _take(arrivals)
+                    running[child] = taken[0], _Watch(child, limits)
+                    child.ask(code, pickle.dumps(taken[0], pickle.HIGHEST_PROTOCOL))
+                if not running:
+                    return
+                for child, frame in _arrived(arrivals):
+                    if child not in running:
+                        continue  # it was ended
+                    item, _ = running.pop(child)
+                    if frame:
+                        unstarted = 0
+                        answer: Answer | Failure = child.answer(frame)
+                        _give_back(child)
+                        yield item, answer
+                    elif child.begun:
+                        yield item, Failure("died", child.ended())
+                    else:
+                        how = child.ended()
+                        unstarted += 1
+                        if unstarted == STARTS:
+                            raise EngineError(f"local processes die as soon as they start ({how})")
+                        again.append(item)
+                if time.monotonic() - looked < LOOK:
+                    continue
+                looked = time.monotonic()
+                for child, (item, watch) in list(running.items()):
+                    if (failure := watch.look(looked)) is not None:
+                        del running[child]
+                        child.end()
+                        yield item, failure
+        finally:
+            for child in running:
+                child.end()
+
+    def close(self) -> None:
+        """Do nothing: processes without work end by themselves, or with this one."""
 
 
-def _executor(jobs: int) -> Any:
-    """Return the local processes, those of the last call if they are as many."""
-    return get_reusable_executor(jobs, timeout=IDLE, env=ONE_THREAD)
+def local(jobs: int, fields: Iterable[Mapping[str, Any]]) -> Here | Local:
+    """Return the engine of this machine: this process, if it has one job and no code of others.
 
-
-def _submitted(call: Callable[[], T], jobs: int) -> Future[T]:
-    """Let a process make the call; those that died are replaced."""
-    with _interrupts_ignored():
-        for _ in range(2):
-            executor = _executor(jobs)
-            try:
-                future: Future[T] = executor.submit(_call, call, sys.path)
-            except BrokenProcessPool:  # of which nobody had been told yet
-                continue
-            return future
-    raise RuntimeError("local processes die as soon as they start")
-
-
-def _how(error: BaseException) -> str:
-    """Say how a process died: ``exit status 9``, ``signal SIGSEGV``."""
-    found = re.search(r"(\w+)\((-?\d+)\)", str(error))
-    if found is None:
-        return "it is not known how"
-    name, number = found[1], int(found[2])
-    return f"signal {name}" if number < 0 else f"exit status {number}"
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Let the processes that start in the body ignore Ctrl-C: ending them is the parent's part."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _call(call: Callable[[], T], path: Sequence[str]) -> T:
-    """Run in a worker process; plug-ins are imported from where the parent finds them.
-
-    The process may have served another folder, whose modules may have the same names.
+    Args:
+        jobs: processes.
+        fields: of all scenarios that name what is called.
     """
-    if gone := tuple(f"{folder}{os.sep}" for folder in set(sys.path) - set(path) if folder):
-        for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", "")).startswith(gone):
-                del sys.modules[name]
-    sys.path[:] = path
-    return call()
+    return Local(jobs) if jobs > 1 or any(map(catalogue.foreign, fields)) else Here()
+
+
+class Child:
+    """A process that makes calls.
+
+    Args:
+        arrivals: where its replies go.
+    """
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self.arrivals = arrivals
+        self.asked = 0
+        self.sources: dict[str, tuple[int, int]] = {}
+        handle, name = tempfile.mkstemp(prefix="hgobench-", suffix=".page")
+        os.close(handle)
+        self._page = Path(name)
+        self.meter = Meter(self._page, create=True)
+        command = [sys.executable, "-P", protocol.__file__, str(os.getpid()), name]
+        alone: dict[str, Any] = {"process_group": 0}
+        if sys.platform == "win32":
+            alone = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        # A group of its own: Ctrl-C is for this process, and what it started ends with it.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **ONE_THREAD},
+            **alone,
+        )
+        import psutil
+
+        self.state = psutil.Process(self._process.pid)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._send(pickle.dumps(sys.path))
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while True:
+            frame = b""
+            with suppress(OSError, ValueError):
+                frame = protocol.read_frame(self._process.stdout)
+            self.arrivals.put((self, frame))
+            if not frame:
+                return
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it is dead, which its reader says
+            protocol.write_frame(self._process.stdin, data)
+
+    def ask(self, function: bytes, item: bytes) -> None:
+        """Let it make a call."""
+        self.asked += 1
+        folder = ""
+        with suppress(OSError):
+            folder = os.getcwd()
+        environment = {**os.environ, **ONE_THREAD}
+        request = protocol.Request(sys.path, folder, environment, function, item)
+        self._send(pickle.dumps(tuple(request)))
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has begun the last call."""
+        return self.meter.calls == self.asked
+
+    def answer(self, frame: bytes) -> Any:
+        """Return what a reply holds: an answer or a `Failure`."""
+        reply = protocol.Reply(*pickle.loads(frame))
+        self.sources |= reply.sources
+        if reply.said.startswith("MemoryError"):
+            return Failure("memory", "no memory was left to it")
+        try:
+            if reply.said:
+                error = pickle.loads(reply.error) if reply.error else None
+                return Failure("raised", reply.said, error=error)
+            return pickle.loads(reply.answer)
+        except Exception as error:  # what can't be read here
+            return Failure("raised", told(error), error=error)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it lives, and what it has imported is as it was."""
+        unchanged = all(protocol.signature(file) == was for file, was in self.sources.items())
+        return unchanged and self._process.poll() is None
+
+    def ended(self) -> str:
+        """Say how it ended by itself: ``exit status 9``, ``signal SIGSEGV``."""
+        with suppress(subprocess.TimeoutExpired):  # its pipe is closed a little before it is gone
+            self._process.wait(5.0)
+        return self.end()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def end(self) -> str:
+        """End it and what it has started; say how it ended."""
+        process = self._process
+        if hasattr(os, "killpg"):
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        code = process.wait()
+        self._reader.join(1.0)  # longer, if something outside its group holds the pipe
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close() if not self._reader.is_alive() else None
+        self.meter.close()
+        self._page.unlink(missing_ok=True)
+        with _lock:
+            _children.discard(self)
+        if code >= 0:
+            return f"exit status {code}"
+        with suppress(ValueError):
+            return f"signal {signal.Signals(-code).name}"
+        return f"signal {-code}"
+
+
+class _Watch:
+    """What a call takes, seen from outside.
+
+    Args:
+        child: who makes it.
+        limits: of the call; `memory` is given.
+    """
+
+    def __init__(self, child: Child, limits: Limits) -> None:
+        self.child, self.limits = child, limits
+        self.seen = time.monotonic()
+        self.cpu: float | None = None  # when it began; None: it hasn't
+        self.last = math.nan
+        self.mark = math.inf  # the deadline of what runs, which tells one part's call from the next
+        self.idle = self.part_idle = self.gone = 0.0
+
+    def look(self, now: float) -> Failure | None:
+        """Return why the call is to be ended; None: it goes on."""
+        period, self.seen = min(now - self.seen, 5.0 * LOOK), now
+        child, limits = self.child, self.limits
+        if not child.alive:  # its pipe may be held open by what it has started
+            self.gone += period
+            return Failure("died", child.ended()) if self.gone > 1.0 else None
+        import psutil
+
+        try:
+            with child.state.oneshot():
+                times, status = child.state.cpu_times(), child.state.status()
+                held = child.state.memory_info().rss
+        except psutil.Error:
+            return None
+        cpu, meter = times.user + times.system, child.meter
+        if self.cpu is None and child.begun:
+            self.cpu = cpu
+        computed = cpu - self.last >= COMPUTING * period or math.isnan(self.last)
+        self.last = cpu
+        deadline, limit, part = meter.deadline, meter.limit, meter.part
+        if deadline != self.mark:
+            self.mark, self.part_idle = deadline, 0.0
+        if not computed and status in _WAITING:
+            self.idle += period
+            self.part_idle += period
+        running = math.isfinite(deadline)
+        part = part if running else ""
+        if held > limits.memory:
+            return Failure("memory", f"held more than {limits.memory / 2**30:.2g} GiB", part)
+        if running and cpu > deadline + GRACE:
+            return Failure("time", f"computed longer than time_limit = {limit:g} s", part)
+        if running and self.part_idle > limit + GRACE:
+            return Failure("time", f"waited longer than time_limit = {limit:g} s", part)
+        if self.cpu is not None and cpu - self.cpu > limits.cpu:
+            return Failure("time", f"computed longer than {limits.cpu:g} s", part)
+        if self.idle > limits.idle:
+            return Failure("time", f"waited longer than {limits.idle:g} s", part)
+        return None
+
+
+_WAITING = ("sleeping", "disk-sleep", "idle")  # psutil's names, which is imported when needed
+_lock = threading.Lock()
+_children: set[Child] = set()
+_unused: list[Child] = []
+# A child ends with the thread that started it (Linux): one that lasts as long as this process.
+_nursery = ThreadPoolExecutor(1, thread_name_prefix="hgobench-nursery")
+
+
+def _take(arrivals: Arrivals) -> Child:
+    """Return a process without work; its replies go to `arrivals`."""
+    while True:
+        with _lock:
+            if not _unused:
+                break
+            child = _unused.pop()
+        if child.usable:
+            child.arrivals = arrivals
+            return child
+        child.end()
+    child = _nursery.submit(Child, arrivals).result()
+    with _lock:
+        _children.add(child)
+    return child
+
+
+def _give_back(child: Child) -> None:
+    with _lock:
+        _unused.append(child)
+
+
+def _arrived(arrivals: Arrivals) -> Iterator[tuple[Child, bytes]]:
+    """Wait a moment for replies, and yield those that are there."""
+    with suppress(queue.Empty):
+        yield arrivals.get(timeout=LOOK)
+        while True:
+            yield arrivals.get_nowait()
+
+
+@atexit.register
+def _end_all() -> None:
+    for child in list(_children):
+        child.end()
+
+
+def _forget_all() -> None:
+    """Leave a parent's children to it."""
+    global _nursery
+    _children.clear()
+    _unused.clear()
+    _nursery = ThreadPoolExecutor(1, thread_name_prefix="hgobench-nursery")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def memory() -> int:
+    """Return the bytes of memory that this machine, or its container, has."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            total = min(total, int((Path("/sys/fs/cgroup") / name).read_text()))
+    return total

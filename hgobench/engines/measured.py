@@ -6,17 +6,16 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hgobench import catalogue
 from hgobench.boundary import OutOfTime, PluginError, told
 from hgobench.results import Store, StoreError
 from hgobench.results.address import measurement_key
 
-from .cells import digests
-from .local import Died, spread
+from .base import Engine, Failure, tried_twice
+from .cells import COMPUTING, digests, reason
+from .local import local
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,16 @@ def measure(
     store: Store,
     jobs: int = 1,
     on_progress: Callable[[int], None] = lambda finished: None,
+    engine: Engine | None = None,
 ) -> list[Any]:
     """Measure what the store does not have yet; keep each as soon as it is there.
+
+    Args:
+        tasks: what to measure.
+        store: where it is looked up and kept.
+        jobs: local processes; 1: this one, but for code of others.
+        on_progress: called with the number of measurements that were just finished or found.
+        engine: where they are made, if not in local processes.
 
     Returns:
         What was measured, in the order of the tasks.
@@ -68,48 +75,44 @@ def measure(
     Raises:
         InputError: the data behind them can't be had.
         KeyboardInterrupt: it was interrupted; what was finished is kept.
-        RuntimeError: a measurement raised, or a worker process died; the others are kept.
+        RuntimeError: a measurement raised, or ended with its process; the others are kept.
+        EngineError: the engine is lost; what was finished is kept.
     """
     jobs = max(min(jobs, len(tasks)), 1)
-    data = digests((name for task in tasks for name in task.data), jobs)
+    where = engine or local(jobs, (fields for task in tasks for fields in task.named))
+    data = digests((name for task in tasks for name in task.data), where)
     # An address is worked out once: running a plug-in may import more of it.
     keys = [task.key(data) for task in tasks]
     wanted = dict(zip(keys, tasks, strict=True))
     known = store.measurements(wanted)
     if known:
         on_progress(len(known))
-    missing = {key: task for key, task in wanted.items() if key not in known}
-    calls = [partial(_measured, task.measure, dict(task.arguments)) for task in missing.values()]
-    keys_missing = list(missing)
-    apart = any(catalogue.foreign(fields) for task in missing.values() for fields in task.named)
-    found = spread(calls, jobs, apart=apart)
+    missing = [(key, task) for key, task in wanted.items() if key not in known]
     problems: list[str] = []
+    answers = tried_twice(where, _measured, missing, lambda one: [one], COMPUTING)
     try:
-        for number, measured in found:
+        for (key, task), answer in answers:
             on_progress(1)
-            key, value, problem = keys_missing[number], None, ""
-            if isinstance(measured, Died):
-                problem = f"the process that measured it died ({measured.how})"
-            else:
-                value, problem = measured
+            value, problem = (None, reason(answer)) if isinstance(answer, Failure) else answer
             if problem:
-                problems.append(f"{missing[key].measure.__name__}: {problem}")
+                problems.append(f"{task.measure.__name__}: {problem}")
                 continue
-            store.keep(key, missing[key].what, value)
+            store.keep(key, task.what, value)
             known[key] = value
     except StoreError as error:
         raise RuntimeError(f"the store can't be written: {error}") from error
     finally:
-        found.close()
+        answers.close()
     if problems:
         raise RuntimeError(f"{len(problems)} of {len(wanted)} measurements failed: {problems[0]}")
     return [known[key] for key in keys]
 
 
-def _measured(measure: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any, str]:
+def _measured(keyed: tuple[str, Task]) -> tuple[Any, str]:
     """Return what was measured, and what went wrong: plug-ins may raise anything."""
+    task = keyed[1]
     try:
-        return measure(**arguments), ""
+        return task.measure(**task.arguments), ""
     except (PluginError, OutOfTime) as error:
         return None, str(error)
     except Exception as error:

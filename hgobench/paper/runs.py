@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from hgobench import algorithms
 from hgobench.algorithms import Order, Places
-from hgobench.engines import Outcome, execute
-from hgobench.engines.cells import described
+from hgobench.engines.cells import Outcome, described, execute
 from hgobench.errors import InputError
 from hgobench.results import Result, Store
 from hgobench.results.result import padded

@@ -1,0 +1,128 @@
+"""Calls that end in each of the ways in which calls can end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+def squares(number: int) -> bytes:
+    """Work whose last bits would tell one machine from another."""
+    values = np.random.default_rng(number).normal(size=(50, 50))
+    return (values @ values.T).tobytes() + bytes([number])
+
+
+class Unpicklable(Exception):
+    """It is pickled, and can't be read back."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__("two arguments")
+
+
+def leave() -> NoReturn:
+    os._exit(7)
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def crash() -> None:
+    ctypes.string_at(8)
+
+
+def compute_in_c() -> int:
+    """Hold the interpreter's lock for hours, and never look at a signal."""
+    return sum(range(10**12))
+
+
+def backtrack() -> Any:
+    return re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+def wait_in_c() -> None:
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def grow() -> int:
+    """Take memory, fast, and use it."""
+    kept: list[Any] = []
+    while len(kept) < 3000:
+        kept.append(np.ones(10**6))
+    return len(kept)
+
+
+def no_memory() -> Any:
+    return bytearray(2**62)
+
+
+def unpicklable() -> Any:
+    return threading.Lock()
+
+
+def divide() -> float:
+    return 1 / 0
+
+
+def odd() -> NoReturn:
+    raise Unpicklable(1, 2)
+
+
+def leave_politely() -> NoReturn:
+    sys.exit("bye")
+
+
+def start_another() -> NoReturn:
+    """Fork, and die: the other holds the pipe open."""
+    if os.fork():
+        os._exit(3)
+    time.sleep(3600)
+    os._exit(0)
+
+
+def endless(folder: str) -> None:
+    """Compute until the process is ended; say which it is. No folder: return at once."""
+    if not folder:
+        return
+    (Path(folder) / str(os.getpid())).touch()
+    sum(range(10**12))
+
+
+def who(_: object) -> int:
+    return os.getpid()
+
+
+def place(_: object) -> tuple[str, str | None, str]:
+    return os.getcwd(), os.environ.get("HGOBENCH_TEST"), sys.path[0]
+
+
+def printed(text: str) -> str:
+    """Print on what might be the pipe that answers go through, and read from where calls come."""
+    print(text, flush=True)
+    os.write(1, text.encode())
+    return sys.stdin.read()
+
+
+def call(name: Any) -> Any:
+    """Make one of the calls above; a number is squared."""
+    return squares(name) if isinstance(name, int) else globals()[name]()
+
+
+def several(names: list[Any]) -> list[Any]:
+    """Make several of them."""
+    return [call(name) for name in names]
+
+
+def text_of(module: str) -> str:
+    return str(import_module(module).text)

@@ -1,0 +1,207 @@
+"""The contract of engines, which each of them is held to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hgobench.engines import Engine, Failure, Limits
+from hgobench.engines.base import tried_twice
+from hgobench.engines.local import Local
+from tests import calls
+from tests.conftest import ROOT
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="another machine's signals and memory")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    opened = Local(2)
+    yield opened
+    opened.close()
+
+
+def only(engine: Engine, name: Any, **limits: Any) -> Any:
+    ((item, answer),) = engine.map(calls.call, [name], limits=Limits(**limits))
+    assert item == name
+    return answer
+
+
+def test_answers_are_those_of_this_process(engine: Engine) -> None:
+    answers = dict(engine.map(calls.call, range(20)))
+    assert answers == {number: calls.squares(number) for number in range(20)}
+    assert list(engine.map(calls.call, [])) == []
+
+
+def test_what_a_call_raises_is_told_and_the_rest_goes_on(engine: Engine) -> None:
+    names: list[str | int] = ["divide", 1, "odd", "unpicklable", 2, "leave_politely", "no_memory"]
+    answers = dict(engine.map(calls.call, names))
+    assert answers[1] == calls.squares(1)
+    assert answers[2] == calls.squares(2)
+    divided = answers["divide"]
+    assert (divided.kind, divided.how) == ("raised", "ZeroDivisionError: division by zero")
+    assert isinstance(divided.error, ZeroDivisionError)
+    assert "in divide" in divided.error.__notes__[0]
+    assert (answers["odd"].how, answers["odd"].error) == ("Unpicklable: two arguments", None)
+    assert answers["unpicklable"].kind == "raised"
+    assert "cannot pickle '_thread.lock' object" in answers["unpicklable"].how
+    assert answers["leave_politely"].how == "SystemExit: bye"
+    assert answers["no_memory"] == Failure("memory", "no memory was left to it")
+
+
+@linux
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("leave", "exit status 7"),
+        ("kill", "signal SIGKILL"),
+        ("crash", "signal SIGSEGV"),
+        ("start_another", "exit status 3"),
+    ],
+)
+def test_a_call_whose_process_dies_takes_nothing_along(engine: Engine, name: str, how: str) -> None:
+    answers = dict(engine.map(calls.call, [1, name, 2, 3]))
+    assert answers.pop(name) == Failure("died", how)
+    assert answers == {number: calls.squares(number) for number in (1, 2, 3)}
+
+
+@linux
+def test_c_code_that_computes_without_end_is_ended(engine: Engine) -> None:
+    names: list[str | int] = ["compute_in_c", "backtrack", 1]
+    answers = dict(engine.map(calls.call, names, limits=Limits(cpu=0.3)))
+    assert answers.pop(1) == calls.squares(1)
+    assert set(answers.values()) == {Failure("time", "computed longer than 0.3 s")}
+
+
+@linux
+def test_c_code_that_waits_without_end_is_ended(engine: Engine) -> None:
+    assert only(engine, "wait_in_c", idle=0.5) == Failure("time", "waited longer than 0.5 s")
+
+
+@linux
+def test_a_call_that_takes_too_much_memory_is_ended(engine: Engine) -> None:
+    answer = only(engine, "grow", memory=2**30)
+    assert answer == Failure("memory", "held more than 1 GiB")
+
+
+def test_a_million_items_never_wait(engine: Engine) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(10**6):
+            taken += 1
+            yield number % 200
+
+    answers = engine.map(calls.call, items())
+    ahead = []
+    for count in range(1, 6):
+        next(answers)
+        ahead.append(taken - count)
+    answers.close()
+    assert max(ahead) <= 8 * engine.jobs
+
+
+@linux
+def test_closing_early_ends_what_is_under_way(engine: Engine, tmp_path: Path) -> None:
+    answers = engine.map(calls.endless, ["", str(tmp_path)])
+    assert next(answers) == ("", None)
+    wait_for(lambda: os.listdir(tmp_path))
+    answers.close()
+    (name,) = os.listdir(tmp_path)
+    assert gone(int(name))
+    assert only(engine, 3) == calls.squares(3)
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> None:
+    for _ in range(int(seconds / 0.02)):
+        if what():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds:g} s")
+
+
+def gone(pid: int) -> bool:
+    """Say whether a process ends within a few seconds."""
+    with suppress(psutil.NoSuchProcess):
+        with suppress(AssertionError):
+            wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 5.0)
+            return True
+        return False
+    return True
+
+
+def test_calls_are_made_where_the_driver_is(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HGOBENCH_TEST", "here")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ((_, answer),) = engine.map(calls.place, [None])
+    assert answer == (str(tmp_path), "here", str(tmp_path))
+
+
+def test_what_is_printed_is_no_answer(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    assert list(engine.map(calls.printed, ["some words"])) == [("some words", "")]
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("leave", ["died"] * 2), ("no_memory", ["memory"] * 2)]
+)
+def test_what_ends_with_its_process_is_tried_in_pieces(
+    engine: Engine, name: str, kinds: list[str]
+) -> None:
+    items: list[list[Any]] = [[1, name, name], [2, 3]]
+    answers = list(tried_twice(engine, calls.several, items, lambda one: [[name] for name in one]))
+    values = {str(item): answer for item, answer in answers}
+    assert values["[1]"] == [calls.squares(1)]
+    assert values["[2, 3]"] == [calls.squares(2), calls.squares(3)]
+    assert [answer.kind for _, answer in answers if isinstance(answer, Failure)] == kinds
+
+
+def test_a_module_that_was_edited_is_imported_anew(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "edited_module.py"
+    for text in ("first", "second text"):
+        module.write_text(f"text = {text!r}\n")
+        ((_, answer),) = engine.map(calls.text_of, ["edited_module"])
+        assert answer == text
+
+
+ENDINGS = [
+    [signal.SIGKILL], [signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT] * 4, [signal.SIGSTOP, signal.SIGKILL],
+]  # fmt: skip
+
+
+@linux
+@pytest.mark.parametrize("how", ENDINGS, ids=lambda how: f"{how[0].name}-{len(how)}")
+def test_processes_end_with_the_driver_however_it_ends(
+    how: list[signal.Signals], tmp_path: Path
+) -> None:
+    """Even while C code holds the interpreter's lock."""
+    code = (
+        "from hgobench.engines.local import Local; from tests import calls\n"
+        f"list(Local(2).map(calls.endless, [{str(tmp_path)!r}] * 2))"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for(lambda: len(os.listdir(tmp_path)) == 2)
+    for number in how:
+        driver.send_signal(number)
+        time.sleep(0.1)
+    driver.wait(20)
+    assert all(gone(int(name)) for name in os.listdir(tmp_path))
