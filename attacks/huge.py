@@ -32,7 +32,7 @@ class Huge(Attack):
 
     def __init__(self, value: float = 1e38) -> None:
         self.value = finite("value", value)
-        if abs(self.value) > np.finfo(np.float32).max:
+        if abs(self.value) > float(np.finfo(np.float32).max):
             raise ValueError(f"value: {value!r}; expected a float32, at most 3.4e38 (see inf)")
 
     def values(self, view: View) -> Tensor:
