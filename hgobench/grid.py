@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice, product
+from itertools import chain, groupby, islice, product
 from typing import Any, ClassVar, Self
 
 from hgobench.errors import InputError
@@ -270,6 +270,20 @@ class Grid(Collection[Scenario]):
             stated = {**self._base, **first, **values, **outcome._asdict()}
             yield Scenario.stated(stated, None)
 
+    def worlds(self) -> Iterator[Scenario]:
+        """Yield one cell for each world, but for repetitions, which differ in their draws alone."""
+        known = Scenario.declarations()
+        names = [name for name, about in known.items() if about.role == "world"]
+        axes = [one for one in self._axes if one not in self._tried and one.field in names]
+        seen: set[tuple[Any, ...]] = set()
+        for cell in self.kinds():
+            for places in product(*(one.values for one in axes)):
+                values = {one.field: value for one, value in zip(axes, places, strict=True)}
+                world = Scenario.stated({**vars(cell), **values}, None)
+                if (key := tuple(getattr(world, name) for name in names)) not in seen:
+                    seen.add(key)
+                    yield world
+
     def values(self, field: str) -> tuple[Any, ...]:
         """Return the values that cells have of a field, each once.
 
@@ -300,6 +314,36 @@ class Grid(Collection[Scenario]):
             all({**self._base, **values, **outcome._asdict()}[n] == v for n, v in where.items())
             for values, outcome in self._combinations()
         )
+
+
+class Listed:
+    """Scenarios that are given one by one, asked as a `Grid` is.
+
+    Args:
+        cells: each of them.
+    """
+
+    def __init__(self, cells: Iterable[Scenario]) -> None:
+        self._worlds: dict[Any, list[Scenario]] = {}
+        for cell in dict.fromkeys(cells):
+            self._worlds.setdefault(cell.world_key, []).append(cell)
+
+    def __iter__(self) -> Iterator[Scenario]:
+        return chain.from_iterable(self._worlds.values())
+
+    def cohorts(self, width: int) -> Iterator[list[Scenario]]:
+        """Yield cells that share a world, at most `width` at a time."""
+        for cells in self._worlds.values():
+            for start in range(0, len(cells), width):
+                yield cells[start : start + width]
+
+    def worlds(self) -> Iterator[Scenario]:
+        """Yield one cell for each world."""
+        return (cells[0] for cells in self._worlds.values())
+
+    def values(self, field: str) -> tuple[Any, ...]:
+        """Return the values that cells have of a field, each once."""
+        return tuple(dict.fromkeys(getattr(cell, field) for cell in self))
 
 
 def _check_size(axes: Mapping[str, Sequence[Any]]) -> None:

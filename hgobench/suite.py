@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hgobench.errors import InputError, shown, unknown
-from hgobench.grid import Grid, LeaveOut, Left, Where
+from hgobench.grid import Grid, LeaveOut, Left, Listed, Where
 from hgobench.scenario import ALIASES, Scenario, check_field, integer
 from hgobench.settings import check_once, write_setting
 
@@ -396,14 +396,7 @@ def _spelled(field: str, value: Any) -> Any:
 
 def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:
     """Group scenarios that share a world into cohorts of at most `width`."""
-    worlds: dict[Any, list[Scenario]] = {}
-    for scenario in scenarios:
-        worlds.setdefault(scenario.world_key, []).append(scenario)
-    return [
-        cells[start : start + width]
-        for cells in worlds.values()
-        for start in range(0, len(cells), width)
-    ]
+    return list(Listed(scenarios).cohorts(width))
 
 
 def _entries(value: Any, name: str, problems: list[str]) -> list[dict[str, Any]]:

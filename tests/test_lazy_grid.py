@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hgobench import Scenario
+from hgobench.engines.cells import execute
 from hgobench.errors import InputError
 from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
+from hgobench.results import open_store
+from hgobench.results.address import Addresses, result_key
 from hgobench.scenario import ALIASES, sampling_warnings
 from hgobench.suite import Suite, cohorts
 
@@ -182,3 +187,62 @@ def test_a_million_cells_start_as_fast_as_a_few() -> None:
     assert time.process_time() - started < 1.0
     assert len(grid) == 1_200_000
     assert len({cell.world_key for cell in cohort}) == 1
+
+
+def test_worlds_are_those_of_all_cells_but_for_seeds() -> None:
+    axes: dict[str, Any] = {
+        "partition": ["iid", "by_class"], "workers": [12, 20], "deadline": [4.0, 8.0],
+        "rule": ["median", "krum"], "seed": [0, 1, 2],
+    }  # fmt: skip
+    grid = Grid({"f": 2}, axes)
+    fields = Scenario.of_role("world")
+    found = [tuple(getattr(cell, name) for name in fields) for cell in grid.worlds()]
+    assert len(found) == len(set(found)) == 8
+    assert set(found) == {tuple(getattr(cell, name) for name in fields) for cell in grid}
+
+
+def test_a_grid_is_computed_as_it_comes(tmp_path: Path) -> None:
+    """The first cell is there before the last is made, and what is there is not made again."""
+    fixed = {"workers": 6, "rounds": 1, "f": 1}
+    axes: dict[str, Any] = {"rule": ["median", "krum"], "seed": range(200)}
+    made: list[int] = []
+
+    class Counted(Grid):
+        def __iter__(self) -> Iterator[Scenario]:
+            for number, cell in enumerate(super().__iter__()):
+                made.append(number)
+                yield cell
+
+    seen: list[int] = []
+
+    def progress(finished: int) -> None:
+        seen.append(len(made))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    grid = Counted(fixed, axes)
+    with open_store(tmp_path) as store:
+        outcome = execute(grid, store, "r-1", width=2, on_progress=progress)
+        assert outcome.interrupted == "interrupted"
+        assert seen[0] < len(grid) / 2
+        few = Grid(fixed, {**axes, "seed": range(4)})
+        again = execute(few, store, "r-1", width=2)
+        assert (again.computed, again.reused) == (len(few) - 6, 6)
+        assert {result.scenario for _, result in store.results(again.keys)} == set(few)
+
+
+def test_a_world_that_can_t_be_made_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    grid = Grid({"rounds": 1}, {"workers": [4, 2000], "seed": range(3)})
+    with open_store(tmp_path) as store:
+        with pytest.raises(InputError, match="1221 training examples for 2000 workers"):
+            execute(grid, store, "r-1")
+        assert len(store) == 0
+
+
+def test_addresses_of_a_grid_are_those_of_its_cells() -> None:
+    names = ["tests.plugins:MyMedian", "median", "nnm+tests.plugins:MyMedian"]
+    grid = Grid({"workers": 20, "f": 2}, {"rule": names, "attack": ["none", "foe"]})
+    addresses = Addresses("r-1", 8, data={"digits": "of digits"})
+    found = [addresses.of(cell) for cell in grid]
+    assert found == [result_key(cell, "r-1", 8, data="of digits") for cell in grid]
+    assert len(set(found)) == len(grid)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from hgobench import catalogue
@@ -19,13 +20,13 @@ from hgobench.boundary import OUT_OF_MEMORY, OUT_OF_TIME, PluginError, limited
 from hgobench.data import datasets
 from hgobench.data.datasets import About
 from hgobench.errors import InputError
+from hgobench.grid import Grid, Listed
 from hgobench.provenance import device_name, usable
 from hgobench.results import Result, Store, StoreError
-from hgobench.results.address import result_key
+from hgobench.results.address import Addresses
 from hgobench.scenario import Scenario
 from hgobench.simulation import lost, simulate
 from hgobench.simulation.world import World
-from hgobench.suite import cohorts
 
 from .base import Engine, EngineError, Failure, Limits, tried_twice
 from .local import local
@@ -34,6 +35,8 @@ from .signals import Ended
 T = TypeVar("T")
 # hgobench's own code is not limited: a large model takes its time. What it calls of others is.
 COMPUTING = Limits(idle=600.0)
+LOOKED_UP = 32  # cohorts at a time
+TRIED = 1_000  # worlds that are made before anything is computed
 LOADING = Limits(idle=3600.0)  # a slow disk, or a download
 
 
@@ -101,35 +104,38 @@ def execute(
 
     Raises:
         InputError: some data can't be had or some world not be made, or there is no such device;
-            nothing is computed then.
+            nothing is computed then. Of more than 1,000 worlds that differ in more than their seed
+            the first are tried; cells of others that can't be made fail.
     """
     usable(device)
-    name = device_name(device)
     outcome = Outcome(set())
-    jobs = max(min(jobs, len(cohorts(scenarios, width))), 1)
-    where = engine or local(jobs, map(vars, scenarios))
+    grid = scenarios if isinstance(scenarios, Grid) else Listed(scenarios)
+    jobs = max(min(jobs, sum(1 for _ in islice(grid.cohorts(width), jobs))), 1)
+    named = [{name: value} for name in catalogue.FIELDS for value in grid.values(name)]
+    where = engine or local(jobs, named)
     try:
-        data = digests((scenario.data for scenario in scenarios), where, time_limit)
+        data = digests(grid.values("data"), where, time_limit)
     except (KeyboardInterrupt, EngineError) as error:
         outcome.end(error)
         return outcome
-    # An address is worked out once: running a plug-in may import more of it.
-    key_of = {
-        scenario: result_key(scenario, ruleset, width, name, data[scenario.data])
-        for scenario in scenarios
-    }
-    outcome.keys |= set(key_of.values())
-    known = store.keys({key: scenario for scenario, key in key_of.items()})
-    outcome.reused = len(known)
-    if known:
-        on_progress(len(known))
-    missing = [scenario for scenario, key in key_of.items() if key not in known]
-    batches = cohorts(missing, width)
-    worlds = list({batch[0].world_key: batch[0] for batch in batches}.values())
+    addresses = Addresses(ruleset, width, device_name(device), data)
+    for fields in named:  # as they are now, before anything runs: it may import more
+        for name, value in fields.items():
+            addresses.read(name, value)
+    under_way: dict[Scenario, str] = {}
+    missing = _missing(grid, width, store, addresses, under_way, outcome, on_progress)
+    worlds: Iterable[Scenario]
+    batches: Iterable[list[Scenario]]
+    if isinstance(grid, Grid):
+        first = list(islice(missing, 1))
+        batches, worlds = chain(first, missing), grid.worlds() if first else ()
+    else:
+        batches = list(missing)
+        worlds = {batch[0].world_key: batch[0] for batch in batches}.values()
     results = _compute(batches, width, time_limit, where, device)
     try:
-        # What can't be made is refused before anything is computed.
-        _check_worlds(worlds, device, where, time_limit)
+        # What can't be made is refused before anything is computed, as far as it can be tried.
+        _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
         for finished in results:
             for result in finished:
                 name = result.scenario.data
@@ -138,7 +144,7 @@ def execute(
                     outcome.interrupted = f"data: {name!r} has changed since the run began"
                     return outcome
                 result = replace(result, provenance=made)
-                store.add(result, ruleset, key=key_of[result.scenario])
+                store.add(result, ruleset, key=under_way.pop(result.scenario))
                 outcome.computed += 1
                 if result.status == "failed":
                     outcome.failed.append(result)
@@ -148,6 +154,36 @@ def execute(
     finally:
         results.close()
     return outcome
+
+
+def _missing(
+    grid: Grid | Listed,
+    width: int,
+    store: Store,
+    addresses: Addresses,
+    under_way: dict[Scenario, str],
+    outcome: Outcome,
+    on_progress: Callable[[int], None],
+) -> Iterator[list[Scenario]]:
+    """Yield the cohorts of what the store does not have, some looked up at a time.
+
+    Args:
+        grid, width, store, addresses, on_progress: as for `execute`.
+        under_way: the addresses of what was yielded are put there.
+        outcome: all addresses are put there, and what the store has is counted.
+    """
+    cohorts = grid.cohorts(width)
+    while some := list(islice(cohorts, LOOKED_UP)):
+        key_of = {cell: addresses.of(cell) for cohort in some for cell in cohort}
+        outcome.keys |= set(key_of.values())
+        known = store.keys({key: cell for cell, key in key_of.items()})
+        outcome.reused += len(known)
+        if known:
+            on_progress(len(known))
+        for cohort in some:
+            if missing := [cell for cell in cohort if key_of[cell] not in known]:
+                under_way |= {cell: key_of[cell] for cell in missing}
+                yield missing
 
 
 def described(

@@ -51,6 +51,11 @@ def code_digest(*more: str) -> str:
 
 def _plugin_sources(named: Mapping[str, Any]) -> list[str]:
     """Return a hash of every source file that plug-ins are made of, named by a scenario's field."""
+    return [digest for _, digest in sorted(_plugin_modules(named).items())]
+
+
+def _plugin_modules(named: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of each module's source that plug-ins are made of."""
     modules: dict[str, Path] = {}
     for field in named.keys() & set(catalogue.FIELDS):
         for registry, name in catalogue.registry(field).named(named[field]):
@@ -59,7 +64,7 @@ def _plugin_sources(named: Mapping[str, Any]) -> list[str]:
             home = registry.entry(name).factory.__module__
             for start in filter(None, (name.partition(":")[0] if ":" in name else "", home)):
                 _reach(start, start.partition(".")[0], modules)
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(modules.items())]
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in modules.items()}
 
 
 def _reach(name: str, package: str, found: dict[str, Path]) -> None:
@@ -90,26 +95,63 @@ def _module_of(value: object) -> str:
     return name if isinstance(name, str) else ""
 
 
+class Addresses:
+    """The addresses of a grid's results.
+
+    What is behind a name, the source of a plug-in or a file, is read once: when a cell that names
+    it is first asked for, or beforehand (`read`).
+
+    Args:
+        ruleset: the name under which the results compare.
+        width, device: of the cohorts. A cell's last bits depend on them.
+        data: the digest of each data set (`hgobench.data.base.Dataset`); None: they are loaded in
+            this process.
+    """
+
+    def __init__(
+        self, ruleset: str, width: int, device: str = "cpu", data: Mapping[str, str] | None = None
+    ) -> None:
+        where = [] if device == "cpu" else [f"device {device}"]
+        self._shared = [ruleset, f"width {width}", *where]
+        self._data = data
+        self._behind: dict[tuple[str, str], tuple[dict[str, str], tuple[str, ...]]] = {}
+
+    def read(self, field: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Return the hashes of the modules and of the files that are behind a name."""
+        if (field, name) not in self._behind:
+            named = {field: name}
+            self._behind[field, name] = _plugin_modules(named), catalogue.contents(named)
+        return self._behind[field, name]
+
+    def of(self, scenario: Scenario) -> str:
+        """Return the address of a result: its scenario, the ruleset and the code that computes it.
+
+        The data's arrays and the contents of files that the scenario names are part of it.
+        """
+        modules: dict[str, str] = {}
+        contents: list[str] = []
+        for field in catalogue.FIELDS:
+            sources, files = self.read(field, getattr(scenario, field))
+            modules |= sources
+            contents += files
+        data = _data_digest(scenario.data) if self._data is None else self._data[scenario.data]
+        parts = [scenario.digest, *self._shared, f"data {data}", code_digest()]
+        parts += [digest for _, digest in sorted(modules.items())]
+        return hashlib.sha256("\n".join([*parts, *contents]).encode()).hexdigest()
+
+
 def result_key(
     scenario: Scenario, ruleset: str, width: int, device: str = "cpu", data: str | None = None
 ) -> str:
-    """Return the address of a result: its scenario, the ruleset and the code that computes it.
-
-    The cohort's width and the device are part of it, as a cell's last bits depend on them, and so
-    are the data's arrays and the contents of files that the scenario names.
+    """Return the address of one result; see `Addresses`.
 
     Args:
         scenario, ruleset: what is computed, and under which name it compares.
         width, device: of the cohort.
-        data: the digest of the scenario's data (`hgobench.data.base.Dataset`); None: it is loaded
-            in this process.
+        data: the digest of the scenario's data; None: it is loaded in this process.
     """
-    sources = _plugin_sources(vars(scenario))
-    contents = catalogue.contents(vars(scenario))
-    where = [] if device == "cpu" else [f"device {device}"]
-    data = data or _data_digest(scenario.data)
-    parts = [scenario.digest, ruleset, f"width {width}", *where, f"data {data}", code_digest()]
-    return hashlib.sha256("\n".join([*parts, *sources, *contents]).encode()).hexdigest()
+    known = None if data is None else {scenario.data: data}
+    return Addresses(ruleset, width, device, known).of(scenario)
 
 
 def measurement_key(
