@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from hgobench.report.bench import rendered
+from hgobench.report.bench import page
+from hgobench.report.page import Cell
+from hgobench.report.render import render
 from hgobench.suite import benchmarks
 from tests.test_cli import hgobench
 
@@ -80,13 +82,15 @@ def test_what_is_wrong_is_said(arguments: list[str], message: str) -> None:
 
 
 def test_tables() -> None:
-    headers, rows = ["what", "a", "b"], [["x", 0.123, None], ["y", 1234.5, None]]
-    assert rendered(rows, headers, "table").split() == [
+    headers = ["what", "a", "b"]
+    rows: list[list[Cell]] = [["x", 0.123, None], ["y", 1234.5, None]]
+    found = page(rows, headers)
+    assert render(found, "table", title=False).split() == [
         "what", "a", "----", "-----", "x", "0.12", "y", "1,234",
     ]  # fmt: skip
-    assert rendered(rows, headers, "markdown").splitlines()[2] == "| x      |  0.12 |"
-    assert rendered(rows, headers, "csv").splitlines() == ["what,a,b", "x,0.123,", "y,1234.5,"]
-    assert json.loads(rendered(rows, headers, "json"))[0] == {"what": "x", "a": 0.123, "b": None}
+    assert render(found, "markdown", title=False).splitlines()[2] == "| x      |  0.12 |"
+    assert render(found, "csv").splitlines() == ["what,a,b", "x,0.123,", "y,1234.5,"]
+    assert json.loads(render(found, "json"))[0] == {"what": "x", "a": 0.123, "b": None}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_ctrl_c_is_answered_where_a_verb_has_nothing_to_keep(
     def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hgobench.report.listing.listing", interrupted)
+    monkeypatch.setattr("hgobench.report.listing.page", interrupted)
     ended = hgobench("list", "rules")
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
 

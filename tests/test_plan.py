@@ -176,10 +176,10 @@ def test_devices_that_are_too_slow_are_told_no(tmp_path: Path) -> None:
     assert again.stdout.startswith("No: ")
     told = " ".join(again.stdout.split())
     for said in (
-        "rule trimmed_mean",
-        "f 3 of 30 workers",
+        "rule: trimmed_mean",
+        "f: 3 of 30 workers",
         ", ".join(plan.ATTACKS),
-        "sampling risk 0 per",
+        "sampling risk: 0 per",
     ):
         assert said in told
     assert max(map(len, again.stdout.splitlines())) <= 80

@@ -12,7 +12,8 @@ from torch import Tensor
 from hgobench import aggregators
 from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView, sign_guard
 from hgobench.errors import InputError
-from hgobench.report.listing import listing
+from hgobench.report import listing
+from hgobench.report.render import markdown
 from hgobench.testing import RULE_LAWS, cases, check_rule, rule_maker, try_law
 from tests import oracles, plugins
 from tests.oracles import Vector, coordinate_rule, krum_scores, vector_rule
@@ -766,7 +767,11 @@ def test_dnc_draws_coordinates_only_where_it_says_so() -> None:
         return aggregators.build(specification, f=3)(wide, None, ServerView(round=1))
 
     assert torch.equal(answer("dnc[share=0.07]"), answer("dnc[coordinates=7]"))
-    (row,) = (row for row in listing("rules", "markdown").splitlines() if row.startswith("| dnc "))
+    (row,) = (
+        row
+        for row in markdown(listing.page("rules", full=True)).splitlines()
+        if row.startswith("| dnc ")
+    )
     assert "draws coordinates, where r < d: not by default up to d = 10,000" in row
 
 

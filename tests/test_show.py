@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hgobench import Scenario
-from hgobench.report.cells import overview
+from hgobench.report import cells as report
+from hgobench.report.render import terminal
 from hgobench.results import Result, open_store
 from hgobench.results.address import result_key
 from hgobench.results.result import COLUMNS
@@ -24,6 +25,10 @@ def cell(scenario: Scenario, ruleset: str = "mine-1", **summary: Any) -> dict[st
         "scenario": scenario.to_dict(),
         "summary": {"status": "done", "reason": "", **numbers, **summary},
     }
+
+
+def overview(cells: list[dict[str, Any]]) -> str:
+    return terminal(report.overview(cells), title=False)
 
 
 def table(text: str) -> tuple[list[str], list[list[str]]]:

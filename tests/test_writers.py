@@ -21,19 +21,22 @@ from hgobench.leaderboard import Score, boards
 from hgobench.report import bench, cells, charts, listing, tables, worlds, writers
 from hgobench.report.html import html
 from hgobench.report.page import (
+    Cell,
     Chart,
+    Facts,
     Finding,
     Findings,
     Heading,
+    Items,
     Line,
     Link,
-    Listing,
     Page,
     Table,
     Text,
     study,
 )
-from hgobench.report.render import chart_csv, latex, markdown, table_csv, terminal
+from hgobench.report.render import chart_csv, data, latex, markdown, table_csv, terminal
+from hgobench.report.render import csv as csv_of
 from hgobench.report.writers import Layout, visible
 
 HOSTILE = {
@@ -133,7 +136,7 @@ class Cells(HTMLParser):
 
 
 TAGS = {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "div", "table",
-        "thead", "tbody", "tr", "th", "td", "a", "details", "summary", "pre", "footer",
+        "thead", "tbody", "tr", "th", "td", "a", "details", "summary", "dl", "dt", "dd", "footer",
         "code"}  # fmt: skip
 
 
@@ -182,13 +185,14 @@ def test_a_page_holds_the_same_text_in_every_format(name: str) -> None:
         "p", name,
         [Text(name, "answer"), Text(name), Heading(name), Findings([finding]),
          Table("t", name, ["a", name], [[Link(name, name), 1.0], ["b", name]]),
-         Text(name, "note"), Listing(name, [name])],
+         Text(name, "note"), Facts([(name, name)], name), Items(name, [name])],
         name,
     )  # fmt: skip
     text = terminal(page)
     is_plain(text)
-    assert text.startswith(f"{shown}\n\n{shown}\n\n")
-    assert text.endswith(f"\n\n{shown}")
+    assert text.startswith(f"{shown}\n\n{shown}\n\n{shown}\n\n")
+    assert f"\n\n{shown}\n\n{shown}\n  {shown}: {shown}\n\n{shown}" in text
+    assert text.endswith(f"  {shown}")
     source = markdown(page)
     is_plain(source)
     assert markdown_rows(source)[1] == [shown.strip(), "yes", shown.strip()]
@@ -315,14 +319,13 @@ def test_boards_hold_the_same_cells_in_every_format(name: str) -> None:
 @NAMES
 def test_measurements_studies_and_shown_cells_hold_the_same_text(name: str) -> None:
     shown = visible(name)
-    rows = [[name, 1.0, None]]
-    is_plain(bench.rendered(rows, ["rule", "ms", "x"], "table"))
-    assert (
-        markdown_rows(bench.rendered(rows, ["rule", "ms", "x"], "markdown"))[1][0] == shown.strip()
-    )
-    (_, line) = csv.reader(io.StringIO(bench.rendered(rows, ["rule", "ms", "x"], "csv")))
+    rows: list[list[Cell]] = [[name, 1.0, None]]
+    measured = bench.page(rows, ["rule", "ms", "x"])
+    is_plain(terminal(measured))
+    assert markdown_rows(markdown(measured))[1][0] == shown.strip()
+    (_, line) = csv.reader(io.StringIO(csv_of(measured)))
     assert without_apostrophe(line[0]) == shown
-    assert json.loads(bench.rendered(rows, ["rule", "ms", "x"], "json"))[0]["rule"] == name
+    assert json.loads(data(measured))[0]["rule"] == name
 
     chart = Chart("c", name, name, name, [Line(name, [0, 1], [1, 2])], ticks=[name, "b"])
     table = Table("t", name, ["a", name], [[name, 1.0], ["b", name]])
@@ -338,8 +341,9 @@ def test_measurements_studies_and_shown_cells_hold_the_same_text(name: str) -> N
         "rounds": {"round": [1], "time": [None]},
     }  # fmt: skip
     other = {**cell, "ruleset": "other", "scenario": Scenario().to_dict()}
-    for text in (cells.overview([cell, other]), cells.rounds(cell), worlds.describe(
-        Scenario.restore({**Scenario().to_dict(), "rule": name}))):  # fmt: skip
+    named = Scenario.restore({**Scenario().to_dict(), "rule": name})
+    for page in (cells.overview([cell, other]), cells.rounds(cell), worlds.describe(named)):
+        text = terminal(page)
         is_plain(text)
         assert shown.strip()[:40].strip() in text
 
@@ -368,11 +372,11 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
     )  # fmt: skip
     texts = {
         "board": tables.render("quick-1 with attack=foe,alie", made, width=width),
-        "rules": listing.listing("rules", layout=layout),
-        "attacks": listing.listing("attacks", layout=layout),
-        "suites": listing.suites(layout),
-        "partition": worlds.deal("iid", "digits", 12, 0).table(layout),
-        "scenario": worlds.describe(Scenario(), layout),
+        "rules": terminal(listing.page("rules"), layout),
+        "attacks": terminal(listing.page("attacks"), layout),
+        "suites": terminal(listing.suites(), layout),
+        "partition": terminal(worlds.deal("iid", "digits", 12, 0).page, layout),
+        "scenario": terminal(worlds.describe(Scenario()), layout),
     }
     for what, text in texts.items():
         widest = max(text.split("\n"), key=cell_len)
@@ -412,7 +416,7 @@ def test_columns_are_left_out_then_wrapped_then_stacked() -> None:
 
 def test_what_is_listed_has_no_markup_of_docstrings() -> None:
     for kind in ("hardware", "conditions", "partitions", "rules", "attacks"):
-        said = writers.visible(listing.listing(kind))
+        said = terminal(listing.page(kind))
         assert "``" not in said, kind
 
 

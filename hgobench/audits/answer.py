@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from textwrap import fill
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from hgobench import algorithms
-from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
+from hgobench.report.page import Block, Chart, Facts, Finding, Line, Page, Table, Text, study
 from hgobench.report.render import cell
 from hgobench.scenario import RISK
 
 from .comparison import described
 from .plan import LOOKS, SEARCHED, Plan, Row, Score
 
-WIDTH = 80  # columns of a terminal
+WIDTH = 80  # columns, where there is no terminal
 SAID = {True: "Yes", False: "No"}
 SETTING = ("rule", "γ", "q", "v", "τ", "s", "rounds")
 MEGA = 1e6
-
-Writer = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
 def numbers(score: Score) -> str:
@@ -133,67 +130,37 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
     return told
 
 
-def text(plan: Plan, width: int = WIDTH, table: Writer | None = None) -> str:
-    """Return the answer for a terminal: first in a sentence, then all that it is.
-
-    Args:
-        plan: the answer.
-        width: columns of the terminal.
-        table: what writes a table of so many columns.
-    """
-    wide = max(len(name) for name, _ in facts(plan)) + 2
-    parts = [
-        fill(sentence(plan), width),
-        "\n".join(
-            fill(
-                value,
-                width,
-                initial_indent=f"{name:<{wide}}",
-                subsequent_indent=" " * wide,
-                break_on_hyphens=False,
-            )
-            for name, value in facts(plan)
-        ),
-    ]
+def summary(plan: Plan) -> Page:
+    """Return the answer for a terminal: first in a sentence, then all that it is."""
+    blocks: list[Block] = [Text(sentence(plan), "answer"), Facts(facts(plan))]
     if len(plan.rows) > 1:
-        parts.append(_narrow(_table(plan), width, table or _columns))
-    return "\n\n".join(parts)
+        blocks += _narrow(_table(plan))
+    return Page("plan", title(plan), blocks, content=data(plan))
 
 
-def _narrow(table: Table, width: int, write: Writer) -> str:
-    """Write the frontier within so many columns.
+def _narrow(table: Table) -> list[Table]:
+    """Return the frontier for a terminal: results and settings, told together by the first column.
 
-    Settings that all rows have stand in the title; if the rest is too wide, results and settings
-    are two tables, told together by the first column.
+    Settings that all rows have stand in the title.
     """
-    rows = [[_cell(value) for value in row] for row in table.rows]
     alike = [
         i
         for i, name in enumerate(table.header)
-        if name in (*SETTING, "risk") and len({row[i] for row in rows}) == 1
+        if name in (*SETTING, "risk") and len({row[i] for row in table.rows}) == 1
     ]
+    every = ", ".join(f"{table.header[i]} {cell(table.rows[0][i])}" for i in alike)
     kept = [i for i, name in enumerate(table.header) if i not in alike and name != "test"]
-    every = ", ".join(f"{table.header[i]} {rows[0][i]}" for i in alike)
-    whole = _columns([table.header[i] for i in kept], [[row[i] for i in kept] for row in rows])
-    drawn = [whole]
-    if max(map(len, whole.splitlines())) > width:
-        results = [i for i in kept if table.header[i] not in SETTING]
-        settings = [i for i in kept if i == 0 or table.header[i] in SETTING]
-        drawn = [
-            write([table.header[i] for i in some], [[row[i] for i in some] for row in rows])
-            for some in (results, settings)
-        ]
-    title = table.title + (f" (all: {every})" if every else "")
-    return "\n\n".join([fill(title, width), *drawn])
+    results = [i for i in kept if table.header[i] not in SETTING]
+    settings = [0, *(i for i in kept if table.header[i] in SETTING)]
 
+    def part(title: str, columns: Sequence[int], keep: int) -> Table:
+        header = [table.header[i] for i in columns]
+        return Table(
+            "", title, header, [[row[i] for i in columns] for row in table.rows], keep=keep
+        )
 
-def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    wide = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [header, ["-" * width for width in wide], *rows]
-    return "\n".join(
-        "  ".join(f"{value:<{width}}" for value, width in zip(line, wide, strict=True)).rstrip()
-        for line in lines
-    )
+    tables = [part(table.title + (f" (all: {every})" if every else ""), results, 4)]
+    return [*tables, part("Their settings", settings, 1)] if settings[1:] else tables
 
 
 def data(plan: Plan) -> dict[str, Any]:
@@ -249,18 +216,19 @@ def _row_data(plan: Plan, row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def title(plan: Plan) -> str:
+    """Return the question."""
+    who = "Which devices reach" if plan.shares else "Do these devices reach"
+    return f"{who} {plan.question.target:g} within {plan.question.span(plan.question.budget)}?"
+
+
 def page(plan: Plan) -> Page:
     """Return the page."""
     question, row = plan.question, plan.rows[plan.best]
     held = row.checked.reached(question.target)
-    title = f"Which devices reach {question.target:g} within {question.span(question.budget)}?"
-    if not plan.shares:
-        title = (
-            f"Do these devices reach {question.target:g} within {question.span(question.budget)}?"
-        )
     return study(
         "plan",
-        title,
+        title(plan),
         [_about(plan)],
         _command(plan),
         [Finding(f"an accuracy of {question.target:g} is reached within "
@@ -268,7 +236,7 @@ def page(plan: Plan) -> Page:
                  held if row.checked.sure(question.target) else None, sentence(plan))],
         _charts(plan),
         [
-            Table("answer", "The recommended setting", ["", ""], facts(plan)),
+            Table("answer", "The recommended setting", ["what", "value"], facts(plan)),
             _table(plan),
             Table("attacks", "The recommended setting under each attack", ["attack", "validation"],
                   [[name, value] for name, value in row.checked.attacks.items()]),
@@ -395,7 +363,3 @@ def _range(seeds: range) -> str:
 
 def _mega(sent: Any) -> str:
     return f"{float(sent.mean()) / MEGA:.3g}"
-
-
-def _cell(value: Cell) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else cell(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hgobench.cli.output import layout_for, say
+from hgobench.cli.output import say, shown
 
 if TYPE_CHECKING:
     from hgobench.audits import Options, Page, Work
@@ -52,7 +52,6 @@ def studied(
     from hgobench.audits import Work
     from hgobench.report import files
     from hgobench.report.progress import progress
-    from hgobench.report.render import terminal
     from hgobench.results import open_store
 
     started = time.monotonic()
@@ -72,7 +71,7 @@ def studied(
     except RuntimeError as error:
         typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
         raise typer.Exit(1) from error
-    typer.echo(told(found) if told else f"{terminal(found, layout_for(wide))}\n")
+    typer.echo(told(found) if told else f"{shown(found, wide=wide, title=True)}\n")
     path = files.write(out / "pages", found)
     say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
     if work.failed:

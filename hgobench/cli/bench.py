@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.options import BenchForm, BenchFormOption, Wide
-from hgobench.cli.output import layout_for, say
+from hgobench.cli.output import say, shown
 from hgobench.errors import InputError
 
 bench = typer.Typer(
@@ -36,7 +36,7 @@ def bench_peers(
     Milliseconds, medians; the ratio is the fastest peer's time over ours. A peer that is not
     installed (pip install 'hgobench[peers]') is left out.
     """
-    from hgobench.report.bench import rendered
+    from hgobench.report.bench import page
     from hgobench.suite import benchmarks
 
     peers = benchmarks("peers")
@@ -55,7 +55,7 @@ def bench_peers(
         interrupted = True
     if rows:
         cells = [peers.cells(row) for row in rows]
-        typer.echo(rendered(cells, peers.HEADERS, form.value, layout_for(wide)))
+        typer.echo(shown(page(cells, peers.HEADERS), form.value, wide))
     if interrupted:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130)
@@ -85,7 +85,7 @@ def bench_rule(
     that seems to have grown is measured again. Exit status: 0 no ratio has grown beyond what is
     allowed; 1 one has; 2 refused.
     """
-    from hgobench.report.bench import rendered
+    from hgobench.report.bench import page
     from hgobench.suite import benchmarks
 
     if not 1 <= allow < float("inf"):
@@ -98,7 +98,7 @@ def bench_rule(
         ratio = before.get("{}x{}".format(*one))
         rows.append(own.compared(name, yardstick, one, ratio, allow))
     cells = [own.cells(name, yardstick, row) for row in rows]
-    typer.echo(rendered(cells, own.HEADERS, form.value, layout_for(wide)))
+    typer.echo(shown(page(cells, own.HEADERS), form.value, wide))
     if save is not None:
         own.save(save, name, yardstick, rows)
         say(f"saved: {save}", False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.options import ListForm, Wide
-from hgobench.cli.output import layout_for
+from hgobench.cli.output import shown
 
 
 class Kind(StrEnum):
@@ -39,7 +39,6 @@ def list_(
     """List what can be named: parameters and defaults, when it is valid, where it comes from."""
     from hgobench.report import listing
 
-    if kind is Kind.SUITES:
-        typer.echo(listing.suites(layout_for(wide)))
-    else:
-        typer.echo(listing.listing(kind.value, form.value, layout_for(wide)))
+    full = form is ListForm.MARKDOWN
+    page = listing.suites() if kind is Kind.SUITES else listing.page(kind.value, full)
+    typer.echo(shown(page, form.value, wide))

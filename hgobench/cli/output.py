@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -14,6 +14,8 @@ from hgobench.report.writers import Layout
 
 if TYPE_CHECKING:
     from hgobench.leaderboard import Board
+    from hgobench.report.page import Page
+    from hgobench.report.render import Format
 
 
 def as_json(data: Any) -> str:
@@ -28,6 +30,13 @@ def rendered_boards(
     from hgobench.report.tables import render
 
     return render(ruleset, made, form.value, split=split.value, width=screen.width(wide))
+
+
+def shown(page: Page, form: str = "table", wide: bool = False, *, title: bool = False) -> str:
+    """Return a page in the form that was asked for: by default for a terminal, without title."""
+    from hgobench.report.render import render
+
+    return render(page, cast("Format", form), layout_for(wide), title=title)
 
 
 def layout_for(wide: bool = False, keep: int | None = None) -> Layout:

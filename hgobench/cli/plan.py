@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +11,8 @@ import typer
 
 from hgobench.cli.auditing import audit_options, studied
 from hgobench.cli.options import DataForm, DataFormOption, Jobs, Quiet, Wide
-from hgobench.cli.output import as_json, layout_for
+from hgobench.cli.output import layout_for
 from hgobench.errors import InputError
-from hgobench.report import writers
 
 if TYPE_CHECKING:
     from hgobench.audits import Page, Work
@@ -67,6 +66,7 @@ def plan(
     """
     from hgobench.audits import answer, calibration
     from hgobench.audits import plan as planning
+    from hgobench.report.render import render
     from hgobench.settings import Setting, parse_setting, write_setting
 
     settings = [parse_setting(text) for text in set_ or ()]
@@ -88,10 +88,9 @@ def plan(
         return answer.page(plans[-1])
 
     def told(_: Page) -> str:
-        if form is DataForm.JSON:
-            return as_json(answer.data(plans[-1]))
         layout = layout_for(wide)
-        write = partial(writers.table, layout=layout)
-        return answer.text(plans[-1], layout.width or answer.WIDTH, write)
+        if not wide:
+            layout = replace(layout, width=layout.width or answer.WIDTH)
+        return render(answer.summary(plans[-1]), form.value, layout, title=False)
 
     studied(searched, out, jobs, quiet, wide, told)

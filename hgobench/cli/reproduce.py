@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.options import Jobs, Quiet, Wide
-from hgobench.cli.output import layout_for, say
+from hgobench.cli.output import say, shown
 from hgobench.errors import InputError
 
 
@@ -40,7 +40,7 @@ def reproduce(
     if names == ["list"]:
         from hgobench.report.listing import figures
 
-        typer.echo(figures(layout_for(wide)))
+        typer.echo(shown(figures(), wide=wide))
         return
     chosen = [paper.load(name) for name in (paper.names() if names == ["all"] else names)]
     if update_reference and (seeds < 10 or names != ["all"]):
@@ -53,7 +53,6 @@ def reproduce(
     from hgobench.paper import agreement, claims, pages, runs
     from hgobench.paper import document as paper_document
     from hgobench.report.progress import progress
-    from hgobench.report.render import terminal
     from hgobench.results import open_store
 
     lacking = runs.lacking(chosen, jobs or cpu_count())
@@ -75,9 +74,9 @@ def reproduce(
     verdicts = claims.judge(tested, measured.of)
     met = agreement.agreements(measured.of("published"), done)
     for figure in done:
-        typer.echo(terminal(pages.summary(figure, measured), layout_for(wide)) + "\n")
+        typer.echo(shown(pages.summary(figure, measured), wide=wide, title=True) + "\n")
     if verdicts:
-        typer.echo(terminal(pages.judged(verdicts), layout_for(wide)) + "\n")
+        typer.echo(shown(pages.judged(verdicts), wide=wide, title=True) + "\n")
     if met:
         typer.echo(f"{sum(a.met for a in met)} of {len(met)} published values are met")
     if done:

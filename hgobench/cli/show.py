@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.options import DataForm, DataFormOption, Wide
-from hgobench.cli.output import layout_for, say
+from hgobench.cli.output import say, shown
 from hgobench.cli.show_folder import show_damaged, show_results
 from hgobench.errors import InputError
 
@@ -87,8 +87,7 @@ def _show_partition(
     check_field("workers", workers)
     check_field("seed", seed)
     dealt = worlds.deal(names[0], data, workers, seed)
-    table = form is DataForm.TABLE
-    typer.echo(dealt.table(layout_for(wide)) if table else json.dumps(dealt.as_data()))
+    typer.echo(shown(dealt.page, form.value, wide, title=True))
     if out is None and form is DataForm.TABLE:
         out = [Path(f"{dealt.slug}.{kind}") for kind in ("png", "svg")]
     for path in out or ():
@@ -107,6 +106,6 @@ def _show_scenario(settings: list[str], form: DataForm) -> None:
         risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
         typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
         return
-    typer.echo(worlds.describe(scenario, layout_for()))
+    typer.echo(shown(worlds.describe(scenario)))
     if scenario.sampling_warning:
         typer.echo(f"warning: {scenario.sampling_warning}", err=True)

@@ -10,9 +10,8 @@ from typing import Any
 import typer
 
 from hgobench.cli.options import DataForm
-from hgobench.cli.output import layout_for
+from hgobench.cli.output import shown
 from hgobench.errors import InputError, unknown
-from hgobench.report import writers
 
 
 def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
@@ -30,10 +29,8 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
     if form is DataForm.JSON:
         typer.echo(json.dumps(cells, indent=1, allow_nan=False))
     else:
-        layout = layout_for(wide)
-        several = len(cells) > 1
-        text = report.overview(cells, layout) if several else report.rounds(cells[0], layout)
-        typer.echo(text)
+        page = report.overview(cells) if len(cells) > 1 else report.rounds(cells[0])
+        typer.echo(shown(page, wide=wide))
     for note in data_notes((cell["scenario"]["data"], cell["provenance"]) for cell in cells):
         typer.echo(f"note: {note}", err=True)
 
@@ -58,6 +55,7 @@ def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
 
 def show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
     """Print the rows of a folder that can't be read, and why."""
+    from hgobench.report.cells import damaged
     from hgobench.results import open_store
 
     with open_store(folder, create=False) as store:
@@ -66,6 +64,6 @@ def show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
         typer.echo(json.dumps([asdict(damage) for damage in found], indent=1))
         return
     if found:
-        rows = [[damage.key, damage.ruleset, damage.problem] for damage in found]
-        typer.echo(writers.table(["key", "ruleset", "problem"], rows, layout=layout_for(wide)))
+        rows = [(damage.key, damage.ruleset, damage.problem) for damage in found]
+        typer.echo(shown(damaged(rows), wide=wide))
     typer.echo(f"{len(found)} of {every} rows are damaged", err=True)

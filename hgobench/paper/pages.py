@@ -14,11 +14,11 @@ from hgobench.report.page import (
     Block,
     Cell,
     Chart,
+    Facts,
     Finding,
     Findings,
     Line,
     Link,
-    Listing,
     Page,
     Table,
     Text,
@@ -54,10 +54,9 @@ def page(
     if any(curve.control_of for curve in figure.curves):
         known += ", the dotted ones controls of ours"
     settings = [
-        line
+        (f"as {variant}: {curve.label}", repr(figure.cell(curve, variant, 0)))
         for variant in figure.variants
         for curve in figure.of(variant)
-        for line in (f"as {variant}: {curve.label}", f"  {figure.cell(curve, variant, 0)!r}")
     ]
     blocks: list[Block] = [Text(figure.note, "note")] if figure.note else []
     blocks += [
@@ -72,7 +71,7 @@ def page(
         blocks.append(_agreements(met))
     if verdicts:
         blocks += [Findings(_findings(verdicts)), _comparisons(verdicts)]
-    blocks.append(Listing("Settings of every curve (seed 0)", settings))
+    blocks.append(Facts(settings, "Settings of every curve (seed 0)", folded=True))
     command = f"hgobench reproduce {figure.name} --seeds {measured.seeds}"
     return Page(figure.name, title(figure), blocks, command)
 

@@ -22,6 +22,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#4
 MARKERS = "os^DvPX*<>"
 DASHES: tuple[Any, ...] = ("-", (0, (9, 2)), (0, (9, 2, 2, 2)), (0, (9, 2, 2, 2, 2, 2)))
 HATCHES = ("", "////", "....", "xxxx")
+TOLD_APART = len(COLOURS) * len(HATCHES)  # parts of a bar; of more there is no legend
 INK, GRID, FAINT = "#1b1b1b", "#b0b0b1", "#b0b0b2"
 MARKED = 10  # markers on a line of more points
 SHORT = 30  # characters of a label that fits beside a drawing
@@ -113,8 +114,10 @@ def _panel(axes: Any, chart: Chart, looks: _Looks, scaled: bool) -> None:
         colour = COLOURS[number % len(COLOURS)]
         if line.style == "stack":
             lefts = lefts or [0.0] * len(line.x)
-            look = _stacked(number, sum(one.style == "stack" for one in chart.lines))
-            looks.told(line, axes.barh(line.y, line.x, left=lefts, height=0.85, **look))
+            many = sum(one.style == "stack" for one in chart.lines)
+            bars = axes.barh(line.y, line.x, left=lefts, height=0.85, **_stacked(number, many))
+            if 1 < many <= TOLD_APART:
+                looks.told(line, bars)
             lefts = [a + b for a, b in zip(lefts, line.x, strict=True)]
             continue
         marker = MARKERS[number % len(MARKERS)]
@@ -164,7 +167,7 @@ def _stacked(number: int, many: int) -> dict[str, Any]:
     """Return the look of one of many parts of a bar."""
     from matplotlib import colormaps
 
-    if many > len(COLOURS) * len(HATCHES):  # too many to be told apart: in their order
+    if many > TOLD_APART:  # a colour by their order
         return {"color": colormaps["cividis"](number / (many - 1))}
     hatch = HATCHES[number // len(COLOURS)]
     return {"color": COLOURS[number % len(COLOURS)], "hatch": hatch, "edgecolor": "white",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
+from typing import Any
 
 from hgobench import catalogue
 from hgobench.errors import InputError
 
-from . import writers
-from .writers import EVERYTHING, Layout
+from .page import Cell, Page, Table, Text
 
 KINDS = {
     "attacks": "attack",
@@ -42,16 +41,13 @@ _KNOWS = {
 _NOTES = {"root": "needs clean data at the server", "honest": "is told who is honest"}
 
 
-def listing(
-    kind: str, form: Literal["table", "markdown"] = "table", layout: Layout = EVERYTHING
-) -> str:
+def page(kind: str, full: bool = False) -> Page:
     """Return the table of everything of one kind; plug-ins that do not load say why.
 
     Args:
         kind: a key of `KINDS`.
-        form: ``"markdown"`` has all that is known of each: formula, breakdown point, cost, what it
-            means on ragged input; of an attack what it must know and control.
-        layout: how wide the table may be.
+        full: with all that is known of each: formula, breakdown point, cost, what it means on
+            ragged input; of an attack what it must know and control.
     """
     registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
@@ -84,13 +80,12 @@ def listing(
                 "what it is": inspect.cleandoc(made.__doc__ or "").partition("\n")[0],
             }
         )
-    wanted = list(_SHORT) if form == "table" else [h for h in rows[0] if h != "what it is"]
+    wanted = [h for h in rows[0] if h != "what it is"] if full else list(_SHORT)
     filled = [header for header in wanted if any(row[header] for row in rows)]
     cells = [[row[header] for header in filled] for row in rows]
     most = {i: wide for i, header in enumerate(filled) if (wide := _SHORT.get(header))}
-    table = writers.table(filled, cells, form, layout=layout, most=most)
-    write = writers.paragraph if form == "markdown" else layout.text
-    return "\n".join([table, *map(write, broken)])
+    table = Table(kind, "", filled, cells, most=most)
+    return Page("list", kind, [table, *(Text(problem, "note") for problem in broken)])
 
 
 def _sees(made: Any) -> str:
@@ -101,7 +96,7 @@ def _sees(made: Any) -> str:
         return str(made.sees)
 
 
-def suites(layout: Layout = EVERYTHING) -> str:
+def suites() -> Page:
     """Return the table of the suites that come with hgobench."""
     from hgobench.suite import Suite, names
 
@@ -111,14 +106,14 @@ def suites(layout: Layout = EVERYTHING) -> str:
         grid = " x ".join(f"{len(values)} {axis}" for axis, values in suite.grid.items())
         rows.append([name, suite.ruleset, grid, suite.description])
     header = ["name", "ruleset", "grid", "what it is"]
-    return writers.table(header, rows, layout=layout, most={2: 40, 3: 50})
+    return Page("list", "suites", [Table("suites", "", header, rows, most={2: 40, 3: 50})])
 
 
-def figures(layout: Layout = EVERYTHING) -> str:
+def figures() -> Page:
     """Return a table of the paper's figures: data, cells per seed, what each shows."""
     from hgobench.paper import figures as paper
 
-    rows = []
+    rows: list[list[Cell]] = []
     for name in paper.names():
         figure = paper.load(name)
         cells = len(figure.curves) * len(figure.variants)
@@ -127,4 +122,5 @@ def figures(layout: Layout = EVERYTHING) -> str:
         data = first.data.partition("[")[0]
         rows.append([name, data, cells, first.rounds, published, figure.caption])
     header = ["figure", "data", "cells per seed", "rounds", "values", "what it shows"]
-    return writers.table(header, rows, right={2, 3}, layout=layout, most={5: 70})
+    table = Table("figures", "", header, rows, right={2, 3}, most={5: 70})
+    return Page("list", "figures", [table])

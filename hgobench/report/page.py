@@ -46,7 +46,7 @@ class Table:
     Attributes:
         name: of its CSV file, unique in its page; empty: it has none.
         title: above it; empty: nothing.
-        header: the columns' names; none of them is said: a list of names and values.
+        header: the columns' names.
         rows: their cells.
         right: positions of the columns that text formats align to the right: numbers.
         keep: how many columns, from the left, a narrow terminal never leaves out; None: all.
@@ -143,7 +143,7 @@ class Text:
     Attributes:
         text: of one paragraph, without markup.
         kind: ``"about"``: how it was done, left out in a terminal; ``"note"``: what a reader of the
-            numbers must know; ``"answer"``: to the question that was asked, left out in a terminal.
+            numbers must know; ``"answer"``: to the question that was asked, left out in Markdown.
     """
 
     text: str
@@ -158,14 +158,29 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """Lines of text as they are, folded away under a title; only pages show it."""
+class Facts:
+    """Names and their values: what is known of one thing.
+
+    Attributes:
+        facts: each a name and a value.
+        title: what they are about; empty: it is plain.
+        folded: whether they are folded away under the title; only pages show them then.
+    """
+
+    facts: Sequence[tuple[str, str]]
+    title: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Items:
+    """Short texts that stand one after another, to be copied: a line ends between two of them."""
 
     title: str
-    lines: Sequence[str]
+    items: Sequence[str]
 
 
-Block = Heading | Text | Findings | Table | Chart | Listing
+Block = Heading | Text | Findings | Facts | Items | Table | Chart
 
 
 @dataclass(frozen=True)
@@ -174,7 +189,7 @@ class Page:
 
     Attributes:
         name: of its files.
-        title: what it is.
+        title: what it is; a terminal or Markdown may be asked to leave it out.
         blocks: what it says, in order.
         command: what makes it again; empty: it is not said.
         long: all numbers in one table, as CSV; None: CSV is the page's tables, one after another.

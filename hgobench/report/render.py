@@ -11,23 +11,41 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from . import writers
-from .page import Cell, Chart, Finding, Findings, Heading, Link, Page, Shown, Table, Text
+from .page import (
+    Block,
+    Cell,
+    Chart,
+    Facts,
+    Finding,
+    Findings,
+    Heading,
+    Items,
+    Link,
+    Page,
+    Shown,
+    Table,
+    Text,
+)  # fmt: skip
 from .writers import EVERYTHING, Layout
 
 Format = Literal["table", "markdown", "latex", "csv", "json", "html"]
 
 LONG = 48  # rows; a longer table is in its CSV file, and folded on the page
+FILLED = 100  # characters of a line of items
 SAID = {True: "yes", False: "no", None: "undecided"}
 STATEMENTS = ("statement", "holds", "evidence")
 
 
-def render(page: Page, form: Format = "table", layout: Layout = EVERYTHING) -> str:
+def render(
+    page: Page, form: Format = "table", layout: Layout = EVERYTHING, *, title: bool = True
+) -> str:
     """Write a page in a format; the text ends without a newline.
 
     Args:
         page: what is written.
         form: ``"table"``: for a terminal.
         layout: how wide a terminal is.
+        title: whether a terminal and Markdown show the page's title.
 
     >>> page = Page("a", "A", [Table("t", "T", ["x"], [[0.5]])])
     >>> print(render(page, "csv"))
@@ -39,8 +57,10 @@ def render(page: Page, form: Format = "table", layout: Layout = EVERYTHING) -> s
 
         return html(page).rstrip("\n")
     if form == "table":
-        return terminal(page, layout)
-    return {"markdown": markdown, "latex": latex, "csv": csv, "json": data}[form](page)
+        return terminal(page, layout, title=title)
+    if form == "markdown":
+        return markdown(page, title=title)
+    return {"latex": latex, "csv": csv, "json": data}[form](page)
 
 
 def cell(value: Cell) -> str:
@@ -80,29 +100,54 @@ def _written(table: Table, form: writers.Form, layout: Layout = EVERYTHING) -> s
 
 
 def terminal(page: Page, layout: Layout = EVERYTHING, *, title: bool = True) -> str:
-    """Write a page for a terminal: findings, tables, notes."""
+    """Write a page for a terminal: findings, facts, tables, notes."""
     parts = [layout.text(page.title)] if title else []
     after_note = False
     for block in page.blocks:
         note = isinstance(block, Text) and block.kind == "note"
-        if isinstance(block, Text) and note:
-            text = layout.text(block.text)
-            if after_note:  # notes stand together
-                parts[-1] += f"\n{text}"
-            else:
-                parts.append(text)
-        elif isinstance(block, Heading):
-            parts.append(layout.text(block.text))
-        elif isinstance(block, Findings):
-            parts.append(_written(findings_table(block.findings), "table", layout))
-        elif isinstance(block, Table):
-            if elsewhere := _left_to_its_file(page, block):
-                parts.append(layout.text(elsewhere))
-            else:
-                parts += [layout.text(block.title)] if block.title else []
-                parts.append(_written(_narrowed(block, layout), "table", layout))
+        shown = _in_terminal(page, block, layout)
+        if note and after_note:  # notes stand together
+            parts[-1] += f"\n{shown[0]}"
+        else:
+            parts += shown
         after_note = note
     return "\n\n".join(parts)
+
+
+def _in_terminal(page: Page, block: Block, layout: Layout) -> list[str]:
+    """Return the parts that a block is in a terminal."""
+    match block:
+        case Heading(text):
+            return [layout.text(text)]
+        case Text(text, kind):
+            return [] if kind == "about" else [layout.text(text)]
+        case Findings(findings):
+            return [_written(findings_table(findings), "table", layout)]
+        case Facts(facts, title, folded):
+            start = "  " * bool(title)
+            lines = [layout.text(f"{start}{name}: {value}") for name, value in facts]
+            named = [layout.text(title)] if title else []
+            return [] if folded else ["\n".join([*named, *lines])]
+        case Items(title, items):
+            return [_filled(title, items, layout)]
+        case Table() as table:
+            if elsewhere := _left_to_its_file(page, table):
+                return [layout.text(elsewhere)]
+            above = [layout.text(table.title)] if table.title else []
+            return [*above, _written(_narrowed(table, layout), "table", layout)]
+        case Chart():
+            return []
+
+
+def _filled(title: str, items: Sequence[str], layout: Layout) -> str:
+    """Return items on lines; one is cut only if it is wider than a line: it is to be pasted."""
+    width = min(layout.width or FILLED, FILLED)
+    lines = [title]
+    for item in map(writers.visible, items):
+        if len(lines[-1]) + 2 + len(item) > width:
+            lines.append("")
+        lines[-1] += f"  {item}"
+    return "\n".join(map(layout.text, lines))
 
 
 def _narrowed(table: Table, layout: Layout) -> Table:
@@ -122,6 +167,8 @@ def markdown(
     page: Page,
     level: int = 3,
     picture: Callable[[Chart], str] | None = None,
+    *,
+    title: bool = True,
 ) -> str:
     """Write a page as Markdown.
 
@@ -129,25 +176,34 @@ def markdown(
         page: what is written.
         level: of its heading.
         picture: draws a chart into a file and returns its address; None: charts are left out.
+        title: whether it has a heading.
     """
     hashes = "#" * level
-    parts = [f"{hashes} {writers.markdown(page.title)}"]
+    parts = [f"{hashes} {writers.markdown(page.title)}"] if title else []
     parts += [writers.code(page.command)] if page.command else []
     for block in page.blocks:
-        if isinstance(block, Heading):
-            parts.append(f"{hashes} {writers.markdown(block.text)}")
-        elif isinstance(block, Text) and block.kind != "answer":
-            parts.append(writers.paragraph(block.text))
-        elif isinstance(block, Findings):
-            parts.append(_written(findings_table(block.findings), "markdown"))
-        elif isinstance(block, Table):
-            if elsewhere := _left_to_its_file(page, block):
-                parts.append(writers.paragraph(elsewhere))
-            else:
-                parts += [writers.paragraph(block.title)] if block.title else []
-                parts.append(_written(block, "markdown"))
-        elif isinstance(block, Chart) and picture is not None:
-            parts.append(f"![{writers.markdown(block.title)}]({picture(block)})")
+        match block:
+            case Heading(text):
+                parts.append(f"{hashes} {writers.markdown(text)}")
+            case Text(text, kind):
+                parts += [writers.paragraph(text)] if kind != "answer" else []
+            case Findings(findings):
+                parts.append(_written(findings_table(findings), "markdown"))
+            case Facts(facts, about, folded):
+                parts += [writers.paragraph(about)] if about and not folded else []
+                lines = [f"- {writers.markdown(f'{name}: {value}')}" for name, value in facts]
+                parts += [] if folded else ["\n".join(lines)]
+            case Items(about, items):
+                parts.append(f"{writers.paragraph(about)} {', '.join(map(writers.code, items))}")
+            case Table() as table:
+                if elsewhere := _left_to_its_file(page, table):
+                    parts.append(writers.paragraph(elsewhere))
+                else:
+                    parts += [writers.paragraph(table.title)] if table.title else []
+                    parts.append(_written(table, "markdown"))
+            case Chart() as chart:
+                named = writers.markdown(chart.title)
+                parts += [f"![{named}]({picture(chart)})"] if picture is not None else []
     return "\n\n".join(parts)
 
 
@@ -157,18 +213,34 @@ def latex(page: Page) -> str:
     after_note = False
     for block in page.blocks:
         note = isinstance(block, Text) and block.kind == "note"
-        if isinstance(block, Heading) or (isinstance(block, Text) and note):
-            if note and after_note:
-                parts[-1] += f"\n{writers.comment(block.text)}"
-            else:
-                parts.append(writers.comment(block.text))
-        elif isinstance(block, Findings):
-            parts.append(_written(findings_table(block.findings), "latex"))
-        elif isinstance(block, Table):
-            parts += [writers.comment(block.title)] if block.title else []
-            parts.append(_written(block, "latex"))
+        shown = _in_latex(block)
+        if note and after_note:  # notes stand together
+            parts[-1] += f"\n{shown[0]}"
+        else:
+            parts += shown
         after_note = note
     return "\n\n".join(parts)
+
+
+def _in_latex(block: Block) -> list[str]:
+    """Return the parts that a block is in LaTeX."""
+    match block:
+        case Heading(text):
+            return [writers.comment(text)]
+        case Text(text, kind):
+            return [] if kind == "about" else [writers.comment(text)]
+        case Findings(findings):
+            return [_written(findings_table(findings), "latex")]
+        case Facts(facts, title, folded):
+            lines = [title] * bool(title) + [f"{name}: {value}" for name, value in facts]
+            return [] if folded else ["\n".join(map(writers.comment, lines))]
+        case Items(title, items):
+            return ["\n".join(map(writers.comment, [title, *items]))]
+        case Table() as table:
+            above = [writers.comment(table.title)] if table.title else []
+            return [*above, _written(table, "latex")]
+        case Chart():
+            return []
 
 
 def csv(page: Page) -> str:

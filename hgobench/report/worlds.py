@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from hgobench.data import datasets, partitions
 from hgobench.errors import InputError
 from hgobench.scenario import Scenario
 
-from . import writers
-from .writers import EVERYTHING, Layout
+from . import charts
+from .page import Cell, Chart, Facts, Line, Page, Shown, Table, Text
 
 KINDS = ("png", "svg", "pdf")
 
@@ -58,66 +58,61 @@ class Dealt:
             return {**known, "counts": self.counts.tolist()}
         return {**known, "sizes": self.counts[:, 0].tolist(), "targets": self.targets.tolist()}
 
-    def table(self, layout: Layout = EVERYTHING) -> str:
-        """Return the counts as text, a line per worker, and what sums them up."""
+    @property
+    def page(self) -> Page:
+        """The counts, a row per worker, and what sums them up."""
         sizes, held = self.counts.sum(axis=1), (self.counts > 0).sum(axis=1)
         summary = (
             f"examples per worker: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}"
         )
         if self.targets is not None:
-            header = ["worker", "examples", "mean target", "deviation"]
-            each = zip(sizes.tolist(), self.targets.tolist(), strict=True)
-            values = [
-                [i, n, f"{mean:.4g}", f"{dev:.4g}"] for i, (n, (mean, dev)) in enumerate(each)
-            ]
+            what = "a regression"
             mean = self.targets[:, 0]
-            above = f"{self.title} (seed {self.seed}); a regression"
-            below = f"{summary}; mean target per worker: {mean.min():.4g} to {mean.max():.4g}"
-            text = writers.table(header, values, right=range(4), layout=replace(layout, keep=1))
-            return "\n\n".join([layout.text(above), text, layout.text(below)])
-        rows = [
-            [worker, *(count or "." for count in counts), int(size)]
-            for worker, (counts, size) in enumerate(zip(self.counts.tolist(), sizes, strict=True))
-        ]
-        header = ["worker", *range(self.counts.shape[1]), "all"]
-        right = range(len(header))
-        text = writers.table(header, rows, right=right, layout=replace(layout, keep=1))
-        above = f"{self.title} (seed {self.seed}); columns are classes"
-        below = (
-            f"{summary}; classes per worker: {held.min()} to {held.max()}, mean {held.mean():.1f}"
+            summary += f"; mean target per worker: {mean.min():.4g} to {mean.max():.4g}"
+        else:
+            what = "columns are classes"
+            summary += f"; classes per worker: {held.min()} to {held.max()}, mean {held.mean():.1f}"
+        title = f"{self.title} (seed {self.seed}); {what}"
+        return Page(
+            "partition", title, [self._table(), Text(summary, "note")], content=self.as_data()
         )
-        return "\n\n".join([layout.text(above), text, layout.text(below)])
+
+    def _table(self) -> Table:
+        rows: list[list[Cell]]
+        sizes = self.counts.sum(axis=1).tolist()
+        if self.targets is not None:
+            header = ["worker", "examples", "mean target", "deviation"]
+            each = zip(sizes, self.targets.tolist(), strict=True)
+            rows = [[i, size, mean, spread] for i, (size, (mean, spread)) in enumerate(each)]
+        else:
+            header = ["worker", *map(str, range(self.counts.shape[1])), "all"]
+            shown = [
+                [Shown(str(count) if count else ".", count) for count in counts]
+                for counts in self.counts.tolist()
+            ]
+            rows = [[i, *shown[i], size] for i, size in enumerate(sizes)]
+        return Table("", "", header, rows, right=range(len(header)), keep=1)
+
+    @property
+    def chart(self) -> Chart:
+        """A bar per worker, divided by class."""
+        workers = list(range(len(self.counts)))
+        named = self.targets is None
+        lines = [
+            Line(f"class {c}" if named else "examples", count.tolist(), workers, style="stack")
+            for c, count in enumerate(self.counts.T)
+        ]
+        return Chart("partition", self.title, "training examples", "worker", lines)
 
     def draw(self, path: Path) -> None:
-        """Draw a bar per worker, divided by class.
+        """Draw it.
 
         Raises:
             InputError: the file's ending is not one of `KINDS`, or it can't be written.
         """
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-
         check_picture(path)
-        n, classes = self.counts.shape
-        figure = Figure(figsize=(8, min(max(0.22 * n, 2.4), 16)), layout="constrained")
-        axes = figure.add_subplot()
-        workers, left = np.arange(n), np.zeros(n)
-        colours = colormaps["tab10" if classes <= 10 else "turbo"]
-        for c in range(classes):
-            colour = colours(c if classes <= 10 else c / (classes - 1))
-            count = self.counts[:, c]
-            axes.barh(workers, count, left=left, height=0.85, color=colour, label=str(c))
-            left += count
-        axes.set(xlabel="training examples", ylabel="worker", title=writers.drawn(self.title))
-        axes.title.set_fontsize(10)
-        axes.set_ylim(n - 0.5, -0.5)
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-        if classes <= 20 and self.targets is None:
-            axes.legend(title="class", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
         try:
-            figure.savefig(path, dpi=150)
+            charts.save(self.chart, path, dpi=150)
         except OSError as error:
             raise InputError(f"--out: {str(path)!r}: {error.strerror}") from error
 
@@ -147,15 +142,16 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
     return Dealt(registry.canonical(partition), data, seed, np.array(counts), targets)
 
 
-def describe(scenario: Scenario, layout: Layout = EVERYTHING) -> str:
-    """Return all fields of a scenario, a line each, and its sampling risk."""
+def describe(scenario: Scenario) -> Page:
+    """Return all fields of a scenario, and its sampling risk."""
     most = (scenario.quorum - 1) // 2
-    lines = [
-        *(f"{name}: {value}" for name, value in scenario.to_dict().items()),
-        "",
-        f"sampling risk: more than {most} of {scenario.sampled} sampled workers are "
-        f"Byzantine (a quorum of v={scenario.quorum} tolerates {most})",
-        f"  per round: {scenario.sampling_risk:.4g}",
-        f"  over {scenario.rounds} rounds: {scenario.run_risk:.4g}",
+    fields = [(name, str(value)) for name, value in scenario.to_dict().items()]
+    risks = [
+        ("per round", f"{scenario.sampling_risk:.4g}"),
+        (f"over {scenario.rounds} rounds", f"{scenario.run_risk:.4g}"),
     ]
-    return "\n".join(map(layout.text, lines))
+    about = (
+        f"sampling risk: more than {most} of {scenario.sampled} sampled workers are "
+        f"Byzantine (a quorum of v={scenario.quorum} tolerates {most})"
+    )
+    return Page("scenario", "A scenario", [Facts(fields), Facts(risks, about)])
