@@ -253,11 +253,13 @@ class Grid(Collection[Scenario]):
     def __contains__(self, scenario: object) -> bool:
         return any(cell == scenario for cell in self)
 
-    def cohorts(self, width: int) -> Iterator[list[Scenario]]:
-        """Yield cells that share a world, at most `width` at a time."""
+    def cohorts(self, width: int | None = None) -> Iterator[list[Scenario]]:
+        """Yield cells that share a world, at most `width` at a time; None: `stack_size`."""
         for _, cells in groupby(self, key=lambda cell: cell.world_key):
-            while cohort := list(islice(cells, width)):
-                yield cohort
+            waiting = iter(cells)
+            while first := next(waiting, None):
+                most = width or stack_size(first)
+                yield [first, *islice(waiting, most - 1)]
 
     def kinds(self) -> Iterator[Scenario]:
         """Yield one cell for each combination of fields that limit each other.
@@ -331,11 +333,12 @@ class Listed:
     def __iter__(self) -> Iterator[Scenario]:
         return chain.from_iterable(self._worlds.values())
 
-    def cohorts(self, width: int) -> Iterator[list[Scenario]]:
-        """Yield cells that share a world, at most `width` at a time."""
+    def cohorts(self, width: int | None = None) -> Iterator[list[Scenario]]:
+        """Yield cells that share a world, at most `width` at a time; None: `stack_size`."""
         for cells in self._worlds.values():
-            for start in range(0, len(cells), width):
-                yield cells[start : start + width]
+            most = width or stack_size(cells[0])
+            for start in range(0, len(cells), most):
+                yield cells[start : start + most]
 
     def worlds(self) -> Iterator[Scenario]:
         """Yield one cell for each world."""
@@ -351,3 +354,17 @@ def _check_size(axes: Mapping[str, Sequence[Any]]) -> None:
     if count > MOST:
         sizes = " x ".join(f"{name} {len(values):,}" for name, values in axes.items())
         raise InputError(f"suite: {count:,} cells ({sizes}); expected at most {MOST:,}")
+
+
+STACK = 64  # cells side by side: more are hardly faster
+LIGHT = {"softmax", "logistic", "svm", "linear", "quadratic"}  # models that take a millisecond
+
+
+def stack_size(cell: Scenario) -> int:
+    """Return how many cells like one are computed side by side: seconds of work.
+
+    Numbers do not depend on it. Where a round costs milliseconds whatever is done, many are faster
+    together; where it costs more, little is gained, and what is under way is lost by Ctrl-C.
+    """
+    light = cell.model.partition("[")[0] in LIGHT
+    return min(max((4000 if light else 300) // cell.rounds, 1), STACK)

@@ -147,7 +147,7 @@ class Cohorts:
 
         if scenario not in self.done:
             batch = self.batch_of[scenario]
-            results = simulate(batch, width=self.suite.width, time_limit=self.suite.time_limit)
+            results = simulate(batch, time_limit=self.suite.time_limit)
             self.done.update(zip(batch, results, strict=True))
         return self.done[scenario]
 

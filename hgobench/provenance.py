@@ -1,4 +1,4 @@
-"""What numbers are computed with: versions, processor, device, threads, width of a cohort."""
+"""What numbers are computed with: versions, processor, device, threads."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ def usable(device: str) -> None:
         raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
 
 
-def environment(width: int, device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
     """Return what a result says that it was computed with.
 
     Args:
-        width: cells per matrix product.
         device: where tensors are.
     """
     return {
@@ -43,5 +42,4 @@ def environment(width: int, device: torch.device) -> dict[str, Any]:
         "machine": platform.machine(),
         "device": device_name(str(device)),
         "threads": 1,
-        "width": width,
     }

@@ -78,7 +78,8 @@ class Suite:
         tolerance: how much lower than its reference a cell's accuracy may be.
         breaks: what must break.
         leave_out: what the suite leaves out of its grid.
-        width: cells per cohort.
+        width: the most cells that are computed side by side; None: `stack_size`. Numbers do not
+            depend on it.
         time_limit: seconds that a cell's rule and attack may take.
         path: the file.
         altered: changes of what cells are, as ``field=value``; they make another ruleset.
@@ -94,7 +95,7 @@ class Suite:
     tolerance: float = 0.1
     breaks: Sequence[Break] = ()
     leave_out: Sequence[LeaveOut] = ()
-    width: int = 8
+    width: int | None = None
     time_limit: float = 60.0
     path: Path = Path()
     altered: tuple[str, ...] = ()
@@ -142,9 +143,9 @@ class Suite:
         description = content.get("description", "")
         if not isinstance(description, str):
             problems.append(f"suite: description: {shown(description)}; expected text")
-        width, limit = content.get("width", 8), content.get("time_limit", 60.0)
+        width, limit = content.get("width"), content.get("time_limit", 60.0)
         try:
-            integer(1, WIDTH)("suite: width", width)
+            integer(1, WIDTH, optional=True)("suite: width", width)
         except InputError as error:
             problems += error.problems
         if not _within(limit, 0, SECONDS) or limit == 0:
@@ -394,8 +395,8 @@ def _spelled(field: str, value: Any) -> Any:
         return value
 
 
-def cohorts(scenarios: Iterable[Scenario], width: int) -> list[list[Scenario]]:
-    """Group scenarios that share a world into cohorts of at most `width`."""
+def cohorts(scenarios: Iterable[Scenario], width: int | None = None) -> list[list[Scenario]]:
+    """Group scenarios that share a world into cohorts of at most `width`; None: `stack_size`."""
     return list(Listed(scenarios).cohorts(width))
 
 

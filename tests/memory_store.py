@@ -32,9 +32,7 @@ class MemoryStore:
 
     def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
         made = result.provenance
-        key = key or result_key(
-            result.scenario, ruleset, made["width"], made["device"], made.get("data")
-        )
+        key = key or result_key(result.scenario, ruleset, made["device"], made.get("data"))
         for other, (name, old) in list(self.cells.items()):
             if (name, old.scenario.digest) == (ruleset, result.scenario.digest):
                 del self.cells[other]

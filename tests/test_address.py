@@ -75,8 +75,8 @@ def test_a_row_that_holds_another_cell_is_computed_anew(
 def test_the_address_is_of_the_arrays() -> None:
     cell = Scenario(workers=4, rounds=1)
     known = datasets.load("digits").digest
-    assert result_key(cell, "r-1", 8) == result_key(cell, "r-1", 8, data=known)
-    assert result_key(cell, "r-1", 8, data="another") != result_key(cell, "r-1", 8, data=known)
+    assert result_key(cell, "r-1") == result_key(cell, "r-1", data=known)
+    assert result_key(cell, "r-1", data="another") != result_key(cell, "r-1", data=known)
     named, source = [{"data": "digits"}], Path(__file__)
     first = measurement_key("this", source, named)
     assert first == measurement_key("this", source, named, {"digits": known})

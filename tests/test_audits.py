@@ -483,7 +483,7 @@ def test_every_number_of_attackers_is_tried(
     }
     ran: list[Scenario] = []
 
-    def execute(self: Work, scenarios: list[Scenario], width: int = 8) -> dict[Scenario, Result]:
+    def execute(self: Work, scenarios: list[Scenario]) -> dict[Scenario, Result]:
         ran.extend(cell for cell in scenarios if cell.f)
         return {
             cell: Result(

@@ -89,7 +89,7 @@ def nothing_changes() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def alone() -> Result:
-    return simulate([GOOD], width=3)[0]
+    return simulate([GOOD])[0]
 
 
 def same(found: Result, expected: Result) -> None:
@@ -100,10 +100,10 @@ def same(found: Result, expected: Result) -> None:
 def beside(scenario: Scenario, alone: Result) -> Result:
     """Run a cell between two good ones, which must not notice; of another world, before one."""
     if scenario.world_key != GOOD.world_key:
-        (found,) = simulate([scenario], width=3)
-        same(simulate([GOOD], width=3)[0], alone)
+        (found,) = simulate([scenario])
+        same(simulate([GOOD])[0], alone)
         return found
-    left, found, right = simulate([GOOD, scenario, GOOD.replace(rule="krum", quorum=None)], width=3)
+    left, found, right = simulate([GOOD, scenario, GOOD.replace(rule="krum", quorum=None)])
     same(left, alone)
     assert right.status == "done"
     return found

@@ -127,11 +127,11 @@ CELLS: dict[str, dict[str, Any]] = {
 def test_runs_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fields: dict[str, Any] = {"workers": 12, "f": 2, "attack": "foe", "rounds": 4, **CELLS[name]}
     cells = [Scenario(learning_rate=rate, **fields) for rate in (0.1, 0.2)]
-    expected = simulate(cells, width=2)
+    expected = simulate(cells)
     assert all(result.status == "done" for result in expected), expected[0].reason
     monkeypatch.setattr("hgobench.provenance.device_name", lambda device: "fake")
     with FakeDevice() as device:
-        found = simulate(cells, width=2, device="cuda")
+        found = simulate(cells, device="cuda")
     for mine, plain in zip(found, expected, strict=True):
         assert mine.status == "done", mine.reason
         assert mine.provenance["device"] == "fake"

@@ -39,7 +39,7 @@ BASE: dict[str, Any] = {
 @cache
 def result(attack: str, seed: int, fields: tuple[tuple[str, Any], ...]) -> Result:
     scenario = Scenario(**{**BASE, **dict(fields)}, attack=attack, seed=seed)
-    return simulate([scenario], width=1)[0]
+    return simulate([scenario])[0]
 
 
 def results(attack: str, seeds: int = 2, **fields: Any) -> list[Result]:
@@ -128,7 +128,7 @@ def recorded(**fields: Any) -> list[View]:
     scenario = Scenario(
         **{**BASE, "rounds": 8, "rule": "median", **fields}, attack="tests.plugins:Recording"
     )
-    simulate([scenario], width=1)
+    simulate([scenario])
     return [view for _, _, view in Recording.seen]
 
 

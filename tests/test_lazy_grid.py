@@ -242,7 +242,7 @@ def test_a_world_that_can_t_be_made_is_refused_before_anything_is_computed(tmp_p
 def test_addresses_of_a_grid_are_those_of_its_cells() -> None:
     names = ["tests.plugins:MyMedian", "median", "nnm+tests.plugins:MyMedian"]
     grid = Grid({"workers": 20, "f": 2}, {"rule": names, "attack": ["none", "foe"]})
-    addresses = Addresses("r-1", 8, data={"digits": "of digits"})
+    addresses = Addresses("r-1", data={"digits": "of digits"})
     found = [addresses.of(cell) for cell in grid]
-    assert found == [result_key(cell, "r-1", 8, data="of digits") for cell in grid]
+    assert found == [result_key(cell, "r-1", data="of digits") for cell in grid]
     assert len(set(found)) == len(grid)

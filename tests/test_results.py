@@ -59,13 +59,12 @@ def test_export_is_plain_json(tmp_path: Path, result: Result) -> None:
 def test_the_address_depends_on_scenario_ruleset_and_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = result_key(SMALL, "r-1", 8)
-    assert result_key(SMALL, "r-1", 8) == first
-    assert result_key(SMALL.replace(seed=1), "r-1", 8) != first
-    assert result_key(SMALL, "r-2", 8) != first
-    assert result_key(SMALL, "r-1", 4) != first
+    first = result_key(SMALL, "r-1")
+    assert result_key(SMALL, "r-1") == first
+    assert result_key(SMALL.replace(seed=1), "r-1") != first
+    assert result_key(SMALL, "r-2") != first
     monkeypatch.setattr(address, "code_digest", lambda: "other code")
-    assert result_key(SMALL, "r-1", 8) != first
+    assert result_key(SMALL, "r-1") != first
 
 
 @pytest.mark.parametrize(
@@ -91,9 +90,9 @@ def test_the_address_depends_on_a_plugin_s_source(
     module = request.node.callspec.id
     (tmp_path / f"{module}.py").write_text(source)
     scenario = SMALL.replace(rule=rule.format(module))
-    first = result_key(scenario, "r-1", 8)
+    first = result_key(scenario, "r-1")
     (tmp_path / f"{module}.py").write_text(source + "# edited\n")
-    assert result_key(scenario, "r-1", 8) != first
+    assert result_key(scenario, "r-1") != first
 
 
 def test_a_plugin_s_source_is_found_where_it_is_written(
@@ -105,9 +104,9 @@ def test_a_plugin_s_source_is_found_where_it_is_written(
     source = tmp_path / "back.py"
     source.write_text("class R:\n    def __call__(self, values):\n        return values[0]\n")
     scenario = SMALL.replace(rule="front:R")
-    first = result_key(scenario, "r-1", 8)
+    first = result_key(scenario, "r-1")
     source.write_text(source.read_text().replace("[0]", "[1]"))
-    assert result_key(scenario, "r-1", 8) != first
+    assert result_key(scenario, "r-1") != first
 
 
 def test_opening_somebody_s_results_runs_nothing_that_they_name(
@@ -200,10 +199,10 @@ def test_a_plugin_s_helpers_count_too(tmp_path: Path, monkeypatch: pytest.Monkey
         "from a_helper import agg\nclass R:\n    def __call__(self, values):\n        return agg(values)\n"
     )
     scenario = SMALL.replace(rule="with_helper:R")
-    first = result_key(scenario, "r-1", 8)
-    assert result_key(scenario, "r-1", 8) == first
+    first = result_key(scenario, "r-1")
+    assert result_key(scenario, "r-1") == first
     helper.write_text(helper.read_text().replace("[0]", "[1]"))
-    assert result_key(scenario, "r-1", 8) != first
+    assert result_key(scenario, "r-1") != first
 
 
 @pytest.mark.parametrize(
@@ -249,10 +248,10 @@ def test_a_changed_file_makes_another_result(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("worker,round,state\n0,1,off\n")
     scenario = Scenario(hardware=f"bernoulli+trace[path={path}]+c1")
-    before = result_key(scenario, "mine-1", 1)
-    assert before == result_key(scenario, "mine-1", 1)
+    before = result_key(scenario, "mine-1")
+    assert before == result_key(scenario, "mine-1")
     path.write_text("worker,round,state\n1,1,off\n")
-    assert before != result_key(scenario, "mine-1", 1)
+    assert before != result_key(scenario, "mine-1")
 
 
 @pytest.fixture

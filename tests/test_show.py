@@ -102,7 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rounds = {name: [1, 2] for name in COLUMNS}
                 made = {"width": 8, "device": "cpu", "code": "c", "needs": []}
                 result = Result(scenario, rounds, "done", "", made, 0.1)
-                store.add(result, ruleset, result_key(scenario, ruleset, 8))
+                store.add(result, ruleset, result_key(scenario, ruleset))
     return out
 
 

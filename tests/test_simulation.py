@@ -187,9 +187,9 @@ def test_every_run_starts_fresh(rule: str, algorithm: str) -> None:
     fields = {**BASE, "attack": "foe", "rule": rule, "algorithm": algorithm, "rounds": 6}
     scenario = Scenario(**{**fields, "hardware": "powerful"})
     other = scenario.replace(attack="sign_flip")
-    alone = simulate([scenario], width=3)[0]
-    again = simulate([scenario], width=3)[0]
-    beside = simulate([other, scenario, scenario], width=3)
+    alone = simulate([scenario])[0]
+    again = simulate([scenario])[0]
+    beside = simulate([other, scenario, scenario])
     for found in (again, *beside[1:]):
         same(alone, found)
     assert beside[0].rounds["test_loss"] != alone.rounds["test_loss"]
@@ -333,10 +333,10 @@ def test_a_cell_does_not_depend_on_its_neighbours_or_its_place(model: str, data:
     cells = [Scenario(**fields, rule=rule, attack=attack, algorithm=algorithm)
              for rule in ("median", "krum") for attack in ("none", "foe")
              for algorithm in ("hgo", "sgd")]  # fmt: skip
-    together = simulate(cells, width=8)
-    backwards = simulate(cells[::-1], width=8)[::-1]
+    together = simulate(cells)
+    backwards = simulate(cells[::-1])[::-1]
     for i, cell in enumerate(cells):
-        (alone,) = simulate([cell], width=8)
+        (alone,) = simulate([cell])
         same(alone, together[i])
         same(alone, backwards[i])
 
@@ -350,13 +350,13 @@ def test_a_cell_is_the_same_alone_and_in_stacks_of_2_and_64() -> None:
              for rule in ("trimmed_mean", "krum", "nnm+median", "centered_clipping")
              for attack in attacks_ for algorithm in ("hgo", "sgd[momentum=0.5]")]  # fmt: skip
     assert len(cells) == 64
-    together = simulate(cells, width=64)
+    together = simulate(cells)
     order = np.random.default_rng(0).permutation(64)
-    shuffled = simulate([cells[i] for i in order], width=64)
+    shuffled = simulate([cells[i] for i in order])
     for place, i in enumerate(order):
         same(together[i], shuffled[place])
     for i in range(0, 64, 2):
-        pair = simulate([cells[i], cells[63 - i]], width=2)
+        pair = simulate([cells[i], cells[63 - i]])
         same(pair[0], together[i])
         same(pair[1], together[63 - i])
     for i in range(0, 64, 5):
@@ -371,7 +371,7 @@ STEPS = [f"{step}+foe" for step in attacks.heterogeneity_attacks.builtins]
 def test_every_attack_sends_each_of_many_cells_what_it_sends_one(attack: str) -> None:
     fields = {**BESIDE, "attack": attack, "rule": "median"}
     cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5, 2.0)]
-    for cell, found in zip(cells, simulate(cells, width=3), strict=True):
+    for cell, found in zip(cells, simulate(cells), strict=True):
         same(run(cell), found)
 
 
@@ -388,7 +388,7 @@ def test_every_rule_answers_each_of_many_cells_as_one(rule: str, scope: str) -> 
         ]
     except InputError:
         pytest.skip("the rule has no such scope")
-    for cell, found in zip(cells, simulate(cells, width=3), strict=True):
+    for cell, found in zip(cells, simulate(cells), strict=True):
         same(run(cell), found)
 
 
@@ -396,7 +396,7 @@ def test_what_is_answered_for_many_cells_is_answered_for_each_where_one_fails() 
     """An attack that one cell's rule can't stand ends that cell alone."""
     fields = {**BASE, "rule": "average", "rounds": 3, "hardware": "powerful"}
     cells = [Scenario(**fields, attack=attack) for attack in ("nan", "sign_flip", "foe", "inf")]
-    nan, flipped, foe, inf = simulate(cells, width=4)
+    nan, flipped, foe, inf = simulate(cells)
     assert [nan.status, flipped.status, foe.status, inf.status] == [
         "diverged", "done", "done", "diverged"
     ]  # fmt: skip
@@ -411,8 +411,8 @@ def test_a_neighbour_that_fails_changes_nothing() -> None:
         Scenario(**BASE, rule="tests.plugins:Raising"),
         Scenario(**BASE, rule="average", attack="tests.plugins:NotANumber"),
     ]
-    failed, diverged, beside = simulate([*bad, good], width=4)
-    (alone,) = simulate([good], width=4)
+    failed, diverged, beside = simulate([*bad, good])
+    (alone,) = simulate([good])
     same(alone, beside)
     assert (failed.status, failed.reason) == (
         "failed",
@@ -423,8 +423,8 @@ def test_a_neighbour_that_fails_changes_nothing() -> None:
 
 
 def test_cells_of_two_worlds_are_no_cohort() -> None:
-    with pytest.raises(ValueError, match="expected 1 to 8 scenarios of one world"):
-        simulate([Scenario(**BASE), Scenario(**BASE, seed=1)], width=8)
+    with pytest.raises(ValueError, match="expected scenarios of one world"):
+        simulate([Scenario(**BASE), Scenario(**BASE, seed=1)])
 
 
 @pytest.mark.parametrize("rule", ["tests.plugins:Hanging", "tests.plugins:Swallowing"])
@@ -603,7 +603,6 @@ def test_result_is_a_table_and_a_summary() -> None:
     assert evaluated == [False, True, False, True]
     assert result.summary["test_accuracy"] == result.rounds["test_accuracy"][-1]
     assert result.summary["bytes_down"] == 4 * 10 * (4 * 650 + 8)
-    assert result.provenance["width"] == 1
 
 
 def test_more_workers_than_examples_are_refused_before_anything_runs() -> None:

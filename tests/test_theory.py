@@ -453,7 +453,7 @@ def test_observed_steps_are_those_that_are_taken() -> None:
         for attack in ("foe", "alie")
     ]  # fmt: skip
     seen: dict[Scenario, list[tuple[torch.Tensor, Step]]] = {cell: [] for cell in cells}
-    simulate(cells, width=2, observe=lambda step: seen[step.scenario].append(
+    simulate(cells, observe=lambda step: seen[step.scenario].append(
         (step.params.clone(), step)
     ))  # fmt: skip
     for steps in seen.values():

@@ -62,7 +62,7 @@ def run(options: Options, work: Work) -> Page:
                     "algorithm": algorithm,
                     "hardware": f"{condition}+{settings['hardware']}",
                 }
-    runs = compare(variants, seeds, work, width=2)
+    runs = compare(variants, seeds, work)
 
     def lines(direction: str, values: str) -> list[Line]:
         at = [speed for speed in SPEEDS if math.isfinite(speed)]

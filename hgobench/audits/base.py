@@ -80,7 +80,7 @@ class Work:
         with self.progress(len(tasks)) as advance:
             return measure(tasks, self.store, jobs or self.jobs, advance)
 
-    def execute(self, scenarios: Sequence[Scenario], width: int = 8) -> dict[Scenario, Result]:
+    def execute(self, scenarios: Sequence[Scenario]) -> dict[Scenario, Result]:
         """Return the results of some scenarios.
 
         Raises:
@@ -92,8 +92,7 @@ class Work:
             outcome = execute(
                 wanted,
                 self.store,
-                f"{RULESET}-{width}",
-                width=width,
+                RULESET,
                 time_limit=600.0,
                 jobs=self.jobs,
                 on_progress=advance,

@@ -155,9 +155,7 @@ def trace(
         rate = 0.99 * (known.block_step if step == "block" else known.dimension_step)
         cells = [cell.replace(learning_rate=rate) for cell in cells]
     traces = {cell: Trace(cell, problem, deltas) for cell in cells}
-    results = simulate(
-        cells, width=len(cells), observe=lambda step: traces[step.scenario].add(step)
-    )
+    results = simulate(cells, observe=lambda step: traces[step.scenario].add(step))
     failed = [result for result in results if result.status == "failed"]
     if failed:
         raise RuntimeError(f"{failed[0].scenario}: {failed[0].reason}")

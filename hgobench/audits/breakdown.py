@@ -190,7 +190,7 @@ def growth(scenario: Mapping[str, Any]) -> float:
     def observe(step: Step) -> None:
         trajectory.append(theory.spread(problem.moments(step.params)))
 
-    simulate([cell], width=1, observe=observe)
+    simulate([cell], observe=observe)
     return theory.dissimilarity(trajectory).growth
 
 

@@ -55,7 +55,7 @@ def run(options: Options, work: Work) -> Page:
             variants[label] = {
                 **settings, "data": source, "algorithm": "sgd", "hardware": "powerful",
             }  # fmt: skip
-    runs = compare(variants, seeds, work, width=1)
+    runs = compare(variants, seeds, work)
     findings = []
     for label, mine in runs.items():
         place, _, what = label.partition(": ")

@@ -62,15 +62,13 @@ class Runs:
         return next((x for x, y in zip(line.x, line.y, strict=True) if y >= level), float("inf"))
 
 
-def compare(
-    variants: Mapping[str, Mapping[str, Any]], seeds: int, work: Work, width: int
-) -> dict[str, Runs]:
+def compare(variants: Mapping[str, Mapping[str, Any]], seeds: int, work: Work) -> dict[str, Runs]:
     """Run variants, fields of a scenario by label, with seeds 0 .. seeds - 1."""
     cells = {
         label: [Scenario(**fields, seed=seed) for seed in range(seeds)]
         for label, fields in variants.items()
     }
-    found = work.execute([cell for several in cells.values() for cell in several], width)
+    found = work.execute([cell for several in cells.values() for cell in several])
     return {
         label: Runs(label, [found[cell] for cell in several]) for label, several in cells.items()
     }

@@ -150,7 +150,7 @@ def constants(scenario: Mapping[str, Any], delta: float) -> Constants:
         trajectory.append(theory.spread(moments))
         along.add(moments, problem.factor, delta, len(step.aggregate))
 
-    (result,) = simulate([cell], width=1, observe=observe)
+    (result,) = simulate([cell], observe=observe)
     if result.status != "done":
         raise RuntimeError(f"{cell}: {result.reason}")
     found = theory.dissimilarity(trajectory)

@@ -335,10 +335,9 @@ def run_to(
         return one.cell(rounds, attack, seed) if rounds > starts else None
 
     cells = [cell(*each, clocks.rounds(*each, time)) for each in wanted]
-    width = min(max(len({attack for _, attack, _ in wanted}), 4), 8)
     found: dict[Scenario, Result] = {}
     while missing := [one for one in cells if one and one not in found]:
-        found |= work.execute(missing, width=width)
+        found |= work.execute(missing)
         for i, one in enumerate(cells):
             ends = found[one].rounds["time"] if one else ()
             fit = sum(end <= time * (1 + ROUNDING) for end in ends)

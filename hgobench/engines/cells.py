@@ -81,7 +81,7 @@ def execute(
     store: Store,
     ruleset: str,
     *,
-    width: int = 8,
+    width: int | None = None,
     time_limit: float = 60.0,
     jobs: int = 1,
     device: str = "cpu",
@@ -94,7 +94,7 @@ def execute(
         scenarios: the grid.
         store: where results are looked up and kept.
         ruleset: the name under which they compare.
-        width: cells per cohort.
+        width: the most cells side by side; None: as suits them (`hgobench.grid.stack_size`).
         time_limit: CPU seconds that a cell's rule and attack may take.
         jobs: local processes; with 1 all is computed in this one, but what names code of others.
         device: where tensors are, as torch names it.
@@ -118,7 +118,7 @@ def execute(
     except (KeyboardInterrupt, EngineError) as error:
         outcome.end(error)
         return outcome
-    addresses = Addresses(ruleset, width, device_name(device), data)
+    addresses = Addresses(ruleset, device_name(device), data)
     for fields in named:  # as they are now, before anything runs: it may import more
         for name, value in fields.items():
             addresses.read(name, value)
@@ -132,7 +132,7 @@ def execute(
     else:
         batches = list(missing)
         worlds = {batch[0].world_key: batch[0] for batch in batches}.values()
-    results = _compute(batches, width, time_limit, where, device)
+    results = _compute(batches, time_limit, where, device)
     try:
         # What can't be made is refused before anything is computed, as far as it can be tried.
         _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
@@ -158,7 +158,7 @@ def execute(
 
 def _missing(
     grid: Grid | Listed,
-    width: int,
+    width: int | None,
     store: Store,
     addresses: Addresses,
     under_way: dict[Scenario, str],
@@ -292,13 +292,12 @@ def reason(failure: Failure) -> str:
 
 def _compute(
     batches: Iterable[Sequence[Scenario]],
-    width: int,
     time_limit: float,
     engine: Engine,
     device: str,
 ) -> Generator[list[Result]]:
     """Yield the results of all cohorts; of one that ends with its process, cell by cell."""
-    function = partial(_cohort, width, time_limit, device)
+    function = partial(_cohort, time_limit, device)
     for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING):
         if isinstance(answer, Failure):
             why = reason(answer)
@@ -306,7 +305,7 @@ def _compute(
                 named = catalogue.foreign(vars(cells[0]))
                 named = named or [f"rule {cells[0].rule!r}", f"attack {cells[0].attack!r}"]
                 why += f": {', '.join(named)}"
-            yield [lost(cell, why, width, device) for cell in cells]
+            yield [lost(cell, why, device) for cell in cells]
         else:
             yield answer
 
@@ -315,11 +314,11 @@ def _alone(cells: Sequence[Scenario]) -> list[list[Scenario]]:
     return [[cell] for cell in cells]
 
 
-def _cohort(width: int, time_limit: float, device: str, cells: Sequence[Scenario]) -> list[Result]:
+def _cohort(time_limit: float, device: str, cells: Sequence[Scenario]) -> list[Result]:
     """Compute a cohort; a world that can be made in one process and not in another fails it."""
     try:
         with limited(time_limit):
-            return simulate(cells, width=width, time_limit=time_limit, device=device)
+            return simulate(cells, time_limit=time_limit, device=device)
     except (InputError, PluginError) as error:
         why = "; ".join(str(error).splitlines())
-        return [lost(cell, why, width, device) for cell in cells]
+        return [lost(cell, why, device) for cell in cells]

@@ -78,6 +78,17 @@ def sum_rows(values: Tensor) -> Tensor:
         return torch.from_numpy(np.add.reduce(values.numpy(), axis=0))
 
 
+def pack_bits(mask: Tensor) -> Tensor:
+    """Return eight True or False as a byte, (R, N) bool -> (R, ⌈N/8⌉) uint8, as `numpy.packbits`.
+
+    >>> pack_bits(torch.tensor([[True, False, True]]))
+    tensor([[160]], dtype=torch.uint8)
+    """
+    filled = torch.nn.functional.pad(mask.to(torch.uint8), (0, -mask.shape[1] % 8))
+    values = 2 ** torch.arange(7, -1, -1, dtype=torch.uint8, device=mask.device)
+    return (filled.view(len(mask), -1, 8) * values).sum(dim=2, dtype=torch.uint8)
+
+
 def all_finite(values: Tensor) -> bool:
     """Say whether there is neither NaN nor infinity; a sum shows that soonest."""
     return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())

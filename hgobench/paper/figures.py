@@ -29,7 +29,6 @@ from hgobench.suite import home
 Variant = Literal["published", "specified"]
 VARIANTS: tuple[Variant, ...] = ("published", "specified")
 RULESET = "paper-1"
-WIDTH = 2  # cells per cohort: most worlds of a figure have HGO and SGD
 KEYS = (
     "like", "caption", "problem", "published", "updates", "clock", "y", "bars", "note", "variants",
     "scenario", "axes", "curve", "control",

@@ -18,7 +18,7 @@ from hgobench.scenario import Scenario
 from hgobench.simulation.world import World
 from hgobench.statistics import interval
 
-from .figures import RULESET, WIDTH, Curve, Figure, Variant, load
+from .figures import RULESET, Curve, Figure, Variant, load
 
 Floats = NDArray[np.float64]
 
@@ -93,7 +93,6 @@ def compute(
         cells(figures, seeds),
         store,
         RULESET,
-        width=WIDTH,
         time_limit=600.0,
         jobs=jobs,
         on_progress=on_progress,

@@ -103,16 +103,16 @@ class Addresses:
 
     Args:
         ruleset: the name under which the results compare.
-        width, device: of the cohorts. A cell's last bits depend on them.
+        device: where they are computed. A cell's last bits depend on it.
         data: the digest of each data set (`hgobench.data.base.Dataset`); None: they are loaded in
             this process.
     """
 
     def __init__(
-        self, ruleset: str, width: int, device: str = "cpu", data: Mapping[str, str] | None = None
+        self, ruleset: str, device: str = "cpu", data: Mapping[str, str] | None = None
     ) -> None:
         where = [] if device == "cpu" else [f"device {device}"]
-        self._shared = [ruleset, f"width {width}", *where]
+        self._shared = [ruleset, *where]
         self._data = data
         self._behind: dict[tuple[str, str], tuple[dict[str, str], tuple[str, ...]]] = {}
 
@@ -141,17 +141,17 @@ class Addresses:
 
 
 def result_key(
-    scenario: Scenario, ruleset: str, width: int, device: str = "cpu", data: str | None = None
+    scenario: Scenario, ruleset: str, device: str = "cpu", data: str | None = None
 ) -> str:
     """Return the address of one result; see `Addresses`.
 
     Args:
         scenario, ruleset: what is computed, and under which name it compares.
-        width, device: of the cohort.
+        device: where it is computed.
         data: the digest of the scenario's data; None: it is loaded in this process.
     """
     known = None if data is None else {scenario.data: data}
-    return Addresses(ruleset, width, device, known).of(scenario)
+    return Addresses(ruleset, device, known).of(scenario)
 
 
 def measurement_key(

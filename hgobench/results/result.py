@@ -44,7 +44,7 @@ class Result:
             counts as an accuracy of 0 from then on; ``"failed"``: the rule, the attack or another
             part raised or ran out of time, and counts as 0 too.
         reason: why it is not done, and what code of others changed and was put back; else empty.
-        provenance: versions, device, threads and cohort width that it was computed with; ``data``,
+        provenance: versions, device and threads that it was computed with; ``data``,
             the digest of its data's arrays, and ``data_differs``, how its data's files differ from
             the published ones.
         seconds: CPU seconds.

@@ -369,9 +369,7 @@ class SqliteStore:
     def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
         """Keep a result, in a transaction of its own; see `Store`."""
         made = result.provenance
-        key = key or result_key(
-            result.scenario, ruleset, made["width"], made["device"], made.get("data")
-        )
+        key = key or result_key(result.scenario, ruleset, made["device"], made.get("data"))
         row = rows.written(result, ruleset, key, code_digest()[:12], time.time())
         marks = ", ".join("?" * len(row))
         self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", row)

@@ -19,7 +19,7 @@ from hgobench.algorithms import Order
 from hgobench.boundary import PluginError, plain
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, SamplingRisk
-from hgobench.kernels.arrays import all_finite
+from hgobench.kernels.arrays import all_finite, pack_bits
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
 from hgobench.provenance import environment, usable
@@ -31,6 +31,8 @@ from .answers import Answers
 from .cell import Attempt, Cell
 from .clock import budget, duration
 from .world import Draw, World
+
+STACK_BYTES = 64 << 20  # of the gradients that a stack's cells have at a time
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,12 @@ def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu"
     if scenario.sampling_warning:
         warnings.warn(scenario.sampling_warning, SamplingRisk, stacklevel=2)
     usable(device)
-    return simulate([scenario], width=1, time_limit=time_limit, device=device)[0]
+    return simulate([scenario], time_limit=time_limit, device=device)[0]
 
 
 def simulate(
     scenarios: Sequence[Scenario],
     *,
-    width: int,
     time_limit: float = math.inf,
     device: str = "cpu",
     observe: Callable[[Step], None] | None = None,
@@ -91,22 +92,26 @@ def simulate(
     A cell's numbers, to the last bit, depend neither on its neighbours nor on how many they are.
 
     Args:
-        scenarios: at most `width` cells with equal `world_key`.
-        width: the most cells.
+        scenarios: cells with equal `world_key`.
         time_limit: as for `run`, of each cell.
         device: where their tensors are.
         observe: called with every `Step` before it is taken.
     """
-    if len({scenario.world_key for scenario in scenarios}) != 1 or len(scenarios) > width:
-        raise ValueError(f"expected 1 to {width} scenarios of one world")
+    if len({scenario.world_key for scenario in scenarios}) != 1:
+        raise ValueError("expected scenarios of one world")
     with one_thread():
         world = World.of(scenarios[0], device)
-        cells = [Cell(scenario, world, time_limit) for scenario in scenarios]
-        return _simulate(cells, world, width, observe)
+        at_once = max(STACK_BYTES // (4 * world.sampled * world.model.dimension), 1)
+        results: list[Result] = []
+        for start in range(0, len(scenarios), at_once):
+            some = scenarios[start : start + at_once]
+            cells = [Cell(scenario, world, time_limit) for scenario in some]
+            results += _simulate(cells, world, observe)
+        return results
 
 
 def _simulate(
-    cells: Sequence[Cell], world: World, width: int, observe: Callable[[Step], None] | None
+    cells: Sequence[Cell], world: World, observe: Callable[[Step], None] | None
 ) -> list[Result]:
     started = time.process_time()
     notes = world.fresh_notes()
@@ -124,15 +129,15 @@ def _simulate(
             if cell.status == "done":
                 cell.lose(k, str(error))
     seconds = (time.process_time() - started) / len(cells)
-    made = environment(width, world.device) | world.data.provenance
+    made = environment(world.device) | world.data.provenance
     return [cell.result(seconds, made, notes) for cell in cells]
 
 
-def lost(scenario: Scenario, reason: str, width: int, device: str) -> Result:
+def lost(scenario: Scenario, reason: str, device: str) -> Result:
     """Return the result of a cell that could not be computed."""
     row = {**dict.fromkeys(COLUMNS, 0), "round": 1, "test_loss": math.nan, "stalled": False}
     rounds = {name: [row[name]] for name in COLUMNS}
-    made = {**environment(width, torch.device(device)), "needs": []}
+    made = {**environment(torch.device(device)), "needs": []}
     return Result(scenario, rounds, "failed", plain(reason), made)
 
 
@@ -211,7 +216,7 @@ class Stack:
         loss, accuracy = loss.cpu(), accuracy.cpu()
         bits = None
         if last and right is not None:
-            bits = np.packbits(right.cpu().numpy(), axis=1)
+            bits = pack_bits(right).cpu().numpy()
         held = torch.full_like(accuracy, torch.nan)
         if len(world.data.validation):
             held = world.evaluate(k, params, *world.validation)[1].cpu()

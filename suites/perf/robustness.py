@@ -40,7 +40,7 @@ class Robustness:
                 )
                 for attack in ATTACKS
             ]
-            results = simulate(cells, width=len(cells))
+            results = simulate(cells)
             worst.append(min(result.summary["test_accuracy"] for result in results))
         return round(float(1.0 - sum(worst) / len(worst)), 2)
 

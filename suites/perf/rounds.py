@@ -55,7 +55,7 @@ def scenarios(count: int, **fields: Any) -> list[Scenario]:
 def run(cells: list[Scenario]) -> float:
     """Train them as one cohort; return the CPU seconds that a cell and round took."""
     started = time.process_time()
-    results = simulate(cells, width=len(cells))
+    results = simulate(cells)
     seconds = time.process_time() - started
     for result in results:
         if result.status != "done":
