@@ -37,7 +37,8 @@ from hgobench.paper import (
 )
 from hgobench.paper.comparisons import Comparison, Evidence
 from hgobench.paper.runs import Series
-from hgobench.report import writers
+from hgobench.report import files, writers
+from hgobench.report.page import Chart, Line, Page, Table
 from tests.conftest import ROOT
 from tests.test_cli import hgobench
 
@@ -938,24 +939,64 @@ fetch(document.querySelector("a[download]").href).then(r => r.text()).then(text 
   });
 });
 </script>"""
+HINTS = """<script>
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  document.title = JSON.stringify({
+    tables: [...document.querySelectorAll(".wide")].map(wide => {
+      const scroll = wide.querySelector(".scroll");
+      const said = wide.querySelector(".hint").getBoundingClientRect().height > 0;
+      return [scroll.scrollWidth > scroll.clientWidth, said];
+    }),
+    back: getComputedStyle(document.body).backgroundColor,
+    strokes: [...document.querySelectorAll("svg path")].map(p => getComputedStyle(p).stroke),
+    overflows: document.documentElement.scrollWidth > window.innerWidth,
+  });
+}));
+</script>"""
 
 
-def test_a_page_in_a_browser(tmp_path: Path, images: Path) -> None:
+def seen_by_a_browser(page: Path, script: str, *options: str) -> dict[str, Any]:
+    """Return what a script finds in a page, which it writes into the title."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium here")
-    out = tmp_path / "out"
-    hgobench("reproduce", "fig11a", "--seeds", "1", "--jobs", "1", "--out", str(out))
-    page = out / "pages" / "fig11a.html"
-    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>"))
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,900"]
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{script}</body>"))
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,900", *options]
     dumped = subprocess.run(
         [browser, *arguments, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     found = re.search(r"<title>(\{.*?\})</title>", dumped)
     assert found, dumped[:500]
-    seen = json.loads(html.unescape(found[1]))
+    seen: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return seen
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("mode", "back", "line"),
+    [(1, "rgb(255, 255, 255)", "rgb(0, 114, 178)"), (0, "rgb(22, 24, 27)", "rgb(90, 169, 230)")],
+)
+def test_a_browser_is_told_which_tables_scroll_in_both_modes(
+    tmp_path: Path, mode: int, back: str, line: str
+) -> None:
+    wide = Table("", "Wide", [f"column {i}" for i in range(20)], [["some text"] * 20])
+    narrow = Table("", "Narrow", ["a"], [["b"]])
+    chart = Chart("c", "A chart", "x", "y", [Line("one", [0, 1], [0, 1])])
+    page = files.write(tmp_path, Page("p", "A page", [wide, narrow, chart]))
+    seen = seen_by_a_browser(page, HINTS, f"--blink-settings=preferredColorScheme={mode}")
+    assert seen["tables"] == [[True, True], [False, False]]
+    assert not seen["overflows"], "the table scrolls, and not the page"
+    assert seen["back"] == back
+    assert line in seen["strokes"]
+
+
+def test_a_page_in_a_browser(tmp_path: Path, images: Path) -> None:
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("no chromium here")
+    out = tmp_path / "out"
+    hgobench("reproduce", "fig11a", "--seeds", "1", "--jobs", "1", "--out", str(out))
+    seen = seen_by_a_browser(out / "pages" / "fig11a.html", MEASURE)
     assert seen["file"] == "fig11a.csv"
     assert seen["header"] == ",".join(pages.COLUMNS)
     assert seen["lines"] == 1 + 2 * 2 * 150 + 2 * 31

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 WIDTHS = tuple(range(20, 75, 5))  # of windows, in rem: what a table is compared with
-LETTER, PADDING = 0.5, 1.2  # of a cell, in rem
+LETTER, PADDING = 0.58, 1.2  # of a cell, in rem
 LONGEST = 40  # characters of a cell that is not folded
 
 
