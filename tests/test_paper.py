@@ -940,7 +940,7 @@ fetch(document.querySelector("a[download]").href).then(r => r.text()).then(text 
 });
 </script>"""
 HINTS = """<script>
-requestAnimationFrame(() => requestAnimationFrame(() => {
+setInterval(() => {  // until the browser has drawn it
   document.title = JSON.stringify({
     tables: [...document.querySelectorAll(".wide")].map(wide => {
       const scroll = wide.querySelector(".scroll");
@@ -951,7 +951,7 @@ requestAnimationFrame(() => requestAnimationFrame(() => {
     strokes: [...document.querySelectorAll("svg path")].map(p => getComputedStyle(p).stroke),
     overflows: document.documentElement.scrollWidth > window.innerWidth,
   });
-}));
+}, 200);
 </script>"""
 
 
@@ -961,7 +961,8 @@ def seen_by_a_browser(page: Path, script: str, *options: str) -> dict[str, Any]:
     if browser is None:
         pytest.skip("no chromium here")
     page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{script}</body>"))
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,900", *options]
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,900",
+                 "--run-all-compositor-stages-before-draw", *options]  # fmt: skip
     dumped = subprocess.run(
         [browser, *arguments, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=60, check=True,
