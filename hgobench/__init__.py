@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from hgobench import aggregators, attacks, leaderboard, theory
     from hgobench.results import Result, Store, open_store
     from hgobench.scenario import Scenario
+    from hgobench.session import Session, run_suite
     from hgobench.simulation import World, run
 
 __all__ = [
     "Result",
     "Scenario",
+    "Session",
     "Store",
     "World",
     "__version__",
@@ -36,6 +38,7 @@ __all__ = [
     "leaderboard",
     "open_store",
     "run",
+    "run_suite",
     "theory",
 ]
 
@@ -45,7 +48,9 @@ _HOME = {
     "Store": "results",
     "World": "simulation",
     "open_store": "results",
+    "Session": "session",
     "run": "simulation",
+    "run_suite": "session",
 }
 
 

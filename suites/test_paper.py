@@ -19,6 +19,7 @@ from hgobench.paper import agreement, claims, runs
 from hgobench.paper.figures import Figure, load, names
 from hgobench.plugin import DEFAULT, reason
 from hgobench.results import open_store
+from hgobench.session import Session
 
 SEEDS = {"smoke": 1, "standard": 3}
 FIGURES = {"smoke": ["fig4b", "fig6a"], "standard": [name for name in names() if name != "fig15b"]}
@@ -53,7 +54,7 @@ def measured(
     suite: str, figures: list[Figure], tmp_path_factory: pytest.TempPathFactory
 ) -> runs.Measurements:
     with open_store(tmp_path_factory.mktemp("paper")) as store:
-        outcome = runs.compute(figures, SEEDS[suite], store, 2, lambda finished: None)
+        outcome = runs.compute(figures, SEEDS[suite], Session(store, jobs=2))
         return runs.Measurements((r for _, r in store.results(outcome.keys)), SEEDS[suite])
 
 

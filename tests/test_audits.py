@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from hgobench import Scenario, audits, models, theory
 from hgobench.audits import bounds, breakdown, constants, cost, document, robustness
 from hgobench.audits.base import Options, Work
 from hgobench.engines.measured import Task, measure
+from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.report import files
 from hgobench.report.html import html
@@ -29,20 +29,15 @@ from hgobench.report.page import Block, Chart, Finding, Findings, Line, Table, T
 from hgobench.report.render import chart_csv, terminal
 from hgobench.results import Result, open_store
 from hgobench.results.result import COLUMNS
+from hgobench.session import Session
 from hgobench.simulation import Step
 from tests.test_cli import hgobench
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Iterator[Work]:
-    steps: list[int] = []
-
-    @contextmanager
-    def progress(total: int) -> Iterator[Callable[[int], None]]:
-        yield steps.append
-
     with open_store(tmp_path / "work") as store:
-        yield Work(store, 1, progress)
+        yield Work(Session(store, jobs=1))
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -64,7 +59,7 @@ def double(number: int) -> dict[str, Any]:
 def test_a_measurement_is_made_once(tmp_path: Path) -> None:
     CALLS.clear()
     tasks = [Task(double, {"number": number}) for number in (3, 1, 3)]
-    finished: list[int] = []
+    finished: list[Advance] = []
     with open_store(tmp_path) as store:
         found = measure(tasks, store, on_progress=finished.append)
         assert [each["twice"] for each in found] == [6, 2, 6]
@@ -654,7 +649,7 @@ def test_an_interrupted_audit_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hgobench.audits.base.measure", interrupted)
+    monkeypatch.setattr("hgobench.engines.measured.measure", interrupted)
     found = hgobench("audit", "robustness", "--rule", "median", "--out", str(tmp_path), "--quiet")
     assert found.returncode == 130
     assert "interrupted; the same command goes on" in found.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from hgobench.audits.base import Work
 from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.results import open_store
+from hgobench.session import Session
 from tests.test_cli import hgobench
 
 
@@ -141,7 +141,7 @@ def test_a_time_unit_is_named_or_measured_once(
     said: list[str] = []
     settings = {"data": "breast_cancer", "batch_size": 4}
     with open_store(tmp_path) as store:
-        work = Work(store, 1, lambda total: nullcontext(lambda finished: None), say=said.append)
+        work = Work(Session(store, jobs=1), say=said.append)
         assert calibration.time_unit(None, {}, work) is None
         assert calibration.time_unit("0.25", {}, work) == 0.25
         for _ in range(2):

@@ -14,6 +14,7 @@ import pytest
 
 from hgobench import Scenario, open_store
 from hgobench.engines.cells import execute
+from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.suite import Suite
 from tests.conftest import ROOT
@@ -59,11 +60,15 @@ def test_jobs_order_and_resume_give_identical_stores(tmp_path: Path) -> None:
 
 
 def test_running_again_computes_nothing(tmp_path: Path) -> None:
-    seen: list[int] = []
+    seen: list[Advance] = []
     fill(tmp_path, grid(), on_progress=seen.append)
-    again: list[int] = []
+    again: list[Advance] = []
     outcome = fill(tmp_path, grid(), on_progress=again.append)
-    assert (sum(seen), again) == (18, [18])
+    assert seen[:2] == [Advance(lacking=18), Advance(jobs=1)]  # then computing begins
+    assert (sum(step.computed for step in seen), again) == (
+        18,
+        [Advance(found=18), Advance(jobs=1)],
+    )
     assert (outcome.computed, outcome.reused) == (0, 18)
 
 

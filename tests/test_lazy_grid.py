@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hgobench import Scenario
 from hgobench.engines.cells import execute
+from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
 from hgobench.results import open_store
@@ -215,8 +216,8 @@ def test_a_grid_is_computed_as_it_comes(tmp_path: Path) -> None:
 
     seen: list[int] = []
 
-    def progress(finished: int) -> None:
-        seen.append(len(made))
+    def progress(step: Advance) -> None:
+        seen.extend([len(made)] * bool(step.computed))
         if len(seen) == 3:
             raise KeyboardInterrupt
 

@@ -20,6 +20,7 @@ from hgobench.audits.base import Options, Work
 from hgobench.errors import InputError
 from hgobench.results import Result, open_store
 from hgobench.results.sqlite import SqliteStore
+from hgobench.session import Session
 from hgobench.simulation import clock
 from tests.test_cli import hgobench
 
@@ -37,7 +38,7 @@ def work(tmp_path: Path) -> Iterator[Work]:
         yield lambda finished: None
 
     with open_store(tmp_path / "work") as store:
-        yield Work(store, 1, progress)
+        yield Work(Session(store, jobs=1))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hgobench.cli import main
+from hgobench.engines.progress import Advance
 from hgobench.report import screen
 from hgobench.report.progress import progress
 from tests.conftest import ROOT
@@ -198,7 +199,7 @@ def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with screen.screens(), progress(2) as advance:
-        advance(2)
+        advance(Advance(computed=2))
     assert "2/2" in terminal.getvalue()
     assert "\x1b[3" not in terminal.getvalue().replace("\x1b[3J", "")
     assert "\\x1b" not in terminal.getvalue()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from hgobench.data import datasets
-from hgobench.engines.cells import execute
-from hgobench.engines.measured import Task, measure
+from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.results import Result, Store
+from hgobench.results import Result
 from hgobench.scenario import Scenario
+from hgobench.session import Session, check
 from hgobench.settings import write_setting
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 RULESET = "audits"
 
 
@@ -52,33 +50,23 @@ class Options:
 
 @dataclass(frozen=True)
 class Work:
-    """Where an audit computes: what the store has is not computed again.
+    """Where an audit computes: what the session's store has is not computed again.
 
     Attributes:
-        store: what is kept.
-        jobs: local processes.
-        progress: opened with the number of steps, it is told how many are finished.
+        session: where cells and measurements are made and kept.
         warn: told of what a reader should know.
         say: told of what comes next.
         failed: the cells that failed so far.
     """
 
-    store: Store
-    jobs: int
-    progress: Progress
+    session: Session
     warn: Callable[[str], None] = lambda text: None
     say: Callable[[str], None] = lambda text: None
     failed: list[Result] = field(default_factory=list)
 
-    def measure(self, tasks: Sequence[Task], jobs: int | None = None) -> list[Any]:
-        """Return what some tasks measured, in their order.
-
-        Args:
-            tasks: what to measure.
-            jobs: 1 where other processes would disturb it; None: as many as there are.
-        """
-        with self.progress(len(tasks)) as advance:
-            return measure(tasks, self.store, jobs or self.jobs, advance)
+    def measure(self, tasks: Sequence[Task], jobs: int = 0) -> list[Any]:
+        """Return what some tasks measured, in their order (`Session.measure`)."""
+        return self.session.measure(tasks, jobs=jobs)
 
     def execute(self, scenarios: Sequence[Scenario]) -> dict[Scenario, Result]:
         """Return the results of some scenarios.
@@ -88,23 +76,13 @@ class Work:
             RuntimeError: it ended early for another reason.
         """
         wanted = list(dict.fromkeys(scenarios))
-        with self.progress(len(wanted)) as advance:
-            outcome = execute(
-                wanted,
-                self.store,
-                RULESET,
-                time_limit=600.0,
-                jobs=self.jobs,
-                on_progress=advance,
-            )
-        if outcome.interrupted == "interrupted":
-            raise KeyboardInterrupt
-        if outcome.interrupted:
-            raise RuntimeError(outcome.interrupted)
+        outcome = self.session.run(wanted, RULESET, time_limit=600.0)
+        check(outcome)
         self.failed.extend(outcome.failed)
         for result in outcome.failed:
             self.warn(f"failed: {result.scenario}: {result.reason}")
-        return {result.scenario: result for _, result in self.store.results(outcome.keys)}
+        store = self.session.store
+        return {result.scenario: result for _, result in store.results(outcome.keys)}
 
 
 def uses(

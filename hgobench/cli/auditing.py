@@ -47,20 +47,16 @@ def studied(
     told: Callable[[Page], str] | None = None,
 ) -> Page:
     """Run an audit, print what it found (as `told` words it), and write its page."""
-    from joblib import cpu_count
-
     from hgobench.audits import Work
     from hgobench.report import files
-    from hgobench.report.progress import progress
     from hgobench.results import open_store
+    from hgobench.session import Session
 
     started = time.monotonic()
     try:
         with open_store(out) as store:
             work = Work(
-                store,
-                jobs or cpu_count(),
-                lambda total: progress(total, quiet=quiet),
+                Session(store, jobs=jobs, progress=not quiet),
                 lambda text: typer.echo(text, err=True),
                 lambda text: say(text, quiet),
             )

@@ -48,14 +48,13 @@ def reproduce(
             f"--update-reference: {' '.join(names)} with {seeds} seeds; expected all with 10 or "
             "more: the verdicts are one family"
         )
-    from joblib import cpu_count
-
     from hgobench.paper import agreement, claims, pages, runs
     from hgobench.paper import document as paper_document
-    from hgobench.report.progress import progress
     from hgobench.results import open_store
+    from hgobench.session import Session, default_jobs
 
-    lacking = runs.lacking(chosen, jobs or cpu_count())
+    jobs = jobs or default_jobs()
+    lacking = runs.lacking(chosen, jobs)
     if lacking and names != ["all"]:
         raise InputError(f"{', '.join(which)}: {reason}" for reason, which in lacking.items())
     for reason, which in lacking.items():
@@ -64,8 +63,8 @@ def reproduce(
     chosen = [figure for figure in chosen if figure.name not in gone]
     started = time.monotonic()
     with open_store(out) as store:
-        with progress(len(runs.cells(chosen, seeds)), quiet=quiet) as advance:
-            outcome = runs.compute(chosen, seeds, store, jobs or cpu_count(), advance)
+        session = Session(store, jobs=jobs, progress=not quiet)
+        outcome = runs.compute(chosen, seeds, session)
         found = (result for _, result in store.results(outcome.keys))
         measured = runs.Measurements(found, seeds)
     done = [figure for figure in chosen if measured.has(figure)]

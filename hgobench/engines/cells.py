@@ -30,6 +30,7 @@ from hgobench.simulation.world import World
 
 from .base import Engine, EngineError, Failure, Limits, tried_twice
 from .local import local
+from .progress import Advance, OnProgress, nobody
 from .signals import Ended
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ def execute(
     jobs: int = 1,
     device: str = "cpu",
     engine: Engine | None = None,
-    on_progress: Callable[[int], None] = lambda finished: None,
+    on_progress: OnProgress = nobody,
 ) -> Outcome:
     """Compute what the store does not have yet; keep each cell as soon as it is finished.
 
@@ -100,7 +101,7 @@ def execute(
         device: where tensors are, as torch names it.
         engine: where cells are computed, if not in local processes (`hgobench.engines.registry`);
             the caller closes it.
-        on_progress: called with the number of cells that were just finished or found.
+        on_progress: told of what was found, of the beginning, and of all that is finished.
 
     Raises:
         InputError: some data can't be had or some world not be made, or there is no such device;
@@ -136,6 +137,7 @@ def execute(
     try:
         # What can't be made is refused before anything is computed, as far as it can be tried.
         _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
+        on_progress(Advance(jobs=where.jobs))
         for finished in results:
             for result in finished:
                 name = result.scenario.data
@@ -148,7 +150,7 @@ def execute(
                 outcome.computed += 1
                 if result.status == "failed":
                     outcome.failed.append(result)
-            on_progress(len(finished))
+            on_progress(Advance(computed=len(finished)))
     except (KeyboardInterrupt, StoreError, EngineError) as error:
         outcome.end(error)
     finally:
@@ -163,7 +165,7 @@ def _missing(
     addresses: Addresses,
     under_way: dict[Scenario, str],
     outcome: Outcome,
-    on_progress: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> Iterator[list[Scenario]]:
     """Yield the cohorts of what the store does not have, some looked up at a time.
 
@@ -178,8 +180,7 @@ def _missing(
         outcome.keys |= set(key_of.values())
         known = store.keys({key: cell for cell, key in key_of.items()})
         outcome.reused += len(known)
-        if known:
-            on_progress(len(known))
+        on_progress(Advance(found=len(known), lacking=len(key_of) - len(known)))
         for cohort in some:
             if missing := [cell for cell in cohort if key_of[cell] not in known]:
                 under_way |= {cell: key_of[cell] for cell in missing}

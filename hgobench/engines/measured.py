@@ -16,6 +16,7 @@ from hgobench.results.address import measurement_key
 from .base import Engine, Failure, tried_twice
 from .cells import COMPUTING, digests, reason
 from .local import local
+from .progress import Advance, OnProgress, nobody
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def measure(
     tasks: Sequence[Task],
     store: Store,
     jobs: int = 1,
-    on_progress: Callable[[int], None] = lambda finished: None,
+    on_progress: OnProgress = nobody,
     engine: Engine | None = None,
 ) -> list[Any]:
     """Measure what the store does not have yet; keep each as soon as it is there.
@@ -66,7 +67,7 @@ def measure(
         tasks: what to measure.
         store: where it is looked up and kept.
         jobs: local processes; 1: this one, but for code of others.
-        on_progress: called with the number of measurements that were just finished or found.
+        on_progress: told of what was found, and of each that is finished.
         engine: where they are made, if not in local processes.
 
     Returns:
@@ -85,14 +86,14 @@ def measure(
     keys = [task.key(data) for task in tasks]
     wanted = dict(zip(keys, tasks, strict=True))
     known = store.measurements(wanted)
-    if known:
-        on_progress(len(known))
+    on_progress(Advance(found=len(known), lacking=len(wanted) - len(known)))
     missing = [(key, task) for key, task in wanted.items() if key not in known]
+    on_progress(Advance(jobs=where.jobs))
     problems: list[str] = []
     answers = tried_twice(where, _measured, missing, lambda one: [one], COMPUTING)
     try:
         for (key, task), answer in answers:
-            on_progress(1)
+            on_progress(Advance(computed=1))
             value, problem = (None, reason(answer)) if isinstance(answer, Failure) else answer
             if problem:
                 problems.append(f"{task.measure.__name__}: {problem}")

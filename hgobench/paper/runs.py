@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from hgobench import algorithms
 from hgobench.algorithms import Order, Places
-from hgobench.engines.cells import Outcome, described, execute
+from hgobench.engines.cells import Outcome, described
 from hgobench.errors import InputError
-from hgobench.results import Result, Store
+from hgobench.results import Result
 from hgobench.results.result import padded
 from hgobench.scenario import Scenario
+from hgobench.session import Session
 from hgobench.simulation.world import World
 from hgobench.statistics import interval
 
@@ -77,26 +78,13 @@ class Series:
         return float(self.values.mean())
 
 
-def compute(
-    figures: Sequence[Figure],
-    seeds: int,
-    store: Store,
-    jobs: int,
-    on_progress: Callable[[int], None],
-) -> Outcome:
-    """Run what the store does not have of some figures; figures share cells.
+def compute(figures: Sequence[Figure], seeds: int, session: Session) -> Outcome:
+    """Run what the session's store does not have of some figures; figures share cells.
 
     Raises:
         InputError: some data set is missing, or a scenario is wrong; nothing is computed then.
     """
-    return execute(
-        cells(figures, seeds),
-        store,
-        RULESET,
-        time_limit=600.0,
-        jobs=jobs,
-        on_progress=on_progress,
-    )
+    return session.run(cells(figures, seeds), RULESET, time_limit=600.0)
 
 
 def cells(figures: Sequence[Figure], seeds: int) -> list[Scenario]:

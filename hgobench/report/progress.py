@@ -1,72 +1,247 @@
-"""Progress of a long computation: a bar on a terminal, plain lines elsewhere."""
+"""How far a long computation is: an honest estimate, shown as a bar or as plain lines."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import ProgressColumn as Column
-from rich.text import Text
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
+from hgobench.engines.progress import Advance
+
+WINDOW = 60.0  # seconds that the recent past lasts, or longer if little finishes in it
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class _Rate(Column):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0.0:.1f} cells/s")
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        total: how many cells it has.
+        computed, found: how many are finished: computed now, and found in the store.
+        under_way: how much of others is done, as a number of cells: rounds over all rounds.
+        seconds: since it began.
+        rate: cells per second in the recent past; None: nothing to go by yet.
+        left: the seconds that the rest takes at this rate; None: not known yet.
+    """
+
+    total: int
+    computed: int = 0
+    found: int = 0
+    under_way: float = 0.0
+    seconds: float = 0.0
+    rate: float | None = None
+    left: float | None = None
+
+    @property
+    def done(self) -> int:
+        """How many cells are finished."""
+        return self.computed + self.found
+
+    def __str__(self) -> str:
+        """Say it in a line.
+
+        >>> print(Progress(total=90, computed=8, found=40, rate=2.0, left=21.0))
+        48/90 (40 found), 2.0 cells/s, 21 s left
+        >>> print(Progress(total=90, under_way=3.25))
+        0/90, 3.2 more under way
+        """
+        parts = [f"{self.done}/{self.total}"]
+        if self.found:
+            parts[0] += f" ({self.found} found)"
+        if self.under_way:
+            parts.append(f"{self.under_way:.1f} more under way")
+        if self.rate is not None and self.done < self.total:
+            parts.append(_rate(self.rate))
+        if self.left is not None and self.done < self.total:
+            parts.append(f"{duration(self.left)} left")
+        return ", ".join(parts)
+
+
+def _rate(rate: float) -> str:
+    """Write a rate so that it has a digit that is not 0.
+
+    >>> _rate(12.345), _rate(0.05)
+    ('12.3 cells/s', '3.0 cells/min')
+    """
+    return f"{rate:.1f} cells/s" if rate >= 0.95 else f"{60 * rate:.1f} cells/min"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with its two largest units.
+
+    >>> duration(41.2), duration(125), duration(7_260)
+    ('41 s', '2 min 5 s', '2 h 1 min')
+    """
+    whole = math.ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@dataclass
+class Pace:
+    """Estimates the time that is left from what finished lately.
+
+    What was not looked for in the store yet is taken to lack as often as what was.
+
+    Neither what was found in the store counts into the rate, nor the time before computing began.
+    With J processes cells arrive in bursts, so the rate is taken over a whole number of J arrivals,
+    as many as the last minute holds: over the cells of the last m J arrivals it is their number
+    over the time since the arrival before them, which lasted as long as anything that they took.
+    Before there were more than J arrivals, each process is taken to be as fast as those that have
+    finished something. If nothing arrives any more, the rate falls.
+
+    Args:
+        total: how many cells there are.
+        clock: seconds that only grow.
+    """
+
+    total: int
+    clock: Callable[[], float] = time.monotonic
+    _jobs: int = field(default=1, init=False)  # J
+    _computed: int = field(default=0, init=False)
+    _found: int = field(default=0, init=False)
+    _lacking: int = field(default=0, init=False)
+    _under_way: float = field(default=0.0, init=False)
+    _arrivals: list[tuple[float, int]] = field(default_factory=list, init=False)  # (time, cells)
+
+    def __post_init__(self) -> None:
+        self._begun = self._computing = self.clock()
+
+    def advance(self, step: Advance) -> None:
+        """Take what has just happened."""
+        now = self.clock()
+        self._found += step.found
+        self._lacking += step.lacking
+        self._computed += step.computed
+        self._under_way = step.under_way
+        if step.computed:
+            self._arrivals.append((now, step.computed))
+            self._forget(now)
+        if step.jobs:
+            self._jobs, self._computing = step.jobs, now
+
+    def _forget(self, now: float) -> None:
+        """Drop arrivals that are too old, J at a time, but never the last J + 1."""
+        jobs, arrivals = self._jobs, self._arrivals
+        while len(arrivals) > 2 * jobs and arrivals[jobs][0] < now - WINDOW:
+            del arrivals[:jobs]
+
+    def rate(self) -> float | None:
+        """Return cells per second in the recent past; None: nothing to go by."""
+        now, arrivals, jobs = self.clock(), self._arrivals, self._jobs
+        if not arrivals:
+            return None
+        count = (len(arrivals) - 1) // jobs * jobs
+        if not count:
+            cells = jobs * sum(cells for _, cells in arrivals) / len(arrivals)
+            return cells / max(arrivals[-1][0] - self._computing, now - arrivals[-1][0], 1e-9)
+        cells = sum(cells for _, cells in arrivals[-count:])
+        before = arrivals[-count - 1][0]
+        # If the next arrived now, the window would begin an arrival later.
+        since = arrivals[-count][0]
+        return cells / max(arrivals[-1][0] - before, now - since, 1e-9)
+
+    def _rest(self) -> float:
+        """Return how many cells are left to compute."""
+        looked_for = self._found + self._lacking
+        if not self._lacking:
+            return self.total - self._computed - self._found
+        unknown = (self.total - looked_for) * self._lacking / looked_for
+        return self._lacking - self._computed + unknown
+
+    def progress(self) -> Progress:
+        """Return how far it is."""
+        now, rate = self.clock(), self.rate()
+        left, rest = None, self._rest()
+        if self._computed + self._found == self.total:
+            left = 0.0
+        elif rate is not None:
+            left = max(rest / rate - (now - self._arrivals[-1][0]), 0.0)
+        return Progress(
+            self.total, self._computed, self._found, self._under_way, now - self._begun, rate, left
+        )
+
+
+class _Bar:
+    """A bar on a terminal, drawn several times a second whether anything finishes or not."""
+
+    def __init__(self, pace: Pace, what: str) -> None:
+        self.pace, self.what = pace, what
+
+    def __rich__(self) -> Table:
+        now = self.pace.progress()
+        line = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=now.total, completed=now.done + now.under_way, width=30)
+        line.add_row(self.what, bar, str(now))
+        return line
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` cells are done, the rate, and the time left, on standard error.
+def progress(
+    total: int,
+    *,
+    what: str = "cells",
+    quiet: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    out: TextIO | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Callable[[Advance], None]]:
+    """Show how many of `total` cells are done, the rate, and the time left.
+
+    On a terminal as a bar; elsewhere as a line at the start, one when computing begins, one every
+    few seconds in which something finishes, and one at the end.
+
+    Args:
+        total: how many cells there are.
+        what: the word for them.
+        quiet: show nothing.
+        on_progress: told how far it is after every `Advance`.
+        out: where; None: standard error.
+        clock: seconds that only grow.
 
     Yields:
-        A function to call with the number of cells just finished.
+        A function to call with every `Advance`.
     """
+    out = sys.stderr if out is None else out
+    pace = Pace(total, clock)
+
+    def take(step: Advance) -> None:
+        pace.advance(step)
+        if on_progress is not None:
+            on_progress(pace.progress())
+
     if quiet or total == 0:
-        yield lambda finished: None
-    elif sys.stderr.isatty():
-        bar = Progress(
-            TextColumn("cells"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=Console(file=getattr(sys.stderr, "raw", sys.stderr)),
-            speed_estimate_period=20.0,
-        )
-        with bar:
-            task = bar.add_task("", total=total)
-            yield lambda finished: bar.advance(task, finished)
+        yield take
+    elif out.isatty():
+        console = Console(file=getattr(out, "raw", out))
+        with Live(_Bar(pace, what), console=console, refresh_per_second=4):
+            yield take
     else:
-        yield _lines(total)
+        said = clock()
+        print(f"{what} {pace.progress()}", file=out, flush=True)
 
+        def advance(step: Advance) -> None:
+            nonlocal said
+            take(step)
+            now = pace.progress()
+            done = now.done == total
+            ends = done and (step.found or step.computed)
+            begins = step.jobs and not done
+            if begins or ends or clock() - said >= SECONDS_BETWEEN_LINES:
+                said = clock()
+                print(f"{what} {now}", file=out, flush=True)
 
-def _lines(total: int) -> Callable[[int], None]:
-    started = time.monotonic()
-    state = {"done": 0, "said": started}
-
-    def advance(finished: int) -> None:
-        state["done"] += finished
-        now = time.monotonic()
-        if now - state["said"] < SECONDS_BETWEEN_LINES and state["done"] < total:
-            return
-        state["said"] = now
-        rate = state["done"] / max(now - started, 1e-9)
-        left = (total - state["done"]) / rate
-        done = int(state["done"])
-        print(f"cells {done}/{total}, {rate:.1f} cells/s, {left:.0f} s left", file=sys.stderr)
-
-    return advance
+        yield advance

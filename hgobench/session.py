@@ -1,0 +1,403 @@
+"""Where cells are run from: what the command, the pytest plug-in, audits and Python share.
+
+A `Session` is an open store and the processes that compute for it. `run_suite` is all of it for a
+suite: the grid is expanded, what the store lacks is computed, and boards are ranked.
+
+This module does not import torch before something is computed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hgobench.errors import InputError, SamplingRisk, unknown
+from hgobench.settings import Setting
+from hgobench.suite import Suite
+
+if TYPE_CHECKING:
+    from hgobench.engines import Engine
+    from hgobench.engines.cells import Outcome
+    from hgobench.engines.measured import Task
+    from hgobench.engines.progress import OnProgress
+    from hgobench.grid import Grid
+    from hgobench.leaderboard import Board, Split
+    from hgobench.report.progress import Progress
+    from hgobench.results import Result, Store
+    from hgobench.scenario import Scenario
+
+RESULTS = Path("hgobench-results")  # where a suite's folder is, unless another is named
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or another signal, ended a run early; what was finished is kept.
+
+    The same call goes on with the rest.
+
+    Attributes:
+        outcome: what there is so far.
+    """
+
+    def __init__(self, message: str, outcome: Any) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class Incomplete(RuntimeError):
+    """A run ended early, as its store can't be written or its data changed.
+
+    Attributes:
+        outcome: what there is so far.
+    """
+
+    def __init__(self, message: str, outcome: Any) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class Session:
+    """Runs cells and keeps their results.
+
+    Args:
+        store: where results are looked up and kept; the caller closes it.
+        jobs: local processes; 0: one per core, or one if tensors are not on the CPU.
+        engine: where cells are computed: ``"local"``, processes of this machine; or an engine
+            (`hgobench.engines.Engine`), which the caller closes.
+        device: where tensors are, as torch names it.
+        progress: whether to show on standard error how far it is.
+        on_progress: told how far it is whenever something finishes.
+
+    Example:
+        >>> from hgobench import Scenario, Session
+        >>> from hgobench.results import open_store
+        >>> with open_store("mine") as store:  # doctest: +SKIP
+        ...     session = Session(store)
+        ...     outcome = session.run([Scenario(seed=seed) for seed in range(5)], "mine-1")
+        ...     results = [result for _, result in store.results(outcome.keys)]
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        jobs: int = 0,
+        engine: str | Engine = "local",
+        device: str = "cpu",
+        progress: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.store, self.device = store, device
+        self.engine = _opened(engine)
+        self.jobs = self.engine.jobs if self.engine else jobs or default_jobs(device)
+        self._shown, self._told = progress, on_progress
+
+    def run(
+        self,
+        scenarios: Collection[Scenario],
+        ruleset: str,
+        *,
+        width: int | None = None,
+        time_limit: float = 60.0,
+    ) -> Outcome:
+        """Compute the cells that the store lacks; keep each as soon as it is finished.
+
+        Args:
+            scenarios: the cells, each once.
+            ruleset: the name under which their scores compare.
+            width: the most cells side by side; None: as suits them. Numbers do not depend on it.
+            time_limit: CPU seconds that a cell's rule and attack may take.
+
+        Returns:
+            How it went. Ctrl-C and a store that can't be written end it early, which it says.
+
+        Raises:
+            InputError: some data can't be had, or there is no such device; nothing is computed.
+        """
+        with self._progress(len(scenarios), "cells") as advance:
+            from hgobench.engines.cells import execute
+
+            return execute(
+                scenarios,
+                self.store,
+                ruleset,
+                width=width,
+                time_limit=time_limit,
+                jobs=self.jobs,
+                device=self.device,
+                engine=self.engine,
+                on_progress=advance,
+            )
+
+    def measure(self, tasks: Sequence[Task], *, jobs: int = 0) -> list[Any]:
+        """Return what some tasks measure, in their order; what the store has is not done again.
+
+        Args:
+            tasks: what to measure.
+            jobs: 1 where other processes would disturb it; 0: as many as the session has.
+
+        Raises:
+            InputError: the data behind them can't be had.
+            KeyboardInterrupt: it was interrupted; what was finished is kept.
+            RuntimeError: a measurement raised, or its process died; the others are kept.
+        """
+        with self._progress(len({task.what for task in tasks}), "measurements") as advance:
+            from hgobench.engines.measured import measure
+
+            return measure(tasks, self.store, jobs or self.jobs, advance, self.engine)
+
+    def _progress(self, total: int, what: str) -> AbstractContextManager[OnProgress]:
+        from hgobench.report.progress import progress
+
+        return progress(total, what=what, quiet=not self._shown, on_progress=self._told)
+
+
+def default_jobs(device: str = "cpu") -> int:
+    """Return how many local processes are used unless a number is given."""
+    from joblib import cpu_count
+
+    return int(cpu_count()) if device == "cpu" else 1
+
+
+def check(outcome: Outcome, whole: object = None) -> None:
+    """Raise if a run ended early.
+
+    Args:
+        outcome: how it went.
+        whole: what the exception carries; None: `outcome`.
+
+    Raises:
+        Interrupted: by Ctrl-C.
+        Incomplete: for another reason.
+    """
+    if outcome.interrupted:
+        kind = Interrupted if outcome.signal else Incomplete
+        raise kind(outcome.interrupted, outcome if whole is None else whole)
+
+
+@dataclass(frozen=True)
+class SuiteOutcome:
+    """How a suite went; ``print(outcome)`` shows its boards, as a notebook does.
+
+    Attributes:
+        suite: what was run, with all that was changed of it.
+        cells: the scenarios.
+        left_out: why combinations of the grid are no cells, and how many of them.
+        folder: where the results are kept.
+        split: the examples that scores are on.
+        seconds: how long it took.
+        grid: how the execution went: ``computed``, ``reused``, ``failed``, ``interrupted``.
+    """
+
+    suite: Suite
+    cells: Grid
+    left_out: Mapping[str, int]
+    folder: Path
+    split: Split
+    seconds: float
+    grid: Outcome
+
+    @property
+    def computed(self) -> int:
+        """How many cells were computed now."""
+        return self.grid.computed
+
+    @property
+    def reused(self) -> int:
+        """How many were in the folder already."""
+        return self.grid.reused
+
+    @property
+    def failed(self) -> list[Result]:
+        """The cells that failed now, with the reason; they count as an accuracy of 0."""
+        return self.grid.failed
+
+    @property
+    def missing(self) -> int:
+        """How many cells have no result, as the run ended early."""
+        return len(self.cells) - self.computed - self.reused
+
+    def results(self) -> Iterator[Result]:
+        """Read the results of all cells, one after the other, in no particular order."""
+        from hgobench.results import open_store
+
+        with open_store(self.folder, create=False) as store:
+            for _, result in store.results(self.grid.keys):
+                yield result
+
+    def boards(self, by: str = "attack", split: Split | None = None) -> list[Board]:
+        """Rank the cells.
+
+        Args:
+            by: the boards' columns: the attacks, or the values of another field
+                (`hgobench.leaderboard.columns`).
+            split: the examples that scores are on; None: `split`.
+
+        Raises:
+            InputError: there are no such columns, or the data have no such examples.
+        """
+        from hgobench.leaderboard import Score, boards
+
+        return boards((Score.of(one, split or self.split) for one in self.results()), by=by)
+
+    def ended(self) -> dict[str, list[str]]:
+        """Return the labels of cells that did not end well, by how: ``"failed: .."``."""
+        ended: dict[str, list[str]] = {}
+        for result in self.results():
+            if result.status != "done" or result.reason:
+                why = re.sub(r"^round \d+: ", "", result.reason)
+                reason = " ".join(f"{result.status}: {why}".split())
+                ended.setdefault(reason, []).append(self.suite.label(result.scenario))
+        return ended
+
+    def __str__(self) -> str:
+        return self._written("table")
+
+    def _repr_markdown_(self) -> str:
+        return self._written("markdown")
+
+    def _written(self, form: Any) -> str:
+        from hgobench.report.tables import render
+
+        boards = self.boards()
+        parts = [render(self.suite.title, boards, form, split=self.split)] if boards else []
+        if self.missing:
+            parts.append(f"{self.missing} of {len(self.cells)} cells are missing")
+        return "\n".join([*parts, *(f"left out {n} cells: {r}" for r, n in self.left_out.items())])
+
+
+def run_suite(
+    suite: str | Path | Suite,
+    *,
+    out: str | Path | None = None,
+    rules: str | Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    jobs: int = 0,
+    engine: str | Engine = "local",
+    device: str = "cpu",
+    split: Split = "test",
+    progress: bool | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> SuiteOutcome:
+    """Run a suite: compute the cells that the folder lacks, and rank them.
+
+    What ``hgobench run`` does: what one of the two has computed, the other finds.
+
+    Args:
+        suite: a suite's name (``hgobench list suites``) or TOML file, or a
+            `hgobench.suite.Suite`.
+        out: the folder that results are kept in; None: ``hgobench-results/SUITE``.
+        rules: rules of your own beside the suite's: ``"pkg.mod:Class"``.
+        settings: field to its value, or to a list of values for an axis of the grid.
+        jobs: local processes; 0: one per core.
+        engine: where cells are computed: ``"local"``, processes of this machine; or an engine
+            (`hgobench.engines.Engine`), which the caller closes.
+        device: where tensors are, as torch names it: ``"cpu"``, ``"cuda"``; if not the CPU, one
+            process computes.
+        split: which examples boards are on; choose parameters on ``"validation"`` only.
+        progress: whether to show on standard error how far it is; None: in a terminal or a
+            notebook, not in a script whose output goes elsewhere.
+        on_progress: told how far it is whenever something finishes.
+        say: told, in lines, what is left out of the grid and what is risky before anything is
+            computed; None: of risks it is warned, and the outcome says what was left out.
+
+    Raises:
+        InputError: something of it is wrong, all problems at once; nothing is computed.
+        Interrupted: Ctrl-C; what was finished is kept, and the same call goes on. The exception's
+            ``outcome`` is what there is so far.
+        Incomplete: the store can't be written, or the data have changed; ``outcome`` likewise.
+
+    Warns:
+        SamplingRisk: a round may well sample more Byzantine workers than its quorum tolerates.
+
+    Example:
+        >>> import tempfile
+        >>> few = {"rule": ["krum", "average"], "attack": ["none", "foe"], "algorithm": "hgo"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     outcome = run_suite("smoke", out=folder, settings=few, jobs=1)
+        ...     (board,) = outcome.boards()
+        >>> outcome.computed, [(row.rank, row.label) for row in board.rows]
+        (8, [(1, 'hgo krum'), (2, 'hgo average')])
+    """
+    from hgobench.grid import reasons
+    from hgobench.results import open_store
+    from hgobench.scenario import sampling_warnings
+
+    chosen = suite if isinstance(suite, Suite) else Suite.load(suite)
+    chosen = chosen.changed([_setting(name, value) for name, value in (settings or {}).items()])
+    chosen = chosen.with_rules([rules] if isinstance(rules, str) else rules)
+    cells, left = chosen.expand()
+    for reason, count in reasons(left).items():
+        if say is not None:
+            say(f"left out {count} cells: {reason}")
+    for warning in sampling_warnings(cells.kinds()):
+        if say is None:
+            warnings.warn(warning, SamplingRisk, stacklevel=2)
+        else:
+            say(f"warning: {warning}")
+    engine = _opened(engine) or "local"
+    if split == "validation":
+        _check_validation(cells.values("data"), jobs or default_jobs(), engine)
+    folder = RESULTS / chosen.name if out is None else Path(out)
+    started = time.monotonic()
+    shown = _watched() if progress is None else progress
+    with open_store(folder) as store:
+        session = Session(
+            store,
+            jobs=jobs,
+            engine=engine,
+            device=device,
+            progress=shown,
+            on_progress=on_progress,
+        )
+        grid = session.run(cells, chosen.ruleset, width=chosen.width, time_limit=chosen.time_limit)
+    seconds = time.monotonic() - started
+    outcome = SuiteOutcome(chosen, cells, reasons(left), folder, split, seconds, grid)
+    check(grid, outcome)
+    return outcome
+
+
+def _setting(name: str, value: Any) -> Setting:
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    values = list(value) if several else [value]
+    if not values:
+        raise InputError(f"settings: {name}: {value!r}; expected a value, or a list of some")
+    return Setting(name, values)
+
+
+def _opened(engine: str | Engine) -> Engine | None:
+    """Return an engine that is given; None: this machine's processes.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if not isinstance(engine, str):
+        return engine
+    if engine != "local":
+        raise InputError(unknown("engine", engine, ["local"]))
+    return None
+
+
+def _check_validation(data: Sequence[str], jobs: int, engine: str | Engine) -> None:
+    """Refuse data without validation examples."""
+    from hgobench.engines.cells import described
+
+    for name, about in described(data, jobs, _opened(engine)).items():
+        if isinstance(about, InputError):
+            raise about
+        if not about.validation:
+            raise InputError(f"split: 'validation'; {name!r} has no such examples")
+
+
+def _watched() -> bool:
+    """Say whether somebody sees standard error: in a terminal, or in a notebook."""
+    from rich.console import Console
+
+    return sys.stderr.isatty() or Console(file=sys.stderr).is_jupyter

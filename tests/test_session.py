@@ -1,0 +1,180 @@
+"""`hgobench.run_suite`: what the command does, from Python."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hgobench
+from hgobench import Scenario, Session
+from hgobench.errors import InputError, SamplingRisk
+from hgobench.leaderboard import as_data
+from hgobench.report.progress import Progress
+from hgobench.results import open_store
+from hgobench.session import Incomplete, Interrupted, SuiteOutcome, run_suite
+from hgobench.simulation import rounds
+from tests.test_cli import TINY
+from tests.test_cli import hgobench as command
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[SuiteOutcome, Path]:
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "tiny.toml").write_text(TINY)
+    return run_suite(folder / "tiny.toml", out=folder / "out", jobs=1), folder / "tiny.toml"
+
+
+def test_it_is_what_the_command_does(ran: tuple[SuiteOutcome, Path]) -> None:
+    """The same boards; and what one has computed, the other finds."""
+    outcome, suite = ran
+    done = command("run", str(suite), "--out", str(outcome.folder), "--format", "json")
+    assert "0 cells computed, 8 reused" in done.stderr
+    assert json.loads(done.stdout) == json.loads(json.dumps(as_data("tiny-1", outcome.boards())))
+    table = command("leaderboard", str(outcome.folder)).stdout
+    assert str(outcome) in table
+
+
+def test_an_outcome_says_what_there_is(ran: tuple[SuiteOutcome, Path]) -> None:
+    outcome, suite = ran
+    assert (outcome.computed, outcome.reused, outcome.missing, outcome.failed) == (8, 0, 0, [])
+    assert {result.scenario for result in outcome.results()} == set(outcome.cells)
+    (board,) = outcome.boards(by="partition")
+    assert board.columns == [next(iter(outcome.cells)).partition]
+    assert outcome._repr_markdown_().startswith("### ruleset tiny-1\n")
+    assert run_suite(suite, out=outcome.folder, jobs=1).reused == 8
+
+
+def test_rules_and_settings(tiny: Path, tmp_path: Path) -> None:
+    outcome = run_suite(
+        tiny,
+        out=tmp_path / "out",
+        rules="tests.plugins:Raising",
+        settings={"seed": [0], "attack": "foe", "f": range(2, 4)},
+        jobs=1,
+    )
+    assert outcome.suite.ruleset == "tiny-1 with byzantine=2,3"
+    assert outcome.suite.narrowed == ("seed=0", "attack=foe")
+    rules = {result.scenario.rule for result in outcome.failed}
+    assert (outcome.computed, len(outcome.failed), rules) == (6, 2, {"tests.plugins:Raising"})
+    assert {why: len(labels) for why, labels in outcome.ended().items()} == {
+        "failed: rule 'tests.plugins:Raising': RuntimeError: out of ideas": 2
+    }
+
+
+def test_what_is_wrong_is_refused_at_once(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="suite: unknown 'quik'; did you mean 'quick'"):
+        run_suite("quik", out=out)
+    with pytest.raises(InputError, match="attack: unknown 'fo'; did you mean 'foe'"):
+        run_suite(tiny, out=out, settings={"attack": "fo"})
+    with pytest.raises(InputError, match=r"settings: seed: \[\]; expected a value, or a list"):
+        run_suite(tiny, out=out, settings={"seed": []})
+    none = {"data": "digits[validation=0]"}
+    with pytest.raises(InputError, match=r"split: 'validation'; 'digits\[validation=0.0\]' has no"):
+        run_suite(tiny, out=out, settings=none, split="validation", jobs=1)
+    assert not out.exists()
+
+
+RISKY = {"byzantine": 3, "sampled": 8, "tolerated": 1, "rule": "median", "seed": 0}
+
+
+def test_risks_are_warned_of_or_told(tiny: Path, tmp_path: Path) -> None:
+    with pytest.warns(SamplingRisk, match="sampling risk: of n=10 workers f=3 are Byzantine"):
+        run_suite(tiny, out=tmp_path / "out", settings=RISKY, jobs=1)
+    told: list[str] = []
+    run_suite(tiny, out=tmp_path / "out", settings=RISKY, jobs=1, say=told.append)
+    assert [text.partition(":")[0] for text in told] == ["warning"]
+    told.clear()
+    settings = {"rule": ["median", "bulyan"], "byzantine": [1, 3], "sampled": 8, "seed": 0}
+    outcome = run_suite(tiny, out=tmp_path / "out", settings=settings, jobs=1, say=told.append)
+    (left,) = [f"left out {n} cells: {why}" for why, n in outcome.left_out.items()]
+    assert left.startswith("left out 2 cells: rule: 'bulyan'")
+    assert (told[0], left in str(outcome)) == (left, True)
+    assert len(told) == 1
+
+
+def test_ctrl_c_keeps_what_is_done(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first cohort is kept; the exception carries it; the same call goes on."""
+    plain = rounds._simulate
+    calls: list[int] = []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    monkeypatch.setattr(rounds, "_simulate", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="interrupted") as caught:
+        run_suite(tiny, out=tmp_path / "out", jobs=1)
+    assert isinstance(caught.value, Interrupted)
+    outcome = caught.value.outcome
+    assert (outcome.computed, outcome.missing) == (4, 4)
+    assert "4 of 8 cells are missing" in str(outcome)
+    assert sum(row.missing for board in outcome.boards() for row in board.rows) == 0
+    monkeypatch.setattr(rounds, "_simulate", plain)
+    again = run_suite(tiny, out=tmp_path / "out", jobs=1)
+    assert (again.computed, again.reused, again.missing) == (4, 4, 0)
+
+
+def test_a_store_that_can_t_be_written_is_no_board_in_silence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hgobench.results import StoreError
+    from hgobench.results.sqlite import SqliteStore
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreError("database or disk is full")
+
+    monkeypatch.setattr(SqliteStore, "add", full)
+    with pytest.raises(Incomplete, match="the store can't be written: database or disk is full"):
+        run_suite(tiny, out=tmp_path / "out", jobs=1)
+
+
+def test_progress_is_shown_if_asked_for_and_told(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Progress] = []
+    run_suite(tiny, out=tmp_path / "out", jobs=1, on_progress=seen.append)
+    assert capsys.readouterr() == ("", "")  # nobody watches
+    assert (seen[0].total, seen[-1].done) == (8, 8)
+    run_suite(tiny, out=tmp_path / "out", jobs=1, progress=True)
+    assert capsys.readouterr().err == "cells 0/8\ncells 8/8 (8 found)\n"
+
+
+def test_the_folder_is_the_command_s_own(tiny: Path, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        outcome = run_suite(tiny, settings={"seed": 0, "attack": "none"}, jobs=1)
+        assert outcome.folder == Path("hgobench-results/tiny")
+        assert command("leaderboard", "hgobench-results/tiny").returncode == 0
+
+
+def test_a_session_runs_any_cells(tmp_path: Path) -> None:
+    cells = [Scenario(workers=10, f=2, rounds=2, rule=rule) for rule in ("median", "krum")]
+    with open_store(tmp_path) as store:
+        session = Session(store, jobs=1)
+        assert session.run(cells, "mine-1").computed == 2
+        assert session.run(cells, "mine-1").reused == 2
+        found = {result.scenario: result for _, result in store.results()}
+    for cell in cells:
+        assert found[cell].rounds["test_accuracy"] == hgobench.run(cell).rounds["test_accuracy"]
+
+
+def test_naming_it_imports_no_torch() -> None:
+    code = "import sys; from hgobench import Session, run_suite; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
