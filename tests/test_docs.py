@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -296,9 +297,12 @@ def test_every_attack_says_what_it_is(name: str) -> None:
         assert part in text, part
 
 
-def test_the_readme_s_python_runs() -> None:
-    first, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_readme_s_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, suite, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, Any] = {}
+    with chdir(tmp_path):
+        exec(suite.replace('"f": 4}', '"f": 4, "rounds": 2, "seed": 0}, jobs=1'), names)
+    assert "ruleset smoke-1 with byzantine=4 rounds=2" in capsys.readouterr().out
     exec(first.replace("f=10)", "f=10, rounds=3)"), names)
     assert names["result"].summary["status"] == "done"
     exec(second, names)

@@ -156,7 +156,7 @@ def test_a_file_that_can_t_be_written_is_a_line(
         raise OSError(28, "No space left on device", "page.html")
 
     monkeypatch.setattr(Path, "write_text", full)
-    monkeypatch.setattr("hgobench.report.listing.listing", lambda *_: Path("x").write_text("y"))
+    monkeypatch.setattr("hgobench.report.listing.page", lambda *_: Path("x").write_text("y"))
     with pytest.raises(SystemExit) as ended:
         main(list(LIST))
     assert ended.value.code == 1

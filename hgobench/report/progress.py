@@ -80,7 +80,7 @@ def duration(seconds: float) -> str:
     """Write a duration with its two largest units.
 
     >>> duration(41.2), duration(125), duration(7_260)
-    ('41 s', '2 min 5 s', '2 h 1 min')
+    ('42 s', '2 min 5 s', '2 h 1 min')
     """
     whole = math.ceil(seconds)
     if whole < 60:
