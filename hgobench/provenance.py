@@ -12,15 +12,19 @@ from hgobench.boundary import told
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 
+CPU = "cpu"  # it can always compute: torch is not imported to be asked
+
 
 def device_name(device: str) -> str:
     """Return what provenance calls a device: the processor's name, of whatever number."""
-    kind = torch.device(device).type
+    kind = device if device == CPU else torch.device(device).type
     return torch.cuda.get_device_name(device) if kind == "cuda" else kind
 
 
 def usable(device: str) -> None:
     """Raise InputError unless torch can compute there."""
+    if device == CPU:
+        return
     try:
         torch.ones(2, device=device).sum().item()
     except Exception as error:  # a backend that is not installed may raise anything
@@ -37,7 +41,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "hgobench": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a text: who reads results need not import torch
         "numpy": np.__version__,
         "machine": platform.machine(),
         "device": device_name(str(device)),
