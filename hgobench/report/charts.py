@@ -26,6 +26,7 @@ TOLD_APART = len(COLOURS) * len(HATCHES)  # parts of a bar; of more there is no 
 INK, GRID, FAINT = "#1b1b1b", "#b0b0b1", "#b0b0b2"
 MARKED = 10  # markers on a line of more points
 SHORT = 30  # characters of a label that fits beside a drawing
+LETTER, HANDLE = 0.075, 0.75  # inches of a legend's letter, and of all else in its columns
 
 _VARIABLES = {
     INK: "currentColor", GRID: f"var(--grid, {GRID})", FAINT: f"var(--grid, {FAINT})",
@@ -62,15 +63,16 @@ def draw(chart: Chart) -> Any:
         if shared:
             _same_scale(grid[0], panels)
         many = len(looks.handles)
-        size = [5.6 * len(panels), 4.2 + 1.4 * beneath] if shared else [7.2, 4.4]
+        size = [max(5.6 * len(panels), 7.2), 4.2 + 1.4 * beneath] if shared else [7.2, 4.4]
         bars = max((len(line.y) for line in chart.lines if line.style == "stack"), default=0)
         if bars:
             size = [8.0, min(max(0.22 * bars, 2.4), 16)]
         if many:
             names = list(map(writers.drawn, looks.handles))
             style: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 3.2}
-            if shared or max(map(len, names)) > SHORT:
-                columns = min(4, many) if shared else 2 - (max(map(len, names)) > 2 * SHORT)
+            longest = max(map(len, names))
+            if shared or longest > SHORT:
+                columns = max(min(int(size[0] / (LETTER * longest + HANDLE)), many), 1)
                 size[1] += 0.18 * math.ceil(many / columns)
                 style |= {"loc": "outside lower center", "ncols": columns}
             else:
@@ -192,7 +194,7 @@ def _below(axes: Any, panel: Chart, looks: _Looks) -> None:
         number = looks.number(line)
         left = [x + 0.1 * wide + 0.8 * wide * place / many for x in line.x]
         axes.bar(
-            left, line.y, 0.8 * wide / many, align="edge", color=COLOURS[number % len(COLOURS)]
+            left, line.y, 0.72 * wide / many, align="edge", color=COLOURS[number % len(COLOURS)]
         )
     axes.set_xlabel(writers.drawn(panel.x))
     axes.set_ylabel(writers.drawn(chart.y))
