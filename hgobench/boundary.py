@@ -32,6 +32,7 @@ OUT_OF_TIME = "out of time"  # how the reason begins of a cell that ran past its
 OUT_OF_MEMORY = "out of memory"
 IDLE = 0.02  # of a period's seconds; a process that computes less than that is waiting
 
+IMPORTED: set[str] = set()  # modules of others that this process was asked for
 _FREE: AbstractContextManager[None] = nullcontext()
 _TICKING: list[Clock] = []
 _LIMIT: ContextVar[float] = ContextVar("limit", default=math.inf)
@@ -399,7 +400,10 @@ def importing(module: str) -> AbstractContextManager[None]:
     Raises:
         PluginError: it raises something.
     """
-    if own(module) or module in sys.modules:
+    if own(module):
+        return _FREE
+    IMPORTED.add(module)
+    if module in sys.modules:
         return _FREE
     _try_first(f"import of {module!r}", "import", module)
     kept = frozenset({ENVIRONMENT, FILTERS})

@@ -62,16 +62,24 @@ def contents(values: Mapping[str, Any]) -> tuple[str, ...]:
     Args:
         values: fields by name; only those that take names are looked at.
     """
-    files = [
+    return tuple(map(digest, _files(values)))
+
+
+def digests(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the same by file."""
+    return {file: digest(file) for file in _files(values)}
+
+
+def _files(values: Mapping[str, Any]) -> list[str]:
+    return [
         file
         for field in FIELDS
         if "[" in str(values.get(field)) or "(" in str(values.get(field))
         for file in registry(field).files(values[field])
     ]
-    return tuple(map(_digest, files))
 
 
-def _digest(file: str) -> str:
+def digest(file: str) -> str:
     """Return the hash of a file; empty if it can't be read, which its reader will say."""
     try:
         path = Path(file).expanduser()

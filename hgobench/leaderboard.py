@@ -46,6 +46,9 @@ def columns() -> tuple[str, ...]:
     return Scenario.of_role(*BOARD)
 
 
+_TOLD = ("data", "processor")  # of provenance, what boards say
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds with its 95 % interval, within [0, 1]; one seed has no interval."""
@@ -78,7 +81,8 @@ class Score:
         idle: whether every round stalled, so that the model is the initial one.
         needs: what the rule was told beside the workers' values.
         late: whether it ran out of time.
-        data: what the result says of its data; None: the score is of no result.
+        data: what the result says of its data and the processor; None: the score is of no
+            result.
     """
 
     scenario: Scenario
@@ -101,7 +105,7 @@ class Score:
             raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
         idle = 0 < result.summary["rounds"] == result.summary["stalled"]
         needs = tuple(result.provenance.get("needs", ()))
-        data = {name: v for name, v in result.provenance.items() if name.startswith("data")}
+        data = {name: v for name, v in result.provenance.items() if name.startswith(_TOLD)}
         late = result.late
         return cls(result.scenario, result.status, accuracy, idle, needs, late, data)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,19 @@ def usable(device: str) -> None:
         raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
 
 
+@cache
+def processor() -> str:
+    """Return the processor's name and which of their kernels libraries choose on it.
+
+    The last bits of a number may depend on the latter: two kinds need not add in the same order.
+    """
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line for line in lines if line.startswith("model name")).partition(": ")[2]
+    return f"{' '.join(name.split())}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Return what a result says that it was computed with.
 
@@ -44,6 +60,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": str(torch.__version__),  # a text: who reads results need not import torch
         "numpy": np.__version__,
         "machine": platform.machine(),
+        "processor": processor(),
         "device": device_name(str(device)),
         "threads": 1,
     }

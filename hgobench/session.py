@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hgobench.errors import InputError, SamplingRisk, unknown
+from hgobench.errors import InputError, SamplingRisk
 from hgobench.settings import Setting
 from hgobench.suite import Suite
 
@@ -68,8 +68,8 @@ class Session:
     Args:
         store: where results are looked up and kept; the caller closes it.
         jobs: local processes; 0: one per core, or one if tensors are not on the CPU.
-        engine: where cells are computed: ``"local"``, processes of this machine; or an engine
-            (`hgobench.engines.Engine`), which the caller closes.
+        engine: where cells are computed (`hgobench.engines.open_engine`), which the caller closes;
+            None: in processes of this machine.
         device: where tensors are, as torch names it.
         progress: whether to show on standard error how far it is.
         on_progress: told how far it is whenever something finishes.
@@ -88,13 +88,13 @@ class Session:
         store: Store,
         *,
         jobs: int = 0,
-        engine: str | Engine = "local",
+        engine: Engine | None = None,
         device: str = "cpu",
         progress: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.store, self.device = store, device
-        self.engine = _opened(engine)
+        self.engine = engine
         self.jobs = self.engine.jobs if self.engine else jobs or default_jobs(device)
         self._shown, self._told = progress, on_progress
 
@@ -150,7 +150,8 @@ class Session:
         with self._progress(len({task.what for task in tasks}), "measurements") as advance:
             from hgobench.engines.measured import measure
 
-            return measure(tasks, self.store, jobs or self.jobs, advance, self.engine)
+            engine = None if jobs == 1 else self.engine  # what is disturbed is measured here
+            return measure(tasks, self.store, jobs or self.jobs, advance, engine)
 
     def _progress(self, total: int, what: str) -> AbstractContextManager[OnProgress]:
         from hgobench.report.progress import progress
@@ -280,6 +281,7 @@ def run_suite(
     settings: Mapping[str, Any] | None = None,
     jobs: int = 0,
     engine: str | Engine = "local",
+    address: str = "",
     device: str = "cpu",
     split: Split = "test",
     progress: bool | None = None,
@@ -297,8 +299,10 @@ def run_suite(
         rules: rules of your own beside the suite's: ``"pkg.mod:Class"``.
         settings: field to its value, or to a list of values for an axis of the grid.
         jobs: local processes; 0: one per core.
-        engine: where cells are computed: ``"local"``, processes of this machine; or an engine
-            (`hgobench.engines.Engine`), which the caller closes.
+        engine: where cells are computed: ``"local"``, processes of this machine; ``"dask"``, the
+            workers of a scheduler; or an engine that is open (`hgobench.engines.open_engine`),
+            which the caller closes.
+        address: the scheduler's: ``"tcp://host:port"``.
         device: where tensors are, as torch names it: ``"cpu"``, ``"cuda"``; if not the CPU, one
             process computes.
         split: which examples boards are on; choose parameters on ``"validation"`` only.
@@ -326,6 +330,7 @@ def run_suite(
         >>> outcome.computed, [(row.rank, row.label) for row in board.rows]
         (8, [(1, 'hgo krum'), (2, 'hgo average')])
     """
+    from hgobench.engines import opened
     from hgobench.grid import reasons
     from hgobench.results import open_store
     from hgobench.scenario import sampling_warnings
@@ -342,22 +347,23 @@ def run_suite(
             warnings.warn(warning, SamplingRisk, stacklevel=2)
         else:
             say(f"warning: {warning}")
-    engine = _opened(engine) or "local"
-    if split == "validation":
-        _check_validation(cells.values("data"), jobs or default_jobs(), engine)
     folder = RESULTS / chosen.name if out is None else Path(out)
     started = time.monotonic()
     shown = _watched() if progress is None else progress
-    with open_store(folder) as store:
-        session = Session(
-            store,
-            jobs=jobs,
-            engine=engine,
-            device=device,
-            progress=shown,
-            on_progress=on_progress,
-        )
-        grid = session.run(cells, chosen.ruleset, width=chosen.width, time_limit=chosen.time_limit)
+    with opened(engine, address) as where:
+        if split == "validation":
+            _check_validation(cells.values("data"), jobs or default_jobs(), where)
+        with open_store(folder) as store:
+            session = Session(
+                store,
+                jobs=jobs,
+                engine=where,
+                device=device,
+                progress=shown,
+                on_progress=on_progress,
+            )
+            width, limit = chosen.width, chosen.time_limit
+            grid = session.run(cells, chosen.ruleset, width=width, time_limit=limit)
     seconds = time.monotonic() - started
     outcome = SuiteOutcome(chosen, cells, reasons(left), folder, split, seconds, grid)
     check(grid, outcome)
@@ -372,24 +378,11 @@ def _setting(name: str, value: Any) -> Setting:
     return Setting(name, values)
 
 
-def _opened(engine: str | Engine) -> Engine | None:
-    """Return an engine that is given; None: this machine's processes.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if not isinstance(engine, str):
-        return engine
-    if engine != "local":
-        raise InputError(unknown("engine", engine, ["local"]))
-    return None
-
-
-def _check_validation(data: Sequence[str], jobs: int, engine: str | Engine) -> None:
+def _check_validation(data: Sequence[str], jobs: int, engine: Engine | None) -> None:
     """Refuse data without validation examples."""
     from hgobench.engines.cells import described
 
-    for name, about in described(data, jobs, _opened(engine)).items():
+    for name, about in described(data, jobs, engine).items():
         if isinstance(about, InputError):
             raise about
         if not about.validation:

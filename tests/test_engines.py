@@ -8,27 +8,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from hgobench.engines import Engine, Failure, Limits
+from hgobench.engines import Engine, Failure, Limits, open_engine
 from hgobench.engines.base import tried_twice
 from hgobench.engines.local import Local
 from tests import calls
+from tests.cluster import Cluster
 from tests.conftest import ROOT
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="another machine's signals and memory")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    opened = Local(2)
-    yield opened
-    opened.close()
+@pytest.fixture(scope="module", params=["local", pytest.param("dask", marks=pytest.mark.long)])
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    if request.param == "local":
+        with closing(open_engine("local", jobs=2)) as opened:
+            yield opened
+        return
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.add_worker()
+        cluster.add_worker()
+        with closing(open_engine("dask", address=cluster.address)) as opened:
+            yield opened
 
 
 def only(engine: Engine, name: Any, **limits: Any) -> Any:
@@ -142,12 +151,12 @@ def gone(pid: int) -> bool:
 
 
 def test_calls_are_made_where_the_driver_is(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HGOBENCH_TEST", "here")
     monkeypatch.syspath_prepend(str(tmp_path))
-    ((_, answer),) = engine.map(calls.place, [None])
+    ((_, answer),) = Local(1).map(calls.place, [None])
     assert answer == (str(tmp_path), "here", str(tmp_path))
 
 
@@ -171,13 +180,13 @@ def test_what_ends_with_its_process_is_tried_in_pieces(
 
 
 def test_a_module_that_was_edited_is_imported_anew(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     module = tmp_path / "edited_module.py"
     for text in ("first", "second text"):
         module.write_text(f"text = {text!r}\n")
-        ((_, answer),) = engine.map(calls.text_of, ["edited_module"])
+        ((_, answer),) = Local(1).map(calls.text_of, ["edited_module"])
         assert answer == text
 
 

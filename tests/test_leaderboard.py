@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -232,3 +233,17 @@ def test_json_has_the_form_that_scripts_rely_on(made: list[Any]) -> None:
     assert {"rank", "algorithm", "rule", "clean", "worst", "worst_attack", "cells"} <= set(row)
     assert set(row["cells"]["foe"]) == {"mean", "low", "high", "seeds"}
     assert 0 <= row["worst"] <= 1
+
+
+def test_a_board_says_that_its_cells_are_of_several_kinds_of_processor() -> None:
+    def of(*processors: str) -> str:
+        made = [
+            replace(score, data={"data": "digest", "processor": processors[i % len(processors)]})
+            for i, score in enumerate(scores())
+        ]
+        return render("r-1", boards(made))
+
+    assert "processor" not in of("one, AVX2")
+    assert "cells are of 2 kinds of processor (one, AVX2; other, AVX512)" in of(
+        "one, AVX2", "other, AVX512"
+    )

@@ -166,7 +166,7 @@ def test_every_source_that_numbers_depend_on_counts() -> None:
         "testing.py",
         "theory",
     }
-    assert {path.name for path in package.iterdir()} - indifferent == set(address._SOURCES)
+    assert {path.name for path in package.iterdir()} - indifferent == set(address.SOURCES)
 
 
 def foreign(path: Path) -> None:

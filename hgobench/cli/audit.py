@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.auditing import audit_options, studied
-from hgobench.cli.options import Jobs, Quiet, Wide
+from hgobench.cli.options import AddressOption, EngineOption, Jobs, Quiet, Wide
 from hgobench.cli.output import layout_for, say
 from hgobench.errors import InputError
 from hgobench.report import writers
@@ -36,6 +36,8 @@ def audit(
     rule: AuditRules = None,
     attack: AuditAttacks = None,
     jobs: Jobs = 0,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
     out: Annotated[Path, typer.Option(help="Where measurements and pages go.")] = Path(
         "hgobench-results/audits"
     ),
@@ -77,7 +79,8 @@ def audit(
             raise InputError(f"--document: {str(document)!r}: {error.strerror}") from error
     words = f"audit {' '.join(names)}"
     studies = [
-        studied(partial(audits.run, name, options), out, jobs, quiet, wide) for name in wanted
+        studied(partial(audits.run, name, options), out, jobs, quiet, wide, None, engine, address)
+        for name in wanted
     ]
     if document is not None:
         from hgobench.audits import document as audit_document

@@ -45,18 +45,21 @@ def studied(
     quiet: bool,
     wide: bool,
     told: Callable[[Page], str] | None = None,
+    engine: str = "local",
+    address: str = "",
 ) -> Page:
     """Run an audit, print what it found (as `told` words it), and write its page."""
     from hgobench.audits import Work
+    from hgobench.engines import opened
     from hgobench.report import files
     from hgobench.results import open_store
     from hgobench.session import Session
 
     started = time.monotonic()
     try:
-        with open_store(out) as store:
+        with open_store(out) as store, opened(engine, address) as where:
             work = Work(
-                Session(store, jobs=jobs, progress=not quiet),
+                Session(store, jobs=jobs, engine=where, progress=not quiet),
                 lambda text: typer.echo(text, err=True),
                 lambda text: say(text, quiet),
             )

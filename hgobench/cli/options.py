@@ -52,6 +52,16 @@ class Split(StrEnum):
 
 
 Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Where cells are computed: local, or dask (needs hgobench[cluster]).",
+    ),
+]
+AddressOption = Annotated[
+    str, typer.Option("--address", help="Of the Dask scheduler: tcp://host:port.")
+]
 Wide = Annotated[
     bool, typer.Option("--wide", help="All columns, wider than the terminal if they are.")
 ]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hgobench.cli.auditing import audit_options, studied
-from hgobench.cli.options import DataForm, DataFormOption, Jobs, Quiet, Wide
+from hgobench.cli.options import (
+    AddressOption,
+    DataForm,
+    DataFormOption,
+    EngineOption,
+    Jobs,
+    Quiet,
+    Wide,
+)
 from hgobench.cli.output import layout_for
 from hgobench.errors import InputError
 
@@ -51,6 +59,8 @@ def plan(
         ),
     ] = None,
     jobs: Jobs = 0,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
     out: Annotated[Path, typer.Option(help="Where results and the page go.")] = Path(
         "hgobench-results/plan"
     ),
@@ -93,4 +103,4 @@ def plan(
             layout = replace(layout, width=layout.width or answer.WIDTH)
         return render(answer.summary(plans[-1]), form.value, layout, title=False)
 
-    studied(searched, out, jobs, quiet, wide, told)
+    studied(searched, out, jobs, quiet, wide, told, engine, address)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hgobench.cli.options import Jobs, Quiet, Wide
+from hgobench.cli.options import AddressOption, EngineOption, Jobs, Quiet, Wide
 from hgobench.cli.output import say, shown
 from hgobench.errors import InputError
 
@@ -17,6 +17,8 @@ def reproduce(
     names: Annotated[list[str], typer.Argument(help="Figures (fig4b, short5, ..); all; or list.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every curve.")] = 10,
     jobs: Jobs = 0,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
     out: Annotated[Path, typer.Option(help="Where results and pages go.")] = Path(
         "hgobench-results/paper"
     ),
@@ -48,13 +50,15 @@ def reproduce(
             f"--update-reference: {' '.join(names)} with {seeds} seeds; expected all with 10 or "
             "more: the verdicts are one family"
         )
+    from hgobench.engines import opened
     from hgobench.paper import agreement, claims, pages, runs
     from hgobench.paper import document as paper_document
     from hgobench.results import open_store
     from hgobench.session import Session, default_jobs
 
     jobs = jobs or default_jobs()
-    lacking = runs.lacking(chosen, jobs)
+    with opened(engine, address) as where:
+        lacking = runs.lacking(chosen, jobs, where)
     if lacking and names != ["all"]:
         raise InputError(f"{', '.join(which)}: {reason}" for reason, which in lacking.items())
     for reason, which in lacking.items():
@@ -62,8 +66,8 @@ def reproduce(
     gone = {name for which in lacking.values() for name in which}
     chosen = [figure for figure in chosen if figure.name not in gone]
     started = time.monotonic()
-    with open_store(out) as store:
-        session = Session(store, jobs=jobs, progress=not quiet)
+    with open_store(out) as store, opened(engine, address) as where:
+        session = Session(store, jobs=jobs, engine=where, progress=not quiet)
         outcome = runs.compute(chosen, seeds, session)
         found = (result for _, result in store.results(outcome.keys))
         measured = runs.Measurements(found, seeds)

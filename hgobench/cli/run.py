@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from hgobench.cli.options import ByOption, Form, FormOption, Jobs, Split, SplitOption, Wide
+from hgobench.cli.options import (
+    AddressOption,
+    ByOption,
+    EngineOption,
+    Form,
+    FormOption,
+    Jobs,
+    Split,
+    SplitOption,
+    Wide,
+)
 from hgobench.cli.output import rendered_boards, say
 from hgobench.errors import InputError
 
@@ -24,6 +34,8 @@ def run(
         typer.Option("--set", help="field=value, or field=value,value for an axis of the grid."),
     ] = None,
     jobs: Jobs = 0,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
     device: Annotated[
         str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1; not cpu: one process.")
     ] = "cpu",
@@ -64,6 +76,8 @@ def run(
             chosen,
             out=out,
             jobs=jobs,
+            engine=engine,
+            address=address,
             device=device,
             split=split.value,
             progress=not quiet,

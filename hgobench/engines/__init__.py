@@ -1,5 +1,75 @@
 """Where calls are made, by one contract; and a grid of cells, computed there (`cells.py`)."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from hgobench.errors import InputError, unknown
+from hgobench.registry import Registry
+
 from .base import Engine, EngineError, Failure, Limits
 
-__all__ = ["Engine", "EngineError", "Failure", "Limits"]
+__all__ = ["Engine", "EngineError", "Failure", "Limits", "open_engine", "opened", "registry"]
+
+
+def _local(jobs: int) -> Engine:
+    """Supervised processes of this machine."""
+    from .local import Local
+
+    return Local(jobs)
+
+
+def _dask(address: str = "") -> Engine:
+    """The workers of a Dask scheduler at ``tcp://host:port``."""
+    from .dask import Dask
+
+    return Dask(address)
+
+
+registry: Registry[Engine] = Registry(
+    "engine", "engines", {"local": _local, "dask": _dask}, context=frozenset({"jobs"})
+)
+
+
+def open_engine(specification: str, *, jobs: int = 1, address: str = "") -> Engine:
+    """Return an engine, which the caller closes.
+
+    Args:
+        specification: ``"local"`` or ``"dask"``.
+        jobs: processes of the local one.
+        address: of the scheduler, for an engine that has one.
+
+    Raises:
+        InputError: there is no such engine, it is not installed, or nobody answers at the address.
+
+    Example:
+        >>> engine = open_engine("local", jobs=2)
+        >>> sorted(answer for _, answer in engine.map(abs, [-1, -2]))
+        [1, 2]
+        >>> engine.close()
+    """
+    name = Registry.bare(specification)
+    if ":" not in name and name not in registry.names():
+        raise InputError(unknown("engine", name, registry.names()))
+    if address and "address" not in registry.entry(name).signature:
+        raise InputError(f"--address: {address!r}; engine {specification!r} has none")
+    context = {"address": address} if address else {}
+    return registry.build(specification, jobs=jobs, **context)
+
+
+@contextmanager
+def opened(specification: str | Engine = "local", address: str = "") -> Iterator[Engine | None]:
+    """Open an engine for the body; None for ``"local"``: whoever computes opens that itself.
+
+    One that is open already is only handed on.
+
+    Raises:
+        InputError: as `open_engine`.
+    """
+    if not isinstance(specification, str):
+        yield specification
+        return
+    if specification == "local" and not address:
+        yield None
+        return
+    with closing(open_engine(specification, address=address)) as engine:
+        yield engine

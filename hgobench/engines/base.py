@@ -11,8 +11,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class EngineError(Exception):
-    """The engine itself is lost, and with it what was under way: a cluster that went away."""
+class EngineError(RuntimeError):
+    """The engine can't go on, and what was under way is lost: a cluster that went away."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class Engine(Protocol):
     @property
     def jobs(self) -> int:
         """How many calls are under way at a time."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether calls are made on other machines, with files and devices of their own."""
 
     def map(
         self,

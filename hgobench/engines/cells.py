@@ -8,6 +8,7 @@ the cells that it computes.
 from __future__ import annotations
 
 import math
+import platform
 import signal
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from hgobench import catalogue
 from hgobench.boundary import OUT_OF_MEMORY, OUT_OF_TIME, PluginError, limited
 from hgobench.data import datasets
 from hgobench.data.datasets import About
-from hgobench.errors import InputError
+from hgobench.errors import InputError, Unavailable
 from hgobench.grid import Grid, Listed
 from hgobench.provenance import device_name, usable
 from hgobench.results import Result, Store, StoreError
@@ -35,6 +36,7 @@ from .signals import Ended
 
 T = TypeVar("T")
 # hgobench's own code is not limited: a large model takes its time. What it calls of others is.
+_CHECKED: set[tuple[str, str]] = set()  # files of this machine that are the driver's
 COMPUTING = Limits(idle=600.0)
 LOOKED_UP = 32  # cohorts at a time
 TRIED = 1_000  # worlds that are made before anything is computed
@@ -72,7 +74,7 @@ class Outcome:
             self.signal = error.number if isinstance(error, Ended) else signal.SIGINT
             self.interrupted = str(error) or "interrupted"
         elif isinstance(error, EngineError):
-            self.interrupted = f"the engine is lost: {error}"
+            self.interrupted = str(error)
         else:
             self.interrupted = f"the store can't be written: {error}"
 
@@ -108,18 +110,18 @@ def execute(
             nothing is computed then. Of more than 1,000 worlds that differ in more than their seed
             the first are tried; cells of others that can't be made fail.
     """
-    usable(device)
     outcome = Outcome(set())
     grid = scenarios if isinstance(scenarios, Grid) else Listed(scenarios)
     jobs = max(min(jobs, sum(1 for _ in islice(grid.cohorts(width), jobs))), 1)
     named = [{name: value} for name in catalogue.FIELDS for value in grid.values(name)]
     where = engine or local(jobs, named)
     try:
+        device_is = _named_device(device, where)
         data = digests(grid.values("data"), where, time_limit)
     except (KeyboardInterrupt, EngineError) as error:
         outcome.end(error)
         return outcome
-    addresses = Addresses(ruleset, device_name(device), data)
+    addresses = Addresses(ruleset, device_is, data)
     for fields in named:  # as they are now, before anything runs: it may import more
         for name, value in fields.items():
             addresses.read(name, value)
@@ -133,7 +135,9 @@ def execute(
     else:
         batches = list(missing)
         worlds = {batch[0].world_key: batch[0] for batch in batches}.values()
-    results = _compute(batches, time_limit, where, device)
+    files = {file: digest for fields in named for file, digest in catalogue.digests(fields).items()}
+    function = partial(_cohort, time_limit, device, files if where.elsewhere else None)
+    results = _compute(batches, function, where, partial(lost, device=device))
     try:
         # What can't be made is refused before anything is computed, as far as it can be tried.
         _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
@@ -185,6 +189,25 @@ def _missing(
             if missing := [cell for cell in cohort if key_of[cell] not in known]:
                 under_way |= {cell: key_of[cell] for cell in missing}
                 yield missing
+
+
+def _named_device(device: str, engine: Engine) -> str:
+    """Return what provenance calls a device, where cells are computed.
+
+    Raises:
+        InputError: torch can't compute there.
+    """
+    if not engine.elsewhere or device == "cpu":
+        return _asked_device(device)
+    ((_, answer),) = engine.map(_asked_device, [device], limits=LOADING)
+    if isinstance(answer, Failure):
+        raise InputError(f"device: {device!r}: {reason(answer)}")
+    return answer
+
+
+def _asked_device(device: str) -> str:
+    usable(device)
+    return device_name(device)
 
 
 def described(
@@ -293,12 +316,18 @@ def reason(failure: Failure) -> str:
 
 def _compute(
     batches: Iterable[Sequence[Scenario]],
-    time_limit: float,
+    function: Callable[[Sequence[Scenario]], list[Result]],
     engine: Engine,
-    device: str,
+    lose: Callable[[Scenario, str], Result],
 ) -> Generator[list[Result]]:
-    """Yield the results of all cohorts; of one that ends with its process, cell by cell."""
-    function = partial(_cohort, time_limit, device)
+    """Yield the results of all cohorts; of one that ends with its process, cell by cell.
+
+    Args:
+        batches: cohorts.
+        function: computes one.
+        engine: where.
+        lose: makes the result of a cell that could not be computed, given the reason.
+    """
     for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING):
         if isinstance(answer, Failure):
             why = reason(answer)
@@ -306,7 +335,7 @@ def _compute(
                 named = catalogue.foreign(vars(cells[0]))
                 named = named or [f"rule {cells[0].rule!r}", f"attack {cells[0].attack!r}"]
                 why += f": {', '.join(named)}"
-            yield [lost(cell, why, device) for cell in cells]
+            yield [lose(cell, why) for cell in cells]
         else:
             yield answer
 
@@ -315,11 +344,31 @@ def _alone(cells: Sequence[Scenario]) -> list[list[Scenario]]:
     return [[cell] for cell in cells]
 
 
-def _cohort(time_limit: float, device: str, cells: Sequence[Scenario]) -> list[Result]:
-    """Compute a cohort; a world that can be made in one process and not in another fails it."""
+def _cohort(
+    time_limit: float,
+    device: str,
+    files: Mapping[str, str] | None,
+    cells: Sequence[Scenario],
+) -> list[Result]:
+    """Compute a cohort; a world that can be made in one process and not in another fails it.
+
+    Args:
+        time_limit, device: as for `execute`.
+        files: on another machine: the digest of each file that scenarios name.
+        cells: the cohort.
+
+    Raises:
+        EngineError: this other machine lacks data, or has other files.
+    """
+    for file, digest in (files or {}).items():
+        if (file, digest) not in _CHECKED and catalogue.digest(file) != digest:
+            raise EngineError(f"{platform.node()}: {file!r} is missing, or not the driver's")
+        _CHECKED.add((file, digest))
     try:
         with limited(time_limit):
             return simulate(cells, time_limit=time_limit, device=device)
     except (InputError, PluginError) as error:
         why = "; ".join(str(error).splitlines())
+        if files is not None and isinstance(error, Unavailable):
+            raise EngineError(f"{platform.node()}: {why}") from None
         return [lost(cell, why, device) for cell in cells]

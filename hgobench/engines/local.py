@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -58,7 +59,7 @@ STARTS = 3  # processes in a row that may die before they begin a call
 class Here:
     """Calls in this process: for hgobench's own code, with a single job."""
 
-    jobs = 1
+    jobs, elsewhere = 1, False
 
     def map(
         self,
@@ -76,15 +77,45 @@ class Here:
         """Do nothing."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where calls are made.
+
+    Attributes:
+        path: the import path.
+        folder: the working directory.
+    """
+
+    path: tuple[str, ...]
+    folder: str
+
+    @classmethod
+    def here(cls) -> Place:
+        """Return where this process is."""
+        folder = ""
+        with suppress(OSError):
+            folder = os.getcwd()
+        return cls(tuple(sys.path), folder)
+
+
 class Local:
     """Calls in processes of this machine (`hgobench.engines.Engine`).
 
     Args:
         jobs: processes at a time.
+        place: where calls are made; None: where this process is.
+        wanted: asked now and then; once it says no, what is under way ends, and `map` with it.
     """
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
+    elsewhere = False
+
+    def __init__(
+        self,
+        jobs: int,
+        place: Place | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.jobs, self.place, self.wanted = jobs, place, wanted
 
     def map(
         self,
@@ -95,13 +126,22 @@ class Local:
         alone: bool = False,
     ) -> Generator[tuple[Item, Answer | Failure]]:
         """Yield each item with what the function returns of it, in the order in which calls end."""
+        code = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+        pickled = ((item, pickle.dumps(item, pickle.HIGHEST_PROTOCOL)) for item in items)
+        for item, answer in self.relay(code, pickled, limits, alone):
+            yield item, answered(answer) if isinstance(answer, bytes) else answer
+
+    def relay(
+        self, code: bytes, items: Iterable[tuple[Item, bytes]], limits: Limits, alone: bool = False
+    ) -> Generator[tuple[Item, bytes | Failure]]:
+        """Do what `map` does with pickles; an answer is what `answered` reads."""
         jobs = 1 if alone else self.jobs
         most = limits.memory or int(memory() * USABLE / jobs)
         limits = Limits(limits.cpu, limits.idle, most)
-        code = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
         arrivals: Arrivals = queue.SimpleQueue()
-        running: dict[Child, tuple[Item, _Watch]] = {}
-        waiting, again = iter(items), list[Item]()  # again: whose process ended before it began
+        running: dict[Child, tuple[tuple[Item, bytes], _Watch]] = {}
+        # again: whose process ended before it began
+        waiting, again = iter(items), list[tuple[Item, bytes]]()
         unstarted, looked = 0, time.monotonic()
         try:
             while True:
@@ -109,7 +149,7 @@ class Local:
                     del again[:1]
                     child = _take(arrivals)
                     running[child] = taken[0], _Watch(child, limits)
-                    child.ask(code, pickle.dumps(taken[0], pickle.HIGHEST_PROTOCOL))
+                    child.ask(code, taken[0][1], self.place or Place.here())
                 if not running:
                     return
                 for child, frame in _arrived(arrivals):
@@ -118,11 +158,11 @@ class Local:
                     item, _ = running.pop(child)
                     if frame:
                         unstarted = 0
-                        answer: Answer | Failure = child.answer(frame)
+                        answer = child.answer(frame)
                         _give_back(child)
-                        yield item, answer
+                        yield item[0], answer
                     elif child.begun:
-                        yield item, Failure("died", child.ended())
+                        yield item[0], Failure("died", child.ended())
                     else:
                         how = child.ended()
                         unstarted += 1
@@ -136,7 +176,9 @@ class Local:
                     if (failure := watch.look(looked)) is not None:
                         del running[child]
                         child.end()
-                        yield item, failure
+                        yield item[0], failure
+                if not self.wanted():
+                    return
         finally:
             for child in running:
                 child.end()
@@ -204,14 +246,11 @@ class Child:
         with suppress(OSError):  # it is dead, which its reader says
             protocol.write_frame(self._process.stdin, data)
 
-    def ask(self, function: bytes, item: bytes) -> None:
+    def ask(self, function: bytes, item: bytes, place: Place) -> None:
         """Let it make a call."""
         self.asked += 1
-        folder = ""
-        with suppress(OSError):
-            folder = os.getcwd()
         environment = {**os.environ, **ONE_THREAD}
-        request = protocol.Request(sys.path, folder, environment, function, item)
+        request = protocol.Request(list(place.path), place.folder, environment, function, item)
         self._send(pickle.dumps(tuple(request)))
 
     @property
@@ -219,19 +258,11 @@ class Child:
         """Whether it has begun the last call."""
         return self.meter.calls == self.asked
 
-    def answer(self, frame: bytes) -> Any:
-        """Return what a reply holds: an answer or a `Failure`."""
+    def answer(self, frame: bytes) -> bytes:
+        """Take a reply; return what `answered` reads."""
         reply = protocol.Reply(*pickle.loads(frame))
         self.sources |= reply.sources
-        if reply.said.startswith("MemoryError"):
-            return Failure("memory", "no memory was left to it")
-        try:
-            if reply.said:
-                error = pickle.loads(reply.error) if reply.error else None
-                return Failure("raised", reply.said, error=error)
-            return pickle.loads(reply.answer)
-        except Exception as error:  # what can't be read here
-            return Failure("raised", told(error), error=error)
+        return frame
 
     @property
     def usable(self) -> bool:
@@ -272,6 +303,20 @@ class Child:
         with suppress(ValueError):
             return f"signal {signal.Signals(-code).name}"
         return f"signal {-code}"
+
+
+def answered(frame: bytes) -> Any:
+    """Return what a reply holds: an answer or a `Failure`."""
+    reply = protocol.Reply(*pickle.loads(frame))
+    if reply.said.startswith("MemoryError"):
+        return Failure("memory", "no memory was left to it")
+    try:
+        if reply.said:
+            error = pickle.loads(reply.error) if reply.error else None
+            return Failure("raised", reply.said, error=error)
+        return pickle.loads(reply.answer)
+    except Exception as error:  # what can't be read here
+        return Failure("raised", told(error), error=error)
 
 
 class _Watch:

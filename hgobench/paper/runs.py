@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hgobench import algorithms
 from hgobench.algorithms import Order, Places
+from hgobench.engines import Engine
 from hgobench.engines.cells import Outcome, described
 from hgobench.errors import InputError
 from hgobench.results import Result
@@ -93,11 +94,19 @@ def cells(figures: Sequence[Figure], seeds: int) -> list[Scenario]:
     return list(dict.fromkeys(every))
 
 
-def lacking(figures: Sequence[Figure], jobs: int = 1) -> dict[str, list[str]]:
-    """Return the figures whose data can't be had, by the reason; the data is read by `jobs`."""
+def lacking(
+    figures: Sequence[Figure], jobs: int = 1, engine: Engine | None = None
+) -> dict[str, list[str]]:
+    """Return the figures whose data can't be had, by the reason.
+
+    Args:
+        figures: which.
+        jobs: local processes that read the data.
+        engine: where it is read instead.
+    """
     found: dict[str, list[str]] = {}
     needed = {figure.name: {cell.data for cell in figure.cells([0])} for figure in figures}
-    for data, about in described(sorted(set().union(*needed.values())), jobs).items():
+    for data, about in described(sorted(set().union(*needed.values())), jobs, engine).items():
         if isinstance(about, InputError):
             lacking = [name for name, several in needed.items() if data in several]
             found.setdefault("; ".join(about.problems), []).extend(lacking)

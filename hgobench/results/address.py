@@ -19,7 +19,7 @@ from hgobench import catalogue
 from hgobench.scenario import Scenario
 
 # The code that numbers depend on; a change of anything else keeps results valid.
-_SOURCES = (
+SOURCES = (
     "aggregators",
     "algorithms",
     "attacks",
@@ -42,7 +42,7 @@ def code_digest(*more: str) -> str:
     """Return a hash of the sources that determine results, and of more folders of hgobench."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for name in _SOURCES + more:
+    for name in SOURCES + more:
         home = package / name if (package / name).exists() else package.parent / name
         for path in sorted(home.glob("**/*.py")) if home.is_dir() else [home]:
             digest.update(f"{name}/{path.name}\0".encode() + path.read_bytes())
@@ -71,7 +71,7 @@ def _reach(name: str, package: str, found: dict[str, Path]) -> None:
     """Add a module and those that it has things from.
 
     Of modules outside the plug-in's own top-level package only those count that are neither
-    installed nor hgobench's: they are not likely to change, or in `_SOURCES`. The paper's parts
+    installed nor hgobench's: they are not likely to change, or in `SOURCES`. The paper's parts
     are plug-ins.
     """
     module = sys.modules.get(name)

@@ -108,6 +108,12 @@ def data_notes(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
             f"{unknown} of {len(every)} cells do not say which data they were computed on, as they "
             "are of an older hgobench; the command that computed them computes them anew"
         )
+    kinds = sorted({str(made["processor"]) for _, made in every if made.get("processor")})
+    if len(kinds) > 1:
+        notes.append(
+            f"cells are of {len(kinds)} kinds of processor ({'; '.join(kinds)}): the last bits of "
+            "those that are compared may differ"
+        )
     for name in sorted({name for name, _ in every}):
         made = [facts for other, facts in every if other == name]
         if len(found := {facts["data"] for facts in made if facts.get("data")}) > 1:
