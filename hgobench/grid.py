@@ -356,7 +356,7 @@ def _check_size(axes: Mapping[str, Sequence[Any]]) -> None:
         raise InputError(f"suite: {count:,} cells ({sizes}); expected at most {MOST:,}")
 
 
-STACK = 64  # cells side by side: more are hardly faster
+STACK = 96  # cells side by side: more are hardly faster
 LIGHT = {"softmax", "logistic", "svm", "linear", "quadratic"}  # models that take a millisecond
 
 

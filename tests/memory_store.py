@@ -39,6 +39,10 @@ class MemoryStore:
         told = {**made, "code": code_digest()[:12]}
         self.cells[key] = ruleset, replace(copy.deepcopy(result), provenance=told)
 
+    def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
+        for result, ruleset, key in several:
+            self.add(result, ruleset, key)
+
     def standing(
         self, among: Iterable[str] | Mapping[str, Scenario] | None = None
     ) -> Iterator[tuple[str, Result]]:

@@ -143,6 +143,7 @@ def execute(
         _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
         on_progress(Advance(jobs=where.jobs))
         for finished in results:
+            kept: list[tuple[Result, str, str | None]] = []
             for result in finished:
                 name = result.scenario.data
                 made = {"data": data[name], **result.provenance}
@@ -150,10 +151,10 @@ def execute(
                     outcome.interrupted = f"data: {name!r} has changed since the run began"
                     return outcome
                 result = replace(result, provenance=made)
-                store.add(result, ruleset, key=under_way.pop(result.scenario))
-                outcome.computed += 1
-                if result.status == "failed":
-                    outcome.failed.append(result)
+                kept.append((result, ruleset, under_way.pop(result.scenario)))
+            store.add_all(kept)
+            outcome.computed += len(kept)
+            outcome.failed += [result for result, *_ in kept if result.status == "failed"]
             on_progress(Advance(computed=len(finished)))
     except (KeyboardInterrupt, StoreError, EngineError) as error:
         outcome.end(error)

@@ -317,10 +317,10 @@ class SqliteStore:
             last = page[-1][0]
             page = self._query(behind, (last,)) if len(page) == PAGE else []
 
-    def _write(self, statement: str, values: Sequence[Any]) -> None:
+    def _write(self, statement: str, *several: Sequence[Any]) -> None:
         def write() -> None:
             with self._connection:
-                self._connection.execute(statement, values)
+                self._connection.executemany(statement, several)
 
         try:
             self._patiently(write)
@@ -368,11 +368,18 @@ class SqliteStore:
 
     def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
         """Keep a result, in a transaction of its own; see `Store`."""
-        made = result.provenance
-        key = key or result_key(result.scenario, ruleset, made["device"], made.get("data"))
-        row = rows.written(result, ruleset, key, code_digest()[:12], time.time())
-        marks = ", ".join("?" * len(row))
-        self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", row)
+        self.add_all([(result, ruleset, key)])
+
+    def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
+        """Keep results, in one transaction; see `Store`."""
+        written = []
+        for result, ruleset, key in several:
+            made = result.provenance
+            key = key or result_key(result.scenario, ruleset, made["device"], made.get("data"))
+            written.append(rows.written(result, ruleset, key, code_digest()[:12], time.time()))
+        if written:
+            marks = ", ".join("?" * len(written[0]))
+            self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", *written)
 
     def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return those kept measurements that have some addresses (`measurement_key`).

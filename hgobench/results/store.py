@@ -39,6 +39,13 @@ class Store(Protocol):
             StoreError: it can't be written; what was there before still is.
         """
 
+    def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
+        """Keep results with their rulesets and addresses, all of them or none; see `add`.
+
+        Raises:
+            StoreError: they can't be written; what was there before still is.
+        """
+
     def standing(
         self, among: Iterable[str] | Mapping[str, Scenario] | None = None
     ) -> Iterator[tuple[str, Result]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
-from hgobench.attacks import Attack, NoAttack
+from hgobench.attacks import Attack, Combined, NoAttack
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
 from hgobench.determinism import stream
 from hgobench.errors import InputError
@@ -107,9 +107,9 @@ class Cell:
         self.threat: tuple[Any, ...] = own
         alone = self.attacks.foreign or self.attack.stateful
         if not alone and (self.attack.columnwise or self.sees == "nothing"):
-            self.threat = (
-                scenario.attack, scenario.attack_start, scenario.byzantine, scenario.quorum
-            )  # fmt: skip
+            self.threat = scenario.attack, scenario.attack_start, scenario.byzantine
+            if isinstance(self.attack, Combined):  # attacks on heterogeneity look at the quorum
+                self.threat += (scenario.quorum,)
         self.defence: tuple[Any, ...] = own
         if not self.rules.foreign and self.rule.columnwise:
             self.defence = scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum
