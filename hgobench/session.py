@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hgobench.engines.measured import Task
     from hgobench.engines.progress import OnProgress
     from hgobench.grid import Grid
-    from hgobench.leaderboard import Board, Split
+    from hgobench.leaderboard import Board, Score, Split
     from hgobench.report.progress import Progress
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
@@ -105,6 +105,7 @@ class Session:
         *,
         width: int | None = None,
         time_limit: float = 60.0,
+        on_result: Callable[[str, Result], None] = lambda key, result: None,
     ) -> Outcome:
         """Compute the cells that the store lacks; keep each as soon as it is finished.
 
@@ -113,6 +114,7 @@ class Session:
             ruleset: the name under which their scores compare.
             width: the most cells side by side; None: as suits them. Numbers do not depend on it.
             time_limit: CPU seconds that a cell's rule and attack may take.
+            on_result: given each result with its address, whether it was found or computed.
 
         Returns:
             How it went. Ctrl-C and a store that can't be written end it early, which it says.
@@ -133,6 +135,7 @@ class Session:
                 device=self.device,
                 engine=self.engine,
                 on_progress=advance,
+                on_result=on_result,
             )
 
     def measure(self, tasks: Sequence[Task], *, jobs: int = 0) -> list[Any]:
@@ -194,6 +197,8 @@ class SuiteOutcome:
         split: the examples that scores are on.
         seconds: how long it took.
         grid: how the execution went: ``computed``, ``reused``, ``failed``, ``interrupted``.
+        scores: what the cells scored on `split`, by their results' addresses.
+        ended: the labels of cells that did not end well, by how: ``"failed: .."``.
     """
 
     suite: Suite
@@ -203,6 +208,8 @@ class SuiteOutcome:
     split: Split
     seconds: float
     grid: Outcome
+    scores: Mapping[str, Score]
+    ended: Mapping[str, list[str]]
 
     @property
     def computed(self) -> int:
@@ -245,17 +252,9 @@ class SuiteOutcome:
         """
         from hgobench.leaderboard import Score, boards
 
-        return boards((Score.of(one, split or self.split) for one in self.results()), by=by)
-
-    def ended(self) -> dict[str, list[str]]:
-        """Return the labels of cells that did not end well, by how: ``"failed: .."``."""
-        ended: dict[str, list[str]] = {}
-        for result in self.results():
-            if result.status != "done" or result.reason:
-                why = re.sub(r"^round \d+: ", "", result.reason)
-                reason = " ".join(f"{result.status}: {why}".split())
-                ended.setdefault(reason, []).append(self.suite.label(result.scenario))
-        return ended
+        if split is None or split == self.split:
+            return boards(self.scores.values(), by=by)
+        return boards((Score.of(one, split) for one in self.results()), by=by)
 
     def __str__(self) -> str:
         return self._written("table")
@@ -350,6 +349,7 @@ def run_suite(
     folder = RESULTS / chosen.name if out is None else Path(out)
     started = time.monotonic()
     shown = _watched() if progress is None else progress
+    seen = _Seen(chosen, split)
     with opened(engine, address) as where:
         if split == "validation":
             _check_validation(cells.values("data"), jobs or default_jobs(), where)
@@ -362,12 +362,48 @@ def run_suite(
                 progress=shown,
                 on_progress=on_progress,
             )
-            width, limit = chosen.width, chosen.time_limit
-            grid = session.run(cells, chosen.ruleset, width=width, time_limit=limit)
+            grid = session.run(
+                cells,
+                chosen.ruleset,
+                width=chosen.width,
+                time_limit=chosen.time_limit,
+                on_result=seen.take,
+            )
     seconds = time.monotonic() - started
-    outcome = SuiteOutcome(chosen, cells, reasons(left), folder, split, seconds, grid)
+    outcome = SuiteOutcome(
+        chosen, cells, reasons(left), folder, split, seconds, grid, seen.scores(), seen.ended()
+    )
     check(grid, outcome)
     return outcome
+
+
+class _Seen:
+    """What is kept in memory of each result of a suite: its score, and how it ended if not well."""
+
+    def __init__(self, suite: Suite, split: Split) -> None:
+        self.suite, self.split = suite, split
+        self._scores: dict[str, Score] = {}
+        self._ended: dict[str, tuple[str, str]] = {}
+
+    def take(self, key: str, result: Result) -> None:
+        from hgobench.leaderboard import Score
+
+        self._scores[key] = Score.of(result, self.split)
+        if result.status != "done" or result.reason:
+            why = re.sub(r"^round \d+: ", "", result.reason)
+            reason = " ".join(f"{result.status}: {why}".split())
+            self._ended[key] = reason, self.suite.label(result.scenario)
+
+    def scores(self) -> dict[str, Score]:
+        """Return them by address, in its order: in which order they came is chance."""
+        return dict(sorted(self._scores.items()))
+
+    def ended(self) -> dict[str, list[str]]:
+        """Return labels by reason."""
+        ended: dict[str, list[str]] = {}
+        for _, (reason, label) in sorted(self._ended.items()):
+            ended.setdefault(reason, []).append(label)
+        return ended
 
 
 def _setting(name: str, value: Any) -> Setting:

@@ -18,9 +18,11 @@ from hgobench.engines.cells import execute
 from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
-from hgobench.results import open_store
+from hgobench.leaderboard import Score, boards
+from hgobench.results import open_store, rows
 from hgobench.results.address import Addresses, result_key
 from hgobench.scenario import ALIASES, sampling_warnings
+from hgobench.session import run_suite
 from hgobench.suite import Suite, cohorts
 
 # For each field some values, good and bad, in several spellings.
@@ -230,6 +232,27 @@ def test_a_grid_is_computed_as_it_comes(tmp_path: Path) -> None:
         again = execute(few, store, "r-1", width=2)
         assert (again.computed, again.reused) == (len(few) - 6, 6)
         assert {result.scenario for _, result in store.results(again.keys)} == set(few)
+
+
+def test_who_takes_results_as_they_come_reads_each_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a grid that was computed before: its boards need no second reading."""
+    settings = {"rule": ["median", "krum"], "seed": [0, 1], "rounds": 2, "algorithm": "hgo"}
+    first = run_suite("smoke", out=tmp_path, settings=settings, jobs=1, progress=False)
+    read, asked = rows.read, list[bytes]()
+
+    def counted(row: Any) -> Any:
+        asked.append(row[0])
+        return read(row)
+
+    monkeypatch.setattr(rows, "read", counted)
+    again = run_suite("smoke", out=tmp_path, settings=settings, jobs=1, progress=False)
+    assert (again.computed, again.reused) == (0, first.computed)
+    assert again.boards() == first.boards() != []
+    assert len(asked) == len(set(asked)) == first.computed
+    from_store = boards(Score.of(result) for result in again.results())
+    assert again.boards() == from_store
 
 
 def test_a_world_that_can_t_be_made_is_refused_before_anything_is_computed(tmp_path: Path) -> None:

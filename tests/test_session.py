@@ -69,7 +69,7 @@ def test_rules_and_settings(tiny: Path, tmp_path: Path) -> None:
     assert outcome.suite.narrowed == ("seed=0", "attack=foe")
     rules = {result.scenario.rule for result in outcome.failed}
     assert (outcome.computed, len(outcome.failed), rules) == (6, 2, {"tests.plugins:Raising"})
-    assert {why: len(labels) for why, labels in outcome.ended().items()} == {
+    assert {why: len(labels) for why, labels in outcome.ended.items()} == {
         "failed: rule 'tests.plugins:Raising': RuntimeError: out of ideas": 2
     }
 

@@ -94,7 +94,7 @@ def run(
         f"kept in {outcome.folder}",
         quiet,
     )
-    for reason, labels in outcome.ended().items():
+    for reason, labels in outcome.ended.items():
         typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
     if early is not None:
         typer.echo(f"the same command goes on with the {outcome.missing} missing cells", err=True)

@@ -35,6 +35,7 @@ from .progress import Advance, OnProgress, nobody
 from .signals import Ended
 
 T = TypeVar("T")
+OnResult = Callable[[str, Result], None]
 # hgobench's own code is not limited: a large model takes its time. What it calls of others is.
 _CHECKED: set[tuple[str, str]] = set()  # files of this machine that are the driver's
 COMPUTING = Limits(idle=600.0)
@@ -90,6 +91,7 @@ def execute(
     device: str = "cpu",
     engine: Engine | None = None,
     on_progress: OnProgress = nobody,
+    on_result: OnResult = lambda key, result: None,
 ) -> Outcome:
     """Compute what the store does not have yet; keep each cell as soon as it is finished.
 
@@ -104,6 +106,8 @@ def execute(
         engine: where cells are computed, if not in local processes (`hgobench.engines.registry`);
             the caller closes it.
         on_progress: told of what was found, of the beginning, and of all that is finished.
+        on_result: given each result with its address, whether it was found or computed: who takes
+            them here need not read them again.
 
     Raises:
         InputError: some data can't be had or some world not be made, or there is no such device;
@@ -126,7 +130,8 @@ def execute(
         for name, value in fields.items():
             addresses.read(name, value)
     under_way: dict[Scenario, str] = {}
-    missing = _missing(grid, width, store, addresses, under_way, outcome, on_progress)
+    told = on_progress, on_result
+    missing = _missing(grid, width, store, addresses, under_way, outcome, *told)
     worlds: Iterable[Scenario]
     batches: Iterable[list[Scenario]]
     if isinstance(grid, Grid):
@@ -143,7 +148,7 @@ def execute(
         _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
         on_progress(Advance(jobs=where.jobs))
         for finished in results:
-            kept: list[tuple[Result, str, str | None]] = []
+            kept: list[tuple[Result, str, str]] = []
             for result in finished:
                 name = result.scenario.data
                 made = {"data": data[name], **result.provenance}
@@ -153,6 +158,8 @@ def execute(
                 result = replace(result, provenance=made)
                 kept.append((result, ruleset, under_way.pop(result.scenario)))
             store.add_all(kept)
+            for result, _, key in kept:
+                on_result(key, result)
             outcome.computed += len(kept)
             outcome.failed += [result for result, *_ in kept if result.status == "failed"]
             on_progress(Advance(computed=len(finished)))
@@ -171,11 +178,12 @@ def _missing(
     under_way: dict[Scenario, str],
     outcome: Outcome,
     on_progress: OnProgress,
+    on_result: OnResult,
 ) -> Iterator[list[Scenario]]:
     """Yield the cohorts of what the store does not have, some looked up at a time.
 
     Args:
-        grid, width, store, addresses, on_progress: as for `execute`.
+        grid, width, store, addresses, on_progress, on_result: as for `execute`.
         under_way: the addresses of what was yielded are put there.
         outcome: all addresses are put there, and what the store has is counted.
     """
@@ -183,7 +191,10 @@ def _missing(
     while some := list(islice(cohorts, LOOKED_UP)):
         key_of = {cell: addresses.of(cell) for cohort in some for cell in cohort}
         outcome.keys |= set(key_of.values())
-        known = store.keys({key: cell for cell, key in key_of.items()})
+        known = set()
+        for key, result in store.standing({key: cell for cell, key in key_of.items()}):
+            known.add(key)
+            on_result(key, result)
         outcome.reused += len(known)
         on_progress(Advance(found=len(known), lacking=len(key_of) - len(known)))
         for cohort in some:
