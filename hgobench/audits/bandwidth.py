@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from hgobench.report.page import Chart, Finding, Line, Page, Table, study
+import numpy as np
+
+from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
 
 from .base import Options, Work, classified, settled, uses
-from .comparison import compare, described
+from .comparison import Runs, compare, described
 
 BASE: dict[str, Any] = {
     "data": "digits",
@@ -25,8 +29,10 @@ BASE: dict[str, Any] = {
 }
 # A gradient's bytes per time unit: at 1 it takes one unit to send, of a deadline of 32.
 SPEEDS = (1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0, math.inf)
+DIRECTIONS, ALGORITHMS = ("uplink", "downlink"), ("hgo", "sgd")
 SEEDS = 5
 LEVEL = 0.8
+NEAR = 0.02  # of accuracy, that a slow link may cost
 
 
 def check(options: Options) -> None:
@@ -35,13 +41,40 @@ def check(options: Options) -> None:
     classified(options.settings)
 
 
-def run(options: Options, work: Work) -> Page:
-    """Vary the links of all devices, up and down, with transfer inside the deadline."""
+@dataclass(frozen=True)
+class Compared:
+    """The runs over all speeds, with the same seeds.
+
+    Attributes:
+        settings: what they share.
+        seeds: how many.
+        bytes: of a whole gradient.
+        runs: by algorithm, direction and speed, in gradients per time unit.
+    """
+
+    settings: Mapping[str, Any]
+    seeds: int
+    bytes: int
+    runs: Mapping[tuple[str, str, float], Runs]
+
+    def accuracy(self, algorithm: str, direction: str, speed: float) -> float:
+        """Return the mean of the last accuracy."""
+        return float(self.runs[algorithm, direction, speed].final.mean())
+
+    def slowest(self, algorithm: str, direction: str) -> float:
+        """Return the slowest link at which the accuracy is near that of unbounded links."""
+        best = self.accuracy(algorithm, direction, math.inf)
+        return min(
+            speed for speed in SPEEDS if self.accuracy(algorithm, direction, speed) >= best - NEAR
+        )
+
+
+def compared(options: Options, work: Work) -> Compared:
+    """Run both algorithms with the links of all devices at every speed, up and down."""
     from hgobench.data import datasets
     from hgobench.models import registry
     from hgobench.protocol import NUMBER_BYTES
 
-    check(options)
     settings = {"hardware": "standard", **settled(BASE, options.settings)}
     if options.rules:
         settings["rule"] = options.rules[0]
@@ -51,81 +84,27 @@ def run(options: Options, work: Work) -> Page:
         settings["model"], features=data.features, classes=data.classes
     ).dimension
     whole = NUMBER_BYTES * dimension
-    variants: dict[str, dict[str, Any]] = {}
-    for direction in ("uplink", "downlink"):
+    fields: dict[tuple[str, str, float], dict[str, Any]] = {}
+    for direction in DIRECTIONS:
         for speed in SPEEDS:
             link = "inf" if math.isinf(speed) else f"{whole * speed:g}"
             condition = f"network[{direction}={link},counts=true]"
-            for algorithm in ("hgo", "sgd"):
-                variants[f"{algorithm} {direction} {speed:g}"] = {
+            for algorithm in ALGORITHMS:
+                fields[algorithm, direction, speed] = {
                     **settings,
                     "algorithm": algorithm,
                     "hardware": f"{condition}+{settings['hardware']}",
                 }
-    runs = compare(variants, seeds, work)
+    labels = {key: f"{key[0]} {key[1]} {key[2]:g}" for key in fields}
+    runs = compare({labels[key]: each for key, each in fields.items()}, seeds, work)
+    return Compared(settings, seeds, whole, {key: runs[label] for key, label in labels.items()})
 
-    def lines(direction: str, values: str) -> list[Line]:
-        at = [speed for speed in SPEEDS if math.isfinite(speed)]
-        found = []
-        for algorithm in ("hgo", "sgd"):
-            each = [runs[f"{algorithm} {direction} {speed:g}"] for speed in at]
-            if values == "accuracy":
-                curves = [float(run.final.mean()) for run in each]
-                low = [float(run.final.min()) for run in each]
-                high = [float(run.final.max()) for run in each]
-                found.append(Line(algorithm, at, curves, low, high))
-            else:
-                found.append(Line(algorithm, at, [run.mean(values) for run in each]))
-        return found
 
-    findings = []
-    slowest = {}
-    for direction in ("uplink", "downlink"):
-        for algorithm in ("hgo", "sgd"):
-            best = float(runs[f"{algorithm} {direction} inf"].final.mean())
-            enough = [
-                speed
-                for speed in SPEEDS
-                if float(runs[f"{algorithm} {direction} {speed:g}"].final.mean()) >= best - 0.02
-            ]
-            slowest[algorithm, direction] = min(enough)
-            findings.append(
-                Finding(
-                    f"{algorithm}: a slow {direction} costs accuracy",
-                    min(enough) > SPEEDS[0],
-                    f"within 2 points of unbounded links ({best:.3f}) down to "
-                    f"{_fraction(min(enough))} of a gradient per time unit; at "
-                    f"{_fraction(SPEEDS[0])} it ends at "
-                    f"{float(runs[f'{algorithm} {direction} {SPEEDS[0]:g}'].final.mean()):.3f}",
-                )
-            )
-    for direction in ("uplink", "downlink"):
-        needed = {name: slowest[name, direction] for name in ("hgo", "sgd")}
-        findings.append(
-            Finding(
-                f"HGO copes with a slower {direction} than SGD",
-                needed["hgo"] < needed["sgd"],
-                f"{_fraction(needed['hgo'])} against {_fraction(needed['sgd'])} of a gradient per "
-                "time unit for the last 2 points",
-            )
-        )
-    rows: list[list[str | float | int]] = []
-    for label, run in runs.items():
-        algorithm, direction, fraction = label.split()
-        rows.append(
-            [algorithm, direction, float(fraction), *run.last, run.mean("mean_heard"),
-             run.mean("mean_block_size"), run.mean("bytes_up") / 1e6,
-             run.reach(LEVEL)]
-        )  # fmt: skip
-    charts = [
-        Chart(f"{values}-{direction}", f"{title} over the {direction}'s speed",
-              "gradients per time unit", title, lines(direction, column), "x")
-        for direction in ("uplink", "downlink")
-        for values, title, column in (
-            ("accuracy", "Last accuracy", "accuracy"),
-            ("block", "Mean block (coordinates)", "mean_block_size"),
-        )
-    ]  # fmt: skip
+def run(options: Options, work: Work) -> Page:
+    """Vary the links of all devices, up and down, with transfer inside the deadline."""
+    check(options)
+    found = compared(options, work)
+    settings = found.settings
     return study(
         "bandwidth",
         "The impact of bandwidth",
@@ -133,18 +112,84 @@ def run(options: Options, work: Work) -> Page:
             f"All devices (profile {settings['hardware']}) have the same link, and its transfer "
             f"counts against the deadline τ = {settings['deadline']:g}: a worker gets the model, "
             "computes and sends the most coordinates that arrive in time. Speeds are in whole "
-            f"gradients ({whole:,} bytes) per time unit; {seeds} seeds. "
+            f"gradients ({found.bytes:,} bytes) per time unit; {found.seeds} seeds. "
             + described(settings, "algorithm", "hardware", "scope", "quorum"),
         ],
         options.command("audit bandwidth"),
-        findings,
-        charts,
         [
-            Table("speeds", "After the last round",
-                  ["algorithm", "link", "speed", "last accuracy", "least", "largest", "answers",
-                   "block", "MB up", f"time to {LEVEL:g}"], rows)
+            *(_costs(found, name, direction) for direction in DIRECTIONS for name in ALGORITHMS),
+            *(_copes(found, direction) for direction in DIRECTIONS),
         ],
-    )  # fmt: skip
+        [
+            chart
+            for direction in DIRECTIONS
+            for chart in (_accuracy(found, direction), _block(found, direction))
+        ],
+        [_table(found)],
+    )
+
+
+def _costs(found: Compared, algorithm: str, direction: str) -> Finding:
+    slowest = found.slowest(algorithm, direction)
+    return Finding(
+        f"{algorithm}: a slow {direction} costs accuracy",
+        slowest > SPEEDS[0],
+        f"within 2 points of unbounded links "
+        f"({found.accuracy(algorithm, direction, math.inf):.3f}) down to "
+        f"{_fraction(slowest)} of a gradient per time unit; at "
+        f"{_fraction(SPEEDS[0])} it ends at "
+        f"{found.accuracy(algorithm, direction, SPEEDS[0]):.3f}",
+    )
+
+
+def _copes(found: Compared, direction: str) -> Finding:
+    hgo, sgd = (found.slowest(name, direction) for name in ALGORITHMS)
+    return Finding(
+        f"HGO copes with a slower {direction} than SGD",
+        hgo < sgd,
+        f"{_fraction(hgo)} against {_fraction(sgd)} of a gradient per time unit for the last 2 "
+        "points",
+    )
+
+
+FINITE = [speed for speed in SPEEDS if math.isfinite(speed)]
+
+
+def _accuracy(found: Compared, direction: str) -> Chart:
+    lines = []
+    for name in ALGORITHMS:
+        finals = [found.runs[name, direction, speed].final for speed in FINITE]
+        mean, low, high = (
+            [float(value(final)) for final in finals] for value in (np.mean, np.min, np.max)
+        )
+        lines.append(Line(name, FINITE, mean, low, high))
+    return _over_speed("accuracy", "Last accuracy", direction, lines)
+
+
+def _block(found: Compared, direction: str) -> Chart:
+    lines = [
+        Line(name, FINITE, [found.runs[name, direction, x].mean("mean_block_size") for x in FINITE])
+        for name in ALGORITHMS
+    ]
+    return _over_speed("block", "Mean block (coordinates)", direction, lines)
+
+
+def _over_speed(name: str, what: str, direction: str, lines: list[Line]) -> Chart:
+    title = f"{what} over the {direction}'s speed"
+    return Chart(f"{name}-{direction}", title, "gradients per time unit", what, lines, "x")
+
+
+def _table(found: Compared) -> Table:
+    header = [
+        "algorithm", "link", "speed", "last accuracy", "least", "largest", "answers", "block",
+        "MB up", f"time to {LEVEL:g}",
+    ]  # fmt: skip
+    rows: list[list[Cell]] = [
+        [*key, *run.last, run.mean("mean_heard"), run.mean("mean_block_size"),
+         run.mean("bytes_up") / 1e6, run.reach(LEVEL)]
+        for key, run in found.runs.items()
+    ]  # fmt: skip
+    return Table("speeds", "After the last round", header, rows)
 
 
 def _fraction(speed: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hgobench.report.page import Chart, Finding, Page, Table, study
@@ -24,6 +26,11 @@ DATA = ("mnist[validation=0]", "fashion_mnist[validation=0]")
 PROFILES = ("weak", "c1")
 GRANULARITIES = ("subnetwork", "scalar", "feature")
 SEEDS = 3
+CLAIMS = {  # by what a sub-network is compared with
+    "sgd": "HGO by sub-networks beats SGD on the same devices",
+    "hgo scalar": "a sub-network beats single scalars at the same budget",
+    "hgo feature": "a sub-network beats all weights of some units at the same budget",
+}
 
 
 def check(options: Options) -> None:
@@ -32,56 +39,75 @@ def check(options: Options) -> None:
     classified(options.settings)
 
 
-def run(options: Options, work: Work) -> Page:
-    """Compare what slow workers may compute of a convolutional network, at the same budget."""
-    check(options)
+@dataclass(frozen=True)
+class Variant:
+    """What is compared.
+
+    Attributes:
+        data, profile: where.
+        what: ``"sgd"``, or ``"hgo"`` and its granularity.
+    """
+
+    data: str
+    profile: str
+    what: str
+
+    @property
+    def name(self) -> str:
+        """The data set's, without parameters."""
+        return self.data.partition("[")[0]
+
+    @property
+    def place(self) -> str:
+        """Where, in words."""
+        return f"{self.name}, {self.profile}"
+
+    @property
+    def label(self) -> str:
+        """Where and what, in words."""
+        return f"{self.place}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The runs of every variant, all with the same seeds."""
+
+    settings: Mapping[str, Any]
+    seeds: int
+    runs: Mapping[Variant, Runs]
+
+
+def compared(options: Options, work: Work) -> Compared:
+    """Run HGO by sub-networks, by scalars and by units, and SGD, at the same budget."""
     settings = settled(BASE, options.settings)
     if options.rules:
         settings["rule"] = options.rules[0]
     data = [settings["data"]] if "data" in options.settings else list(DATA)
-    profiles = [settings["hardware"]] if "hardware" in options.settings else list(PROFILES)
-    seeds = options.seeds or SEEDS
-    variants: dict[str, dict[str, Any]] = {}
+    given = "hardware" in options.settings
+    profiles = [settings["hardware"]] if given else list(PROFILES)
+    fields: dict[Variant, dict[str, Any]] = {}
     for source in data:
         for profile in profiles:
-            fields = {**settings, "data": source, "hardware": profile}
-            name = f"{source.partition('[')[0]}, {profile}"
+            place = {**settings, "data": source, "hardware": profile}
             for granularity in GRANULARITIES:
-                label = f"{name}: hgo {granularity}"
-                variants[label] = {**fields, "algorithm": "hgo", "granularity": granularity}
-            variants[f"{name}: sgd"] = {**fields, "algorithm": "sgd"}
-        if "hardware" not in options.settings:
-            label = f"{source.partition('[')[0]}, powerful: sgd"
-            variants[label] = {
+                fields[Variant(source, profile, f"hgo {granularity}")] = {
+                    **place, "algorithm": "hgo", "granularity": granularity,
+                }  # fmt: skip
+            fields[Variant(source, profile, "sgd")] = {**place, "algorithm": "sgd"}
+        if not given:
+            fields[Variant(source, "powerful", "sgd")] = {
                 **settings, "data": source, "algorithm": "sgd", "hardware": "powerful",
             }  # fmt: skip
-    runs = compare(variants, seeds, work)
-    findings = []
-    for label, mine in runs.items():
-        place, _, what = label.partition(": ")
-        if what != "hgo subnetwork":
-            continue
-        for other, claim in (
-            ("sgd", "HGO by sub-networks beats SGD on the same devices"),
-            ("hgo scalar", "a sub-network beats single scalars at the same budget"),
-            ("hgo feature", "a sub-network beats all weights of some units at the same budget"),
-        ):
-            gain = mine.final - runs[f"{place}: {other}"].final
-            findings.append(
-                Finding(
-                    f"{place}: {claim}",
-                    None if gain.min() <= 0 < gain.max() else bool(gain.min() > 0),
-                    f"{float(gain.mean()):+.3f} (seeds {gain.min():+.3f} to {gain.max():+.3f})",
-                )
-            )
-    charts = []
-    for source in data:
-        name = source.partition("[")[0]
-        shown = [each for label, each in runs.items() if label.startswith(f"{name}, ")]
-        charts.append(
-            Chart(f"accuracy-{name}", f"Accuracy on test examples: {name}", "round", "accuracy",
-                  [each.line() for each in shown])
-        )  # fmt: skip
+    seeds = options.seeds or SEEDS
+    runs = compare({one.label: each for one, each in fields.items()}, seeds, work)
+    return Compared(settings, seeds, {one: runs[one.label] for one in fields})
+
+
+def run(options: Options, work: Work) -> Page:
+    """Compare what slow workers may compute of a convolutional network, at the same budget."""
+    check(options)
+    found = compared(options, work)
+    settings = found.settings
     return study(
         "channels",
         "Convolutional networks: sub-networks by channels"
@@ -96,23 +122,50 @@ def run(options: Options, work: Work) -> Page:
             "hears whole gradients only.",
             "Only the sub-network saves a device work: a few scalars of a deep gradient need the "
             "whole forward pass and most of the backward pass, which the budget does not charge.",
-            f"{seeds} seeds (bands: least to largest), evaluated on all test examples. "
+            f"{found.seeds} seeds (bands: least to largest), evaluated on all test examples. "
             + described(
                 settings, "data", "hardware", "algorithm", "granularity", "scope", "quorum"
             ),
         ],
         options.command("audit channels"),
-        findings,
-        charts,
-        [_table(runs)],
+        _findings(found.runs),
+        _charts(found.runs),
+        [_table(found.runs)],
     )
 
 
-def _table(runs: dict[str, Runs]) -> Table:
+def _findings(runs: Mapping[Variant, Runs]) -> list[Finding]:
+    findings = []
+    for variant, mine in runs.items():
+        if variant.what != "hgo subnetwork":
+            continue
+        for other, claim in CLAIMS.items():
+            gain = mine.final - runs[replace(variant, what=other)].final
+            findings.append(
+                Finding(
+                    f"{variant.place}: {claim}",
+                    None if gain.min() <= 0 < gain.max() else bool(gain.min() > 0),
+                    f"{float(gain.mean()):+.3f} (seeds {gain.min():+.3f} to {gain.max():+.3f})",
+                )
+            )
+    return findings
+
+
+def _charts(runs: Mapping[Variant, Runs]) -> list[Chart]:
+    return [
+        Chart(
+            f"accuracy-{name}", f"Accuracy on test examples: {name}", "round", "accuracy",
+            [one.line() for variant, one in runs.items() if variant.name == name],
+        )
+        for name in dict.fromkeys(variant.name for variant in runs)
+    ]  # fmt: skip
+
+
+def _table(runs: Mapping[Variant, Runs]) -> Table:
     rows: list[list[str | float | int]] = [
-        [label, *run.last, run.mean("mean_block_size"), run.mean("mean_heard"), run.mean("stalled"),
-         run.mean("bytes_up") / 1e6]
-        for label, run in runs.items()
+        [variant.label, *run.last, run.mean("mean_block_size"), run.mean("mean_heard"),
+         run.mean("stalled"), run.mean("bytes_up") / 1e6]
+        for variant, run in runs.items()
     ]  # fmt: skip
     header = [
         "variant",
