@@ -33,6 +33,7 @@ from hgobench.statistics import interval
 from .base import Options, Work, classified, uses
 
 Floats = NDArray[np.float64]
+Scores = list["Score | None"]
 
 BASE: dict[str, Any] = {"data": "digits", "learning_rate": 1.0, "workers": 100}
 SHARES = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)  # of powerful devices; the others are weak
@@ -536,9 +537,50 @@ def search(options: Options, question: Question, work: Work) -> Plan:
     if not grid:
         raise InputError(f"plan: every setting is refused: {reason}" for reason in refused)
     clocks = Clocks()
-    soonest, first = min(
-        ((clocks.first(one, attacks[0], 0), i) for i, one in enumerate(grid)),
-    )
+    affordable(question, grid, attacks[0], clocks)
+    seeds = range(options.seeds or SEEDS)
+    fresh = range(len(seeds), len(seeds) + (options.seeds or FRESH))
+
+    def tried(time: float, alive: Sequence[Candidate], some: Sequence[int], what: str) -> Scores:
+        work.say(f"settings: {len(alive)}, time units: {time:.3g}, {what}: {len(some)}")
+        return scored(time, alive, attacks, some, target, work, clocks)
+
+    alive, rungs = grid, []
+    for share in RUNGS:
+        if len({one.group for one in alive}) == len(alive):
+            break  # nothing to halve
+        scores = tried(share * budget, alive, seeds[:1], "seeds")
+        rungs.append((share * budget, sum(score is not None for score in scores), len(alive)))
+        alive = halved(alive, scores)
+    scores = tried(budget, alive, seeds, "seeds")
+    finalists = [(one, s) for one, s in zip(alive, scores, strict=True) if s is not None]
+    rungs.append((budget, len(finalists), len(alive)))
+    if not finalists:
+        raise InputError(
+            f"--budget: {budget!r}; no round under attack ends in time: attacks start after "
+            f"attack_start={settings.get('attack_start', 0)} rounds"
+        )
+    picked = frontier(finalists)
+    checks = tried(budget, [one for one, _ in picked], fresh, "fresh seeds")
+    rows = [
+        Row(one, chosen, checked or Score.of({a: [None] * len(fresh) for a in attacks}, target))
+        for (one, chosen), checked in zip(picked, checks, strict=True)
+    ]
+    default = not options.attacks and len(attacks) > 1
+    return Plan(
+        question, options, settings, attacks, default, len(grid), refused, rungs, finalists,
+        rows, recommended(rows), seeds, fresh,
+    )  # fmt: skip
+
+
+def affordable(question: Question, grid: Sequence[Candidate], attack: str, clocks: Clocks) -> None:
+    """Refuse a budget in which not one round of any candidate fits, or more than can be run.
+
+    Raises:
+        InputError: with the shortest round.
+    """
+    budget = question.budget
+    soonest, first = min((clocks.first(one, attack, 0), i) for i, one in enumerate(grid))
     if budget * (1 + ROUNDING) < soonest:
         fields = grid[first].fields
         raise InputError(
@@ -549,40 +591,13 @@ def search(options: Options, question: Question, work: Work) -> Plan:
     shortest = min(one.fields["deadline"] for one in grid)
     if budget / shortest > MOST:
         raise InputError(f"--budget: {budget!r}; more than {MOST:,} rounds of {shortest:g}")
-    seeds = range(options.seeds or SEEDS)
-    fresh = range(len(seeds), len(seeds) + (options.seeds or FRESH))
-    alive, tried = grid, []
-    for share in RUNGS:
-        if len({one.group for one in alive}) == len(alive):
-            break  # nothing to halve
-        time = share * budget
-        work.say(f"settings: {len(alive)}, time units: {time:.3g}, seeds: 1")
-        scores = scored(time, alive, attacks, seeds[:1], target, work, clocks)
-        tried.append((time, sum(score is not None for score in scores), len(alive)))
-        alive = halved(alive, scores)
-    work.say(f"settings: {len(alive)}, time units: {budget:.3g}, seeds: {len(seeds)}")
-    scores = scored(budget, alive, attacks, seeds, target, work, clocks)
-    finalists = [(one, s) for one, s in zip(alive, scores, strict=True) if s is not None]
-    tried.append((budget, len(finalists), len(alive)))
-    if not finalists:
-        raise InputError(
-            f"--budget: {budget!r}; no round under attack ends in time: attacks start after "
-            f"attack_start={settings.get('attack_start', 0)} rounds"
-        )
-    picked = frontier(finalists)
-    work.say(f"settings: {len(picked)}, time units: {budget:.3g}, fresh seeds: {len(fresh)}")
-    checks = scored(budget, [one for one, _ in picked], attacks, fresh, target, work, clocks)
-    rows = [
-        Row(one, chosen, checked or Score.of({a: [None] * len(fresh) for a in attacks}, target))
-        for (one, chosen), checked in zip(picked, checks, strict=True)
-    ]
-    reached = [i for i, (_, score) in enumerate(picked) if math.isfinite(score.rank[0])]
-    best = reached[0] if reached else max(range(len(rows)), key=lambda i: rows[i].chosen.rank)
-    default = not options.attacks and len(attacks) > 1
-    return Plan(
-        question, options, settings, attacks, default, len(grid), refused, tried, finalists,
-        rows, best, seeds, fresh,
-    )  # fmt: skip
+
+
+def recommended(rows: Sequence[Row]) -> int:
+    """Return which row is recommended: the first that reached the target with the seeds that chose
+    it, else the best."""
+    reached = [i for i, row in enumerate(rows) if math.isfinite(row.chosen.rank[0])]
+    return reached[0] if reached else max(range(len(rows)), key=lambda i: rows[i].chosen.rank)
 
 
 def frontier(finalists: Sequence[tuple[Candidate, Score]]) -> list[tuple[Candidate, Score]]:
