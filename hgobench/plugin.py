@@ -236,7 +236,7 @@ class Board:
             return
         from hgobench.leaderboard import Score, boards
         from hgobench.report import screen, writers
-        from hgobench.report.tables import render
+        from hgobench.report.boards import render
         from hgobench.scenario import Scenario, sampling_warnings
 
         last = {json.dumps(row["scenario"]): row for row in self.rows}  # of a test that ran again

@@ -263,7 +263,7 @@ class SuiteOutcome:
         return self._written("markdown")
 
     def _written(self, form: Any) -> str:
-        from hgobench.report.tables import render
+        from hgobench.report.boards import render
 
         boards = self.boards()
         parts = [render(self.suite.title, boards, form, split=self.split)] if boards else []

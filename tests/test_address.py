@@ -16,7 +16,7 @@ from hgobench.engines.cells import execute
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
-from hgobench.report.tables import render
+from hgobench.report.boards import render
 from hgobench.results.address import measurement_key, result_key
 from hgobench.results.sqlite import SqliteStore
 from hgobench.simulation import world

@@ -27,7 +27,7 @@ from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, plain, to
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
-from hgobench.report.tables import render
+from hgobench.report.boards import render
 from hgobench.results import Result
 from hgobench.results.result import COLUMNS
 from hgobench.simulation import run, simulate, world

@@ -14,7 +14,7 @@ from scipy import stats
 from hgobench import Scenario, run
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards, estimate
-from hgobench.report.tables import render
+from hgobench.report.boards import render
 
 # accuracy by (rule, attack) for seeds 0, 1, 2
 TABLE = {

@@ -17,7 +17,7 @@ from hgobench import Scenario, run
 from hgobench.engines.cells import execute
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
-from hgobench.report.tables import render
+from hgobench.report.boards import render
 from hgobench.results import Result, StoreError, address, export, sqlite
 from hgobench.results.address import result_key
 from hgobench.results.result import COLUMNS

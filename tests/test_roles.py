@@ -18,7 +18,7 @@ import hgobench
 from hgobench import Scenario, catalogue, run
 from hgobench.errors import InputError
 from hgobench.leaderboard import BOARD, Score, boards, columns
-from hgobench.report.tables import render
+from hgobench.report.boards import render
 from hgobench.scenario import Role, declare, integer, positive, word
 from hgobench.suite import Suite
 

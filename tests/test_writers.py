@@ -18,7 +18,8 @@ from rich.cells import cell_len
 
 from hgobench import Scenario
 from hgobench.leaderboard import Score, boards
-from hgobench.report import bench, cells, charts, listing, tables, worlds, writers
+from hgobench.report import bench, cells, charts, listing, worlds, writers
+from hgobench.report import boards as told
 from hgobench.report.html import html
 from hgobench.report.page import (
     Cell,
@@ -286,10 +287,10 @@ def test_boards_hold_the_same_cells_in_every_format(name: str) -> None:
     row = replace(row, cells={name: row.worst}, clean=None)
     made = [replace(board, rows=[row], title=name, columns=[name], setting={"data": name})]
     shown = visible(name)
-    text = tables.render(name, made)
+    text = told.render(name, made)
     is_plain(text)
     assert text.startswith(f"ruleset {shown}\n\n{shown or 'all results'}\n\n")
-    source = tables.render(name, made, "markdown")
+    source = told.render(name, made, "markdown")
     is_plain(source)
     assert markdown_rows(source)[1] == [
         "1",
@@ -299,19 +300,19 @@ def test_boards_hold_the_same_cells_in_every_format(name: str) -> None:
         shown.strip(),
         "0.500",
     ]
-    source = tables.render(name, made, "latex")
+    source = told.render(name, made, "latex")
     is_plain(source)
     no_special_is_left(source)
     assert source.startswith(f"% ruleset {shown}\n\n% {shown}\n\n\\begin")
     assert latex_rows(source)[1] == ["1", shown.strip(), "0.500", "0.500", shown.strip(), "0.500"]
-    lines = list(csv.DictReader(io.StringIO(tables.render(name, made, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(told.render(name, made, "csv"))))
     assert [without_apostrophe(lines[-1][key]) for key in ("ruleset", "data", "rule", "label",
             "algorithm", "worst_attack", "column")] == [shown] * 7  # fmt: skip
-    content = json.loads(tables.render(name, made, "json"))
+    content = json.loads(told.render(name, made, "json"))
     assert (content["ruleset"], content["boards"][0]["rows"][0]["rule"]) == (name, name)
-    is_plain(tables.render(name, made, "json"))
+    is_plain(told.render(name, made, "json"))
     parser = Cells()
-    parser.feed(tables.render(name, made, "html"))
+    parser.feed(told.render(name, made, "html"))
     assert parser.cells == ["1", shown, "0.500", "0.500", shown, "0.500"]
     assert parser.tags <= TAGS
 
@@ -371,7 +372,7 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
         for seed in (0, 1)
     )  # fmt: skip
     texts = {
-        "board": tables.render("quick-1 with attack=foe,alie", made, width=width),
+        "board": told.render("quick-1 with attack=foe,alie", made, width=width),
         "rules": terminal(listing.page("rules"), layout),
         "attacks": terminal(listing.page("attacks"), layout),
         "suites": terminal(listing.suites(), layout),
@@ -427,19 +428,19 @@ def test_a_board_without_an_attack_names_no_worst_attack() -> None:
         for seed in (0, 1)
     ]
     made = boards(clean)
-    text = tables.render("r", made)
+    text = told.render("r", made)
     assert re.search(r"^ *# +algorithm and rule +low +clean$", text, re.MULTILINE)
     assert "No attack was run: low is the lower end of clean's interval, which ranks." in text
     assert "worst" not in text
     assert {row.worst_attack for row in made[0].rows} == {None}
-    (board,) = json.loads(tables.render("r", made, "json"))["boards"]
+    (board,) = json.loads(told.render("r", made, "json"))["boards"]
     assert board["rows"][0]["worst_attack"] is None
-    lines = list(csv.DictReader(io.StringIO(tables.render("r", made, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(told.render("r", made, "csv"))))
     assert {line["worst_attack"] for line in lines} == {""}
     partly = boards(
         [*clean, Score(Scenario(workers=20, f=4, rule="krum", attack="foe"), "done", 0.1)]
     )
-    text = tables.render("r", partly)
+    text = told.render("r", partly)
     assert "No attack" not in text
     rows = {line.split()[2]: line.split() for line in text.split("\n") if " hgo " in line}
     assert "foe" in rows["krum"]

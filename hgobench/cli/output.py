@@ -27,7 +27,7 @@ def rendered_boards(
     ruleset: str, made: Sequence[Board], form: Form, split: Split, wide: bool = False
 ) -> str:
     """Return boards in the form that was asked for."""
-    from hgobench.report.tables import render
+    from hgobench.report.boards import render
 
     return render(ruleset, made, form.value, split=split.value, width=screen.width(wide))
 

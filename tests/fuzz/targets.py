@@ -26,7 +26,7 @@ from sklearn.datasets import dump_svmlight_file
 from hgobench import Scenario, catalogue, hardware
 from hgobench.data import cifar, datasets, tables
 from hgobench.leaderboard import Score, boards
-from hgobench.report.tables import render
+from hgobench.report.boards import render
 from hgobench.results import export, open_store
 from hgobench.scenario import ALIASES, check_field
 from hgobench.settings import parse_setting
