@@ -15,13 +15,15 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from hgobench.results import Result
+    from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
     from hgobench.suite import Suite
 
@@ -114,12 +116,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class Cohorts:
-    """Computes each cohort once per process, and only the cells that were selected."""
+    """Computes each cohort once per process, and only the cells that were selected.
 
-    def __init__(self, suite: Suite, selected: Sequence[Scenario]) -> None:
+    In this process, where a debugger and a measurement of coverage see a rule of one's own.
+
+    Args:
+        suite: whose cells.
+        selected: those that have a test.
+        store: where results are until all tests have run.
+    """
+
+    def __init__(self, suite: Suite, selected: Sequence[Scenario], store: Store) -> None:
+        from hgobench.engines.local import Here
+        from hgobench.session import Session
         from hgobench.suite import cohorts
 
-        self.suite = suite
+        self.suite, self.session = suite, Session(store, engine=Here())
         self.batch_of = {
             scenario: batch for batch in cohorts(selected, suite.width) for scenario in batch
         }
@@ -143,12 +155,16 @@ class Cohorts:
 
     def result(self, scenario: Scenario) -> Result:
         """Return the cell's result, computing its cohort if need be."""
-        from hgobench.simulation import simulate
+        from hgobench.session import check
 
         if scenario not in self.done:
-            batch = self.batch_of[scenario]
-            results = simulate(batch, time_limit=self.suite.time_limit)
-            self.done.update(zip(batch, results, strict=True))
+            suite, batch = self.suite, self.batch_of[scenario]
+            outcome = self.session.run(
+                batch, suite.ruleset, width=suite.width, time_limit=suite.time_limit
+            )
+            check(outcome)
+            results = self.session.store.results(outcome.keys)
+            self.done.update((result.scenario, result) for _, result in results)
         return self.done[scenario]
 
 
@@ -166,6 +182,7 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
     """
     from hgobench.errors import Unavailable
     from hgobench.leaderboard import Score
+    from hgobench.results import open_store
 
     stash = request.config.stash
     if COHORTS not in stash:
@@ -174,7 +191,11 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
             item.callspec.params.get("hgobench_cell") for item in tests if hasattr(item, "callspec")
         ]
         selected: list[Scenario] = [cell for cell in dict.fromkeys(parameters) if cell]
-        stash[COHORTS] = Cohorts(suite_of(request.config), selected)
+        kept = ExitStack()
+        request.config.add_cleanup(kept.close)
+        folder = kept.enter_context(TemporaryDirectory(prefix="hgobench-"))
+        store = kept.enter_context(open_store(folder))
+        stash[COHORTS] = Cohorts(suite_of(request.config), selected, store)
     refusal = stash[COHORTS].refusal(hgobench_cell)
     if isinstance(refusal, Unavailable):
         request.node.user_properties.append((LACKING, reason(refusal)))

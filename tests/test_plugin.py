@@ -261,3 +261,15 @@ def test_the_claims_of_the_paper_are_skipped_without_their_data() -> None:
     assert "data: 'mnist' is not in" in done.stdout
     assert "Temporary failure in name resolution" in done.stdout
     assert "passed" not in done.stdout
+
+
+def test_ctrl_c_in_a_cell_ends_pytest(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a rule of one's own, which runs in this process: a debugger can stop in it."""
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hgobench.simulation.rounds._simulate", interrupted)
+    done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian", "-k", "MyMedian")
+    assert done.returncode == pytest.ExitCode.INTERRUPTED
+    assert "no tests ran" in done.stdout
