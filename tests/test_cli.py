@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,15 @@ def test_ctrl_c_is_answered_where_a_verb_has_nothing_to_keep(
     monkeypatch.setattr("hgobench.report.listing.page", interrupted)
     ended = hgobench("list", "rules")
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("verb", [(), ("bench",)])
+def test_no_summary_is_cut_at_80_columns(verb: tuple[str, ...], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    listed = hgobench(*verb, "--help").stdout.partition("Commands:")[2].splitlines()
+    assert len(listed) > 2
+    assert not [line for line in listed if line.endswith("...") or len(line) > 80]
 
 
 @pytest.fixture

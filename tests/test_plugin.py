@@ -272,4 +272,4 @@ def test_ctrl_c_in_a_cell_ends_pytest(suite: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("hgobench.simulation.rounds._simulate", interrupted)
     done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian", "-k", "MyMedian")
     assert done.returncode == pytest.ExitCode.INTERRUPTED
-    assert "no tests ran" in done.stdout
+    assert "Interrupted: interrupted" in done.stdout

@@ -51,7 +51,7 @@ def audit(
     quiet: Quiet = False,
     wide: Wide = False,
 ) -> None:
-    """Audit the HGO paper's theory, or answer a question that it leaves open.
+    """Audit the HGO paper's theory, or answer an open question.
 
     theory: constants, robustness, bounds, cost, breakdown. questions: channels, bandwidth.
 

@@ -14,7 +14,7 @@ from hgobench.errors import InputError
 bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Time rules: against other libraries, or against earlier times.",
+    help="Time rules: against other libraries, or earlier times.",
 )
 
 
@@ -31,9 +31,9 @@ def bench_peers(
     form: BenchFormOption = BenchForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """Compare the speed of rules with other libraries', on identical tensors, call by call.
+    """Compare the speed of rules with other libraries'.
 
-    Milliseconds, medians; the ratio is the fastest peer's time over ours. A peer that is not
+    On identical tensors, call by call. Milliseconds, medians; the ratio is the fastest peer's time over ours. A peer that is not
     installed (pip install 'hgobench[peers]') is left out.
     """
     from hgobench.report.bench import page
@@ -79,7 +79,7 @@ def bench_rule(
     form: BenchFormOption = BenchForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """Measure how long a rule takes, as a ratio to a yardstick timed beside it.
+    """Time a rule, as a ratio to another that is timed with it.
 
     Milliseconds of CPU time on one thread, medians; a fifth of the vectors are Byzantine. A ratio
     that seems to have grown is measured again. Exit status: 0 no ratio has grown beyond what is

@@ -21,10 +21,10 @@ def calibrate(
     ] = 1.0,
     form: DataFormOption = DataForm.TABLE,
 ) -> None:
-    """Measure this machine's rate λ: coordinates of one example's gradient per second.
+    """Measure this machine's speed: it ties time units to seconds.
 
-    How fast one thread of it computes a minibatch's gradient of a model, in CPU time. Ties the
-    time units of plan to seconds.
+    Its rate λ in coordinates of one example's gradient per second: how fast one thread of it
+    computes a minibatch's gradient of a model, in CPU time. So plan takes a budget in seconds.
     """
     from hgobench.audits import calibration
 

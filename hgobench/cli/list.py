@@ -36,7 +36,10 @@ def list_(
     ] = ListForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """List what can be named: parameters and defaults, when it is valid, where it comes from."""
+    """List rules, attacks, data and whatever else can be named.
+
+    With parameters and defaults, when each is valid, and where it comes from.
+    """
     from hgobench.report import listing
 
     full = form is ListForm.MARKDOWN

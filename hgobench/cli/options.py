@@ -86,8 +86,8 @@ ByOption = Annotated[
     typer.Option(
         callback=_column,
         metavar="FIELD",
-        help="The boards' columns: attack, partition, hardware, workload, f, or another field of "
-        "a scenario that the server and the honest workers do not choose.",
+        help="The field whose values are the columns: attack; or partition, hardware, workload, f "
+        "or the like: then each column is the worst case over attacks.",
     ),
 ]
 SplitOption = Annotated[

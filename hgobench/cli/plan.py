@@ -68,7 +68,7 @@ def plan(
     quiet: Quiet = False,
     wide: Wide = False,
 ) -> None:
-    """Do devices reach an accuracy within a time budget, and with which settings?
+    """Find settings that reach an accuracy within a time budget.
 
     Searches q, v, τ, s and rules; without --set hardware=.. also the share of powerful devices.
     What seems best is run again with fresh seeds, and the answer says whether they reach the

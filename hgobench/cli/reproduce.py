@@ -32,8 +32,9 @@ def reproduce(
     ] = False,
     wide: Wide = False,
 ) -> None:
-    """Run the HGO paper's figures as published and as specified, and test its claims.
+    """Reproduce the HGO paper's figures, and test its claims.
 
+    Each figure is run as published (with its authors' accounting) and as specified (Algorithm 1).
     Leaves a page per figure with the data behind its plot. Cells that the folder has already are
     not computed again; Ctrl-C keeps what is done.
     """

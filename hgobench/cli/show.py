@@ -40,7 +40,7 @@ def show(
     ] = False,
     wide: Wide = False,
 ) -> None:
-    """Show a partition, a scenario, or the cells of a folder of results.
+    """Show a partition, a scenario, or the cells of a folder.
 
     partition NAME: how many examples of each class every worker holds, and as pictures.
 

@@ -14,7 +14,9 @@ def test(
         str, typer.Argument(help="A rule, pre-rule or attack: its name, or pkg.mod:Class.")
     ],
 ) -> None:
-    """Hold a rule or an attack to the laws: pass, fail with the smallest example, or why neither.
+    """Check a rule or an attack against the laws.
+
+    Of each law: pass, fail with the smallest example, or why it does not apply.
 
     Exit status: 0 no law is broken; 1 one is; 2 there is no such thing.
     """
