@@ -11,6 +11,7 @@ import pytest
 from hgobench import Scenario
 from hgobench.report import cells as report
 from hgobench.report.render import terminal
+from hgobench.report.writers import Layout
 from hgobench.results import Result, open_store
 from hgobench.results.address import result_key
 from hgobench.results.result import COLUMNS
@@ -44,8 +45,9 @@ def test_any_field_that_varies_is_a_column_and_all_others_are_said_once(name: st
     header, rows = table(text)
     stated = [(str(first.to_dict()[f]), str(second.to_dict()[f])) for f in first.to_dict()]
     varying = [f for f, (a, b) in zip(first.to_dict(), stated, strict=True) if a != b]
-    assert header == [*varying, "test_accuracy", "stalled", "mean_block_size"]
-    assert {row[varying.index(name)] for row in rows} == {
+    assert sorted(header) == sorted([*varying, "test_accuracy", "stalled", "mean_block_size"])
+    assert header.index(name) < header.index("test_accuracy")
+    assert {row[header.index(name)] for row in rows} == {
         str(s.to_dict()[name]) for s in (first, second)
     }
     about = " ".join(text.partition("\n\n")[0].split())
@@ -86,9 +88,27 @@ def test_long_rulesets_are_named_once_above() -> None:
 def test_how_cells_ended_is_shown_where_some_did_not_end_well() -> None:
     broken = cell(Scenario(seed=1), status="failed", reason="round 1:\n  no")
     header, rows = table(overview([cell(Scenario()), broken]))
-    assert header == ["seed", "test_accuracy", "stalled", "mean_block_size", "status", "reason"]
-    assert rows[0] == ["0", "0.500", "0", "12.2", "done"]
-    assert rows[1] == ["1", "0.500", "0", "12.2", "failed", "round", "1:", "no"]
+    assert header == ["seed", "test_accuracy", "status", "reason", "stalled", "mean_block_size"]
+    assert rows[0] == ["0", "0.500", "done", "0", "12.2"]
+    assert rows[1] == ["1", "0.500", "failed", "round", "1:", "no", "0", "12.2"]
+
+
+def test_at_80_columns_a_cell_is_a_line_and_what_others_say_is_left_out_first() -> None:
+    """The scope follows from the algorithm here: it comes after the accuracy."""
+    made = [
+        Scenario(algorithm=algorithm, rule=rule, attack=attack, seed=seed, byzantine=5)
+        for algorithm in ("hgo", "sgd")
+        for rule in ("trimmed_mean", "centered_clipping")
+        for attack in ("alie", "sign_flip")
+        for seed in (0, 1)
+    ]
+    text = terminal(report.overview([cell(one) for one in made]), Layout(80), title=False)
+    body, note = text.rpartition("\n\n")[2].rsplit("\n", 1)
+    header, *rows = body.splitlines()
+    assert header.split() == ["algorithm", "rule", "attack", "seed", "test_accuracy", "scope"]
+    assert len(rows) == 1 + len(made)
+    assert max(map(len, rows)) <= 80
+    assert note == "2 columns left out (stalled, mean_block_size); --wide shows all"
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +130,8 @@ def test_a_folder_is_shown_by_what_varies_in_it(folder: Path) -> None:
     done = hgobench("show", str(folder))
     assert done.returncode == 0, done.stderr
     header, rows = table(done.stdout.rstrip("\n"))
-    assert header[:4] == ["ruleset", "byzantine", "tolerated", "quorum"]
-    assert rows[-1][:4] == ["2024.10", "8", "8", "17"]
+    assert header[:5] == ["ruleset", "byzantine", "test_accuracy", "tolerated", "quorum"]
+    assert rows[-1][:2] + rows[-1][3:5] == ["2024.10", "8", "8", "17"]
     assert "rule=trimmed_mean" in done.stdout
     assert len(json.loads(hgobench("show", str(folder), "--format", "json").stdout)) == 4
 

@@ -33,8 +33,8 @@ def bench_peers(
 ) -> None:
     """Compare the speed of rules with other libraries'.
 
-    On identical tensors, call by call. Milliseconds, medians; the ratio is the fastest peer's time over ours. A peer that is not
-    installed (pip install 'hgobench[peers]') is left out.
+    On identical tensors, call by call. Milliseconds, medians; the ratio is the fastest peer's time
+    over ours. A peer that is not installed (pip install 'hgobench[peers]') is left out.
     """
     from hgobench.report.bench import page
     from hgobench.suite import benchmarks
