@@ -40,7 +40,7 @@ class MemoryStore:
         self.cells[key] = ruleset, replace(copy.deepcopy(result), provenance=told)
 
     def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
-        for result, ruleset, key in several:
+        for result, ruleset, key in list(several):  # all of them or none
             self.add(result, ruleset, key)
 
     def standing(

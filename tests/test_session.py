@@ -141,7 +141,7 @@ def test_a_store_that_can_t_be_written_is_no_board_in_silence(
     def full(*_: object, **__: object) -> None:
         raise StoreError("database or disk is full")
 
-    monkeypatch.setattr(SqliteStore, "add", full)
+    monkeypatch.setattr(SqliteStore, "add_all", full)
     with pytest.raises(Incomplete, match="the store can't be written: database or disk is full"):
         run_suite(tiny, out=tmp_path / "out", jobs=1)
 

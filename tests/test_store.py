@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +70,23 @@ class TestEveryStore:
         assert same == sent
         for name in COLUMNS:
             assert np.array_equal(again.rounds[name], sent.rounds[name], equal_nan=True)
+
+    def test_several_are_kept_together_or_not_at_all(self, opened: Opened) -> None:
+        cells = [SMALL.replace(seed=seed) for seed in (0, 1, 2)]
+        with opened() as store:
+            store.add_all((result(cell), "r-1", f"{cell.seed}") for cell in cells)
+            assert [found.scenario for _, found in store.results()] == cells
+            store.add_all([])
+
+            def ends() -> Iterator[tuple[Result, str, str]]:
+                yield result(cells[0], accuracy=0.9), "r-1", "again"
+                raise StoreError
+
+            with pytest.raises(StoreError):
+                store.add_all(ends())
+        with opened() as store:
+            assert store.keys() == {"0", "1", "2"}
+            assert accuracies(store) == [0.5] * 3
 
     def test_without_an_address_it_is_worked_out(self, opened: Opened) -> None:
         with opened() as store:
