@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
+from hgobench.algorithms import Algorithm, Order
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
 from hgobench.data.base import Dataset, Source, Split
 from hgobench.models import Softmax
@@ -529,3 +530,28 @@ class EndlessInC(Softmax):
 
     def __init__(self, features: int, classes: int) -> None:
         sum(range(10**12))
+
+
+class Signs(Algorithm):
+    """Workers send the signs of as many coordinates as they have time for, one after the other."""
+
+    step = 100
+    remembers = True
+
+    def lengths(self, budget: Any, order: Order, upload: Any = None) -> Any:
+        return np.minimum(order.affordable(budget, upload), self.step)
+
+    def accepted(self, lengths: Any, order: Order) -> Any:
+        return np.minimum(lengths, self.step)
+
+    def computed(self, budget: Any, lengths: Any, order: Order) -> int:
+        return int(order.coordinates(lengths).sum())
+
+    def full_cost(self, order: Order) -> int:
+        return order.cost_of(self.step)
+
+    def quorum(self, tolerated: int, minimum: int) -> int:
+        return max(2 * tolerated + 1, minimum)
+
+    def messages(self, workers: Any, gradients: Tensor, lengths: Any, order: Order) -> Tensor:
+        return gradients.sign()

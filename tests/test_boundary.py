@@ -287,7 +287,7 @@ def test_a_file_is_no_module() -> None:
         ("hardware", "Nothing", "expected a subclass of hgobench.hardware.Hardware"),
         ("workload", "Nothing", "expected a subclass of hgobench.algorithms.workloads.Workload"),
         ("solver", "Nothing", "expected a subclass of hgobench.algorithms.GradientDescent"),
-        ("algorithm", "Nothing", "expected a subclass of hgobench.algorithms.Hgo"),
+        ("algorithm", "Nothing", "expected a subclass of hgobench.algorithms.Algorithm"),
         ("attack", "Nothing", "expected a subclass of hgobench.attacks.Attack"),
         ("rule", "Nothing", "its instances are not callable"),
     ],

@@ -13,7 +13,7 @@ from hgobench import Scenario, World, aggregators, attacks, run
 from hgobench.determinism import stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
-from hgobench.simulation import simulate
+from hgobench.simulation import Step, simulate
 from tests import plugins
 from tests.algorithm_1 import train
 from tests.plugins import Recording
@@ -653,3 +653,14 @@ def test_which_examples_were_answered_rightly_in_the_end() -> None:
     assert seed.right != found.right
     assert run(Scenario(**BASE, model="linear", data="breast_cancer")).right is None
     assert run(Scenario(**{**BASE, "rule": "average"}, attack="nan")).right is None  # it diverged
+
+
+def test_an_algorithm_of_ones_own_is_a_class_with_five_methods() -> None:
+    fields = {**BASE, "algorithm": "tests.plugins:Signs", "rule": "median", "hardware": "powerful"}
+    steps: list[Step] = []
+    (found,) = simulate([Scenario(**fields)], observe=steps.append)
+    assert found.status == "done", found.reason
+    assert list(found.rounds["block_size"]) == [100] * 4
+    assert all(set(step.aggregate.tolist()) <= {-1.0, -0.5, 0.0, 0.5, 1.0} for step in steps)
+    blocks = [step.block.tolist() for step in steps if step.block is not None]
+    assert blocks == [list(range(100 * k, 100 * k + 100)) for k in range(4)]

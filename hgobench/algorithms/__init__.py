@@ -2,12 +2,14 @@
 
 from hgobench.registry import Registry
 
+from .base import Algorithm
 from .hgo import Hgo
 from .places import Order, Places
 from .sgd import Sgd
 from .solvers import GradientDescent
 
 __all__ = [
+    "Algorithm",
     "GradientDescent",
     "Hgo",
     "Order",
@@ -16,4 +18,6 @@ __all__ = [
     "registry",
 ]
 
-registry: Registry[Hgo] = Registry("algorithm", "algorithms", {"hgo": Hgo, "sgd": Sgd}, kind=Hgo)
+registry: Registry[Algorithm] = Registry(
+    "algorithm", "algorithms", {"hgo": Hgo, "sgd": Sgd}, kind=Algorithm
+)

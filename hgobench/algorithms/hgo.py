@@ -7,14 +7,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of, whole
 
-from .momentum import WorkerMomentum
+from .momentum import WithMomentum
 from .places import Order
 
 
-class Hgo:
+class Hgo(WithMomentum):
     """Heterogeneous Gradient-based Optimization (Algorithm 1).
 
     Within the deadline τ worker i computes the first b_i = min(⌊τ·λ_i/s_i⌋, d) coordinates of the
@@ -41,46 +40,15 @@ class Hgo:
     def __init__(
         self, momentum: float = 0.0, block: int | None = None, order: str = "random"
     ) -> None:
-        number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
-        if not number or not 0 <= momentum < 1:
-            raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
-        self.momentum = float(momentum)
+        super().__init__(momentum)
         self.block = None if block is None else whole("block", block, least=1)
         self.order = one_of("order", order, "random", "cyclic")
         if self.order == "cyclic" and self.block is None:
             raise ValueError("order: 'cyclic'; expected a block to go on by: hgo[block=1,...]")
-        self._kept = WorkerMomentum(self.momentum)
-
-    @property
-    def step(self) -> int:
-        """How far the order of places moves from round to round; 0: it is drawn every round."""
-        return int(self.block or 0) if self.order == "cyclic" else 0
+        self.step = int(self.block or 0) if self.order == "cyclic" else 0
 
     def _cut(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         return lengths if self.block is None else np.minimum(lengths, self.block)
-
-    def messages(
-        self,
-        workers: NDArray[np.int64],
-        gradients: Tensor,
-        lengths: NDArray[np.int64],
-        order: Order,
-    ) -> Tensor:
-        """Return what each worker sends of its gradient or momentum, (q, d).
-
-        Args:
-            workers: (q,) who they are.
-            gradients: (q, d).
-            lengths: (q,) how many places of `order` each computes and sends.
-            order: the round's order of places.
-        """
-        if not self.momentum:
-            return gradients
-        computed = None
-        if (lengths < len(order)).any():
-            device = gradients.device
-            computed = order.position_on(device) < torch.from_numpy(lengths[:, None]).to(device)
-        return self._kept(workers, gradients, computed)
 
     def lengths(
         self,
@@ -112,5 +80,5 @@ class Hgo:
         return order.full_cost if self.block is None else order.cost_of(self.block)
 
     def quorum(self, tolerated: int, minimum: int) -> int:
-        """Return the default v: 2f̂ + 1, or what the rule needs to stand f̂ if that is more."""
+        """Return the default v: 2f̂ + 1, or what the rule needs to tolerate f̂ if that is more."""
         return max(2 * tolerated + 1, minimum)

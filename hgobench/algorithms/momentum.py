@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor, torch
 
+from .base import Algorithm
+from .places import Order
+
 
 class WorkerMomentum:
     """m_i <- β·m_i + (1 - β)·g_i, on the coordinates that worker i computes in a round.
@@ -51,3 +54,39 @@ class WorkerMomentum:
         momentum = torch.where(torch.isnan(before), gradients, momentum)
         table[rows] = momentum if computed is None else torch.where(computed, momentum, before)
         return momentum
+
+
+class WithMomentum(Algorithm):
+    """An algorithm whose workers send their momentum, if there is one.
+
+    Args:
+        momentum: β of the workers' momentum, 0 <= β < 1 (see `WorkerMomentum`); 0: they send their
+            gradients.
+
+    Raises:
+        ValueError: β is no such number.
+    """
+
+    def __init__(self, momentum: float = 0.0) -> None:
+        number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
+        if not number or not 0 <= momentum < 1:
+            raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
+        self.momentum = float(momentum)
+        self.remembers = self.momentum > 0
+        self._kept = WorkerMomentum(self.momentum)
+
+    def messages(
+        self,
+        workers: NDArray[np.int64],
+        gradients: Tensor,
+        lengths: NDArray[np.int64],
+        order: Order,
+    ) -> Tensor:
+        """Return what each worker sends of its gradient or momentum, (q, d)."""
+        if not self.momentum:
+            return gradients
+        computed = None
+        if (lengths < len(order)).any():
+            device = gradients.device
+            computed = order.position_on(device) < torch.from_numpy(lengths[:, None]).to(device)
+        return self._kept(workers, gradients, computed)

@@ -7,17 +7,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .hgo import Hgo
+from .momentum import WithMomentum
 from .places import Order
 
 
-class Sgd(Hgo):
+class Sgd(WithMomentum):
     """Distributed SGD: only workers that finish all d coordinates by the deadline are heard.
 
     At a finite τ that takes τ·λ_i/s_i >= d, each coordinate costing one unit whatever the
     scenario's `cost`; the others' work is lost. At τ = inf all are heard and the round lasts as
     long as the slowest. There is no block; a round in which fewer workers are heard than the rule
-    needs to stand f̂ is stalled.
+    needs to tolerate f̂ is stalled.
 
     Args:
         momentum: as for `Hgo`.
@@ -26,9 +26,6 @@ class Sgd(Hgo):
     paper: ClassVar[str] = "HGO, section II-A"
     validity: ClassVar[str] = "heard workers >= what the rule needs"
     partial: ClassVar[bool] = False
-
-    def __init__(self, momentum: float = 0.0) -> None:
-        super().__init__(momentum)
 
     def lengths(
         self,
@@ -55,5 +52,5 @@ class Sgd(Hgo):
         return order.dimension
 
     def quorum(self, tolerated: int, minimum: int) -> int:
-        """Return what the rule needs to stand f̂."""
+        """Return what the rule needs to tolerate f̂."""
         return minimum

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.aggregators import Rule, ServerView
-from hgobench.algorithms import GradientDescent, Hgo, Order
+from hgobench.algorithms import Algorithm, GradientDescent, Order
 from hgobench.lazy import Tensor, torch
 
 
@@ -82,7 +82,7 @@ class Server:
         quorum: v.
     """
 
-    algorithm: Hgo
+    algorithm: Algorithm
     rule: Rule
     solver: GradientDescent
     quorum: int

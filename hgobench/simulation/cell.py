@@ -102,8 +102,7 @@ class Cell:
             self.answering = (
                 scenario.algorithm, scenario.granularity, scenario.cost, scenario.deadline
             )  # fmt: skip
-        # Momentum is each cell's own, and so is what an algorithm of others sends.
-        self.remembers = self.algorithms.foreign or self.algorithm.momentum > 0
+        self.remembers = self.algorithms.foreign or self.algorithm.remembers
         self.threat: tuple[Any, ...] = own
         alone = self.attacks.foreign or self.attack.stateful
         if not alone and (self.attack.columnwise or self.sees == "nothing"):
