@@ -636,7 +636,7 @@ def _charts(trials: Sequence[Trial]) -> list[Chart]:
         left = {name: one.left.mean(axis=0).tolist() for name, one in trial.attacks.items()}
         k = list(range(1, len(left[trial.worst]) + 1))
         lines = [
-            Line(name, k, values, style="faint")
+            Line(name, k, values, style="faint", group="another attack")
             for name, values in left.items()
             if name != trial.worst
         ]

@@ -26,7 +26,7 @@ TOLD_APART = len(COLOURS) * len(HATCHES)  # parts of a bar; of more there is no 
 INK, GRID, FAINT = "#1b1b1b", "#b0b0b1", "#b0b0b2"
 MARKED = 10  # markers on a line of more points
 SHORT = 30  # characters of a label that fits beside a drawing
-LETTER, HANDLE = 0.075, 0.75  # inches of a legend's letter, and of all else in its columns
+LETTER, HANDLE = 0.062, 0.75  # inches of a legend's letter, and of all else in its columns
 
 _VARIABLES = {
     INK: "currentColor", GRID: f"var(--grid, {GRID})", FAINT: f"var(--grid, {FAINT})",
@@ -110,7 +110,9 @@ def _panel(axes: Any, chart: Chart, looks: _Looks, scaled: bool) -> None:
     lefts: list[float] = []
     for line in chart.lines:
         if line.style == "faint":
-            _plot(axes, line, color=FAINT, linewidth=0.7, zorder=1)
+            handle = _plot(axes, line, color=FAINT, linewidth=0.7, zorder=1)
+            if line.group:
+                looks.told(line, handle)
             continue
         number = looks.number(line)
         colour = COLOURS[number % len(COLOURS)]

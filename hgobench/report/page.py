@@ -23,7 +23,7 @@ class Line:
         x, y: its points; a y that is not finite is left out of the drawing. Of bars: the left edge
             of every group, and the heights. Of a stack: lengths, and the places of horizontal bars.
         low, high: a band around it, or none.
-        style: ``"faint"``: thin and grey, without a place in the legend; ``"bars"``: side by side
+        style: ``"faint"``: thin and grey, in the legend only as a group; ``"bars"``: side by side
             with the other lines of that style; ``"stack"``: end to end with them.
         like: the label of an earlier line that has the same colour and marker.
         group: what the legend calls it and all others of its group, once; none: its label.
