@@ -181,6 +181,9 @@ class Grid(Collection[Scenario]):
         used: set[tuple[int, int]] = set()
         seen: set[tuple[Any, ...]] = set()
         open_ = {number for number, one in enumerate(axes) if one.field in Resolved._fields}
+        # What is worked out of a value that is left open may be what another value states.
+        twice = any(None in axes[number].values and len(axes[number]) > 1 for number in open_)
+        known: dict[Resolved, Resolved] = {}  # many combinations share a few
         for places in product(*(range(len(one)) for one in axes)):
             wrong = self._wrong
             for one, place in zip(axes, places, strict=True):
@@ -193,13 +196,16 @@ class Grid(Collection[Scenario]):
                 outcome = None
             if outcome is not None:
                 used.update(enumerate(places))
-                if reason := self._unwanted_because({**values, **outcome._asdict()}):
+                reason = self._unwanted and self._unwanted_because({**values, **outcome._asdict()})
+                if reason:
                     problems, outcome = [reason], None
             if problems:
                 told = {one.name: one.given[i] for one, i in zip(axes, places, strict=True)}
                 self.left += [Left(told, problem, free) for problem in problems]
                 places_left += [places] * len(problems)
-            if outcome is not None and open_:  # one may state what is worked out of another
+            if outcome is not None:
+                outcome = known.setdefault(outcome, outcome)
+            if outcome is not None and twice:
                 same = (*outcome, *(i for number, i in enumerate(places) if number not in open_))
                 outcome = None if same in seen else outcome
                 seen.add(same)

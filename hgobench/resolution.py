@@ -66,40 +66,31 @@ class Resolver:
             None in place of the fields where they can't be worked out.
         """
         broken, problems = set(broken), list[str]()
-
-        def expect(holds: bool, message: str, *about: str) -> None:
-            if not holds:
-                problems.append(message)
-                broken.update(about)
-
-        if not broken & {"workers", "byzantine"}:
-            expect(
-                2 * v["byzantine"] < v["workers"],
-                f"byzantine: {v['byzantine']}; expected less than half of workers={v['workers']}",
-                "byzantine",
+        if not broken & {"workers", "byzantine"} and 2 * v["byzantine"] >= v["workers"]:
+            problems.append(
+                f"byzantine: {v['byzantine']}; expected less than half of workers={v['workers']}"
             )
+            broken.add("byzantine")
         sampled = v["workers"] if v["sampled"] is None else v["sampled"]
-        if v["sampled"] is not None and not broken & {"workers", "sampled"}:
-            expect(
-                sampled <= v["workers"],
-                f"sampled: {sampled}; expected at most workers={v['workers']}",
-                "sampled",
-            )
-        if not broken & {"attack", "byzantine", "attack_start", "rounds"} and v["attack"] != "none":
-            expect(
-                v["byzantine"] > 0,
-                f"attack: {v['attack']!r}; expected byzantine >= 1, or it attacks nobody",
-            )
-            expect(
-                v["attack_start"] < v["rounds"],
-                f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}",
-            )
+        if not broken & {"workers", "sampled"} and sampled > v["workers"]:
+            problems.append(f"sampled: {sampled}; expected at most workers={v['workers']}")
+            broken.add("sampled")
+        if v["attack"] != "none" and not broken & {"attack", "byzantine", "attack_start", "rounds"}:
+            if v["byzantine"] == 0:
+                problems.append(
+                    f"attack: {v['attack']!r}; expected byzantine >= 1, or it attacks nobody"
+                )
+            if v["attack_start"] >= v["rounds"]:
+                problems.append(
+                    f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}"
+                )
         if not broken & {"algorithm", "workload"}:
-            expect(
-                self.algorithm(v["algorithm"]).partial or self.whole(v["workload"]),
-                f"workload: {v['workload']!r} never computes a whole gradient, and "
-                f"{v['algorithm']!r} takes no other",
-            )
+            partial = self.algorithm(v["algorithm"]).partial
+            if not partial and not self.whole(v["workload"]):
+                problems.append(
+                    f"workload: {v['workload']!r} never computes a whole gradient, and "
+                    f"{v['algorithm']!r} takes no other"
+                )
         if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
             return None, problems
 
@@ -115,12 +106,9 @@ class Resolver:
                 f"sampled={sampled}"
             )
             return None, problems
-        if quorum is not None:
-            expect(
-                quorum <= sampled,
-                f"quorum: {quorum}; expected at most sampled={sampled}",
-                "quorum",
-            )
+        if quorum is not None and quorum > sampled:
+            problems.append(f"quorum: {quorum}; expected at most sampled={sampled}")
+            broken.add("quorum")
         if broken & {"rule", "algorithm", "scope", "quorum"}:
             return None, problems
         try:
