@@ -144,6 +144,13 @@ def test_log_axes_have_plain_numbers(least: float, most: float) -> None:
             assert "$" not in label
 
 
+def test_rounds_are_whole() -> None:
+    for at, whole in (([2, 4], True), ([2.0, 4.5], False)):
+        canvas = charts.draw(Chart("c", "A chart", "round", "y", [Line("one", at, [0.1, 0.2])]))
+        canvas.draw_without_rendering()
+        assert all(float(x).is_integer() for x in canvas.axes[0].get_xticks()) is whole
+
+
 def test_bars_and_stacks_add_up(tmp_path: Path) -> None:
     stack = [Line(f"class {c}", [3.0, 1.0 + c], [0, 1], style="stack") for c in range(30)]
     canvas = charts.draw(Chart("c", "A chart", "examples", "worker", stack))

@@ -52,7 +52,7 @@ def draw(chart: Chart) -> Any:
         grid = canvas.subplots(rows, len(panels), squeeze=False, sharex="col", height_ratios=ratios)
         looks = _Looks(panels)
         for column, panel in enumerate(panels):
-            _panel(grid[0, column], panel, looks, scaled=not shared)
+            _panel(grid[0, column], panel, looks)
             if beneath:
                 grid[0, column].set_xlabel("")
                 _below(grid[1, column], panel, looks)
@@ -106,7 +106,9 @@ class _Looks:
         self.handles = dict(sorted(self.handles.items(), key=lambda item: item[0] in groups))
 
 
-def _panel(axes: Any, chart: Chart, looks: _Looks, scaled: bool) -> None:
+def _panel(axes: Any, chart: Chart, looks: _Looks) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     lefts: list[float] = []
     for line in chart.lines:
         if line.style == "faint":
@@ -151,6 +153,8 @@ def _panel(axes: Any, chart: Chart, looks: _Looks, scaled: bool) -> None:
     if chart.ticks:
         names = list(map(writers.drawn, chart.ticks))
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+    elif "x" not in chart.log and all(float(x).is_integer() for one in chart.lines for x in one.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if chart.ends is not None:
         axes.set_xlim(0, min(chart.ends, axes.get_xlim()[1]))
     axes.set_title(writers.drawn(chart.title), fontsize=11)
