@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgobench.engines.progress import Advance
+from hgobench import Scenario
+from hgobench.engines.local import Here, Local
+from hgobench.engines.progress import Advance, tell
 from hgobench.report.progress import Pace, Progress, duration, progress
+from hgobench.simulation import simulate
 
 
 class Clock:
@@ -137,6 +143,44 @@ def test_an_estimate_is_a_number_that_makes_sense(
     assert (pace.progress().done, pace.progress().left) == (total, 0.0)
 
 
+def test_rounds_of_long_cells_count_before_any_is_finished() -> None:
+    """Two stacks of 8 cells that take 400 s: after a minute it is known how long they take."""
+    clock, done = Clock(), 0.0
+    pace = Pace(160, clock)
+    pace.advance(Advance(lacking=160, jobs=2, under_way=lambda: done))
+    clock.now += 3.0  # processes start
+    assert pace.progress().left is None
+    for _ in range(60):
+        clock.now += 1.0
+        done += 16 / 400
+        now = pace.progress()
+    assert now.rate == pytest.approx(16 / 400)
+    assert now.left == pytest.approx((160 - done) * 400 / 16)
+    assert str(now) == "0/160, 2.4 more under way, 2.4 cells/min, 1 h 5 min left"
+    clock.now += 340.0
+    done = 8.0
+    pace.advance(Advance(computed=8))
+    now = pace.progress()
+    assert now.left == pytest.approx((152 - done) / (16 / 403.0), rel=1e-3)
+
+
+def test_lines_go_on_while_rounds_are_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every few seconds, though no cell is finished; nothing new says nothing."""
+    monkeypatch.setattr("hgobench.report.progress.SECONDS_BETWEEN_LINES", 0.02)
+    out, done = io.StringIO(), 0.0
+    with progress(8, out=out) as advance:
+        advance(Advance(jobs=1, under_way=lambda: done))
+        for done in (0.5, 1.5):
+            begun = time.monotonic()
+            while f"{done} more under way" not in out.getvalue():
+                assert time.monotonic() - begun < 30
+                time.sleep(0.01)
+        time.sleep(0.1)
+    assert [line.partition(" more")[0] for line in out.getvalue().splitlines()] == [
+        "cells 0/8", "cells 0/8", "cells 0/8, 0.5", "cells 0/8, 1.5",
+    ]  # fmt: skip
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -192,3 +236,47 @@ def test_a_function_of_one_s_own_is_told(kind: type[io.StringIO], quiet: bool) -
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def half(path: str) -> None:
+    """A call that tells that it is half a cell far, and waits until it is let go on."""
+    tell(0.5)
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_process_tells_how_far_its_call_is(tmp_path: Path, jobs: int) -> None:
+    """Seen from outside while it computes; what has ended is not under way."""
+    engine, go = Local(jobs), tmp_path / "go"
+    seen: list[float] = []
+
+    def watch() -> None:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 30 and (not seen or seen[-1] < 0.5 * jobs):
+            seen.append(engine.under_way())
+            time.sleep(0.01)
+        go.touch()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    answers = list(engine.map(half, [str(go)] * jobs))
+    watcher.join()
+    assert [answer for _, answer in answers] == [None] * jobs
+    assert seen[-1] == 0.5 * jobs
+    assert engine.under_way() == 0.0
+
+
+def test_a_grid_tells_of_its_rounds() -> None:
+    """In this process: after each round, what is done of a stack; 0 when it is over."""
+    seen: list[float] = []
+    simulate([Scenario(workers=6, rounds=4)] * 2, on_round=seen.append)
+    assert seen == [0.5, 1.0, 1.5, 2.0]
+    engine = Here()
+
+    def call(done: float) -> float:
+        tell(done)
+        return engine.under_way()
+
+    assert list(engine.map(call, [0.75])) == [(0.75, 0.75)]
+    assert engine.under_way() == 0.0

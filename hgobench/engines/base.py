@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -95,6 +95,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of what the engine holds; no call may be under way."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An engine that knows how far the calls are that it is making."""
+
+    def under_way(self) -> float:
+        """Return how much of them is done, in what they count (`hgobench.engines.progress.tell`).
+
+        Any thread may ask.
+        """
 
 
 def tried_twice(

@@ -29,9 +29,9 @@ from hgobench.scenario import Scenario
 from hgobench.simulation import lost, simulate
 from hgobench.simulation.world import World
 
-from .base import Engine, EngineError, Failure, Limits, tried_twice
+from .base import Engine, EngineError, Failure, Limits, Telling, tried_twice
 from .local import local
-from .progress import Advance, OnProgress, nobody
+from .progress import Advance, OnProgress, nobody, tell
 from .signals import Ended
 
 T = TypeVar("T")
@@ -146,7 +146,8 @@ def execute(
     try:
         # What can't be made is refused before anything is computed, as far as it can be tried.
         _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
-        on_progress(Advance(jobs=where.jobs))
+        knows = where.under_way if isinstance(where, Telling) else None
+        on_progress(Advance(jobs=where.jobs, under_way=knows))
         for finished in results:
             kept: list[tuple[Result, str, str]] = []
             for result in finished:
@@ -378,7 +379,7 @@ def _cohort(
         _CHECKED.add((file, digest))
     try:
         with limited(time_limit):
-            return simulate(cells, time_limit=time_limit, device=device)
+            return simulate(cells, time_limit=time_limit, device=device, on_round=tell)
     except (InputError, PluginError) as error:
         why = "; ".join(str(error).splitlines())
         if files is not None and isinstance(error, Unavailable):

@@ -21,6 +21,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -102,11 +103,13 @@ def main(parent: int, page: str) -> None:
 
     from hgobench import boundary
     from hgobench.engines.meter import Meter
+    from hgobench.engines.progress import told_to
 
     meter = Meter(Path(page))
     with suppress(OSError):  # where a file that is open can lose its name
         os.unlink(page)
     boundary.watched_by(meter.show)
+    told_to(partial(setattr, meter, "done"))
     served = 0
     while True:
         try:
@@ -114,7 +117,7 @@ def main(parent: int, page: str) -> None:
         except queue.Empty:
             return
         served += 1
-        meter.calls = served
+        meter.done, meter.calls = 0.0, served
         write_frame(replies, pickle.dumps(tuple(_served(Request(*pickle.loads(frame))))))
 
 

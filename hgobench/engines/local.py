@@ -31,6 +31,7 @@ from hgobench.boundary import told
 from . import child as protocol
 from .base import UNLIMITED, EngineError, Failure, Limits
 from .meter import Meter
+from .progress import told_to
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -61,6 +62,16 @@ class Here:
 
     jobs, elsewhere = 1, False
 
+    def __init__(self) -> None:
+        self._done = 0.0
+
+    def _keep(self, done: float) -> None:
+        self._done = done
+
+    def under_way(self) -> float:
+        """Return how much of the call that is made is done."""
+        return self._done
+
     def map(
         self,
         function: Callable[[Item], Answer],
@@ -71,7 +82,13 @@ class Here:
     ) -> Generator[tuple[Item, Answer | Failure]]:
         """Yield each item with what the function returns of it; what it raises comes out."""
         for item in items:
-            yield item, function(item)
+            told_to(self._keep)
+            try:
+                answer = function(item)
+            finally:
+                told_to(None)
+                self._done = 0.0
+            yield item, answer
 
     def close(self) -> None:
         """Do nothing."""
@@ -116,6 +133,15 @@ class Local:
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.jobs, self.place, self.wanted = jobs, place, wanted
+        self._running: Mapping[Child, object] = {}
+
+    def under_way(self) -> float:
+        """Return how much of the calls that are made is done."""
+        done = 0.0
+        for child in list(self._running):
+            with suppress(ValueError):  # it has just ended
+                done += child.meter.done if child.begun else 0.0
+        return done
 
     def map(
         self,
@@ -140,6 +166,7 @@ class Local:
         limits = Limits(limits.cpu, limits.idle, most)
         arrivals: Arrivals = queue.SimpleQueue()
         running: dict[Child, tuple[tuple[Item, bytes], _Watch]] = {}
+        self._running = running
         # again: whose process ended before it began
         waiting, again = iter(items), list[tuple[Item, bytes]]()
         unstarted, looked = 0, time.monotonic()

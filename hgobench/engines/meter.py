@@ -10,8 +10,9 @@ import mmap
 from pathlib import Path
 
 SIZE = 4096
-_CALLS, _DEADLINE, _LIMIT, _LENGTH = range(4)  # float64 each, so that each is written at once
-_TEXT = 32
+# float64 each, so that each is written at once
+_CALLS, _DEADLINE, _LIMIT, _LENGTH, _DONE = range(5)
+_TEXT = 40
 _LONGEST = SIZE - _TEXT
 
 
@@ -57,6 +58,15 @@ class Meter:
         """What runs now, as ``rule 'krum'``."""
         length = int(self._numbers[_LENGTH])
         return self._page[_TEXT : _TEXT + length].decode(errors="replace")
+
+    @property
+    def done(self) -> float:
+        """How much of its call is done, in what the call counts."""
+        return self._numbers[_DONE]
+
+    @done.setter
+    def done(self, number: float) -> None:
+        self._numbers[_DONE] = number
 
     def show(self, deadline: float, limit: float, part: str) -> None:
         """Say what runs from now on, and until when it may."""

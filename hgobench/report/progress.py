@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ class Progress:
         parts = [f"{self.done}/{self.total}"]
         if self.found:
             parts[0] += f" ({self.found} found)"
-        if self.under_way:
+        if self.under_way >= 0.05:
             parts.append(f"{self.under_way:.1f} more under way")
         if self.rate is not None and self.done < self.total:
             parts.append(_rate(self.rate))
@@ -101,7 +102,8 @@ class Pace:
     as many as the last minute holds: over the cells of the last m J arrivals it is their number
     over the time since the arrival before them, which lasted as long as anything that they took.
     Before there were more than J arrivals, each process is taken to be as fast as those that have
-    finished something. If nothing arrives any more, the rate falls.
+    finished something; and before there was any, the rate is that at which what is under way grows,
+    if the engine knows. If nothing arrives any more, the rate falls.
 
     Args:
         total: how many cells there are.
@@ -114,24 +116,30 @@ class Pace:
     _computed: int = field(default=0, init=False)
     _found: int = field(default=0, init=False)
     _lacking: int = field(default=0, init=False)
-    _under_way: float = field(default=0.0, init=False)
+    _seen: tuple[float, float] | None = field(default=None, init=False)  # (time, under way)
     _arrivals: list[tuple[float, int]] = field(default_factory=list, init=False)  # (time, cells)
 
     def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: Callable[[], float] = float  # 0.0: that is not known
         self._begun = self._computing = self.clock()
 
     def advance(self, step: Advance) -> None:
         """Take what has just happened."""
+        with self._lock:
+            self._advance(step)
+
+    def _advance(self, step: Advance) -> None:
         now = self.clock()
         self._found += step.found
         self._lacking += step.lacking
         self._computed += step.computed
-        self._under_way = step.under_way
         if step.computed:
             self._arrivals.append((now, step.computed))
             self._forget(now)
         if step.jobs:
             self._jobs, self._computing = step.jobs, now
+            self._under_way = step.under_way or self._under_way
 
     def _forget(self, now: float) -> None:
         """Drop arrivals that are too old, J at a time, but never the last J + 1."""
@@ -139,11 +147,11 @@ class Pace:
         while len(arrivals) > 2 * jobs and arrivals[jobs][0] < now - WINDOW:
             del arrivals[:jobs]
 
-    def rate(self) -> float | None:
+    def _rate(self, now: float, under_way: float) -> float | None:
         """Return cells per second in the recent past; None: nothing to go by."""
-        now, arrivals, jobs = self.clock(), self._arrivals, self._jobs
+        arrivals, jobs = self._arrivals, self._jobs
         if not arrivals:
-            return None
+            return self._first_rate(now, under_way)
         count = (len(arrivals) - 1) // jobs * jobs
         if not count:
             cells = jobs * sum(cells for _, cells in arrivals) / len(arrivals)
@@ -154,6 +162,13 @@ class Pace:
         since = arrivals[-count][0]
         return cells / max(arrivals[-1][0] - before, now - since, 1e-9)
 
+    def _first_rate(self, now: float, done: float) -> float | None:
+        """Return the rate of what is under way since it was first seen; nothing has arrived yet."""
+        if done and self._seen is None:
+            self._seen = now, done
+        since, before = self._seen or (now, done)
+        return (done - before) / (now - since) if now - since >= 1.0 and done > before else None
+
     def _rest(self) -> float:
         """Return how many cells are left to compute."""
         looked_for = self._found + self._lacking
@@ -163,15 +178,22 @@ class Pace:
         return self._lacking - self._computed + unknown
 
     def progress(self) -> Progress:
-        """Return how far it is."""
-        now, rate = self.clock(), self.rate()
+        """Return how far it is; any thread may ask."""
+        with self._lock:
+            return self._progress()
+
+    def _progress(self) -> Progress:
+        now, under_way = self.clock(), self._under_way()
+        rate = self._rate(now, under_way)
         left, rest = None, self._rest()
         if self._computed + self._found == self.total:
             left = 0.0
+        elif rate is not None and under_way:
+            left = max(rest - under_way, 0.0) / rate
         elif rate is not None:
             left = max(rest / rate - (now - self._arrivals[-1][0]), 0.0)
         return Progress(
-            self.total, self._computed, self._found, self._under_way, now - self._begun, rate, left
+            self.total, self._computed, self._found, under_way, now - self._begun, rate, left
         )
 
 
@@ -180,13 +202,49 @@ class _Bar:
 
     def __init__(self, pace: Pace, what: str) -> None:
         self.pace, self.what = pace, what
+        self._longest = 0.0  # what has just ended is not counted for a moment
 
     def __rich__(self) -> Table:
         now = self.pace.progress()
         line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=now.total, completed=now.done + now.under_way, width=30)
+        self._longest = max(self._longest, now.done + now.under_way)
+        bar = ProgressBar(total=now.total, completed=self._longest, width=30)
         line.add_row(self.what, bar, str(now))
         return line
+
+
+class _Lines:
+    """Plain lines, one every few seconds while something changes."""
+
+    def __init__(self, pace: Pace, what: str, out: TextIO) -> None:
+        self.pace, self.what, self.out = pace, what, out
+        self._said, self._last = -math.inf, ""
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+
+    def __enter__(self) -> None:
+        self.say(at_once=True)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LINES):
+            self.say()
+
+    def say(self, at_once: bool = False) -> None:
+        """Say how far it is, if it is further than it was, and not too soon after the last time."""
+        with self._lock:
+            now = self.pace.clock()
+            if not at_once and now - self._said < SECONDS_BETWEEN_LINES:
+                return
+            far = self.pace.progress()
+            changed = f"{far.done} {far.under_way:.1f}"
+            if at_once or changed != self._last:
+                self._said, self._last = now, changed
+                print(f"{self.what} {far}", file=self.out, flush=True)
 
 
 @contextmanager
@@ -202,7 +260,7 @@ def progress(
     """Show how many of `total` cells are done, the rate, and the time left.
 
     On a terminal as a bar; elsewhere as a line at the start, one when computing begins, one every
-    few seconds in which something finishes, and one at the end.
+    few seconds in which something changes, and one at the end.
 
     Args:
         total: how many cells there are.
@@ -230,18 +288,14 @@ def progress(
         with Live(_Bar(pace, what), console=console, refresh_per_second=4):
             yield take
     else:
-        said = clock()
-        print(f"{what} {pace.progress()}", file=out, flush=True)
+        lines = _Lines(pace, what, out)
 
         def advance(step: Advance) -> None:
-            nonlocal said
             take(step)
             now = pace.progress()
             done = now.done == total
             ends = done and (step.found or step.computed)
-            begins = step.jobs and not done
-            if begins or ends or clock() - said >= SECONDS_BETWEEN_LINES:
-                said = clock()
-                print(f"{what} {now}", file=out, flush=True)
+            lines.say(at_once=bool(ends or (step.jobs and not done)))
 
-        yield advance
+        with lines:
+            yield advance

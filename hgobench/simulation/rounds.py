@@ -86,6 +86,7 @@ def simulate(
     time_limit: float = math.inf,
     device: str = "cpu",
     observe: Callable[[Step], None] | None = None,
+    on_round: Callable[[float], None] | None = None,
 ) -> list[Result]:
     """Train a stack: cells that share a world, side by side.
 
@@ -96,6 +97,8 @@ def simulate(
         time_limit: as for `run`, of each cell.
         device: where their tensors are.
         observe: called with every `Step` before it is taken.
+        on_round: called after every round with what is done, as a number of cells: of each, its
+            rounds over all its rounds.
     """
     if len({scenario.world_key for scenario in scenarios}) != 1:
         raise ValueError("expected scenarios of one world")
@@ -106,12 +109,16 @@ def simulate(
         for start in range(0, len(scenarios), at_once):
             some = scenarios[start : start + at_once]
             cells = [Cell(scenario, world, time_limit) for scenario in some]
-            results += _simulate(cells, world, observe)
+            results += _simulate(cells, world, observe, on_round, start)
         return results
 
 
 def _simulate(
-    cells: Sequence[Cell], world: World, observe: Callable[[Step], None] | None
+    cells: Sequence[Cell],
+    world: World,
+    observe: Callable[[Step], None] | None,
+    on_round: Callable[[float], None] | None,
+    done: int,
 ) -> list[Result]:
     started = time.process_time()
     notes = world.fresh_notes()
@@ -124,6 +131,8 @@ def _simulate(
                 break
             if k % interval == 0 or k == rounds:
                 stack.evaluate(k, last=k == rounds)
+            if on_round is not None:
+                on_round(done + len(cells) * k / rounds)
     except PluginError as error:  # of what they share
         for cell in cells:
             if cell.status == "done":
