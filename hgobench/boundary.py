@@ -156,6 +156,11 @@ def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str],
     return before
 
 
+def is_tried_first() -> bool:
+    """Say whether somebody tries what is imported and made."""
+    return _trial is not None
+
+
 def _try_first(who: str, what: str, name: str) -> None:
     """Raise PluginError unless the trial of something goes well."""
     if _trial is not None and (problem := _trial(what, name)):

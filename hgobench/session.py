@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hgobench.engines.trial import children_first
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.settings import Setting
 from hgobench.suite import Suite
@@ -272,6 +273,7 @@ class SuiteOutcome:
         return "\n".join([*parts, *(f"left out {n} cells: {r}" for r, n in self.left_out.items())])
 
 
+@children_first()
 def run_suite(
     suite: str | Path | Suite,
     *,

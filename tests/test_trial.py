@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hgobench import Scenario, boundary
+from hgobench import Scenario, boundary, run_suite
 from hgobench.engines.trial import children_first
 from hgobench.errors import InputError
 from tests.conftest import ROOT
@@ -44,3 +45,10 @@ def test_the_command_outlives_them(name: str) -> None:
     assert ended.returncode == 2
     assert "hgobench: refused, nothing was computed:" in ended.stderr
     assert "it died (exit status" in ended.stderr
+
+
+@pytest.mark.long
+def test_so_does_python(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the process that made it died \(exit status 5\)"):
+        run_suite("smoke", rules="tests.plugins:LeavingWhenMade", out=tmp_path)
+    assert not boundary.is_tried_first()

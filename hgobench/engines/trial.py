@@ -26,9 +26,15 @@ TIME_LIMIT = 60.0  # CPU seconds; also of waiting
 def children_first(time_limit: float = TIME_LIMIT) -> Iterator[None]:
     """Try in another process what the body imports and makes of others' code, each once.
 
+    Within another such body nothing is tried twice.
+
     Args:
         time_limit: CPU seconds that each may take; also how long it may wait.
     """
+
+    if boundary.is_tried_first():
+        yield
+        return
 
     @cache
     def tried(kind: str, name: str) -> str:
