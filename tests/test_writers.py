@@ -39,6 +39,7 @@ from hgobench.report.page import (
 from hgobench.report.render import chart_csv, data, latex, markdown, table_csv, terminal
 from hgobench.report.render import csv as csv_of
 from hgobench.report.writers import Layout, visible
+from tests.conftest import ROOT
 
 HOSTILE = {
     "latex": "x\n\\input{/etc/passwd}",
@@ -211,6 +212,23 @@ def test_a_page_holds_the_same_text_in_every_format(name: str) -> None:
     assert all(line.isprintable() for line in written.split("\n"))
 
 
+def test_no_html_is_written_by_hand() -> None:
+    """Pages are made by the templates; a fold in Markdown is HTML, too."""
+    tags = re.compile(r"</?(table|thead|tbody|tr|td|th|div|p|a|h[1-6]|body|html|ul|li|span)[ >]")
+    for path in (ROOT / "hgobench").glob("**/*.py"):
+        if "tests" not in path.parts:
+            code = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            assert not tags.search(code), path
+
+
+def test_a_page_without_numbers_or_blocks_is_a_page() -> None:
+    empty = Page("p", "A page", [Table("t", "T", ["a"], [])])
+    assert terminal(empty) == "A page\n\nT\n\na\n-"
+    assert csv_of(empty) == "a"
+    assert "<tbody></tbody>" in html(empty)
+    assert "No blocks" in html(Page("p", "No blocks", []))
+
+
 def test_colours_in_a_label_stay_text() -> None:
     label = 'style="#0072b2" <b> #d55e00'
     drawn = charts.svg(Chart("c", label, "x", "y", [Line(label, [0, 1], [1, 2])]), "c")
@@ -318,7 +336,7 @@ def test_boards_hold_the_same_cells_in_every_format(name: str) -> None:
 
 
 @NAMES
-def test_measurements_studies_and_shown_cells_hold_the_same_text(name: str) -> None:
+def test_measurements_charts_and_shown_cells_hold_the_same_text(name: str) -> None:
     shown = visible(name)
     rows: list[list[Cell]] = [[name, 1.0, None]]
     measured = bench.page(rows, ["rule", "ms", "x"])

@@ -78,13 +78,13 @@ def audit(
         except OSError as error:
             raise InputError(f"--document: {str(document)!r}: {error.strerror}") from error
     words = f"audit {' '.join(names)}"
-    studies = [
+    pages = [
         studied(partial(audits.run, name, options), out, jobs, quiet, wide, None, engine, address)
         for name in wanted
     ]
     if document is not None:
         from hgobench.audits import document as audit_document
 
-        title = "The theory, audited" if len(studies) > 1 else studies[0].title
-        audit_document.write(document, studies, title, options.command(words))
+        title = "The theory, audited" if len(pages) > 1 else pages[0].title
+        audit_document.write(document, pages, title, options.command(words))
         say(f"document: {document}", quiet)
