@@ -161,7 +161,38 @@ def test_rounds_of_long_cells_count_before_any_is_finished() -> None:
     done = 8.0
     pace.advance(Advance(computed=8))
     now = pace.progress()
-    assert now.left == pytest.approx((152 - done) / (16 / 403.0), rel=1e-3)
+    assert now.left == pytest.approx((152 - done) / (16 / 400), rel=1e-6)
+
+
+def test_a_process_that_has_not_started_is_not_counted() -> None:
+    """Of two stacks one is done after 2 s, the other's process still starts: 8 s for its cells."""
+    clock, done = Clock(), 0.0
+    pace = Pace(40, clock)
+    pace.advance(Advance(lacking=40, jobs=2, under_way=lambda: done))
+    while done < 8.0:
+        clock.now += 0.5
+        done += 2.0
+        pace.progress()
+    done = 0.0
+    assert pace.progress().left == pytest.approx(32 / 4)  # it does not shrink for a moment
+    pace.advance(Advance(computed=8))
+    assert pace.progress().left == pytest.approx(32 / 4)
+
+
+def test_rounds_that_come_to_a_standstill_slow_down() -> None:
+    clock, done = Clock(), 0.0
+    pace = Pace(40, clock)
+    pace.advance(Advance(lacking=40, jobs=1, under_way=lambda: done))
+    while done < 4.0:
+        clock.now += 1.0
+        done += 1.0
+        now = pace.progress()
+    assert now.rate == pytest.approx(1.0)
+    for _ in range(3):
+        clock.now += 100.0
+        now = pace.progress()
+    assert now.rate == pytest.approx(1 / 301)
+    assert now.left == pytest.approx(36 * 301)
 
 
 def test_lines_go_on_while_rounds_are_played(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from hgobench.engines.progress import Advance
 
 WINDOW = 60.0  # seconds that the recent past lasts, or longer if little finishes in it
 SECONDS_BETWEEN_LINES = 5.0
+BETWEEN_SAMPLES = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -91,83 +92,120 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-@dataclass
+class _Arrivals:
+    """The rate of what arrives in whole cohorts, if nothing is known of those under way.
+
+    With J processes cohorts arrive in bursts, so the rate is taken over a whole number of J
+    arrivals, as many as the last minute holds: it is the number of cells of the last m J arrivals
+    over the time since the arrival before them, which is as long as any of them took. Before there
+    were more than J arrivals, each process is taken to be as fast as those that have finished
+    something. If nothing arrives any more, the rate falls.
+
+    Args:
+        jobs: J.
+        begun: when computing began.
+    """
+
+    def __init__(self, jobs: int, begun: float) -> None:
+        self.jobs, self.begun = jobs, begun
+        self.times: list[tuple[float, int]] = []
+
+    def add(self, now: float, cells: int) -> None:
+        """Take an arrival; drop those that are too old, J at a time, but never the last J + 1."""
+        self.times.append((now, cells))
+        while len(self.times) > 2 * self.jobs and self.times[self.jobs][0] < now - WINDOW:
+            del self.times[: self.jobs]
+
+    def rate(self, now: float) -> float | None:
+        """Return cells per second; None: nothing to go by."""
+        times, jobs = self.times, self.jobs
+        if not times:
+            return None
+        count = (len(times) - 1) // jobs * jobs
+        if not count:
+            cells = jobs * sum(cells for _, cells in times) / len(times)
+            return cells / max(times[-1][0] - self.begun, now - times[-1][0], 1e-9)
+        cells = sum(cells for _, cells in times[-count:])
+        # If the next arrived now, the window would begin an arrival later.
+        return cells / max(times[-1][0] - times[-count - 1][0], now - times[-count][0], 1e-9)
+
+
+class _Samples:
+    """The rate at which all grows that is done, rounds of cells under way among it."""
+
+    def __init__(self) -> None:
+        self.done = 0.0
+        self.taken: list[tuple[float, float]] = []  # (time, what was done), the oldest first
+
+    def add(self, now: float, done: float) -> None:
+        """Take a sample; what has just ended is not counted for a moment, so it never shrinks."""
+        self.done = max(self.done, done)
+        last, before = self.taken[-1] if self.taken else (-math.inf, 0.0)
+        if self.done > before and now - last >= BETWEEN_SAMPLES:
+            self.taken.append((now, self.done))
+        while len(self.taken) > 2 and self.taken[1][0] < now - WINDOW:
+            del self.taken[0]
+
+    def rate(self, now: float) -> float | None:
+        """Return cells per second; None: nothing to go by."""
+        if not self.taken or now - self.taken[0][0] < 2 * BETWEEN_SAMPLES:
+            return None
+        since, before = self.taken[0]
+        return (self.done - before) / (now - since) or None
+
+
 class Pace:
-    """Estimates the time that is left from what finished lately.
+    """Estimates the time that is left from what was computed in the last minute.
 
-    What was not looked for in the store yet is taken to lack as often as what was.
-
-    Neither what was found in the store counts into the rate, nor the time before computing began.
-    With J processes cells arrive in bursts, so the rate is taken over a whole number of J arrivals,
-    as many as the last minute holds: over the cells of the last m J arrivals it is their number
-    over the time since the arrival before them, which lasted as long as anything that they took.
-    Before there were more than J arrivals, each process is taken to be as fast as those that have
-    finished something; and before there was any, the rate is that at which what is under way grows,
-    if the engine knows. If nothing arrives any more, the rate falls.
+    Neither what was found in the store counts into the rate, nor the time before anything was
+    done. What was not looked for in the store yet is taken to lack as often as what was.
 
     Args:
         total: how many cells there are.
         clock: seconds that only grow.
     """
 
-    total: int
-    clock: Callable[[], float] = time.monotonic
-    _jobs: int = field(default=1, init=False)  # J
-    _computed: int = field(default=0, init=False)
-    _found: int = field(default=0, init=False)
-    _lacking: int = field(default=0, init=False)
-    _seen: tuple[float, float] | None = field(default=None, init=False)  # (time, under way)
-    _arrivals: list[tuple[float, int]] = field(default_factory=list, init=False)  # (time, cells)
-
-    def __post_init__(self) -> None:
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total, self.clock = total, clock
+        self._begun = clock()
+        self._computed = self._found = self._lacking = 0
+        self._arrivals = _Arrivals(1, self._begun)
+        self._samples = _Samples()
+        self._under_way: Callable[[], float] | None = None
         self._lock = threading.Lock()
-        self._under_way: Callable[[], float] = float  # 0.0: that is not known
-        self._begun = self._computing = self.clock()
 
     def advance(self, step: Advance) -> None:
         """Take what has just happened."""
         with self._lock:
-            self._advance(step)
+            now = self.clock()
+            self._found += step.found
+            self._lacking += step.lacking
+            self._computed += step.computed
+            if step.computed:
+                self._arrivals.add(now, step.computed)
+            if step.jobs:
+                self._arrivals = _Arrivals(step.jobs, now)
+                self._under_way = step.under_way
 
-    def _advance(self, step: Advance) -> None:
-        now = self.clock()
-        self._found += step.found
-        self._lacking += step.lacking
-        self._computed += step.computed
-        if step.computed:
-            self._arrivals.append((now, step.computed))
-            self._forget(now)
-        if step.jobs:
-            self._jobs, self._computing = step.jobs, now
-            self._under_way = step.under_way or self._under_way
-
-    def _forget(self, now: float) -> None:
-        """Drop arrivals that are too old, J at a time, but never the last J + 1."""
-        jobs, arrivals = self._jobs, self._arrivals
-        while len(arrivals) > 2 * jobs and arrivals[jobs][0] < now - WINDOW:
-            del arrivals[:jobs]
-
-    def _rate(self, now: float, under_way: float) -> float | None:
-        """Return cells per second in the recent past; None: nothing to go by."""
-        arrivals, jobs = self._arrivals, self._jobs
-        if not arrivals:
-            return self._first_rate(now, under_way)
-        count = (len(arrivals) - 1) // jobs * jobs
-        if not count:
-            cells = jobs * sum(cells for _, cells in arrivals) / len(arrivals)
-            return cells / max(arrivals[-1][0] - self._computing, now - arrivals[-1][0], 1e-9)
-        cells = sum(cells for _, cells in arrivals[-count:])
-        before = arrivals[-count - 1][0]
-        # If the next arrived now, the window would begin an arrival later.
-        since = arrivals[-count][0]
-        return cells / max(arrivals[-1][0] - before, now - since, 1e-9)
-
-    def _first_rate(self, now: float, done: float) -> float | None:
-        """Return the rate of what is under way since it was first seen; nothing has arrived yet."""
-        if done and self._seen is None:
-            self._seen = now, done
-        since, before = self._seen or (now, done)
-        return (done - before) / (now - since) if now - since >= 1.0 and done > before else None
+    def progress(self) -> Progress:
+        """Return how far it is; any thread may ask."""
+        with self._lock:
+            now, under_way, left = self.clock(), 0.0, None
+            rest = self._rest()
+            if self._under_way is None:
+                rate = self._arrivals.rate(now)
+                if rate is not None:
+                    left = max(rest / rate - (now - self._arrivals.times[-1][0]), 0.0)
+            else:
+                under_way = self._under_way()
+                self._samples.add(now, self._computed + under_way)
+                rate = self._samples.rate(now)
+                if rate is not None:
+                    left = max(rest - (self._samples.done - self._computed), 0.0) / rate
+            if self._computed + self._found == self.total:
+                left = 0.0
+            seconds = now - self._begun
+            return Progress(self.total, self._computed, self._found, under_way, seconds, rate, left)
 
     def _rest(self) -> float:
         """Return how many cells are left to compute."""
@@ -176,25 +214,6 @@ class Pace:
             return self.total - self._computed - self._found
         unknown = (self.total - looked_for) * self._lacking / looked_for
         return self._lacking - self._computed + unknown
-
-    def progress(self) -> Progress:
-        """Return how far it is; any thread may ask."""
-        with self._lock:
-            return self._progress()
-
-    def _progress(self) -> Progress:
-        now, under_way = self.clock(), self._under_way()
-        rate = self._rate(now, under_way)
-        left, rest = None, self._rest()
-        if self._computed + self._found == self.total:
-            left = 0.0
-        elif rate is not None and under_way:
-            left = max(rest - under_way, 0.0) / rate
-        elif rate is not None:
-            left = max(rest / rate - (now - self._arrivals[-1][0]), 0.0)
-        return Progress(
-            self.total, self._computed, self._found, under_way, now - self._begun, rate, left
-        )
 
 
 class _Bar:
