@@ -22,6 +22,8 @@ from .base import (
     sigmoid,
 )
 
+SMALL = 500_000  # multiplications of a product that is not copied first
+
 
 class Softmax(Classifier):
     """Multinomial logistic regression: d = classes · (p + 1), coordinates class by class.
@@ -75,12 +77,27 @@ class Softmax(Classifier):
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N), cell by cell: bits must not depend on how many they are."""
-        each = [row.view(self.classes, self.inputs) for row in cells(params)]
-        return torch.stack([torch.addmm(own[:, -1:], own[:, :-1], x.T) for own in each])
+        return torch.stack([_scores(row.view(self.classes, -1), x) for row in cells(params)])
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the mean cross-entropy, and that of the weights."""
         return super().loss(params, scores, picked, y) + ridge_loss(self.ridge, params)
+
+
+def _scores(weights: Tensor, x: Tensor) -> Tensor:
+    """Score examples, (classes, p + 1) weights and (N, p) -> (classes, N).
+
+    A BLAS copies both factors of a large product before it multiplies, which for so few classes
+    takes longer than multiplying; of small ones it does not.
+    """
+    if weights.requires_grad or weights.device.type != "cpu":
+        return torch.addmm(weights[:, -1:], weights[:, :-1], x.T)
+    scores = x.new_empty(len(x), len(weights))
+    some = max(SMALL // weights.numel(), 1)
+    for rows, out in zip(torch.split(x, some), torch.split(scores, some), strict=True):
+        product(rows, weights[:, :-1].T, out)
+    scores += weights[:, -1]
+    return scores.T.contiguous()
 
 
 def ridge_loss(ridge: float, params: Tensor) -> Tensor | float:
