@@ -107,46 +107,53 @@ class _Looks:
 
 
 def _panel(axes: Any, chart: Chart, looks: _Looks) -> None:
+    lefts: list[float] = []
+    many = sum(line.style == "stack" for line in chart.lines)
+    for line in chart.lines:
+        if line.style != "stack":
+            _line(axes, line, looks)
+            continue
+        lefts = lefts or [0.0] * len(line.x)
+        look = _stacked(looks.number(line), many)
+        bars = axes.barh(line.y, line.x, left=lefts, height=0.85, **look)
+        lefts = [a + b for a, b in zip(lefts, line.x, strict=True)]
+        if 1 < many <= TOLD_APART:
+            looks.told(line, bars)
+    if many:
+        _places(axes, chart)
+    _axes(axes, chart)
+
+
+def _line(axes: Any, line: Line, looks: _Looks) -> None:
+    """Draw a line or points, with a band if there is one."""
+    if line.style == "faint":
+        handle = _plot(axes, line, color=FAINT, linewidth=0.7, zorder=1)
+        if line.group:
+            looks.told(line, handle)
+        return
+    number = looks.number(line)
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    few = len(line.x) <= 2 * MARKED + 4
+    every = 1 if few else (number % MARKED * len(line.x) // MARKED**2, len(line.x) // MARKED)
+    marked = {"marker": marker, "markersize": 4, "markevery": every}
+    dash = DASHES[number // len(COLOURS) % len(DASHES)]
+    styles: dict[str, dict[str, Any]] = {
+        "line": {"linewidth": 1.5, "linestyle": dash, **marked},
+        "dashed": {
+            "linewidth": 1.2, "linestyle": (0, (4, 2)), "markerfacecolor": "none", **marked,
+        },
+        "dotted": {"linewidth": 1.3, "linestyle": ":"},
+        "points": {"linewidth": 0, "marker": marker, "markersize": 5, "alpha": 0.8},
+    }  # fmt: skip
+    looks.told(line, _plot(axes, line, color=colour, **styles[line.style]))
+    if line.low is not None and line.high is not None:
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _axes(axes: Any, chart: Chart) -> None:
+    """Scale and name the axes of a panel."""
     from matplotlib.ticker import MaxNLocator
 
-    lefts: list[float] = []
-    for line in chart.lines:
-        if line.style == "faint":
-            handle = _plot(axes, line, color=FAINT, linewidth=0.7, zorder=1)
-            if line.group:
-                looks.told(line, handle)
-            continue
-        number = looks.number(line)
-        colour = COLOURS[number % len(COLOURS)]
-        if line.style == "stack":
-            lefts = lefts or [0.0] * len(line.x)
-            many = sum(one.style == "stack" for one in chart.lines)
-            bars = axes.barh(line.y, line.x, left=lefts, height=0.85, **_stacked(number, many))
-            if 1 < many <= TOLD_APART:
-                looks.told(line, bars)
-            lefts = [a + b for a, b in zip(lefts, line.x, strict=True)]
-            continue
-        marker = MARKERS[number % len(MARKERS)]
-        few = len(line.x) <= 2 * MARKED + 4
-        every = 1 if few else (number % MARKED * len(line.x) // MARKED**2, len(line.x) // MARKED)
-        styles: dict[str, dict[str, Any]] = {
-            "line": {
-                "linewidth": 1.5, "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
-                "marker": marker, "markersize": 4, "markevery": every,
-            },
-            "dashed": {
-                "linewidth": 1.2, "linestyle": (0, (4, 2)), "marker": marker, "markersize": 4,
-                "markevery": every, "markerfacecolor": "none",
-            },
-            "dotted": {"linewidth": 1.3, "linestyle": ":"},
-            "points": {"linewidth": 0, "marker": marker, "markersize": 5, "alpha": 0.8},
-        }  # fmt: skip
-        handle = _plot(axes, line, color=colour, **styles[line.style])
-        looks.told(line, handle)
-        if line.low is not None and line.high is not None:
-            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
-    if any(line.style == "stack" for line in chart.lines):
-        _places(axes, chart)
     for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
         if name in chart.log:
             _logarithmic(axes, axis, name)
