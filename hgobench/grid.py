@@ -267,30 +267,38 @@ class Grid(Collection[Scenario]):
                 most = width or stack_size(first)
                 yield [first, *islice(waiting, most - 1)]
 
-    def kinds(self) -> Iterator[Scenario]:
-        """Yield one cell for each combination of fields that limit each other.
+    def kinds(self, *fields: str) -> Iterator[Scenario]:
+        """Yield one cell for each combination of values that cells have of some fields.
 
-        What depends on these alone (whether too many Byzantine workers are sampled) can be asked of
-        these cells in place of all.
+        What depends on these alone can be asked of these cells in place of all.
+
+        Args:
+            fields: their names; none: all that limit each other.
         """
+        wanted = set(fields or (one.field for one in self._tried))
+        numbers = [number for number, one in enumerate(self._tried) if one.field in wanted]
+        resolved = [place for place, name in enumerate(Resolved._fields) if name in wanted]
+        free = [one for one in self._axes if one not in self._tried and one.field in wanted]
         first = {one.field: one.values[0] for one in self._axes}
-        for values, outcome in self._combinations():
+        seen: set[tuple[Any, ...]] = set()
+        every = product(*(range(len(one)) for one in self._tried))
+        for places, outcome in zip(every, self._outcomes, strict=True):
+            if outcome is None:
+                continue
+            key = *(places[number] for number in numbers), *(outcome[place] for place in resolved)
+            if key in seen:
+                continue
+            if fields:  # all that limit each other make a combination of their own
+                seen.add(key)
+            values = {one.field: one.values[i] for one, i in zip(self._tried, places, strict=True)}
             stated = {**self._base, **first, **values, **outcome._asdict()}
-            yield Scenario.stated(stated, None)
+            for chosen in product(*(one.values for one in free)):
+                stated |= {one.field: value for one, value in zip(free, chosen, strict=True)}
+                yield Scenario.stated(stated, None)
 
     def worlds(self) -> Iterator[Scenario]:
         """Yield one cell for each world, but for repetitions, which differ in their draws alone."""
-        known = Scenario.declarations()
-        names = [name for name, about in known.items() if about.role == "world"]
-        axes = [one for one in self._axes if one not in self._tried and one.field in names]
-        seen: set[tuple[Any, ...]] = set()
-        for cell in self.kinds():
-            for places in product(*(one.values for one in axes)):
-                values = {one.field: value for one, value in zip(axes, places, strict=True)}
-                world = Scenario.stated({**vars(cell), **values}, None)
-                if (key := tuple(getattr(world, name) for name in names)) not in seen:
-                    seen.add(key)
-                    yield world
+        return self.kinds(*Scenario.of_role("world"))
 
     def values(self, field: str) -> tuple[Any, ...]:
         """Return the values that cells have of a field, each once.
@@ -299,10 +307,12 @@ class Grid(Collection[Scenario]):
         >>> grid.values("quorum"), grid.values("seed")
         ((7, 9), (0, 1))
         """
-        for one in self._axes:
-            if one.field == field and one not in self._tried:
-                return one.values
-        return tuple(dict.fromkeys(getattr(cell, field) for cell in self.kinds()))
+        return tuple(dict.fromkeys(getattr(cell, field) for cell in self._each(field)))
+
+    def _each(self, field: str) -> Iterator[Scenario]:
+        tried = field in Resolved._fields or any(one.field == field for one in self._tried)
+        axis = any(one.field == field for one in self._axes)
+        return self.kinds(field) if tried or axis else islice(self, 1)
 
     def _combinations(self) -> Iterator[tuple[dict[str, Any], Resolved]]:
         """Yield the values of the axes that were tried, and what was worked out of them."""

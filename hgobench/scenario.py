@@ -505,8 +505,11 @@ class Scenario:
         )
 
 
+RISKS = ("workers", "byzantine", "sampled", "quorum", "rounds", "algorithm")
+
+
 def sampling_warnings(scenarios: Iterable[Scenario]) -> list[str]:
-    """Return the different warnings of scenarios."""
+    """Return the different warnings of scenarios; they depend on the fields `RISKS` alone."""
     found = dict.fromkeys(scenario.sampling_warning for scenario in scenarios)
     return [warning for warning in found if warning]
 

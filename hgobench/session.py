@@ -334,7 +334,7 @@ def run_suite(
     from hgobench.engines import opened
     from hgobench.grid import reasons
     from hgobench.results import open_store
-    from hgobench.scenario import sampling_warnings
+    from hgobench.scenario import RISKS, sampling_warnings
 
     chosen = suite if isinstance(suite, Suite) else Suite.load(suite)
     chosen = chosen.changed([_setting(name, value) for name, value in (settings or {}).items()])
@@ -343,7 +343,7 @@ def run_suite(
     for reason, count in reasons(left).items():
         if say is not None:
             say(f"left out {count} cells: {reason}")
-    for warning in sampling_warnings(cells.kinds()):
+    for warning in sampling_warnings(cells.kinds(*RISKS)):
         if say is None:
             warnings.warn(warning, SamplingRisk, stacklevel=2)
         else:

@@ -21,7 +21,7 @@ from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
 from hgobench.leaderboard import Score, boards
 from hgobench.results import open_store, rows
 from hgobench.results.address import Addresses, result_key
-from hgobench.scenario import ALIASES, sampling_warnings
+from hgobench.scenario import ALIASES, RISKS, sampling_warnings
 from hgobench.session import run_suite
 from hgobench.suite import Suite, cohorts
 
@@ -118,7 +118,12 @@ def test_a_grid_is_the_product_of_its_axes_without_what_can_t_be(
     made = list(grid)
     assert len(made) == len(set(made)) == len(grid)
     assert set(made) == set(cells)
-    assert set(sampling_warnings(grid.kinds())) == set(sampling_warnings(cells))
+    for kinds in (grid.kinds(), grid.kinds(*RISKS)):
+        assert set(sampling_warnings(kinds)) == set(sampling_warnings(cells))
+    for names in (("rule", "seed"), ("quorum", "workers"), ("deadline",)):
+        found = [tuple(getattr(cell, name) for name in names) for cell in grid.kinds(*names)]
+        assert len(found) == len(set(found))
+        assert set(found) == {tuple(getattr(cell, name) for name in names) for cell in cells}
     for name in Scenario.declarations():
         values = grid.values(name)
         assert len(values) == len(set(values))
