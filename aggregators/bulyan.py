@@ -62,22 +62,41 @@ class Bulyan(Rule):
 
 
 def _krum_again_and_again(distances: NDArray[np.float64], f: int, times: int) -> NDArray[np.int64]:
-    """Choose so many vectors, one after the other, from their (m, m) squared distances."""
+    """Choose so many vectors, one after the other, from their (m, m) squared distances.
+
+    When a vector is taken out and Krum counts one neighbour less, each score loses one term: the
+    vector's if it counted, else the largest. Terms are set to 0 and added up anew, never
+    subtracted: one of 1e60 would take all others with it.
+    """
     m = len(distances)
     nearest = np.argsort(distances + np.diag(np.full(m, -np.inf)), axis=1)[:, 1:]  # not itself
-    sorted_ = np.take_along_axis(distances, nearest, axis=1)
+    ordered = np.take_along_axis(distances, nearest, axis=1)
+    every = np.arange(m)
+    place = np.zeros((m, m), dtype=np.int64)  # of each vector among the neighbours of each
+    np.put_along_axis(place, nearest, np.arange(m - 1)[None], axis=1)
+    there = np.ones((m, m - 1), dtype=bool)  # neighbours that are left
     left = np.ones(m, dtype=bool)
     chosen = np.empty(times, dtype=np.int64)
+    counted, terms, last = 0, ordered, every
     for step in range(times):
         neighbours = max(m - step - f - 2, 1)
-        there = left[nearest]
-        rank = there.cumsum(axis=1, dtype=np.int32)
-        scores = np.where(there & (rank <= neighbours), sorted_, 0.0).sum(axis=1)
+        if step == 0 or neighbours == counted:
+            inside = there & (there.cumsum(axis=1, dtype=np.int32) <= neighbours)
+            terms = np.where(inside, ordered, 0.0)
+            last = m - 2 - inside[:, ::-1].argmax(axis=1)
+        counted = neighbours
+        scores = terms.sum(axis=1)
         scores[~left] = np.inf
         tied = np.flatnonzero(left & (scores == scores.min()))
         if len(tied) > 1:
-            more = np.where(there & (rank <= neighbours + 1), sorted_, 0.0).sum(axis=1)
-            tied = tied[[more[tied].argmin()]]
-        chosen[step] = tied[0]
-        left[tied[0]] = False
+            more = there & (there.cumsum(axis=1, dtype=np.int32) <= neighbours + 1)
+            tied = tied[[np.where(more, ordered, 0.0).sum(axis=1)[tied].argmin()]]
+        best = chosen[step] = tied[0]
+        left[best] = False
+        gone = place[:, best]
+        there[every, gone] = False
+        terms[every, np.minimum(gone, last)] = 0.0  # its own term, or the largest that counted
+        last = last - (gone >= last)
+        while (skipped := ~there[every, last] & (last > 0)).any():
+            last = last - skipped
     return chosen
