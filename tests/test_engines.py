@@ -18,6 +18,7 @@ import pytest
 from hgobench.engines import Engine, Failure, Limits, open_engine
 from hgobench.engines.base import tried_twice
 from hgobench.engines.local import Local
+from hgobench.engines.meter import Meter
 from tests import calls
 from tests.cluster import Cluster
 from tests.conftest import ROOT
@@ -99,8 +100,8 @@ def test_c_code_that_waits_without_end_is_ended(engine: Engine) -> None:
 
 @linux
 def test_a_call_that_takes_too_much_memory_is_ended(engine: Engine) -> None:
-    answer = only(engine, "grow", memory=2**30)
-    assert answer == Failure("memory", "held more than 1 GiB")
+    answer = only(engine, "grow", memory=2**29)
+    assert answer == Failure("memory", "held more than 0.5 GiB")
 
 
 def test_a_million_items_never_wait(engine: Engine) -> None:
@@ -214,3 +215,91 @@ def test_processes_end_with_the_driver_however_it_ends(
         time.sleep(0.1)
     driver.wait(20)
     assert all(gone(int(name)) for name in os.listdir(tmp_path))
+
+
+@linux
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_where_the_kernel_does_not_a_thread_ends_processes_with_their_driver(
+    end: str, tmp_path: Path
+) -> None:
+    """The pipe that calls come through is closed, by hand or as the driver is killed."""
+    code = (
+        "import os, sys, hgobench.engines.child as child\n"
+        "child._end_with = lambda parent: None\n"
+        "child.main(os.getppid(), sys.argv[1])"
+    )
+    page = tmp_path / "page"
+    Meter(page, create=True).close()
+    driver = (
+        "import os, pickle, subprocess, sys, time\n"
+        "from hgobench.engines import child\n"
+        "from tests import calls\n"
+        f"started = subprocess.Popen([sys.executable, '-c', {code!r}, {str(page)!r}], "
+        "stdin=subprocess.PIPE)\n"
+        "child.write_frame(started.stdin, pickle.dumps(sys.path))\n"
+        "called = [pickle.dumps(one) for one in (calls.compute_in_python, sys.argv[1])]\n"
+        "place = sys.path, os.getcwd(), dict(os.environ)\n"
+        "child.write_frame(started.stdin, pickle.dumps((*place, *called)))\n"
+        "sys.stdin.read()\n"
+        "started.stdin.close()\n"
+        "time.sleep(60)\n"
+    )
+    (folder := tmp_path / "called").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", driver, str(folder)], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: os.listdir(folder))
+        if end == "close":
+            process.communicate(b"", timeout=0.5)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        (name,) = os.listdir(folder)
+        if end == "kill":
+            process.kill()
+            process.communicate()
+        ended = gone(int(name))
+        process.kill()
+        process.communicate()
+    assert ended
+
+
+def test_a_platform_that_lacks_a_mechanism_has_another() -> None:
+    """Without process groups and SIGHUP limits hold all the same."""
+    code = (
+        "import os, signal\n"
+        "del os.killpg, signal.SIGHUP\n"
+        "from hgobench.engines import Limits\n"
+        "from hgobench.engines.local import Local\n"
+        "from hgobench.engines.signals import ASKING, gentle\n"
+        "from tests import calls\n"
+        "with gentle():\n"
+        "    answers = dict(Local(2).map(calls.call, [1, 'compute_in_c'], limits=Limits(cpu=0.2)))\n"
+        "print(answers[1] == calls.squares(1), answers['compute_in_c'].kind, len(ASKING))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.stdout, ended.returncode) == ("True time 1\n", 0), ended.stderr
+
+
+@linux
+def test_ctrl_z_pauses_what_computes_too(tmp_path: Path) -> None:
+    code = (
+        "from hgobench.engines.local import Local; from tests import calls\n"
+        "from hgobench.engines.signals import gentle\n"
+        f"with gentle(): list(Local(1).map(calls.endless, [{str(tmp_path)!r}]))"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, process_group=0)
+    wait_for(lambda: os.listdir(tmp_path))
+    (name,) = os.listdir(tmp_path)
+    both = [psutil.Process(int(name)), psutil.Process(driver.pid)]
+    try:
+        driver.send_signal(signal.SIGTSTP)
+        wait_for(lambda: all(one.status() == psutil.STATUS_STOPPED for one in both))
+        driver.send_signal(signal.SIGCONT)
+        wait_for(lambda: all(one.status() != psutil.STATUS_STOPPED for one in both))
+    finally:
+        driver.kill()
+        driver.wait()
+    assert gone(int(name))

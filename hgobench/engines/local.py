@@ -308,12 +308,17 @@ class Child:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    def signal(self, number: int) -> None:
+        """Send a signal to it and to what it has started, where there are process groups."""
+        if hasattr(os, "killpg"):
+            with suppress(OSError):
+                os.killpg(self._process.pid, number)
+
     def end(self) -> str:
         """End it and what it has started; say how it ended."""
         process = self._process
-        if hasattr(os, "killpg"):
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(signal, "SIGKILL"):
+            self.signal(signal.SIGKILL)
         process.kill()
         code = process.wait()
         self._reader.join(1.0)  # longer, if something outside its group holds the pipe
@@ -439,6 +444,12 @@ def _arrived(arrivals: Arrivals) -> Iterator[tuple[Child, bytes]]:
         yield arrivals.get(timeout=LOOK)
         while True:
             yield arrivals.get_nowait()
+
+
+def signal_all(number: int) -> None:
+    """Send a signal to all processes, and to what they have started, where there are groups."""
+    for child in list(_children):
+        child.signal(number)
 
 
 @atexit.register
