@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hgobench.engines.trial import children_first
 from hgobench.errors import InputError, SamplingRisk
@@ -186,7 +186,7 @@ def check(outcome: Outcome, whole: object = None) -> None:
         raise kind(outcome.interrupted, outcome if whole is None else whole)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SuiteOutcome:
     """How a suite went; ``print(outcome)`` shows its boards, as a notebook does.
 
@@ -228,6 +228,11 @@ class SuiteOutcome:
         return self.grid.failed
 
     @property
+    def interrupted(self) -> str:
+        """What ended the run early; empty: nothing."""
+        return self.grid.interrupted
+
+    @property
     def missing(self) -> int:
         """How many cells have no result, as the run ended early."""
         return len(self.cells) - self.computed - self.reused
@@ -257,20 +262,33 @@ class SuiteOutcome:
             return boards(self.scores.values(), by=by)
         return boards((Score.of(one, split) for one in self.results()), by=by)
 
+    def notes(self) -> list[str]:
+        """Say in lines how cells ended that did not end well, and which the boards lack."""
+        notes = [f"{len(t)} cells {how} (first: {t[0]})" for how, t in self.ended.items()]
+        if self.missing:
+            notes.append(f"{self.missing} of {len(self.cells)} cells are missing")
+        return [*notes, *(f"left out {n} cells: {why}" for why, n in self.left_out.items())]
+
+    def __repr__(self) -> str:
+        counts = f"{self.computed} computed, {self.reused} reused, {len(self.failed)} failed"
+        where = f"{self.missing} missing; in {str(self.folder)!r}"
+        return f"<{self.suite.title}: {len(self.cells)} cells, {counts}, {where}>"
+
     def __str__(self) -> str:
-        return self._written("table")
+        from hgobench.report.writers import visible
+
+        return "\n".join([*self._boards("table"), *map(visible, self.notes())])
 
     def _repr_markdown_(self) -> str:
-        return self._written("markdown")
+        from hgobench.report.writers import paragraph
 
-    def _written(self, form: Any) -> str:
+        return "\n\n".join([*self._boards("markdown"), *map(paragraph, self.notes())])
+
+    def _boards(self, form: Literal["table", "markdown"]) -> list[str]:
         from hgobench.report.boards import render
 
         boards = self.boards()
-        parts = [render(self.suite.title, boards, form, split=self.split)] if boards else []
-        if self.missing:
-            parts.append(f"{self.missing} of {len(self.cells)} cells are missing")
-        return "\n".join([*parts, *(f"left out {n} cells: {r}" for r, n in self.left_out.items())])
+        return [render(self.suite.title, boards, form, split=self.split)] if boards else []
 
 
 @children_first()

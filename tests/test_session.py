@@ -69,6 +69,10 @@ def test_rules_and_settings(tiny: Path, tmp_path: Path) -> None:
     assert outcome.suite.narrowed == ("seed=0", "attack=foe")
     rules = {result.scenario.rule for result in outcome.failed}
     assert (outcome.computed, len(outcome.failed), rules) == (6, 2, {"tests.plugins:Raising"})
+    assert (
+        "2 cells failed: rule 'tests.plugins:Raising': RuntimeError: out of ideas (first: "
+        in str(outcome)
+    )
     assert {why: len(labels) for why, labels in outcome.ended.items()} == {
         "failed: rule 'tests.plugins:Raising': RuntimeError: out of ideas": 2
     }
@@ -125,7 +129,12 @@ def test_ctrl_c_keeps_what_is_done(
     assert isinstance(caught.value, Interrupted)
     outcome = caught.value.outcome
     assert (outcome.computed, outcome.missing) == (4, 4)
-    assert "4 of 8 cells are missing" in str(outcome)
+    assert outcome.interrupted == "interrupted"
+    assert outcome.notes() == ["4 of 8 cells are missing"]
+    assert str(outcome).endswith("\n4 of 8 cells are missing")
+    assert repr(outcome).startswith(
+        "<tiny-1: 8 cells, 4 computed, 0 reused, 0 failed, 4 missing; in"
+    )
     assert sum(row.missing for board in outcome.boards() for row in board.rows) == 0
     monkeypatch.setattr(rounds, "_simulate", plain)
     again = run_suite(tiny, out=tmp_path / "out", jobs=1)
