@@ -366,7 +366,7 @@ def run_suite(
             warnings.warn(warning, SamplingRisk, stacklevel=2)
         else:
             say(f"warning: {warning}")
-    folder = RESULTS / chosen.name if out is None else Path(out)
+    folder = (RESULTS / chosen.name if out is None else Path(out)).absolute()
     started = time.monotonic()
     shown = _watched() if progress is None else progress
     seen = _Seen(chosen, split)

@@ -58,7 +58,7 @@ def run(
 
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
-    from hgobench.session import Incomplete, Interrupted, run_suite
+    from hgobench.session import RESULTS, Incomplete, Interrupted, run_suite
     from hgobench.settings import parse_names, parse_setting
     from hgobench.suite import Suite
 
@@ -91,7 +91,7 @@ def run(
         typer.echo(rendered_boards(shown, made, form, split, wide))
     say(
         f"{outcome.computed} cells computed, {outcome.reused} reused, in {outcome.seconds:.0f} s; "
-        f"kept in {outcome.folder}",
+        f"kept in {out or RESULTS / chosen.name}",
         quiet,
     )
     for reason, labels in outcome.ended.items():
