@@ -133,3 +133,8 @@ def compute_in_python(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
     while True:
         pass
+
+
+def added(a: int, b: int) -> int:
+    """A measurement."""
+    return a + b

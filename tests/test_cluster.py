@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hgobench.engines import open_engine
 from hgobench.engines.cells import execute
+from hgobench.engines.measured import Task, measure
 from hgobench.errors import InputError
 from hgobench.results import open_store
 from hgobench.suite import Suite
+from tests import calls
 from tests.cluster import Cluster
 from tests.conftest import ROOT
 from tests.test_grid import ROUNDS, content, wait_for_rows
@@ -180,3 +183,14 @@ def test_an_address_where_nobody_is_and_one_that_is_not_wanted() -> None:
         open_engine("local", address="tcp://127.0.0.1:1")
     with pytest.raises(InputError, match="engine: unknown 'dusk'; did you mean 'dask'"):
         open_engine("dusk")
+
+
+def test_measurements_are_made_there_too(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add_worker()
+    tasks = [Task(calls.added, {"a": a, "b": 1}) for a in range(3)]
+    with (
+        closing(open_engine("dask", address=cluster.address)) as engine,
+        open_store(tmp_path / "out") as store,
+    ):
+        assert measure(tasks, store, engine=engine) == [1, 2, 3]
+        assert measure(tasks, store) == [1, 2, 3]

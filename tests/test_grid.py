@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from hgobench import Scenario, open_store
-from hgobench.engines.cells import execute
+from hgobench import Scenario, catalogue, open_store
+from hgobench.engines import EngineError
+from hgobench.engines.cells import _cohort, execute
 from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.suite import Suite
@@ -232,12 +233,27 @@ def test_c_code_runs_out_of_time_too(tmp_path: Path, jobs: int) -> None:
 
 @pytest.mark.long
 def test_a_cell_that_takes_all_memory_fails_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hgobench.engines.local.memory", lambda: 2 * 2**30)
     growing = Scenario(**FIELDS, rule="tests.plugins:Growing", attack="foe")
     outcome = fill(tmp_path, [*grid(("median",)), growing], jobs=2, width=4)
     assert outcome.computed == 7
+    assert (
+        "cells are computed again, one at a time: out of memory: rule 'tests.plugins:Growing' held "
+        "more than 0.9 GiB; with fewer --jobs each process may hold more"
+    ) in capsys.readouterr().err
     assert [result.reason for result in outcome.failed] == [
         "ended with its process: out of memory: rule 'tests.plugins:Growing' held more than 1.8 GiB"
     ]
+
+
+def test_another_machine_without_the_driver_s_files_ends_the_run(tmp_path: Path) -> None:
+    """It would compute another cell under the same name."""
+    cell = Scenario(**FIELDS)
+    named = tmp_path / "devices.csv"
+    named.write_text("rate\n1\n")
+    known = {str(named): catalogue.digest(str(named))}
+    assert _cohort(60.0, "cpu", known, [cell])[0].status == "done"
+    with pytest.raises(EngineError, match=r"devices.csv' is missing, or not the driver's"):
+        _cohort(60.0, "cpu", {str(named): "another digest"}, [cell])

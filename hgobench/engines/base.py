@@ -114,6 +114,7 @@ def tried_twice(
     items: Iterable[Item],
     split: Callable[[Item], Iterable[Item]],
     limits: Limits = UNLIMITED,
+    say: Callable[[Item, Failure], None] = lambda item, failure: None,
 ) -> Generator[tuple[Item, Answer | Failure]]:
     """Map as an engine does, and try again what ended with its process.
 
@@ -124,13 +125,16 @@ def tried_twice(
     Args:
         engine, function, items, limits: as for `Engine.map`.
         split: what to try again of an item.
+        say: told of each item that is to be tried again.
     """
     late: list[Item] = []
     dead: list[Item] = []
     for item, answer in engine.map(function, items, limits=limits):
         if not isinstance(answer, Failure) or answer.kind == "raised":
             yield item, answer
-        elif answer.kind == "time":
+            continue
+        say(item, answer)
+        if answer.kind == "time":
             late += split(item)
         else:
             dead += split(item)

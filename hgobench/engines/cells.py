@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import platform
 import signal
+import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -341,7 +342,20 @@ def _compute(
         engine: where.
         lose: makes the result of a cell that could not be computed, given the reason.
     """
-    for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING):
+    said: set[Failure] = set()
+
+    def say(cells: Sequence[Scenario], failure: Failure) -> None:
+        """Say once of each kind of end that cells are computed again, which takes time."""
+        if failure not in said:
+            said.add(failure)
+            how = "each by itself" if failure.kind == "time" else "one at a time"
+            cells_are = f"{len(cells)} cells are" if len(cells) > 1 else "a cell is"
+            hint = "; with fewer --jobs each process may hold more"
+            hint = hint if failure.kind == "memory" and engine.jobs > 1 else ""
+            why = reason(failure).removeprefix("ended with its process: ")
+            print(f"hgobench: {cells_are} computed again, {how}: {why}{hint}", file=sys.stderr)
+
+    for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING, say):
         if isinstance(answer, Failure):
             why = reason(answer)
             if not answer.part:
