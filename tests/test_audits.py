@@ -633,7 +633,7 @@ def test_what_breaks_down_by_itself_is_told(tmp_path: Path) -> None:
     assert row["beyond"] == "failed"
     found = hgobench("audit", "robustness", "--rule", "tests.plugins:Raising", *common)
     assert found.returncode == 1
-    assert "measurements failed: largest: " in found.stderr
+    assert "measurements failed: robustness: rule 'Raising'" in found.stderr
 
 
 def test_audits_are_listed() -> None:

@@ -96,7 +96,7 @@ def measure(
             on_progress(Advance(computed=1))
             value, problem = (None, reason(answer)) if isinstance(answer, Failure) else answer
             if problem:
-                problems.append(f"{task.measure.__name__}: {problem}")
+                problems.append(f"{task.measure.__module__.rpartition('.')[2]}: {problem}")
                 continue
             store.keep(key, task.what, value)
             known[key] = value
