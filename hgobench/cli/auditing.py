@@ -64,8 +64,8 @@ def studied(
                 lambda text: say(text, quiet),
             )
             found = study(work)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on", err=True)
+    except KeyboardInterrupt as error:
+        typer.echo(f"{str(error) or 'interrupted'}; the same command goes on", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
         typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)

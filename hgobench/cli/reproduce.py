@@ -106,6 +106,6 @@ def reproduce(
         typer.echo(f"failed: {result.scenario}: {result.reason}", err=True)
     if outcome.interrupted:
         typer.echo(f"{outcome.interrupted}; the same command goes on", err=True)
-        raise typer.Exit(130 if outcome.interrupted == "interrupted" else 1)
+        raise typer.Exit(outcome.status)
     if outcome.failed:
         raise typer.Exit(1)

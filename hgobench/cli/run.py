@@ -98,7 +98,7 @@ def run(
         typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
     if early is not None:
         typer.echo(f"the same command goes on with the {outcome.missing} missing cells", err=True)
-        raise typer.Exit(130 if isinstance(early, Interrupted) else 1)
+        raise typer.Exit(outcome.grid.status)
     if outcome.failed:
         typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} cells failed", err=True)
         raise typer.Exit(1)
