@@ -19,7 +19,7 @@ from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
 from hgobench.leaderboard import Score, boards
-from hgobench.results import open_store, rows
+from hgobench.results import Result, open_store, rows
 from hgobench.results.address import Addresses, result_key
 from hgobench.scenario import ALIASES, RISKS, sampling_warnings
 from hgobench.session import run_suite
@@ -237,6 +237,20 @@ def test_a_grid_is_computed_as_it_comes(tmp_path: Path) -> None:
         again = execute(few, store, "r-1", width=2)
         assert (again.computed, again.reused) == (len(few) - 6, 6)
         assert {result.scenario for _, result in store.results(again.keys)} == set(few)
+
+
+def test_ctrl_c_is_heeded_while_a_grid_is_looked_up(tmp_path: Path) -> None:
+    grid = Grid({"workers": 6, "rounds": 1}, {"rule": ["median", "krum"], "seed": [0, 1]})
+
+    def ends(key: str, result: Result) -> None:
+        raise KeyboardInterrupt
+
+    with open_store(tmp_path) as store:
+        assert execute(grid, store, "r-1").computed == 4
+        for cells in (grid, list(grid)):
+            outcome = execute(cells, store, "r-1", on_result=ends)
+            assert (outcome.interrupted, outcome.computed) == ("interrupted", 0)
+        assert execute(grid, store, "r-1").reused == 4
 
 
 def test_who_takes_results_as_they_come_reads_each_row_once(

@@ -123,24 +123,18 @@ def execute(
     try:
         device_is = _named_device(device, where)
         data = digests(grid.values("data"), where, time_limit)
+        addresses = Addresses(ruleset, device_is, data)
+        for fields in named:  # as they are now, before anything runs: it may import more
+            for name, value in fields.items():
+                addresses.read(name, value)
+        under_way: dict[Scenario, str] = {}
+        told = on_progress, on_result
+        missing = _missing(grid, width, store, addresses, under_way, outcome, *told)
+        # Of a grid that was computed before, all is looked up here.
+        batches, worlds = _begun(grid, missing)
     except (KeyboardInterrupt, EngineError) as error:
         outcome.end(error)
         return outcome
-    addresses = Addresses(ruleset, device_is, data)
-    for fields in named:  # as they are now, before anything runs: it may import more
-        for name, value in fields.items():
-            addresses.read(name, value)
-    under_way: dict[Scenario, str] = {}
-    told = on_progress, on_result
-    missing = _missing(grid, width, store, addresses, under_way, outcome, *told)
-    worlds: Iterable[Scenario]
-    batches: Iterable[list[Scenario]]
-    if isinstance(grid, Grid):
-        first = list(islice(missing, 1))
-        batches, worlds = chain(first, missing), grid.worlds() if first else ()
-    else:
-        batches = list(missing)
-        worlds = {batch[0].world_key: batch[0] for batch in batches}.values()
     files = {file: digest for fields in named for file, digest in catalogue.digests(fields).items()}
     function = partial(_cohort, time_limit, device, files if where.elsewhere else None)
     results = _compute(batches, function, where, partial(lost, device=device))
@@ -170,6 +164,17 @@ def execute(
     finally:
         results.close()
     return outcome
+
+
+def _begun(
+    grid: Grid | Listed, missing: Iterator[list[Scenario]]
+) -> tuple[Iterable[list[Scenario]], Iterable[Scenario]]:
+    """Return what is missing, and a cell of each of its worlds; a grid is not gone through yet."""
+    if isinstance(grid, Grid):
+        first = list(islice(missing, 1))
+        return chain(first, missing), grid.worlds() if first else ()
+    batches = list(missing)
+    return batches, {batch[0].world_key: batch[0] for batch in batches}.values()
 
 
 def _missing(
