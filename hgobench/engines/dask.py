@@ -52,11 +52,11 @@ class Dask:
             import distributed
         except ImportError:
             raise InputError(
-                "engine: 'dask': distributed is not installed: pip install 'hgobench[cluster]'"
+                "engine: distributed is not installed: pip install 'hgobench[cluster]'"
             ) from None
         if not address:
             raise InputError(
-                "engine: 'dask': the scheduler's address is missing: --address tcp://host:port"
+                "engine: the scheduler's address is missing: --address tcp://host:port"
             )
         self.address, self._say = address, say or _print
         # A scheduler that goes away is told by an EngineError, not by tracebacks of its threads.
@@ -65,7 +65,7 @@ class Dask:
             client: Any = distributed.Client
             self._client = client(address, timeout=10, set_as_default=False)
         except (OSError, TimeoutError, ValueError, TypeError) as error:
-            raise InputError(f"engine: 'dask': no scheduler at {address!r}: {error}") from None
+            raise InputError(f"engine: no scheduler at {address!r}: {error}") from None
         self._threads: dict[str, int] = {}  # of the workers that are as they must be
         self._refused: dict[str, str] = {}
         self._packages, self._bundle = list[str](), b""
