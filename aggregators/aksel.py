@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hgobench.kernels.arrays import keep, sum_rows
+from hgobench.kernels.arrays import sum_rows, zero_where_false
 from hgobench.lazy import Tensor, torch
 
 from .base import Rule
@@ -46,4 +46,4 @@ class Aksel(Rule):
         edges = columns.at(torch.stack((start, start + half - 1))).double()
         radius = (edges - centre).abs().amax(dim=0)
         near = (columns.values.double() - centre).abs() <= radius * TIED
-        return sum_rows(keep(columns.values, near)) / near.sum(dim=0)
+        return sum_rows(zero_where_false(columns.values, near)) / near.sum(dim=0)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hgobench.kernels.arrays import array, blank, choose, count_columns, keep, quiet, sum_rows
+from hgobench.kernels.arrays import (
+    as_numpy,
+    count_columns,
+    ignore_float_warnings,
+    nan_where_true,
+    select,
+    sum_rows,
+    zero_where_false,
+)
 from hgobench.kernels.sorting import sort_columns
 from hgobench.lazy import Tensor, torch
 
@@ -70,7 +78,7 @@ class Columns:
         values = values[:most].to(self.values)
         if fewest < most:
             rows = torch.arange(most, device=values.device)[:, None]
-            values = blank(values, rows >= count)
+            values = nan_where_true(values, rows >= count)
         return Columns(
             sort_columns(values), count, fewest, most, self.view.next_step(same_workers=True)
         )
@@ -85,9 +93,9 @@ class Columns:
 
     def centred(self, centre: Tensor) -> Tensor:
         """Return the columns minus `centre` (b,) in float64, NaN and what is absent as +inf."""
-        x = array(self.values.to(torch.float64, copy=True))
-        with quiet():
-            x -= array(centre)
+        x = as_numpy(self.values.to(torch.float64, copy=True))
+        with ignore_float_warnings():
+            x -= as_numpy(centre)
         x = torch.as_tensor(x)
         return torch.fmin(x, x.new_full((), torch.inf), out=x)  # of a number and NaN, the number
 
@@ -103,21 +111,21 @@ class Columns:
         """
         w, k = left_out, self.count - left_out
         moments = []
-        with quiet():
+        with ignore_float_warnings():
             for power in (x, x * x):
                 # Rows w .. k-1 belong to every window; each adds some on the left and the right.
                 core = _sum_below(power, w, k, self.fewest - w, self.most - w)
-                total = array(torch.zeros((w + 1, x.shape[1]), dtype=x.dtype, device=x.device))
-                before, behind = array(power), array(self._beyond(power, w))
+                total = as_numpy(torch.zeros((w + 1, x.shape[1]), dtype=x.dtype, device=x.device))
+                before, behind = as_numpy(power), as_numpy(self._beyond(power, w))
                 for row in reversed(range(w)):
                     total[row] = total[row + 1] + before[row]
-                right = array(torch.zeros_like(core))
+                right = as_numpy(torch.zeros_like(core))
                 for row in range(w):
                     right += behind[row]
                     total[row + 1] += right
-                total += array(core)
+                total += as_numpy(core)
                 moments.append(total)
-            mean = moments[0] / array(k)
+            mean = moments[0] / as_numpy(k)
             scatter = torch.as_tensor(moments[1] - moments[0] * mean).clamp_min_(0.0)
         return torch.as_tensor(mean), scatter
 
@@ -135,7 +143,7 @@ class Columns:
 
     def count_below(self, bounds: Tensor) -> Tensor:
         """Count the values of each column below each of its bounds, (r, b) -> (r, b) int64."""
-        values, bounds = array(self.values), array(bounds.to(self.values))
+        values, bounds = as_numpy(self.values), as_numpy(bounds.to(self.values))
         return torch.stack([count_columns(torch.as_tensor(values < bound)) for bound in bounds])
 
     def median(self) -> Tensor:
@@ -168,10 +176,10 @@ class Columns:
 
         Of two values equally far the smaller counts as nearer.
         """
-        c, low = array(centre.double()), array(self.values[:left_out])
+        c, low = as_numpy(centre.double()), as_numpy(self.values[:left_out])
         high = self._beyond(self.values, left_out)
-        with quiet():
-            later = torch.as_tensor(array(high) - c < c - low)
+        with ignore_float_warnings():
+            later = torch.as_tensor(as_numpy(high) - c < c - low)
         return self._mean_of_window(later, high)
 
     def _mean_of_window(self, later: Tensor, high: Tensor) -> Tensor:
@@ -188,8 +196,8 @@ class Columns:
         if fewest < left_out:  # no row is in all windows
             rows = torch.arange(self.most - left_out, device=k.device)[:, None]
             picked = self.at((later.sum(dim=0) + rows).clamp_max(self.most - 1))
-            return sum_rows(keep(picked, rows < k)) / k
-        outer = sum_rows(choose(later, high, self.values[:left_out]))
+            return sum_rows(zero_where_false(picked, rows < k)) / k
+        outer = sum_rows(select(later, high, self.values[:left_out]))
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
         return (core + outer) / k
 
@@ -244,5 +252,5 @@ def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int)
     total = sum_rows(values[first:fewest])
     if fewest < most:
         rows = torch.arange(fewest, most, device=stop.device, dtype=torch.int32)[:, None]
-        total += sum_rows(keep(values[fewest:most], rows < stop.int()))
+        total += sum_rows(zero_where_false(values[fewest:most], rows < stop.int()))
     return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hgobench.kernels.arrays import keep, sum_rows
+from hgobench.kernels.arrays import sum_rows, zero_where_false
 from hgobench.kernels.sorting import argsort_columns
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
@@ -69,4 +69,4 @@ class MultiKrum(Rule):
         size = columns.count - self.f - 2
         rows = torch.arange(int(size.max()), device=scores.device)[:, None]
         best = columns.at(order[: len(rows)])
-        return sum_rows(keep(best, rows < size)) / size
+        return sum_rows(zero_where_false(best, rows < size)) / size

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.kernels.arrays import count_columns, keep
+from hgobench.kernels.arrays import count_columns, zero_where_false
 from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol.messages import Message
@@ -106,7 +106,7 @@ class View:
         one: what attacks that compare whole vectors need on ragged input.
         """
         apart = self.require_honest().double() - self._moments[0]
-        return apart if self.sent is None else keep(apart, self.sent)
+        return apart if self.sent is None else zero_where_false(apart, self.sent)
 
     def heard(self) -> Tensor:
         """Count the honest workers that send each coordinate, (d,) int64."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hgobench.kernels.arrays import keep
+from hgobench.kernels.arrays import zero_where_false
 from hgobench.lazy import torch
 
 from .base import View
@@ -43,7 +43,7 @@ class Flood(HeterogeneityAttack):
         assert workers is not None
         return replace(
             view,
-            honest=torch.cat((view.honest, keep(view.own, mine))),
+            honest=torch.cat((view.honest, zero_where_false(view.own, mine))),
             sent=torch.cat((sent, mine)),
             honest_workers=np.concatenate((workers, view.workers)),
             honest_lengths=np.concatenate((lengths, np.full(view.byzantine, view.places))),

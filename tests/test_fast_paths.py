@@ -25,7 +25,7 @@ from hgobench.kernels import (
     sorting_network,
     tiles,
 )
-from hgobench.kernels.arrays import blank, keep
+from hgobench.kernels.arrays import nan_where_true, zero_where_false
 
 pytest.importorskip("llvmlite", reason="there is no llvmlite for this platform")
 
@@ -80,7 +80,10 @@ def test_compiling_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorting_network, "WORTH", 100)
     values = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 90)).astype(np.float32))
     present = values > -1.0
-    plain = np.sort(values.numpy(), axis=0), np.sort(blank(values, ~present).numpy(), axis=0)
+    plain = (
+        np.sort(values.numpy(), axis=0),
+        np.sort(nan_where_true(values, ~present).numpy(), axis=0),
+    )
     for _ in range(4):
         np.testing.assert_array_equal(sorting.sort_columns(values), plain[0])
         np.testing.assert_array_equal(sorting.sort_columns(values, present), plain[1])
@@ -132,7 +135,7 @@ def test_compiled_moments_are_the_plain_ones(
     for start, stop in ((0, columns), (7, columns + 7)):
         seen = None if sent is None else sent[:, start:stop]
         values = torch.from_numpy(wide)[:, start:stop]
-        values = values if seen is None else keep(values, seen)
+        values = values if seen is None else zero_where_false(values, seen)
         assert moments.fits(values, seen)
         found = moments.moments(values, seen)
         with monkeypatch.context() as patch:

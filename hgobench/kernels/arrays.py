@@ -14,12 +14,12 @@ from hgobench.lazy import Tensor, torch
 
 @cache
 def _bits(kind: torch.dtype) -> torch.dtype:
-    """Return the integers of the width of some numbers."""
+    """Return the integer type as wide as a floating-point type."""
     return {torch.float32: torch.int32, torch.float64: torch.int64}[kind]
 
 
-def array(values: Tensor) -> Any:
-    """Return the tensor; on the CPU as an array, for loops that NumPy has vectorised better."""
+def as_numpy(values: Tensor) -> Any:
+    """Return a tensor on the CPU as a NumPy array, whose loops are faster; others unchanged."""
     return values.numpy() if values.device.type == "cpu" else values
 
 
@@ -35,22 +35,36 @@ def product(left: Tensor, right: Tensor, out: Tensor) -> None:
         torch.matmul(left, right, out=out)
 
 
-def keep(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the values where `mask`, of their shape, holds, else 0.0, whatever stands there."""
+def zero_where_false(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the values where `mask` (of the same shape) is True, and 0.0 elsewhere.
+
+    Unlike a product with the mask, this removes NaN and infinity too.
+
+    >>> zero_where_false(torch.tensor([1.0, torch.nan]), torch.tensor([True, False]))
+    tensor([1., 0.])
+    """
     bits = _bits(values.dtype)
-    kept = mask.to(bits).neg_().bitwise_and_(values.contiguous().view(bits))
-    return kept.view(values.dtype)
+    masked = mask.to(bits).neg_().bitwise_and_(values.contiguous().view(bits))
+    return masked.view(values.dtype)
 
 
-def blank(values: Tensor, mask: Tensor) -> Tensor:
-    """Return NaN where `mask`, of their shape, holds, else the values."""
+def nan_where_true(values: Tensor, mask: Tensor) -> Tensor:
+    """Return NaN where `mask` (of the same shape) is True, and the values elsewhere.
+
+    >>> nan_where_true(torch.tensor([1.0, 2.0]), torch.tensor([True, False]))
+    tensor([nan, 2.])
+    """
     bits = _bits(values.dtype)
     blanked = mask.to(bits).neg_().bitwise_or_(values.contiguous().view(bits))
     return blanked.view(values.dtype)
 
 
-def choose(mask: Tensor, values: Tensor, others: Tensor) -> Tensor:
-    """Return `values` where `mask` holds, else `others`, all of one shape."""
+def select(mask: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    """Return `values` where `mask` is True, and `others` elsewhere; all have the same shape.
+
+    >>> select(torch.tensor([True, False]), torch.tensor([1.0, 2.0]), torch.tensor([8.0, 9.0]))
+    tensor([1., 9.])
+    """
     bits = _bits(values.dtype)
     other = others.contiguous().view(bits)
     differ = values.contiguous().view(bits) ^ other
@@ -67,14 +81,14 @@ def count_columns(present: Tensor) -> Tensor:
 
 
 def sum_rows(values: Tensor) -> Tensor:
-    """Add the rows of (m, b) up, -> (b,), every column from its first to its last number.
+    """Sum the rows of (m, b), -> (b,), adding each column from its first to its last number.
 
-    A column's sum then does not depend on where it stands; torch adds the last few columns of a
+    A column's sum then does not depend on its position; torch adds the last few columns of a
     matrix in another order than the others.
     """
     if values.device.type != "cpu":
         return values.sum(dim=0)
-    with quiet():
+    with ignore_float_warnings():
         return torch.from_numpy(np.add.reduce(values.numpy(), axis=0))
 
 
@@ -90,10 +104,10 @@ def pack_bits(mask: Tensor) -> Tensor:
 
 
 def all_finite(values: Tensor) -> bool:
-    """Say whether there is neither NaN nor infinity; a sum shows that soonest."""
+    """Say whether there is neither NaN nor infinity; the sum is the fastest check."""
     return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
 
 
-def quiet() -> AbstractContextManager[object]:
-    """Let infinite values make NaN without a warning, as they do in torch."""
+def ignore_float_warnings() -> AbstractContextManager[object]:
+    """Let NumPy turn infinite values into NaN without a warning, as torch does."""
     return np.errstate(invalid="ignore", over="ignore")

@@ -10,10 +10,10 @@ from typing import Any
 try:
     import llvmlite.binding as llvm
     from llvmlite import ir as ir
-except ImportError:  # no wheel for this platform; NumPy computes there
+except ImportError:  # no wheel for this platform: NumPy is used instead
     llvm = ir = None
 
-FASTEST, QUICKEST = 2, 1  # code, and to compile: LLVM's levels of optimisation
+FASTEST, QUICKEST = 2, 1  # LLVM's optimisation levels: fastest code, quickest to compile
 
 _engines: list[Any] = []
 
@@ -23,13 +23,13 @@ def available() -> bool:
     return llvm is not None
 
 
-def register() -> int:
-    """Return the bytes of a vector register."""
+def register_bytes() -> int:
+    """Return the size of a vector register in bytes."""
     features = _features()
     return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
 
-def registers() -> int:
+def register_count() -> int:
     """Return how many vector registers there are."""
     features = _features()
     return 32 if features.get("avx512f") or features.get("neon") else 16
@@ -56,5 +56,5 @@ def function(module: ir.Module, name: str, *, level: int = FASTEST) -> Callable[
     engine.finalize_object()
     _engines.append(engine)  # the code lives as long as its engine
     arguments = module.get_global(name).function_type.args
-    kinds = [ctypes.c_void_p if each.is_pointer else ctypes.c_int64 for each in arguments]
+    kinds = [ctypes.c_void_p if kind.is_pointer else ctypes.c_int64 for kind in arguments]
     return ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name))

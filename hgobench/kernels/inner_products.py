@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hgobench.lazy import Tensor, torch
 
 from . import compiled
-from .arrays import array, quiet
+from .arrays import as_numpy, ignore_float_warnings
 from .compiled import ir
 
 TERMS = 256  # summed in float32 by each lane of a register, before sums go on in float64
@@ -24,7 +24,7 @@ def inner_products(rows: Tensor) -> Tensor:
         products = rows @ rows.T
         return (products + products.T) / 2.0
     values = rows.numpy()
-    with quiet():
+    with ignore_float_warnings():
         return torch.from_numpy(values @ values.T)  # BLAS computes one half, and copies it
 
 
@@ -38,9 +38,9 @@ def summed(rows: Tensor) -> Tensor:
     if rows.device.type == "cpu" and fits(rows.numpy()):
         return torch.from_numpy(_compiled(rows.numpy()))
     blocks = [rows[:, start : start + BLOCK] for start in range(0, b, BLOCK)]
-    total = array(rows.new_zeros((m, m), dtype=torch.float64))
+    total = as_numpy(rows.new_zeros((m, m), dtype=torch.float64))
     for block in blocks:
-        total += array(inner_products(block))
+        total += as_numpy(inner_products(block))
     return torch.as_tensor(total)
 
 
@@ -57,30 +57,30 @@ def fits(rows: NDArray[np.generic]) -> bool:
 
 def _compiled(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the inner products of rows that `fits`, (m, m)."""
-    (m, b), lanes = rows.shape, compiled.register() // rows.itemsize
+    (m, b), lanes = rows.shape, compiled.register_bytes() // rows.itemsize
     whole = b - b % lanes
     rest = rows[:, whole:]
-    with quiet():
+    with ignore_float_warnings():
         total: NDArray[np.float64] = (rest @ rest.T).astype(np.float64)
     part = np.empty_like(total)
     for start in range(0, whole, TERMS * lanes):
         terms = min(TERMS * lanes, whole - start)
         address = rows.ctypes.data + start * rows.itemsize
         _kernel()(address, rows.strides[0] // rows.itemsize, m, terms, part.ctypes.data)
-        with quiet():
+        with ignore_float_warnings():
             total += part
     return total
 
 
 def _side() -> int:
     """Return how many rows a block has: its products and the rows stay in registers."""
-    return 5 if compiled.registers() == 32 else 3
+    return 5 if compiled.register_count() == 32 else 3
 
 
 @cache
 def _kernel() -> Callable[..., None]:
     """Return the loop: (rows, row stride, m, columns, products); columns fill registers."""
-    return compiled.function(_module(_side(), compiled.register() // 4), "products")
+    return compiled.function(_module(_side(), compiled.register_bytes() // 4), "products")
 
 
 def _module(side: int, lanes: int) -> ir.Module:

@@ -8,7 +8,7 @@ from functools import cache
 from hgobench.lazy import Tensor, torch
 
 from . import compiled
-from .arrays import count_columns, keep, sum_rows
+from .arrays import count_columns, sum_rows, zero_where_false
 from .compiled import ir
 
 
@@ -28,7 +28,7 @@ def moments(values: Tensor, sent: Tensor | None = None) -> tuple[Tensor, Tensor]
     mean = sum_rows(values.double()) / senders
     apart = values.double() - mean
     if sent is not None:
-        apart = keep(apart, sent)
+        apart = zero_where_false(apart, sent)
     return mean, (sum_rows(apart.square_()) / senders).sqrt()
 
 
@@ -62,7 +62,7 @@ def _compiled(values: Tensor, sent: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _lanes() -> int:
     """Return the columns that are computed at once: of float64 sums two registers."""
-    return compiled.register() // 4
+    return compiled.register_bytes() // 4
 
 
 @cache

@@ -7,16 +7,16 @@ import numpy as np
 from hgobench.lazy import Tensor, torch
 
 from . import sorting_network
-from .arrays import blank
+from .arrays import nan_where_true
 
 
 def sort_columns(
     values: Tensor, present: Tensor | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """Sort each column of (m, b) ascending; NaN and what is absent stand last, as NaN.
+    """Sort each column of (m, b) ascending; NaN and absent entries come last, as NaN.
 
     On the CPU a compiled network takes over from NumPy as soon as so much was sorted in columns of
-    this length that it pays; the answer is the same. (Of 0.0 and -0.0 either may stand first.)
+    this length that it pays; the answer is the same. (Either of 0.0 and -0.0 may come first.)
 
     Args:
         values: (m, b) float32 or float64; not changed.
@@ -25,7 +25,7 @@ def sort_columns(
     """
     values = values.detach()
     if values.device.type != "cpu":
-        return (values if present is None else blank(values, ~present)).sort(dim=0).values
+        return (values if present is None else nan_where_true(values, ~present)).sort(dim=0).values
     array = values.numpy()
     sent = None if present is None else present.numpy()
     in_rows = sent is None or sent.strides[1] == 1
@@ -34,7 +34,7 @@ def sort_columns(
         sorting_network.sort(array, sent, out.numpy())
         return out
     if present is not None:
-        array = blank(values, ~present).numpy()
+        array = nan_where_true(values, ~present).numpy()
     return torch.from_numpy(np.sort(array, axis=0))
 
 
@@ -46,7 +46,7 @@ def sort_rows(values: Tensor) -> Tensor:
 
 
 def argsort_columns(values: Tensor) -> Tensor:
-    """Return the rows of (m, b) in ascending order down each column, equals as they stand."""
+    """Return the order that sorts each column of (m, b), (m, b) int64; equal values keep theirs."""
     if values.device.type != "cpu":
         return values.argsort(dim=0, stable=True)
     return torch.from_numpy(np.argsort(values.numpy(), axis=0, kind="stable"))

@@ -67,7 +67,7 @@ def fits(values: NDArray[np.generic]) -> bool:
         compiled.available()
         and values.dtype in (np.float32, np.float64)
         and 2 <= m <= MOST
-        and b >= compiled.register() // itemsize
+        and b >= compiled.register_bytes() // itemsize
         and values.strides[1] == itemsize
         and values.strides[0] % itemsize == 0
     )
@@ -85,7 +85,7 @@ def pays(values: NDArray[np.generic], masked: bool) -> bool:
 def sort(
     values: NDArray[np.generic], sent: NDArray[np.bool_] | None, out: NDArray[np.generic]
 ) -> None:
-    """Sort each column of (m, b) values into `out`; NaN and what was not `sent` stand last, as NaN.
+    """Sort each column of (m, b) values into `out`; NaN and entries not `sent` come last, as NaN.
 
     Args:
         values: (m, b) float32 or float64 that `fits`; the columns of a row are neighbours.
@@ -128,7 +128,7 @@ def _module(rows: int, itemsize: int, masked: bool) -> ir.Module:
     Floats are compared as the integers that order like them: the bits, with all but the sign
     flipped where it is set; NaN and what is absent become the largest.
     """
-    bits, lanes = 8 * itemsize, compiled.register() // itemsize
+    bits, lanes = 8 * itemsize, compiled.register_bytes() // itemsize
     word, byte, size = ir.IntType(bits), ir.IntType(8), ir.IntType(64)
     vector = ir.VectorType(word, lanes)
     floats = ir.VectorType(ir.FloatType() if bits == 32 else ir.DoubleType(), lanes)

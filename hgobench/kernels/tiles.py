@@ -13,7 +13,7 @@ from typing import TypeVar
 from hgobench.determinism import one_blas_thread
 from hgobench.lazy import Tensor, torch
 
-from .arrays import product, quiet
+from .arrays import ignore_float_warnings, product
 
 FEW = 4  # tiles that are done before another thread has begun
 
@@ -75,7 +75,7 @@ def combinations(weights: Tensor, rows: Tensor) -> Tensor:
     out = rows.new_empty(len(weights), rows.shape[1])
 
     def combine(part: slice) -> None:
-        with quiet():
+        with ignore_float_warnings():
             product(weights, rows[:, part], out[:, part])
 
     each(combine, tiles(rows))
@@ -84,11 +84,11 @@ def combinations(weights: Tensor, rows: Tensor) -> Tensor:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    def quiet() -> None:
+    def one_thread() -> None:
         torch.set_num_threads(1)
         torch.set_grad_enabled(False)
 
-    return ThreadPoolExecutor(threads, thread_name_prefix="hgobench", initializer=quiet)
+    return ThreadPoolExecutor(threads, thread_name_prefix="hgobench", initializer=one_thread)
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hgobench.algorithms import Order
 from hgobench.attacks import Message, View
 from hgobench.determinism import stream
-from hgobench.kernels.arrays import keep
+from hgobench.kernels.arrays import zero_where_false
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import Delivery, deliver
 
@@ -121,7 +121,7 @@ class Adversary:
         seen: Tensor | None = None
         if omniscient:
             seen = self._copied(places, world.put(honest))
-            seen = seen if sent is None else keep(seen, sent)
+            seen = seen if sent is None else zero_where_false(seen, sent)
         view: View = View(
             round=self.k,
             sampled=len(hostile),
