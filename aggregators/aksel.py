@@ -43,7 +43,7 @@ class Aksel(Rule):
         centre = columns.median()
         half = (columns.count + 1) // 2
         start = columns.nearest(centre, half)
-        edges = columns.at(torch.stack((start, start + half - 1))).double()
+        edges = columns.take_rows(torch.stack((start, start + half - 1))).double()
         radius = (edges - centre).abs().amax(dim=0)
         near = (columns.values.double() - centre).abs() <= radius * TIED
         return sum_rows(zero_where_false(columns.values, near)) / near.sum(dim=0)

@@ -52,6 +52,6 @@ class Arc(PreRule):
         rows = torch.arange(len(x), device=x.device)[:, None]
         ascending = magnitude.masked_fill(rows >= count, torch.inf).sort(dim=0).values
         limit = ascending.gather(0, (count - 1 - self._cut(count))[None])[0]
-        return columns.replaced(
+        return columns.with_values(
             torch.where(torch.isfinite(x), torch.minimum(torch.maximum(x, -limit), limit), x)
         )

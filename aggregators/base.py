@@ -60,7 +60,7 @@ class Part:
 
     @property
     def minimum(self) -> int:
-        """The fewest answers among which it stands f Byzantine ones."""
+        """The smallest number of answers with which it tolerates f Byzantine ones."""
         return 2 * self.f + 1
 
     def __repr__(self) -> str:
@@ -92,9 +92,9 @@ class Rule(Part):
 
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
-        needs: what beside the workers' values it must be told: ``"root"``: gradients of clean data
+        needs: what it must be told besides the workers' values: ``"root"``: gradients of clean data
             at the server; ``"honest"``: who is honest. Boards flag such a rule.
-        by_worker: whether it matters who sent which vector, so that it can't stand behind buckets.
+        by_worker: whether it matters who sent which vector; such a rule can't follow bucketing.
 
     Raises:
         ValueError: f is not an integer >= 0, or the scope is unknown or without a meaning here.
@@ -117,7 +117,7 @@ class Rule(Part):
     def columnwise(self) -> bool:
         """Whether a coordinate's answer follows from what is sent of it, and from nothing else.
 
-        Coordinates of several runs may then stand side by side, and one call answers all.
+        The coordinates of several runs may then be joined and aggregated in one call.
         """
         alone = self.scope == "coordinate" or self.by_columns()
         return alone and not (self.stateful or self.randomised or self.needs)
@@ -144,7 +144,7 @@ class Rule(Part):
             view: what the server knows of the round; None: nothing but the values.
 
         Returns:
-            (d,) tensor of the same dtype and device; 0 where nobody sent anything.
+            (d,) tensor of the same dtype and device; 0 for a coordinate that no worker sent.
 
         Raises:
             RuleError: wrong shape or dtype, fewer than `minimum` answers where some arrived, or
@@ -175,21 +175,21 @@ class Rule(Part):
         return out
 
     def _ragged(self, values: Tensor, present: Tensor, counts: Tensor, view: ServerView) -> Tensor:
-        """Aggregate where each coordinate was sent by somebody, `counts` (b,) by how many."""
+        """Aggregate coordinates that all have senders; `counts` (b,) says how many."""
         fewest = int(counts.min())
         if fewest == len(values):
             return self._dense(values, view)
         if self.scope == "block":
             complete = present.all(dim=1)
             return self._dense(values[complete], view.of_workers(complete))
-        self.enough(fewest, int(counts.max()))
+        self.check_answer_count(fewest, int(counts.max()))
         return self._by_tiles(values, present, counts, view)
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
-        self.enough(len(values), len(values))
+        self.check_answer_count(len(values), len(values))
         if self.scope == "coordinate" or self.by_columns():
             return self._by_tiles(values, None, None, view)
-        with one_blas_thread():  # BLAS's own would spin beside those that work on tiles
+        with one_blas_thread():  # BLAS's own threads would compete with those that work on tiles
             answer = self._checked(self.of_vectors(Vectors(values, view)), values)
         own = answer.untyped_storage().data_ptr() != values.untyped_storage().data_ptr()
         return answer if own else answer.clone()  # the caller's values are not to be changed
@@ -202,7 +202,7 @@ class Rule(Part):
         view: ServerView,
         mixed: Vectors | None = None,
     ) -> Tensor:
-        """Aggregate each coordinate by itself, tile by tile; what remembers sees all at once.
+        """Aggregate each coordinate by itself, by tiles; a stateful rule sees all columns at once.
 
         Combinations of the values, `mixed`, are aggregated instead; the caller checks the answer.
         """
@@ -228,8 +228,12 @@ class Rule(Part):
         finite = all(each(aggregate, parts))
         return answer if finite or mixed is not None else self._finite(answer, values)
 
-    def enough(self, fewest: int, most: int) -> None:
-        """Raise RuleError unless so many answers can be aggregated."""
+    def check_answer_count(self, fewest: int, most: int) -> None:
+        """Raise RuleError unless the rule can aggregate this many answers.
+
+        Args:
+            fewest, most: the smallest and the largest number of answers to a coordinate.
+        """
         if fewest < self.minimum:
             raise RuleError(
                 f"{self.name}: {fewest} answers; f={self.f} needs at least {self.minimum}"
@@ -240,17 +244,17 @@ class Rule(Part):
             )
 
     def _checked(self, result: object, values: Tensor) -> Tensor:
-        """Return the answer to `values` in their dtype, if it is one."""
+        """Return the answer to `values` in their dtype; raise RuleError if it is not valid."""
         return self._finite(self._shaped(result, values), values)
 
     def _shaped(self, result: object, values: Tensor) -> Tensor:
-        """Return the answer to `values` in their dtype, if it is a number per column."""
+        """Return the answer in the dtype of `values`; raise RuleError if its shape is wrong."""
         if isinstance(result, np.ndarray):
             result = torch.from_numpy(np.ascontiguousarray(result))
         wanted = isinstance(result, torch.Tensor) and not result.is_complex()
         if not isinstance(result, torch.Tensor) or not wanted or result.shape != values.shape[1:]:
             tensor = isinstance(result, torch.Tensor)
-            # Of other things the type: what they look like differs from run to run.
+            # For other objects name the type: their repr may differ from run to run.
             shape = (
                 f"{result.dtype} {tuple(result.shape)}"  # type: ignore[attr-defined]
                 if tensor
@@ -265,7 +269,7 @@ class Rule(Part):
         return result.to(values)
 
     def _finite(self, result: Tensor, values: Tensor) -> Tensor:
-        """Return the answer to `values`, if it is finite."""
+        """Return the answer to `values`; raise an error that says why if it is not finite."""
         if not all_finite(result):
             odd = (~torch.isfinite(values)).any(dim=1)
             large = (values.abs() >= LARGE).any(dim=1) & ~odd
@@ -308,7 +312,7 @@ class Function(Rule):
 
     ``function(values)`` sees the complete vectors only, (m, d) -> (d,), scope "block". If it names
     a parameter `present`, ``function(values, present=present)`` sees everything that was sent, as
-    `Rule` does, and 0 is expected where nobody sent anything.
+    `Rule` does, and it must return 0 for a coordinate that no worker sent.
     """
 
     def __init__(self, function: Callable[..., object], *, f: int = 0) -> None:

@@ -14,12 +14,12 @@ class Bucketing(PreRule):
     """Replace the vectors by the means of ⌈m/s⌉ random groups of s; the last may be smaller.
 
     y_i = mean {x_π(j) : (i - 1)·s < j <= min(i·s, m)}, π a permutation drawn in every round. The
-    rule behind it gets ⌈m/s⌉ vectors, of which up to f may still be Byzantine, and is told f.
+    rule that follows gets ⌈m/s⌉ vectors, of which up to f may still be Byzantine, and is told f.
 
     Args:
         s: how many make a bucket, >= 1; 1 changes nothing but the order.
 
-    Validity: any m; the rule behind it must stand f among ⌈m/s⌉, so that s of 1 to 1/(2·f/m) helps.
+    Validity: any m; the rule that follows must tolerate f of ⌈m/s⌉, so use 1 <= s <= 1/(2·f/m).
     On ragged input: scope "block" groups the vectors of those that sent the whole block; scope
     "coordinate" groups the values of those that sent the coordinate, again at random.
 
@@ -49,7 +49,7 @@ class Bucketing(PreRule):
         """One answer makes a bucket."""
         return 1
 
-    def inputs(self, outputs: float) -> float:
+    def inputs_needed(self, outputs: float) -> float:
         """Return (k - 1)·s + 1, the fewest that fill k buckets."""
         return (outputs - 1) * self.s + 1
 
@@ -79,4 +79,4 @@ class Bucketing(PreRule):
         sums.scatter_add_(0, index, values)
         sizes.scatter_add_(0, index, there.double())
         count = (columns.count + self.s - 1) // self.s
-        return columns.replaced(sums / sizes, count)
+        return columns.with_values(sums / sizes, count)

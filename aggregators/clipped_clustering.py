@@ -59,9 +59,9 @@ class ClippedClustering(Rule):
         radius = min(float(np.median(self._lengths)) * root, self.largest)
         chosen = vectors.finite.nonzero()[:, 0]
         distances = (1.0 - vectors.cosines[chosen][:, chosen]).fill_diagonal_(0.0)
-        kept = chosen[torch.from_numpy(_larger_half(distances.numpy()))]
+        cluster = chosen[torch.from_numpy(_larger_half(distances.numpy()))]
         weights = torch.zeros_like(lengths)
-        weights[kept] = vectors.shortening(radius)[kept] / len(kept)
+        weights[cluster] = vectors.shortening(radius)[cluster] / len(cluster)
         return vectors.combine(weights)
 
 

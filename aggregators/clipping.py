@@ -53,4 +53,4 @@ class Clipping(PreRule):
     def of_columns(self, columns: Columns) -> Columns:
         """Clip the values; infinite ones stay what they are."""
         x = columns.values
-        return columns.replaced(torch.where(torch.isfinite(x), x.clamp(-self.c, self.c), x))
+        return columns.with_values(torch.where(torch.isfinite(x), x.clamp(-self.c, self.c), x))

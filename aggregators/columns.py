@@ -66,8 +66,8 @@ class Columns:
         fewest, most = int(count.min()), int(count.max())
         return cls(sort_columns(values, present, out), count, fewest, most, view)
 
-    def replaced(self, values: Tensor, count: Tensor | None = None) -> Columns:
-        """Return columns of other values, sorted anew; what stands beyond the count is absent.
+    def with_values(self, values: Tensor, count: Tensor | None = None) -> Columns:
+        """Return new columns with other values, sorted again; rows beyond the count are absent.
 
         Args:
             values: (m', b), in any order down to the count.
@@ -84,7 +84,7 @@ class Columns:
         )
 
     def require(self, finite: Tensor, f: int, name: str) -> None:
-        """Raise NonFiniteError if in a column more than f of those sent are not `finite` (m, b)."""
+        """Raise NonFiniteError if more than f values sent of a column are not `finite` (m, b)."""
         if bool((finite.sum(dim=0) < self.count - f).any()):
             raise NonFiniteError(
                 f"{name}: no finite answer; more than f={f} workers sent NaN or infinite values of "
@@ -92,12 +92,12 @@ class Columns:
             )
 
     def centred(self, centre: Tensor) -> Tensor:
-        """Return the columns minus `centre` (b,) in float64, NaN and what is absent as +inf."""
+        """Return the columns minus `centre` (b,) in float64, NaN and absent entries as +inf."""
         x = as_numpy(self.values.to(torch.float64, copy=True))
         with ignore_float_warnings():
             x -= as_numpy(centre)
         x = torch.as_tensor(x)
-        return torch.fmin(x, x.new_full((), torch.inf), out=x)  # of a number and NaN, the number
+        return torch.fmin(x, x.new_full((), torch.inf), out=x)  # fmin ignores NaN
 
     def windows(self, x: Tensor, left_out: int) -> tuple[Tensor, Tensor]:
         """Return mean and scatter of each window of count - left_out neighbours.
@@ -136,7 +136,7 @@ class Columns:
         rows = torch.arange(left_out, device=x.device)[:, None]
         return x.gather(0, self.count - left_out + rows)
 
-    def at(self, row: Tensor) -> Tensor:
+    def take_rows(self, row: Tensor) -> Tensor:
         """Read one row index per column, (b,) -> (b,), or several, (r, b) -> (r, b)."""
         picked = self.values.gather(0, row if row.ndim == 2 else row[None])
         return picked if row.ndim == 2 else picked[0]
@@ -154,7 +154,7 @@ class Columns:
         if self.fewest == self.most:
             middle = self.values[(self.most - 1) // 2], self.values[self.most // 2]
         else:
-            middle = self.at((self.count - 1) // 2), self.at(self.count // 2)
+            middle = self.take_rows((self.count - 1) // 2), self.take_rows(self.count // 2)
         return 0.5 * middle[0].double() + 0.5 * middle[1].double()
 
     def trimmed_mean(self, f: int) -> Tensor:
@@ -195,7 +195,7 @@ class Columns:
         k, fewest = self.count - left_out, self.fewest - left_out
         if fewest < left_out:  # no row is in all windows
             rows = torch.arange(self.most - left_out, device=k.device)[:, None]
-            picked = self.at((later.sum(dim=0) + rows).clamp_max(self.most - 1))
+            picked = self.take_rows((later.sum(dim=0) + rows).clamp_max(self.most - 1))
             return sum_rows(zero_where_false(picked, rows < k)) / k
         outer = sum_rows(select(later, high, self.values[:left_out]))
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
@@ -218,25 +218,30 @@ class Columns:
         high = low + (self.count - length)
         while bool((low < high).any()):
             middle = (low + high) // 2
-            below = centre - self.at(middle).double()
-            above = self.at((middle + length).clamp_max(len(self.values) - 1)).double() - centre
+            below = centre - self.take_rows(middle).double()
+            above = (
+                self.take_rows((middle + length).clamp_max(len(self.values) - 1)).double() - centre
+            )
             right = (above < below) & (low < high)
             low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
         return low
 
 
 def first_least(scores: Tensor) -> Tensor:
-    """Return the row of each column's least number, the first of several, (r, b) -> (b,) int64.
+    """Return the first row that holds each column's smallest number, (r, b) -> (b,) int64.
 
-    NaN is no number; where all are, row 0.
+    NaN is ignored; a column of NaN gives row 0.
+
+    >>> first_least(torch.tensor([[3.0, torch.nan], [1.0, 2.0], [1.0, 5.0]]))
+    tensor([1, 1])
     """
     # Row by row: an argmin down the columns is ten times slower on a CPU.
-    found = torch.zeros(scores.shape[1], dtype=torch.int64, device=scores.device)
+    first_row = torch.zeros(scores.shape[1], dtype=torch.int64, device=scores.device)
     least = torch.full_like(scores[0], torch.inf)
     for row, score in enumerate(scores):
         better = score < least
-        least, found = torch.where(better, score, least), torch.where(better, row, found)
-    return found
+        least, first_row = torch.where(better, score, least), torch.where(better, row, first_row)
+    return first_row
 
 
 def _sum_below(values: Tensor, first: int, stop: Tensor, fewest: int, most: int) -> Tensor:

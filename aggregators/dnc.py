@@ -89,9 +89,9 @@ class Dnc(Rule):
             rows, rng = vectors.rows, vectors.view.rng
             for _ in range(self.iterations):
                 chosen = torch.from_numpy(rng.permutation(b)[:drawn])
-                part = Vectors(rows[:, chosen.to(rows.device)])
-                part.finite &= vectors.finite
-                good &= self._good(part, keep)
+                sampled = Vectors(rows[:, chosen.to(rows.device)])
+                sampled.finite &= vectors.finite
+                good &= self._good(sampled, keep)
         if not good.any():
             raise RuleError(f"{self.name}: every worker was filtered out in some iteration")
         return vectors.mean(good)

@@ -14,7 +14,7 @@ class FlTrust(Rule):
     """Vectors weighed by how much they point where the server's own gradient points.
 
     g_0 is the gradient of the server's clean root examples at the current parameters.
-    TS_i = max(cos(x_i, g_0), 0), and AR(x) = Σ TS_i · ‖g_0‖ x_i / ‖x_i‖ / Σ TS_i. If nobody is
+    TS_i = max(cos(x_i, g_0), 0), and AR(x) = Σ TS_i · ‖g_0‖ x_i / ‖x_i‖ / Σ TS_i. If no worker is
     trusted, or g_0 = 0, the answer is 0: the server takes no step. A vector that is 0, NaN or
     infinite has no trust.
 
@@ -63,10 +63,10 @@ class FlTrust(Rule):
         rows = vectors.rows.double().clone()
         rows[~vectors.finite] = 0.0
         lengths, own = rows.norm(dim=1), root.norm()
-        known = (lengths > 0) & (own > 0)
-        cosine = torch.where(known, rows @ root / (lengths * own), 0.0)
+        comparable = (lengths > 0) & (own > 0)
+        cosine = torch.where(comparable, rows @ root / (lengths * own), 0.0)
         trust = cosine.clamp(0.0, 1.0)
         if not float(trust.sum()) > 0:
             return torch.zeros_like(root)
-        weights = torch.where(known, trust / trust.sum() * own / lengths, 0.0)
+        weights = torch.where(comparable, trust / trust.sum() * own / lengths, 0.0)
         return weights @ rows

@@ -24,7 +24,7 @@ class FoolsGold(Rule):
     Args:
         confidence: κ > 0.
 
-    Validity: m >= 2, at least one honest; stands any number of Sybils that look alike, and no
+    Validity: m >= 2, at least one honest; tolerates any number of Sybils that look alike, and no
     attackers that differ; honest workers with like data count as Sybils.
     On ragged input: the vectors of those that sent the whole block.
 
@@ -45,8 +45,8 @@ class FoolsGold(Rule):
     stateful = True
     by_worker = True
     exempt = {
-        "finite_within_honest_range": "trusts an attacker that looks like nobody else",
-        "poisoned_rounds_stay_bounded": "trusts an attacker that looks like nobody else",
+        "finite_within_honest_range": "trusts an attacker that resembles no other worker",
+        "poisoned_rounds_stay_bounded": "trusts an attacker that resembles no other worker",
         "translation_equivariant": "compares directions from the origin",
     }
 

@@ -12,7 +12,7 @@ from .vectors import Vectors
 
 def krum_scores(squared_distances: Tensor, neighbours: int) -> Tensor:
     """Sum each vector's smallest squared distances to others, (m, m) -> (m,)."""
-    # After the sort the zero distance of a vector to itself stands first.
+    # After the sort the zero distance of a vector to itself comes first.
     return sort_rows(squared_distances)[:, 1 : neighbours + 1].sum(dim=1)
 
 
@@ -83,10 +83,10 @@ class Krum(Rule):
         x = columns.centred(centre)
         mean, scatter = columns.windows(x, f + 1)
         start = torch.arange(f + 2, device=x.device)[:, None]
-        found = columns.count_below(mean + centre)
-        upper = torch.minimum(torch.maximum(found, start + 1), start + k - 1)
+        below_mean = columns.count_below(mean + centre)
+        upper = torch.minimum(torch.maximum(below_mean, start + 1), start + k - 1)
         nearer_below = mean - x.gather(0, upper - 1) <= x.gather(0, upper) - mean
         nearest = torch.where(nearer_below, upper - 1, upper)
         score = scatter + k * (x.gather(0, nearest) - mean).square_()
         best = first_least(score)
-        return columns.at(nearest.gather(0, best[None])[0])
+        return columns.take_rows(nearest.gather(0, best[None])[0])

@@ -64,14 +64,14 @@ class Mda(Rule):
         while stack:
             members = stack.pop()
             within = distances[np.ix_(members, members)]
-            ends = np.unravel_index(int(within.argmax()), within.shape)
+            farthest_pair = np.unravel_index(int(within.argmax()), within.shape)
             if len(members) == size:
-                found = (float(within[ends]), float(within.sum()))
-                if found < best:
-                    best, chosen = found, members
+                width = (float(within[farthest_pair]), float(within.sum()))
+                if width < best:
+                    best, chosen = width, members
                 continue
             # A subset that keeps both ends is as wide as the whole set; none without one is wider.
-            for end in ends:
+            for end in farthest_pair:
                 smaller = np.delete(members, end)
                 key = sum(1 << int(member) for member in smaller)
                 if key not in seen and self._least_width(distances, smaller, size) <= best[0]:

@@ -65,8 +65,8 @@ class MultiKrum(Rule):
         scores = column_scores(columns, self.f)
         order = argsort_columns(scores)
         if self.m is not None:
-            return sum_rows(columns.at(order[: self.m])) / self.m
+            return sum_rows(columns.take_rows(order[: self.m])) / self.m
         size = columns.count - self.f - 2
         rows = torch.arange(int(size.max()), device=scores.device)[:, None]
-        best = columns.at(order[: len(rows)])
+        best = columns.take_rows(order[: len(rows)])
         return sum_rows(zero_where_false(best, rows < size)) / size

@@ -14,8 +14,8 @@ class Nnm(PreRule):
     """Replace each vector by the mean of the m - f nearest to it, itself among them.
 
     y_i = 1/(m - f) Σ_{j ∈ N_i} x_j, N_i the m - f vectors with the least ‖x_i - x_j‖. Of two
-    equally far the worker that comes first; coordinate-wise, the smaller value. Behind it a rule
-    stands heterogeneous data: an (f, κ)-robust rule becomes (f, κ')-robust with
+    equally far the worker that comes first; coordinate-wise, the smaller value. It makes the rule
+    that follows tolerate heterogeneous data: an (f, κ)-robust rule becomes (f, κ')-robust with
     κ' <= 8f/(m - f)·(κ + 1).
 
     Validity: m >= 2f + 1.
@@ -52,4 +52,4 @@ class Nnm(PreRule):
         start = columns.nearest(columns.values, length)
         means = columns.windows(x, self.f)[0].gather(0, start) + centre
         means[~torch.isfinite(columns.values)] = torch.nan
-        return columns.replaced(means)
+        return columns.with_values(means)

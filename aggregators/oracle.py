@@ -1,4 +1,4 @@
-"""The oracle: what nobody can know."""
+"""The oracle: a rule that is told who is honest, which no real server knows."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Oracle(Average):
         fits = isinstance(values, torch.Tensor) and values.ndim == 2 and len(values) == len(honest)
         fits &= present is None or (present.dtype == torch.bool and present.shape == values.shape)
         if self.scope == "coordinate" and fits:
-            # What the others sent is as if it had not been; a misfit is for the check to refuse.
-            known = honest[:, None].to(values.device)
-            present = known.expand_as(values) if present is None else present & known
+            # Ignore what Byzantine workers sent; `Rule` refuses input of a wrong shape.
+            by_honest = honest[:, None].to(values.device)
+            present = by_honest.expand_as(values) if present is None else present & by_honest
         return super().__call__(values, present, view)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:

@@ -24,13 +24,13 @@ class PreRule(Part):
 
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
-        keeps_workers: whether each vector that it makes still is a worker's.
+        keeps_workers: whether vector i of its output still belongs to worker i.
     """
 
     keeps_workers: bool = True
 
-    def inputs(self, outputs: float) -> float:
-        """Return how many answers it needs to make so many vectors."""
+    def inputs_needed(self, outputs: float) -> float:
+        """Return the smallest number of input vectors that yields `outputs` vectors."""
         return outputs
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
@@ -47,12 +47,12 @@ class Chain(Rule):
 
     Args:
         steps: the pre-rules.
-        rule: the rule behind them; the chain has its f.
+        rule: the rule that follows them; the chain has its f.
         scope: as for a `Rule`; ``"coordinate"`` if every part has that form.
 
     Raises:
         ValueError: a part has no form for the scope, or the rule must know who sent which vector
-            and a step makes vectors that are nobody's.
+            and a step makes vectors that no longer belong to single workers.
     """
 
     def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:
@@ -64,7 +64,7 @@ class Chain(Rule):
                     raise ValueError(f"{step.name} has no of_vectors, for scope 'block'")
         if rule.by_worker and not all(step.keeps_workers for step in self.steps):
             raise ValueError(
-                f"{rule.name} must know who sent which vector, and buckets are nobody's"
+                f"{rule.name} must know who sent which vector, but a bucket has no single sender"
             )
         self.needs = rule.needs
         parts: tuple[Part, ...] = (*self.steps, rule)
@@ -88,39 +88,39 @@ class Chain(Rule):
 
     @property
     def columnwise(self) -> bool:
-        """As for a `Rule`; what draws at random does so by the number of columns."""
+        """As for a `Rule`, if no step draws at random: draws depend on the number of columns."""
         return super().columnwise and not any(part.randomised for part in self.made_of)
 
     @property
     def minimum(self) -> int:
-        """The fewest answers from which each part gets as many as it needs."""
+        """The smallest number of answers with which every step and the rule have enough."""
         needed: float = self.rule.minimum
         for step in reversed(self.steps):
-            needed = max(step.inputs(needed), step.minimum)
+            needed = max(step.inputs_needed(needed), step.minimum)
         return math.ceil(needed)
 
     @property
     def maximum(self) -> float:
-        """The most answers of which the rule gets no more than it can take."""
+        """The largest number of answers with which the rule does not get too many."""
         allowed = self.rule.maximum
         for step in reversed(self.steps):
             if allowed < math.inf:
-                # inputs(k + 1) - 1 is the most that still gives k.
-                allowed = step.inputs(allowed + 1) - 1
+                # inputs_needed(k + 1) - 1 is the most that still gives k.
+                allowed = step.inputs_needed(allowed + 1) - 1
         return allowed
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Transform, then aggregate."""
         for step in self.steps:
             vectors = _checked(step, step.of_vectors(vectors), Vectors)
-        self.rule.enough(len(vectors), len(vectors))
+        self.rule.check_answer_count(len(vectors), len(vectors))
         return self.rule.of_vectors(vectors)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Transform and aggregate each coordinate by itself."""
         for step in self.steps:
             columns = _checked(step, step.of_columns(columns), Columns)
-        self.rule.enough(columns.fewest, columns.most)
+        self.rule.check_answer_count(columns.fewest, columns.most)
         return self.rule.of_columns(columns)
 
 

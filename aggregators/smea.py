@@ -59,8 +59,8 @@ class Smea(Rule):
         """Average the subset of least λ_max."""
         vectors.require(self.f, self.name)
         best, chosen = math.inf, None
-        kept = combinations(vectors.finite.nonzero()[:, 0].tolist(), len(vectors) - self.f)
-        while batch := list(islice(kept, BATCH)):
+        subsets = combinations(vectors.finite.nonzero()[:, 0].tolist(), len(vectors) - self.f)
+        while batch := list(islice(subsets, BATCH)):
             members = torch.tensor(batch)
             largest = _largest_eigenvalues(vectors.gram, members)
             at = int(largest.argmin())
@@ -77,6 +77,6 @@ class Smea(Rule):
 
 def _largest_eigenvalues(gram: Tensor, members: Tensor) -> Tensor:
     """Return λ_max of the covariance of each subset: (m, m) products, (k, s) members -> (k,)."""
-    part = gram[members[:, :, None], members[:, None, :]]
-    spectra: Tensor = torch.linalg.eigvalsh(about_mean(part) / members.shape[1])
+    subset_grams = gram[members[:, :, None], members[:, None, :]]
+    spectra: Tensor = torch.linalg.eigvalsh(about_mean(subset_grams) / members.shape[1])
     return spectra[:, -1]

@@ -19,14 +19,15 @@ from .view import ServerView
 LARGEST = 1e100  # squares, their sums and products stay finite in float64
 ROUNDING = 1e-12  # sums of weights that differ by less are equal
 TINY = 1e-30  # weights below it are not for float32
-APART = 0.05  # ‖x - y‖² is sure to 1e-4, mostly to 1e-6, if it is so much of ‖x‖² + ‖y‖²
-COLUMNS = 2000  # whose float64 copies stay near a core
-CANCELLED = 1e-3  # what a combination may leave of what it is made of
-SQUARES = 1e-24, 1e30  # of vectors whose float32 products neither vanish nor overflow
+# ‖x - y‖² has a relative error below 1e-4, mostly 1e-6, if it exceeds this share of ‖x‖² + ‖y‖²
+APART = 0.05
+COLUMNS = 2000  # as many at once: their float64 copies stay in a core's cache
+CANCELLED = 1e-3  # a combination that cancels its terms below this share is computed in float64
+SQUARES = 1e-24, 1e30  # range of ‖x‖² in which float32 products neither vanish nor overflow
 
 
 class Vectors:
-    """m vectors, each one of those that were sent or a combination of them.
+    """m vectors, each either sent by a worker or a combination of sent vectors.
 
     A geometric rule needs inner products alone: it turns them into weights, and the weighted sum
     of what was sent is the only other time that it is read. Combinations (averages of neighbours,
@@ -65,7 +66,7 @@ class Vectors:
         """Return which vectors count as finite, (m,) bool."""
         sent = self.sent
         everything = torch.ones(len(sent), dtype=torch.bool)
-        if vars(self).get("_quick") is not None:  # where something is not finite, there is none
+        if vars(self).get("_float32_gram") is not None:  # it exists only if all vectors are finite
             return everything
         if sent.dtype == torch.float32:
             ones = sent.new_ones(sent.shape[1])
@@ -84,7 +85,7 @@ class Vectors:
             )
 
     @cached_property
-    def _about_centre(self) -> tuple[Tensor, Tensor]:
+    def _centred_gram(self) -> tuple[Tensor, Tensor]:
         """Return c, (b,), and the (1 + n, 1 + n) inner products of c and all x_i - c."""
         bad = ~self.finite
         any_bad = bool(bad.any())
@@ -104,10 +105,10 @@ class Vectors:
         return torch.cat(centres), _total(parts)
 
     @cached_property
-    def _quick(self) -> Tensor | None:
+    def _float32_gram(self) -> Tensor | None:
         """Return the inner products of what was sent, (n, n) float64, from float32 ones.
 
-        None where distances that follow from them would not be sure.
+        None where distances computed from them would not be accurate enough.
         """
         sent = self.sent
         if sent.dtype != torch.float32:
@@ -123,7 +124,7 @@ class Vectors:
         close = sums - 2.0 * products <= APART * sums
         np.fill_diagonal(close, True)
         if np.count_nonzero(close) > len(sent):
-            # Equal vectors are at distance 0, and as far from others: the first stands for all.
+            # Equal vectors have distance 0 and the same distances from others: use the first.
             first = close.argmax(axis=1)
             twins = [(row, twin) for row, twin in enumerate(first.tolist()) if row != twin]
             if not np.array_equal(close, first[:, None] == first):
@@ -134,7 +135,7 @@ class Vectors:
         return torch.from_numpy(products)
 
     @cached_property
-    def _plain(self) -> Tensor:
+    def _float64_gram(self) -> Tensor:
         """Return the inner products of what was sent, (n, n) float64, 0 for what is not finite."""
         bad = ~self.finite
         any_bad = bool(bad.any())
@@ -149,8 +150,8 @@ class Vectors:
         return _total(each(plain, tiles(self.sent)))
 
     @cached_property
-    def _origin(self) -> float:
-        """Return t: t·c is a point among the vectors, the origin where float32 is not enough."""
+    def _origin_weight(self) -> float:
+        """Return t; `gram` uses t·c, a point among the vectors, as origin if float32 fails."""
         return 1.0 if self._mixing is None else float(self._mixing.sum(dim=1).median())
 
     @cached_property
@@ -160,27 +161,27 @@ class Vectors:
         The origin o is 0 where float32 products tell distances, else a point among the vectors.
         """
         mixing = self._mixing
-        if self._from_quick is not None:
-            gram = self._from_quick
+        if self._gram_from_float32 is not None:
+            gram = self._gram_from_float32
         else:
-            gram = self._source._about_centre[1][1:, 1:]
+            gram = self._source._centred_gram[1][1:, 1:]
             if mixing is not None:
-                of_centre = mixing.sum(dim=1, keepdim=True) - self._origin
+                of_centre = mixing.sum(dim=1, keepdim=True) - self._origin_weight
                 of_centre[of_centre.abs() < ROUNDING] = 0.0
                 relative = torch.cat((of_centre, mixing), dim=1)
-                gram = relative @ self._source._about_centre[1] @ relative.T
+                gram = relative @ self._source._centred_gram[1] @ relative.T
         if not self.finite.all():
             gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
         return gram if mixing is None else (gram + gram.T) / 2.0
 
     @cached_property
-    def _from_quick(self) -> Tensor | None:
-        """Return the inner products that follow from float32 ones; None if distances would not.
+    def _gram_from_float32(self) -> Tensor | None:
+        """Return `gram` from float32 products; None if distances would not be accurate.
 
-        Where combinations cancel what they are made of, an error of that is left: ‖Σ δ_k x_k‖² is
-        wrong by a share of (Σ |δ_k| ‖x_k‖)².
+        Where the terms of a combination cancel, their rounding error remains: ‖Σ δ_k x_k‖² is
+        wrong by a fraction of (Σ |δ_k| ‖x_k‖)².
         """
-        quick, mixing = self._source._quick, self._mixing
+        quick, mixing = self._source._float32_gram, self._mixing
         if quick is None or mixing is None:
             return quick
         gram = mixing @ quick @ mixing.T
@@ -214,7 +215,7 @@ class Vectors:
 
         They are taken from the origin, not from a centre that a majority of attackers may choose.
         """
-        plain = self._source._plain
+        plain = self._source._float64_gram
         return plain if self._mixing is None else self._mixing @ plain @ self._mixing.T
 
     @cached_property
@@ -265,8 +266,8 @@ class Vectors:
             used = weights != 0
             weights = weights[used] @ self._mixing[used]
         total = self._sums(weights[None])[0]
-        if abs(rest) > ROUNDING and self._from_quick is None:  # else the origin is 0
-            total += (rest * self._origin * self._source._about_centre[0]).to(total)
+        if abs(rest) > ROUNDING and self._gram_from_float32 is None:  # else the origin is 0
+            total += (rest * self._origin_weight * self._source._centred_gram[0]).to(total)
         return total
 
     def mean(self, chosen: Tensor) -> Tensor:
@@ -291,11 +292,11 @@ class Vectors:
         return (sums.double() + weights[:, tiny].to(huge) @ huge).to(rows)
 
     def mixed(self, matrix: Tensor, *, same_workers: bool = True) -> Vectors:
-        """Return k combinations of the vectors; one of a vector that is not finite is neither.
+        """Return k combinations of the vectors; a combination of a non-finite vector is non-finite.
 
         Args:
             matrix: (k, m) float64, row i weighs the vectors.
-            same_workers: whether each still is its worker's, then k = m; else they are nobody's.
+            same_workers: whether vector i is still worker i's; then k = m. Else they are anonymous.
         """
         new = Vectors.__new__(Vectors)
         new.sent, new._source = self.sent, self._source
@@ -312,7 +313,7 @@ class Vectors:
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:
-    """Return the sum of what the tiles gave, on the CPU."""
+    """Return the sum of the tiles' results, on the CPU."""
     return (parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)).cpu()
 
 
@@ -331,6 +332,10 @@ def _squares(rows: Tensor, k: int | None = None) -> Tensor:
 
 def about_mean(gram: Tensor, share: Tensor | None = None) -> Tensor:
     """Return ⟨x_i - μ, x_j - μ⟩ from the inner products of m vectors, (..., m, m).
+
+    >>> about_mean(torch.tensor([[1.0, 3.0], [3.0, 9.0]]))  # of the numbers 1 and 3
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
 
     Args:
         gram: (..., m, m).

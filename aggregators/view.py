@@ -1,4 +1,4 @@
-"""What a server knows of a round beside what the workers sent."""
+"""What a server knows of a round besides what the workers sent."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Root(Protocol):
         """Return γ, the learning rate of the round, with which `descent` steps."""
 
     def gradient(self, examples: int) -> Tensor:
-        """Return the mean gradient of so many root examples at the current parameters, (b,)."""
+        """Return the mean gradient of `examples` root examples at the current parameters, (b,)."""
 
     def descent(self, updates: Tensor, examples: int) -> Tensor:
-        """Return L(w) - L(w - γ·u) on so many root examples for each update u, (m, b) -> (m,)."""
+        """Return L(w) - L(w - γ·u) on `examples` root examples for updates u, (m, b) -> (m,)."""
 
 
 @dataclass(frozen=True)
 class ServerView:
-    """Who sent what in which round; m rows and b columns of values.
+    """Which worker sent each row, and which coordinate each column holds: (m, b) values.
 
     A rule called without a view is told nothing: rows are workers 0..m-1 and columns all of the
     model's coordinates.
@@ -40,10 +40,10 @@ class ServerView:
         workers: (m,) int64, which worker sent each row; None: 0..m-1.
         coordinates: (b,) int64, which of the model's coordinates the columns are; None: all.
         dimension: d, how many coordinates the model has; None: b.
-        honest: (m,) bool, who follows the protocol. No server knows: for the oracle only.
+        honest: (m,) bool, who is honest. No real server knows it; for the oracle only.
         root: clean data at the server; None: it has none.
-        step: how many pre-rules have been at work.
-        anonymous: whether a pre-rule has made vectors that are nobody's.
+        step: how many pre-rules have been applied.
+        anonymous: whether a pre-rule made vectors that no longer belong to single workers.
         stream: makes `rng` from the step; None: from round and step alone.
     """
 
@@ -59,16 +59,16 @@ class ServerView:
 
     @property
     def rng(self) -> np.random.Generator:
-        """Return the random numbers of the round and step, from their beginning.
+        """Return the random generator of this round and step.
 
-        They are the same for every rule of a world. Take it once: it starts anew every time.
+        It draws the same numbers for every rule of a world. Call it once: each call starts anew.
         """
         if self.stream is None:
             return np.random.default_rng([self.round, self.step])
         return self.stream(self.step)
 
     def next_step(self, *, same_workers: bool) -> ServerView:
-        """Return the view behind a pre-rule; if it made other vectors, they are nobody's."""
+        """Return the view after a pre-rule; unless `same_workers`, its vectors are anonymous."""
         if same_workers:
             return replace(self, step=self.step + 1)
         return replace(self, step=self.step + 1, anonymous=True, workers=None, honest=None)
@@ -82,9 +82,9 @@ class ServerView:
 
     def of_coordinates(self, indices: Tensor, columns: int) -> ServerView:
         """Return the view of some of its columns, by (k,) int64 indices."""
-        known = indices if self.coordinates is None else self.coordinates[indices]
+        chosen = indices if self.coordinates is None else self.coordinates[indices]
         root = None if self.root is None else _Part(self.root, indices, columns)
-        return replace(self, coordinates=known, dimension=self.dimension or columns, root=root)
+        return replace(self, coordinates=chosen, dimension=self.dimension or columns, root=root)
 
     def require_root(self, name: str) -> Root:
         """Return `root`.
@@ -109,7 +109,7 @@ class ServerView:
 
 @dataclass(frozen=True)
 class _Part:
-    """A root that looks at some of the coordinates."""
+    """Root data of which only some coordinates are used."""
 
     whole: Root
     indices: Tensor
@@ -142,12 +142,12 @@ class Memory:
             like: (m, b), for the shape and the device.
 
         Raises:
-            RuleError: the vectors are nobody's; the number of coordinates changed and the view
+            RuleError: the vectors are anonymous; the number of coordinates changed and the view
                 does not say which they are; or it names some without saying how many there are.
         """
         if view.anonymous:
             raise RuleError(
-                "vectors behind buckets are nobody's, and can't be remembered by worker"
+                "vectors after bucketing have no single sender, and can't be remembered by worker"
             )
         m, b = like.shape
         rows, columns = self._index(view, m, b, like.device)

@@ -98,10 +98,10 @@ def _check_sees(attack: Attack | HeterogeneityAttack, name: str) -> None:
         with Boundary("attack", name, attack)("attributes"):
             sees: object = getattr(attack, "sees", None)
             _ = attack.poisons if isinstance(attack, Attack) else None
-            known = isinstance(sees, str) and sees in KNOWLEDGE
+            valid = isinstance(sees, str) and sees in KNOWLEDGE
     except PluginError as error:
         raise InputError(error.problem) from error
-    if not known:
+    if not valid:
         raise InputError(f"attack: {name}: sees {sees!r}; expected one of {KNOWLEDGE}")
 
 

@@ -73,8 +73,8 @@ class Mimic(Attack):
                 self._scores[worker] = (total + size, times + 1)
             self._target = int(along.abs().argmax())
         else:
-            known = [self._scores.get(worker, (0.0, 1)) for worker in workers]
-            self._target = int(np.argmax([total / times for total, times in known]))
+            scores = [self._scores.get(worker, (0.0, 1)) for worker in workers]
+            self._target = int(np.argmax([total / times for total, times in scores]))
         return honest[self._target]
 
     def _observe(self, rows: Tensor, view: View) -> Tensor:

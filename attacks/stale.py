@@ -39,13 +39,13 @@ class Stale(Attack):
         """Replay, and keep what may be replayed later."""
         sent = []
         for worker, gradient in zip(view.workers.tolist(), view.require_own(), strict=True):
-            kept = self._kept.setdefault(worker, {})
+            history = self._kept.setdefault(worker, {})
             if self.age is None:
-                kept = self._kept[worker] = kept or {view.round: gradient.clone()}
+                history = self._kept[worker] = history or {view.round: gradient.clone()}
             else:
-                kept[view.round] = gradient.clone()
-                old = [k for k in kept if k <= view.round - self.age]
+                history[view.round] = gradient.clone()
+                old = [k for k in history if k <= view.round - self.age]
                 for k in old[:-1]:
-                    del kept[k]
-            sent.append(next(iter(kept.values())))
+                    del history[k]
+            sent.append(next(iter(history.values())))
         return torch.stack(sent)

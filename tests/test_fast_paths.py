@@ -269,15 +269,15 @@ def test_float32_products_are_used_where_they_do() -> None:
     rows = torch.from_numpy(rng.standard_normal((6, 400)).astype(np.float32))
     rows[3] = rows[4]
     rows[5] = 0.0
-    assert Vectors(rows)._quick is not None
-    assert Vectors(rows.double())._quick is None
-    assert Vectors(rows + 100.0)._quick is None  # much in common
+    assert Vectors(rows)._float32_gram is not None
+    assert Vectors(rows.double())._float32_gram is None
+    assert Vectors(rows + 100.0)._float32_gram is None  # much in common
     rows[5, 0] = 1e-20  # its square is 0
-    assert Vectors(rows)._quick is None
+    assert Vectors(rows)._float32_gram is None
     rows[5, 0] = torch.inf
-    assert Vectors(rows)._quick is None
+    assert Vectors(rows)._float32_gram is None
     rows[5, 0] = 1e25
-    assert Vectors(rows)._quick is None
+    assert Vectors(rows)._float32_gram is None
 
 
 def test_what_cancels_in_a_combination_is_told_exactly() -> None:
@@ -297,7 +297,7 @@ def test_mixed_neighbours_keep_the_fast_path() -> None:
     rows = torch.from_numpy(np.random.default_rng(0).standard_normal((30, 500)).astype(np.float32))
     rows[24:] = rows[:24].mean(dim=0) + 1.5 * rows[:24].std(dim=0)
     mixed = aggregators.pre_rules.build("nnm", f=6).of_vectors(Vectors(rows))
-    assert mixed._from_quick is not None
+    assert mixed._gram_from_float32 is not None
     exactly = aggregators.pre_rules.build("nnm", f=6).of_vectors(Vectors(rows.double()))
     np.testing.assert_allclose(
         mixed.squared_distances, exactly.squared_distances, rtol=1e-4, atol=1e-9
@@ -307,7 +307,7 @@ def test_mixed_neighbours_keep_the_fast_path() -> None:
 def test_sums_of_many_terms_of_one_sign_are_told_exactly() -> None:
     rows = 0.1 * 1.5 ** torch.arange(3.0)[:, None] * torch.ones(3, 300_000)
     vectors = Vectors(rows)
-    assert vectors._quick is not None
+    assert vectors._float32_gram is not None
     np.testing.assert_allclose(vectors.squared_distances, exact(rows), rtol=1e-4)
 
 

@@ -195,7 +195,7 @@ def test_a_view_s_random_numbers_are_those_of_its_round_and_step() -> None:
 
 def test_nobody_s_vectors_can_t_be_remembered() -> None:
     rule = aggregators.build("bucketing+tests.plugins:Remembering")
-    with pytest.raises(RuleError, match="vectors behind buckets are nobody's"):
+    with pytest.raises(RuleError, match="vectors after bucketing have no single sender"):
         rule(torch.ones(6, 2))
 
 
@@ -667,7 +667,7 @@ def test_a_function_is_a_rule_and_may_answer_in_numpy() -> None:
         ("tests.plugins:ColumnsOnly+krum", "ColumnsOnly has no of_vectors, for scope 'block'"),
         (
             "bucketing+foolsgold",
-            "FoolsGold must know who sent which vector, and buckets are nobody",
+            "FoolsGold must know who sent which vector, but a bucket has no single sender",
         ),
         ("nnm+bucketing[s=1]+monna", "Monna must know who sent which vector"),
         ("tests.plugins:MyMedian+krum", "expected a subclass of hgobench.aggregators.PreRule"),
