@@ -106,7 +106,7 @@ def _check_sees(attack: Attack | HeterogeneityAttack, name: str) -> None:
 
 
 def _checked(attack: object, name: str) -> Attack:
-    """Return an attack, if it is one; on heterogeneity alone it stands before none."""
+    """Return an attack, if it is one; an attack on heterogeneity alone is combined with none."""
     if isinstance(attack, HeterogeneityAttack):  # module:Class of one's own
         return _combined([attack], NoAttack())
     if not isinstance(attack, Attack):
@@ -164,8 +164,8 @@ registry: Registry[Attack] = Registry(
 def build(specification: str) -> Attack:
     """Make an attack by name: ``"foe"``, ``"alie[z=1.5]"``, ``"mypkg.mymod:MyAttack"``.
 
-    Attacks on heterogeneity stand before a value attack, ``"tail+alie"``; alone they stand before
-    none: ``"starve"`` is ``"starve+none"``.
+    Attacks on heterogeneity are written before a value attack, ``"tail+alie"``; alone they are
+    combined with none: ``"starve"`` is ``"starve+none"``.
 
     Raises:
         InputError: unknown name, parameters that the attack refuses, or not an `Attack`.

@@ -19,7 +19,7 @@ class AgrTailored(Perturbed):
     ``"trimmed_mean"``: the γ that maximises ‖trimmed mean - μ‖₂, looked for over all decades.
 
     The attackers work the rule out by themselves; whether the server uses it is another matter.
-    On ragged input an absent entry stands at μ.
+    On ragged input an absent entry counts as μ.
 
     Args:
         rule: ``"krum"``, ``"multi_krum"`` or ``"trimmed_mean"`` (for the median too).

@@ -31,7 +31,7 @@ class View:
         dimension: d.
         places: P, the length of a whole gradient (d, unless places are features).
         quorum: v, how many must have sent a coordinate for it to be updated.
-        position: (d,) where in the round's order each coordinate's place stands, from 0.
+        position: (d,) the position of each coordinate's place in the round's order, from 0.
         longest: the most places that an honest worker of this round finishes.
         own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
         workers: (b,) who the Byzantine workers are.
@@ -102,7 +102,7 @@ class View:
     def deviations(self) -> Tensor:
         """Return x_i - μ, (h, d) float64; 0 where worker i sends nothing.
 
-        An entry that was not sent so stands at μ, where it neither adds to a distance nor hides
+        An entry that was not sent so counts as μ, where it neither adds to a distance nor hides
         one: what attacks that compare whole vectors need on ragged input.
         """
         apart = self.require_honest().double() - self._moments[0]
@@ -149,8 +149,8 @@ class Attack:
         poisons: whether it changes the Byzantine workers' training data (see `poison`).
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
         columnwise: whether what it sends of a coordinate follows from what is sent of that one,
-            and its lengths from nobody's values: coordinates of several runs may then stand side
-            by side in one view.
+            and its lengths do not depend on values: coordinates of several runs may then be
+            joined in one view.
         paper, formula, control, validity: what tables say of it; control is what of the Byzantine
             workers it needs to hold: their values, lengths, timing or data.
         exempt: laws of `hgobench.testing` that its definition rules out, with the reason.

@@ -35,7 +35,7 @@ class Crash(Attack):
         self.send = one_of("send", send, "nothing", "zeros")
 
     def values(self, view: View) -> Tensor:
-        """Return zeros; with `send` "nothing" nobody reads them."""
+        """Return zeros; with `send` "nothing" no one reads them."""
         return torch.zeros(view.dimension)
 
     def lengths(self, view: View) -> np.ndarray:

@@ -31,7 +31,7 @@ class Fang(Attack):
     gradients: s < 0: U[μ + 3σ, μ + 4σ]; else U[μ - 4σ, μ - 3σ].
 
     On ragged input max and min are over those that sent the coordinate; for Krum an absent entry
-    stands at μ.
+    counts as μ.
 
     Args:
         rule: ``"trimmed_mean"`` (for the median too) or ``"krum"``.

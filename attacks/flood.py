@@ -30,7 +30,7 @@ class Flood(HeterogeneityAttack):
     formula = "length P; own gradients stand in where nobody honest is heard"
 
     def narrow(self, view: View) -> View:
-        """Put own gradients where nobody honest is heard."""
+        """Use own gradients for coordinates that no honest worker sends."""
         if view.own is None or view.honest is None:
             return view
         unheard = view.heard() == 0

@@ -1,4 +1,4 @@
-"""What every attack on heterogeneity is, and how it stands before a value attack: ``tail+alie``."""
+"""Attacks on heterogeneity, and their combination with a value attack: ``tail+alie``."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class HiddenCoordinate(Attack):
     Honest gradients differ by √d times the spread of a coordinate. A rule that looks at distances
     between whole vectors lets an attacker spend all of that in one coordinate: μ - γ·sign(μ_j)·e_j.
 
-    On ragged input an absent entry stands at μ; in rounds whose block lacks j nothing happens.
+    On ragged input an absent entry counts as μ; in rounds whose block lacks j nothing happens.
 
     Args:
         coordinate: j, modulo d; -1: the last one (a bias, in a linear model).

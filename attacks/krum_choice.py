@@ -32,7 +32,7 @@ class KrumChoice:
         gram = (apart @ apart.T).cpu()
         square = gram.diagonal()
         between = (square[:, None] + square - 2.0 * gram).clamp_min(0.0)
-        between.fill_diagonal_(torch.inf)  # nobody is its own neighbour
+        between.fill_diagonal_(torch.inf)  # no vector is its own neighbour
         # Of each honest vector its neighbours, nearest first, and the sums of the nearest.
         self.sorted = between.sort(dim=1).values[:, : len(apart) - 1].contiguous()
         self.sums = torch.nn.functional.pad(self.sorted.cumsum(dim=1), (1, 0))
@@ -47,7 +47,7 @@ class KrumChoice:
         Args:
             gamma: candidates.
             at_least: how many of the honest vectors must score no better than the copies:
-                h: Krum selects a copy; less: Multi-Krum selects them all, beside some honest.
+                h: Krum selects a copy; less: Multi-Krum selects them all and some honest ones.
         """
         if self.near <= 0:
             return torch.ones_like(gamma, dtype=torch.bool)

@@ -25,7 +25,7 @@ class Mimic(Attack):
     Σ_k |⟨x_i, z⟩| of the warm-up per round in which it was asked, or, where it is not among those
     asked, the best of them.
 
-    On ragged input an absent entry stands at μ.
+    On ragged input an absent entry counts as μ.
 
     Args:
         warmup: rounds of observation, >= 0; with 0 the first honest worker is copied.

@@ -18,7 +18,7 @@ class MinMax(Perturbed):
 
         γ = min_i (-⟨p, u_i⟩ + √(⟨p, u_i⟩² - a·(‖u_i‖² - D²))) / a.
 
-    On ragged input an absent entry stands at μ.
+    On ragged input an absent entry counts as μ.
 
     Args:
         perturbation: p: ``"unit"``: -μ/‖μ‖; ``"std"``: -σ; ``"sign"``: -sign(μ).

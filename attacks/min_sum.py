@@ -18,7 +18,7 @@ class MinSum(Perturbed):
 
         γ = √((S - Σ_i ‖μ - x_i‖²) / (h·a)) = max_i ‖x_i - μ‖ / ‖p‖.
 
-    On ragged input an absent entry stands at μ.
+    On ragged input an absent entry counts as μ.
 
     Args:
         perturbation: p: ``"unit"``: -μ/‖μ‖; ``"std"``: -σ; ``"sign"``: -sign(μ).

@@ -12,7 +12,7 @@ from .base import Attack, View
 class NoAttack(Attack):
     """The Byzantine workers send their honest gradients, as far as their devices get.
 
-    The server doesn't know that they are honest: the rule still stands f. This is the clean
+    The server doesn't know that they are honest: the rule still tolerates f. This is the clean
     column of a leaderboard.
 
     What the attacker needs: its own gradients.
