@@ -130,7 +130,7 @@ def read(
         f"{where}: column {name!r} is missing; {_instead(name, header)}" for name in missing
     ]
     problems += [
-        f"{where}: column {name!r} stands there twice"
+        f"{where}: column {name!r} appears twice"
         for name in dict.fromkeys(header)
         if name and header.count(name) > 1
     ]

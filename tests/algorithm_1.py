@@ -82,7 +82,7 @@ def honest_length(
     if present is not None and not present[i]:
         return 0
     clock, upload = 0.0, 0.0
-    if fleet.counts:
+    if fleet.transfer_counts_towards_deadline:
         clock = 2 * float(fleet.latency[i]) + 4 * d / float(fleet.downlink[i])
         upload = 4 / float(fleet.uplink[i])
     each = s / float(world.rates[i])  # time for a coordinate of the minibatch gradient
@@ -107,7 +107,7 @@ def cut_off(scenario: Scenario, world: World, i: int, s: int, k: int) -> int:
     if present is not None and not present[i]:
         return 0
     time = scenario.deadline
-    if fleet.counts:
+    if fleet.transfer_counts_towards_deadline:
         time -= 2 * float(fleet.latency[i]) + 4 * d / float(fleet.downlink[i])
     return int(min(time * float(world.rates[i]) / s, d, budget_of(scenario, world, i, s)))
 
@@ -256,7 +256,11 @@ def duration(
         for i, who in enumerate(draw.workers)
     }
     if scenario.deadline < math.inf:
-        late = 0.0 if fleet.counts else max((transfer[i] for i in heard), default=0.0)
+        late = (
+            0.0
+            if fleet.transfer_counts_towards_deadline
+            else max((transfer[i] for i in heard), default=0.0)
+        )
         return scenario.deadline + late
     cost = (
         d

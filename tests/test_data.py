@@ -664,7 +664,7 @@ def test_natural_groups_are_dealt_evenly() -> None:
         ("x,label\n1,a\ntwo,b\n", "line 3: x: 'two'; expected a finite number"),
         ("x,label\n1,a\n2\n", "line 3: 1 values; the header names 2"),
         ("x,y\n1,2\n", "line 1: column 'label' is missing"),
-        ("x,label,x\n1,a,2\n", "line 1: column 'x' stands there twice"),
+        ("x,label,x\n1,a,2\n", "line 1: column 'x' appears twice"),
         ("x,label\n", "no lines behind the header"),
         ("", "line 1: column 'label' is missing"),
         ("x,label\n1,a\n2,a\n", "1 features, 1 classes; expected at least one feature and two"),

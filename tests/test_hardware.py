@@ -111,8 +111,8 @@ def test_devices_from_a_file(tmp_path: Path) -> None:
     assert set(found.uplink[~phone]) == {np.inf}
     assert set(found.downlink[laptop]) == {1000}
     assert set(found.latency[phone]) == {0.5}
-    assert not found.counts
-    assert fleet(f"devices[path={path},counts=true]").counts
+    assert not found.transfer_counts_towards_deadline
+    assert fleet(f"devices[path={path},counts=true]").transfer_counts_towards_deadline
     there = np.array([found.available(k) for k in range(1, 201)])
     assert there[:, ~phone].all()
     assert there[:, phone].mean() == pytest.approx(0.5, abs=0.02)
@@ -217,7 +217,7 @@ def test_a_trace_says_who_is_there(tmp_path: Path) -> None:
         ("worker,round,state\n1,1,gone\n", "line 2: state: 'gone'; expected 'on' or 'off'"),
         (
             "worker,round,state\n1,2,on\n\n1,2,off\n",
-            "line 4: worker 1, round 2 stands in line 2 already",
+            "line 4: worker 1, round 2 is in line 2 already",
         ),
         (
             "worker,round,state\n9,1,off\n",
@@ -274,7 +274,7 @@ def test_a_network_keeps_what_it_does_not_set(tmp_path: Path) -> None:
     found = fleet(f"network[latency=2]+devices[path={path},counts=true]", 10)
     assert set(found.uplink) == {5, 7}
     assert set(found.latency) == {2}
-    assert found.counts
+    assert found.transfer_counts_towards_deadline
 
 
 def test_the_first_class_of_devices_is_the_weakest(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def problems(**fields: Any) -> list[str]:
         ({"v": 8, "tolerated": 4, **SMALL}, "quorum: 8; expected at least 9, more than 2 * tolerated = 8"),
         ({"workload": "hybrid", "algorithm": "sgd"}, "workload: 'hybrid' never computes a whole gradient, and 'sgd' takes no other"),
         ({"hardware": "trace+c1"}, "condition: 'trace': path missing; write trace[path=..]"),
-        ({"hardware": "bernoulli+bernoulli[p=0.5]+c1"}, "hardware: Bernoulli stands there twice"),
+        ({"hardware": "bernoulli+bernoulli[p=0.5]+c1"}, "hardware: Bernoulli is written twice"),
         ({"hardware": "network[counts=yes]+c1"}, "condition: 'network[counts=yes]': counts: 'yes'; expected true or false"),
         ({"rule": "krum", "v": 9, **SMALL}, "rule: 'krum' needs 11 answers for tolerated=4; quorum is 9 of sampled=20"),
         ({"rule": "krum", "workers": 10, "f": 4}, "rule: 'krum' needs 11 answers for tolerated=4; quorum is 10 of sampled=10"),

@@ -49,10 +49,10 @@ class WorkerMomentum:
             size = (max(missing, len(table)), gradients.shape[1])
             more = gradients.new_full(size, torch.nan)
             table = self._table = torch.cat((table.to(more), more)) if len(table) else more
-        before = table[rows]
-        momentum = self.beta * before + (1.0 - self.beta) * gradients
-        momentum = torch.where(torch.isnan(before), gradients, momentum)
-        table[rows] = momentum if computed is None else torch.where(computed, momentum, before)
+        previous = table[rows]
+        momentum = self.beta * previous + (1.0 - self.beta) * gradients
+        momentum = torch.where(torch.isnan(previous), gradients, momentum)
+        table[rows] = momentum if computed is None else torch.where(computed, momentum, previous)
         return momentum
 
 

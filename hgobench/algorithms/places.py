@@ -21,13 +21,13 @@ class Places:
         model: whose coordinates they hold.
         granularity: ``"scalar"``: each coordinate has its own place (Algorithm 1); ``"feature"``:
             all weights that leave one unit share a place (the HGO authors' code);
-            ``"subnetwork"``: a place is a unit, and a coordinate stands where the later of the two
-            units stands that it joins: the first places are a sub-network (the extended paper).
+            ``"subnetwork"``: a place is a unit, and a coordinate has the later position of the two
+            units that it joins: the first places are a sub-network (the extended paper).
         cost: ``"scalar"``: a place costs a worker as many units of its budget as it has
             coordinates; ``"unit"``: it costs one (the authors' code).
 
     Attributes:
-        ends: (1 or 2, d) whose places decide where each coordinate stands; -1: the first place.
+        ends: (1 or 2, d) the places that decide each coordinate's position; -1: the first place.
         cost: how places cost.
     """
 
@@ -48,7 +48,7 @@ class Order:
 
     Attributes:
         dimension: d.
-        position: (d,) where in the order each coordinate's place stands, from 0.
+        position: (d,) the position of each coordinate's place in the order, from 0.
         full_cost: the budget that all places together take.
     """
 
@@ -91,8 +91,8 @@ class Order:
             return self._cost.searchsorted(budget, side="right")
         sent = self._coordinates[1:]
         paid = [
-            (self._cost + each * sent).searchsorted(most, side="right")
-            for most, each in zip(budget, upload, strict=True)
+            (self._cost + price * sent).searchsorted(limit, side="right")
+            for limit, price in zip(budget, upload, strict=True)
         ]
         return np.array(paid, dtype=np.int64)
 

@@ -34,8 +34,8 @@ class Sgd(WithMomentum):
         upload: NDArray[np.float64] | None = None,
     ) -> NDArray[np.int64]:
         """Return all places for the workers that finish, 0 for the others."""
-        each = 1.0 if upload is None else 1.0 + upload
-        return np.where(budget >= order.dimension * each, len(order), 0)
+        price = 1.0 if upload is None else 1.0 + upload
+        return np.where(budget >= order.dimension * price, len(order), 0)
 
     def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
         """Return the lengths as the server takes them: a part of a gradient is no answer."""

@@ -57,7 +57,7 @@ class Optimizer(GradientDescent):
     Attributes:
         optimizer: the name of torch's class.
         state: what it calls the state.
-        options: what it is given beside the learning rate.
+        options: what it is given besides the learning rate.
     """
 
     optimizer: ClassVar[str]

@@ -394,8 +394,8 @@ def deadlines(settings: Mapping[str, Any], batch: int, budget: float) -> list[fl
     fleet, d = world.fleet, world.model.dimension
     whole = batch * d / float(np.median(fleet.rates))
     transfer = 2 * fleet.latency + NUMBER_BYTES * d * (1 / fleet.downlink + 1 / fleet.uplink)
-    inside = float(np.median(transfer)) if fleet.counts else 0.0
-    beside = 0.0 if fleet.counts else float(np.median(2 * fleet.latency))
+    inside = float(np.median(transfer)) if fleet.transfer_counts_towards_deadline else 0.0
+    beside = 0.0 if fleet.transfer_counts_towards_deadline else float(np.median(2 * fleet.latency))
     least = budget / AFFORDABLE - beside
     found = [float(f"{inside + share * whole:.2g}") for share in WHOLE]
     return sorted({min(max(one, least), budget) for one in found})

@@ -44,7 +44,7 @@ __all__ = [
 def _conditioned(steps: list[Condition], hardware: Hardware) -> Hardware:
     kinds = [type(step) for step in steps]
     if twice := {kind.__name__ for kind in kinds if kinds.count(kind) > 1}:
-        raise InputError(f"hardware: {name} stands there twice" for name in sorted(twice))
+        raise InputError(f"hardware: {name} is written twice" for name in sorted(twice))
     return Conditioned(steps, hardware)
 
 

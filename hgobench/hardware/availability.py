@@ -119,7 +119,7 @@ class Trace(Condition):
             key = event["worker"], event["round"]
             if key in seen:
                 problems.append(
-                    f"condition: {path}, line {line}: worker {key[0]}, round {key[1]} stands in "
+                    f"condition: {path}, line {line}: worker {key[0]}, round {key[1]} is in "
                     f"line {seen[key]} already"
                 )
             seen.setdefault(key, line)

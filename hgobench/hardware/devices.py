@@ -82,8 +82,8 @@ class Devices(Hardware):
             of("uplink"),
             of("downlink"),
             of("latency"),
-            self.counts,
-            (there,) if (chance < 1).any() else (),
+            transfer_counts_towards_deadline=self.counts,
+            presence=(there,) if (chance < 1).any() else (),
         )
 
 

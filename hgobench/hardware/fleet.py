@@ -1,4 +1,4 @@
-"""A fleet of devices, and what makes one."""
+"""A fleet of devices, the hardware that makes one, and conditions that change it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hgobench.determinism import stream
 REFERENCE_DIMENSION = 7850
 
 Floats = NDArray[np.float64]
-Presence = Callable[[int], NDArray[np.bool_]]  # a round (from 1) -> who is there, (n,)
+Presence = Callable[[int], NDArray[np.bool_]]  # a round (from 1) -> who is available, (n,)
 
 
 @dataclass(frozen=True)
@@ -50,27 +50,31 @@ class Fleet:
     Attributes:
         rates: (n,) λ_i, coordinates of one example's gradient per time unit, > 0.
         uplink, downlink: (n,) bytes per time unit, > 0; inf: nothing to wait for.
-        latency: (n,) time units that a message takes beside its bytes, each way.
-        counts: whether transfer takes of the time until the deadline. If not, a round with a
-            deadline ends when the last answer has arrived.
-        presence: who is there in a round: those whom all of these name.
+        latency: (n,) time units that a message takes each way, besides the time for its bytes.
+        transfer_counts_towards_deadline: whether transfer uses up time until the deadline. If
+            not, a round with a deadline ends when the last answer has arrived.
+        presence: predicates for availability; a worker is available if all of them say so.
     """
 
     rates: Floats
     uplink: Floats
     downlink: Floats
     latency: Floats
-    counts: bool = False
+    transfer_counts_towards_deadline: bool = False
     presence: tuple[Presence, ...] = ()
 
     @classmethod
     def of(cls, rates: Floats) -> Fleet:
-        """Return devices of these rates, always there, for whom transfer takes no time."""
+        """Return devices of these rates that are always available and transfer in no time.
+
+        >>> Fleet.of(np.array([2.0, 5.0])).available(1) is None  # all, in every round
+        True
+        """
         free = np.full(len(rates), np.inf)
         return cls(rates, free, free, np.zeros(len(rates)))
 
     def available(self, round_: int) -> NDArray[np.bool_] | None:
-        """Say who is there in a round, (n,); None: all."""
+        """Return which workers are available in a round, (n,); None: all."""
         there = [presence(round_) for presence in self.presence]
         return np.logical_and.reduce(there) if there else None
 
@@ -98,7 +102,7 @@ class Hardware:
     validity: ClassVar[str] = ""
 
     def fleet(self, population: Population) -> Fleet:
-        """Return the devices of a population."""
+        """Return one device per worker of the population."""
         return Fleet.of(self.rates(population))
 
     def rates(self, population: Population) -> Floats:
@@ -107,7 +111,7 @@ class Hardware:
 
 
 class Condition(ABC):
-    """Something that happens to devices: it stands before them, ``bernoulli[p=0.9]+c1``."""
+    """Something that happens to devices; it is written before them, ``bernoulli[p=0.9]+c1``."""
 
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
@@ -119,7 +123,7 @@ class Condition(ABC):
 
 
 class Conditioned(Hardware):
-    """Devices, with conditions before them; the last one applies first."""
+    """Devices under conditions; the last condition is applied first."""
 
     def __init__(self, conditions: list[Condition], hardware: Hardware) -> None:
         self.conditions, self.hardware = conditions, hardware

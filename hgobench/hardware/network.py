@@ -61,5 +61,7 @@ class Network(Condition):
             uplink=link(self.uplink, fleet.uplink),
             downlink=link(self.downlink, fleet.downlink),
             latency=link(self.latency, fleet.latency),
-            counts=fleet.counts if self.counts is None else self.counts,
+            transfer_counts_towards_deadline=(
+                fleet.transfer_counts_towards_deadline if self.counts is None else self.counts
+            ),
         )

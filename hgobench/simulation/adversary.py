@@ -45,7 +45,7 @@ class Adversary:
     ) -> None:
         self.k, self.world, self.draw, self.order = k, world, draw, order
         self.lengths, self.hostile, self.answers = lengths, hostile, answers
-        self.byzantine = world.put(np.flatnonzero(hostile))
+        self.byzantine = world.to_device(np.flatnonzero(hostile))
 
     def poison(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> None:
         """Answer by the gradients of data that the attack changed.
@@ -54,9 +54,9 @@ class Adversary:
             cells: with their rows among the answers.
             params: (R, d) of all cells.
         """
-        put, draw, rows = self.world.put, self.draw, np.flatnonzero(self.hostile)
-        batch = put(draw.batch[rows])
-        weights = None if draw.weights is None else put(draw.weights[rows])
+        to_device, draw, rows = self.world.to_device, self.draw, np.flatnonzero(self.hostile)
+        batch = to_device(draw.batch[rows])
+        weights = None if draw.weights is None else to_device(draw.weights[rows])
         x, y = self.world.features[batch], self.world.labels[batch]
         first = cells[0][1]
         with first.attacks("poison", self.k):
@@ -64,8 +64,8 @@ class Adversary:
             if first.attacks.foreign:
                 _check_poison(first, poisoned, x, y)
         places = [r for r, _ in cells]
-        found = self.world.gradients(self.k, params[places], *poisoned, weights)
-        rows_first = found.transpose(0, 1).reshape(len(rows), -1)
+        gradients = self.world.gradients(self.k, params[places], *poisoned, weights)
+        rows_first = gradients.transpose(0, 1).reshape(len(rows), -1)
         self.answers.put(places, self.byzantine, rows_first)
 
     def act(
@@ -116,11 +116,11 @@ class Adversary:
         sees, sent = cell.sees, None
         omniscient = sees in ("honest", "server")
         if omniscient and (lengths[honest] < len(order)).any():
-            sent = order.position_on(world.device) < world.put(lengths[honest, None])
+            sent = order.position_on(world.device) < world.to_device(lengths[honest, None])
             sent = sent if beside == 1 else sent.repeat(1, beside)
         seen: Tensor | None = None
         if omniscient:
-            seen = self._copied(places, world.put(honest))
+            seen = self._copied(places, world.to_device(honest))
             seen = seen if sent is None else zero_where_false(seen, sent)
         view: View = View(
             round=self.k,

@@ -146,7 +146,7 @@ class Cell:
         """Return how many places each worker sends if it is honest, (q,)."""
         lengths = np.minimum(
             self.algorithm.lengths(budget, order, upload),
-            self.algorithm.lengths(draw.allotted, order),
+            self.algorithm.lengths(draw.coordinate_limit, order),
         )
         self._check_lengths(lengths, draw.workers.shape, order)
         return lengths
@@ -185,7 +185,7 @@ class Cell:
         )
 
     def end(self, status: Status, reason: str) -> None:
-        """End; the first reason stands."""
+        """End; if there are several reasons, the first is kept."""
         self.status, self.reason = status, reason
 
     def lose(self, k: int, reason: str) -> None:

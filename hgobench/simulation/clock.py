@@ -28,11 +28,11 @@ def budget(
     """
     fleet, workers = world.fleet, draw.workers
     upload = None
-    if fleet.counts:
+    if fleet.transfer_counts_towards_deadline:
         rates = fleet.rates[workers] / draw.size
-        before = 2.0 * fleet.latency[workers]
-        before += NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
-        paid = np.maximum(deadline - before, 0.0) * rates
+        download = 2.0 * fleet.latency[workers]
+        download += NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
+        paid = np.maximum(deadline - download, 0.0) * rates
         upload = NUMBER_BYTES / fleet.uplink[workers] * rates
     else:
         paid = deadline * fleet.rates[workers] / draw.size
@@ -63,9 +63,13 @@ def duration(
     up = NUMBER_BYTES * order.coordinates(lengths) / fleet.uplink[workers]
     transfer = 2.0 * fleet.latency[workers] + down + up
     if math.isfinite(deadline):
-        slowest = 0.0 if fleet.counts else float(transfer[heard].max(initial=0.0))
+        slowest = (
+            0.0
+            if fleet.transfer_counts_towards_deadline
+            else float(transfer[heard].max(initial=0.0))
+        )
         return deadline + slowest
-    coordinates = np.minimum(full_cost, draw.allotted)
+    coordinates = np.minimum(full_cost, draw.coordinate_limit)
     needed = draw.size * coordinates / fleet.rates[workers] + transfer
     return float(needed[heard].max(initial=0.0))
 
@@ -86,7 +90,7 @@ def clock(scenario: Scenario) -> Iterator[float]:
     world = World.of(scenario)
     fleet, tau = world.fleet, scenario.deadline
     free = not fleet.latency.any() and np.isinf([fleet.uplink, fleet.downlink]).all()
-    if math.isfinite(tau) and (free or fleet.counts):
+    if math.isfinite(tau) and (free or fleet.transfer_counts_towards_deadline):
         return accumulate(repeat(tau))  # every round lasts τ
     cell = Cell(scenario, world)
     if cell.status != "done":

@@ -146,8 +146,8 @@ def lost(scenario: Scenario, reason: str, device: str) -> Result:
     """Return the result of a cell that could not be computed."""
     row = {**dict.fromkeys(COLUMNS, 0), "round": 1, "test_loss": math.nan, "stalled": False}
     rounds = {name: [row[name]] for name in COLUMNS}
-    made = {**environment(torch.device(device)), "needs": []}
-    return Result(scenario, rounds, "failed", plain(reason), made)
+    provenance = {**environment(torch.device(device)), "needs": []}
+    return Result(scenario, rounds, "failed", plain(reason), provenance)
 
 
 @dataclass(slots=True)
@@ -205,15 +205,15 @@ class Stack:
     def play(self, k: int) -> bool:
         """Play round k (from 1) of every cell that has not ended; say whether there was one."""
         if not all(cell.status == "done" for cell in self.cells):
-            left = [r for r, cell in enumerate(self.cells) if cell.status == "done"]
-            self.params = self.params[left]
-            self.cells = [self.cells[r] for r in left]
+            running = [r for r, cell in enumerate(self.cells) if cell.status == "done"]
+            self.params = self.params[running]
+            self.cells = [self.cells[r] for r in running]
         if not self.cells:
             return False
         world = self.world
         draw = world.draw(k)
         self._x, y = world.minibatches(draw, self._x)
-        weights = None if draw.weights is None else world.put(draw.weights)
+        weights = None if draw.weights is None else world.to_device(draw.weights)
         self._gradients = world.gradients(k, self.params, self._x, y, weights, self._gradients)
         Round(k, world, draw, self.params, Answers(self._gradients), self.observe).play(self.cells)
         return True
@@ -308,7 +308,7 @@ class Round:
             order = self._orders[key]
             paid, upload = budget(self.world, draw, cell.scenario.deadline)
             lengths = self._shared(cell.lengths(paid, upload, draw, order))
-            work = np.minimum(paid, draw.allotted)
+            work = np.minimum(paid, draw.coordinate_limit)
             computed = cell.algorithm.computed(work, lengths, order)
         for turn in group:
             turn.order, turn.lengths, turn.computed = order, lengths, computed
@@ -367,7 +367,7 @@ class Round:
                     self._act(some)
                     continue
                 except Exception:
-                    pass  # whose fault it is shows when each is asked by itself
+                    pass  # calling the rule for each cell alone shows which one fails
             for turn in some:
                 with Attempt(self.k, turn.cell):
                     self._act([turn])
@@ -410,31 +410,31 @@ class Round:
             return
         at_once = self.answers.at_once() if len(group) > 1 else 1
         for start in range(0, len(group), at_once):
-            some = group[start : start + at_once]
-            found = self._beside(some, reception) if len(some) > 1 else None
-            if found is not None:
-                numbers = {id(turn): number for number, turn in enumerate(some)}
-                for alike in _groups(some, lambda turn: turn.cell.stepping):
+            batch = group[start : start + at_once]
+            joint_answers = self._beside(batch, reception) if len(batch) > 1 else None
+            if joint_answers is not None:
+                numbers = {id(turn): number for number, turn in enumerate(batch)}
+                for alike in _groups(batch, lambda turn: turn.cell.stepping):
                     chosen = [numbers[id(turn)] for turn in alike]
-                    answers = found if len(alike) == len(some) else found[chosen]
+                    answers = joint_answers if len(alike) == len(batch) else joint_answers[chosen]
                     with Attempt(self.k, *(turn.cell for turn in alike)):
                         self._step(alike, reception, answers)
                 continue
-            for turn in some:
+            for turn in batch:
                 with Attempt(self.k, turn.cell):
                     answer = self._alone(turn, reception)
                     self._step([turn], reception, answer[None])
 
     def _beside(self, group: Sequence[Turn], reception: Reception) -> Tensor | None:
         """Return the answers of several cells' rule, (G, b), side by side; None: not so."""
-        rows = self.world.put(reception.rows)
+        rows = self.world.to_device(reception.rows)
         values = self.answers.beside([turn.r for turn in group], rows, reception.block)
         present = reception.present
         present = None if present is None else present.repeat(1, len(group))
         cell = group[0].cell
         try:
             answer = cell.rule(values, present)
-        except Exception:  # whose fault it is shows when each is asked by itself
+        except Exception:  # calling the rule for each cell alone shows which one fails
             return None
         return answer.view(len(group), -1)
 

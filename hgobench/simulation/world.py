@@ -28,18 +28,18 @@ class Draw:
     """What a round draws.
 
     Attributes:
-        workers: (q,) who is asked.
+        workers: (q,) which workers are sampled.
         batch: (q, s) rows of the training set; beyond a worker's size they are padding.
         size: (q,) s_i, how many of them count: min(s, |S_i|), unless the workload says otherwise.
-        allotted: (q,) the most coordinates that the workload lets each compute; inf: all that it
-            has time for.
-        available: (q,) who is there to answer.
+        coordinate_limit: (q,) the most coordinates that the workload lets each worker compute; inf:
+            as many as it has time for.
+        available: (q,) which of them are available.
     """
 
     workers: NDArray[np.int64]
     batch: NDArray[np.int64]
     size: NDArray[np.int64]
-    allotted: NDArray[np.float64]
+    coordinate_limit: NDArray[np.float64]
     available: NDArray[np.bool_]
 
     @property
@@ -68,7 +68,7 @@ class World:
         models: the `Boundary` of its model.
         model: the `Model`. What is asked of it during a run is asked of the world, which keeps
             models of others within bounds: `initial`, `gradients`, `evaluate`.
-        notes: what its parts that are not hgobench's changed, and was put back.
+        notes: changes to global state that plug-ins of the world made, and that were undone.
 
     Raises:
         InputError: the partition can't be made, or the model does not fit the data.
@@ -102,8 +102,8 @@ class World:
             self.shards = partition(_lent(self._partitions, train), self.workers, self.seed)
         _check_shards(self._partitions, self.shards, len(train), self.workers)
         self._shift = partition.shift
-        known = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
-        counts = [np.bincount(known[shard], minlength=self.data.classes) for shard in self.shards]
+        labels = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
+        counts = [np.bincount(labels[shard], minlength=self.data.classes) for shard in self.shards]
         population = Population(self.workers, self.model.dimension, self.seed, np.array(counts))
         devices = hardware.registry.build(scenario.hardware)
         self._devices = self._boundary("hardware", scenario.hardware, devices)
@@ -121,16 +121,16 @@ class World:
         self.deadline = scenario.deadline  # a fixed workload does not depend on it
         most = max(map(len, self.shards))  # of examples that a worker may draw
         fixed = isinstance(self.workload, workloads.Fixed)
-        self._widest = min(self.batch_size, most) if fixed else max(self.batch_size, most)
+        self._draw_width = min(self.batch_size, most) if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self._size) - self._size
         if self._partitions.foreign:
-            _ = self.features  # what can't be shifted is refused now
+            _ = self.features  # compute them now, so that a shift that fails is refused at once
         self._made = len(self.notes)
 
     def fresh_notes(self) -> list[str]:
-        """Forget what was noted during earlier runs; return the list for this one."""
+        """Delete the notes of earlier runs; return the list for this run."""
         del self.notes[self._made :]
         return self.notes
 
@@ -164,24 +164,26 @@ class World:
                 raise self._partitions.error(
                     "its shift returned features that are not finite; expected finite numbers"
                 )
-        return self.put(seen)
+        return self.to_device(seen)
 
     @cached_property
     def labels(self) -> Tensor:
         """Return the training labels, (N,): int64, or float32 in a regression."""
-        return self.put(self.data.train.labels)
+        return self.to_device(self.data.train.labels)
 
     @cached_property
     def test(self) -> tuple[Tensor, Tensor]:
         """Return the test examples: features (N, p) and labels (N,)."""
-        return self.put(self.data.test.features), self.put(self.data.test.labels)
+        return self.to_device(self.data.test.features), self.to_device(self.data.test.labels)
 
     @cached_property
     def validation(self) -> tuple[Tensor, Tensor]:
         """Return the validation examples: features (N, p) and labels (N,)."""
-        return self.put(self.data.validation.features), self.put(self.data.validation.labels)
+        return self.to_device(self.data.validation.features), self.to_device(
+            self.data.validation.labels
+        )
 
-    def put(self, array: NDArray[Any]) -> Tensor:
+    def to_device(self, array: NDArray[Any]) -> Tensor:
         """Return the array as a tensor on the world's device."""
         return torch.from_numpy(array).to(self.device)
 
@@ -190,9 +192,9 @@ class World:
 
         Args:
             draw: the round's.
-            out: an earlier round's features, to be overwritten: fresh memory costs more.
+            out: an earlier round's features, to be overwritten: new memory would cost more.
         """
-        batch = self.put(draw.batch)
+        batch = self.to_device(draw.batch)
         size = (*batch.shape, self.features.shape[1])
         if out is None or out.shape != size:
             out = self.features.new_empty(size)
@@ -201,19 +203,21 @@ class World:
         return out, self.labels[batch]
 
     def root(self, examples: int) -> tuple[Tensor, Tensor]:
-        """Return clean training examples that the server has: features (N, p) and labels (N,).
+        """Return the server's clean training examples: features (N, p) and labels (N,).
 
         They are the first of a permutation of the training set, so that smaller sets lie in larger.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: the training set is smaller.
         """
         if examples > len(self.labels):
             raise ValueError(
                 f"root data: {examples} examples; the training set has {len(self.labels)}"
             )
         rows = self._root_order[:examples]
-        return self.put(self.data.train.features[rows]), self.put(self.data.train.labels[rows])
+        return self.to_device(self.data.train.features[rows]), self.to_device(
+            self.data.train.labels[rows]
+        )
 
     @cached_property
     def _root_order(self) -> NDArray[np.int64]:
@@ -241,9 +245,9 @@ class World:
             PluginError: the model is not hgobench's, and raises or returns something else.
         """
         with self.models("gradients", k):
-            found = self.model.gradients(params, x, y, weights, out)
-        self._check_tensor("gradients", found, (len(params), len(x), self.model.dimension))
-        return found.detach().to(params).contiguous() if self.models.foreign else found
+            gradients = self.model.gradients(params, x, y, weights, out)
+        self._check_tensor("gradients", gradients, (len(params), len(x), self.model.dimension))
+        return gradients.detach().to(params).contiguous() if self.models.foreign else gradients
 
     def evaluate(self, k: int, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy after round k, (R,) each, as `Model.evaluate` does.
@@ -255,8 +259,8 @@ class World:
             return self.model.evaluate(params, x, y)
         with self.models("evaluate", k):
             loss, accuracy = self.model.evaluate(params, x.clone(), y.clone())
-        for name, found in (("loss", loss), ("accuracy", accuracy)):
-            self._check_tensor(f"evaluate, {name}", found, (len(params),))
+        for name, value in (("loss", loss), ("accuracy", accuracy)):
+            self._check_tensor(f"evaluate, {name}", value, (len(params),))
         if not ((accuracy >= 0) & (accuracy <= 1)).all():
             raise self.models.error("evaluate returned an accuracy outside [0, 1]")
         return loss, accuracy
@@ -290,7 +294,7 @@ class World:
             )
 
     def byzantine(self, f: int) -> NDArray[np.bool_]:
-        """Say who is Byzantine, (n,): the first f of one permutation, so f = 5 is in f = 10."""
+        """Return who is Byzantine, (n,): the first f of one permutation, so f = 5 is in f = 10."""
         chosen = np.zeros(self.workers, dtype=bool)
         chosen[stream(self.seed, "byzantine").permutation(self.workers)[:f]] = True
         return chosen
@@ -305,28 +309,30 @@ class World:
         The q workers are the first of a permutation of all n, so that q = 40 is in q = 80.
         """
         workers = stream(self.seed, "sample", round_).permutation(self.workers)[: self.sampled]
-        workers.setflags(write=False)  # what all cells of a cohort share
+        workers.setflags(write=False)  # all cells of a cohort share it
         with self._workloads("split", round_):
-            allotted, size = self.workload.split(
+            coordinate_limit, size = self.workload.split(
                 self.rates[workers] * self.deadline,
                 self._size[workers],
                 self.model.dimension,
                 self.batch_size,
             )
         if self._workloads.foreign:
-            allotted, size = _check_split(self._workloads, allotted, size, self._size[workers])
+            coordinate_limit, size = _check_split(
+                self._workloads, coordinate_limit, size, self._size[workers]
+            )
         with self._devices("presence", round_):
             present = self.fleet.available(round_)
         if self._devices.foreign and present is not None:
             _check_presence(self._devices, present, self.workers)
         available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
-        allotted = np.where((allotted >= 1) & (size >= 1), allotted, 0.0)
-        # Who is silent draws one example, and computes nothing.
+        coordinate_limit = np.where((coordinate_limit >= 1) & (size >= 1), coordinate_limit, 0.0)
+        # A worker that stays silent draws one example, and computes nothing.
         whole = np.maximum(size, 1).astype(np.int64)
         batch = self._minibatches(workers, whole, stream(self.seed, "batch", round_))
-        for shared in (whole, allotted, available):
+        for shared in (whole, coordinate_limit, available):
             shared.setflags(write=False)
-        return Draw(workers, batch, whole, allotted, available)
+        return Draw(workers, batch, whole, coordinate_limit, available)
 
     def _minibatches(
         self, workers: NDArray[np.int64], size: NDArray[np.int64], rng: np.random.Generator
@@ -338,7 +344,7 @@ class World:
         """
         held = self._size[workers]
         s = int(size.max())
-        uniform = rng.random((len(workers), self._widest)).T  # the same for the first workers
+        uniform = rng.random((len(workers), self._draw_width)).T  # the same for the first workers
         step = np.arange(s)[:, None]
         last = np.maximum(held - size + step, 0)
         chosen = (uniform[:s] * (last + 1)).astype(np.int64)
@@ -351,7 +357,7 @@ class World:
 
 
 def _of_r(shape: Sequence[int], expected: Sequence[int]) -> str:
-    """Write a shape; how many cells are computed beside each other is nobody's business: R."""
+    """Write a shape; the number of cells computed together must not show in a message: R."""
     sizes = [str(size) for size in shape]
     if len(expected) != 1 and sizes and shape[0] == expected[0]:
         sizes[0] = "R"
@@ -359,12 +365,12 @@ def _of_r(shape: Sequence[int], expected: Sequence[int]) -> str:
 
 
 def _lent(boundary: Boundary, split: Split) -> Split:
-    """Return the examples; a copy to code of others, as other worlds hold them too."""
+    """Return the examples; plug-ins get a copy, as other worlds share the original."""
     return split.take(np.arange(len(split))) if boundary.foreign else split
 
 
 def _check_model(boundary: Boundary, model: Model) -> None:
-    """Refuse a model of others that does not say what its coordinates are."""
+    """Refuse a plug-in model without a valid dimension and place_of."""
     if not boundary.foreign:
         return
     dimension = getattr(model, "dimension", None)
@@ -381,7 +387,7 @@ def _check_model(boundary: Boundary, model: Model) -> None:
 
 
 def _check_shards(boundary: Boundary, shards: object, examples: int, workers: int) -> None:
-    """Refuse what a partition of others returned, unless it is one."""
+    """Refuse what a plug-in partition returned unless it partitions the examples."""
     if not boundary.foreign:
         return
     arrays = isinstance(shards, list) and all(
@@ -395,7 +401,7 @@ def _check_shards(boundary: Boundary, shards: object, examples: int, workers: in
 
 
 def _checked_fleet(boundary: Boundary, fleet: object, workers: int) -> Fleet:
-    """Return a copy of what hardware of others returned, if it is a fleet that can be."""
+    """Return a copy of the fleet that plug-in hardware returned; raise if it is not valid."""
     if not isinstance(fleet, Fleet):
         raise boundary.error(
             f"its fleet is {type(fleet).__name__}; expected hgobench.hardware.Fleet"
@@ -424,11 +430,11 @@ def _checked_fleet(boundary: Boundary, fleet: object, workers: int) -> Fleet:
 
 
 def _check_split(
-    boundary: Boundary, allotted: object, size: object, held: NDArray[np.int64]
+    boundary: Boundary, coordinate_limit: object, size: object, held: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a workload of others says, if it can be."""
+    """Return the split that a plug-in workload returned; raise if it is not valid."""
     try:
-        b, s = np.asarray(allotted, dtype=np.float64), np.asarray(size, dtype=np.float64)
+        b, s = np.asarray(coordinate_limit, dtype=np.float64), np.asarray(size, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise boundary.error(f"split: {told(error)}") from error
     if np.isnan(b).any():

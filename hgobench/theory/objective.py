@@ -138,7 +138,7 @@ class Objective:
 
     @cached_property
     def _examples(self) -> tuple[Tensor, Tensor]:
-        rows = self.world.put(self._rows)
+        rows = self.world.to_device(self._rows)
         return self.world.features[rows], self.world.labels[rows]
 
     @cached_property

@@ -131,17 +131,17 @@ def search(
     Raises:
         InputError: the rule is unknown, refuses q values at f, or needs what values don't tell.
     """
-    made = aggregators.build(rule, f=f)
-    if made.needs:
-        needed = ", ".join(sorted(made.needs))
+    built = aggregators.build(rule, f=f)
+    if built.needs:
+        needed = ", ".join(sorted(built.needs))
         raise InputError(f"rule: {rule!r} needs {needed}; Definition 1 knows values alone")
-    if not made.minimum <= q <= made.maximum or q <= 2 * f:
+    if not built.minimum <= q <= built.maximum or q <= 2 * f:
         raise InputError(f"rule: {rule!r} takes no q={q} values at f={f}")
-    by_columns = made.has_columns() and dimension == 1
+    by_columns = built.has_columns() and dimension == 1
     if by_columns:
-        made = aggregators.build(rule, f=f, scope="coordinate")
+        built = aggregators.build(rule, f=f, scope="coordinate")
     rng = stream(seed, "robustness", q, f)
-    ask = _asked(made, by_columns)
+    ask = _asked(built, by_columns)
     parents, mutants = (32, 32) if by_columns else (6, 8)
     starts = _starts(q, f, rng)[..., None] if dimension == 1 else _vectors(q, f, dimension, rng)
     at, value = starts[:0], np.empty(0)
@@ -161,7 +161,7 @@ def search(
         tried += len(new)
     top = at[int(np.argmax(value))]
     ratio = math.inf if value.max() > UNBOUNDED else float(value.max())
-    answer = _answer(made, top[:-1])
+    answer = _answer(built, top[:-1])
     if dimension == 1:
         top, answer = top[:, 0], answer[0]
     return Worst(ratio, top[f:-1], top[:f], top[-1], np.asarray(answer), tried)
@@ -173,10 +173,10 @@ def _answer(made: Rule, values: Floats) -> Floats:
     rule = deepcopy(made) if made.stateful else made
     try:
         with one_thread(), Boundary("rule", made.name, made, seed=0, passes=(RuleError,))():
-            found = rule(torch.from_numpy(np.ascontiguousarray(values)), None, ServerView())
+            answer = rule(torch.from_numpy(np.ascontiguousarray(values)), None, ServerView())
     except RuleError:
         return np.full(values.shape[1], np.nan)
-    return found.double().numpy()
+    return answer.double().numpy()
 
 
 def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
@@ -186,12 +186,12 @@ def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
     def ask(samples: Floats) -> Floats:
         values, aim = samples[:, :-1], samples[:, -1, 0]
         if by_columns:  # all samples as columns of one
-            found = _answer(made, values[:, :, 0].T)
+            answers = _answer(made, values[:, :, 0].T)
         else:
-            found = np.array([_answer(made, each)[0] for each in values])
+            answers = np.array([_answer(made, each)[0] for each in values])
         error = np.square(values[:, f:, 0] - aim[:, None]).mean(axis=1)
         # Where all are right any other answer is wrong without bound; rounding is none.
-        wrong = np.square(found - aim)
+        wrong = np.square(answers - aim)
         ratio = wrong / np.maximum(error, 1e-12 * (1.0 + np.square(aim)))
         return np.asarray(np.nan_to_num(ratio, nan=-1.0, posinf=math.inf))
 
@@ -263,8 +263,8 @@ def _changed(samples: Floats, rng: np.random.Generator) -> Floats:
     """
     shape, d = samples.shape, samples.shape[-1]
     coordinate = rng.integers(d, size=len(samples)) if d > 1 else np.zeros(len(samples), int)
-    found = samples.copy()
-    column = found[np.arange(len(found)), :, coordinate]
+    changed = samples.copy()
+    column = changed[np.arange(len(changed)), :, coordinate]
     n, width = column.shape
     rows = np.arange(n)
     kind = rng.integers(5, size=n)
@@ -279,5 +279,5 @@ def _changed(samples: Floats, rng: np.random.Generator) -> Floats:
     equal = (column == column[rows, one][:, None]) & (kind == 3)[:, None]
     column += equal * step[:, None]
     column[:, -1] += np.where(kind == 4, step, 0.0)
-    found[rows, :, coordinate] = column
-    return found.reshape(shape)
+    changed[rows, :, coordinate] = column
+    return changed.reshape(shape)
