@@ -411,8 +411,8 @@ def importing(module: str) -> AbstractContextManager[None]:
     if module in sys.modules:
         return _FREE
     _try_first(f"import of {module!r}", "import", module)
-    kept = frozenset({ENVIRONMENT, FILTERS})
-    return Boundary("import of", module, seed=0, keeps=kept)(module)
+    untracked = frozenset({ENVIRONMENT, FILTERS})
+    return Boundary("import of", module, seed=0, keeps=untracked)(module)
 
 
 def making(
@@ -423,8 +423,8 @@ def making(
     Raises:
         PluginError: the factory is code of others, and raises something else than `passes`.
     """
-    made = factory.func if isinstance(factory, partial) else factory
-    if own(getattr(made, "__module__", None) or type(made).__module__):
+    maker = factory.func if isinstance(factory, partial) else factory
+    if own(getattr(maker, "__module__", None) or type(maker).__module__):
         return _FREE
     _try_first(f"{field} {specification!r}", field, specification)
     return Boundary(field, specification, passes=passes)(f"make {specification}")
@@ -476,9 +476,9 @@ class _Streams:
         sys.stdout = self._set = sys.stderr
 
     def _flush(self) -> None:
-        for one in (self._python[1], sys.__stdout__, sys.stderr):
+        for stream in (self._python[1], sys.__stdout__, sys.stderr):
             with suppress(Exception):
-                one.flush()  # type: ignore[union-attr]
+                stream.flush()  # type: ignore[union-attr]
         if libc := _libc():
             libc.fflush(None)
 
@@ -497,10 +497,10 @@ class _Streams:
             except OSError:
                 if number in self._kept:
                     changed.append("standard output" if number == 1 else "standard error")
-        for number, kept in self._kept.items():
+        for number, saved in self._kept.items():
             with suppress(OSError):
-                os.dup2(kept, number)
-                os.close(kept)
+                os.dup2(saved, number)
+                os.close(saved)
         sys.stdin, sys.stdout, sys.stderr = self._python
         raw = getattr(sys.stdout, "raw", sys.stdout)
         if isinstance(raw, io.TextIOWrapper) and raw.closed:
@@ -559,9 +559,9 @@ def _signals() -> list[int]:
 
 
 def _handlers() -> list[Any]:
-    found = [signal.getsignal(number) for number in _signals()]
+    handlers = [signal.getsignal(number) for number in _signals()]
     timed = hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] > 0
-    return [*found, timed]
+    return [*handlers, timed]
 
 
 def _set_handlers(before: list[Any]) -> None:

@@ -30,7 +30,7 @@ _BEFORE = {"pre_rule": "rule", "heterogeneity_attack": "attack", "condition": "h
 def registry(field: str) -> Registry[Any]:
     """Return the registry of a scenario's field: ``registry("rule")``.
 
-    What stands before the thing of a field is no field, but has a registry: ``"pre_rule"``.
+    What is written before the value of a field is no field, but has a registry: ``"pre_rule"``.
     """
     behind = _BEFORE.get(field, field)
     found: Registry[Any] = import_module(_HOMES[behind]).registry

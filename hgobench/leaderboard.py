@@ -28,7 +28,7 @@ BOARD: tuple[Role, ...] = ("world", "threat", "measurement")
 
 
 class Place(NamedTuple):
-    """Where a cell stands in a row: no two cells of a row have the same place.
+    """The place of a cell in a row: no two cells of a row have the same place.
 
     Attributes:
         column: the value of the field that the columns are.
@@ -79,7 +79,7 @@ class Score:
         status: how it ended.
         accuracy: 0 if it did not end well.
         idle: whether every round stalled, so that the model is the initial one.
-        needs: what the rule was told beside the workers' values.
+        needs: what the rule was told besides the workers' values.
         late: whether it ran out of time.
         data: what the result says of its data and the processor; None: the score is of no
             result.
@@ -118,7 +118,7 @@ class Row:
         rank: from 1; rows that lack cells, and then the oracle, come last and have none.
         label: algorithm and rule, with what else differs between rows.
         origin: who brought the rule: ``"hgobench"``, a distribution, or ``module:Class``.
-        needs: what the rule is told beside the workers' values: ``"root"``: clean data at the
+        needs: what the rule is told besides the workers' values: ``"root"``: clean data at the
             server; ``"honest"``: who is honest.
         clean: without attack; None if that was not run.
         worst: the mean over seeds of the worst attack's accuracy.
@@ -236,8 +236,8 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
         for keys in alike.values()
         for key in keys
     }
-    made = [replace(row, gap=_gap(kind, key, row, by_key)) for key, row in by_key.items()]
-    made.sort(
+    rows_with_gaps = [replace(row, gap=_gap(kind, key, row, by_key)) for key, row in by_key.items()]
+    rows_with_gaps.sort(
         key=lambda row: (
             "honest" in row.needs,
             row.missing > 0,
@@ -249,7 +249,7 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
     )
     ranked = [
         replace(row, rank=None if row.missing or "honest" in row.needs else position)
-        for position, row in enumerate(made, 1)
+        for position, row in enumerate(rows_with_gaps, 1)
     ]
     return Board(
         {name: stated[name] for name in makes},

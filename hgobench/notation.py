@@ -57,7 +57,7 @@ def _marks(text: str, about: str) -> Iterator[tuple[int, str, int]]:
                 raise refuse(f"the {character} closes nothing", at)
             opened, _ = inside.pop()
             if _PAIRS[opened] != character:
-                raise refuse(f"{character} stands where {_PAIRS[opened]} is expected", at)
+                raise refuse(f"{character} found where {_PAIRS[opened]} is expected", at)
         yield at, character, len(inside)
         if character in _PAIRS:
             inside.append((character, at))
@@ -188,8 +188,8 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def stands(text: str) -> bool:
-    """Say whether a value can stand in a list of parameters as it is, without quotes."""
+def needs_no_quotes(text: str) -> bool:
+    """Say whether a value can be written in a list of parameters without quotes."""
     try:
         return not text.startswith('"') and pieces(f"={text}", ",") == [f"={text}"]
     except InputError:
@@ -205,7 +205,7 @@ def format_value(value: Value) -> str:
     if not isinstance(value, str):
         return str(value).lower() if value is None or isinstance(value, bool) else str(value)
     try:
-        same = stands(value) and parse_value(value) == value
+        same = needs_no_quotes(value) and parse_value(value) == value
     except InputError:
         same = False
     return value if same else quoted(value)

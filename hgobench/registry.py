@@ -1,7 +1,7 @@
 """Names to objects: ``name[parameter=value]``, entry points, and ``module:Class``.
 
 Every kind of thing that a scenario names (rules, attacks, partitions, ...) has one `Registry`,
-which lives beside the things it lists. This module knows no kind.
+which lives next to the things it lists. This module knows no kind.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hgobench.errors import InputError, shown, unknown
 from hgobench.notation import (
     Value,
     format_value,
+    needs_no_quotes,
     parse_value,
     pieces,
     quoted,
     specification,
-    stands,
     unquoted,
 )
 
@@ -44,7 +44,7 @@ class Entry(Generic[T]):
         """The factory's named parameters; worked out once, as rules are made for every cell."""
         try:
             named = inspect.signature(self.factory).parameters.values()
-        except Exception as error:  # code of others may stand behind it
+        except Exception as error:  # it may be a plug-in's
             raise InputError(
                 f"{self.name}: its parameters can't be read ({message(error)}); wrap it in a "
                 "function"
@@ -85,7 +85,7 @@ def write_parameter(value: Value, parameter: inspect.Parameter) -> str:
     if not isinstance(value, str):
         return format_value(value)
     try:
-        same = stands(value) and _read(value, parameter) == value
+        same = needs_no_quotes(value) and _read(value, parameter) == value
     except InputError:
         same = False
     return value if same else quoted(value)
@@ -99,10 +99,10 @@ class Registry(Generic[T]):
         plural: the word for ``hgobench list``, and the entry-point group ``hgobench.<plural>``.
         builtins: name to factory.
         context: parameters that the caller supplies and a user may not set by name.
-        prefixes: what may stand before a name, as in ``nnm+krum``; None: nothing.
-        assemble: makes one thing of those that stand before and the last; None: the caller of
+        prefixes: what may be written before a name, as in ``nnm+krum``; None: nothing.
+        assemble: makes one thing of the prefixes and the last name; None: the caller of
             `split` does it.
-        alone: what stands behind a prefix that is named alone; None: it can't be.
+        alone: the name that follows a prefix that is written alone; None: it can't be.
         aliases: other names of built-ins.
         kind: the class of what the names make; None: `check`, or the caller of `build`, says so.
         check: returns what was made, given its specification, or refuses it; None: nothing to do.
@@ -125,7 +125,7 @@ class Registry(Generic[T]):
         self.prefixes, self.assemble, self.alone = prefixes, assemble, alone
         self.aliases, self.kind = dict(aliases or {}), kind
         self.check = check
-        self.behind: Registry[Any] | None = None  # what this registry's things stand before
+        self.behind: Registry[Any] | None = None  # the registry of what these prefixes precede
         if prefixes is not None:
             prefixes.behind = self
         self.builtins = {name: Entry(name, make, "hgobench") for name, make in builtins.items()}
@@ -188,13 +188,13 @@ class Registry(Generic[T]):
         own = ", or module:Class" if "." in name else ""
         if self.prefixes is not None and name in self.prefixes.names():
             raise InputError(
-                f"{self.field}: {name!r} stands before a {self.field}, as in {name}+median"
+                f"{self.field}: {name!r} is written before a {self.field}, as in {name}+median"
             )
         if self.behind is not None and name in self.behind.names():
             article = "an" if self.behind.field[0] in "aeiou" else "a"
             raise InputError(
                 f"{self.field}: {name!r} is {article} {self.behind.field}, of which a chain has "
-                f"one, the last; before it stand {', '.join(self.names())}"
+                f"one, the last; before it come {', '.join(self.names())}"
             )
         raise InputError(
             unknown(
@@ -281,9 +281,9 @@ class Registry(Generic[T]):
     def files(self, text: str) -> list[str]:
         """Return the files that a specification names, as parameters called ``path``."""
         *before, last = self.split(text)
-        found = [path for part in before if self.prefixes for path in self.prefixes.files(part)]
+        paths = [path for part in before if self.prefixes for path in self.prefixes.files(part)]
         _, given = self._parse(last)
-        return [*found, str(given["path"])] if "path" in given else found
+        return [*paths, str(given["path"])] if "path" in given else paths
 
     def canonical(self, text: str) -> str:
         """Return the one spelling of a specification: parameters in order, defaults left out."""

@@ -110,14 +110,14 @@ class Case:
 def cases(make: MakeRule, extra: tuple[int, ...] = (0, 1, 4)) -> Iterator[Case]:
     """Yield cases with f = 0..3, just enough workers or more, and 1 or 7 coordinates."""
     rng = np.random.default_rng(0)
-    found = []
+    collected = []
     for f in range(4):
         for more in extra:
             for d in (1, 7):
                 n = max(make(f).minimum, 2 * f + 1) + more
                 values = np.round(rng.standard_normal((n, d)), 3).astype(np.float32)
-                found.append(Case(make, f, torch.from_numpy(values)))
-    yield from sorted(found, key=lambda case: case.values.numel())
+                collected.append(Case(make, f, torch.from_numpy(values)))
+    yield from sorted(collected, key=lambda case: case.values.numel())
 
 
 def _close(found: Tensor, expected: Tensor, about: str) -> None:
@@ -159,11 +159,11 @@ def finite_within_honest_range(case: Case) -> None:
         poisoned[:f] = poison
         for sent in (poisoned, poisoned.double()):
             try:
-                found = case.ask(sent).float()
+                answer = case.ask(sent).float()
             except RuleError as error:
                 raise AssertionError(f"{who} {what}: {error}") from error
-            if not ((found >= low) & (found <= high)).all():
-                raise AssertionError(f"{who} {what}: {_short(found)} leaves the honest range")
+            if not ((answer >= low) & (answer <= high)).all():
+                raise AssertionError(f"{who} {what}: {_short(answer)} leaves the honest range")
 
 
 def ladder(f: int, values: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ def ladder(f: int, values: Tensor) -> Tensor:
 def order_of_workers_is_irrelevant(case: Case) -> None:
     """Permuting the workers changes nothing."""
     order = torch.from_numpy(np.random.default_rng(1).permutation(len(case.values)))
-    found = case.ask(case.values[order], workers=order)
-    _close(found, case.ask(), f"with the workers in the order {order.tolist()}")
+    permuted = case.ask(case.values[order], workers=order)
+    _close(permuted, case.ask(), f"with the workers in the order {order.tolist()}")
 
 
 def translation_equivariant(case: Case) -> None:
@@ -208,11 +208,11 @@ def ragged_is_the_rule_on_who_sent(case: Case) -> None:
         count = rng.integers(rule.minimum, n + 1)
         present[torch.from_numpy(rng.permutation(n)[:count]), j] = True
     if rule.scope == "coordinate" or getattr(rule, "sees_present", False):
-        found = case.ask(present=present)
+        answer = case.ask(present=present)
         for j in range(d):
             who = present[:, j].nonzero()[:, 0]
             alone = case.ask(values[who, j : j + 1], workers=who)
-            _close(found[j : j + 1], alone, f"coordinate {j}, sent by {who.tolist()}")
+            _close(answer[j : j + 1], alone, f"coordinate {j}, sent by {who.tolist()}")
     else:
         present[: rule.minimum] = True
         who = present.all(dim=1).nonzero()[:, 0]
@@ -221,17 +221,17 @@ def ragged_is_the_rule_on_who_sent(case: Case) -> None:
 
 
 def absent_entries_do_not_matter(case: Case) -> None:
-    """Whatever stands where nothing was sent changes nothing; unsent coordinates are 0."""
+    """Values at entries that were not sent change nothing; unsent coordinates are 0."""
     values = torch.cat((case.values, case.values[:, -1:]), dim=1)
     present = torch.ones_like(values, dtype=torch.bool)
     present[-2:, values.shape[1] // 2 :] = False
     present[:, -1] = False
     expected = case.ask(values, present)
     if expected[-1] != 0:
-        raise AssertionError(f"{float(expected[-1])} where nobody sent anything; expected 0")
+        raise AssertionError(f"{float(expected[-1])} where no worker sent anything; expected 0")
     for poison in POISONS:
-        found = case.ask(values.masked_fill(~present, poison), present)
-        _same(found, expected, f"with {poison} where nothing was sent")
+        answer = case.ask(values.masked_fill(~present, poison), present)
+        _same(answer, expected, f"with {poison} where nothing was sent")
 
 
 def input_is_left_alone(case: Case) -> None:
@@ -262,12 +262,12 @@ def too_few_are_refused(case: Case) -> None:
     bad = [values.long(), values[0], values[:0], values[None]]
     if minimum > 1:
         bad.append(values[: minimum - 1])
-    for each in bad:
+    for invalid in bad:
         try:
-            answer = case.ask(each)
+            answer = case.ask(invalid)
         except RuleError:
             continue
-        raise AssertionError(f"accepted {each.dtype} {tuple(each.shape)}: {_short(answer)}")
+        raise AssertionError(f"accepted {invalid.dtype} {tuple(invalid.shape)}: {_short(answer)}")
 
 
 def never_silently_non_finite(case: Case) -> None:
@@ -292,12 +292,12 @@ def remembers_only_if_it_says_so(case: Case) -> None:
 def runs_share_nothing(case: Case) -> None:
     """A sequence of rounds gives the same answers, whatever another instance does meanwhile."""
     rounds = [case.values * scale for scale in (1.0, -2.0, 0.5, 3.0, 1.0)]
-    alone, beside, other = case.rule, case.rule, case.rule
+    alone, observed, other = case.rule, case.rule, case.rule
     for k, values in enumerate(rounds, 1):
         expected = case.ask(values, rule=alone, round_=k)
         case.ask(values.flip(0) * 7.0 + 1.0, rule=other, round_=k)
-        found = case.ask(values, rule=beside, round_=k)
-        _same(found, expected, f"in round {k}, beside another instance")
+        answer = case.ask(values, rule=observed, round_=k)
+        _same(answer, expected, f"in round {k}, beside another instance")
 
 
 def rounds_may_differ(case: Case) -> None:
@@ -447,9 +447,9 @@ def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verd
     if scope is None and rule.has_columns():
         scopes.append("coordinate")
     _check_exempt("rule", specification, rule.exempt, RULE_LAWS)
-    for each in scopes:
+    for tested in scopes:
         for law in RULE_LAWS:
-            verdict = try_law(law, rule_maker(specification, each))
+            verdict = try_law(law, rule_maker(specification, tested))
             yield verdict
             if law == answers_at_all.__name__ and verdict.outcome == "fail":
                 break  # the other laws would say the same
@@ -520,13 +520,13 @@ def view(
         claimed = np.concatenate((lengths, message.lengths))
         rows[honest:] = message.values
         if (claimed == dimension).all():
-            return judge(rows).double() - made.centre()
+            return judge(rows).double() - attackers_view.centre()
         inside = torch.from_numpy(position < np.sort(claimed)[-quorum])
         present = torch.from_numpy(position < claimed[:, None])
         answer = judge(rows[:, inside], present[:, inside])
-        return answer.double() - made.centre()[inside]
+        return answer.double() - attackers_view.centre()[inside]
 
-    made = View(
+    attackers_view = View(
         round=round_,
         sampled=honest + byzantine,
         byzantine=byzantine,
@@ -545,7 +545,7 @@ def view(
         honest_lengths=lengths,
         server=server,
     )
-    return made
+    return attackers_view
 
 
 _ARRAYS = ("position", "own_lengths", "workers", "honest_workers", "honest_lengths")
@@ -629,8 +629,8 @@ def same_round_same_message(make: MakeAttack) -> None:
     first, second, untouched = (view(ragged=True) for _ in range(3))
     _equal(_attack(make, first), _attack(make, second), f"{make()}: between two calls")
     for name in ("own", "honest", "sent", *_ARRAYS):
-        now, before = (torch.as_tensor(getattr(each, name)) for each in (first, untouched))
-        assert torch.equal(now, before), f"{make()}: changed what it sees: {name}"
+        now, original = (torch.as_tensor(getattr(each, name)) for each in (first, untouched))
+        assert torch.equal(now, original), f"{make()}: changed what it sees: {name}"
 
 
 def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
@@ -645,12 +645,12 @@ def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
 
 def attacks_share_nothing(make: MakeAttack) -> None:
     """A sequence of rounds gives the same messages, whatever another instance does meanwhile."""
-    alone, beside, other = make(), make(), make()
+    alone, observed, other = make(), make(), make()
     rounds = [view(round_=k, ragged=k > 2) for k in range(1, 5)]
     expected = [_message(alone, full) for full in rounds]
     for k, full in enumerate(rounds, 1):
-        found = _message(beside, full)
-        _equal(found, expected[k - 1], f"{make()}: beside another, round {k}")
+        message = _message(observed, full)
+        _equal(message, expected[k - 1], f"{make()}: beside another, round {k}")
         _message(other, view(round_=k, seed=9))
 
 
@@ -737,10 +737,10 @@ def check_attack(specification: str) -> None:
 
 
 def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
-    """Find out what a name stands for, and hold it to its laws.
+    """Find out what a name names, and test it by its laws.
 
     Returns:
-        ``"rule"``, ``"pre-rule"`` (held to a rule's laws before the median) or ``"attack"``, and
+        ``"rule"``, ``"pre-rule"`` (tested by a rule's laws before the median) or ``"attack"``, and
         the verdicts.
 
     Raises:
@@ -748,8 +748,8 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
     """
     parts = aggregators.registry.split(specification)
     name = aggregators.registry.bare(parts[-1])
-    made: object = aggregators.registry.entry(name).factory if ":" in name else None
-    kind = made if isinstance(made, type) else object
+    factory: object = aggregators.registry.entry(name).factory if ":" in name else None
+    kind = factory if isinstance(factory, type) else object
     hostile = {*attacks.registry.names(), *attacks.registry.aliases}
     hostile |= set(attacks.heterogeneity_attacks.names())
     if issubclass(kind, Attack | HeterogeneityAttack) or name in hostile:

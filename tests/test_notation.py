@@ -79,7 +79,7 @@ class Defaults:
 @pytest.mark.parametrize(
     ("written", "spelled"),
     [
-        ("it[flag=1]", "it[flag=1]"),  # what stands there is what is made, and true is not 1
+        ("it[flag=1]", "it[flag=1]"),  # the value is used as it is written, and true is not 1
         ("it[flag=true, share=1, count=0]", "it"),
         ("it[count=false]", "it[count=false]"),
         ("it[table=1]", "it[table=1]"),
@@ -147,7 +147,7 @@ def test_whatever_is_written_is_read_or_refused(text: str) -> None:
         ('csv[path="d,e.csv]', "the \" is never closed, after 'csv[path='"),
         ("csv[path=d]e.csv]", "the ] closes nothing, after 'csv[path=d]e.csv'"),
         ("csv[path=d[e.csv]", "the [ is never closed, after 'csv'"),
-        ("csv[path=d)", ") stands where ] is expected, after 'csv[path=d'"),
+        ("csv[path=d)", ") found where ] is expected, after 'csv[path=d'"),
         ("]csv", "the ] closes nothing, at the beginning"),
     ],
 )

@@ -194,12 +194,12 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     >>> digest({"x": np.arange(3)}) == digest({"x": np.arange(3).astype(">i8")})
     True
     """
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, array in arrays.items():
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        found.update(f"{name}\0{little.dtype.str}\0{little.shape}\0".encode())
-        found.update(little.reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
+        hasher.update(f"{name}\0{little.dtype.str}\0{little.shape}\0".encode())
+        hasher.update(little.reshape(-1).view(np.uint8).data)
+    return hasher.hexdigest()
 
 
 class Source(ABC):
@@ -227,7 +227,7 @@ class Source(ABC):
         """Return the data set."""
 
     def files(self) -> list[Path]:
-        """Return the files that it would read, beside those that a parameter ``path`` names.
+        """Return the files that it would read, besides those that a parameter ``path`` names.
 
         A process that has the data set reads it again when one of them changes. Asked of
         hgobench's own sources alone.
@@ -294,7 +294,7 @@ def standardised(train: Split, *parts: Split, of: str = "") -> list[Split]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1.0)
-        made = [((part.features - mean) / scale).astype(np.float32) for part in parts]
-    if not all(np.isfinite(values).all() for values in (deviation, *made)):
+        scaled = [((part.features - mean) / scale).astype(np.float32) for part in parts]
+    if not all(np.isfinite(values).all() for values in (deviation, *scaled)):
         raise InputError(f"data: {of}values too large to be standardised")
-    return [replace(part, features=values) for part, values in zip(parts, made, strict=True)]
+    return [replace(part, features=values) for part, values in zip(parts, scaled, strict=True)]

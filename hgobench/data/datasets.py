@@ -105,10 +105,10 @@ class Images(Published):
         super().__init__(validation, verify)
         self.pair: tuple[int, int] | None = None
         if pair is not None:
-            found = re.fullmatch(r"([0-9])v([0-9])", str(pair))
-            if found is None or found[1] == found[2]:
+            match = re.fullmatch(r"([0-9])v([0-9])", str(pair))
+            if match is None or match[1] == match[2]:
                 raise ValueError(f"pair: {pair!r}; expected two different classes, as in '1v2'")
-            self.pair = int(found[1]), int(found[2])
+            self.pair = int(match[1]), int(match[2])
 
     def files(self) -> list[Path]:
         """Return where its four files may be."""
@@ -149,8 +149,8 @@ class Images(Published):
     def _of_pair(self, split: Split) -> Split:
         assert self.pair is not None
         zero, one = self.pair
-        part = split.take(np.flatnonzero((split.labels == zero) | (split.labels == one)))
-        return replace(part, labels=np.where(part.labels == one, 1, 0))
+        chosen = split.take(np.flatnonzero((split.labels == zero) | (split.labels == one)))
+        return replace(chosen, labels=np.where(chosen.labels == one, 1, 0))
 
 
 class Mnist(Images):
@@ -361,7 +361,7 @@ def digests(folder: Path) -> tuple[str, ...]:
 
 
 def locate(name: str, openml: str, md5: tuple[str, ...]) -> Path:
-    """Find the folder with a data set's four IDX files; download them if nobody has them.
+    """Find the folder with a data set's four IDX files; download them if they are missing.
 
     Raises:
         InputError: they are nowhere and can't or must not be downloaded, or what was downloaded

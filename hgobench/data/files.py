@@ -45,7 +45,7 @@ def state(path: Path) -> tuple[str, int, int, int]:
 
 
 def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> Path:
-    """Find the folder of a data set; download it if nobody has it.
+    """Find the folder of a data set; download it if it is missing.
 
     Args:
         name: of the data set and its folder.

@@ -194,11 +194,11 @@ def boston() -> tuple[Features, NDArray[np.float32]]:
 
 def _unlike_boston(x: Features, y: NDArray[np.float32]) -> list[str]:
     """Say how the numbers differ from the published ones, however the file writes them."""
-    found = digest({"table": np.column_stack((x, y))})
-    if found == BOSTON_SHA256:
+    sha256 = digest({"table": np.column_stack((x, y))})
+    if sha256 == BOSTON_SHA256:
         return []
     return [
-        f"{BOSTON}: its {len(y)} x {x.shape[1] + 1} numbers have SHA-256 {found}; expected "
+        f"{BOSTON}: its {len(y)} x {x.shape[1] + 1} numbers have SHA-256 {sha256}; expected "
         f"506 x 14, {BOSTON_SHA256}"
     ]
 

@@ -17,7 +17,7 @@ def moments(values: Tensor, sent: Tensor | None = None) -> tuple[Tensor, Tensor]
 
     Args:
         values: (h, d), 0 where nothing is sent.
-        sent: (h, d) bool; None: all. A column that nobody sends has mean and deviation 0.
+        sent: (h, d) bool; None: all. A column that no worker sends has mean and deviation 0.
     """
     if fits(values, sent):
         return _compiled(values, sent)

@@ -64,11 +64,11 @@ class Softmax(Classifier):
         error = residual(self.chances(self.logits(params, x.reshape(q * s, -1)), q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
         wrong = error.reshape(r, self.classes, q, s).transpose(1, 2)
-        found = memory(out, x, r, q, self.dimension)
-        blocks = found.view(r, q, self.classes, self.inputs)
+        gradients = memory(out, x, r, q, self.dimension)
+        blocks = gradients.view(r, q, self.classes, self.inputs)
         product(wrong, x, blocks[..., :-1])
         torch.sum(wrong, dim=3, out=blocks[..., -1])
-        return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
+        return gradients.add_(params[:, None], alpha=self.ridge) if self.ridge else gradients
 
     def chances(self, scores: Tensor, batches: int) -> Tensor:
         """Return the classes' chances, both (R, classes, N); N examples are so many minibatches."""
@@ -148,10 +148,10 @@ class OneScore(Model):
         error = self.slope(self.scores(params, x.reshape(q * s, -1)), y.reshape(-1))
         error = error * (1.0 / s if weights is None else weights.reshape(-1))
         wrong = error.reshape(r, q, 1, s)
-        found = memory(out, x, r, q, self.dimension)
-        product(wrong, x, found[:, :, None, :-1])  # cell by cell, as in softmax regression
-        torch.sum(wrong, dim=3, out=found[:, :, -1:])
-        return found.add_(params[:, None], alpha=self.ridge) if self.ridge else found
+        gradients = memory(out, x, r, q, self.dimension)
+        product(wrong, x, gradients[:, :, None, :-1])  # cell by cell, as in softmax regression
+        torch.sum(wrong, dim=3, out=gradients[:, :, -1:])
+        return gradients.add_(params[:, None], alpha=self.ridge) if self.ridge else gradients
 
 
 class TwoClasses(OneScore, Classifier):

@@ -75,26 +75,28 @@ class Network(Classifier):
         channels; behind a flattening a channel is all of its pixels.
 
         Raises:
-            ValueError: the network is no chain of layers, so that nobody knows what they join.
+            ValueError: the network is no chain of layers, so it is unknown what they join.
         """
         _check_chain(self.net, list(self.shapes))
         shapes = list(self.shapes.values())
         weights = [shape for shape in shapes if len(shape) > 1]
         images = len(weights[0]) > 2
-        before = np.full(weights[0][1], ALWAYS) if images else np.arange(weights[0][1])
-        known = 0 if images else len(before)
-        after, joined, left = before, [], len(weights)
+        sources = np.full(weights[0][1], ALWAYS) if images else np.arange(weights[0][1])
+        total = 0 if images else len(sources)
+        units, joined, remaining = sources, [], len(weights)
         for shape in shapes:
             if len(shape) > 1:
-                left -= 1
-                source = before.repeat(shape[1] // len(before))
-                after = np.arange(known, known + shape[0]) if left else np.full(shape[0], ALWAYS)
-                known += shape[0]
-                pair = np.broadcast_arrays(source, after[:, None])
+                remaining -= 1
+                source = sources.repeat(shape[1] // len(sources))
+                units = (
+                    np.arange(total, total + shape[0]) if remaining else np.full(shape[0], ALWAYS)
+                )
+                total += shape[0]
+                pair = np.broadcast_arrays(source, units[:, None])
                 joined.append(np.stack(pair).reshape(2, -1).repeat(math.prod(shape[2:]), axis=1))
-                before = after
+                sources = units
             else:
-                joined.append(np.stack((np.full(shape[0], ALWAYS), after)))
+                joined.append(np.stack((np.full(shape[0], ALWAYS), units)))
         return np.concatenate(joined, axis=1)
 
     def initial(self, rng: np.random.Generator) -> Tensor:
@@ -253,15 +255,15 @@ class Convolutional(Network):
                 f"the data has {features} features; expected square images of one or three "
                 "channels, 16 x 16 or larger"
             )
-        left = ((side - 4) // 2 - 4) // 2  # pixels per side behind both convolutions
-        net = partial(_two_convolutions, channels, 50 * left * left, classes)
+        side_after = ((side - 4) // 2 - 4) // 2  # pixels per side behind both convolutions
+        net = partial(_two_convolutions, channels, 50 * side_after * side_after, classes)
         super().__init__(net, (channels, side, side), at_once=8)
 
     def _layers(self, params: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return each layer's inputs and outputs for x (N, p)."""
-        parts, found = self._split(params), []
+        tensors, layers = self._split(params), []
         value = x.reshape(len(x), *self.inputs)
-        for weight, bias in zip(parts[::2], parts[1::2], strict=True):
+        for weight, bias in zip(tensors[::2], tensors[1::2], strict=True):
             if image := weight.dim() > 2:
                 out = _channels_last(
                     torch.nn.functional.conv2d(value, _channels_last(weight), bias)
@@ -270,9 +272,9 @@ class Convolutional(Network):
                 value = value.flatten(1)
                 out = torch.addmm(bias, value, weight.T)
             out.requires_grad_(torch.is_grad_enabled())
-            found.append((value.detach(), out))
+            layers.append((value.detach(), out))
             value = (torch.nn.functional.max_pool2d(out, 2) if image else out).relu()
-        return found
+        return layers
 
     def _gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor

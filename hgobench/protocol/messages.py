@@ -82,5 +82,5 @@ def deliver(
     bounded = np.clip(claimed, 0, places)
     malformed = int(((bounded != claimed) | impossible).sum())
     late = impossible | (delay > 0) if math.isfinite(deadline) else impossible
-    bounded = np.where(late, 0, bounded)  # after the deadline nobody is heard, or never
+    bounded = np.where(late, 0, bounded)  # a late answer is not heard
     return Delivery(values, bounded, float(delay[bounded > 0].max(initial=0.0)), malformed)

@@ -39,7 +39,7 @@ class Dirichlet(Partition):
         self.alpha = positive("alpha", alpha)
 
     def deal(self, train: Split, workers: int, seed: int) -> Shards:
-        """Draw shares per class until nobody is left empty."""
+        """Draw shares per class until every worker has examples."""
         shards: Shards = []
         for attempt in range(ATTEMPTS):
             rng = stream(seed, "partition", attempt)
