@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hgobench.kernels.arrays import sum_rows
-from hgobench.kernels.tiles import each, tiles
+from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
 from .base import Rule
@@ -43,7 +43,7 @@ class Average(Rule):
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""
-        sums = each(lambda part: sum_rows(rows[:, part]), tiles(rows))
+        sums = map_tiles(lambda part: sum_rows(rows[:, part]), tiles(rows))
         return torch.cat(sums) / len(rows)
 
     def of_columns(self, columns: Columns) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hgobench.determinism import one_blas_thread
 from hgobench.kernels.arrays import all_finite, count_columns
-from hgobench.kernels.tiles import each, scratch, tiles
+from hgobench.kernels.tiles import map_tiles, scratch, tiles
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
@@ -225,7 +225,7 @@ class Rule(Part):
                 answer[part] = self._shaped(self.of_columns(columns), tile)
             return all_finite(answer[part])
 
-        finite = all(each(aggregate, parts))
+        finite = all(map_tiles(aggregate, parts))
         return answer if finite or mixed is not None else self._finite(answer, values)
 
     def check_answer_count(self, fewest: int, most: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.kernels.tiles import each, tiles
+from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
 from .base import Rule
@@ -57,7 +57,7 @@ class Bulyan(Rule):
             columns = Columns.sort(rows[:, part].index_select(0, selected))
             answer[part] = columns.mean_around(columns.median(), 2 * self.f)
 
-        each(middle, tiles(rows, copies=2))
+        map_tiles(middle, tiles(rows, copies=2))
         return answer
 
 

@@ -30,6 +30,10 @@ class Columns:
         count: (b,) int64, how many workers sent each coordinate.
         fewest, most: the smallest and the largest count.
         view: what the server knows of the round; its workers are not those of the rows.
+
+    >>> columns = Columns.sort(torch.tensor([[3.0], [1.0], [2.0], [9.0]]))
+    >>> columns.median(), columns.trimmed_mean(1)
+    (tensor([2.5000], dtype=torch.float64), tensor([2.5000]))
     """
 
     values: Tensor

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
 from hgobench.kernels.inner_products import inner_products, summed
-from hgobench.kernels.tiles import combinations, each, tiles
+from hgobench.kernels.tiles import combinations, map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
 from .columns import Columns
@@ -50,6 +50,13 @@ class Vectors:
 
     Attributes:
         sent, view: as given.
+
+    >>> vectors = Vectors(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    >>> vectors.squared_distances
+    tensor([[ 0., 25.],
+            [25.,  0.]], dtype=torch.float64)
+    >>> vectors.mean(torch.tensor([0, 1]))
+    tensor([1.5000, 2.0000])
     """
 
     def __init__(self, sent: Tensor, view: ServerView | None = None) -> None:
@@ -70,10 +77,10 @@ class Vectors:
             return everything
         if sent.dtype == torch.float32:
             ones = sent.new_ones(sent.shape[1])
-            sums = each(lambda part: sent[:, part] @ ones[part], tiles(sent))
+            sums = map_tiles(lambda part: sent[:, part] @ ones[part], tiles(sent))
             if bool(torch.isfinite(torch.stack(sums)).all()):
                 return everything
-        most = each(lambda part: sent[:, part].abs().amax(dim=1), tiles(sent))
+        most = map_tiles(lambda part: sent[:, part].abs().amax(dim=1), tiles(sent))
         return (torch.stack(most).amax(dim=0) < LARGEST).cpu()
 
     def require(self, f: int, name: str) -> None:
@@ -101,7 +108,7 @@ class Vectors:
                 rows[1:][bad] = 0.0
             return centre, inner_products(rows)
 
-        centres, parts = zip(*each(centred, tiles(self.sent)), strict=True)
+        centres, parts = zip(*map_tiles(centred, tiles(self.sent)), strict=True)
         return torch.cat(centres), _total(parts)
 
     @cached_property
@@ -113,7 +120,7 @@ class Vectors:
         sent = self.sent
         if sent.dtype != torch.float32:
             return None
-        products = _total(each(lambda part: summed(sent[:, part]), tiles(sent))).numpy()
+        products = _total(map_tiles(lambda part: summed(sent[:, part]), tiles(sent))).numpy()
         squares = products.diagonal()
         least, most = SQUARES
         if not (squares <= most).all():
@@ -147,7 +154,7 @@ class Vectors:
                 rows[bad] = 0.0
             return inner_products(rows)
 
-        return _total(each(plain, tiles(self.sent)))
+        return _total(map_tiles(plain, tiles(self.sent)))
 
     @cached_property
     def _origin_weight(self) -> float:
@@ -206,7 +213,7 @@ class Vectors:
         """Return all ‖x_i - x_k‖², (m,) float64; inf from and to what is not finite."""
         if self._mixing is not None:
             return self.squared_distances[k]
-        far = _total(each(lambda part: _squares(self.sent[:, part], k), tiles(self.sent)))
+        far = _total(map_tiles(lambda part: _squares(self.sent[:, part], k), tiles(self.sent)))
         return far.masked_fill_(~(self.finite & self.finite[k]), torch.inf)
 
     @cached_property
@@ -222,7 +229,7 @@ class Vectors:
     def norms(self) -> Tensor:
         """Return ‖x_i‖, (m,) float64; inf for what is not finite."""
         if self._mixing is None:
-            squares = _total(each(lambda part: _squares(self.sent[:, part]), tiles(self.sent)))
+            squares = _total(map_tiles(lambda part: _squares(self.sent[:, part]), tiles(self.sent)))
         else:
             squares = self.inner.diagonal().clamp_min(0.0)
         return squares.sqrt().masked_fill(~self.finite, torch.inf)

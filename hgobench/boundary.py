@@ -1,9 +1,9 @@
-"""The one room through which code of others is imported, made and called.
+"""The boundary through which plug-in code is imported, made and called.
 
-Inside it the global random generators are keyed by what is called for, so that whatever draws from
-them is reproducible; what it prints goes to standard error; what it raises comes out as one
-`PluginError` that names it; the global state that it changed is put back. hgobench's own parts do
-not pass through: `foreign` tells them apart.
+During a call the global random generators are keyed by its purpose, so that code that draws from
+them is reproducible; what the code prints goes to standard error; whatever it raises is raised as a
+`PluginError` that names it; global state that it changes is restored. hgobench's own parts are
+called directly: `foreign` tells the two apart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OUT_OF_TIME = "out of time"  # how the reason begins of a cell that ran past its
 OUT_OF_MEMORY = "out of memory"
 IDLE = 0.02  # of a period's seconds; a process that computes less than that is waiting
 
-IMPORTED: set[str] = set()  # modules of others that this process was asked for
+IMPORTED: set[str] = set()  # plug-in modules that this process was asked to import
 _FREE: AbstractContextManager[None] = nullcontext()
 _TICKING: list[Clock] = []
 _LIMIT: ContextVar[float] = ContextVar("limit", default=math.inf)
@@ -42,7 +42,7 @@ _SEED: ContextVar[int] = ContextVar("seed", default=0)
 
 
 class PluginError(Exception):
-    """Code of others raised something, or returned what can't be used.
+    """Plug-in code raised an exception, or returned an invalid value.
 
     Args:
         who: which part: ``"rule 'mine:Rule'"``.
@@ -72,7 +72,7 @@ def own(module: str) -> bool:
 
 
 def foreign(part: object) -> bool:
-    """Say whether a part, or one that it is made of (its `made_of`), is code of others."""
+    """Say whether a part, or one that it is made of (its `made_of`), is plug-in code."""
     if not own(type(part).__module__):
         return True
     return any(foreign(inner) for inner in getattr(part, "made_of", ()))
@@ -119,9 +119,9 @@ def keyed(seed: int) -> Iterator[None]:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Let no single call of others' code in the body take more CPU seconds, or wait longer.
+    """Limit each single call of plug-in code in the body to these seconds, of CPU and of waiting.
 
-    Where a cell's `Clock` runs, that counts instead.
+    Where a cell's `Clock` runs, its limit applies instead.
     """
     token = _LIMIT.set(seconds)
     try:
@@ -131,25 +131,25 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def watched_by(show: Callable[[float, float, str], None]) -> None:
-    """Tell somebody what runs, so that C code too can be stopped: from outside.
+    """Report each call to an observer, which can stop C code too, from outside the process.
 
     Args:
-        show: called with the CPU seconds of this process at which it is out of time (inf: nothing
-            runs), the limit behind that, and the part.
+        show: called with the CPU seconds of this process at which it is out of time (inf: no call
+            is running), the limit, and the part.
     """
     global _show
     _show = show
 
 
 def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str], str] | None:
-    """Let somebody try what is about to be imported or made of others' code, before this process.
+    """Set the function that tries plug-in code elsewhere before this process imports or makes it.
 
     Args:
         trial: called with ``"import"`` and a module, or a field and a specification; returns what
-            is wrong, empty: nothing. None: nobody.
+            is wrong, or an empty string. None: plug-in code is not tried.
 
     Returns:
-        Who did so far.
+        The function set before.
     """
     global _trial
     before, _trial = _trial, trial
@@ -157,7 +157,7 @@ def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str],
 
 
 def is_tried_first() -> bool:
-    """Say whether somebody tries what is imported and made."""
+    """Say whether plug-in code is tried before it is imported and made."""
     return _trial is not None
 
 
@@ -258,7 +258,7 @@ class Clock:
 
 
 class _Timed:
-    """A call of hgobench's own: the clock, and nothing else."""
+    """A call of hgobench's own code: only the clock runs."""
 
     def __init__(self, clock: Clock, who: str) -> None:
         self.clock, self.who = clock, who
@@ -275,17 +275,17 @@ class _Timed:
 
 
 class Boundary:
-    """Where one part is called.
+    """The boundary around one part, through which it is called.
 
     Args:
         kind: what messages call it: ``"rule"``.
         name: its specification.
-        part: the part itself; None: code of others that is not made yet.
+        part: the part itself; None: plug-in code that is not made yet.
         seed: the scenario's; None: that of `keyed`.
-        clock: whose seconds its calls take; None: nobody's.
-        passes: exceptions that come out as they are: those that the caller knows what to do with.
-        notes: where it is noted what was put back; None: standard error is told.
-        keeps: state that is not put back.
+        clock: charged for the seconds of its calls; None: they are not counted.
+        passes: exceptions that are raised unchanged, as the caller handles them.
+        notes: list to which restored state is added; None: it is written to standard error.
+        keeps: state that is not restored.
     """
 
     def __init__(
@@ -314,7 +314,7 @@ class Boundary:
             k: the round.
 
         Raises:
-            PluginError: instead of all that code of others raises, but what `passes`.
+            PluginError: for any exception of plug-in code but those in `passes`.
             OutOfTime: it took too long.
             KeyboardInterrupt: Ctrl-C was pressed, not raised by the code.
         """
@@ -335,7 +335,7 @@ class Boundary:
 
 
 class _Call:
-    """A call of code of others."""
+    """A call of plug-in code."""
 
     def __init__(self, boundary: Boundary, purpose: str, k: int) -> None:
         self.boundary, self.purpose, self.k = boundary, purpose, k
@@ -421,7 +421,7 @@ def making(
     """Return a context in which a part is made, keyed by its specification and `keyed`'s seed.
 
     Raises:
-        PluginError: the factory is code of others, and raises something else than `passes`.
+        PluginError: the factory is plug-in code and raises an exception that is not in `passes`.
     """
     maker = factory.func if isinstance(factory, partial) else factory
     if own(getattr(maker, "__module__", None) or type(maker).__module__):

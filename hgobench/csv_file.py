@@ -1,4 +1,4 @@
-"""CSV files of a user's own, checked line by line."""
+"""A user's CSV files, checked line by line."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def number(
     """Return a parser of real numbers in [least, most], or (least, most] if `above`.
 
     ``inf`` is a number where most is infinite, unless all are to be finite.
+
+    >>> number(least=0)("2.5")
+    2.5
     """
     bounds = f" {'>' if above else '>='} {least:g}" if least > -math.inf else ""
     bounds += (" and" if bounds else "") + f" <= {most:g}" if most < math.inf else ""
@@ -45,7 +48,11 @@ def number(
 
 
 def integer(least: int) -> Parser:
-    """Return a parser of integers >= least, of 18 digits at most."""
+    """Return a parser of integers >= least, of 18 digits at most.
+
+    >>> integer(0)("7")
+    7
+    """
 
     def parse(text: str) -> int:
         digits = text.removeprefix("-")
@@ -57,14 +64,19 @@ def integer(least: int) -> Parser:
 
 
 def text(value: str) -> str:
-    """Parse any text but none at all."""
+    """Return the text; raise ValueError if it is empty."""
     if not value:
         raise ValueError("expected some text")
     return value
 
 
 def word(*known: str) -> Parser:
-    """Return a parser of one of a few words."""
+    """Return a parser that accepts only these words.
+
+    >>> word("yes", "no")("maybe")
+    Traceback (most recent call last):
+    ValueError: expected 'yes' or 'no'
+    """
 
     def parse(text: str) -> str:
         if text not in known:

@@ -1,4 +1,4 @@
-"""What makes a number the same wherever it is computed: keyed random numbers, and one thread.
+"""Keyed random numbers and one thread: a number is the same wherever it is computed.
 
 Random numbers are keyed, not consumed: every draw comes from a stream named by (seed, purpose,
 round, ...), so that nothing depends on the order of execution, on the number of processes, or on
@@ -23,13 +23,17 @@ _limits: Any = None
 
 
 def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """Return the generator of one purpose; the same key gives the same numbers, always."""
+    """Return the generator of one purpose; the same key always gives the same numbers.
+
+    >>> stream(0, "sample", 1).random() == stream(0, "sample", 1).random()
+    True
+    """
     return np.random.default_rng([seed, crc32(purpose.encode()), *index])
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: bits must not depend on the number of cores."""
+    """Compute on one thread, so that the last bits do not depend on the number of cores."""
     import torch
 
     threads = torch.get_num_threads()
@@ -48,7 +52,7 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Keep NumPy's BLAS to one thread, until the last who asked for that is done."""
+    """Limit NumPy's BLAS to one thread until the last caller that asked for it has left."""
     global _limits, _asked
     with _asking:
         if _asked == 0:

@@ -1,4 +1,4 @@
-"""Checks of parameters that a user gives: what they return is of the type that they promise."""
+"""Checks of parameters that a user gives; each returns the value in its declared type."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from numbers import Integral
 def whole(name: str, value: int, least: float = -math.inf) -> int:
     """Check an integer parameter, >= least.
 
+    >>> whole("f", 3, least=0)
+    3
+    >>> whole("f", -1, least=0)
+    Traceback (most recent call last):
+    ValueError: f: -1; expected an integer >= 0
+
     Raises:
         ValueError: naming the parameter, its value and the expectation.
     """
-    number: object = value  # of a user: anything
+    number: object = value  # a user may pass anything
     if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
         bound = f" >= {least}" if least > -math.inf else ""
         raise ValueError(f"{name}: {value!r}; expected an integer{bound}")
@@ -21,6 +27,9 @@ def whole(name: str, value: int, least: float = -math.inf) -> int:
 
 def positive(name: str, value: float) -> float:
     """Check a real parameter, > 0 and finite.
+
+    >>> positive("tau", 2)
+    2.0
 
     Raises:
         ValueError: naming the parameter, its value and the expectation.
@@ -33,6 +42,9 @@ def positive(name: str, value: float) -> float:
 
 def finite(name: str, value: float, least: float = -math.inf) -> float:
     """Check a real parameter, least <= value < inf.
+
+    >>> finite("latency", 0, least=0.0)
+    0.0
 
     Raises:
         ValueError: naming the parameter, its value and the expectation.
@@ -50,6 +62,10 @@ def finite(name: str, value: float, least: float = -math.inf) -> float:
 def one_of(name: str, value: str, *known: str) -> str:
     """Check a parameter that is one of a few words.
 
+    >>> one_of("send", "none", "nothing", "zeros")
+    Traceback (most recent call last):
+    ValueError: send: 'none'; expected 'nothing' or 'zeros'
+
     Raises:
         ValueError: naming the parameter, its value and the words.
     """
@@ -61,6 +77,9 @@ def one_of(name: str, value: str, *known: str) -> str:
 def boolean(name: str, value: bool) -> bool:
     """Check a parameter that is true or false.
 
+    >>> boolean("counts", True)
+    True
+
     Raises:
         ValueError: naming the parameter and its value.
     """
@@ -71,6 +90,9 @@ def boolean(name: str, value: bool) -> bool:
 
 def share(name: str, value: float) -> float:
     """Check a real parameter in [0, 1].
+
+    >>> share("p", 1)
+    1.0
 
     Raises:
         ValueError: naming the parameter and its value.

@@ -15,11 +15,11 @@ from hgobench.boundary import told
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 
-CPU = "cpu"  # it can always compute: torch is not imported to be asked
+CPU = "cpu"  # always usable: no need to import torch to find out
 
 
 def device_name(device: str) -> str:
-    """Return what provenance calls a device: the processor's name, of whatever number."""
+    """Return a device's name in provenance: the hardware's name, without its number."""
     kind = device if device == CPU else torch.device(device).type
     return torch.cuda.get_device_name(device) if kind == "cuda" else kind
 
@@ -37,7 +37,7 @@ def usable(device: str) -> None:
 
 @cache
 def processor() -> str:
-    """Return the processor's name and which of their kernels libraries choose on it.
+    """Return the processor's name and its instruction set, by which libraries choose kernels.
 
     The last bits of a number may depend on the latter: two kinds need not add in the same order.
     """
@@ -49,7 +49,7 @@ def processor() -> str:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return what a result says that it was computed with.
+    """Return the versions and the hardware that a result is computed with.
 
     Args:
         device: where tensors are.
@@ -57,7 +57,9 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "hgobench": __version__,
         "python": platform.python_version(),
-        "torch": str(torch.__version__),  # a text: who reads results need not import torch
+        "torch": str(
+            torch.__version__
+        ),  # as a string, so that reading results does not import torch
         "numpy": np.__version__,
         "machine": platform.machine(),
         "processor": processor(),

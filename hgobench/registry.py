@@ -160,7 +160,7 @@ class Registry(Generic[T]):
 
     @staticmethod
     def bare(text: str) -> str:
-        """Return the name of a specification without its parameters; of others the text."""
+        """Return the name of a specification without its parameters; other texts unchanged."""
         try:
             return specification(text)[0]
         except InputError:
@@ -409,7 +409,7 @@ def _home(cls: type) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Return what code of others raised, and what is likely meant."""
+    """Return the exception that plug-in code raised, and a hint at the likely cause."""
     said = error.message if isinstance(error, PluginError) else told(error)
     if said.startswith("SystemExit"):
         said += "; what runs as a script belongs under if __name__ == '__main__':"

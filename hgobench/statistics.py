@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-LEVEL = 0.05  # chance that any of all verdicts is wrong
+LEVEL = 0.05  # family-wise error: the chance that any of the verdicts is wrong
 
 
 def interval(values: Floats) -> tuple[Floats, Floats]:
     """Return the 95 % confidence interval of the mean over the first axis (Student's t).
 
     Args:
-        values: (n, ...); of one value the interval is the value.
+        values: (n, ...); the interval of a single value is that value.
+
+    >>> low, high = interval(np.array([1.0, 2.0, 3.0]))
+    >>> round(float(low), 2), round(float(high), 2)
+    (-0.48, 4.48)
     """
     mean = np.asarray(values.mean(axis=0))
     n = len(values)
@@ -31,8 +35,11 @@ def interval(values: Floats) -> tuple[Floats, Floats]:
 def exceeds(values: Floats, bound: float) -> float:
     """Return the p-value of a one-sided t test that the mean exceeds a bound.
 
-    Of one value it is 1: there is no spread. Of equal values it is 0 or 1. Where a value is
+    For one value it is 1, as there is no spread; for equal values it is 0 or 1. Where a value is
     infinite (a level that a seed never reaches) it is the sign test's.
+
+    >>> round(exceeds(np.array([1.0, 2.0, 3.0]), 0.0), 3)
+    0.037
     """
     from scipy.stats import binomtest, t
 
@@ -48,7 +55,7 @@ def exceeds(values: Floats, bound: float) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for being several (Holm, 1979), in the order given.
+    """Return p-values adjusted for multiple tests (Holm, 1979), in the order given.
 
     Formula: of the i-th smallest of m, max over j <= i of (m - j + 1)·p_(j), at most 1.
 

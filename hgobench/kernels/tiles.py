@@ -1,4 +1,4 @@
-"""Columns in tiles that stay in a core's cache, on as many threads as torch has."""
+"""Columns in tiles that fit in a core's cache, processed by as many threads as torch has."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from hgobench.lazy import Tensor, torch
 
 from .arrays import ignore_float_warnings, product
 
-FEW = 4  # tiles that are done before another thread has begun
+FEW = 4  # tiles per thread; with fewer, starting a thread takes longer than the work
 
 T = TypeVar("T")
 _own = threading.local()
-TILE_BYTES = 4 << 20  # what a core keeps near, when each tile costs some calls
+TILE_BYTES = 4 << 20  # fits in a core's cache, yet outweighs the calls per tile
 
 
 def tiles(values: Tensor, copies: int = 1) -> list[slice]:
-    """Cut the columns of (m, b) into tiles; how does not depend on the number of threads.
+    """Cut the columns of (m, b) into tiles, whatever the number of threads.
 
-    What needs more copies of a tile than others at a time has smaller ones. A width that is a power
+    Code that holds several `copies` of a tile at a time gets smaller tiles. A width that is a power
     of two would map all rows to the same few cache sets; it is odd in units of 16 columns.
     """
     m, b = values.shape
     most = max(TILE_BYTES // (copies * max(m, 1) * values.element_size()), 1024)
     if b <= 2 * most or values.device.type != "cpu":
         return [slice(0, b)]
-    units = -(-b // (16 * -(-b // most)))  # so that all tiles are of about one width
+    units = -(-b // (16 * -(-b // most)))  # so that all tiles have about the same width
     width = 16 * (units | 1)
     return [slice(start, min(start + width, b)) for start in range(0, b, width)]
 
@@ -41,7 +41,7 @@ def tiles(values: Tensor, copies: int = 1) -> list[slice]:
 def scratch(tile: Tensor) -> Iterator[Tensor]:
     """Lend memory like the tile's, which this thread's next tile overwrites.
 
-    Who asks while it is lent (a rule that calls a rule) gets memory of its own.
+    A second caller while it is lent (a rule that calls a rule) gets new memory.
     """
     wanted = tile.numel()
     kept: Tensor | None = vars(_own).pop("scratch", None)
@@ -54,10 +54,13 @@ def scratch(tile: Tensor) -> Iterator[Tensor]:
         _own.scratch = kept
 
 
-def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
-    """Return the function's answers in the order of the tiles.
+def map_tiles(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
+    """Return the function's result for each tile, in their order.
 
-    Many tiles are worked on by as many threads as torch has, each of them alone.
+    Many tiles are shared among as many threads as torch has; each call runs on one thread.
+
+    >>> map_tiles(lambda tile: tile.stop - tile.start, [slice(0, 3), slice(3, 5)])
+    [3, 2]
     """
     threads = min(torch.get_num_threads(), len(parts) // FEW)
     if threads <= 1:
@@ -67,7 +70,7 @@ def each(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
         with one_blas_thread():
             return list(_pool(threads).map(function, parts))
     finally:
-        torch.set_num_threads(mine)  # the pool's threads have set what new ones begin with
+        torch.set_num_threads(mine)  # undo what the pool's threads set as the default
 
 
 def combinations(weights: Tensor, rows: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ def combinations(weights: Tensor, rows: Tensor) -> Tensor:
         with ignore_float_warnings():
             product(weights, rows[:, part], out[:, part])
 
-    each(combine, tiles(rows))
+    map_tiles(combine, tiles(rows))
     return out
 
 

@@ -332,7 +332,7 @@ def _two_convolutions(channels: int, pixels: int, classes: int) -> torch.nn.Modu
 
 
 def _check_chain(net: torch.nn.Module, parameters: Sequence[str]) -> None:
-    """Raise ValueError unless each layer sees what the one before it makes, and nothing else."""
+    """Raise ValueError unless each layer's input is the output of the layer before."""
     try:
         nodes = torch.fx.symbolic_trace(net).graph.nodes
     except Exception as error:

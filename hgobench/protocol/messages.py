@@ -1,4 +1,4 @@
-"""What workers send: the first places of a round's order, and what of it a server can take."""
+"""What workers send: the first places of a round's order, and what arrives at the server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Delivery:
         values: (b, d); None: nothing that could be read.
         lengths: (b,) int64 in [0, P], 0 for what does not arrive.
         delay: by how much the latest answer that arrives is late, in time units.
-        malformed: how many answers no worker could have sent: bounded, or dropped.
+        malformed: how many answers no worker could have sent; they are clipped or dropped.
     """
 
     values: Tensor | None
@@ -51,9 +51,9 @@ class Delivery:
 def deliver(
     message: Message, workers: int, dimension: int, places: int, deadline: float
 ) -> Delivery:
-    """Take a message as it arrives; what no worker could have sent is bounded or dropped.
+    """Return a message as it arrives: clip impossible lengths, drop unreadable or late answers.
 
-    A claimed length outside [0, P] is bounded. An answer whose delay is negative or not a number
+    A claimed length outside [0, P] is clipped. An answer whose delay is negative or not a number
     never arrives; one that is late arrives only where the server waits for the last.
 
     Args:

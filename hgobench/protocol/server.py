@@ -14,7 +14,7 @@ from hgobench.lazy import Tensor, torch
 
 @dataclass(frozen=True)
 class Reception:
-    """What a server has of a round once a quorum has answered.
+    """The answers of a round that a server aggregates, once a quorum has answered.
 
     Attributes:
         rows: (m,) int64, which of the q asked workers answered.
@@ -48,7 +48,7 @@ def block_length(lengths: NDArray[np.int64], quorum: int) -> int:
 def receive(
     lengths: NDArray[np.int64], quorum: int, order: Order, device: torch.device
 ) -> Reception | None:
-    """Return what a server works with, given how many places each worker sent; None: it stalls.
+    """Return what the server aggregates, given how many places each worker sent; None: it stalls.
 
     Args:
         lengths: (q,) in places of the order; 0: no answer.
@@ -94,7 +94,7 @@ class Server:
     def receive(
         self, lengths: NDArray[np.int64], order: Order, device: torch.device
     ) -> Reception | None:
-        """Return what the accepted lengths leave it to work with; None: the round stalls."""
+        """Return what the server aggregates, given accepted lengths; None: the round stalls."""
         return receive(lengths, self.quorum, order, device)
 
     def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Tensor:

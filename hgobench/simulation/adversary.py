@@ -172,7 +172,7 @@ class Adversary:
 
 
 def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:
-    """Raise unless an attack of others returns a minibatch."""
+    """Raise PluginError unless a plug-in attack returns a minibatch."""
     pair = poisoned if isinstance(poisoned, tuple) and len(poisoned) == 2 else (None, None)
     for name, found, like in (("features", pair[0], x), ("labels", pair[1], y)):
         tensor = isinstance(found, torch.Tensor)

@@ -1,7 +1,7 @@
 """The paper's bounds: Lemma 1, Theorem 1 and Theorem 2.
 
-Where ΔB >= 1, no coordinate is updated (b = 0), Δ is infinite or μ = 0 they promise nothing: the
-theorems' bounds are inf, the lemma's -inf.
+They are vacuous where ΔB >= 1, no coordinate is updated (b = 0), Δ is infinite or μ = 0: the
+theorems' bounds are inf there, the lemma's -inf.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ Floats = NDArray[np.float64]
 
 
 def lemma_1(norm: ArrayLike, delta: float, error: ArrayLike, growth: ArrayLike) -> Floats:
-    """Return what E⟨AG(w), [∇L(w)]_B⟩ exceeds: ((1 - ΔB_w)·‖∇L(w)‖²_B - Δ·A_w)/2.
+    """Return the lower bound ((1 - ΔB_w)·‖∇L(w)‖²_B - Δ·A_w)/2 of E⟨AG(w), [∇L(w)]_B⟩.
+
+    >>> float(lemma_1(4.0, delta=0.5, error=1.0, growth=1.0))
+    0.75
 
     Args:
         norm: ‖∇L(w)‖²_B.

@@ -1,4 +1,4 @@
-"""Δ(q, f) of Definition 1: in closed form where it is known, else the worst that a search finds."""
+"""Δ(q, f) of Definition 1: in closed form where known, else the worst case that a search finds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hgobench.lazy import torch
 Floats = NDArray[np.float64]
 UNBOUNDED = 1e6  # a ratio above it counts as infinite
 FAR = 1e9
-AT_ONCE = 50  # samples of vectors; the search ends with the first that have no bound
+AT_ONCE = 50  # samples of vectors; the search stops after the first batch with an unbounded ratio
 
 
 def trimmed_mean_coefficient(correct: int, f: int) -> float:
@@ -29,6 +29,9 @@ def trimmed_mean_coefficient(correct: int, f: int) -> float:
     Args:
         correct: c = |C ∩ Q|, how many of those that sent the coordinate are correct.
         f: how many values the rule trims at each end.
+
+    >>> trimmed_mean_coefficient(6, 2)
+    6.0
     """
     return 2.0 * correct * (f + correct) / (correct - f) ** 2 if correct > f else math.inf
 
@@ -40,6 +43,9 @@ def sharp_trimmed_mean_coefficient(correct: int, f: int) -> float:
     as many of the c - f largest correct deviations e_i, whose mean is at most that of all c - f,
     and its square at most Σ e_i²/(c - f). It is reached: f correct values are exact, the others
     are wrong by 1, and attackers send more. It falls with c, so that it holds for every larger Q.
+
+    >>> sharp_trimmed_mean_coefficient(6, 2)
+    1.5
     """
     return correct / (correct - f) if correct > f else math.inf
 
@@ -51,12 +57,21 @@ def median_coefficient(correct: int, f: int) -> float:
     ⌊q/2⌋ - f as far as the upper of the two middle ones and one more as far as the lower, which
     costs least where both are equal. It is reached as for the trimmed mean. It does not fall with
     q: from an even q to the next odd one it rises (2 at q = 6, f = 2; 2.5 at q = 7).
+
+    >>> median_coefficient(4, 2), median_coefficient(5, 2)
+    (2.0, 2.5)
     """
     return correct / ((correct + f) // 2 + 1 - f) if correct > f else math.inf
 
 
 def exact_coefficient(rule: str, correct: int, f: int) -> float | None:
-    """Return the least Δ of a rule for c + f values, where it is known, else None."""
+    """Return the least Δ of a rule for c + f values, None where it is unknown.
+
+    >>> exact_coefficient("median", 4, 2)
+    2.0
+    >>> exact_coefficient("krum", 4, 2) is None
+    True
+    """
     if rule == "average":
         return math.inf if f else 1.0
     known = {"trimmed_mean": sharp_trimmed_mean_coefficient, "median": median_coefficient}

@@ -1,4 +1,4 @@
-"""What every partition is: which worker holds which training examples."""
+"""The base class of partitions: which worker holds which training examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Partition(ABC):
     validity: ClassVar[str] = "N >= n"
 
     def __call__(self, train: Split, workers: int, seed: int) -> Shards:
-        """Deal.
+        """Deal the examples out.
 
         Args:
             train: the N training examples.
@@ -37,7 +37,7 @@ class Partition(ABC):
             n disjoint index arrays that cover 0 .. N-1, none of them empty.
 
         Raises:
-            InputError: it can't be done, and why.
+            InputError: there are too few examples, or a worker is left without any.
         """
         if workers > len(train):
             raise InputError(
@@ -63,6 +63,10 @@ class Partition(ABC):
 
 
 def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> Shards:
-    """Cut a list into parts of these shares of it, which sum to 1; some may be empty."""
+    """Cut a list into parts by shares that sum to 1; some parts may be empty.
+
+    >>> cut(np.arange(4), np.array([0.25, 0.75]))
+    [array([0]), array([1, 2, 3])]
+    """
     ends = np.rint(np.cumsum(shares)[:-1] * len(rows)).astype(int)
     return np.split(rows, ends)

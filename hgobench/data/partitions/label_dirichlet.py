@@ -16,7 +16,7 @@ class LabelDirichlet(Partition):
     """Each worker draws its examples by a class distribution of its own; all hold equally many.
 
     q_i ~ Dir(α·p), p the shares of the classes in the training set, and worker i gets ⌊N/n⌋ or
-    ⌈N/n⌉ examples, one after the other: a class from q_i, then one of its examples that nobody
+    ⌈N/n⌉ examples, one after the other: a class from q_i, then one of its examples that no worker
     has yet. Where a class has run out, q_i is taken on the classes that are left; where they have
     no weight in it, the class of a random example among those that are left. Workers draw in
     random order, so that what is left goes to anybody.
