@@ -94,7 +94,7 @@ class Cell:
     def _note_what_it_shares(self) -> None:
         """Say which steps of a round may be taken for several cells at once.
 
-        Code of others is called for its own cell alone, and so is what remembers.
+        Plug-in code and stateful parts are called for their own cell alone.
         """
         scenario, own = self.scenario, (id(self),)
         self.answering: tuple[Any, ...] = own

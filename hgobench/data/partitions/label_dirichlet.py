@@ -19,7 +19,7 @@ class LabelDirichlet(Partition):
     ⌈N/n⌉ examples, one after the other: a class from q_i, then one of its examples that no worker
     has yet. Where a class has run out, q_i is taken on the classes that are left; where they have
     no weight in it, the class of a random example among those that are left. Workers draw in
-    random order, so that what is left goes to anybody.
+    random order, so that no worker is favoured with the last examples.
 
     Small α: nearly one class each; α → ∞: the classes as in the training set. `dirichlet` draws
     each class's shares over workers instead, which makes sizes unequal too and the classes less
