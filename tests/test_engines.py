@@ -203,6 +203,7 @@ def test_processes_end_with_the_driver_however_it_ends(
 ) -> None:
     """Even while C code holds the interpreter's lock."""
     code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # which nohup ignores
         "from hgobench.engines.local import Local; from tests import calls\n"
         f"list(Local(2).map(calls.endless, [{str(tmp_path)!r}] * 2))"
     )
