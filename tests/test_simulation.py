@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import re
+import signal
+import time
 import warnings
 from typing import Any
 
@@ -403,6 +405,40 @@ def test_what_is_answered_for_many_cells_is_answered_for_each_where_one_fails() 
     for cell, found in zip(cells, (nan, flipped, foe, inf), strict=True):
         same(run(cell), found)
         assert run(cell).reason == found.reason
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+@pytest.mark.parametrize(("attack", "method"), [("foe", "__call__"), ("label_flip", "poison")])
+def test_a_joint_call_of_an_attack_that_takes_too_long_ends_no_cell(
+    attack: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {**BASE, "attack": attack, "rule": "median", "rounds": 2}
+    cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5, 2.0)]
+    alone = [run(cell) for cell in cells]
+    kind = type(attacks.build(attack))
+    original, calls = getattr(kind, method), list[int]()
+
+    def slow_at_first(self: object, *given: object) -> object:
+        calls.append(1)
+        until = time.process_time() + (1.0 if len(calls) == 1 else 0.0)
+        while time.process_time() < until:
+            pass
+        return original(self, *given)
+
+    monkeypatch.setattr(kind, method, slow_at_first)
+    for cell, found in zip(alone, simulate(cells, time_limit=0.5), strict=True):
+        same(cell, found)
+        assert (found.status, found.reason) == ("done", "")
+    assert len(calls) == 1 + 3 + 1  # at once, then each alone; at once in the second round
+
+
+def test_a_cell_without_time_fails_before_it_begins() -> None:
+    (found,) = simulate([Scenario(**BASE, rule="median")], time_limit=1e-9)
+    assert (found.status, found.reason) == (
+        "failed",
+        "round 1: out of time: rule 'median' and what else the cell names took longer than "
+        "time_limit = 1e-09 s",
+    )
 
 
 def test_a_neighbour_that_fails_changes_nothing() -> None:

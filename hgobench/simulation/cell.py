@@ -61,7 +61,7 @@ class Cell:
         try:
             with keyed(scenario.seed):
                 self._make()
-        except (InputError, PluginError) as error:
+        except (InputError, PluginError, OutOfTime) as error:
             self.lose(1, "; ".join(str(error).splitlines()))
 
     def _make(self) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.algorithms import Order
-from hgobench.boundary import PluginError, plain
+from hgobench.boundary import OutOfTime, PluginError, plain
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.kernels.arrays import all_finite, pack_bits
@@ -315,8 +315,7 @@ class Round:
         # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
         poisoning = [t for t in group if t.attacked and t.under_way and t.cell.poisons]
         for some in _groups(poisoning, self._threat):
-            with Attempt(k, *(t.cell for t in some)):
-                self._adversary(some[0]).poison([(t.r, t.cell) for t in some], self.params)
+            self._jointly(some, self._poison)
         for turn in group:
             if not turn.under_way or not turn.cell.remembers:
                 continue
@@ -361,16 +360,32 @@ class Round:
         elif len(group) > 1:
             at_once = self.answers.at_once()
         for start in range(0, len(group), at_once):
-            some = group[start : start + at_once]
-            if len(some) > 1:
-                try:
-                    self._act(some)
-                    continue
-                except Exception:
-                    pass  # calling the rule for each cell alone shows which one fails
-            for turn in some:
-                with Attempt(self.k, turn.cell):
-                    self._act([turn])
+            self._jointly(group[start : start + at_once], self._act)
+
+    def _jointly(self, group: Sequence[Turn], act: Callable[[Sequence[Turn]], None]) -> None:
+        """Let attackers act for all cells at once; if that fails, for each by itself.
+
+        Each cell is charged for its share of the time only, so that none pays for its neighbours.
+        """
+        if len(group) > 1:
+            clock = group[0].cell.clock  # it runs during the call
+            left, began = clock.left, time.process_time()
+            try:
+                act(group)
+            except (Exception, OutOfTime):
+                clock.left = left  # calling the attack for each cell alone shows which one fails
+            else:
+                clock.left = left
+                share = (time.process_time() - began) / len(group)
+                for turn in group:
+                    turn.cell.clock.left -= share
+                return
+        for turn in group:
+            with Attempt(self.k, turn.cell):
+                act([turn])
+
+    def _poison(self, group: Sequence[Turn]) -> None:
+        self._adversary(group[0]).poison([(turn.r, turn.cell) for turn in group], self.params)
 
     def _act(self, group: Sequence[Turn]) -> None:
         cells = [(turn.r, turn.cell) for turn in group]
