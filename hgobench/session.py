@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hgobench.engines.trial import children_first
 from hgobench.errors import InputError, SamplingRisk
+from hgobench.scenario import integer, word
 from hgobench.settings import Setting
 from hgobench.suite import Suite
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
 
+JOBS = 2**20  # the most local processes
+SPLITS = ("test", "validation")
 RESULTS = Path("hgobench-results")  # where a suite's folder is, unless another is named
 
 
@@ -94,6 +97,7 @@ class Session:
         progress: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        integer(0, JOBS)("jobs", jobs)
         self.store, self.device = store, device
         self.engine = engine
         self.jobs = self.engine.jobs if self.engine else jobs or default_jobs(device)
@@ -354,6 +358,8 @@ def run_suite(
     from hgobench.results import open_store
     from hgobench.scenario import RISKS, sampling_warnings
 
+    integer(0, JOBS)("jobs", jobs)
+    word(*SPLITS)("split", split)
     chosen = suite if isinstance(suite, Suite) else Suite.load(suite)
     chosen = chosen.changed([_setting(name, value) for name, value in (settings or {}).items()])
     chosen = chosen.with_rules([rules] if isinstance(rules, str) else rules)

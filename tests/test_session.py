@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import chdir
@@ -188,3 +189,19 @@ def test_a_session_runs_any_cells(tmp_path: Path) -> None:
 def test_naming_it_imports_no_torch() -> None:
     code = "import sys; from hgobench import Session, run_suite; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"jobs": -1}, "jobs: -1; expected an integer >= 0"),
+        ({"jobs": 1.5}, "jobs: 1.5; expected an integer >= 0"),
+        ({"split": "tests"}, "split: unknown 'tests'; did you mean 'test'?"),
+    ],
+)
+def test_a_suite_is_refused_before_anything_is_computed(
+    wrong: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        run_suite("smoke", out=tmp_path / "out", settings={"seed": 0}, **wrong)
+    assert not (tmp_path / "out").exists()
