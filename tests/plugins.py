@@ -555,3 +555,11 @@ class Signs(Algorithm):
 
     def messages(self, workers: Any, gradients: Tensor, lengths: Any, order: Order) -> Tensor:
         return gradients.sign()
+
+
+class Blurred(Softmax):
+    """A model that draws at random while it computes gradients."""
+
+    def gradients(self, *arguments: Any) -> Tensor:
+        exact = super().gradients(*arguments)
+        return exact + 0.1 * torch.randn(exact.shape)

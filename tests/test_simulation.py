@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from hgobench import Scenario, World, aggregators, attacks, run
-from hgobench.determinism import stream
+from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
 from hgobench.simulation import Step, simulate
+from hgobench.simulation.cell import Cell
+from hgobench.simulation.rounds import Stack
 from tests import plugins
 from tests.algorithm_1 import train
 from tests.plugins import Recording
@@ -700,3 +702,23 @@ def test_an_algorithm_of_ones_own_is_a_class_with_five_methods() -> None:
     assert all(set(step.aggregate.tolist()) <= {-1.0, -0.5, 0.0, 0.5, 1.0} for step in steps)
     blocks = [step.block.tolist() for step in steps if step.block is not None]
     assert blocks == [list(range(100 * k, 100 * k + 100)) for k in range(4)]
+
+
+def test_a_model_of_ones_own_that_draws_does_so_for_each_cell_alone() -> None:
+    fields = {**BASE, "model": "tests.plugins:Blurred", "rule": "median"}
+    cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5)]
+    for cell, found in zip(cells, simulate(cells), strict=True):
+        same(run(cell), found)
+
+
+def test_a_rule_s_joint_call_takes_time_from_every_cell() -> None:
+    fields = {**BASE, "rule": "median", "hardware": "powerful"}
+    scenarios = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5)]
+    world = World.of(scenarios[0])
+    cells = [Cell(scenario, world, time_limit=60.0) for scenario in scenarios]
+    before = [cell.clock.left for cell in cells]
+    with one_thread():
+        assert Stack(cells, world).play(1)
+    shares = [was - cell.clock.left for was, cell in zip(before, cells, strict=True)]
+    assert shares[0] > 0
+    assert shares[1] == pytest.approx(shares[0])

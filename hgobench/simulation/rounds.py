@@ -368,17 +368,9 @@ class Round:
         Each cell is charged for its share of the time only, so that none pays for its neighbours.
         """
         if len(group) > 1:
-            clock = group[0].cell.clock  # it runs during the call
-            left, began = clock.left, time.process_time()
-            try:
+            with _Shared(group) as call:
                 act(group)
-            except (Exception, OutOfTime):
-                clock.left = left  # calling the attack for each cell alone shows which one fails
-            else:
-                clock.left = left
-                share = (time.process_time() - began) / len(group)
-                for turn in group:
-                    turn.cell.clock.left -= share
+            if not call.failed:
                 return
         for turn in group:
             with Attempt(self.k, turn.cell):
@@ -446,12 +438,10 @@ class Round:
         values = self.answers.beside([turn.r for turn in group], rows, reception.block)
         present = reception.present
         present = None if present is None else present.repeat(1, len(group))
-        cell = group[0].cell
-        try:
+        cell, answer = group[0].cell, None
+        with _Shared(group), cell.rules("call", self.k):
             answer = cell.rule(values, present)
-        except Exception:  # calling the rule for each cell alone shows which one fails
-            return None
-        return answer.view(len(group), -1)
+        return None if answer is None else answer.view(len(group), -1)
 
     def _alone(self, turn: Turn, reception: Reception) -> Tensor:
         """Return the answer of one cell's rule, (b,)."""
@@ -532,6 +522,34 @@ class Round:
         deadline = cell.scenario.deadline
         lasted = duration(self.world, self.draw, lengths, order, deadline, full_cost)
         return int((lengths > 0).sum()), sent, lasted
+
+
+class _Shared:
+    """A call for several cells, of which each is charged its share of the time.
+
+    A call that raises or runs out of time is charged to nobody: made for each cell alone, it shows
+    which one it is that fails.
+
+    Attributes:
+        failed: whether it did.
+    """
+
+    def __init__(self, group: Sequence[Turn]) -> None:
+        self.clocks = [turn.cell.clock for turn in group]
+        self.failed = False
+
+    def __enter__(self) -> _Shared:
+        self._left = self.clocks[0].left  # this one runs during the call
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        taken = self._left - self.clocks[0].left
+        self.clocks[0].left = self._left
+        self.failed = isinstance(error, (Exception, OutOfTime))
+        if error is None and math.isfinite(taken):  # where there is no limit, nothing is charged
+            for clock in self.clocks:
+                clock.left -= taken / len(self.clocks)
+        return self.failed
 
 
 def _groups(turns: Iterable[Turn], key: Callable[[Turn], Hashable]) -> list[list[Turn]]:

@@ -244,10 +244,17 @@ class World:
         Raises:
             PluginError: the model is not hgobench's, and raises or returns something else.
         """
-        with self.models("gradients", k):
-            gradients = self.model.gradients(params, x, y, weights, out)
-        self._check_tensor("gradients", gradients, (len(params), len(x), self.model.dimension))
-        return gradients.detach().to(params).contiguous() if self.models.foreign else gradients
+        if not self.models.foreign:
+            return self.model.gradients(params, x, y, weights, out)
+        answers = []
+        for row in torch.split(
+            params, 1
+        ):  # cell by cell: what it draws must not depend on their number
+            with self.models("gradients", k):
+                gradients = self.model.gradients(row.clone(), x.clone(), y.clone(), weights)
+            self._check_tensor("gradients", gradients, (1, len(x), self.model.dimension))
+            answers.append(gradients.detach().to(params))
+        return torch.cat(answers)
 
     def evaluate(self, k: int, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy after round k, (R,) each, as `Model.evaluate` does.
@@ -257,13 +264,17 @@ class World:
         """
         if not self.models.foreign:
             return self.model.evaluate(params, x, y)
-        with self.models("evaluate", k):
-            loss, accuracy = self.model.evaluate(params, x.clone(), y.clone())
-        for name, value in (("loss", loss), ("accuracy", accuracy)):
-            self._check_tensor(f"evaluate, {name}", value, (len(params),))
-        if not ((accuracy >= 0) & (accuracy <= 1)).all():
-            raise self.models.error("evaluate returned an accuracy outside [0, 1]")
-        return loss, accuracy
+        losses, accuracies = [], []
+        for row in torch.split(params, 1):
+            with self.models("evaluate", k):
+                loss, accuracy = self.model.evaluate(row.clone(), x.clone(), y.clone())
+            for name, value in (("loss", loss), ("accuracy", accuracy)):
+                self._check_tensor(f"evaluate, {name}", value, (1,))
+            if not ((accuracy >= 0) & (accuracy <= 1)).all():
+                raise self.models.error("evaluate returned an accuracy outside [0, 1]")
+            losses.append(loss)
+            accuracies.append(accuracy)
+        return torch.cat(losses), torch.cat(accuracies)
 
     def marked(
         self, k: int, params: Tensor, x: Tensor, y: Tensor
