@@ -563,3 +563,11 @@ class Blurred(Softmax):
     def gradients(self, *arguments: Any) -> Tensor:
         exact = super().gradients(*arguments)
         return exact + 0.1 * torch.randn(exact.shape)
+
+
+class Unending(Signs):
+    """It never says what all of its work costs."""
+
+    def full_cost(self, order: Order) -> int:
+        while True:
+            pass

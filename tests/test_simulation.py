@@ -722,3 +722,12 @@ def test_a_rule_s_joint_call_takes_time_from_every_cell() -> None:
     shares = [was - cell.clock.left for was, cell in zip(before, cells, strict=True)]
     assert shares[0] > 0
     assert shares[1] == pytest.approx(shares[0])
+
+
+def test_an_algorithm_without_end_ends_its_own_cell_alone() -> None:
+    endless = Scenario(**BASE, rule="median", algorithm="tests.plugins:Unending")
+    good = Scenario(**BASE, rule="median")
+    failed, beside = simulate([endless, good], time_limit=0.2)
+    assert failed.status == "failed"
+    assert "out of time: algorithm 'tests.plugins:Unending'" in failed.reason
+    same(run(good), beside)

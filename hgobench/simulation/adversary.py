@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,9 +165,11 @@ class Adversary:
         if reception is None:
             return mean[:0]
         with cell.trials("call", self.k):
-            rule = deepcopy(cell.rule) if cell.stateful else cell.rule
+            server = cell.server
+            if cell.stateful:
+                server = replace(server, rule=deepcopy(cell.rule))
             known = cell.view(self.k, self.draw, params[r], reception)
-            answer = rule(reception.of(self.answers.values[r]), reception.present, known)
+            answer = server.aggregate(self.answers.values[r], reception, known)
         block = reception.block
         return answer.double() - (mean if block is None else mean[block])
 

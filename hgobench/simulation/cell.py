@@ -185,7 +185,7 @@ class Cell:
         )
 
     def end(self, status: Status, reason: str) -> None:
-        """End; if there are several reasons, the first is kept."""
+        """End; a later reason takes the place of an earlier one."""
         self.status, self.reason = status, reason
 
     def lose(self, k: int, reason: str) -> None:

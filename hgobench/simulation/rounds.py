@@ -10,7 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,8 +159,8 @@ class Turn:
         cell: the cell.
         hostile: (q,) who is Byzantine.
         attacked: whether they act in this round.
+        lengths: (q,) how many places of the order each worker sent, as far as the round has come.
         order: C_k; None: it could not be had.
-        lengths: (q,) how many places of it each worker sent, as far as the round has come.
         computed: how many coordinates the workers computed.
         delay: by how much the latest answer was late.
         malformed: how many messages no worker could have sent.
@@ -171,8 +171,8 @@ class Turn:
     cell: Cell
     hostile: NDArray[np.bool_]
     attacked: bool
+    lengths: NDArray[np.int64]
     order: Order | None = None
-    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     computed: int = 0
     delay: float = 0.0
     malformed: int = 0
@@ -266,17 +266,18 @@ class Round:
         self._same: dict[bytes, NDArray[np.int64]] = {}
         self._accepted: dict[Hashable, NDArray[np.int64]] = {}
         self._received: dict[Hashable, Reception | None] = {}
-        self._told: dict[Hashable, tuple[int, int, float]] = {}
+        self._durations: dict[Hashable, float] = {}
 
     def play(self, cells: Sequence[Cell]) -> None:
         """Let workers answer, attackers attack, servers aggregate and step, and write it down."""
         byzantine = {cell.scenario.byzantine: cell.byzantine for cell in cells}
         hostile = {f: who[self.draw.workers] for f, who in byzantine.items()}
+        nothing = np.zeros(len(self.draw.workers), dtype=np.int64)
         turns = []
         for r, cell in enumerate(cells):
             mine = hostile[cell.scenario.byzantine]
             attacked = self.k > cell.scenario.attack_start and bool(mine.any())
-            turns.append(Turn(r, cell, mine, attacked))
+            turns.append(Turn(r, cell, mine, attacked, nothing))
         for group in _groups(turns, lambda turn: turn.cell.answering):
             self._answer(group)
         threatened = [turn for turn in turns if turn.attacked and turn.under_way]
@@ -297,10 +298,7 @@ class Round:
     def _answer(self, group: Sequence[Turn]) -> None:
         """Work out the order and the lengths that the cells of a group share; send."""
         cell, draw, k = group[0].cell, self.draw, self.k
-        for turn in group:
-            turn.lengths = np.zeros(len(draw.workers), dtype=np.int64)
-        order, computed = None, 0
-        lengths = group[0].lengths
+        order, lengths, computed = None, group[0].lengths, 0
         with Attempt(k, *(t.cell for t in group)), cell.algorithms("lengths", k):
             key = (cell.scenario.granularity, cell.scenario.cost, cell.algorithm.step)
             if key not in self._orders:
@@ -368,7 +366,7 @@ class Round:
         Each cell is charged for its share of the time only, so that none pays for its neighbours.
         """
         if len(group) > 1:
-            with _Shared(group) as call:
+            with _JointCall(group) as call:
                 act(group)
             if not call.failed:
                 return
@@ -439,7 +437,7 @@ class Round:
         present = reception.present
         present = None if present is None else present.repeat(1, len(group))
         cell, answer = group[0].cell, None
-        with _Shared(group), cell.rules("call", self.k):
+        with _JointCall(group), cell.rules("call", self.k):
             answer = cell.rule(values, present)
         return None if answer is None else answer.view(len(group), -1)
 
@@ -483,18 +481,12 @@ class Round:
     def _write(self, turn: Turn) -> None:
         """Write the round's row in a cell's ledger."""
         cell, lengths = turn.cell, turn.lengths
-        heard, sent, lasted = 0, 0, 0.0
+        sent, lasted = 0, 0.0
         if turn.order is not None:
-            key = cell.answering, id(lengths)
-            try:
-                if key not in self._told:
-                    self._told[key] = self._tally(turn, turn.order)
-                heard, sent, lasted = self._told[key]
-            except Exception as error:
-                heard = int((lengths > 0).sum())
-                sent = int(turn.order.coordinates(lengths).sum())
-                with Attempt(self.k, cell):
-                    raise error
+            sent = int(turn.order.coordinates(lengths).sum())
+            with Attempt(self.k, cell):
+                lasted = self._lasted(turn, turn.order)
+        heard = lengths > 0
         cell.time += lasted + turn.delay
         done = cell.status == "done"
         cell.ledger.add(
@@ -504,8 +496,8 @@ class Round:
             test_loss=math.nan,
             validation_accuracy=math.nan if done else 0.0,
             block_size=turn.updated,
-            heard=heard,
-            byzantine_heard=int(((lengths > 0) & turn.hostile).sum()),
+            heard=int(heard.sum()),
+            byzantine_heard=int((heard & turn.hostile).sum()),
             malformed=turn.malformed,
             coordinates=turn.computed,
             bytes_up=NUMBER_BYTES * sent,
@@ -513,18 +505,20 @@ class Round:
             stalled=turn.updated == 0 and done,
         )
 
-    def _tally(self, turn: Turn, order: Order) -> tuple[int, int, float]:
-        """Return how many workers were heard, how many coordinates they sent, the round's time."""
+    def _lasted(self, turn: Turn, order: Order) -> float:
+        """Return the round's time, for cells with the same workers and lengths worked out once."""
         cell, lengths = turn.cell, turn.lengths
-        sent = int(order.coordinates(lengths).sum())
-        with cell.algorithms("full_cost", self.k):
-            full_cost = cell.algorithm.full_cost(order)
-        deadline = cell.scenario.deadline
-        lasted = duration(self.world, self.draw, lengths, order, deadline, full_cost)
-        return int((lengths > 0).sum()), sent, lasted
+        key = cell.answering, id(lengths)
+        if key not in self._durations:
+            with cell.algorithms("full_cost", self.k):
+                full_cost = cell.algorithm.full_cost(order)
+            self._durations[key] = duration(
+                self.world, self.draw, lengths, order, cell.scenario.deadline, full_cost
+            )
+        return self._durations[key]
 
 
-class _Shared:
+class _JointCall:
     """A call for several cells, of which each is charged its share of the time.
 
     A call that raises or runs out of time is charged to nobody: made for each cell alone, it shows
@@ -538,7 +532,7 @@ class _Shared:
         self.clocks = [turn.cell.clock for turn in group]
         self.failed = False
 
-    def __enter__(self) -> _Shared:
+    def __enter__(self) -> _JointCall:
         self._left = self.clocks[0].left  # this one runs during the call
         return self
 
