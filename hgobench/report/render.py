@@ -101,12 +101,17 @@ def _written(table: Table, form: writers.Form, layout: Layout = EVERYTHING) -> s
 
 def terminal(page: Page, layout: Layout = EVERYTHING, *, title: bool = True) -> str:
     """Write a page for a terminal: findings, facts, tables, notes."""
-    parts = [layout.text(page.title)] if title else []
-    after_note = False
+    head = [layout.text(page.title)] if title else []
+    return _joined(head, page, lambda block: _in_terminal(page, block, layout))
+
+
+def _joined(head: list[str], page: Page, written: Callable[[Block], list[str]]) -> str:
+    """Return the parts of a page's blocks behind its head, apart; notes follow each other."""
+    parts, after_note = list(head), False
     for block in page.blocks:
         note = isinstance(block, Text) and block.kind == "note"
-        shown = _in_terminal(page, block, layout)
-        if note and after_note:  # notes stand together
+        shown = written(block)
+        if note and after_note:
             parts[-1] += f"\n{shown[0]}"
         else:
             parts += shown
@@ -209,17 +214,7 @@ def markdown(
 
 def latex(page: Page) -> str:
     """Write a page as LaTeX: its tables (booktabs), and all text as comments."""
-    parts = [writers.comment(page.title)]
-    after_note = False
-    for block in page.blocks:
-        note = isinstance(block, Text) and block.kind == "note"
-        shown = _in_latex(block)
-        if note and after_note:  # notes stand together
-            parts[-1] += f"\n{shown[0]}"
-        else:
-            parts += shown
-        after_note = note
-    return "\n\n".join(parts)
+    return _joined([writers.comment(page.title)], page, _in_latex)
 
 
 def _in_latex(block: Block) -> list[str]:
