@@ -276,7 +276,9 @@ class Grid(Collection[Scenario]):
             fields: their names; none: all that limit each other.
         """
         wanted = set(fields or (one.field for one in self._tried))
-        numbers = [number for number, one in enumerate(self._tried) if one.field in wanted]
+        # A value that is left open may be worked out to be what another states.
+        stated_only = wanted - set(Resolved._fields)
+        numbers = [number for number, one in enumerate(self._tried) if one.field in stated_only]
         resolved = [place for place, name in enumerate(Resolved._fields) if name in wanted]
         free = [one for one in self._axes if one not in self._tried and one.field in wanted]
         first = {one.field: one.values[0] for one in self._axes}

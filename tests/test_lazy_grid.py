@@ -289,3 +289,9 @@ def test_addresses_of_a_grid_are_those_of_its_cells() -> None:
     found = [addresses.of(cell) for cell in grid]
     assert found == [result_key(cell, "r-1", data="of digits") for cell in grid]
     assert len(set(found)) == len(grid)
+
+
+def test_a_value_that_is_worked_out_is_the_one_that_is_stated() -> None:
+    grid = Grid({"workers": 12, "rule": "median"}, {"f": [0, 2], "quorum": [None, 5]})
+    quorums = [cell.quorum for cell in grid.kinds("quorum", "workers")]
+    assert sorted(quorums) == [1, 5]
