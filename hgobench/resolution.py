@@ -84,6 +84,11 @@ class Resolver:
                 problems.append(
                     f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}"
                 )
+        if "algorithm" not in broken and not self.algorithm(v["algorithm"]).by_rounds:
+            problems.append(
+                f"algorithm: {v['algorithm']!r} takes answers whenever they come; expected one "
+                "whose server steps once a round, as the simulation goes by rounds"
+            )
         if not broken & {"algorithm", "workload"}:
             partial = self.algorithm(v["algorithm"]).partial
             if not partial and not self.whole(v["workload"]):

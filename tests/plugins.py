@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
-from hgobench.algorithms import Algorithm, Order
+from hgobench.algorithms import Algorithm, Order, Work
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
 from hgobench.data.base import Dataset, Source, Split
 from hgobench.models import Softmax
@@ -553,8 +553,8 @@ class Signs(Algorithm):
     def quorum(self, tolerated: int, minimum: int) -> int:
         return max(2 * tolerated + 1, minimum)
 
-    def messages(self, workers: Any, gradients: Tensor, lengths: Any, order: Order) -> Tensor:
-        return gradients.sign()
+    def messages(self, work: Work) -> Tensor:
+        return work.gradients.sign()
 
 
 class Blurred(Softmax):

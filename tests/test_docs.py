@@ -323,6 +323,27 @@ def test_the_house_is_as_it_is_drawn() -> None:
             assert path.name in drawn or f"{path.name}/" in drawn, path.name
 
 
+@pytest.mark.long
+def test_the_guide_to_a_new_algorithm(tmp_path: Path, run_here: Run) -> None:
+    """Its algorithm has under 25 lines and gets on a board; one step of it is SGD."""
+    guide = (ROOT / "docs" / "add-an-algorithm.md").read_text(encoding="utf-8")
+    source, other = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(source.splitlines()) < 25
+    (tmp_path / "mine.py").write_text(source + other)
+    (command,) = re.findall(r"^hgobench (run smoke --set .*)$", guide, re.MULTILINE)
+    few = "--set", "rounds=2", "--set", "rule=average", "--set", "seed=0"
+    done = run_here(*command.replace("'", "").split(), *few, "--quiet", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    (board,) = json.loads(done.stdout)["boards"]
+    rows = {row["algorithm"]: row for row in board["rows"]}
+    sgd, one, five = (rows[name] for name in ("sgd", "mine:FedAvg[steps=1]", "mine:FedAvg"))
+    scores = {"clean", "worst", "worst_attack", "idle", "cells"}
+    assert {name: one[name] for name in scores} == {name: sgd[name] for name in scores}
+    assert five["clean"] != sgd["clean"]
+    refused = run_here("run", "smoke", "--set", "algorithm=mine:FedBuff")
+    assert (refused.returncode, "takes answers whenever they come" in refused.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     "page", ["README.md", "CITATION.cff", "docs/architecture.md", "docs/theory.md"]
 )

@@ -2,7 +2,7 @@
 
 from hgobench.registry import Registry
 
-from .base import Algorithm
+from .base import Algorithm, Waiting, Work
 from .hgo import Hgo
 from .places import Order, Places
 from .sgd import Sgd
@@ -15,6 +15,8 @@ __all__ = [
     "Order",
     "Places",
     "Sgd",
+    "Waiting",
+    "Work",
     "registry",
 ]
 

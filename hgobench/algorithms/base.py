@@ -1,14 +1,17 @@
-"""What a learning algorithm is: what workers send by the deadline, and what a server takes."""
+"""What a learning algorithm is: what workers send, and when a server steps on what has come."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.lazy import Tensor
+from hgobench.errors import shown
+from hgobench.lazy import Tensor, torch
 
 from .places import Order
 
@@ -16,21 +19,108 @@ Lengths = NDArray[np.int64]
 Budgets = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Work:
+    """What the workers that a server has asked make their answers from.
+
+    Attributes:
+        workers: (q,) who they are.
+        params: (d,) w, the parameters that the server sent them.
+        gradients: (q, d) each worker's gradient at w on its minibatch.
+        lengths: (q,) how many places of the order each computes and sends.
+        order: the order of places.
+        budget: (q,) τ·λ_i/s_i, divided by the algorithm's `gradients`: how many coordinates of each
+            of its gradients a worker has time for.
+        further: takes the gradients for `gradients_at`, given parameters (q, d) and a minibatch.
+
+    >>> here = torch.zeros(2)
+    >>> ask = np.arange(3), here, torch.ones(3, 2), np.full(3, 2), None, np.full(3, 9.0)
+    >>> work = Work(*ask, further=lambda params, minibatch: params + minibatch)
+    >>> work.gradients_at(here - work.gradients, minibatch=4)[0]
+    tensor([3., 3.])
+    """
+
+    workers: NDArray[np.int64]
+    params: Tensor
+    gradients: Tensor
+    lengths: Lengths
+    order: Order
+    budget: Budgets
+    further: Callable[[Tensor, int], Tensor]
+
+    def gradients_at(self, params: Tensor, minibatch: int = 0) -> Tensor:
+        """Return each worker's gradient at parameters of its own, (q, d) -> (q, d).
+
+        Args:
+            params: a row per worker.
+            minibatch: on which minibatch of each worker. 0 is that of `gradients`; every other
+                number is a further one, of the same size, drawn from the same examples. All cells
+                of a world draw the same.
+
+        Raises:
+            ValueError: the parameters or the number are not such.
+        """
+        shape = tuple(self.gradients.shape)
+        tensor = isinstance(params, torch.Tensor)
+        if not tensor or params.shape != shape or not params.is_floating_point():
+            saw = f"{params.dtype} {tuple(params.shape)}" if tensor else type(params).__name__
+            raise ValueError(f"params: {saw}; expected a float tensor {shape}, a row per worker")
+        if not isinstance(minibatch, int) or isinstance(minibatch, bool) or minibatch < 0:
+            raise ValueError(f"minibatch: {shown(minibatch)}; expected a whole number >= 0")
+        return self.further(params, minibatch)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The answers that have come since the server's last step, in the order in which they came.
+
+    Attributes:
+        workers: (m,) who sent them.
+        staleness: (m,) how many steps the server has taken since it sent each the parameters that
+            it started from; 0: none.
+        lengths: (m,) how many places each sent, as the server takes them.
+        outstanding: how many more may come before the server steps: of workers that were asked and
+            have neither answered nor passed the deadline.
+    """
+
+    workers: NDArray[np.int64]
+    staleness: NDArray[np.int64]
+    lengths: Lengths
+    outstanding: int
+
+
 class Algorithm(ABC):
     """A distributed learning algorithm, of which each run has an instance of its own.
 
-    It speaks of answers as prefixes of a round's order of places, and knows neither a clock nor a
-    world: who drives it works out what each worker has time for (the budget), takes the workers'
-    gradients, and carries messages. So the same algorithm runs in the simulation and over a
-    network, round by round or whenever an answer arrives.
+    It speaks of answers as prefixes of an order of places, and knows neither a clock nor a world:
+    who drives it works out what each worker has time for (the budget), takes the workers' gradients
+    where the algorithm wants them, and carries messages. So the same algorithm runs in the
+    simulation and over a network, round by round or whenever an answer arrives:
+
+    1. Workers are asked: they get parameters and an order. `lengths` says how far each comes, and
+       `messages` what it sends; that may come from parameters of its own (`Work.gradients_at`).
+    2. Whenever an answer arrives, or its deadline passes, `weights` says whether the server steps
+       now, and what each waiting answer counts.
+    3. The rule aggregates the waiting answers times their weights, the solver steps, and none waits
+       any more. Then workers are asked anew, or, if the algorithm is `continuous`, each is as soon
+       as it has answered.
+
+    An algorithm that goes by rounds leaves `weights` as it is: the server steps once all have
+    answered or the deadline has passed, and all count the same. The simulation drives those only
+    (`by_rounds`).
 
     Attributes:
         paper, validity: what tables say of it.
         partial: whether a part of a gradient is an answer; rules then have scope "coordinate" by
-            default.
+            default. Answers that are parts of different orders can't be aggregated together, so a
+            `continuous` algorithm's are whole.
+        continuous: whether a worker that has answered is asked anew at once, with the parameters of
+            that moment.
         step: how far the order of places moves from round to round; 0: it is drawn every round.
         remembers: whether workers send something else than the gradients that they are given
             (`messages`): momentum, or what they reach by steps of their own.
+        gradients: how many minibatch gradients a worker takes for an answer, the first at the
+            parameters that it was sent; its time is divided between them.
 
     >>> from hgobench.algorithms import registry
     >>> [registry.build(name).partial for name in ("hgo", "sgd")]
@@ -40,15 +130,17 @@ class Algorithm(ABC):
     paper: ClassVar[str] = ""
     validity: ClassVar[str] = ""
     partial: ClassVar[bool] = True
+    continuous: ClassVar[bool] = False
     step: int = 0
     remembers: bool = False
+    gradients: int = 1
 
     @abstractmethod
     def lengths(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
         """Return how many places of the order each worker sends by the deadline, (q,).
 
         Args:
-            budget: (q,) τ·λ_i/s_i, in coordinates of the minibatch gradient.
+            budget: (q,) as in `Work`: coordinates of each of its gradients.
             order: the round's order of places.
             upload: (q,) what it costs of the budget to send a coordinate; None: nothing.
         """
@@ -59,7 +151,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def computed(self, budget: Budgets, lengths: Lengths, order: Order) -> int:
-        """Count the gradient coordinates that the workers computed, sent or not."""
+        """Count the coordinates of each gradient that the workers computed, sent or not."""
 
     @abstractmethod
     def full_cost(self, order: Order) -> int:
@@ -74,15 +166,29 @@ class Algorithm(ABC):
             minimum: how many answers the rule needs to tolerate f̂ Byzantine workers.
         """
 
-    def messages(
-        self, workers: NDArray[np.int64], gradients: Tensor, lengths: Lengths, order: Order
-    ) -> Tensor:
+    def messages(self, work: Work) -> Tensor:
         """Return what each worker sends, (q, d), of which the first places arrive.
 
+        The server steps by -γ times what it aggregates of them. A worker that takes local steps
+        sends what they sum up to, divided by its own learning rate.
+
         Args:
-            workers: (q,) who they are.
-            gradients: (q, d) on this round's minibatches.
-            lengths: (q,) how many places of the order each computes and sends.
-            order: the round's order of places.
+            work: who is asked, with the gradients that have been taken, and a way to take further
+                ones: at most `gradients` - 1.
         """
-        return gradients
+        return work.gradients
+
+    def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
+        """Return what each waiting answer counts, (m,) >= 0, if the server steps now.
+
+        None: it waits for more. An answer that counts 0 is dropped.
+
+        Args:
+            waiting: what has come, of whom, and how stale it is.
+        """
+        return None if waiting.outstanding else np.ones(len(waiting.workers))
+
+    @property
+    def by_rounds(self) -> bool:
+        """Whether the server steps when all that were asked have answered, or the time is over."""
+        return not self.continuous and type(self).weights is Algorithm.weights

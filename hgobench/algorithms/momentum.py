@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor, torch
 
-from .base import Algorithm
-from .places import Order
+from .base import Algorithm, Work
 
 
 class WorkerMomentum:
@@ -75,18 +74,12 @@ class WithMomentum(Algorithm):
         self.remembers = self.momentum > 0
         self._kept = WorkerMomentum(self.momentum)
 
-    def messages(
-        self,
-        workers: NDArray[np.int64],
-        gradients: Tensor,
-        lengths: NDArray[np.int64],
-        order: Order,
-    ) -> Tensor:
+    def messages(self, work: Work) -> Tensor:
         """Return what each worker sends of its gradient or momentum, (q, d)."""
         if not self.momentum:
-            return gradients
-        computed = None
+            return work.gradients
+        lengths, order, computed = work.lengths, work.order, None
         if (lengths < len(order)).any():
-            device = gradients.device
+            device = work.gradients.device
             computed = order.position_on(device) < torch.from_numpy(lengths[:, None]).to(device)
-        return self._kept(workers, gradients, computed)
+        return self._kept(work.workers, work.gradients, computed)

@@ -55,19 +55,30 @@ class Adversary:
             cells: with their rows among the answers.
             params: (R, d) of all cells.
         """
-        to_device, draw, rows = self.world.to_device, self.draw, np.flatnonzero(self.hostile)
-        batch = to_device(draw.batch[rows])
-        weights = None if draw.weights is None else to_device(draw.weights[rows])
-        x, y = self.world.features[batch], self.world.labels[batch]
-        first = cells[0][1]
-        with first.attacks("poison", self.k):
-            poisoned = first.attack.poison(x, y, self.world.data.classes)
-            if first.attacks.foreign:
-                _check_poison(first, poisoned, x, y)
+        weights = None
+        if self.draw.weights is not None:
+            weights = self.world.to_device(self.draw.weights[self.hostile])
+        x, y = self.poisoned(cells[0][1], self.draw)
         places = [r for r, _ in cells]
-        gradients = self.world.gradients(self.k, params[places], *poisoned, weights)
-        rows_first = gradients.transpose(0, 1).reshape(len(rows), -1)
+        gradients = self.world.gradients(self.k, params[places], x, y, weights)
+        rows_first = gradients.transpose(0, 1).reshape(len(x), -1)
         self.answers.put(places, self.byzantine, rows_first)
+
+    def poisoned(self, cell: Cell, draw: Draw, minibatch: int = 0) -> tuple[Tensor, Tensor]:
+        """Return what a cell's attack makes of the Byzantine workers' examples, (b, s, p), (b, s).
+
+        Args:
+            cell: whose attack.
+            draw: the examples.
+            minibatch: which of the round's minibatches they are.
+        """
+        batch = self.world.to_device(draw.batch[self.hostile])
+        x, y = self.world.features[batch], self.world.labels[batch]
+        with cell.attacks(f"poison {minibatch}" if minibatch else "poison", self.k):
+            poisoned = cell.attack.poison(x, y, self.world.data.classes)
+            if cell.attacks.foreign:
+                _check_poison(cell, poisoned, x, y)
+        return poisoned
 
     def act(
         self, cells: Sequence[tuple[int, Cell]], params: Tensor

@@ -15,7 +15,7 @@ from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import Attack, Combined, NoAttack
 from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
 from hgobench.determinism import stream
-from hgobench.errors import InputError
+from hgobench.errors import InputError, shown
 from hgobench.lazy import Tensor
 from hgobench.protocol import Reception, Server
 from hgobench.results.result import Result, Status
@@ -46,6 +46,7 @@ class Cell:
         defence: those whose rule may aggregate for all of them at once.
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
+        gradients: how many each of them takes in a round.
     """
 
     def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
@@ -85,6 +86,12 @@ class Cell:
         self.attacks = self._boundary("attack", scenario.attack, self.attack)
         self.solvers = self._boundary("solver", scenario.solver, self.solver)
         self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
+        with self.algorithms("attributes"):
+            self.gradients = self.algorithm.gradients
+        if not isinstance(self.gradients, int) or self.gradients < 1:
+            raise self.algorithms.error(
+                f"its gradients: {shown(self.gradients)}; expected a whole number >= 1"
+            )
         with self.rules("attributes"):
             self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
         with self.attacks("attributes"):

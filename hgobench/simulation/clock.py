@@ -19,23 +19,24 @@ from .world import Draw, World
 
 
 def budget(
-    world: World, draw: Draw, deadline: float
+    world: World, draw: Draw, deadline: float, gradients: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return what each worker may compute by the deadline, (q,), and what sending costs of it.
 
-    Both in coordinates of its minibatch gradient: τ·λ_i/s_i, 0 for a worker that is away. Sending
-    costs None if transfer is free or does not count against the deadline.
+    Both in coordinates of each of the `gradients` that it takes, of s_i examples: τ·λ_i/s_i if that
+    is one, and 0 for a worker that is away. Sending costs None if transfer is free or does not
+    count against the deadline.
     """
-    fleet, workers = world.fleet, draw.workers
+    fleet, workers, examples = world.fleet, draw.workers, draw.size * gradients
     upload = None
     if fleet.transfer_counts_towards_deadline:
-        rates = fleet.rates[workers] / draw.size
+        rates = fleet.rates[workers] / examples
         download = 2.0 * fleet.latency[workers]
         download += NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
         paid = np.maximum(deadline - download, 0.0) * rates
         upload = NUMBER_BYTES / fleet.uplink[workers] * rates
     else:
-        paid = deadline * fleet.rates[workers] / draw.size
+        paid = deadline * fleet.rates[workers] / examples
     return np.where(draw.available, paid, 0.0), upload
 
 
@@ -46,6 +47,7 @@ def duration(
     order: Order,
     deadline: float,
     full_cost: int,
+    gradients: int = 1,
 ) -> float:
     """Return a round's simulated time: τ, or until the last answer if τ is infinite.
 
@@ -57,6 +59,7 @@ def duration(
         order: C_k.
         deadline: τ.
         full_cost: the budget that all takes that a worker may send.
+        gradients: how many a worker takes for its answer.
     """
     fleet, workers, heard = world.fleet, draw.workers, lengths > 0
     down = NUMBER_BYTES * order.dimension / fleet.downlink[workers]
@@ -70,7 +73,7 @@ def duration(
         )
         return deadline + slowest
     coordinates = np.minimum(full_cost, draw.coordinate_limit)
-    needed = draw.size * coordinates / fleet.rates[workers] + transfer
+    needed = draw.size * gradients * coordinates / fleet.rates[workers] + transfer
     return float(needed[heard].max(initial=0.0))
 
 
@@ -106,11 +109,11 @@ def _least(cell: Cell, k: int) -> float:
     scenario, world, draw = cell.scenario, cell.world, cell.world.draw(k)
     with cell.algorithms("lengths", k):
         order = cell.order(k)
-        paid, upload = budget(world, draw, scenario.deadline)
+        paid, upload = budget(world, draw, scenario.deadline, cell.gradients)
         lengths = cell.lengths(paid, upload, draw, order)
     if scenario.attack != "none" and k > scenario.attack_start:
         lengths = np.where(cell.byzantine[draw.workers], 0, lengths)
     lengths = cell.accepted(k, lengths, order)
     with cell.algorithms("full_cost", k):
         full_cost = cell.algorithm.full_cost(order)
-    return duration(world, draw, lengths, order, scenario.deadline, full_cost)
+    return duration(world, draw, lengths, order, scenario.deadline, full_cost, cell.gradients)

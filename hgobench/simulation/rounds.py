@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.algorithms import Order
+from hgobench.algorithms import Order, Work
 from hgobench.boundary import OutOfTime, PluginError, plain
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, SamplingRisk
@@ -30,6 +30,7 @@ from .adversary import Adversary
 from .answers import Answers
 from .cell import Attempt, Cell
 from .clock import budget, duration
+from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
 
 STACK_BYTES = 64 << 20  # of the gradients that a stack's cells have at a time
@@ -262,6 +263,7 @@ class Round:
     ) -> None:
         self.k, self.world, self.draw = k, world, draw
         self.params, self.answers, self.observe = params, answers, observe
+        self._minibatches = Minibatches(k, world, draw)
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._same: dict[bytes, NDArray[np.int64]] = {}
         self._accepted: dict[Hashable, NDArray[np.int64]] = {}
@@ -298,16 +300,16 @@ class Round:
     def _answer(self, group: Sequence[Turn]) -> None:
         """Work out the order and the lengths that the cells of a group share; send."""
         cell, draw, k = group[0].cell, self.draw, self.k
-        order, lengths, computed = None, group[0].lengths, 0
+        order, lengths, spare, computed = None, group[0].lengths, np.zeros(0), 0
         with Attempt(k, *(t.cell for t in group)), cell.algorithms("lengths", k):
             key = (cell.scenario.granularity, cell.scenario.cost, cell.algorithm.step)
             if key not in self._orders:
                 self._orders[key] = cell.order(k)
             order = self._orders[key]
-            paid, upload = budget(self.world, draw, cell.scenario.deadline)
+            paid, upload = budget(self.world, draw, cell.scenario.deadline, cell.gradients)
             lengths = self._shared(cell.lengths(paid, upload, draw, order))
-            work = np.minimum(paid, draw.coordinate_limit)
-            computed = cell.algorithm.computed(work, lengths, order)
+            spare = np.minimum(paid, draw.coordinate_limit)
+            computed = cell.algorithm.computed(spare, lengths, order) * cell.gradients
         for turn in group:
             turn.order, turn.lengths, turn.computed = order, lengths, computed
         # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
@@ -318,18 +320,26 @@ class Round:
             if not turn.under_way or not turn.cell.remembers:
                 continue
             with Attempt(k, turn.cell):
-                assert order is not None
-                self._send(turn.cell, self.answers.values[turn.r], lengths, order)
+                self._send(turn, spare)
 
-    def _send(self, cell: Cell, mine: Tensor, lengths: NDArray[np.int64], order: Order) -> None:
+    def _send(self, turn: Turn, budget: NDArray[np.float64]) -> None:
         """Put what a cell's workers send in the place of their gradients, (q, d)."""
+        cell, mine, order = turn.cell, self.answers.values[turn.r], turn.order
+        assert order is not None
+        poisons = turn.attacked and cell.poisons
+        further = LocalGradients(
+            cell, self._minibatches, self._adversary(turn) if poisons else None
+        )
+        params = self.params[turn.r].clone()
+        work = Work(self.draw.workers, params, mine, turn.lengths, order, budget, further)
         with cell.algorithms("messages", self.k):
-            sent: object = cell.algorithm.messages(self.draw.workers, mine, lengths, order)
-        if not isinstance(sent, torch.Tensor) or sent.shape != mine.shape:
-            saw = tuple(sent.shape) if isinstance(sent, torch.Tensor) else type(sent).__name__
-            raise cell.algorithms.error(
-                f"its messages are {saw}; expected a tensor {tuple(mine.shape)}"
-            )
+            sent: object = cell.algorithm.messages(work)
+        expected = f"expected a float tensor {tuple(mine.shape)}"
+        if not isinstance(sent, torch.Tensor):
+            raise cell.algorithms.error(f"its messages are {type(sent).__name__}; {expected}")
+        if sent.shape != mine.shape or not sent.is_floating_point():
+            saw = f"{sent.dtype} {tuple(sent.shape)}"
+            raise cell.algorithms.error(f"its messages are {saw}; {expected}")
         if sent is not mine:
             mine.copy_(sent)
 
@@ -513,7 +523,13 @@ class Round:
             with cell.algorithms("full_cost", self.k):
                 full_cost = cell.algorithm.full_cost(order)
             self._durations[key] = duration(
-                self.world, self.draw, lengths, order, cell.scenario.deadline, full_cost
+                self.world,
+                self.draw,
+                lengths,
+                order,
+                cell.scenario.deadline,
+                full_cost,
+                cell.gradients,
             )
         return self._durations[key]
 

@@ -256,6 +256,21 @@ class World:
             answers.append(gradients.detach().to(params))
         return torch.cat(answers)
 
+    def own_gradients(
+        self, k: int, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return each worker's gradient at parameters of its own in round k, (q, d) -> (q, d).
+
+        Raises:
+            PluginError: as for `gradients`.
+        """
+        rows = []
+        for i in range(len(params)):
+            one = slice(i, i + 1)
+            own = None if weights is None else weights[one]
+            rows.append(self.gradients(k, params[one], x[one], y[one], own)[0, 0])
+        return torch.stack(rows)
+
     def evaluate(self, k: int, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy after round k, (R,) each, as `Model.evaluate` does.
 
@@ -344,6 +359,17 @@ class World:
         for shared in (whole, coordinate_limit, available):
             shared.setflags(write=False)
         return Draw(workers, batch, whole, coordinate_limit, available)
+
+    def further(self, round_: int, draw: Draw, minibatch: int) -> NDArray[np.int64]:
+        """Draw a further minibatch of each worker, (q, s), as large as its first.
+
+        Args:
+            round_: k.
+            draw: the round's; its `batch` is minibatch 0.
+            minibatch: its number, >= 1; workers that go on after an answer draw by it too.
+        """
+        rng = stream(self.seed, "batch", round_, minibatch)
+        return self._minibatches(draw.workers, draw.size, rng)
 
     def _minibatches(
         self, workers: NDArray[np.int64], size: NDArray[np.int64], rng: np.random.Generator
