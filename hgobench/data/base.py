@@ -1,4 +1,4 @@
-"""What a data set is: examples, and a fixed split into training, validation and test ones."""
+"""Data sets: examples, split once into training, validation and test examples."""
 
 from __future__ import annotations
 
@@ -24,17 +24,22 @@ Labels = NDArray[np.int64] | NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Split:
-    """Some examples: features (N, p) float32, labels (N,), and who made them.
+    """N examples of p features.
 
-    Labels are int64 in 0 .. classes-1; in a regression float32. Features may be float64 until they
-    are standardised.
-
-    Groups (N,) are for the partition ``natural``; None: the data names none. An image is the height
-    and width of which the features are the pixels, row by row; None: they are no image.
+    Attributes:
+        features: (N, p) float32; float64 until they are standardised.
+        labels: (N,) int64 in 0 .. classes-1; float32 targets in a regression.
+        groups: (N,) who produced each example, for the partition ``natural``; None: unknown.
+        image: height and width, if the features are an image's pixels, row by row; else None.
 
     Raises:
-        InputError: shapes or types are others, lengths differ, or a number is not finite; with the
-            first place where it is so.
+        InputError: shapes, types or lengths are not as above, or a number is not finite; with its
+            row and column.
+
+    Example:
+        >>> split = Split(np.zeros((3, 4), np.float32), np.array([0, 1, 1]), image=(2, 2))
+        >>> len(split), len(split.take(np.array([0, 2])))
+        (3, 2)
     """
 
     features: Features
@@ -43,7 +48,7 @@ class Split:
     image: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can't be."""
+        """Check shapes, types and values."""
         _expect_array("features", self.features, 2, "float32", "float64")
         _expect_array("labels", self.labels, 1, "int64", "float32")
         examples, width = self.features.shape
@@ -66,7 +71,7 @@ class Split:
         _expect_finite("labels", self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Split:
-        """Return some of the examples."""
+        """Return the examples of these rows, in their order."""
         groups = None if self.groups is None else self.groups[rows]
         return Split(self.features[rows], self.labels[rows], groups, self.image)
 
@@ -94,26 +99,33 @@ def _expect_finite(name: str, array: NDArray[Any]) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, *column = bad[0].tolist()
-        where = f"row {row}" + "".join(f", column {c}" for c in column)
+        location = f"row {row}" + "".join(f", column {c}" for c in column)
         raise InputError(
-            f"data: {name}: {where}: {array[tuple(bad[0])]}, the first of {len(bad):,}; expected "
-            "finite numbers"
+            f"data: {name}: {location}: {array[tuple(bad[0])]}, the first of {len(bad):,}; "
+            "expected finite numbers"
         )
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training, validation and test examples; no classes: a regression.
+    """Training, validation and test examples.
 
     Attributes:
         train, validation, test: the examples; of validation there may be none.
         classes: how many; 0: a regression.
-        digest: of the arrays that it was made of, as they were read (`digest`); empty: `load` in
-            `hgobench.data.datasets` fills in that of the arrays above.
-        differs: how its files differ from the published ones; empty: not at all, or none are.
+        digest: hash of the arrays as they were read, before they were split (`digest`); if a source
+            leaves it empty, `hgobench.data.datasets.load` fills in that of the arrays above.
+        differs: how its files differ from the published ones; empty: they don't, or there are none.
 
     Raises:
-        InputError: the parts don't fit together, or a label is none of the classes.
+        InputError: training, validation and test examples don't fit together, or a label
+            is none of the classes.
+
+    Example:
+        >>> split = Split(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> data = Dataset(split, split.take(np.arange(0)), split, classes=2)
+        >>> data.features, len(data.validation)
+        (2, 0)
     """
 
     train: Split
@@ -124,39 +136,39 @@ class Dataset:
     differs: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what can't be."""
-        whole = isinstance(self.classes, int | np.integer) and not isinstance(self.classes, bool)
-        if not whole or self.classes < 0 or self.classes == 1:
+        """Check shapes, types and values."""
+        integer = isinstance(self.classes, int | np.integer) and not isinstance(self.classes, bool)
+        if not integer or self.classes < 0 or self.classes == 1:
             raise InputError(
                 f"data: classes: {self.classes!r}; expected an integer >= 2, or 0: a regression"
             )
         for name in ("train", "validation", "test"):
-            part = getattr(self, name)
-            if not isinstance(part, Split):
-                raise InputError(f"data: {name}: {type(part).__name__}; expected a Split")
-            if part.features.dtype != np.float32:
+            split = getattr(self, name)
+            if not isinstance(split, Split):
+                raise InputError(f"data: {name}: {type(split).__name__}; expected a Split")
+            if split.features.dtype != np.float32:
                 raise InputError(
-                    f"data: {name}: features of {part.features.dtype}; expected float32"
+                    f"data: {name}: features of {split.features.dtype}; expected float32"
                 )
-            width = part.features.shape[1]
+            width = split.features.shape[1]
             if width != self.features:
                 raise InputError(f"data: {name}: {width} features; train has {self.features}")
-            self._expect_labels(name, part.labels)
+            self._expect_labels(name, split.labels)
         for name in ("train", "test"):
             if not len(getattr(self, name)):
                 raise InputError(f"data: {name}: no examples; expected at least one")
         if self.classes:
-            held = np.bincount(self.train.labels, minlength=self.classes)
-            if not held.all():
-                lacking = np.flatnonzero(held == 0)
+            counts = np.bincount(self.train.labels, minlength=self.classes)
+            if not counts.all():
+                lacking = np.flatnonzero(counts == 0)
                 raise InputError(
                     f"data: train: {len(lacking)} of {self.classes} classes have no example, the "
                     f"first is {lacking[0]}; expected at least one of each"
                 )
-            tested = self.test.labels
-            if (tested == tested[0]).all():
+            labels = self.test.labels
+            if (labels == labels[0]).all():
                 raise InputError(
-                    f"data: test: all {len(tested)} examples are of class {tested[0]}, which a "
+                    f"data: test: all {len(labels)} examples are of class {labels[0]}, which a "
                     "constant answer names; expected at least two classes"
                 )
 
@@ -179,12 +191,12 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """How many features an example has."""
+        """Number of features of an example, p."""
         return int(self.train.features.shape[1])
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What results say of the data: its digest, and how its files differ from known ones."""
+        """What results say of the data: its digest, and how its files differ, if they do."""
         return {"data": self.digest} | ({"data_differs": self.differs} if self.differs else {})
 
 
@@ -203,14 +215,24 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 class Source(ABC):
-    """Where a data set comes from. Making one is cheap; `load` reads or downloads.
+    """Where a data set comes from. The constructor is cheap; `load` reads or downloads.
 
     Args:
-        validation: the share of the training examples that is held out for choices, stratified;
-            0: none.
+        validation: the share of the training examples that is held out, stratified by class, to
+            choose a learning rate and the like; 0: none.
 
     Raises:
         ValueError: the share is not in [0, 1).
+
+    Example:
+        >>> class Line(Source):
+        ...     def load(self):
+        ...         x = np.linspace(0, 1, 40, dtype=np.float32)[:, None]
+        ...         train = Split(x, (x[:, 0] > 0.5).astype(np.int64))
+        ...         return Dataset(*self.hold_out(train), test=train, classes=2)
+        >>> data = Line(validation=0.25).load()
+        >>> len(data.train), len(data.validation)
+        (30, 10)
     """
 
     paper: ClassVar[str]
@@ -227,36 +249,36 @@ class Source(ABC):
         """Return the data set."""
 
     def files(self) -> list[Path]:
-        """Return the files that it would read, besides those that a parameter ``path`` names.
+        """Return the files that `load` reads, besides those that a parameter ``path`` names.
 
-        A process that has the data set reads it again when one of them changes. Asked of
-        hgobench's own sources alone.
+        A process that has loaded the data set loads it again when one of them has changed. Called
+        for hgobench's own sources only.
         """
         return []
 
     def hold_out(self, train: Split) -> tuple[Split, Split]:
-        """Return the training examples that are left, and those held out."""
+        """Return the training examples that remain, and the validation examples."""
         if self.validation == 0:
             return train, train.take(np.arange(0))
         with splitting():
-            kept, held = train_test_split(
+            remaining, held_out = train_test_split(
                 np.arange(len(train)),
                 test_size=self.validation,
                 random_state=0,
                 stratify=train.labels if train.labels.dtype == np.int64 else None,
             )
-        kept.sort()
-        held.sort()
-        return train.take(kept), train.take(held)
+        remaining.sort()
+        held_out.sort()
+        return train.take(remaining), train.take(held_out)
 
 
 class Published(Source):
-    """A data set whose files are known: others are refused.
+    """A data set with published files: files that differ from them are refused.
 
     Args:
         validation: as for a `Source`.
-        verify: whether the files must be the published ones; false: they are read as they are, and
-            every result says how they differ.
+        verify: whether the files must be the published ones; false: any file is read, and every
+            result says how it differs.
     """
 
     def __init__(self, validation: float = 0.15, verify: bool = True) -> None:
@@ -267,23 +289,27 @@ class Published(Source):
         """Return how the files differ from the published ones, in one line.
 
         Raises:
-            InputError: they do, and are to be verified.
+            InputError: they differ, and `verify` is true.
         """
         if differences and self.verify:
             raise InputError(
-                f"data: {one}; put the published file there, or use this one by verify=false, "
-                "which every result will state"
-                for one in differences
+                f"data: {difference}; put the published file there, or use this one by "
+                "verify=false, which every result will state"
+                for difference in differences
             )
         return "; ".join(differences)
 
 
-def splitting(of: str = "") -> AbstractContextManager[None]:
-    """Refuse what scikit-learn refuses to split: too few examples, of a class or at all."""
-    return refusing(f"data: {of}can't be split", "several examples of each class in each part")
+def splitting(prefix: str = "") -> AbstractContextManager[None]:
+    """Turn scikit-learn's refusal to split (too few examples) into an InputError.
+
+    Args:
+        prefix: what its message begins with, as ``"a.csv: "``.
+    """
+    return refusing(f"data: {prefix}can't be split", "several examples of each class on each side")
 
 
-def standardised(train: Split, *parts: Split, of: str = "") -> list[Split]:
+def standardised(train: Split, *splits: Split, prefix: str = "") -> list[Split]:
     """Return splits with features of mean 0 and deviation 1 on the training examples.
 
     A feature that is always the same there keeps its scale.
@@ -294,7 +320,7 @@ def standardised(train: Split, *parts: Split, of: str = "") -> list[Split]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1.0)
-        scaled = [((part.features - mean) / scale).astype(np.float32) for part in parts]
+        scaled = [((split.features - mean) / scale).astype(np.float32) for split in splits]
     if not all(np.isfinite(values).all() for values in (deviation, *scaled)):
-        raise InputError(f"data: {of}values too large to be standardised")
-    return [replace(part, features=values) for part, values in zip(parts, scaled, strict=True)]
+        raise InputError(f"data: {prefix}values too large to be standardised")
+    return [replace(split, features=values) for split, values in zip(splits, scaled, strict=True)]

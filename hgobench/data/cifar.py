@@ -1,4 +1,4 @@
-"""CIFAR-10, as its users have it on their disks."""
+"""CIFAR-10, from a copy on the user's disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCHES = {  # the last are the test examples; MD5 of the python version
 }
 PIXELS = 3 * 32 * 32
 MOST_BYTES = 1 << 26  # of a batch
-_HARMLESS = {  # all that the files of CIFAR-10 name
+_HARMLESS = {  # all names that the files of CIFAR-10 import
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy", "ndarray"),
@@ -41,36 +41,42 @@ _HARMLESS = {  # all that the files of CIFAR-10 name
 class Cifar10(Published):
     """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 in 10 classes; pixels are divided by 255.
 
-    Its folder is looked for in $HGOBENCH_DATA and the user's cache, as it is unpacked from its
-    binary or its python version: ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, in a folder
-    ``cifar10`` or not. It is not downloaded.
+    Its folder, ``cifar-10-batches-bin`` (binary version) or ``cifar-10-batches-py`` (python
+    version), is looked for in $HGOBENCH_DATA and the user's cache, directly or in a folder
+    ``cifar10``. It is not downloaded.
 
     Args:
         validation: as for a `Source`.
-        verify: as for a `Published` one. Of the python version's files MD5 are published, of the
-            binary version's how many images each has, and of which class.
+        verify: as for `Published`. The python version is verified by the MD5 of its files, the
+            binary one by the number of images of each file and class.
+
+    Example:
+        >>> Cifar10(verify=False).files()[0].name
+        'data_batch_1'
     """
 
     paper = "Krizhevsky, 2009"
     validity = "the user's own copy in $HGOBENCH_DATA or the cache"
 
     def files(self) -> list[Path]:
-        """Return where its files may be."""
+        """Return the paths at which its files are looked for."""
         names = [*BATCHES, *(f"{name}.bin" for name in BATCHES)]
         return [place / name for place in _places() for name in names]
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Read the batches; pixels are divided by 255."""
         folder = locate()
         batches = {name: _batch(folder, name) for name in BATCHES}
-        differences = [found for name, batch in batches.items() if (found := batch.differs(name))]
+        differences = [
+            difference for name, batch in batches.items() if (difference := batch.differs(name))
+        ]
         *first, last = batches.values()
         train, test = _split(first), _split([last])
         if not differences and folder.name.endswith("bin"):
-            held = [np.bincount(part.labels, minlength=10).tolist() for part in (train, test)]
-            if held != [[5000] * 10, [1000] * 10]:
+            counts = [np.bincount(split.labels, minlength=10).tolist() for split in (train, test)]
+            if counts != [[5000] * 10, [1000] * 10]:
                 differences = [
-                    f"{str(folder)!r}: classes have {held} images; expected 5000 and 1000"
+                    f"{str(folder)!r}: classes have {counts} images; expected 5000 and 1000"
                 ]
         differs = self.judge(differences)
         arrays = {
@@ -110,7 +116,7 @@ def locate() -> Path:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A file: images (N, 3072), channel by channel, labels (N,), and its MD5 (empty: binary)."""
+    """A file: images (N, 3072), channel by channel, labels (N,); md5 is empty in the binary one."""
 
     path: Path
     images: NDArray[np.uint8]
@@ -118,7 +124,7 @@ class _Batch:
     md5: str
 
     def differs(self, name: str) -> str:
-        """Say how it differs from the published one, if it does."""
+        """Say how it differs from the published file; empty: not at all."""
         if not self.md5:
             count = len(self.labels)
             return (
@@ -135,19 +141,20 @@ class _Batch:
 def _batch(folder: Path, name: str) -> _Batch:
     binary = folder / f"{name}.bin"
     path = binary if binary.exists() else folder / name
-    where = f"data: {str(path)!r}"
+    location = f"data: {str(path)!r}"
     content = reading.content("data", path, MOST_BYTES)
     if path == binary:
         if not content or len(content) % (PIXELS + 1):
             raise InputError(
-                f"{where}: {len(content)} bytes; expected a multiple of {PIXELS + 1}, an image each"
+                f"{location}: {len(content)} bytes; expected a multiple of {PIXELS + 1}, "
+                "an image each"
             )
         rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, PIXELS + 1)
         images, labels, md5 = rows[:, 1:], rows[:, 0].astype(np.int64), ""
-        first = "byte {}".format
+        place = "byte {}".format
         step = PIXELS + 1
     else:
-        with reading.refusing(where, "a batch of CIFAR-10, in its python version"):
+        with reading.refusing(location, "a batch of CIFAR-10, in its python version"):
             batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
             images = np.asarray(batch[b"data"])
             if images.dtype != np.uint8:
@@ -158,21 +165,24 @@ def _batch(folder: Path, name: str) -> _Batch:
                 raise ValueError(f"labels of {labels.dtype}")
             labels = labels.astype(np.int64)
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        first, step = "label {}".format, 1
+        place, step = "label {}".format, 1
     if labels.shape != (len(images),) or not len(images):
         raise InputError(
-            f"{where}: {len(images)} images, labels of shape {labels.shape}; expected one for each"
+            f"{location}: {len(images)} images, labels of shape {labels.shape}; expected one "
+            "for each"
         )
     for bad in np.flatnonzero((labels < 0) | (labels > 9))[:1]:
-        raise InputError(f"{where}: {first(bad * step)}: {labels[bad]}; expected a class, 0 .. 9")
+        raise InputError(
+            f"{location}: {place(bad * step)}: {labels[bad]}; expected a class, 0 .. 9"
+        )
     return _Batch(path, images, labels, md5)
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads arrays, and refuses whatever else a pickle may ask for."""
+    """Reads pickled arrays, and refuses to import anything else that a pickle names."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a batch may name."""
+        """Return a name that reading arrays needs."""
         if (module, name) not in _HARMLESS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module, name)

@@ -1,7 +1,11 @@
 """The data sets that can be named.
 
-Test examples serve the board alone; whatever is chosen (a learning rate, say) is chosen on
-validation examples. The split does not depend on a scenario's seed.
+Test examples are for the board alone; choices, as of a learning rate, are made on validation
+examples. The split does not depend on a scenario's seed.
+
+>>> data = load("digits")
+>>> data.train.features.shape, len(data.validation), len(data.test)
+((1221, 64), 216, 360)
 """
 
 from __future__ import annotations
@@ -37,24 +41,32 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 MOST_BYTES = 1 << 28  # of an IDX file, unpacked
-LEAST_LINES = 20  # of a table, for a column to count them by no accident
+LEAST_LINES = 20  # a column of fewer may count the lines by accident
 
 
 class Digits(Source):
     """scikit-learn's digits: 1,797 grey images of 8 x 8 in 10 classes.
 
     A stratified 20 % are the test set. Features are divided by 16.
+
+    Args:
+        validation: as for a `Source`.
+
+    Example:
+        >>> data = Digits(validation=0).load()
+        >>> data.train.features.shape, data.classes, data.train.image
+        ((1437, 64), 10, (8, 8))
     """
 
     paper = "Alpaydin and Kaynak, UCI 1998"
     validity = "embedded"
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Load, scale and split the images."""
         x, y = load_digits(return_X_y=True)
         train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64), (8, 8))
-        read = digest({"features": x, "labels": y})
-        return Dataset(*self.hold_out(train), test, classes=10, digest=read)
+        checksum = digest({"features": x, "labels": y})
+        return Dataset(*self.hold_out(train), test, classes=10, digest=checksum)
 
 
 class BreastCancer(Source):
@@ -62,19 +74,27 @@ class BreastCancer(Source):
 
     A stratified 20 % are the test set. Features are standardised with the training examples'
     mean and deviation.
+
+    Args:
+        validation: as for a `Source`.
+
+    Example:
+        >>> data = BreastCancer(validation=0).load()
+        >>> data.train.features.shape, data.classes, bool(abs(data.train.features.mean()) < 1e-6)
+        ((455, 30), 2, True)
     """
 
     paper = "Street et al., 1993"
     validity = "embedded"
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Load, split and standardise the table."""
         x, y = load_breast_cancer(return_X_y=True)
         train, test = _embedded_split(x, y.astype(np.int64))
-        train, held = self.hold_out(train)
-        train, held, test = standardised(train, train, held, test)
-        read = digest({"features": x, "labels": y})
-        return Dataset(train, held, test, classes=2, digest=read)
+        train, validation = self.hold_out(train)
+        train, validation, test = standardised(train, train, validation, test)
+        checksum = digest({"features": x, "labels": y})
+        return Dataset(train, validation, test, classes=2, digest=checksum)
 
 
 def _embedded_split(
@@ -89,9 +109,8 @@ class Images(Published):
 
     Args:
         validation: as for a `Source`.
-        pair: two of the classes, ``"1v2"``: the examples of these alone, which become the classes
-            0 and 1; None: all ten.
-        verify: as for a `Published` one.
+        pair: two classes, as ``"1v2"``: only their examples, relabelled 0 and 1; None: all ten.
+        verify: as for `Published`.
     """
 
     validity = "in $HGOBENCH_DATA or cached, else downloaded"
@@ -111,25 +130,25 @@ class Images(Published):
             self.pair = int(match[1]), int(match[2])
 
     def files(self) -> list[Path]:
-        """Return where its four files may be."""
+        """Return the paths at which its four files are looked for."""
         return [folder / file for folder in files.folders(self.name) for file in IDX_FILES]
 
     def load(self) -> Dataset:
-        """Return it; pixels are divided by 255."""
+        """Read the four files; pixels are divided by 255."""
         folder = locate(self.name, self.openml, self.md5)
         arrays = {file: read_idx(folder / file) for file in IDX_FILES}
         differs = self.judge(
             [
-                f"{str(files.at_hand(folder / file))!r}: unpacked it has MD5 {found}; expected "
-                f"{known}, that of {self.name} as published"
-                for (file, array), known in zip(arrays.items(), self.md5, strict=True)
-                if (found := _md5(_as_idx(array))) != known
+                f"{str(files.at_hand(folder / file))!r}: unpacked it has MD5 {md5}; expected "
+                f"{published}, that of {self.name} as published"
+                for (file, array), published in zip(arrays.items(), self.md5, strict=True)
+                if (md5 := _md5(_as_idx(array))) != published
             ]
         )
-        parts = []
+        splits = []
         for images, labels in (IDX_FILES[:2], IDX_FILES[2:]):
             _expect_pair(folder / images, arrays[images], folder / labels, arrays[labels])
-            parts.append(
+            splits.append(
                 Split(
                     arrays[images].reshape(len(arrays[images]), -1).astype(np.float32)
                     / np.float32(255),
@@ -137,7 +156,7 @@ class Images(Published):
                     image=arrays[images].shape[1:],
                 )
             )
-        train, test = parts if self.pair is None else map(self._of_pair, parts)
+        train, test = splits if self.pair is None else map(self._of_pair, splits)
         return Dataset(
             *self.hold_out(train),
             test,
@@ -154,7 +173,17 @@ class Images(Published):
 
 
 class Mnist(Images):
-    """MNIST: 60,000 + 10,000 grey images of 28 x 28 in 10 classes; validation=0 trains on all."""
+    """MNIST: 60,000 + 10,000 grey images of 28 x 28 in 10 classes; validation=0 trains on all.
+
+    Args:
+        validation: as for a `Source`.
+        pair: as for `Images`.
+        verify: as for `Published`.
+
+    Example:
+        >>> Mnist(pair="1v2").pair
+        (1, 2)
+    """
 
     paper = "LeCun et al., 1998"
     name = "mnist"
@@ -168,7 +197,17 @@ class Mnist(Images):
 
 
 class FashionMnist(Images):
-    """Fashion-MNIST: the format of MNIST, pictures of clothes."""
+    """Fashion-MNIST: pictures of clothes in MNIST's format and sizes.
+
+    Args:
+        validation: as for a `Source`.
+        pair: as for `Images`.
+        verify: as for `Published`.
+
+    Example:
+        >>> FashionMnist(pair="0v6").pair
+        (0, 6)
+    """
 
     paper = "Xiao et al., 2017"
     name = "fashion_mnist"
@@ -182,19 +221,30 @@ class FashionMnist(Images):
 
 
 class Csv(Source):
-    """A table of one's own: a line per example, a column per feature.
+    """A table of your own: a line per example, a column per feature.
 
     A stratified share is the test set. Features are standardised with the training examples' mean
-    and deviation. Labels are words, of which a class has one: 1 beside 1.0 is refused, and so are
-    nan, and a column that counts the lines where these are sorted by class.
+    and deviation. Labels are compared as text, and a class has one spelling: both 1 and 1.0 are
+    refused. So are missing labels (nan), and a column that numbers lines sorted by class, as it
+    gives the class away.
 
     Args:
         path: the file, with a header line.
         label: the column with the class.
-        group: the column that says who made an example (for the partition ``natural``); None: no
-            such column.
+        group: the column that says who produced an example (for the partition ``natural``); None:
+            there is none.
         test: the share of the examples that is the test set, in (0, 1).
         validation: as for a `Source`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "flowers.csv"
+        ...     lines = [f"{width},{'ab'[width > 9]}" for width in range(20)]
+        ...     _ = path.write_text("\\n".join(["width,label", *lines[::2], *lines[1::2]]))
+        ...     data = Csv(str(path), validation=0).load()
+        >>> len(data.train), len(data.test), data.classes
+        (16, 4, 2)
     """
 
     paper = "your own"
@@ -215,11 +265,11 @@ class Csv(Source):
         self.test = test
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Read, split and standardise the table."""
         named = {self.label: csv_file.text}
         named |= {self.group: csv_file.text} if self.group is not None else {}
-        table = csv_file.read("data", self.path, named, others=csv_file.number(finite=True))
-        rows = [row for _, row in table]
+        lines = csv_file.read("data", self.path, named, others=csv_file.number(finite=True))
+        rows = [row for _, row in lines]
         features = [name for name in rows[0] if name not in named]
         columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         x = np.array([[row[name] for name in features] for row in rows], dtype=np.float64)
@@ -235,23 +285,25 @@ class Csv(Source):
         _expect_labels(self.path, self.label, names.tolist())
         _expect_no_index(self.path, features, x, y)
         # In float64 until it is standardised.
-        whole = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
+        table = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
         with splitting(f"{self.path}: "):
-            parts = train_test_split(
+            halves = train_test_split(
                 np.arange(len(x)), test_size=self.test, random_state=0, stratify=y
             )
-        train, held = self.hold_out(whole.take(np.sort(parts[0])))
-        test = whole.take(np.sort(parts[1]))
-        train, held, test = standardised(train, train, held, test, of=f"{self.path}: ")
-        return Dataset(train, held, test, classes=len(names), digest=digest(columns))
+        train, validation = self.hold_out(table.take(np.sort(halves[0])))
+        test = table.take(np.sort(halves[1]))
+        train, validation, test = standardised(
+            train, train, validation, test, prefix=f"{self.path}: "
+        )
+        return Dataset(train, validation, test, classes=len(names), digest=digest(columns))
 
 
 _MISSING = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "missing", "?", "-", "."})
 
 
 def _expect_labels(path: str, column: str, names: Sequence[str]) -> None:
-    """Refuse labels that are one in other spellings, and those that say that there is none."""
-    where = f"data: {path}: {column}: "
+    """Refuse two spellings of one label, and labels that mean "missing"."""
+    location = f"data: {path}: {column}: "
     spellings: dict[float | str, str] = {}
     numbers, missing = 0, ""
     for name in names:
@@ -261,21 +313,22 @@ def _expect_labels(path: str, column: str, names: Sequence[str]) -> None:
             key = " ".join(name.split()).casefold()
         numbers += isinstance(key, float) and not math.isnan(key)
         missing = name if key != key or key in _MISSING else missing
-        if (other := spellings.setdefault(key, name)) != name:
+        if (spelling := spellings.setdefault(key, name)) != name:
             raise InputError(
-                f"{where}{other!r} and {name!r} differ in their spelling alone; expected one "
+                f"{location}{spelling!r} and {name!r} differ in their spelling alone; expected one "
                 "spelling for a class"
             )
     if missing and (missing.lower() == "nan" or numbers == len(names) - 1):
         raise InputError(
-            f"{where}{missing!r} looks as if the label were missing; expected a class in every line"
+            f"{location}{missing!r} looks as if the label were missing; expected a class in "
+            "every line"
         )
 
 
 def _expect_no_index(
     path: str, columns: Sequence[str], x: NDArray[np.float64], y: NDArray[np.int64]
 ) -> None:
-    """Refuse a column that counts the lines where these are sorted by class: it names the class."""
+    """Refuse a column that numbers lines sorted by class: it gives the class away."""
     runs = 1 + np.count_nonzero(np.diff(y))
     if runs > y.max() + 1 or len(x) < LEAST_LINES:
         return
@@ -293,32 +346,34 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or with ``.gz`` behind its name.
 
     Raises:
-        InputError: it is no such file, larger than `MOST_BYTES`, or shorter or longer than its
+        InputError: it is no IDX file, is larger than `MOST_BYTES`, or has another size than its
             header says.
     """
-    there = files.at_hand(path)
-    where = f"data: {str(there)!r}"
-    with reading.refusing(where, "an IDX file"), reading.opened(there) as file:
+    source = files.at_hand(path)
+    location = f"data: {str(source)!r}"
+    with reading.refusing(location, "an IDX file"), reading.opened(source) as file:
         start = file.read(4)
         if len(start) < 4 or start[:3] != b"\0\0\x08":
             raise InputError(
-                f"{where}: not an IDX file of unsigned bytes: it begins with {start!r}; expected "
-                "the bytes 0, 0, 8 and the number of dimensions"
+                f"{location}: not an IDX file of unsigned bytes: it begins with {start!r}; "
+                "expected the bytes 0, 0, 8 and the number of dimensions"
             )
         sizes = file.read(4 * start[3])
         if len(sizes) < 4 * start[3]:
-            raise InputError(f"{where}: it ends in its header, which has {start[3]} dimensions")
+            raise InputError(f"{location}: it ends in its header, which has {start[3]} dimensions")
         shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist())
-        said = math.prod(shape)
-        if not 0 < len(shape) <= 3 or said > MOST_BYTES:
+        size = math.prod(shape)
+        if not 0 < len(shape) <= 3 or size > MOST_BYTES:
             raise InputError(
-                f"{where}: its header says {' x '.join(map(str, shape)) or 'nothing'}; expected 1 "
-                f"to 3 dimensions, {MOST_BYTES:,} bytes at most"
+                f"{location}: its header says {' x '.join(map(str, shape)) or 'nothing'}; expected "
+                f"1 to 3 dimensions, {MOST_BYTES:,} bytes at most"
             )
-        content = file.read(said + 1)
-    if len(content) != said:
-        more = "more than " * (len(content) > said)
-        raise InputError(f"{where}: {more}{min(len(content), said)} bytes; its header says {said}")
+        content = file.read(size + 1)
+    if len(content) != size:
+        excess = "more than " * (len(content) > size)
+        raise InputError(
+            f"{location}: {excess}{min(len(content), size)} bytes; its header says {size}"
+        )
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
@@ -335,7 +390,7 @@ def _md5(content: bytes) -> str:
 def _expect_pair(
     images: Path, pixels: NDArray[np.uint8], labels: Path, classes: NDArray[np.uint8]
 ) -> None:
-    """Refuse images and labels that don't belong together."""
+    """Check that images and labels belong together."""
     problems = []
     if pixels.ndim != 3 or not pixels.size:
         problems.append(
@@ -364,8 +419,8 @@ def locate(name: str, openml: str, md5: tuple[str, ...]) -> Path:
     """Find the folder with a data set's four IDX files; download them if they are missing.
 
     Raises:
-        InputError: they are nowhere and can't or must not be downloaded, or what was downloaded
-            is not the data set.
+        InputError: they are not on this machine and can't or must not be downloaded, or what was
+            downloaded is not the data set.
     """
     return files.find(name, IDX_FILES, lambda folder: download(openml, folder, md5))
 
@@ -374,13 +429,13 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
     """Fetch an image data set with scikit-learn's OpenML client and keep it as IDX files.
 
     Args:
-        openml: its name there.
-        folder: where the four files go.
-        md5: what their MD5 must be.
-        test: how many of the last examples are the test set.
+        openml: its name at OpenML.
+        folder: where the four files are written.
+        md5: the MD5 that they must have, in the order of `IDX_FILES`.
+        test: size of the test set, the last examples.
 
     Raises:
-        InputError: the files are not those that the MD5 name.
+        InputError: a file has another MD5.
         OSError: the network failed.
     """
     bunch = fetch_openml(
@@ -390,16 +445,16 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
     labels = bunch.target.astype(np.uint8)
     side = int(np.sqrt(images.shape[1]))
     cut = len(images) - test
-    parts = (
+    arrays = (
         images[:cut].reshape(-1, side, side),
         labels[:cut],
         images[cut:].reshape(-1, side, side),
         labels[cut:],
     )
-    contents = [_as_idx(part) for part in parts]
-    found = tuple(map(_md5, contents))
-    if found != md5:
-        raise InputError(f"data: OpenML's {openml!r} has MD5 {found}; expected {md5}")
+    contents = [_as_idx(array) for array in arrays]
+    sums = tuple(map(_md5, contents))
+    if sums != md5:
+        raise InputError(f"data: OpenML's {openml!r} has MD5 {sums}; expected {md5}")
     for file, content in zip(IDX_FILES, contents, strict=True):
         partial = folder / f"{file}.partial"
         partial.write_bytes(content)
@@ -424,25 +479,29 @@ registry: Registry[Source] = Registry(
 
 
 def load(specification: str) -> Dataset:
-    """Load a data set once per process: ``"digits"``, ``"mnist[validation=0]"``.
+    """Load a data set, once per process: ``"digits"``, ``"mnist[validation=0]"``.
 
-    This is the one door: whatever a source returns, also one of somebody else's, is checked here.
+    All data sets are loaded here, so that what a plug-in's source returns is checked, too.
 
     Raises:
-        InputError: there is no such source, it can't be read, or what it returns is no data set.
+        InputError: there is no such source, it can't be read, or it returns no `Dataset`.
+
+    Example:
+        >>> load("digits") is load("digits"), len(load("digits[validation=0]").validation)
+        (True, 0)
     """
     return _load(specification, state(specification))
 
 
 @dataclass(frozen=True)
-class About:
-    """What a data set is, without its arrays.
+class Description:
+    """A data set's digest and sizes, without its arrays.
 
     Attributes:
-        digest: of the arrays that were read (`Dataset.digest`).
-        classes: how many; 0: a regression.
-        features: how many an example has.
-        train, validation, test: how many examples there are.
+        digest: hash of the arrays that were read (`Dataset.digest`).
+        classes: number of classes; 0: a regression.
+        features: number of features of an example.
+        train, validation, test: numbers of examples.
     """
 
     digest: str
@@ -453,27 +512,31 @@ class About:
     test: int
 
 
-def about(specification: str) -> About:
-    """Say what a data set is; it is loaded for that, in this process.
+def describe(specification: str) -> Description:
+    """Return a data set's digest and sizes; it is loaded for that, in this process.
 
     Raises:
         InputError: as `load`.
+
+    Example:
+        >>> describe("digits").classes, describe("digits").test
+        (10, 360)
     """
     data = load(specification)
-    sizes = (len(part) for part in (data.train, data.validation, data.test))
-    return About(data.digest, data.classes, data.features, *sizes)
+    sizes = (len(split) for split in (data.train, data.validation, data.test))
+    return Description(data.digest, data.classes, data.features, *sizes)
 
 
 def state(specification: str) -> tuple[Any, ...]:
-    """Return what changes when a file of a data set does."""
-    named = {"data": specification}
-    read = [] if catalogue.foreign(named) else registry.build(specification).files()
-    return catalogue.contents(named), *map(files.state, read)
+    """Return a value that changes when a file of the data set does."""
+    field = {"data": specification}
+    paths = [] if catalogue.foreign(field) else registry.build(specification).files()
+    return catalogue.contents(field), *map(files.state, paths)
 
 
 @cache
 def _load(specification: str, state: tuple[Any, ...]) -> Dataset:
-    about = f"data: {specification!r}"
+    location = f"data: {specification!r}"
     with keyed(0):  # all seeds share it
         source = registry.build(specification)
     boundary = Boundary("data", specification, source, seed=0, passes=(InputError,))
@@ -481,24 +544,24 @@ def _load(specification: str, state: tuple[Any, ...]) -> Dataset:
         with boundary("load"):
             data = _foreign(source) if boundary.foreign else source.load()
     except PluginError as error:
-        raise InputError(f"{about}: {error.message}") from error
+        raise InputError(f"{location}: {error.message}") from error
     except InputError as error:
         if not boundary.foreign:
             raise
-        problems = (problem.removeprefix(f"{about}: ") for problem in error.problems)
-        raise InputError(f"{about}: {p.removeprefix('data: ')}" for p in problems) from error
+        problems = (problem.removeprefix(f"{location}: ") for problem in error.problems)
+        raise InputError(f"{location}: {p.removeprefix('data: ')}" for p in problems) from error
     return data if data.digest else replace(data, digest=digest(_arrays(data)))
 
 
 def _foreign(source: Source) -> Dataset:
-    """Return the data set of somebody's source: copies, under a digest of what they hold."""
+    """Return copies of what a plug-in's source loads, without a digest: `_load` works it out."""
     data: object = source.load()
     if not isinstance(data, Dataset):
         raise InputError(
             f"load() returned {type(data).__name__}; expected a Dataset of hgobench.data.base"
         )
-    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
-    copies = {name: part.take(np.arange(len(part))) for name, part in parts.items()}
+    splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    copies = {name: split.take(np.arange(len(split))) for name, split in splits.items()}
     return replace(data, digest="", **copies)  # checked again, as the source may have changed them
 
 
@@ -506,7 +569,7 @@ def _arrays(data: Dataset) -> dict[str, NDArray[Any]]:
     """Return the arrays of a data set by name."""
     arrays: dict[str, NDArray[Any]] = {"classes": np.array(data.classes)}
     for name in ("train", "validation", "test"):
-        part = getattr(data, name)
-        arrays |= {f"{name} features": part.features, f"{name} labels": part.labels}
-        arrays |= {f"{name} groups": part.groups} if part.groups is not None else {}
+        split = getattr(data, name)
+        arrays |= {f"{name} features": split.features, f"{name} labels": split.labels}
+        arrays |= {f"{name} groups": split.groups} if split.groups is not None else {}
     return arrays

@@ -1,4 +1,4 @@
-"""Where the files of a data set are: the user's folder, the cache, or nowhere yet."""
+"""Where the files of a data set are: in the user's folder, in the cache, or still to download."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from hgobench.errors import InputError, Unavailable
 
 
 def folders(name: str) -> list[Path]:
-    """Return where a data set is looked for; the last is where it would be downloaded to."""
+    """Return the folders in which a data set is looked for; it is downloaded to the last."""
     cached = user_cache_path("hgobench") / name
     root = os.environ.get("HGOBENCH_DATA")
     return [Path(root) / name, cached] if root else [cached]
 
 
 def at_hand(path: Path) -> Path:
-    """Return a file as it lies there: plain, or with ``.gz`` behind its name."""
+    """Return the path of a file that may be packed: with ``.gz`` added unless it is there plain."""
     return path if path.exists() else path.with_name(f"{path.name}.gz")
 
 
 def content(path: Path, most: int) -> bytes:
-    """Read a file, plain or with ``.gz`` behind its name, of `most` bytes at most, unpacked.
+    """Read a file, plain or packed (``.gz``), of `most` bytes at most when unpacked.
 
     Raises:
         InputError: it can't be read or unpacked, or is larger.
@@ -35,46 +35,46 @@ def content(path: Path, most: int) -> bytes:
 
 
 def state(path: Path) -> tuple[str, int, int, int]:
-    """Return what changes when a file does; of a file that is not there, its name."""
-    there = at_hand(path)
+    """Return a value that changes when a file does: its path, size, time of change and inode."""
+    source = at_hand(path)
     try:
-        about = there.stat()
+        status = source.stat()
     except OSError:
         return str(path), 0, 0, 0
-    return str(there), about.st_size, about.st_mtime_ns, about.st_ino
+    return str(source), status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def find(name: str, files: Sequence[str], download: Callable[[Path], None]) -> Path:
     """Find the folder of a data set; download it if it is missing.
 
     Args:
-        name: of the data set and its folder.
-        files: what the folder holds, plain or packed.
-        download: brings them into a folder.
+        name: the data set's, which is its folder's, too.
+        files: the files that the folder must hold, plain or packed.
+        download: downloads them into a folder.
 
     Raises:
-        Unavailable: it is nowhere and can't or must not be downloaded.
+        Unavailable: it is not on this machine and can't or must not be downloaded.
     """
     places = folders(name)
     for folder in places:
         if all(at_hand(folder / file).exists() for file in files):
             return folder
-    looked = " or ".join(map(str, places))
+    searched = " or ".join(map(str, places))
     if os.environ.get("HGOBENCH_OFFLINE"):
         raise Unavailable(
-            f"data: {name!r} is not in {looked}, and HGOBENCH_OFFLINE forbids to download it; "
+            f"data: {name!r} is not in {searched}, and HGOBENCH_OFFLINE forbids to download it; "
             "set HGOBENCH_DATA to a folder that holds it"
         )
     try:
-        with warnings.catch_warnings():  # what was brought is checked, whatever the client says
+        with warnings.catch_warnings():  # files are checked, whatever the client warns of
             warnings.simplefilter("ignore")
             download(places[-1])
     except InputError:
         raise
     except Exception as error:
-        said = " ".join(f"{error}".split()) or type(error).__name__
+        message = " ".join(f"{error}".split()) or type(error).__name__
         raise Unavailable(
-            f"data: {name!r} is not in {looked}, and downloading it from OpenML failed: {said}; "
-            "set HGOBENCH_DATA to a folder that holds it"
+            f"data: {name!r} is not in {searched}, and downloading it from OpenML failed: "
+            f"{message}; set HGOBENCH_DATA to a folder that holds it"
         ) from error
     return places[-1]

@@ -43,26 +43,30 @@ class Phishing(Published):
 
     Args:
         validation: as for a `Source`.
-        verify: as for a `Published` one.
+        verify: as for `Published`.
+
+    Example:
+        >>> Phishing().files()[0].name
+        'phishing.libsvm'
     """
 
     paper = "Mohammad, Thabtah, McCluskey, UCI 2015"
     validity = "in $HGOBENCH_DATA or cached, else downloaded"
 
     def files(self) -> list[Path]:
-        """Return where its file may be."""
+        """Return the paths at which its file is looked for."""
         return [folder / PHISHING for folder in folders("phishing")]
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Read and split the table."""
         path = find("phishing", [PHISHING], download_phishing) / PHISHING
         x, labels, md5 = phishing(path)
         differs = self.judge(_unlike_phishing(path, x, labels, md5))
         with splitting():
             a, b, c, d = train_test_split(x, labels, test_size=0.2, random_state=0, stratify=labels)
-        read = digest({"features": x, "labels": labels})
+        checksum = digest({"features": x, "labels": labels})
         return Dataset(
-            *self.hold_out(Split(a, c)), Split(b, d), classes=2, digest=read, differs=differs
+            *self.hold_out(Split(a, c)), Split(b, d), classes=2, digest=checksum, differs=differs
         )
 
 
@@ -70,13 +74,13 @@ def phishing(path: Path) -> tuple[Features, NDArray[np.int64], str]:
     """Read the table, in LIBSVM's format: features (N, 68), labels (N,), and the file's MD5.
 
     Raises:
-        InputError: with the line, where a number is none, labels are not 0 and 1 (or -1 and 1), or
-            features are not in order, given twice, or more than 68.
+        InputError: something is no number, labels are not 0 and 1 (or -1 and 1), or features are
+            out of order, given twice, or more than 68; with the number of the line.
     """
     text = content(path, MOST_BYTES)
-    where = f"data: {str(at_hand(path))!r}"
+    location = f"data: {str(at_hand(path))!r}"
     if text.count(b"\n") > MOST_LINES:
-        raise InputError(f"{where}: more than {MOST_LINES:,} lines; expected at most as many")
+        raise InputError(f"{location}: more than {MOST_LINES:,} lines; expected at most as many")
     lines = [
         (number, line)
         for number, line in enumerate(text.split(b"\n"), 1)
@@ -84,24 +88,24 @@ def phishing(path: Path) -> tuple[Features, NDArray[np.int64], str]:
     ]
     expected = f"a label 0 or 1 and features 1:value .. {PHISHING_FEATURES}:value in order"
     if not lines:
-        raise InputError(f"{where}: no lines; expected in each {expected}")
-    with reading.refusing(where, expected):
+        raise InputError(f"{location}: no lines; expected in each {expected}")
+    with reading.refusing(location, expected):
         try:
             matrix, y = _svmlight(text)
         except Exception:
             number = _first_bad(lines)
-            with reading.refusing(f"{where}, line {number}", expected):
+            with reading.refusing(f"{location}, line {number}", expected):
                 raise
         with np.errstate(over="ignore"):
             x = np.asarray(matrix.toarray(), dtype=np.float32)
     finite = np.asarray(np.isfinite(x).all(axis=1))
     for row in np.flatnonzero(~finite | ~np.isin(y, (-1, 0, 1)))[:1]:
-        found = f"label {y[row]:g}" if finite[row] else "a number that is not finite"
-        raise InputError(f"{where}, line {lines[row][0]}: {found}; expected {expected}")
+        problem = f"label {y[row]:g}" if finite[row] else "a number that is not finite"
+        raise InputError(f"{location}, line {lines[row][0]}: {problem}; expected {expected}")
     labels = np.unique(y)
     if len(labels) != 2:
         named = ", ".join(f"{label:g}" for label in labels)
-        raise InputError(f"{where}: labels {named}; expected two, 0 and 1 or -1 and 1")
+        raise InputError(f"{location}: labels {named}; expected two, 0 and 1 or -1 and 1")
     return x, (y > 0).astype(np.int64), hashlib.md5(text, usedforsecurity=False).hexdigest()
 
 
@@ -110,7 +114,7 @@ def _svmlight(text: bytes) -> Any:
 
 
 def _first_bad(lines: Sequence[tuple[int, bytes]]) -> int:
-    """Return the number of the first line that can't be read: so many before it can be."""
+    """Return the number of the first line that can't be read, by bisection."""
     good, bad = 0, len(lines)
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -123,15 +127,15 @@ def _first_bad(lines: Sequence[tuple[int, bytes]]) -> int:
 
 
 def _unlike_phishing(path: Path, x: Features, labels: NDArray[np.int64], md5: str) -> list[str]:
-    """Say how a table differs from the published one: that has no known file, but known counts."""
+    """Say how a table differs from the published one: one copy's MD5 and UCI's counts are known."""
     if md5 == PHISHING_MD5:
         return []
     counts = tuple(np.bincount(labels).tolist())
     scale = 1 / np.sqrt(PHISHING_PROPERTIES)
-    whole = ((x == 0) | (np.abs(x - scale) < 1e-4)).all() and (
+    complete = ((x == 0) | (np.abs(x - scale) < 1e-4)).all() and (
         (x != 0).sum(axis=1) == PHISHING_PROPERTIES
     ).all()
-    if whole and counts in (PHISHING_COUNTS, PHISHING_COUNTS[::-1]):
+    if complete and counts in (PHISHING_COUNTS, PHISHING_COUNTS[::-1]):
         return []
     return [
         f"{str(at_hand(path))!r}: unpacked it has MD5 {md5} and {len(x):,} examples, {counts[0]:,} "
@@ -151,25 +155,29 @@ class Boston(Published):
 
     Args:
         validation: as for a `Source`.
-        verify: as for a `Published` one: whether the numbers must be the published ones.
+        verify: as for `Published`: whether the numbers must be the published ones.
+
+    Example:
+        >>> Boston().files()[0].name
+        'boston_house_prices.csv'
     """
 
     paper = "Harrison and Rubinfeld, 1978"
     validity = "in $HGOBENCH_DATA or cached, else downloaded; a regression"
 
     def files(self) -> list[Path]:
-        """Return where its file may be."""
+        """Return the paths at which its file is looked for."""
         return [folder / BOSTON for folder in folders("boston")]
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Read, split and standardise the table."""
         x, y, differs = self.table()
         with splitting():
             a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0)
-        train, held = self.hold_out(Split(a, c))
-        train, held, test = standardised(train, train, held, Split(b, d))
-        read = digest({"features": x, "targets": y})
-        return Dataset(train, held, test, classes=0, digest=read, differs=differs)
+        train, validation = self.hold_out(Split(a, c))
+        train, validation, test = standardised(train, train, validation, Split(b, d))
+        checksum = digest({"features": x, "targets": y})
+        return Dataset(train, validation, test, classes=0, digest=checksum, differs=differs)
 
     def table(self) -> tuple[Features, NDArray[np.float32], str]:
         """Return the raw table as `boston` does, and how it differs from the published one."""
@@ -181,7 +189,7 @@ def boston() -> tuple[Features, NDArray[np.float32]]:
     """Return the raw table: features (506, 13) and targets in thousands of dollars.
 
     Raises:
-        InputError: with the line, where it is no such table.
+        InputError: the file is no such table; with the number of the line.
     """
     path = find("boston", [BOSTON], download_boston) / BOSTON
     columns = dict.fromkeys(BOSTON_COLUMNS, csv_file.number(-1e30, 1e30))
@@ -204,7 +212,7 @@ def _unlike_boston(x: Features, y: NDArray[np.float32]) -> list[str]:
 
 
 def download_phishing(folder: Path) -> None:
-    """Fetch the table from OpenML, a feature for each value of a property."""
+    """Fetch the table from OpenML and write it in LIBSVM's format, a feature per property value."""
     bunch = fetch_openml(
         "PhishingWebsites", version=1, as_frame=False, parser="liac-arff", data_home=str(folder)
     )
@@ -222,7 +230,7 @@ def download_phishing(folder: Path) -> None:
 
 
 def download_boston(folder: Path) -> None:
-    """Fetch the table from OpenML."""
+    """Fetch the table from OpenML and write it as CSV."""
     bunch = fetch_openml(
         "boston", version=1, as_frame=False, parser="liac-arff", data_home=str(folder)
     )

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from hgobench import catalogue
 from hgobench.boundary import OUT_OF_MEMORY, OUT_OF_TIME, PluginError, limited
 from hgobench.data import datasets
-from hgobench.data.datasets import About
+from hgobench.data.datasets import Description
 from hgobench.errors import InputError, Unavailable
 from hgobench.grid import Grid, Listed
 from hgobench.provenance import device_name, usable
@@ -231,7 +231,7 @@ def _asked_device(device: str) -> str:
 
 def described(
     names: Iterable[str], jobs: int = 1, engine: Engine | None = None, time_limit: float = math.inf
-) -> dict[str, About | InputError]:
+) -> dict[str, Description | InputError]:
     """Return what each of some data sets is, or why it can't be had.
 
     Args:
@@ -242,7 +242,7 @@ def described(
     """
     fields = [{"data": name} for name in dict.fromkeys(names)]
     where = engine or local(max(min(jobs, len(fields)), 1), fields)
-    found = _asked(datasets.about, [(one["data"],) for one in fields], fields, where, time_limit)
+    found = _asked(datasets.describe, [(one["data"],) for one in fields], fields, where, time_limit)
     return {one["data"]: about for one, about in zip(fields, found, strict=True)}
 
 
@@ -254,7 +254,7 @@ def digests(names: Iterable[str], engine: Engine, time_limit: float = math.inf) 
     """
     found = described(names, engine=engine, time_limit=time_limit)
     _refuse(found.values())
-    return {name: about.digest for name, about in found.items() if isinstance(about, About)}
+    return {name: data.digest for name, data in found.items() if isinstance(data, Description)}
 
 
 def _check_worlds(
