@@ -1,4 +1,4 @@
-"""Workers' momentum: what robust rules need to tell noise from attacks."""
+"""Workers' momentum, which lets robust rules tell noise from attacks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .base import Algorithm, Work
 class WorkerMomentum:
     """m_i <- β·m_i + (1 - β)·g_i, on the coordinates that worker i computes in a round.
 
-    Where it has computed nothing before, m_i = g_i. In HGO a slow worker's momentum of a coordinate
-    is as old as the last round in which it came so far; a worker that is not asked keeps what it
-    has.
+    Where it has not computed before, m_i = g_i. In HGO a slow worker's momentum of a coordinate is
+    as old as the last round in which it computed that coordinate; a worker that is not sampled
+    keeps its momentum.
 
     Source: Karimireddy, He, Jaggi, "Learning from History for Byzantine Robust Optimization", ICML
     2021; El Mhamdi, Guerraoui, Rouault, "Distributed Momentum for Byzantine-resilient Stochastic
@@ -23,31 +23,40 @@ class WorkerMomentum:
 
     Args:
         beta: β, 0 <= β < 1.
+
+    Example:
+        >>> momentum, workers = WorkerMomentum(beta=0.5), np.array([7])
+        >>> momentum(workers, torch.tensor([[4.0, 2.0]]), None)
+        tensor([[4., 2.]])
+        >>> momentum(workers, torch.tensor([[0.0, 0.0]]), torch.tensor([[True, False]]))
+        tensor([[2., 1.]])
+        >>> momentum(workers, torch.tensor([[0.0, 0.0]]), None)  # the second was not kept
+        tensor([[1., 1.]])
     """
 
     def __init__(self, beta: float) -> None:
         self.beta = beta
         self._row: dict[int, int] = {}  # worker -> its row in the table
-        self._table: Tensor | None = None  # (workers that were asked, d); NaN: never computed
+        self._table: Tensor | None = None  # (workers sampled so far, d); NaN: never computed
 
     def __call__(
         self, workers: NDArray[np.int64], gradients: Tensor, computed: Tensor | None
     ) -> Tensor:
-        """Return what each worker sends, (q, d), and keep it.
+        """Return each worker's momentum after this round, (q, d), and keep it.
 
         Args:
-            workers: (q,) who they are.
+            workers: (q,) their indices.
             gradients: (q, d).
-            computed: (q, d) bool, what they compute this round; None: all. Elsewhere the answer is
-                what they would send, and nothing is kept.
+            computed: (q, d) bool, the coordinates that each computes this round; None: all. The
+                momentum of the others is returned as if they were, and is not kept.
         """
         rows = torch.tensor([self._row.setdefault(int(w), len(self._row)) for w in workers])
         rows = rows.to(gradients.device)
         table = gradients[:0] if self._table is None else self._table
         if (missing := len(self._row) - len(table)) > 0:
             size = (max(missing, len(table)), gradients.shape[1])
-            more = gradients.new_full(size, torch.nan)
-            table = self._table = torch.cat((table.to(more), more)) if len(table) else more
+            added = gradients.new_full(size, torch.nan)
+            table = self._table = torch.cat((table.to(added), added)) if len(table) else added
         previous = table[rows]
         momentum = self.beta * previous + (1.0 - self.beta) * gradients
         momentum = torch.where(torch.isnan(previous), gradients, momentum)
@@ -56,14 +65,14 @@ class WorkerMomentum:
 
 
 class WithMomentum(Algorithm):
-    """An algorithm whose workers send their momentum, if there is one.
+    """An algorithm whose workers send their momentum if β > 0, else their gradients.
 
     Args:
         momentum: β of the workers' momentum, 0 <= β < 1 (see `WorkerMomentum`); 0: they send their
             gradients.
 
     Raises:
-        ValueError: β is no such number.
+        ValueError: β is not in [0, 1).
     """
 
     def __init__(self, momentum: float = 0.0) -> None:
@@ -72,14 +81,14 @@ class WithMomentum(Algorithm):
             raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
         self.momentum = float(momentum)
         self.remembers = self.momentum > 0
-        self._kept = WorkerMomentum(self.momentum)
+        self._momentum = WorkerMomentum(self.momentum)
 
     def messages(self, work: Work) -> Tensor:
-        """Return what each worker sends of its gradient or momentum, (q, d)."""
+        """Return each worker's gradient or momentum, (q, d), of which the first places arrive."""
         if not self.momentum:
             return work.gradients
         lengths, order, computed = work.lengths, work.order, None
         if (lengths < len(order)).any():
             device = work.gradients.device
             computed = order.position_on(device) < torch.from_numpy(lengths[:, None]).to(device)
-        return self._kept(work.workers, work.gradients, computed)
+        return self._momentum(work.workers, work.gradients, computed)

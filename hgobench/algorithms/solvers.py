@@ -1,7 +1,7 @@
-"""Step 13 of Algorithm 1: what the server does with the aggregate.
+"""Solvers: how the server updates the parameters with the aggregate (Algorithm 1, step 13).
 
-A solver that remembers keeps its state coordinate by coordinate: what a round's block does not
-hold stays as it is, and so does its state.
+A solver's state is kept by coordinate: a round changes neither the coordinates outside its block
+nor their state.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ class GradientDescent:
 
     With the schedule ``"constant"`` γ_k = γ; with ``"inverse_sqrt_block"`` γ_k = γ · √(d/|B_k|),
     which is γ on a full block and grows as the block shrinks.
+
+    Args:
+        learning_rate: γ > 0.
+        schedule: ``"constant"`` or ``"inverse_sqrt_block"``.
+
+    Example:
+        >>> params = torch.zeros(3)
+        >>> solver = GradientDescent(learning_rate=0.5)
+        >>> solver.step(params, torch.tensor([0, 2]), torch.tensor([1.0, -1.0]))
+        >>> params
+        tensor([-0.5000,  0.0000,  0.5000])
     """
 
     paper: ClassVar[str] = "HGO, Algorithm 1, step 13"
@@ -29,7 +40,7 @@ class GradientDescent:
         self.schedule = schedule
 
     def rate(self, block: int, dimension: int) -> float:
-        """Return γ_k for a block of `block` coordinates out of `dimension`."""
+        """Return γ_k for a block of `block` of the `dimension` coordinates."""
         if self.schedule == "constant":
             return self.learning_rate
         return self.learning_rate * math.sqrt(dimension / block)
@@ -50,14 +61,14 @@ class GradientDescent:
 
 
 class Optimizer(GradientDescent):
-    """One of torch's optimizers on the block, with the state of the block's coordinates.
+    """A torch optimizer that is applied to the block, with the state of the block's coordinates.
 
-    It fits where the state of a coordinate is a number that starts at 0.
+    For optimizers whose state of a coordinate is one number that starts at 0.
 
     Attributes:
-        optimizer: the name of torch's class.
-        state: what it calls the state.
-        options: what it is given besides the learning rate.
+        optimizer: the name of the class in `torch.optim`.
+        state: the key under which it keeps that number.
+        options: its arguments besides the learning rate.
     """
 
     optimizer: ClassVar[str]
@@ -72,17 +83,17 @@ class Optimizer(GradientDescent):
         """Update (d,) `params` in place, and the state of the block."""
         if self._table is None:
             self._table = torch.zeros_like(params)
-        part: Any = slice(None) if block is None else block
-        weights = params[part].clone()
+        rows: Any = slice(None) if block is None else block
+        weights = params[rows].clone()
         weights.grad = aggregate.to(weights)
         rate = self.rate(len(aggregate), len(params))
         kind = getattr(torch.optim, self.optimizer)
         optimizer = kind([weights], lr=rate, **self.options)
-        state = {self.state: self._table[part].clone(), "step": torch.zeros(())}
+        state = {self.state: self._table[rows].clone(), "step": torch.zeros(())}
         optimizer.state[weights] = state
         optimizer.step()
-        params[part] = weights
-        self._table[part] = state[self.state]
+        params[rows] = weights
+        self._table[rows] = state[self.state]
 
 
 class Momentum(Optimizer):
@@ -90,6 +101,13 @@ class Momentum(Optimizer):
 
     Args:
         beta: β, 0 <= β < 1.
+
+    Example:
+        >>> params = torch.zeros(3)
+        >>> solver = Momentum(beta=0.5, learning_rate=1.0)
+        >>> solver.step(params, torch.tensor([0, 2]), torch.tensor([1.0, -1.0]))
+        >>> params
+        tensor([-1.,  0.,  1.])
 
     Source: Polyak, USSR Comp. Math. 1964; `torch.optim.SGD`.
     """
@@ -103,7 +121,9 @@ class Momentum(Optimizer):
         self, beta: float = 0.9, *, learning_rate: float = 0.1, schedule: str = "constant"
     ) -> None:
         beta = _decay("beta", beta)
-        nesterov = self.nesterov and beta > 0  # without momentum the two are one
+        nesterov = (
+            self.nesterov and beta > 0
+        )  # without momentum it is the same, and torch refuses it
         super().__init__(learning_rate, schedule, momentum=beta, nesterov=nesterov)
 
 
@@ -112,6 +132,13 @@ class Nesterov(Momentum):
 
     Args:
         beta: β, 0 <= β < 1.
+
+    Example:
+        >>> params = torch.zeros(3)
+        >>> solver = Nesterov(beta=0.5, learning_rate=1.0)
+        >>> solver.step(params, torch.tensor([0, 2]), torch.tensor([1.0, -1.0]))
+        >>> params
+        tensor([-1.5000,  0.0000,  1.5000])
 
     Source: Sutskever, Martens, Dahl, Hinton, ICML 2013; `torch.optim.SGD` with ``nesterov``.
     """
@@ -126,6 +153,13 @@ class RmsProp(Optimizer):
     Args:
         decay: ρ, 0 <= ρ < 1.
         epsilon: ε > 0.
+
+    Example:
+        >>> params = torch.zeros(3)
+        >>> solver = RmsProp(decay=0.75, learning_rate=1.0)
+        >>> solver.step(params, torch.tensor([0, 2]), torch.tensor([1.0, -1.0]))
+        >>> params
+        tensor([-2.,  0.,  2.])
 
     Source: Tieleman and Hinton, 2012; `torch.optim.RMSprop`.
     """
@@ -152,6 +186,13 @@ class AdaGrad(Optimizer):
     Args:
         epsilon: ε > 0.
 
+    Example:
+        >>> params = torch.zeros(3)
+        >>> solver = AdaGrad(learning_rate=0.5)
+        >>> solver.step(params, torch.tensor([0, 2]), torch.tensor([1.0, -1.0]))
+        >>> params
+        tensor([-0.5000,  0.0000,  0.5000])
+
     Source: Duchi, Hazan, Singer, JMLR 2011; `torch.optim.Adagrad`.
     """
 
@@ -170,15 +211,22 @@ class AdaGrad(Optimizer):
 
 
 class Adam(GradientDescent):
-    """Adam on the block: w <- w - γ_k·m̂/(√û + ε), each coordinate with its own clock.
+    """Adam on the block: w <- w - γ_k·m̂/(√û + ε), where each coordinate counts its own updates.
 
-    m <- β₁·m + (1-β₁)·AG, u <- β₂·u + (1-β₂)·AG²; m̂ = m/(1-β₁ᵗ), û = u/(1-β₂ᵗ), t how often the
-    coordinate was updated. (torch's Adam has one t for all; it would correct a coordinate that is
-    seldom in a block as if it had always been there.)
+    m <- β₁·m + (1-β₁)·AG, u <- β₂·u + (1-β₂)·AG²; m̂ = m/(1-β₁ᵗ), û = u/(1-β₂ᵗ), t the number of
+    updates of the coordinate. (torch's Adam has one t for all coordinates, which would correct one
+    that is seldom in a block as if it had been in every block.)
 
     Args:
         beta1, beta2: β₁ and β₂, 0 <= β < 1.
         epsilon: ε > 0.
+
+    Example:
+        >>> params = torch.zeros(3)
+        >>> solver = Adam(learning_rate=0.5)
+        >>> solver.step(params, torch.tensor([0, 2]), torch.tensor([1.0, -1.0]))
+        >>> params
+        tensor([-0.5000,  0.0000,  0.5000])
 
     Source: Kingma and Ba, ICLR 2015.
     """
@@ -204,17 +252,17 @@ class Adam(GradientDescent):
         """Update (d,) `params` in place, and the state of the block."""
         if self._state is None:
             self._state = params.new_zeros(3, len(params))
-        part: Any = slice(None) if block is None else block
+        rows: Any = slice(None) if block is None else block
         first, second = self.betas
-        mean, square, count = self._state[:, part]
+        mean, square, count = self._state[:, rows]
         mean = mean.lerp(aggregate, 1.0 - first)
         square = square * second + (1.0 - second) * aggregate.square()
         count = count + 1.0
-        self._state[:, part] = torch.stack((mean, square, count))
-        clock = count.double()
-        size = (square.double() / (1.0 - second**clock)).sqrt() + self.epsilon
-        move = mean.double() / (1.0 - first**clock) / size
-        params[part] -= (self.rate(len(aggregate), len(params)) * move).to(params)
+        self._state[:, rows] = torch.stack((mean, square, count))
+        updates = count.double()
+        size = (square.double() / (1.0 - second**updates)).sqrt() + self.epsilon
+        direction = mean.double() / (1.0 - first**updates) / size
+        params[rows] -= (self.rate(len(aggregate), len(params)) * direction).to(params)
 
 
 def _decay(name: str, value: float) -> float:

@@ -1,7 +1,7 @@
-"""Workload policies: how a worker splits what it can do by τ between coordinates and examples.
+"""Workload policies: how a worker splits its time until τ between coordinates and examples.
 
-A worker of rate λ has λτ evaluations of one coordinate on one example: b coordinates of a minibatch
-of s cost b·s of them.
+By the deadline a worker of rate λ can evaluate one coordinate on one example λτ times; b
+coordinates on a minibatch of s examples take b·s of these evaluations.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ Integers = NDArray[np.int64]
 
 
 class Workload(ABC):
-    """A policy. With b < 1 or s < 1 a worker is silent.
+    """A policy. A worker with b < 1 or s < 1 is silent.
 
     Attributes:
-        whole: whether there is a rate with which it computes a whole gradient.
+        whole: whether a fast enough worker computes whole gradients; if not, SGD can't use it.
+
+    Example:
+        >>> registry.build("data_first").split(np.array([50.0]), np.array([10]), 100, 32)
+        (array([5.]), array([10.]))
     """
 
     paper: ClassVar[str] = "HGO authors' code"
@@ -34,18 +38,18 @@ class Workload(ABC):
     def split(
         self, work: Floats, held: Integers, dimension: int, batch_size: int
     ) -> tuple[Floats, Floats]:
-        """Return b and s, (q,) each; b = inf: as many coordinates as λτ/s pays for.
+        """Return b and s, (q,) each; b = inf: as many coordinates as time allows, ⌊λτ/s⌋.
 
         Args:
             work: (q,) λ_i·τ; may be infinite.
-            held: (q,) |S_i|, how many examples each worker has.
+            held: (q,) |S_i|, the number of examples of each worker.
             dimension: d.
             batch_size: the scenario's s.
         """
 
 
 class Fixed(Workload):
-    """A minibatch of fixed size, and as many coordinates as time is left for (Algorithm 1).
+    """A minibatch of fixed size, and as many coordinates as time allows (Algorithm 1).
 
     s = min(batch_size, |S|), b = min(⌊λτ/s⌋, d).
     """
@@ -56,12 +60,12 @@ class Fixed(Workload):
     def split(
         self, work: Floats, held: Integers, dimension: int, batch_size: int
     ) -> tuple[Floats, Floats]:
-        """Fix s."""
+        """Return b = inf and s = min(batch_size, |S|)."""
         return np.full(len(held), np.inf), np.minimum(held, batch_size).astype(float)
 
 
 class CoordinatesFirst(Workload):
-    """All coordinates if there is time for one example of each, then more examples.
+    """All coordinates if there is time for them on one example, then more examples.
 
     λτ >= d: b = d, s = min(⌊λτ/d⌋, |S|); else b = ⌊λτ⌋, s = 1.
     """
@@ -71,7 +75,7 @@ class CoordinatesFirst(Workload):
     def split(
         self, work: Floats, held: Integers, dimension: int, batch_size: int
     ) -> tuple[Floats, Floats]:
-        """Fill up coordinates first."""
+        """Return b and s, coordinates first."""
         return (
             np.minimum(np.floor(work), dimension),
             np.minimum(np.maximum(np.floor(work / dimension), 1.0), held),
@@ -79,7 +83,7 @@ class CoordinatesFirst(Workload):
 
 
 class DataFirst(Workload):
-    """All examples if there is time for one coordinate of each, then more coordinates.
+    """All examples if there is time for one coordinate on each, then more coordinates.
 
     λτ >= |S|: s = |S|, b = min(⌊λτ/|S|⌋, d); else s = ⌊λτ⌋, b = 1.
     """
@@ -89,7 +93,7 @@ class DataFirst(Workload):
     def split(
         self, work: Floats, held: Integers, dimension: int, batch_size: int
     ) -> tuple[Floats, Floats]:
-        """Fill up examples first."""
+        """Return b and s, examples first."""
         return (
             np.minimum(np.maximum(np.floor(work / held), 1.0), dimension),
             np.minimum(np.floor(work), held),
@@ -99,9 +103,9 @@ class DataFirst(Workload):
 class Hybrid(Workload):
     """Between the two, by ρ: b = ⌊min(√(ρλτ/(1-ρ)), ρd)⌋, s = ⌊min(λτ/b, |S|)⌋.
 
-    ρ is raised to min(1/(1 + λτ/|S|²), λτ/(d·|S|)), rounded up to three decimals, where it is less,
-    and is 0.998 where it would be 0.999 or more. With much time it uses at most ρd coordinates, as
-    the authors' code does.
+    A ρ below min(1/(1 + λτ/|S|²), λτ/(d·|S|)) is raised to that, rounded up to three decimals; a ρ
+    of 0.999 or more becomes 0.998. However much time there is, at most ρd coordinates are computed,
+    as in the authors' code.
 
     Args:
         rho: ρ in (0, 1): larger for more coordinates.
@@ -119,7 +123,7 @@ class Hybrid(Workload):
     def split(
         self, work: Floats, held: Integers, dimension: int, batch_size: int
     ) -> tuple[Floats, Floats]:
-        """Balance."""
+        """Return b and s, balanced by ρ."""
         least = np.minimum(1.0 / (1.0 + work / held**2), work / (dimension * held))
         rho = np.where(self.rho < least, np.ceil(1000.0 * least) / 1000.0, self.rho)
         rho = np.where(rho >= 0.999, 0.998, rho)

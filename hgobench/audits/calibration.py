@@ -215,7 +215,7 @@ def block(
         output, feature = (torch.from_numpy(part) for part in np.divmod(places, model.inputs))
 
         def of_classes() -> Tensor:
-            error = residual(model.chances(model.logits(params, x), 1), y)[0] / len(x)
+            error = residual(model.probabilities(model.logits(params, x), 1), y)[0] / len(x)
             sent = (error[output] * columns[feature]).sum(dim=1)
             return sent + model.ridge * params[0, chosen] if model.ridge else sent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hgobench.data.base import Dataset, Source, Split
-from hgobench.data.partitions.base import Partition, Shards
+from hgobench.data.partitions.base import Partition, ShardIndices
 from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import share as checked_share
@@ -29,7 +29,7 @@ class Outsiders(Partition):
     def __init__(self, share: float = 0.1) -> None:
         self.share = checked_share("share", share)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Share that label out among the outsiders, all else among the others."""
         count = int(np.ceil(self.share * workers))
         if not 0 < count < workers:

@@ -1,4 +1,4 @@
-"""Devices: how fast each worker computes, how it is connected, when it is there.
+"""Devices: how fast each worker computes, how it is connected, when it is available.
 
 The rate λ_i of a worker is the number of coordinates of one example's gradient that it computes in
 one time unit. The HGO paper states its rates for softmax regression on MNIST, d = 7,850; for

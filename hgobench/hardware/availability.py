@@ -1,8 +1,8 @@
 """Devices that come and go.
 
-A worker that is not there does not answer when it is asked, or stops in mid-round; the server can't
-tell these apart. It asks as if everybody were there, so that nothing changes but what the worker
-itself would have sent. Byzantine workers answer as they like.
+An unavailable worker does not answer when it is asked, or stops in mid-round; the server can't tell
+these apart. It asks as if all workers were available, so that nothing changes but what the worker
+itself would have sent. Byzantine workers answer whenever they like.
 """
 
 from __future__ import annotations
@@ -25,27 +25,33 @@ def _with(fleet: Fleet, presence: Presence) -> Fleet:
 
 
 class Bernoulli(Condition):
-    """Every worker is there with probability p, independently in each round.
+    """Every worker is available with probability p, independently in each round.
 
     Args:
         p: 0..1.
+
+    Example:
+        >>> population = Population(4, 10, seed=0, labels=np.ones((4, 2), np.int64))
+        >>> fleet = Bernoulli(p=0.5)(Fleet.of(np.ones(4)), population)
+        >>> fleet.available(1), fleet.available(2)
+        (array([ True,  True,  True, False]), array([False,  True,  True,  True]))
     """
 
     paper = "common model of drop-out"
-    formula = "P(there) = p in each round"
+    formula = "P(available) = p in each round"
     validity = "0 <= p <= 1"
 
     def __init__(self, p: float = 0.9) -> None:
         self.p = share("p", p)
 
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
-        """Draw who is there."""
+        """Draw who is available, (n,), in each round."""
 
-        def there(round_: int) -> NDArray[np.bool_]:
-            drawn = stream(population.seed, "bernoulli", round_).random(population.workers)
-            return np.asarray(drawn < self.p)
+        def available(round_: int) -> NDArray[np.bool_]:
+            draw = stream(population.seed, "bernoulli", round_).random(population.workers)
+            return np.asarray(draw < self.p)
 
-        return _with(fleet, there)
+        return _with(fleet, available)
 
 
 class Markov(Condition):
@@ -56,6 +62,12 @@ class Markov(Condition):
     Args:
         leave: P(off in the next round | on), 0..1.
         join: P(on in the next round | off), 0 < join <= 1.
+
+    Example:
+        >>> population = Population(4, 10, seed=0, labels=np.ones((4, 2), np.int64))
+        >>> fleet = Markov(leave=0.0, join=1.0)(Fleet.of(np.ones(4)), population)
+        >>> fleet.available(3)
+        array([ True,  True,  True,  True])
 
     Source: Remark 2 of the HGO paper (a worker joins, disconnects, and reconnects later).
     """
@@ -74,31 +86,42 @@ class Markov(Condition):
         stationary = self.join / (self.leave + self.join)
         states: list[NDArray[np.bool_]] = []
 
-        def there(round_: int) -> NDArray[np.bool_]:
+        def available(round_: int) -> NDArray[np.bool_]:
             while len(states) < round_:
                 k = len(states) + 1
-                drawn = stream(population.seed, "markov", k).random(population.workers)
+                draw = stream(population.seed, "markov", k).random(population.workers)
                 if not states:
-                    states.append(np.asarray(drawn < stationary))
+                    states.append(np.asarray(draw < stationary))
                 else:
                     stays = np.where(states[-1], 1.0 - self.leave, self.join)
-                    states.append(np.asarray(drawn < stays))
+                    states.append(np.asarray(draw < stays))
             return states[round_ - 1]
 
-        return _with(fleet, there)
+        return _with(fleet, available)
 
 
 class Trace(Condition):
-    """Who is there when, from a CSV file: worker,round,state.
+    """Which workers are available when, from a CSV file with the columns worker, round and state.
 
-    All workers are on at first; from that round on (the first is 1) a worker is ``on`` or ``off``,
-    until its next line. Lines may come in any order.
+    All workers are on at first. A line says that a worker is ``on`` or ``off`` from a round on
+    (the first is 1), until the worker's next line. Lines may come in any order.
 
     Args:
         path: the file.
 
     Raises:
-        InputError: with the file's line number for each problem.
+        InputError: the file can't be read, or a line is wrong; with the number of each such line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "trace.csv"
+        ...     _ = path.write_text("worker,round,state\\n1,2,off\\n1,4,on\\n")
+        ...     trace = Trace(str(path))
+        >>> population = Population(2, 10, seed=0, labels=np.ones((2, 2), np.int64))
+        >>> fleet = trace(Fleet.of(np.ones(2)), population)
+        >>> [fleet.available(k).tolist() for k in (1, 2, 4)]
+        [[True, True], [True, False], [True, True]]
     """
 
     paper = "your own"
@@ -113,21 +136,21 @@ class Trace(Condition):
             "state": csv_file.word("on", "off"),
         }
         self.events = csv_file.read("condition", path, columns)
-        seen: dict[tuple[int, int], int] = {}
+        line_of: dict[tuple[int, int], int] = {}
         problems = []
         for line, event in self.events:
             key = event["worker"], event["round"]
-            if key in seen:
+            if key in line_of:
                 problems.append(
                     f"condition: {path}, line {line}: worker {key[0]}, round {key[1]} is in "
-                    f"line {seen[key]} already"
+                    f"line {line_of[key]} already"
                 )
-            seen.setdefault(key, line)
+            line_of.setdefault(key, line)
         if problems:
             raise InputError(problems)
 
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
-        """Read who is there."""
+        """Apply the events; those of workers that do not exist are refused."""
         problems = [
             f"condition: {self.path}, line {line}: worker: {event['worker']}; expected at most "
             f"{population.workers - 1}, as workers={population.workers}"
@@ -138,7 +161,7 @@ class Trace(Condition):
             raise InputError(problems)
         events = sorted((e["round"], e["worker"], e["state"] == "on") for _, e in self.events)
 
-        def there(round_: int) -> NDArray[np.bool_]:
+        def available(round_: int) -> NDArray[np.bool_]:
             present = np.ones(population.workers, dtype=bool)
             for when, worker, state in events:
                 if when > round_:
@@ -146,4 +169,4 @@ class Trace(Condition):
                 present[worker] = state
             return present
 
-        return _with(fleet, there)
+        return _with(fleet, available)

@@ -1,4 +1,4 @@
-"""A fleet of one's own, from a CSV file."""
+"""A fleet of your own, from a CSV file."""
 
 from __future__ import annotations
 
@@ -44,10 +44,20 @@ class Devices(Hardware):
 
     Args:
         path: the file.
-        counts: whether transfer takes of the time until the deadline.
+        counts: whether transfer uses up time until the deadline.
 
     Raises:
-        InputError: with the file's line number for each problem.
+        InputError: the file can't be read, or a line is wrong; with the number of each such line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "fleet.csv"
+        ...     _ = path.write_text("class,count,rate_mean\\nphone,3,500\\nlaptop,1,9000\\n")
+        ...     devices = Devices(str(path))
+        >>> population = Population(4, 10, seed=0, labels=np.ones((4, 2), np.int64))
+        >>> sorted(devices.fleet(population).rates.tolist())
+        [500.0, 500.0, 500.0, 9000.0]
     """
 
     paper = "your own"
@@ -67,29 +77,29 @@ class Devices(Hardware):
         strength, quantile = population.strength()
         which = np.searchsorted(edges, strength, side="right").clip(max=len(counts) - 1)
 
-        def of(column: str) -> Floats:
+        def column_values(column: str) -> Floats:
             values: Floats = np.array([float(row[column]) for row in self.classes])
             return np.take(values, which)
 
-        rates = truncated_normal(of("rate_mean"), of("rate_std"), quantile)
-        chance = of("availability")
+        rates = truncated_normal(column_values("rate_mean"), column_values("rate_std"), quantile)
+        chance = column_values("availability")
 
-        def there(round_: int) -> np.ndarray:
+        def available(round_: int) -> np.ndarray:
             return stream(population.seed, "availability", round_).random(len(chance)) < chance
 
         return Fleet(
             rates,
-            of("uplink"),
-            of("downlink"),
-            of("latency"),
+            column_values("uplink"),
+            column_values("downlink"),
+            column_values("latency"),
             transfer_counts_towards_deadline=self.counts,
-            presence=(there,) if (chance < 1).any() else (),
+            presence=(available,) if (chance < 1).any() else (),
         )
 
 
 def truncated_normal(mean: Floats, std: Floats, quantile: Floats) -> Floats:
-    """Return values of N(mean, std²), truncated to positive ones, at these quantiles, (n,) each."""
+    """Return quantiles of N(mean, std²) truncated to positive values, (n,) each."""
     with np.errstate(divide="ignore"):
-        below = np.where(std > 0, ndtr(-mean / np.where(std > 0, std, 1)), 0.0)
-    normal = ndtri(below + quantile * (1 - below))
+        nonpositive = np.where(std > 0, ndtr(-mean / np.where(std > 0, std, 1)), 0.0)
+    normal = ndtri(nonpositive + quantile * (1 - nonpositive))
     return np.maximum(np.where(std > 0, mean + std * normal, mean), 1e-9)

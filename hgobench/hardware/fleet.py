@@ -1,4 +1,4 @@
-"""A fleet of devices, the hardware that makes one, and conditions that change it."""
+"""A fleet of devices, hardware that yields a fleet, and conditions that change it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Population:
         dimension: d of their model.
         seed: the scenario's.
         labels: (n, classes) how many examples of each class each worker holds.
+
+    Example:
+        >>> population = Population(3, 7850, seed=0, labels=np.ones((3, 10), np.int64))
+        >>> population.strength()[0]  # worker 1 is the strongest
+        array([0, 2, 1])
     """
 
     workers: int
@@ -45,15 +50,20 @@ class Population:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the n workers' devices can do.
+    """The n workers' devices: their rates, links and availability.
 
     Attributes:
         rates: (n,) λ_i, coordinates of one example's gradient per time unit, > 0.
-        uplink, downlink: (n,) bytes per time unit, > 0; inf: nothing to wait for.
+        uplink, downlink: (n,) bytes per time unit, > 0; inf: transfer takes no time.
         latency: (n,) time units that a message takes each way, besides the time for its bytes.
         transfer_counts_towards_deadline: whether transfer uses up time until the deadline. If
             not, a round with a deadline ends when the last answer has arrived.
         presence: predicates for availability; a worker is available if all of them say so.
+
+    Example:
+        >>> fleet = Fleet.of(np.array([2.0, 5.0]))
+        >>> fleet.dealt(np.array([1, 0])).rates
+        array([5., 2.])
     """
 
     rates: Floats
@@ -75,8 +85,8 @@ class Fleet:
 
     def available(self, round_: int) -> NDArray[np.bool_] | None:
         """Return which workers are available in a round, (n,); None: all."""
-        there = [presence(round_) for presence in self.presence]
-        return np.logical_and.reduce(there) if there else None
+        answers = [presence(round_) for presence in self.presence]
+        return np.logical_and.reduce(answers) if answers else None
 
     def dealt(self, device: NDArray[np.int64]) -> Fleet:
         """Return the fleet in which worker i has the device that worker device[i] had."""
@@ -95,7 +105,16 @@ class Fleet:
 
 
 class Hardware:
-    """Devices of some kind. A subclass writes `rates`, or the whole `fleet`."""
+    """A distribution of devices. A subclass defines `rates`, or `fleet`.
+
+    Example:
+        >>> class Equal(Hardware):
+        ...     def rates(self, population):
+        ...         return np.full(population.workers, 1000.0)
+        >>> population = Population(3, 7850, seed=0, labels=np.ones((3, 10), np.int64))
+        >>> Equal().fleet(population).rates
+        array([1000., 1000., 1000.])
+    """
 
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
@@ -111,7 +130,16 @@ class Hardware:
 
 
 class Condition(ABC):
-    """Something that happens to devices; it is written before them, ``bernoulli[p=0.9]+c1``."""
+    """A change of a fleet; it is written before the hardware, ``bernoulli[p=0.9]+c1``.
+
+    Example:
+        >>> class Halved(Condition):
+        ...     def __call__(self, fleet, population):
+        ...         return replace(fleet, rates=fleet.rates / 2)
+        >>> population = Population(2, 7850, seed=0, labels=np.ones((2, 10), np.int64))
+        >>> Halved()(Fleet.of(np.array([2.0, 5.0])), population).rates
+        array([1. , 2.5])
+    """
 
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""

@@ -12,7 +12,7 @@ from .fleet import REFERENCE_DIMENSION, Floats, Hardware, Population
 
 
 class Mix(Hardware):
-    """Workers of three categories, each with normal rates truncated to positive values.
+    """Workers of three categories, with normal rates truncated to positive values in each.
 
     The workers' order of strength and each one's place in its category's distribution depend on
     the seed alone: a worker that is powerful where 10 % are is so where 30 % are.
@@ -25,6 +25,12 @@ class Mix(Hardware):
 
     Raises:
         ValueError: shares that are negative or don't sum to 1, rates <= 0, spreads < 0.
+
+    Example:
+        >>> population = Population(10, 7850, seed=0, labels=np.ones((10, 2), np.int64))
+        >>> rates = Mix(weak=0.8, average=0.0, powerful=0.2).rates(population)
+        >>> int((rates < 2_000).sum()), int((rates > 10_000).sum())
+        (8, 2)
     """
 
     paper = "HGO, section V"
@@ -57,7 +63,7 @@ class Mix(Hardware):
             )
 
     def rates(self, population: Population) -> Floats:
-        """Draw."""
+        """Draw λ, (n,)."""
         strength, quantile = population.strength()
         rates = truncated_normal(*self.categories(strength), quantile)
         return rates * population.dimension / REFERENCE_DIMENSION

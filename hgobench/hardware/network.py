@@ -24,11 +24,17 @@ class Network(Condition):
     lasts until the last answer has arrived.
 
     Args:
-        uplink, downlink: bytes per time unit, > 0; inf: nothing to wait for.
+        uplink, downlink: bytes per time unit, > 0; inf: transfer takes no time.
         latency: time units, >= 0.
         counts: whether transfer counts against the deadline.
 
-    None: as the devices behind have it, by default without bounds and not counted.
+    None leaves the devices' own value; by default links are unbounded and transfer is not counted.
+
+    Example:
+        >>> population = Population(2, 10, seed=0, labels=np.ones((2, 2), np.int64))
+        >>> fleet = Network(uplink=1e5, latency=0.1)(Fleet.of(np.ones(2)), population)
+        >>> fleet.uplink, fleet.downlink
+        (array([100000., 100000.]), array([inf, inf]))
     """
 
     paper = "common model of links"
@@ -53,8 +59,8 @@ class Network(Condition):
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
         """Give every device this link."""
 
-        def link(value: float | None, before: Floats) -> Floats:
-            return before if value is None else np.full(len(before), float(value))
+        def link(value: float | None, current: Floats) -> Floats:
+            return current if value is None else np.full(len(current), float(value))
 
         return replace(
             fleet,

@@ -1,4 +1,4 @@
-"""Slow devices hold what others lack."""
+"""Slow devices whose workers hold rare labels."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ class RareLabels(Condition):
 
     Args:
         correlation: 0..1.
+
+    Example:
+        >>> labels = np.array([[9, 0], [0, 1], [9, 0]])  # worker 1 has the rare class
+        >>> population = Population(3, 10, seed=0, labels=labels)
+        >>> RareLabels()(Fleet.of(np.array([5.0, 3.0, 1.0])), population).rates
+        array([3., 1., 5.])
     """
 
     paper = "hgobench"

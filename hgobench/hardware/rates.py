@@ -11,9 +11,9 @@ from .fleet import REFERENCE_DIMENSION, Floats, Hardware, Population
 
 
 def quantiles(population: Population) -> Floats:
-    """Return each worker's place in the distribution of rates, (n,) in (0, 1).
+    """Return each worker's quantile in the distribution of rates, (n,) in (0, 1).
 
-    One in each n-th of the interval, in the workers' order of strength.
+    Each n-th of the interval has one worker's quantile, in the workers' order of strength.
     """
     strength, uniform = population.strength()
     return np.clip((strength + uniform) / population.workers, 1e-12, 1 - 1e-12)
@@ -25,6 +25,11 @@ class Lognormal(Hardware):
     Args:
         median: coordinates per time unit for a model of 7,850 coordinates, > 0; scaled by d/7,850.
         sigma: standard deviation of ln λ, >= 0.
+
+    Example:
+        >>> population = Population(4, 7850, seed=0, labels=np.ones((4, 2), np.int64))
+        >>> Lognormal(median=5_000.0, sigma=0.0).rates(population)
+        array([5000., 5000., 5000., 5000.])
     """
 
     paper = "common model of heterogeneous devices"
@@ -35,7 +40,7 @@ class Lognormal(Hardware):
         self.median, self.sigma = positive("median", median), finite("sigma", sigma, least=0.0)
 
     def rates(self, population: Population) -> Floats:
-        """Draw."""
+        """Draw λ, (n,)."""
         logarithm = self.sigma * ndtri(quantiles(population))
         rates: Floats = self.median * np.exp(logarithm)
         return rates * population.dimension / REFERENCE_DIMENSION
@@ -48,6 +53,11 @@ class Pareto(Hardware):
         minimum: the slowest rate, in coordinates per time unit for a model of 7,850 coordinates,
             > 0; scaled by d/7,850.
         shape: a > 0; the smaller, the heavier the tail.
+
+    Example:
+        >>> population = Population(4, 7850, seed=0, labels=np.ones((4, 2), np.int64))
+        >>> bool((Pareto(minimum=500.0).rates(population) >= 500.0).all())
+        True
     """
 
     paper = "common model of heterogeneous devices"
@@ -58,6 +68,6 @@ class Pareto(Hardware):
         self.minimum, self.shape = positive("minimum", minimum), positive("shape", shape)
 
     def rates(self, population: Population) -> Floats:
-        """Draw."""
+        """Draw λ, (n,)."""
         tail = (1.0 - quantiles(population)) ** (-1.0 / self.shape)
         return self.minimum * tail * population.dimension / REFERENCE_DIMENSION

@@ -1,4 +1,4 @@
-"""What every model is: all sampled workers' gradients, for all cells of a cohort at once."""
+"""Base classes of models: all sampled workers' gradients, for all cells of a cohort at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor, torch
 
-ALWAYS = -1  # the unit that is in every block
-EXAMPLES = 2000  # scored at once: they and their scores stay near a core
+ALWAYS = -1  # a unit that is in every block
+EXAMPLES = 2000  # scored at once: they and their scores fit into a core's cache
 
 
 class Model(ABC):
@@ -25,6 +25,21 @@ class Model(ABC):
             granularity ``"feature"``. A bias is the outgoing weight of a constant unit.
         units: (2, d) the two units that each coordinate joins, for granularity ``"subnetwork"``;
             -1: a unit that is in every sub-network (constant units and outputs are).
+
+    Example:
+        >>> class Mean(Model):
+        ...     dimension, place_of = 1, np.arange(1)
+        ...     def initial(self, rng):
+        ...         return torch.zeros(1)
+        ...     def gradients(self, params, x, y, weights=None, out=None):
+        ...         return params[:, None] - y.float().mean(dim=1)[None, :, None]
+        ...     def evaluate(self, params, x, y):
+        ...         loss = (params - y).square().mean(dim=1).double() / 2
+        ...         return loss, torch.zeros_like(loss)
+        >>> x, y = torch.zeros(2, 3, 1), torch.tensor([[1, 2, 3], [4, 5, 6]])
+        >>> Mean().gradients(torch.zeros(1, 1), x, y)  # one cell, two workers
+        tensor([[[-2.],
+                 [-5.]]])
     """
 
     paper: ClassVar[str] = ""
@@ -52,8 +67,8 @@ class Model(ABC):
             params: (R, d), a row per cell.
             x: (q, s, p) float32, the workers' minibatches.
             y: (q, s) int64 labels; float32 targets in a regression.
-            weights: (q, s) of each example in its worker's mean; None: 1/s each.
-            out: an earlier answer, whose memory may be overwritten: fresh memory costs more.
+            weights: (q, s) the weight of each example in its worker's mean; None: 1/s each.
+            out: an array returned earlier, whose memory may be overwritten: fresh memory is slower.
 
         Returns:
             (R, q, d); rows are contiguous, cells may be views into one buffer.
@@ -65,7 +80,17 @@ class Model(ABC):
 
 
 class Classifier(Model):
-    """A model that scores classes; its loss is the cross-entropy unless it says otherwise."""
+    """A model that scores classes; its loss is the cross-entropy unless it overrides `loss`.
+
+    Example:
+        >>> from hgobench.models import Softmax
+        >>> model = Softmax(features=1, classes=2)  # w: class 0's weight and bias, then class 1's
+        >>> params = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
+        >>> x, y = torch.tensor([[2.0], [-2.0]]), torch.tensor([1, 1])
+        >>> loss, right = model.marked(params, x, y)
+        >>> right
+        tensor([[ True, False]])
+    """
 
     @abstractmethod
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
@@ -77,20 +102,20 @@ class Classifier(Model):
         return loss, right.sum(dim=1).double() / len(x)
 
     def marked(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss, (R,) float64, and which examples are classed rightly, (R, N) bool.
+        """Return the mean loss, (R,) float64, and which examples are classified correctly, (R, N).
 
-        Of tied classes the first counts.
+        Of tied classes the first is the answer.
         """
         losses, hits = [], []
-        for some, labels in zip(torch.split(x, EXAMPLES), torch.split(y, EXAMPLES), strict=True):
-            scores = self.logits(params, some)
-            picked = scores.gather(1, labels.expand(len(params), 1, -1))[:, 0]
+        for chunk, labels in zip(torch.split(x, EXAMPLES), torch.split(y, EXAMPLES), strict=True):
+            scores = self.logits(params, chunk)
+            own = scores.gather(1, labels.expand(len(params), 1, -1))[:, 0]
             best = scores.amax(dim=1, keepdim=True)
-            hit = picked == best[:, 0]
-            single = (scores == best).flatten(1).sum(dim=1) == len(some)
+            hit = own == best[:, 0]
+            single = (scores == best).flatten(1).sum(dim=1) == len(chunk)
             if not bool(single.all()) or bool(best.isnan().any()):
                 hit = scores.argmax(dim=1) == labels  # much slower
-            losses.append(len(some) * self.loss(params, scores, picked, labels))
+            losses.append(len(chunk) * self.loss(params, scores, own, labels))
             hits.append(hit)
         return torch.stack(losses).sum(dim=0) / len(x), torch.cat(hits, dim=1)
 
@@ -107,37 +132,37 @@ class Classifier(Model):
 
 
 def memory(out: Tensor | None, like: Tensor, *shape: int) -> Tensor:
-    """Return contiguous memory of a shape: that of `out` if it fits, else new, as `like` has it."""
+    """Return contiguous memory of a shape: `out` if it fits, else new, of the type of `like`."""
     fits = out is not None and out.shape == shape and out.is_contiguous()
     return out if out is not None and fits else like.new_empty(shape)
 
 
 def at_least_two(classes: int, model: str) -> None:
-    """Raise ValueError unless the data has classes."""
+    """Raise ValueError unless the data has at least two classes."""
     if classes < 2:
         raise ValueError(f"{model} tells classes apart; the data has none: its labels are numbers")
 
 
-def residual(chances: Tensor, y: Tensor) -> Tensor:
-    """Subtract onehot(y), labels (N,), from the classes' chances (R, classes, N), in place."""
-    index = y.reshape(1, 1, -1).expand(len(chances), 1, -1)
-    return chances.scatter_add_(1, index, chances.new_full((1,), -1.0).expand_as(index))
+def residual(probabilities: Tensor, y: Tensor) -> Tensor:
+    """Subtract onehot(y), labels (N,), from probabilities (R, classes, N), in place."""
+    index = y.reshape(1, 1, -1).expand(len(probabilities), 1, -1)
+    return probabilities.scatter_add_(1, index, probabilities.new_full((1,), -1.0).expand_as(index))
 
 
 def cells(params: Tensor) -> list[Tensor]:
     """Return the rows of (R, d), each in memory of its own.
 
-    What is computed from one does not depend on its place in the cohort then: libraries round
-    otherwise where memory is not aligned.
+    What is computed from a row then does not depend on its place in the cohort: libraries round
+    differently where memory is not aligned.
     """
     return [row.clone() for row in params]
 
 
 def sigmoid(scores: Tensor) -> Tensor:
-    """Write σ of scores (R, ...) to their memory.
+    """Replace scores (R, ...) by σ of them, in place.
 
-    Cell by cell: torch rounds an array's last few otherwise, and bits must not depend on a cell's
-    place in its cohort.
+    Cell by cell: torch rounds the last few numbers of an array differently, and bits must not
+    depend on a cell's place in its cohort.
     """
     for cell in scores:
         cell.sigmoid_()

@@ -22,17 +22,23 @@ from .base import (
     sigmoid,
 )
 
-SMALL = 500_000  # multiplications of a product that is not copied first
+SMALL = 500_000  # multiplications; a BLAS does not copy the factors of a product of so few
 
 
 class Softmax(Classifier):
     """Multinomial logistic regression: d = classes · (p + 1), coordinates class by class.
 
-    Loss: cross-entropy, and (ridge/2)·‖w‖². Gradient in closed form: (softmax(Wx) - onehot(y)) xᵀ,
-    averaged, and ridge·w.
+    Loss: mean cross-entropy + (ridge/2)·‖w‖². Gradient in closed form:
+    mean (softmax(Wx) - onehot(y)) xᵀ + ridge·w.
 
     Args:
-        ridge: >= 0; with more the loss is strongly convex.
+        ridge: >= 0; if > 0, the loss is strongly convex.
+
+    Example:
+        >>> model = Softmax(features=2, classes=2)
+        >>> x, y = torch.tensor([[[4.0, 0.0]]]), torch.tensor([[0]])  # one worker, one example
+        >>> model.gradients(torch.zeros(1, model.dimension), x, y)
+        tensor([[[-2.0000,  0.0000, -0.5000,  2.0000,  0.0000,  0.5000]]])
     """
 
     paper = "HGO, section V"
@@ -61,40 +67,45 @@ class Softmax(Classifier):
     ) -> Tensor:
         """Return (R, q, d) by two matrix products a cell."""
         (q, s), r = y.shape, len(params)
-        error = residual(self.chances(self.logits(params, x.reshape(q * s, -1)), q), y)
+        error = residual(self.probabilities(self.logits(params, x.reshape(q * s, -1)), q), y)
         error *= 1.0 / s if weights is None else weights.reshape(-1)
-        wrong = error.reshape(r, self.classes, q, s).transpose(1, 2)
+        errors = error.reshape(r, self.classes, q, s).transpose(1, 2)
         gradients = memory(out, x, r, q, self.dimension)
         blocks = gradients.view(r, q, self.classes, self.inputs)
-        product(wrong, x, blocks[..., :-1])
-        torch.sum(wrong, dim=3, out=blocks[..., -1])
+        product(errors, x, blocks[..., :-1])
+        torch.sum(errors, dim=3, out=blocks[..., -1])
         return gradients.add_(params[:, None], alpha=self.ridge) if self.ridge else gradients
 
-    def chances(self, scores: Tensor, batches: int) -> Tensor:
-        """Return the classes' chances, both (R, classes, N); N examples are so many minibatches."""
+    def probabilities(self, scores: Tensor, batches: int) -> Tensor:
+        """Return the classes' probabilities, (R, classes, N), given their scores.
+
+        Args:
+            scores: (R, classes, N).
+            batches: number of minibatches, q, of which the N examples are.
+        """
         # Classes before examples: softmax along a long inner axis is 20 times faster.
         return scores.softmax(dim=1)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return (R, classes, N), cell by cell: bits must not depend on how many they are."""
+        """Return (R, classes, N), cell by cell: bits must not depend on the number of cells."""
         return torch.stack([_scores(row.view(self.classes, -1), x) for row in cells(params)])
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
-        """Return the mean cross-entropy, and that of the weights."""
+        """Return the mean cross-entropy + (ridge/2)·‖w‖², (R,) float64."""
         return super().loss(params, scores, picked, y) + ridge_loss(self.ridge, params)
 
 
 def _scores(weights: Tensor, x: Tensor) -> Tensor:
     """Score examples, (classes, p + 1) weights and (N, p) -> (classes, N).
 
-    A BLAS copies both factors of a large product before it multiplies, which for so few classes
-    takes longer than multiplying; of small ones it does not.
+    Chunk by chunk: a BLAS copies both factors of a large product before it multiplies, which for so
+    few classes takes longer than multiplying.
     """
     if weights.requires_grad or weights.device.type != "cpu":
         return torch.addmm(weights[:, -1:], weights[:, :-1], x.T)
     scores = x.new_empty(len(x), len(weights))
-    some = max(SMALL // weights.numel(), 1)
-    for rows, out in zip(torch.split(x, some), torch.split(scores, some), strict=True):
+    chunk = max(SMALL // weights.numel(), 1)
+    for rows, out in zip(torch.split(x, chunk), torch.split(scores, chunk), strict=True):
         product(rows, weights[:, :-1].T, out)
     scores += weights[:, -1]
     return scores.T.contiguous()
@@ -108,7 +119,8 @@ def ridge_loss(ridge: float, params: Tensor) -> Tensor | float:
 class OneScore(Model):
     """A model with one score w·(x, 1): d = p + 1, the last coordinate the bias.
 
-    A subclass says what a score costs. To that comes (ridge/2)·‖w‖², the bias in w.
+    A subclass defines `slope`, the derivative of its loss by the score; (ridge/2)·‖w‖² is added to
+    the loss, where w includes the bias.
 
     Args:
         ridge: >= 0.
@@ -147,15 +159,15 @@ class OneScore(Model):
         (q, s), r = y.shape, len(params)
         error = self.slope(self.scores(params, x.reshape(q * s, -1)), y.reshape(-1))
         error = error * (1.0 / s if weights is None else weights.reshape(-1))
-        wrong = error.reshape(r, q, 1, s)
+        errors = error.reshape(r, q, 1, s)
         gradients = memory(out, x, r, q, self.dimension)
-        product(wrong, x, gradients[:, :, None, :-1])  # cell by cell, as in softmax regression
-        torch.sum(wrong, dim=3, out=gradients[:, :, -1:])
+        product(errors, x, gradients[:, :, None, :-1])  # cell by cell, as in softmax regression
+        torch.sum(errors, dim=3, out=gradients[:, :, -1:])
         return gradients.add_(params[:, None], alpha=self.ridge) if self.ridge else gradients
 
 
 class TwoClasses(OneScore, Classifier):
-    """A classifier of two classes by one score, that of class 1 against 0."""
+    """A classifier of two classes by one score, of class 1 against class 0."""
 
     def __init__(self, features: int, classes: int, ridge: float = 0.0) -> None:
         super().__init__(features, classes, ridge)
@@ -165,23 +177,29 @@ class TwoClasses(OneScore, Classifier):
     title = ""
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return (R, 2, N): 0, and the score of class 1 against 0."""
+        """Return (R, 2, N): 0 for class 0, and the score for class 1."""
         score = self.scores(params, x)
         return torch.stack((torch.zeros_like(score), score), dim=1)
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
-        """Return the mean cross-entropy, and that of the weights."""
+        """Return the mean cross-entropy + (ridge/2)·‖w‖², (R,) float64."""
         return super().loss(params, scores, picked, y) + ridge_loss(self.ridge, params)
 
 
 class Logistic(TwoClasses):
     """Binary logistic regression: d = p + 1, the last coordinate the bias; labels 0 and 1.
 
-    Loss: binary cross-entropy, and (ridge/2)·‖w‖². Gradient in closed form: (σ(wᵀx) - y) x,
-    averaged, and ridge·w.
+    Loss: mean binary cross-entropy + (ridge/2)·‖w‖². Gradient in closed form:
+    mean (σ(wᵀx) - y) x + ridge·w.
 
     Args:
-        ridge: >= 0; with more the loss is strongly convex.
+        ridge: >= 0; if > 0, the loss is strongly convex.
+
+    Example:
+        >>> model = Logistic(features=1, classes=2)
+        >>> x, y = torch.tensor([[[4.0]]]), torch.tensor([[1]])  # one worker, one example
+        >>> model.gradients(torch.zeros(1, 2), x, y)
+        tensor([[[-2.0000, -0.5000]]])
     """
 
     paper = "HGO, section V"
@@ -205,6 +223,12 @@ class Svm(TwoClasses):
 
     Args:
         penalty: C > 0; 1000 is the HGO paper's.
+
+    Example:
+        >>> model = Svm(features=1, classes=2, penalty=10.0)
+        >>> x, y = torch.tensor([[[4.0]]]), torch.tensor([[1]])  # one worker, one example
+        >>> model.gradients(torch.zeros(1, 2), x, y)
+        tensor([[[-40., -10.]]])
     """
 
     paper = "HGO, extended version"
@@ -230,11 +254,18 @@ class Svm(TwoClasses):
 class Linear(OneScore):
     """Linear regression: d = p + 1, the last coordinate the bias; starts at 0.
 
-    Loss: ½ mean (wᵀx - y)² + (ridge/2)·‖w‖². What tables call its accuracy is the coefficient of
-    determination R², 0 where it is negative. On data with classes it regresses on their numbers.
+    Loss: ½ mean (wᵀx - y)² + (ridge/2)·‖w‖². Its accuracy, in tables and results, is the
+    coefficient of determination R², 0 where it is negative. On data with classes the targets are
+    their numbers.
 
     Args:
-        ridge: >= 0; with more it is ridge regression.
+        ridge: >= 0; if > 0, it is ridge regression.
+
+    Example:
+        >>> model = Linear(features=1, classes=0)
+        >>> x, y = torch.tensor([[1.0], [2.0]]), torch.tensor([3.0, 5.0])
+        >>> model.evaluate(torch.tensor([[2.0, 1.0]]), x, y)  # y = 2x + 1: loss and R²
+        (tensor([0.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
 
     paper = "HGO, extended version"

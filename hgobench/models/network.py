@@ -1,4 +1,4 @@
-"""Networks of torch's, and the sub-networks that slow workers compute."""
+"""Neural networks, and the sub-networks that slow workers compute."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ from .base import ALWAYS, Classifier, at_least_two, cells, memory, residual, sig
 
 
 class Network(Classifier):
-    """A network of torch's, with cross-entropy; gradients by torch.func, mapped over workers.
+    """A torch module with cross-entropy; gradients by torch.func, mapped over workers.
 
     Coordinates: layer by layer its weights (outputs, inputs, ...), then its biases.
 
     Args:
-        net: built on the meta device; its parameters say how large it is. A `functools.partial`
-            makes it when it is first needed, so that naming a model does not import torch.
-        inputs: the shape of one example for it.
+        net: the module, built on the meta device; only the shapes of its parameters are used. A
+            `functools.partial` that builds it is called when it is first needed, so that naming a
+            model does not import torch.
+        inputs: the shape of an example, as the module takes it.
         at_once: how many workers are mapped together; more take more memory, not less time.
+
+    Example:
+        >>> model = Network(partial(torch.nn.Linear, 4, 3))
+        >>> model.dimension, model.shapes
+        (15, {'weight': (3, 4), 'bias': (3,)})
     """
 
     def __init__(
@@ -48,12 +54,12 @@ class Network(Classifier):
 
     @cached_property
     def sizes(self) -> list[int]:
-        """How many coordinates each parameter has."""
+        """Number of coordinates of each parameter."""
         return [math.prod(shape) for shape in self.shapes.values()]
 
     @cached_property
     def dimension(self) -> int:  # type: ignore[override]
-        """Count all coordinates: d."""
+        """Number of coordinates, d."""
         return sum(self.sizes)
 
     @cached_property
@@ -69,13 +75,13 @@ class Network(Classifier):
 
     @cached_property
     def units(self) -> NDArray[np.int64]:  # type: ignore[override]
-        """Join the units of neighbouring layers, (2, d).
+        """Return the units of neighbouring layers that each coordinate joins, (2, d).
 
-        Units are input features (of images: none, all channels are always there), hidden units and
-        channels; behind a flattening a channel is all of its pixels.
+        Units are input features (of images: none, all channels are always used), hidden units and
+        channels; after flattening, a channel is all of its pixels.
 
         Raises:
-            ValueError: the network is no chain of layers, so it is unknown what they join.
+            ValueError: the network is no chain of layers, and which units they join is unknown.
         """
         _check_chain(self.net, list(self.shapes))
         shapes = list(self.shapes.values())
@@ -101,20 +107,20 @@ class Network(Classifier):
 
     def initial(self, rng: np.random.Generator) -> Tensor:
         """Draw each layer uniformly from ±1/√(inputs), torch's default."""
-        parts = []
+        draws = []
         for name, shape in self.shapes.items():
             fan_in = math.prod(self.shapes[name.replace("bias", "weight")][1:])
-            parts.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+            draws.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
+        return torch.from_numpy(np.concatenate(draws).astype(np.float32))
 
     def _split(self, params: Tensor) -> list[Tensor]:
         """Return views of the layers' weights and biases, (..., d) -> (..., *shape) each."""
-        parts = zip(torch.split(params, self.sizes, dim=-1), self.shapes.values(), strict=True)
-        return [part.view(*params.shape[:-1], *shape) for part, shape in parts]
+        pieces = zip(torch.split(params, self.sizes, dim=-1), self.shapes.values(), strict=True)
+        return [piece.view(*params.shape[:-1], *shape) for piece, shape in pieces]
 
     def _apply(self, params: Tensor, x: Tensor) -> Tensor:
-        named = dict(zip(self.shapes, self._split(params), strict=True))
-        return torch.func.functional_call(self.net, named, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
+        parameters = dict(zip(self.shapes, self._split(params), strict=True))
+        return torch.func.functional_call(self.net, parameters, (x.reshape(len(x), *self.inputs),))  # type: ignore[no-any-return]
 
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return each example's loss: scores (N, classes), labels (N,) -> (N,)."""
@@ -131,20 +137,20 @@ class Network(Classifier):
         weights: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Return (R, q, d), cell by cell, of some workers at once."""
+        """Return (R, q, d), cell by cell, `at_once` workers together."""
         if weights is None:
             weights = x.new_full(y.shape, 1.0 / y.shape[1])
         out = memory(out, x, len(params), len(x), self.dimension)
-        few = self.at_once or len(x)
+        size = self.at_once or len(x)
         for row, cell in zip(cells(params), out, strict=True):
-            for part in zip(*(torch.split(a, few) for a in (x, y, weights, cell)), strict=True):
-                self._gradients(row, *part)
+            for group in zip(*(torch.split(a, size) for a in (x, y, weights, cell)), strict=True):
+                self._gradients(row, *group)
         return out
 
     def _gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
-        """Write some workers' gradients (q, d) at (d,) parameters: one's, mapped over workers."""
+        """Write some workers' gradients (q, d) at parameters (d,)."""
         gradient = torch.func.vmap(torch.func.grad(self._loss), in_dims=(None, 0, 0, 0))
         out.copy_(gradient(params, x, y, weights))
 
@@ -164,6 +170,11 @@ class FeedForward(Network):
         activation: of the hidden layer, ``"relu"`` or ``"sigmoid"``.
         loss: ``"cross_entropy"``, or ``"quadratic"``: ½‖σ(scores) - onehot(y)‖², with sigmoid
             outputs (the HGO authors' code, with activation ``"sigmoid"``).
+
+    Example:
+        >>> model = FeedForward(features=784, classes=10)
+        >>> model.dimension, model.sizes
+        (23860, [23520, 30, 300, 10])
     """
 
     paper = "HGO, section V (784-30-10)"
@@ -186,39 +197,39 @@ class FeedForward(Network):
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
         if self.criterion == "cross_entropy":
             return super()._losses(scores, y)
-        wanted = torch.eye(self.classes, device=y.device)[y]
-        return 0.5 * (scores.sigmoid() - wanted).square().sum(dim=1)
+        target = torch.eye(self.classes, device=y.device)[y]
+        return 0.5 * (scores.sigmoid() - target).square().sum(dim=1)
 
     def _forward(self, params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden activations (hidden, N) and scores (classes, N) of x (N, p)."""
         first, bias, second, last = self._split(params)
-        before = torch.addmm(bias[:, None], first, x.T)
-        after = before.relu_() if self.activation == "relu" else before.sigmoid_()
-        return after, torch.addmm(last[:, None], second, after)
+        linear = torch.addmm(bias[:, None], first, x.T)
+        hidden = linear.relu_() if self.activation == "relu" else linear.sigmoid_()
+        return hidden, torch.addmm(last[:, None], second, hidden)
 
     def _gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
-        """Write gradients (q, d): forwards and backwards in matrix products of all workers."""
+        """Write gradients (q, d): forward and backward, by matrix products for all workers."""
         q, s = y.shape
-        after, scores = self._forward(params, x.reshape(q * s, -1))
+        hidden, scores = self._forward(params, x.reshape(q * s, -1))
         if self.criterion == "cross_entropy":
             error = residual(scores.softmax(dim=0)[None], y)[0]
         else:
             answer = scores.sigmoid_()
             error = answer * (1.0 - answer)
-            wanted = torch.nn.functional.one_hot(y.reshape(-1), self.classes).T
-            error *= answer - wanted
+            target = torch.nn.functional.one_hot(y.reshape(-1), self.classes).T
+            error *= answer - target
         error *= weights.reshape(-1)
         back = self._split(params)[2].T @ error  # (hidden, q·s)
-        back *= (after > 0) if self.activation == "relu" else after * (1.0 - after)
+        back *= (hidden > 0) if self.activation == "relu" else hidden * (1.0 - hidden)
         first, bias, outer, last = self._split(out)
-        mine = back.reshape(self.hidden, q, s).transpose(0, 1)
-        wrong = error.reshape(self.classes, q, s).transpose(0, 1)
-        product(mine, x, first)
-        torch.sum(mine, dim=2, out=bias)
-        product(wrong, after.reshape(self.hidden, q, s).permute(1, 2, 0), outer)
-        torch.sum(wrong, dim=2, out=last)
+        slopes = back.reshape(self.hidden, q, s).transpose(0, 1)
+        errors = error.reshape(self.classes, q, s).transpose(0, 1)
+        product(slopes, x, first)
+        torch.sum(slopes, dim=2, out=bias)
+        product(errors, hidden.reshape(self.hidden, q, s).permute(1, 2, 0), outer)
+        torch.sum(errors, dim=2, out=last)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
@@ -239,8 +250,12 @@ class Convolutional(Network):
     On 28 x 28 pixels and 10 classes it has the 431,080 parameters of ByzFL's cnn_mnist.
 
     Raises:
-        ValueError: the examples are not square images, of one or three channels, of 16 x 16 pixels
-            or more.
+        ValueError: the examples are not square images of one or three channels, 16 x 16 pixels or
+            larger.
+
+    Example:
+        >>> Convolutional(features=784, classes=10).dimension
+        431080
     """
 
     paper = "LeCun et al., Proc. IEEE 1998 (LeNet-5); ByzFL's cnn_mnist"
@@ -255,7 +270,7 @@ class Convolutional(Network):
                 f"the data has {features} features; expected square images of one or three "
                 "channels, 16 x 16 or larger"
             )
-        side_after = ((side - 4) // 2 - 4) // 2  # pixels per side behind both convolutions
+        side_after = ((side - 4) // 2 - 4) // 2  # pixels per side after both convolutions
         net = partial(_two_convolutions, channels, 50 * side_after * side_after, classes)
         super().__init__(net, (channels, side, side), at_once=8)
 
@@ -279,7 +294,7 @@ class Convolutional(Network):
     def _gradients(
         self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor, out: Tensor
     ) -> None:
-        """Write gradients (q, d): the slopes of all losses by layers' outputs, then products."""
+        """Write gradients (q, d): derivatives by the layers' outputs, then products with inputs."""
         from torch.nn.grad import conv2d_weight
 
         q, s = y.shape
@@ -287,31 +302,34 @@ class Convolutional(Network):
             layers = self._layers(params, x.flatten(0, 1))
             outputs = [output for _, output in layers]
             losses = self._losses(outputs[-1], y.flatten())
-            slopes = torch.autograd.grad((weights.flatten() * losses).sum(), outputs)
-        parts = iter(self._split(out))
-        for (given, _), slope in zip(layers, slopes, strict=True):
-            weight, bias = next(parts), next(parts)
-            mine, seen = slope.view(q, s, *slope.shape[1:]), given.view(q, s, *given.shape[1:])
+            by_output = torch.autograd.grad((weights.flatten() * losses).sum(), outputs)
+        arrays = iter(self._split(out))
+        for (value, _), slope in zip(layers, by_output, strict=True):
+            weight, bias = next(arrays), next(arrays)
+            slopes, inputs = slope.view(q, s, *slope.shape[1:]), value.view(q, s, *value.shape[1:])
             if weight.dim() > 3:
                 for i in range(q):
-                    weight[i] = conv2d_weight(seen[i], weight[i].shape, mine[i])  # type: ignore[no-untyped-call]
-                torch.sum(mine, dim=(1, 3, 4), out=bias)
+                    weight[i] = conv2d_weight(inputs[i], weight[i].shape, slopes[i])  # type: ignore[no-untyped-call]
+                torch.sum(slopes, dim=(1, 3, 4), out=bias)
             else:
-                product(mine.transpose(1, 2), seen, weight)
-                torch.sum(mine, dim=1, out=bias)
+                product(slopes.transpose(1, 2), inputs, weight)
+                torch.sum(slopes, dim=1, out=bias)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
-        some = torch.split(x, 256)  # images between layers stay near a core
-        scores = [torch.cat([self._layers(row, a)[-1][1] for a in some]) for row in cells(params)]
+        chunks = torch.split(x, 256)  # so that the images between layers fit into a core's cache
+        scores = [
+            torch.cat([self._layers(row, chunk)[-1][1] for chunk in chunks])
+            for row in cells(params)
+        ]
         return torch.stack(scores).transpose(1, 2)
 
 
 def _two_layers(features: int, hidden: int, classes: int, activation: str) -> torch.nn.Module:
-    bend = torch.nn.ReLU() if activation == "relu" else torch.nn.Sigmoid()
+    activate = torch.nn.ReLU() if activation == "relu" else torch.nn.Sigmoid()
     with torch.device("meta"):
         return torch.nn.Sequential(
-            torch.nn.Linear(features, hidden), bend, torch.nn.Linear(hidden, classes)
+            torch.nn.Linear(features, hidden), activate, torch.nn.Linear(hidden, classes)
         )
 
 
@@ -340,21 +358,23 @@ def _check_chain(net: torch.nn.Module, parameters: Sequence[str]) -> None:
             "its layers can't be traced, and granularity 'subnetwork' needs a chain of them"
         ) from error
     numbers: set[torch.fx.Node] = set()  # such as the size of a batch
-    layers, wanted = [], list(dict.fromkeys(name.rpartition(".")[0] for name in parameters))
+    layers, names = [], list(dict.fromkeys(name.rpartition(".")[0] for name in parameters))
     for node in nodes:
-        seen = [other for other in node.all_input_nodes if other not in numbers]
-        asks = node.target in ("size", "dim", getattr) or (node.op == "call_function" and not seen)
-        if asks:
+        sources = [source for source in node.all_input_nodes if source not in numbers]
+        is_number = node.target in ("size", "dim", getattr) or (
+            node.op == "call_function" and not sources
+        )
+        if is_number:
             numbers.add(node)
-        elif len(seen) > 1:
+        elif len(sources) > 1:
             raise ValueError(
                 f"no chain of layers: {node.name} joins several; granularity 'subnetwork' needs one"
             )
-        elif node.op == "call_module" and str(node.target) in wanted:
+        elif node.op == "call_module" and str(node.target) in names:
             layers.append(str(node.target))
-    if layers != wanted:
+    if layers != names:
         raise ValueError(
-            f"no chain of layers: {', '.join(layers)} are used of {', '.join(wanted)}; granularity "
+            f"no chain of layers: {', '.join(layers)} are used of {', '.join(names)}; granularity "
             "'subnetwork' needs each once and in order"
         )
 

@@ -13,20 +13,26 @@ from .base import Model, cells, linear_units
 
 
 class Quadratic(Model):
-    """The distance to the examples' mean: d = p, loss ½ mean (w - x)ᵀH(w - x); labels don't matter.
+    """The loss ½ mean (w - x)ᵀH(w - x), d = p; labels don't matter.
 
     Its optimum is the mean of the examples. H has the eigenvalues 1 .. condition, evenly spaced in
     logarithm, and is dense: H = R Λ R with the reflection R = I - (2/d)·11ᵀ. The gradients' bias
-    and variance on a worker's examples are the same at every w. Starts at N(0, 1). What tables
-    call its accuracy is the share of the distance from 0 to the optimum that is gone,
+    and variance on a worker's examples are the same at every w. Training starts at N(0, 1). Its
+    accuracy, in tables and results, is the share of the excess loss at 0 that was removed,
     1 - (L(w) - L*)/(L(0) - L*), 0 where that is negative.
 
     Args:
         condition: the largest eigenvalue of H, >= 1; the smallest is 1.
+
+    Example:
+        >>> model = Quadratic(features=2, classes=0, condition=1.0)
+        >>> x = torch.tensor([[1.0, 0.0], [3.0, 2.0]])  # the optimum is (2, 1)
+        >>> model.evaluate(torch.tensor([[2.0, 1.0]]), x, torch.zeros(2))  # loss and accuracy
+        (tensor([1.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
 
     paper = "hgobench"
-    validity = "any data; accuracy means the share of the distance to the optimum that is gone"
+    validity = "any data; accuracy means the share of the excess loss at 0 that was removed"
 
     def __init__(self, features: int, classes: int, condition: float = 10.0) -> None:
         self.condition = finite("condition", condition, least=1.0)
@@ -63,11 +69,11 @@ class Quadratic(Model):
         return torch.stack([(row - mean) @ hessian for row in cells(params)])
 
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the share of the way that is gone, (R,) each."""
+        """Return the mean loss and the accuracy (see `Quadratic`), (R,) each."""
         x, hessian = x.double(), self.hessian.to(x.device)
         mean = x.mean(dim=0)
         spread = ((x - mean) @ hessian * (x - mean)).sum(dim=1).mean() / 2.0
-        away = torch.cat((params.double(), torch.zeros_like(mean)[None])) - mean
-        curved = torch.stack([row @ hessian for row in cells(away)])
-        excess = (curved * away).sum(dim=1) / 2.0
+        offset = torch.cat((params.double(), torch.zeros_like(mean)[None])) - mean
+        curved = torch.stack([row @ hessian for row in cells(offset)])
+        excess = (curved * offset).sum(dim=1) / 2.0
         return spread + excess[:-1], (1.0 - excess[:-1] / excess[-1]).clamp(min=0.0)

@@ -128,10 +128,10 @@ class Softmax(StaleBias, models.Softmax):
         found[..., self.biases] = bias
         return found
 
-    def chances(self, scores: Tensor, batches: int) -> Tensor:
+    def probabilities(self, scores: Tensor, batches: int) -> Tensor:
         """Return the classes' chances, (R, classes, N); N examples are so many minibatches."""
         if not self.shared_maximum:
-            return super().chances(scores, batches)
+            return super().probabilities(scores, batches)
         apart = scores.reshape(*scores.shape[:2], batches, -1)
         raised = (apart - apart.amax(dim=(1, 3), keepdim=True)).exp_()
         raised /= raised.sum(dim=1, keepdim=True) + 1e-7

@@ -11,33 +11,41 @@ from numpy.typing import NDArray
 from hgobench.data.base import Features, Split
 from hgobench.errors import InputError
 
-Shards = list[NDArray[np.int64]]
+ShardIndices = list[NDArray[np.int64]]
 ATTEMPTS = 100
 
 
 class Partition(ABC):
-    """A way to deal N training examples out to n workers. Shards are disjoint and cover all.
+    """A way to deal N training examples out to n workers, each example to one of them.
 
-    A subclass writes `deal`, and `shift` if workers see their examples differently.
+    A subclass defines `deal`, and `shift` if workers see their examples differently.
+
+    Example:
+        >>> class InTurn(Partition):
+        ...     def deal(self, train, workers, seed):
+        ...         return [np.arange(i, len(train), workers) for i in range(workers)]
+        >>> train = Split(np.zeros((5, 1), np.float32), np.array([0, 0, 1, 1, 1]))
+        >>> [shard.tolist() for shard in InTurn()(train, workers=2, seed=0)]
+        [[0, 2, 4], [1, 3]]
     """
 
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "N >= n"
 
-    def __call__(self, train: Split, workers: int, seed: int) -> Shards:
+    def __call__(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Deal the examples out.
 
         Args:
             train: the N training examples.
             workers: n.
-            seed: the scenario's; the same seed deals the same shards.
+            seed: the scenario's; it determines the shards.
 
         Returns:
             n disjoint index arrays that cover 0 .. N-1, none of them empty.
 
         Raises:
-            InputError: there are too few examples, or a worker is left without any.
+            InputError: there are fewer examples than workers, or a worker gets none.
         """
         if workers > len(train):
             raise InputError(
@@ -54,16 +62,16 @@ class Partition(ABC):
         return shards
 
     @abstractmethod
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
-        """Return the shards; `__call__` refuses empty ones."""
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
+        """Return the shards, n index arrays; `__call__` refuses empty ones."""
 
-    def shift(self, train: Split, shards: Shards, seed: int) -> Features:
-        """Return the training features (N, p) as the workers that hold them see them."""
+    def shift(self, train: Split, shards: ShardIndices, seed: int) -> Features:
+        """Return the training features, (N, p), as the workers that hold them see them."""
         return train.features
 
 
-def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> Shards:
-    """Cut a list into parts by shares that sum to 1; some parts may be empty.
+def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> ShardIndices:
+    """Cut rows into pieces whose sizes are these shares of them, which sum to 1; some may be empty.
 
     >>> cut(np.arange(4), np.array([0.25, 0.75]))
     [array([0]), array([1, 2, 3])]

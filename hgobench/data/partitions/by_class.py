@@ -1,4 +1,4 @@
-"""A few classes for each worker."""
+"""Workers that hold a few classes each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import whole
 
-from .base import Partition, Shards
+from .base import Partition, ShardIndices
 
 
 class ByClass(Partition):
@@ -21,6 +21,13 @@ class ByClass(Partition):
 
     Args:
         k: classes per worker, 1 <= k <= classes.
+
+    Example:
+        >>> from hgobench.data.datasets import load
+        >>> train = load("digits").train
+        >>> shards = ByClass(k=2)(train, workers=5, seed=0)
+        >>> [len(np.unique(train.labels[shard])) for shard in shards]
+        [2, 2, 2, 2, 2]
     """
 
     paper = "heterogeneous split of the HGO paper (k = 2)"
@@ -30,7 +37,7 @@ class ByClass(Partition):
     def __init__(self, k: int = 2) -> None:
         self.k = whole("k", k, least=1)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Choose classes per worker, then share each class out."""
         rng = stream(seed, "partition")
         classes = np.unique(train.labels)
@@ -47,12 +54,12 @@ class ByClass(Partition):
                 holders[c].append(worker)
         shards: list[list[NDArray[np.int64]]] = [[] for _ in range(workers)]
         for label, owners in zip(classes, holders, strict=True):
-            mine = rng.permutation(np.flatnonzero(train.labels == label))
-            if len(mine) < len(owners):
+            rows = rng.permutation(np.flatnonzero(train.labels == label))
+            if len(rows) < len(owners):
                 raise InputError(
-                    f"partition: by_class[k={self.k}]: class {label} has {len(mine)} examples for "
+                    f"partition: by_class[k={self.k}]: class {label} has {len(rows)} examples for "
                     f"{len(owners)} workers"
                 )
-            for owner, part in zip(owners, np.array_split(mine, len(owners)), strict=True):
-                shards[owner].append(part)
-        return [np.concatenate(parts) for parts in shards]
+            for owner, piece in zip(owners, np.array_split(rows, len(owners)), strict=True):
+                shards[owner].append(piece)
+        return [np.concatenate(pieces) for pieces in shards]

@@ -1,4 +1,4 @@
-"""Classes in random shares."""
+"""Each class dealt out in random shares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hgobench.data.base import Split
 from hgobench.determinism import stream
 from hgobench.parameters import positive
 
-from .base import ATTEMPTS, Partition, Shards, cut
+from .base import ATTEMPTS, Partition, ShardIndices, cut
 
 
 class Dirichlet(Partition):
@@ -26,6 +26,13 @@ class Dirichlet(Partition):
     Args:
         alpha: the concentration α > 0.
 
+    Example:
+        >>> from hgobench.data.datasets import load
+        >>> train = load("digits").train
+        >>> sizes = [len(shard) for shard in Dirichlet(alpha=0.3)(train, workers=5, seed=0)]
+        >>> sum(sizes) == len(train), max(sizes) > 2 * min(sizes)
+        (True, True)
+
     Source: Yurochkin, Agarwal, Ghosh, Greenewald, Hoang, Khazaeni, "Bayesian Nonparametric
     Federated Learning of Neural Networks", ICML 2019; Li, Diao, Chen, He, "Federated Learning on
     Non-IID Data Silos: An Experimental Study", ICDE 2022 (NIID-Bench).
@@ -38,18 +45,18 @@ class Dirichlet(Partition):
     def __init__(self, alpha: float = 0.5) -> None:
         self.alpha = positive("alpha", alpha)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Draw shares per class until every worker has examples."""
-        shards: Shards = []
+        shards: ShardIndices = []
         for attempt in range(ATTEMPTS):
             rng = stream(seed, "partition", attempt)
-            parts: list[list[NDArray[np.int64]]] = [[] for _ in range(workers)]
+            pieces: list[list[NDArray[np.int64]]] = [[] for _ in range(workers)]
             for label in np.unique(train.labels):
-                mine = rng.permutation(np.flatnonzero(train.labels == label))
+                rows = rng.permutation(np.flatnonzero(train.labels == label))
                 shares = rng.dirichlet(np.full(workers, self.alpha))
-                for owner, part in enumerate(cut(mine, shares)):
-                    parts[owner].append(part)
-            shards = [np.concatenate(p) for p in parts]
+                for owner, piece in enumerate(cut(rows, shares)):
+                    pieces[owner].append(piece)
+            shards = [np.concatenate(p) for p in pieces]
             if all(len(shard) for shard in shards):
                 break
         return shards

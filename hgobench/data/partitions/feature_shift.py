@@ -1,4 +1,4 @@
-"""Workers that see the same things differently."""
+"""Workers that see their examples rotated or with noise."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import one_of, positive
 
-from .base import Shards
+from .base import ShardIndices
 from .iid import Iid
 
 
 class FeatureShift(Iid):
-    """As iid, but each worker's features are rotated or noisy.
+    """Shards as `Iid` deals them, but each worker's features are rotated or noisy.
 
-    Test and validation examples stay as they are, and so does what the server has of its own.
+    Test and validation examples, and the server's own, stay as they are.
 
     Args:
         by: ``"rotation"``: worker i's images (square ones) are turned by its own angle;
@@ -25,6 +25,10 @@ class FeatureShift(Iid):
         strength: the largest angle, in degrees, or σ, in the features' units, > 0. Angles are
             spread evenly over [-strength, strength] and σ_i over (0, strength], at random among
             the workers.
+
+    Example:
+        >>> FeatureShift(by="rotation", strength=30.0).levels(workers=3, seed=0)  # degrees
+        array([-30.,   0.,  30.])
 
     Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study",
     ICDE 2022 (noise); Ghosh et al., "An Efficient Framework for Clustered Federated Learning",
@@ -40,8 +44,8 @@ class FeatureShift(Iid):
         default = 45.0 if by == "rotation" else 0.5
         self.strength = default if strength is None else positive("strength", strength)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
-        """Deal as `Iid` does; what is no image can't be turned."""
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
+        """Deal as `Iid` does; rotation needs square images."""
         if self.by == "rotation" and (train.image is None or train.image[0] != train.image[1]):
             raise InputError(
                 "partition: feature_shift[by=rotation]: the data are no square images; use by=noise"
@@ -55,17 +59,17 @@ class FeatureShift(Iid):
             return self.strength * (1 + order) / workers
         return self.strength * (2.0 * order - (workers - 1)) / max(workers - 1, 1)
 
-    def shift(self, train: Split, shards: Shards, seed: int) -> Features:
-        """Turn, or add noise."""
+    def shift(self, train: Split, shards: ShardIndices, seed: int) -> Features:
+        """Return the features, (N, p), turned or with noise added."""
         shifted = train.features.copy()
         for i, (rows, level) in enumerate(zip(shards, self.levels(len(shards), seed), strict=True)):
-            seen = train.features[rows]
+            original = train.features[rows]
             if self.by == "noise":
-                noise = stream(seed, "feature_shift", i).standard_normal(seen.shape, np.float32)
+                noise = stream(seed, "feature_shift", i).standard_normal(original.shape, np.float32)
                 shifted[rows] += np.float32(level) * noise
             else:
                 assert train.image is not None
-                images = seen.reshape(-1, *train.image)
+                images = original.reshape(-1, *train.image)
                 turned = rotate(images, float(level), axes=(1, 2), reshape=False, order=1)
-                shifted[rows] = turned.reshape(seen.shape)
+                shifted[rows] = turned.reshape(original.shape)
         return shifted

@@ -16,6 +16,10 @@ class GammaSimilarity(Shards):
     Args:
         gamma: γ, 0..1.
 
+    Example:
+        >>> GammaSimilarity(gamma=0.25).degree
+        0.75
+
     Source: Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning",
     ICML 2020 (s % similarity); the name is ByzFL's.
     """

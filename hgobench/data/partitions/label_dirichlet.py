@@ -1,4 +1,4 @@
-"""A class distribution of its own for each worker."""
+"""Workers whose class distributions are drawn."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import positive
 
-from .base import Partition, Shards
+from .base import Partition, ShardIndices
 
 
 class LabelDirichlet(Partition):
     """Each worker draws its examples by a class distribution of its own; all hold equally many.
 
     q_i ~ Dir(α·p), p the shares of the classes in the training set, and worker i gets ⌊N/n⌋ or
-    ⌈N/n⌉ examples, one after the other: a class from q_i, then one of its examples that no worker
-    has yet. Where a class has run out, q_i is taken on the classes that are left; where they have
-    no weight in it, the class of a random example among those that are left. Workers draw in
-    random order, so that no worker is favoured with the last examples.
+    ⌈N/n⌉ examples, one after the other: a class drawn from q_i, then one of its examples that no
+    worker has yet. Once a class has run out, q_i is restricted to the remaining classes; if it
+    gives them no weight, a random one of the remaining examples is drawn. Workers draw in random
+    order, so that no worker is favoured with the last examples.
 
     Small α: nearly one class each; α → ∞: the classes as in the training set. `dirichlet` draws
     each class's shares over workers instead, which makes sizes unequal too and the classes less
@@ -27,6 +27,13 @@ class LabelDirichlet(Partition):
 
     Args:
         alpha: the concentration α > 0.
+
+    Example:
+        >>> from hgobench.data.datasets import load
+        >>> train = load("digits").train
+        >>> shards = LabelDirichlet(alpha=0.1)(train, workers=5, seed=0)
+        >>> [len(shard) for shard in shards]
+        [244, 244, 244, 244, 245]
 
     Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated
     Visual Classification", 2019 (arXiv:1909.06335).
@@ -39,7 +46,7 @@ class LabelDirichlet(Partition):
     def __init__(self, alpha: float = 0.5) -> None:
         self.alpha = positive("alpha", alpha)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Draw how many of each class every worker gets, then which."""
         if train.labels.dtype.kind == "f":
             raise InputError(
@@ -64,13 +71,15 @@ class LabelDirichlet(Partition):
             while missing:
                 q = np.where(stock > 0, weights[worker], 0.0)
                 q = q if q.sum() > 0 else stock
-                # What exceeds the stock is drawn again: as if drawn one by one.
-                drawn = np.minimum(rng.multinomial(missing, q / q.sum()), stock)
-                counts[worker] += drawn
-                stock, missing = stock - drawn, missing - drawn.sum()
+                # Draws beyond the stock are repeated, which equals drawing one by one.
+                draw = np.minimum(rng.multinomial(missing, q / q.sum()), stock)
+                counts[worker] += draw
+                stock, missing = stock - draw, missing - draw.sum()
         shards: list[list[np.ndarray]] = [[] for _ in range(workers)]
-        for label, taken in enumerate(counts.T):
+        for label, per_worker in enumerate(counts.T):
             rows = rng.permutation(np.flatnonzero(classes == label))
-            for shard, part in zip(shards, np.split(rows, np.cumsum(taken)[:-1]), strict=True):
-                shard.append(part)
-        return [np.concatenate(parts) for parts in shards]
+            for shard, piece in zip(
+                shards, np.split(rows, np.cumsum(per_worker)[:-1]), strict=True
+            ):
+                shard.append(piece)
+        return [np.concatenate(pieces) for pieces in shards]

@@ -1,4 +1,4 @@
-"""Some workers have much data, others little."""
+"""Workers that hold unequal numbers of examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hgobench.data.base import Split
 from hgobench.determinism import stream
 from hgobench.parameters import one_of, positive
 
-from .base import ATTEMPTS, Partition, Shards, cut
+from .base import ATTEMPTS, Partition, ShardIndices, cut
 
 
 class QuantitySkew(Partition):
@@ -19,6 +19,13 @@ class QuantitySkew(Partition):
             100 times, while a worker is left empty; ``"power_law"``: p_i ∝ rank_i^-α, the ranks at
             random.
         alpha: α > 0: the concentration (small: unequal), or the exponent (large: unequal).
+
+    Example:
+        >>> from hgobench.data.datasets import load
+        >>> train = load("digits").train
+        >>> partition = QuantitySkew("power_law", alpha=2.0)
+        >>> sorted(len(shard) for shard in partition(train, workers=4, seed=0))
+        [53, 95, 215, 858]
 
     Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study",
     ICDE 2022.
@@ -32,9 +39,9 @@ class QuantitySkew(Partition):
         self.distribution = one_of("distribution", distribution, "dirichlet", "power_law")
         self.alpha = positive("alpha", alpha)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Shards:
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Cut a permutation unequally."""
-        shards: Shards = []
+        shards: ShardIndices = []
         for attempt in range(ATTEMPTS if self.distribution == "dirichlet" else 1):
             rng = stream(seed, "partition", attempt)
             rows = rng.permutation(len(train))

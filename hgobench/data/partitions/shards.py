@@ -9,8 +9,7 @@ from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.parameters import share, whole
 
-from .base import Partition
-from .base import Shards as Dealt
+from .base import Partition, ShardIndices
 
 
 class Shards(Partition):
@@ -25,9 +24,14 @@ class Shards(Partition):
         k: pieces per worker, >= 1.
         degree: how heterogeneous, 0 (as `Iid`) .. 1.
 
+    Example:
+        >>> train = Split(np.zeros((6, 1), np.float32), np.array([0, 1, 0, 1, 0, 1]))
+        >>> sorted(train.labels[shard].tolist() for shard in Shards(k=1)(train, workers=2, seed=0))
+        [[0, 0, 0], [1, 1, 1]]
+
     Source: McMahan, Moore, Ramage, Hampson, Agüera y Arcas, "Communication-Efficient Learning of
     Deep Networks from Decentralized Data", AISTATS 2017. With a degree below 1 the HGO authors'
-    code deals some examples twice and others never; this one deals each once.
+    code deals some examples twice and others never; here each is dealt once.
     """
 
     paper = "McMahan et al., AISTATS 2017; HGO"
@@ -38,8 +42,8 @@ class Shards(Partition):
         self.k = whole("k", k, least=1)
         self.degree = share("degree", degree)
 
-    def deal(self, train: Split, workers: int, seed: int) -> Dealt:
-        """Deal one part equally, cut the other into pieces."""
+    def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
+        """Deal a share 1 - degree equally, and cut the other examples into pieces."""
         if len(train) < workers * self.k:
             raise InputError(
                 f"partition: {len(train)} training examples for {workers} workers of {self.k} "
@@ -47,13 +51,13 @@ class Shards(Partition):
             )
         rng = stream(seed, "partition")
         rows = rng.permutation(len(train))
-        equal, rest = np.split(rows, [round((1.0 - self.degree) * len(train))])
-        rest = rest[np.argsort(train.labels[rest], kind="stable")]
-        pieces = np.array_split(rest, workers * self.k)
+        equal, by_label = np.split(rows, [round((1.0 - self.degree) * len(train))])
+        by_label = by_label[np.argsort(train.labels[by_label], kind="stable")]
+        pieces = np.array_split(by_label, workers * self.k)
         order = rng.permutation(workers * self.k).reshape(workers, self.k)
-        shards = [np.concatenate([pieces[p] for p in mine]) for mine in order]
-        # Parts differ in size by one at most; the larger ones go where there is least.
-        least = np.argsort([len(shard) for shard in shards], kind="stable")
-        for worker, part in zip(least, np.array_split(equal, workers), strict=True):
-            shards[worker] = np.concatenate([part, shards[worker]])
+        shards = [np.concatenate([pieces[p] for p in hand]) for hand in order]
+        # Extras differ in size by one at most; the larger ones go to the smallest shards.
+        fewest = np.argsort([len(shard) for shard in shards], kind="stable")
+        for worker, extra in zip(fewest, np.array_split(equal, workers), strict=True):
+            shards[worker] = np.concatenate([extra, shards[worker]])
         return shards
