@@ -162,7 +162,7 @@ def test_every_source_that_numbers_depend_on_counts() -> None:
         "scenario.py",
         "session.py",
         "settings.py",
-        "statistics.py",
+        "statistics",
         "suite.py",
         "testing.py",
         "theory",

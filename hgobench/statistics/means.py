@@ -1,4 +1,4 @@
-"""Intervals and tests of means over seeds."""
+"""Means over seeds: an interval, a test, and many tests at once."""
 
 from __future__ import annotations
 

@@ -1,0 +1,314 @@
+"""Intervals, tests and ranks of rows, held against definitions and laws."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hgobench import statistics
+from hgobench.errors import InputError
+from hgobench.statistics import FEWEST, Outcomes, Paired, Rank, compare, draw, estimates, step_down
+from hgobench.statistics.draws import GROUPS
+
+RNG = np.random.default_rng
+
+
+def outcomes(accuracy: Any) -> Outcomes:
+    return Outcomes(np.atleast_2d(np.asarray(accuracy, dtype=np.float64)))
+
+
+def of_marks(marks: Any) -> Outcomes:
+    """What a row did, from (A, S, N) bool."""
+    return Outcomes(marks.mean(axis=2), np.packbits(marks, axis=2), marks.shape[2])
+
+
+def marks(seed: int, attacks: int, seeds: int, examples: int, share: float = 0.8) -> Any:
+    """Examples of differing difficulty: (A, S, N)."""
+    rng = RNG(seed)
+    hard = rng.beta(4 * share, 4 * (1 - share), examples)
+    return rng.random((attacks, seeds, examples)) < hard
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 8, 20, 40])
+def test_of_seeds_that_are_right_or_wrong_the_interval_is_clopper_and_pearson_s(seeds: int) -> None:
+    for right in {0, 1, seeds // 2, seeds}:
+        found = statistics.estimate((np.arange(seeds) < right).astype(np.float64))
+        exact = stats.binomtest(right, seeds).proportion_ci(method="exact")
+        assert found.low == pytest.approx(exact.low, abs=0.025)
+        assert found.high == pytest.approx(exact.high, abs=0.025)
+        assert found.mean == right / seeds
+        assert found.seeds == seeds
+
+
+ACCURACIES = st.integers(1, 5).flatmap(
+    lambda seeds: st.lists(
+        st.lists(st.floats(0, 1), min_size=seeds, max_size=seeds), min_size=1, max_size=4
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACCURACIES)
+def test_laws_of_the_worst_case(rows: list[list[float]]) -> None:
+    row = outcomes(rows)
+    each, worst = estimates(row)
+    known = estimates(row.known_seed())[1]
+    assert worst.mean == min(one.mean for one in each) == row.value
+    assert 0 <= worst.low <= worst.mean <= worst.high <= 1
+    assert all(0 <= one.low <= one.mean <= one.high <= 1 for one in each)
+    assert worst.low == min(one.low for one in each)
+    assert worst.high >= min(one.high for one in each)  # it counts looks
+    assert known.mean <= worst.mean + 1e-12  # who knows the seed attacks no worse
+    assert estimates(outcomes(rows[::-1]))[1] == worst  # attacks have no order
+    twice = estimates(outcomes([*rows, *rows]))[1]  # the same attack again is no further look
+    assert (twice.low, twice.high, twice.mean) == (worst.low, worst.high, worst.mean)
+
+
+def test_a_further_attack_is_a_further_look_at_the_upper_end_alone() -> None:
+    rng = RNG(0)
+    row = rng.normal(0.8, 0.05, (12, 12)).clip(0, 1)
+    row += 0.8 - row.mean(axis=1, keepdims=True)  # attacks that are tied
+    each, worst = estimates(outcomes(row.clip(0, 1)))
+    assert worst.high > max(one.high for one in each)
+    assert worst.low == min(one.low for one in each)
+
+
+def test_a_replicate_is_what_it_is_defined_as() -> None:
+    """One weight per seed, one more for a seed at 0 or 1, and examples drawn again."""
+    bits = marks(1, attacks=2, seeds=4, examples=30)
+    row, draws = of_marks(bits), draw(4, 30, replicates=200)
+    each, _ = estimates(row, draws)
+    for attack, found in enumerate(each):
+        low, high = [], []
+        for b in range(200):
+            weights = draws.seeds[:, b] / draws.seeds[:, b].sum()
+            again = [
+                sum(draws.examples[i, b] * bits[attack, s, i] for i in range(30)) / 30
+                for s in range(4)
+            ]
+            change = np.mean(again) - bits[attack].mean()
+            seen = sum(w * bits[attack, s].mean() for s, w in enumerate(weights[:-1]))
+            low.append(seen + change)
+            high.append(seen + weights[-1] + change)
+        assert found.low == pytest.approx(sorted(low)[5])  # 2.5 % of 200
+        assert found.high == pytest.approx(min(sorted(high)[194], 1.0))
+
+
+@pytest.mark.parametrize("examples", [60, GROUPS, 3000])
+def test_examples_add_their_variance_however_many_there_are(examples: int) -> None:
+    bits = marks(2, attacks=3, seeds=5, examples=examples)
+    row = of_marks(bits)
+    expected = bits.mean(axis=1).std(axis=1) / math.sqrt(examples)
+    assert row.deviations(row.draws()).std(axis=1) == pytest.approx(expected, rel=0.12)
+    assert abs(row.deviations(row.draws()).mean(axis=1)).max() < 4 * expected.max() / math.sqrt(
+        2000
+    )
+
+
+def test_a_cell_that_is_missing_counts_for_nothing() -> None:
+    bits = marks(3, attacks=2, seeds=5, examples=40)
+    accuracy, right = bits.mean(axis=2), np.packbits(bits, axis=2)
+    accuracy[1, 2], right[1, 2] = math.nan, 0
+    accuracy[:, 4], right[:, 4] = math.nan, 0
+    row = Outcomes(accuracy, right, 40)
+    each, worst = estimates(row)
+    assert [one.seeds for one in each] == [4, 3]
+    assert worst.seeds == 4
+    assert each[1].mean == pytest.approx(accuracy[1, [0, 1, 3]].mean())
+    change = row.deviations(row.draws())[1]
+    alone = of_marks(bits[1:, [0, 1, 3]]).deviations(row.draws())[0]
+    assert change == pytest.approx(alone)
+    with pytest.raises(InputError, match="rows: a cell is missing; expected one of each"):
+        Paired.of([row, row])
+
+
+def test_without_bits_seeds_alone_are_drawn() -> None:
+    bits = marks(4, attacks=2, seeds=10, examples=50)
+    with_bits, without = of_marks(bits), Outcomes(bits.mean(axis=2))
+    assert without.deviations(without.draws()).std() == 0
+    wide, narrow = estimates(with_bits)[1], estimates(without)[1]
+    assert wide.low < narrow.low
+    assert wide.mean == narrow.mean
+
+
+def test_draws_are_the_same_bits_every_time_and_paired() -> None:
+    one = draw(5, 40)
+    draw.cache_clear()
+    other = draw(5, 40)
+    for name in ("seeds", "signs", "examples", "group"):
+        assert (getattr(one, name) == getattr(other, name)).all()
+    assert set(np.unique(one.signs)) == {-1.0, 1.0}
+    assert (one.examples.sum(axis=0) == 40).all()
+    with pytest.raises(ValueError, match="read-only"):
+        one.signs[0, 0] = 0.0
+    with pytest.raises(InputError, match="seeds: 0; expected 1 or more"):
+        draw(0)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (lambda: outcomes([[0.5, 1.5]]), r"accuracy: 1\.5; expected a number in \[0, 1\]"),
+        (lambda: outcomes([[0.5], [math.nan]]), "accuracy: an attack without cells"),
+        (lambda: Outcomes(np.zeros(3)), r"accuracy: shape \(3,\); expected \(attacks, seeds\)"),
+        (
+            lambda: Outcomes(np.zeros((1, 2)), np.zeros((1, 2, 2), np.uint8), 3),
+            r"right: shape \(1, 2, 2\); expected \(1, 2, 1\)",
+        ),
+        (
+            lambda: Outcomes(np.full((1, 1), 0.5), np.full((1, 1, 1), 255, np.uint8), 8),
+            r"right: 1 of 8 examples, where the accuracy is 0\.5; expected the same",
+        ),
+        (lambda: Outcomes(np.zeros((1, 2)), None, 3), "examples: 3; expected 0, as right is None"),
+        (lambda: Paired.of([]), "rows: 0 with"),
+        (lambda: compare(outcomes([[1.0]]), outcomes([[1.0, 0.0]])), "rows: 2 with"),
+    ],
+)
+def test_refusals(row: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        row()
+
+
+def sign_flipping(first: Any, second: Any) -> float:
+    """The exact p-value of |t| over all 2^S ways to flip the signs of the differences."""
+    difference = np.asarray(first) - np.asarray(second)
+
+    def t(d: Any) -> float:
+        return float(abs(d.mean()) / (d.std(ddof=1) / math.sqrt(len(d)) + 1e-300))
+
+    flips = [np.array(signs) for signs in itertools.product((-1, 1), repeat=len(difference))]
+    return float(np.mean([t(difference * signs) >= t(difference) * (1 - 1e-9) for signs in flips]))
+
+
+@pytest.mark.parametrize("seeds", [6, 9])
+@pytest.mark.parametrize("apart", [0.0, 0.02, 0.1])
+def test_of_two_rows_the_test_is_the_exact_sign_flipping_test(seeds: int, apart: float) -> None:
+    rng = RNG(seeds)
+    first, second = rng.uniform(0.5, 0.6, seeds), rng.uniform(0.5, 0.6, seeds) - apart
+    found = compare(outcomes([first]), outcomes([second]))
+    assert found.p == pytest.approx(sign_flipping(first, second), abs=0.03)
+    assert found.difference == pytest.approx(first.mean() - second.mean())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(FEWEST, 12), st.sampled_from([0, 40]))
+def test_a_comparison_agrees_with_its_interval_and_with_the_test_of_many(
+    seed: int, seeds: int, examples: int
+) -> None:
+    rng, share = RNG(seed), RNG(seed).uniform(0.3, 0.8, 2)
+    if examples:
+        rows = [of_marks(marks(seed + i, 1, seeds, examples, s)) for i, s in enumerate(share)]
+    else:
+        rows = [outcomes(rng.normal(s, 0.1, (1, seeds)).clip(0, 1)) for s in share]
+    found, back = compare(rows[0], rows[1]), compare(rows[1], rows[0])
+    assert found.p == back.p == step_down(Paired.of(rows))[0, 1]
+    assert (found.low, found.high) == pytest.approx((-back.high, -back.low))
+    assert found.low <= found.difference <= found.high
+    assert (found.verdict == "not told apart") == (found.low <= 0 <= found.high)
+    swap = {"first": "second", "second": "first"}
+    assert back.verdict == swap.get(found.verdict, found.verdict)
+
+
+def test_fewer_than_six_seeds_tell_nothing_apart_and_six_can() -> None:
+    good, bad = [0.9, 0.91, 0.92, 0.9, 0.91, 0.92], [0.1, 0.11, 0.1, 0.12, 0.1, 0.1]
+    found = compare(outcomes(good[:5]), outcomes(bad[:5]))
+    assert (found.verdict, found.low, found.high, found.p) == ("too few seeds", -1.0, 1.0, 1.0)
+    found = compare(outcomes(good), outcomes(bad))
+    assert found.verdict == "first"
+    assert found.p == pytest.approx(2 / 2**6, abs=0.02)
+
+
+def test_rows_that_always_agree_are_never_told_apart() -> None:
+    row = outcomes(RNG(0).random((2, 20)))
+    found = compare(row, row)
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    assert statistics.ranges(Paired.of([row] * 3)) == [Rank(1, 3)] * 3
+
+
+def test_a_constant_difference_is_one() -> None:
+    row = RNG(0).uniform(0.2, 0.6, 20)
+    found = compare(outcomes(row + 0.25), outcomes(row))
+    assert found.verdict == "first"
+    assert found.p < 0.002
+
+
+def rows_of(rng: Any, shifts: list[float], seeds: int, noise: float = 0.03) -> list[Outcomes]:
+    world = rng.normal(0, 0.05, seeds)
+    return [
+        outcomes((0.6 + shift + world + rng.normal(0, noise, seeds)).clip(0, 1)) for shift in shifts
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.lists(st.sampled_from([0.0, 0.05, 0.2]), min_size=1, max_size=6)
+)
+def test_laws_of_ranks(seed: int, shifts: list[float]) -> None:
+    rows = rows_of(RNG(seed), shifts, 10)
+    found = statistics.ranges(Paired.of(rows))
+    R = len(rows)
+    assert all(1 <= rank.first <= rank.last <= R for rank in found)
+    assert min(rank.first for rank in found) == 1
+    assert max(rank.last for rank in found) == R
+    by_value = sorted(range(R), key=lambda j: -rows[j].value)
+    assert found[by_value[0]].first == 1
+    assert found[by_value[-1]].last == R
+    turned = statistics.ranges(Paired.of(rows[::-1]))
+    assert turned == found[::-1]
+
+
+def test_ranks_tell_clear_groups_apart() -> None:
+    rows = rows_of(RNG(1), [0.0, 0.0, 0.2, 0.2, 0.2, -0.2], 20)
+    assert [str(rank) for rank in statistics.ranges(Paired.of(rows))] == [
+        "4-5", "4-5", "1-3", "1-3", "1-3", "6",
+    ]  # fmt: skip
+
+
+def test_a_later_step_is_easier_than_the_first() -> None:
+    """Once the clear pairs are decided, the others are held against each other alone."""
+    rng = RNG(5)
+    near = rows_of(rng, [0.0, 0.035], 20)
+    noisy = [outcomes(rng.choice([0.1, 0.9], 20)) for _ in range(6)]
+    alone = step_down(Paired.of(near))[0, 1]
+    among = step_down(Paired.of([*near, *noisy]))
+    assert among[0, 1] >= alone
+    assert (among == among.T).all()
+
+
+def test_the_choice_of_the_worst_of_tied_attacks_is_given_back() -> None:
+    """Of two rows that are alike, one attacked in ten ways, the estimates differ, and θ does not."""
+    rng = RNG(6)
+    bias, given_back = [], []
+    for _ in range(200):
+        row = outcomes(rng.normal(0.6, 0.1, (10, 20)).clip(0, 1))
+        bias.append(0.6 - row.value)
+        given_back.append(Paired.of([row], draw(20, 0, 200)).selected[0])
+    assert np.mean(given_back) == pytest.approx(np.mean(bias), rel=0.15)
+    clear = outcomes([[0.1, 0.12] * 5, [0.9, 0.91] * 5])
+    assert Paired.of([clear]).selected[0] < 1e-9
+    assert Paired.of([outcomes([[0.1, 0.9] * 5])]).selected[0] == 0
+
+
+@pytest.mark.parametrize("collapse", [0.0, 0.15])
+def test_family_wise_error(collapse: float) -> None:
+    """Of rows that are all alike none is told apart, in 95 of 100 boards or more."""
+    rng, wrong = RNG(7), 0
+    for _ in range(150):
+        world = rng.normal(0, 0.05, 10)
+        accuracy = (0.8 + world + rng.normal(0, 0.04, (5, 10))).clip(0, 1)
+        accuracy[rng.random((5, 10)) < collapse] = 0.1
+        rows = Paired.of([outcomes(row) for row in accuracy], draw(10, 0, 400))
+        wrong += bool((step_down(rows) <= 0.05).any())
+    assert wrong <= stats.binom.ppf(0.999, 150, 0.05)
+
+
+def test_the_share_of_collapsed_seeds_has_an_exact_interval() -> None:
+    assert statistics.share(0, 20).high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert statistics.share(20, 20).low == pytest.approx(0.025 ** (1 / 20))
