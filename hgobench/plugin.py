@@ -91,6 +91,11 @@ def suite_of(config: pytest.Config) -> Suite:
             if attacks := config.getoption("--attack"):
                 suite = suite.changed([parse_setting(f"attack={attacks}")])
             suite = suite.with_rules(parse_names(config.getoption("--rule"), "--rule"))
+            if suite.evaluation is not None:
+                raise InputError(
+                    f"--suite: {suite.name!r} chooses attacks for each row, so that its cells are "
+                    f"not known before; run it: hgobench run {config.getoption('--suite')}"
+                )
             suite.expand()
             config.stash[SUITE] = suite
         except InputError as error:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hgobench.engines.cells import Outcome
     from hgobench.engines.measured import Task
     from hgobench.engines.progress import OnProgress
+    from hgobench.evaluation.verdict import Verdict
     from hgobench.grid import Grid
     from hgobench.leaderboard import Board, Score, Split
     from hgobench.report.progress import Progress
@@ -111,6 +112,7 @@ class Session:
         width: int | None = None,
         time_limit: float = 60.0,
         on_result: Callable[[str, Result], None] = lambda key, result: None,
+        what: str = "cells",
     ) -> Outcome:
         """Compute the cells that the store lacks; keep each as soon as it is finished.
 
@@ -120,6 +122,7 @@ class Session:
             width: the most cells side by side; None: as suits them. Numbers do not depend on it.
             time_limit: CPU seconds that a cell's rule and attack may take.
             on_result: given each result with its address, whether it was found or computed.
+            what: what progress calls them.
 
         Returns:
             How it went. Ctrl-C and a store that can't be written end it early, which it says.
@@ -127,7 +130,7 @@ class Session:
         Raises:
             InputError: some data can't be had, or there is no such device; nothing is computed.
         """
-        with self._progress(len(scenarios), "cells") as advance:
+        with self._progress(len(scenarios), what) as advance:
             from hgobench.engines.cells import execute
 
             return execute(
@@ -204,6 +207,8 @@ class SuiteOutcome:
         grid: how the execution went: ``computed``, ``reused``, ``failed``, ``interrupted``.
         scores: what the cells scored on `split`, by their results' addresses.
         ended: the labels of cells that did not end well, by how: ``"failed: .."``.
+        verdicts: of a suite whose attacks are chosen for each row, what is reported of its rows;
+            `cells` are then its rows, and `scores` those of the reported cells.
     """
 
     suite: Suite
@@ -215,6 +220,7 @@ class SuiteOutcome:
     grid: Outcome
     scores: Mapping[str, Score]
     ended: Mapping[str, list[str]]
+    verdicts: Sequence[Verdict] = ()
 
     @property
     def computed(self) -> int:
@@ -238,7 +244,9 @@ class SuiteOutcome:
 
     @property
     def missing(self) -> int:
-        """How many cells have no result, as the run ended early."""
+        """How many cells (rows, if attacks are chosen) have no result, as the run ended early."""
+        if self.suite.evaluation is not None:
+            return len(self.cells) - len(self.verdicts)
         return len(self.cells) - self.computed - self.reused
 
     def results(self) -> Iterator[Result]:
@@ -388,19 +396,41 @@ def run_suite(
                 progress=shown,
                 on_progress=on_progress,
             )
-            grid = session.run(
-                cells,
-                chosen.ruleset,
-                width=chosen.width,
-                time_limit=chosen.time_limit,
-                on_result=seen.take,
-            )
+            grid, verdicts = _computed(session, chosen, cells, seen.take)
     seconds = time.monotonic() - started
+    scores, ended = seen.scores(), seen.ended()
     outcome = SuiteOutcome(
-        chosen, cells, reasons(left), folder, split, seconds, grid, seen.scores(), seen.ended()
+        chosen, cells, reasons(left), folder, split, seconds, grid, scores, ended, verdicts
     )
     check(grid, outcome)
     return outcome
+
+
+def _computed(
+    session: Session, suite: Suite, cells: Grid, on_result: Callable[[str, Result], None]
+) -> tuple[Outcome, Sequence[Verdict]]:
+    """Compute a suite's cells, or evaluate its rows; return how it went, and what of the rows."""
+    if suite.evaluation is None:
+        grid = session.run(
+            cells,
+            suite.ruleset,
+            width=suite.width,
+            time_limit=suite.time_limit,
+            on_result=on_result,
+        )
+        return grid, ()
+    from hgobench.evaluation.evaluate import evaluate
+
+    done = evaluate(
+        cells,
+        suite.evaluation,
+        session,
+        suite.ruleset,
+        width=suite.width,
+        time_limit=suite.time_limit,
+        on_result=on_result,
+    )
+    return done.outcome, done.verdicts
 
 
 class _Seen:

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hgobench.errors import InputError, shown, unknown
+from hgobench.evaluation.plan import CHOSEN, Plan
 from hgobench.grid import Grid, LeaveOut, Left, Listed, Where
 from hgobench.scenario import ALIASES, Scenario, check_field, integer
 from hgobench.settings import check_once, write_setting
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _TABLES = (
     "ruleset", "description", "width", "time_limit", "scenario", "grid", "contract", "leave_out",
+    "evaluation",
 )  # fmt: skip
 
 
@@ -81,6 +83,8 @@ class Suite:
         width: the most cells that are computed side by side; None: `stack_size`. Numbers do not
             depend on it.
         time_limit: seconds that a cell's rule and attack may take.
+        evaluation: how rows are evaluated, if the attacks are chosen for each; the grid's cells
+            are then its rows. None: the attacks are an axis of the grid.
         path: the file.
         altered: changes of what cells are, as ``field=value``; they make another ruleset.
         narrowed: choices among an axis's values; the cells that are left are the suite's own.
@@ -97,6 +101,7 @@ class Suite:
     leave_out: Sequence[LeaveOut] = ()
     width: int | None = None
     time_limit: float = 60.0
+    evaluation: Plan | None = None
     path: Path = Path()
     altered: tuple[str, ...] = ()
     narrowed: tuple[str, ...] = ()
@@ -180,6 +185,12 @@ class Suite:
                 problems.append(f"suite: leave_out: {shown(entry)}; expected fields, and a reason")
             else:
                 leave_out.append(LeaveOut(where, reason))
+        plan, table = None, content.get("evaluation")
+        if table is not None:
+            try:
+                plan = _plan(table, {*tables["scenario"], *tables["grid"]}, contract)
+            except InputError as error:
+                problems += [f"suite: {problem}" for problem in error.problems]
         if problems:
             raise InputError(problems)
         return cls(
@@ -193,6 +204,7 @@ class Suite:
             leave_out=tuple(leave_out),
             width=width,
             time_limit=float(limit),
+            evaluation=plan,
             path=path,
         )
 
@@ -205,6 +217,8 @@ class Suite:
         scenario, grid = dict(self.scenario), dict(self.grid)
         chosen, other = [], []
         targets = [ALIASES.get(name, name) for name, _ in settings]
+        if self.evaluation is not None and (taken := [t for t in targets if t in CHOSEN]):
+            raise InputError(f"--set: {name}: the evaluation chooses it" for name in taken)
         check_once(targets, "--set")
         for name, given in settings:
             target = ALIASES.get(name, name)
@@ -380,6 +394,35 @@ def _toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{about}not TOML: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
         raise InputError(f"{about}not TOML: {error}") from error
+
+
+def _plan(table: Any, given: Collection[str], contract: Mapping[str, Any]) -> Plan:
+    """Return how a suite's rows are evaluated.
+
+    Args:
+        table: ``[evaluation]``.
+        given: the fields that the suite gives values to.
+        contract: ``[contract]``.
+
+    Raises:
+        InputError: all that is wrong with it.
+    """
+    if not isinstance(table, dict):
+        raise InputError("evaluation: expected a table [evaluation]")
+    problems = [
+        f"{name}: the evaluation chooses it; expected none in [scenario] and [grid]"
+        for name in given
+        if ALIASES.get(name, name) in CHOSEN
+    ]
+    if contract:
+        problems.append("contract: it compares cells, and an evaluation chooses its own")
+    try:
+        plan = Plan.read(table)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return plan
 
 
 def _within(value: Any, least: float, most: float) -> bool:

@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import hgobench
 from hgobench import aggregators, attacks, suite
 from hgobench.cli.list import Kind
 from hgobench.data import partitions
+from hgobench.evaluation.plan import Plan
 from hgobench.paper import CITATION
 from hgobench.report import listing
 from hgobench.report.render import markdown
@@ -209,7 +211,11 @@ def test_every_key_of_a_suite_is_explained() -> None:
     guide = (ROOT / "docs" / "your-project.md").read_text(encoding="utf-8")
     (content,) = re.findall(r"```toml\n# ci.toml\n(.*?)```", guide, re.DOTALL)
     keys = tomllib.loads(content)
-    assert set(keys) == set(suite._TABLES)
+    (evaluated,) = re.findall(r"```toml\n# worst.toml\n(.*?)```", guide, re.DOTALL)
+    evaluation = tomllib.loads(evaluated)["evaluation"]
+    assert {*keys, "evaluation"} == set(suite._TABLES)
+    assert set(evaluation) == {entry.name for entry in fields(Plan)}
+    assert all(f"| `{key}` |" in guide for key in evaluation)
     assert set(keys["contract"]) == {"tolerance", "breaks"}
     table = guide[guide.index("| key | meaning") :]
     for key in (*keys, *keys["contract"]):

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgobench import Scenario
+from hgobench import Scenario, Session, run_suite
+from hgobench.engines.cells import OnResult, Outcome
 from hgobench.errors import InputError
 from hgobench.evaluation import members
+from hgobench.evaluation.evaluate import kept
 from hgobench.evaluation.members import AUTO_1, Member
-from hgobench.evaluation.selection import CHOICES, Plan, select
+from hgobench.evaluation.plan import CHOICES, Plan
+from hgobench.evaluation.selection import REPORTED, select
+from hgobench.results import Result, open_store
+from hgobench.suite import Suite
 
+Run = Callable[[list[Scenario], str], dict[Scenario, float]]
 ROW = Scenario(workers=20, byzantine=3, rule="median", rounds=40, seed=7)
 RATES = tuple(0.1 * 2**i for i in range(CHOICES))
 SMALL = (
@@ -30,30 +41,33 @@ SMALL = (
 
 @pytest.fixture(autouse=True)
 def small_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(members.ENSEMBLES, "small", SMALL)  # type: ignore[misc]
+    monkeypatch.setitem(members.ENSEMBLES, "small", SMALL)
 
 
-def accuracy_of(table):
+def accuracy_of(
+    table: Callable[[Scenario], float],
+) -> tuple[Run, list[tuple[str, list[Scenario]]]]:
     """Return a `run` that answers from a table of attacks' accuracies, and a list of its calls."""
-    calls = []
+    calls: list[tuple[str, list[Scenario]]] = []
 
-    def run(cells, stage):
+    def run(cells: list[Scenario], stage: str) -> dict[Scenario, float]:
         calls.append((stage, cells))
         return {cell: table(cell) for cell in cells}
 
     return run, calls
 
 
-def flat(**accuracies):
+def flat(**accuracies: float) -> Callable[[Scenario], float]:
     """Return a table by the name of the attack, the same for every seed."""
     return lambda cell: accuracies.get(cell.attack, 0.9)
 
 
-def test_each_member_is_its_worst_variant_and_the_worst_three_are_reported():
+def test_each_member_is_its_worst_variant_and_the_worst_three_are_reported() -> None:
     run, _ = accuracy_of(flat(**{"foe[epsilon=0.5]": 0.4, "fang": 0.5, "min_max": 0.6}))
     (chosen,) = select([ROW], Plan("small"), run)
     assert chosen.members["foe"].fields == {"attack": "foe[epsilon=0.5]"}
-    assert (chosen.members["foe"].accuracy, chosen.members["foe"].tried) == (pytest.approx(0.4), 2)
+    assert chosen.members["foe"].accuracy == pytest.approx(0.4)
+    assert chosen.members["foe"].tried == 2
     assert chosen.reported == ("foe", "fang", "min_max")
     assert chosen.clean == pytest.approx(0.9)
     cells = chosen.under("foe", (5, 6))
@@ -61,7 +75,7 @@ def test_each_member_is_its_worst_variant_and_the_worst_three_are_reported():
     assert [cell.attack for cell in chosen.under("none", (5,))] == ["none"]
 
 
-def test_lies_about_speed_go_before_the_strongest_value_attacks_not_before_faults():
+def test_lies_about_speed_go_before_the_strongest_value_attacks_not_before_faults() -> None:
     table = flat(**{"crash": 0.1, "fang": 0.5, "min_max": 0.6, "starve+min_max": 0.2})
     run, calls = accuracy_of(table)
     (chosen,) = select([ROW], Plan("small"), run)
@@ -71,8 +85,16 @@ def test_lies_about_speed_go_before_the_strongest_value_attacks_not_before_fault
     assert chosen.members["two"].fields == {"attack": "starve+min_max"}
 
 
-def test_a_member_on_fewer_seeds_is_compared_and_never_reported():
-    run, calls = accuracy_of(flat(random_noise=0.0))
+def test_members_that_come_to_the_same_are_reported_once() -> None:
+    table = {"fang": 0.5, "tail+fang": 0.5, "starve+fang": 0.51, "min_max": 0.6}
+    run, _ = accuracy_of(flat(**table))
+    (chosen,) = select([ROW], Plan("small"), run)
+    assert chosen.reported == ("fang", "two", "min_max")
+
+
+def test_a_member_on_fewer_seeds_is_compared_and_never_reported() -> None:
+    table = {"random_noise": 0.0, "crash": 0.8, "fang": 0.7}
+    run, calls = accuracy_of(flat(**table))
     (chosen,) = select([ROW], Plan("small", selection_seeds=(3, 4)), run)
     assert chosen.members["noise"].accuracy == 0.0
     assert "noise" not in chosen.reported
@@ -80,7 +102,7 @@ def test_a_member_on_fewer_seeds_is_compared_and_never_reported():
     assert seeds == [3]
 
 
-def test_means_are_over_the_selection_seeds_and_no_cell_has_another_seed():
+def test_means_are_over_the_selection_seeds_and_no_cell_has_another_seed() -> None:
     run, calls = accuracy_of(lambda cell: {3: 0.2, 4: 0.8}[cell.seed])
     (chosen,) = select([ROW], Plan("small", selection_seeds=(3, 4)), run)
     assert chosen.clean == 0.5
@@ -89,7 +111,7 @@ def test_means_are_over_the_selection_seeds_and_no_cell_has_another_seed():
     assert len(every) == len(set(every)) == chosen.cells
 
 
-def test_a_row_is_tuned_against_what_is_worst_for_it_by_default():
+def test_a_row_is_tuned_against_what_is_worst_for_it_by_default() -> None:
     best = RATES[5]
 
     def table(cell: Scenario) -> float:
@@ -108,7 +130,7 @@ def test_a_row_is_tuned_against_what_is_worst_for_it_by_default():
 
 
 @pytest.mark.parametrize("rules", [(), ("median", "trimmed_mean"), ("median",) * 1])
-def test_every_row_has_as_many_choices(rules):
+def test_every_row_has_as_many_choices(rules: tuple[str, ...]) -> None:
     plan = Plan("small", learning_rates=RATES, alternatives={"median": rules} if rules else {})
     choices = plan.choices(ROW)
     assert len(choices) == len(set(choices)) == CHOICES
@@ -116,7 +138,7 @@ def test_every_row_has_as_many_choices(rules):
     assert {min(RATES), max(RATES)} <= {choice.learning_rate for choice in choices}
 
 
-def test_without_choices_a_row_keeps_its_parameters():
+def test_without_choices_a_row_keeps_its_parameters() -> None:
     run, calls = accuracy_of(flat())
     (chosen,) = select([ROW], Plan("small"), run)
     assert chosen.row.learning_rate == ROW.learning_rate
@@ -126,7 +148,7 @@ def test_without_choices_a_row_keeps_its_parameters():
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32))
-def test_rows_that_are_searched_together_are_chosen_for_as_if_alone(seed):
+def test_rows_that_are_searched_together_are_chosen_for_as_if_alone(seed: int) -> None:
     def table(cell: Scenario) -> float:
         return hash((seed, cell.attack, cell.rule, cell.learning_rate, cell.seed)) % 1000 / 1000
 
@@ -136,7 +158,7 @@ def test_rows_that_are_searched_together_are_chosen_for_as_if_alone(seed):
     assert select(rows, plan, run) == [select([row], plan, run)[0] for row in rows]
 
 
-def test_rows_are_asked_for_together():
+def test_rows_are_asked_for_together() -> None:
     run, calls = accuracy_of(flat())
     rows = [ROW.replace(rule=rule) for rule in ("median", "trimmed_mean", "average")]
     select(rows, Plan("small"), run)
@@ -162,19 +184,144 @@ def test_rows_are_asked_for_together():
         ),
     ],
 )
-def test_a_plan_says_what_is_wrong_with_it(fields, message):
+def test_a_plan_says_what_is_wrong_with_it(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         Plan("small", **fields)
     assert caught.value.problems == [message]
 
 
-def test_an_unknown_ensemble_is_refused():
+def test_an_unknown_ensemble_is_refused() -> None:
     with pytest.raises(
         InputError, match="evaluation: ensemble: unknown 'auto-0'; did you mean 'auto-1'"
     ):
         Plan("auto-0")
 
 
-def test_auto_1_names_every_member_once():
+def test_auto_1_names_every_member_once() -> None:
     names = [member.name for member in AUTO_1]
     assert len(names) == len(set(names))
+
+
+# With a store, real cells and real data
+
+SUITE = """
+ruleset = "tiny-1"
+[scenario]
+data = "digits"
+workers = 12
+byzantine = 2
+batch_size = 8
+rounds = 3
+evaluation_interval = 3
+[grid]
+rule = ["median", "average"]
+[evaluation]
+ensemble = "small"
+selection_seeds = [0, 1]
+fresh_seeds = [10, 11, 12]
+learning_rates = [0.5, 1.0]
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def test_a_suite_is_evaluated_kept_and_found_again(suite: Path, tmp_path: Path) -> None:
+    outcome = run_suite(suite, out=tmp_path / "out", jobs=1)
+    assert [v.selection.row.rule for v in outcome.verdicts] == ["median", "average"]
+    assert outcome.missing == 0
+    for verdict in outcome.verdicts:
+        assert set(verdict.scores) == {"none", *verdict.selection.reported}
+        for name, scores in verdict.scores.items():
+            assert [score.scenario.seed for score in scores] == [10, 11, 12]
+            assert all(score.scenario in verdict.selection.fresh[name] for score in scores)
+    again = run_suite(suite, out=tmp_path / "out", jobs=1)
+    assert (again.computed, again.reused) == (0, outcome.computed)
+    assert again.verdicts == outcome.verdicts
+    with open_store(tmp_path / "out") as store:
+        assert kept(store, "tiny-1") == [verdict.selection for verdict in outcome.verdicts]
+        rulesets = Counter(ruleset for ruleset, _ in store.results())
+    assert rulesets.keys() == {"tiny-1", "tiny-1, choosing"}
+    assert rulesets["tiny-1"] == 2 * (1 + REPORTED) * 3
+
+
+def test_the_selection_of_a_store_without_an_evaluation_is_empty(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        assert kept(store, "tiny-1") == []
+
+
+def test_test_examples_choose_nothing(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_suite(suite, out=tmp_path / "honest", jobs=1)
+    run = Session.run
+
+    def blind(
+        self: Session,
+        scenarios: Collection[Scenario],
+        ruleset: str,
+        *,
+        on_result: OnResult,
+        **more: Any,
+    ) -> Outcome:
+        """Run cells whose test accuracies are others than they were."""
+
+        def take(key: str, result: Result) -> None:
+            columns = {**result.rounds, "test_accuracy": [hash(key) % 97 / 97] * 3}
+            on_result(key, replace(result, rounds=columns, right=None))
+
+        return run(self, scenarios, ruleset, on_result=take, **more)
+
+    monkeypatch.setattr(Session, "run", blind)
+    other = run_suite(suite, out=tmp_path / "other", jobs=1)
+    chosen = [verdict.selection for verdict in honest.verdicts]
+    assert [verdict.selection for verdict in other.verdicts] == chosen
+    assert [v.scores["none"] for v in other.verdicts] != [v.scores["none"] for v in honest.verdicts]
+
+
+def test_everything_on_fresh_seeds_tells_what_selecting_misses(suite: Path, tmp_path: Path) -> None:
+    suite.write_text(SUITE + "everything = true\n")
+    outcome = run_suite(suite, out=tmp_path / "out", jobs=1, settings={"rule": "median"})
+    (verdict,) = outcome.verdicts
+    ran = {name for name in verdict.selection.members if name != "noise"}
+    assert set(verdict.scores) == {"none", *ran}
+    lowest = min(verdict.mean(name) for name in ran)
+    assert verdict.regret == verdict.mean(verdict.worst) - lowest >= 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[grid]", '[grid]\nattack = ["foe"]',
+         "suite: attack: the evaluation chooses it; expected none in [scenario] and [grid]"),
+        ("[grid]", "[grid]\nseed = [0]",
+         "suite: seed: the evaluation chooses it; expected none in [scenario] and [grid]"),
+        ("[grid]", "[contract]\ntolerance = 0.2\n[grid]",
+         "suite: contract: it compares cells, and an evaluation chooses its own"),
+        ("fresh_seeds = [10, 11, 12]", "fresh_seeds = 3",
+         "suite: evaluation: fresh_seeds: 3; expected a list of values"),
+        ("fresh_seeds", "fresh_sees",
+         "suite: evaluation: key: unknown 'fresh_sees'; did you mean 'fresh_seeds'?"),
+        ('ensemble = "small"', "ensemble = 1", "suite: evaluation: ensemble: 1; expected a name"),
+        ("learning_rates = [0.5, 1.0]", "learning_rates = [0.5, -1.0]",
+         "suite: evaluation: learning_rate: -1.0; expected a number > 0"),
+        ("learning_rates = [0.5, 1.0]", "everything = 1",
+         "suite: evaluation: everything: 1; expected true or false"),
+    ],
+)  # fmt: skip
+def test_a_suite_says_what_is_wrong_with_its_evaluation(
+    suite: Path, old: str, new: str, message: str
+) -> None:
+    suite.write_text(SUITE.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        Suite.load(suite)
+    assert message in caught.value.problems
+
+
+def test_what_an_evaluation_chooses_can_not_be_set(suite: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="attack: the evaluation chooses it"):
+        run_suite(suite, out=tmp_path / "out", settings={"attack": "foe"})

@@ -90,6 +90,16 @@ def test_cells_are_chosen_by_k_and_attack(suite: Path) -> None:
     assert "foe" in "\n".join(board(chosen.stdout))
 
 
+def test_a_suite_that_chooses_its_attacks_is_refused(suite: Path) -> None:
+    suite.write_text(TINY.partition("[grid]")[0] + '[grid]\nrule = ["median"]\n[evaluation]\n')
+    run = here(CELLS, "--suite", str(suite))
+    assert run.returncode == 4
+    assert (
+        f"--suite: {suite.stem!r} chooses attacks for each row, so that its cells are not known "
+        f"before; run it: hgobench run {suite}" in run.stderr
+    )
+
+
 def test_a_rule_of_one_s_own(suite: Path) -> None:
     done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
     assert "12 passed" in done.stdout

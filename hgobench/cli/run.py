@@ -65,6 +65,8 @@ def run(
     chosen = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
     chosen = chosen.with_rules(parse_names(rule, "--rule"))
     if update_reference:
+        if chosen.evaluation:
+            raise InputError("--update-reference: only for suites whose attacks are an axis")
         if chosen.changes:
             raise InputError(
                 "--update-reference: only for a suite as it is, without --set and --rule"

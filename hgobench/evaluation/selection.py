@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, groupby, product
+from dataclasses import asdict, dataclass
+from itertools import chain, groupby
 from typing import Any, TypeVar
 
 from hgobench import attacks
-from hgobench.errors import InputError, unknown
+from hgobench.results.rows import plain
 from hgobench.scenario import Scenario
 
-from .members import ENSEMBLES, Member
+from .members import Member
+from .plan import Plan
 
 T = TypeVar("T")
 Accuracies = Mapping[Scenario, float]  # on validation examples
 Asking = Generator[Sequence[Scenario], Accuracies, T]
 Fields = dict[str, Any]
 
-CHOICES = 8  # of a row's parameters; as many for every row
 PROBES = 3  # members that parameters are chosen against
 REPORTED = 3  # members that run on fresh seeds
 VALUE_STAGES = ("fixed", "optimised")
@@ -33,88 +33,32 @@ BURSTS = (0.025, 0.1, 0.25)  # of a run, how long they act, and pause, in turns
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How rows are evaluated.
-
-    Attributes:
-        ensemble: the name of the table of attacks (`members.ENSEMBLES`).
-        selection_seeds: the seeds on which parameters and attacks are chosen.
-        fresh_seeds: the seeds that are reported; none of the former.
-        learning_rates: those that rows choose from, ascending; none: each keeps its own.
-        alternatives: of a rule with thresholds, the specifications that it chooses from.
-        everything: whether all members run on the fresh seeds, which tells what selecting misses.
-
-    Raises:
-        InputError: a seed is in both lists, or there are none; no such ensemble; all at once.
-    """
-
-    ensemble: str = "auto-1"
-    selection_seeds: tuple[int, ...] = (0, 1, 2)
-    fresh_seeds: tuple[int, ...] = tuple(range(100, 120))
-    learning_rates: tuple[float, ...] = ()
-    alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    everything: bool = False
-
-    def __post_init__(self) -> None:
-        problems = []
-        if both := sorted({*self.selection_seeds} & {*self.fresh_seeds}):
-            problems.append(
-                f"evaluation: fresh_seeds: {both} are selection_seeds too; expected others, or "
-                "what was chosen on a seed would be reported on it"
-            )
-        for name in ("selection_seeds", "fresh_seeds"):
-            seeds = getattr(self, name)
-            if not seeds or len({*seeds}) < len(seeds):
-                problems.append(f"evaluation: {name}: {list(seeds)}; expected different seeds")
-        if self.ensemble not in ENSEMBLES:
-            problems.append(unknown("evaluation: ensemble", self.ensemble, ENSEMBLES))
-        if problems:
-            raise InputError(problems)
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        """The attacks, in the order in which they run."""
-        return ENSEMBLES[self.ensemble]
-
-    def choices(self, row: Scenario) -> list[Scenario]:
-        """Return a row with each of its choices of parameters: 8, unless there are fewer rates.
-
-        A rule with A alternatives meets ⌊8 / A⌋ learning rates with each, spread over the list.
-        """
-        if not self.learning_rates and row.rule not in self.alternatives:
-            return [row]
-        rules = self.alternatives.get(row.rule, (row.rule,))
-        rates = self.learning_rates or (row.learning_rate,)
-        count = max(CHOICES // len(rules), 1)
-        last, steps = len(rates) - 1, max(count - 1, 1)
-        spread = dict.fromkeys(rates[round(i * last / steps)] for i in range(count))
-        pairs = product(rules, spread)
-        every = (row.replace(rule=rule, learning_rate=rate) for rule, rate in pairs)
-        return list(dict.fromkeys(every))[:CHOICES]
-
-
-@dataclass(frozen=True)
 class Worst:
     """What a member does to a row at its worst.
 
     Attributes:
         fields: of the scenario: the attack, and in which rounds it acts.
-        accuracy: the mean over selection seeds, on validation examples.
+        accuracies: of the selection seeds that it ran on, on validation examples.
         tried: of how many variants it is the worst.
     """
 
     fields: Fields
-    accuracy: float
+    accuracies: tuple[float, ...]
     tried: int = 1
 
+    @property
+    def accuracy(self) -> float:
+        """The mean over seeds."""
+        return _mean(self.accuracies)
+
     @classmethod
-    def of(cls, so_far: Worst | None, fields: Fields, accuracy: float) -> Worst:
+    def of(cls, so_far: Worst | None, fields: Fields, accuracies: tuple[float, ...]) -> Worst:
         """Return the worse of the worst so far and another variant; of equals the former."""
         if so_far is None:
-            return cls(fields, accuracy)
-        if accuracy < so_far.accuracy:
-            return cls(fields, accuracy, so_far.tried + 1)
-        return cls(so_far.fields, so_far.accuracy, so_far.tried + 1)
+            return cls(fields, accuracies)
+        worse = _mean(accuracies) < so_far.accuracy
+        kept = (fields, accuracies) if worse else (so_far.fields, so_far.accuracies)
+        return cls(*kept, so_far.tried + 1)
 
 
 @dataclass(frozen=True)
@@ -122,6 +66,7 @@ class Selection:
     """What was chosen for a row.
 
     Attributes:
+        plan: how.
         given: the row as the suite has it, without attack.
         row: the same with the parameters that were chosen.
         choices: each choice's accuracy: the lowest of its means under the members that were the
@@ -132,6 +77,7 @@ class Selection:
         cells: how many runs the search asked for.
     """
 
+    plan: Plan
     given: Scenario
     row: Scenario
     choices: Mapping[Scenario, float]
@@ -144,6 +90,51 @@ class Selection:
         """Return the row's cells under a member, one per seed; ``"none"``: without attack."""
         fields = {} if member == "none" else self.members[member].fields
         return [self.row.replace(**fields, seed=seed) for seed in seeds]
+
+    @property
+    def fresh(self) -> dict[str, list[Scenario]]:
+        """The cells that are reported, one per fresh seed, by member; ``"none"``: no attack."""
+        every = [name for name in self.members if self._whole(name)]
+        told = every if self.plan.everything else self.reported
+        return {name: self.under(name, self.plan.fresh_seeds) for name in ("none", *told)}
+
+    def _whole(self, member: str) -> bool:
+        """Say whether a member ran on all selection seeds."""
+        return len(self.members[member].accuracies) == len(self.plan.selection_seeds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON knows it; `restore` reads it back."""
+        return {
+            "plan": self.plan.to_dict(),
+            "given": self.given.to_dict(),
+            "row": self.row.to_dict(),
+            "choices": [[choice.to_dict(), plain(low)] for choice, low in self.choices.items()],
+            "clean": self.clean,
+            "members": {name: asdict(worst) for name, worst in self.members.items()},
+            "reported": list(self.reported),
+            "cells": self.cells,
+        }
+
+    @classmethod
+    def restore(cls, kept: Mapping[str, Any]) -> Selection:
+        """Return what `to_dict` wrote."""
+        worst = {
+            name: Worst(dict(one["fields"]), tuple(one["accuracies"]), one["tried"])
+            for name, one in kept["members"].items()
+        }
+        return cls(
+            Plan.read(kept["plan"]),
+            Scenario.restore(kept["given"]),
+            Scenario.restore(kept["row"]),
+            {
+                Scenario.restore(choice): math.nan if low is None else low
+                for choice, low in kept["choices"]
+            },
+            kept["clean"],
+            worst,
+            tuple(kept["reported"]),
+            kept["cells"],
+        )
 
 
 def select(
@@ -199,11 +190,17 @@ class _Search:
         row = max(choices, key=choices.__getitem__)  # of equals the first
         members = yield from self._attack(row, self.plan.members)
         self.stage = "no attack"
-        (clean,) = yield from self._means([(row, {}, None)])
+        (clean,) = yield from self._play([(row, {}, None)])
         whole = [member.name for member in self.plan.members if member.seeds is None]
         ranked = sorted(filter(members.__contains__, whole), key=lambda n: members[n].accuracy)
-        reported = tuple(ranked[:REPORTED])
-        return Selection(self.given, row, choices, clean, members, reported, len(self.known))
+        # Of members that come to the same run for run, such as flood before what is as long
+        # anyway, one is enough.
+        different = {members[name].accuracies: name for name in reversed(ranked)}
+        reported = tuple([name for name in ranked if name in different.values()][:REPORTED])
+        cells = len(self.known)
+        return Selection(
+            self.plan, self.given, row, choices, _mean(clean), members, reported, cells
+        )
 
     def _tune(self) -> Asking[dict[Scenario, float]]:
         """Return each choice of parameters with its accuracy under the members that are worst."""
@@ -214,10 +211,10 @@ class _Search:
         worst = sorted(probes.values(), key=lambda one: one.accuracy)[:PROBES]
         self.stage = "parameters"
         tried = [(choice, one.fields, None) for choice in choices for one in worst]
-        means = yield from self._means(tried)
+        played = yield from self._play(tried)
         lowest = dict.fromkeys(choices, math.inf)
-        for (choice, *_), mean in zip(tried, means, strict=True):
-            lowest[choice] = min(lowest[choice], mean)
+        for (choice, *_), accuracies in zip(tried, played, strict=True):
+            lowest[choice] = min(lowest[choice], _mean(accuracies))
         return lowest
 
     def _attack(self, row: Scenario, members: Iterable[Member]) -> Asking[dict[str, Worst]]:
@@ -228,16 +225,14 @@ class _Search:
             self.stage = f"{stage} attacks"
             strongest = sorted(strengths, key=strengths.__getitem__)
             variants = [(m, {"attack": a}) for m in group for a in m.variants(strongest)]
-            means = yield from self._means([(row, fields, m.seeds) for m, fields in variants])
-            for (member, fields), mean in zip(variants, means, strict=True):
-                worst[member.name] = Worst.of(worst.get(member.name), fields, mean)
+            played = yield from self._play([(row, fields, m.seeds) for m, fields in variants])
+            scheduled = []
+            for (member, fields), accuracies in zip(variants, played, strict=True):
+                worst[member.name] = Worst.of(worst.get(member.name), fields, accuracies)
                 if stage in VALUE_STAGES:
-                    strengths[fields["attack"]] = mean
-            scheduled = [
-                (member.name, Worst(fields, mean))
-                for (member, fields), mean in zip(variants, means, strict=True)
-                if member.scheduled
-            ]
+                    strengths[fields["attack"]] = _mean(accuracies)
+                if member.scheduled:
+                    scheduled.append((member.name, Worst(fields, accuracies)))
             yield from self._schedule(row, scheduled, worst)
         return worst
 
@@ -254,14 +249,16 @@ class _Search:
                 for number, (_, so_far) in enumerate(attacks)
                 for changes in steps(so_far.fields, row.rounds)
             ]
-            means = yield from self._means([(row, fields, None) for _, fields in variants])
-            for (number, fields), mean in zip(variants, means, strict=True):
+            played = yield from self._play([(row, fields, None) for _, fields in variants])
+            for (number, fields), accuracies in zip(variants, played, strict=True):
                 name, so_far = attacks[number]
-                attacks[number] = name, Worst.of(so_far, fields, mean)
-                worst[name] = Worst.of(worst[name], fields, mean)
+                attacks[number] = name, Worst.of(so_far, fields, accuracies)
+                worst[name] = Worst.of(worst[name], fields, accuracies)
 
-    def _means(self, wanted: Sequence[tuple[Scenario, Fields, int | None]]) -> Asking[list[float]]:
-        """Return mean accuracies over selection seeds.
+    def _play(
+        self, wanted: Sequence[tuple[Scenario, Fields, int | None]]
+    ) -> Asking[list[tuple[float, ...]]]:
+        """Return accuracies by selection seed.
 
         Args:
             wanted: rows, with what attacks them, and on how many seeds; None: on all.
@@ -274,7 +271,11 @@ class _Search:
         missing = [c for c in dict.fromkeys(chain.from_iterable(cells)) if c not in self.known]
         if missing:
             self.known.update((yield missing))
-        return [math.fsum(self.known[cell] for cell in some) / len(some) for some in cells]
+        return [tuple(self.known[cell] for cell in some) for some in cells]
+
+
+def _mean(accuracies: Sequence[float]) -> float:
+    return math.fsum(accuracies) / len(accuracies)
 
 
 def _probes(member: Member) -> bool:

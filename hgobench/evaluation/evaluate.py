@@ -1,0 +1,162 @@
+"""Rows are evaluated: parameters and attacks are chosen, then the worst run on fresh seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from hgobench.engines.cells import Outcome
+from hgobench.leaderboard import Score
+from hgobench.results import Result, Store
+from hgobench.scenario import Scenario
+
+from .plan import Plan
+from .selection import Accuracies, Selection, select
+from .verdict import Verdict
+
+if TYPE_CHECKING:
+    from hgobench.session import Session
+
+WHAT = "evaluation"
+
+
+@dataclass
+class Evaluation:
+    """How the evaluation of some rows went.
+
+    Attributes:
+        outcome: how its cells went, all together.
+        selections: what was chosen for each row; empty: it ended before.
+        verdicts: what is reported of each row; empty: likewise.
+        cells: all that were asked for, by what they are for.
+    """
+
+    outcome: Outcome = field(default_factory=lambda: Outcome(set()))
+    selections: Sequence[Selection] = ()
+    verdicts: Sequence[Verdict] = ()
+    cells: dict[str, int] = field(default_factory=dict)
+
+
+class _EndedEarly(Exception):
+    """A run ended early; the outcome says why."""
+
+
+def evaluate(
+    rows: Collection[Scenario],
+    plan: Plan,
+    session: Session,
+    ruleset: str,
+    *,
+    width: int | None = None,
+    time_limit: float = 60.0,
+    on_result: Callable[[str, Result], None] = lambda key, result: None,
+) -> Evaluation:
+    """Evaluate rows; what the session's store has is not computed again.
+
+    Args:
+        rows: each in its setting, without an attack.
+        plan: how.
+        session: where cells are computed and kept.
+        ruleset: the name under which reported cells compare; those that only choose are kept
+            under `choosing`, so that no board takes them for scores.
+        width, time_limit: as for `Session.run`.
+        on_result: given each reported result with its address.
+
+    Returns:
+        How it went. Ctrl-C and a store that can't be written end it early, which it says; the same
+        call goes on.
+
+    Raises:
+        InputError: some data can't be had.
+    """
+    done = Evaluation()
+
+    def run(cells: Sequence[Scenario], name: str, what: str, take: _Take) -> None:
+        done.cells[what] = done.cells.get(what, 0) + len(cells)
+        now = session.run(
+            cells, name, width=width, time_limit=time_limit, on_result=take, what=what
+        )
+        whole = done.outcome
+        whole.keys |= now.keys
+        whole.computed += now.computed
+        whole.reused += now.reused
+        whole.failed += now.failed
+        if now.interrupted:
+            whole.interrupted, whole.signal = now.interrupted, now.signal
+            raise _EndedEarly
+
+    def choose(cells: Sequence[Scenario], stage: str) -> Accuracies:
+        answers: dict[Scenario, float] = {}
+
+        def take(key: str, result: Result) -> None:
+            answers[result.scenario] = Score.of(result, "validation").accuracy
+
+        run(cells, choosing(ruleset), f"cells to choose, {stage}", take)
+        return answers
+
+    try:
+        done.selections = select(rows, plan, choose)
+        keep(session.store, ruleset, done.selections)
+        fresh = [selection.fresh for selection in done.selections]
+        reported = chain.from_iterable(chain.from_iterable(one.values() for one in fresh))
+        scores: dict[Scenario, Score] = {}
+
+        def take(key: str, result: Result) -> None:
+            scores[result.scenario] = Score.of(result)
+            on_result(key, result)
+
+        run(list(dict.fromkeys(reported)), ruleset, "cells to report", take)
+        done.verdicts = verdicts(done.selections, scores)
+    except _EndedEarly:
+        pass
+    return done
+
+
+_Take = Callable[[str, Result], None]
+
+
+def choosing(ruleset: str) -> str:
+    """Return the ruleset of the cells that choose for another.
+
+    >>> choosing("board-1")
+    'board-1, choosing'
+    """
+    return f"{ruleset}, choosing"
+
+
+def verdicts(selections: Sequence[Selection], scores: Mapping[Scenario, Score]) -> list[Verdict]:
+    """Return what is reported of each row.
+
+    Args:
+        selections: what was chosen for each.
+        scores: of the cells on fresh seeds.
+    """
+    return [
+        Verdict(
+            selection,
+            {
+                name: [scores[cell] for cell in cells]
+                for name, cells in selection.fresh.items()
+                if all(cell in scores for cell in cells)
+            },
+        )
+        for selection in selections
+    ]
+
+
+def keep(store: Store, ruleset: str, selections: Sequence[Selection]) -> None:
+    """Keep what was chosen, so that boards can be told again from the store alone."""
+    store.keep(_address(ruleset), f"{WHAT} {ruleset}", [one.to_dict() for one in selections])
+
+
+def kept(store: Store, ruleset: str) -> list[Selection]:
+    """Return what was chosen for a ruleset's rows; empty: it is no evaluation."""
+    address = _address(ruleset)
+    return [Selection.restore(one) for one in store.measurements([address]).get(address, ())]
+
+
+def _address(ruleset: str) -> str:
+    return hashlib.sha256(f"{WHAT} {ruleset}".encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""What is reported of a row: its worst attacks on fresh seeds, and how far that can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hgobench import aggregators
+from hgobench.leaderboard import Score
+
+from .selection import Selection
+
+MARGIN = 0.02  # of accuracy; smaller differences raise no flag
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row's cells on fresh seeds.
+
+    Attributes:
+        selection: what was chosen for the row.
+        scores: member to its cells' scores, one per fresh seed, in the order of the seeds;
+            ``"none"``: without attack.
+    """
+
+    selection: Selection
+    scores: Mapping[str, Sequence[Score]]
+
+    def mean(self, member: str) -> float:
+        """Return the mean accuracy over fresh seeds under a member."""
+        values = [score.accuracy for score in self.scores[member]]
+        return sum(values) / len(values)
+
+    @property
+    def worst(self) -> str:
+        """The reported member under which the mean is the lowest."""
+        return min(self.selection.reported, key=self.mean)
+
+    @property
+    def regret(self) -> float | None:
+        """By how much a member that was not reported is worse on fresh seeds; None: none ran."""
+        others = self.scores.keys() - {"none"}
+        if others <= {*self.selection.reported}:
+            return None
+        return self.mean(self.worst) - min(map(self.mean, others))
+
+
+def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
+    """Return what a reader must know before trusting a row: names of flags, with the reason.
+
+    Args:
+        verdict: the row's.
+        oracle: the oracle's mean accuracy without attack, in the same setting; None: unknown.
+    """
+    raised = _of_search(verdict.selection)
+    row = verdict.selection.row
+    rule = aggregators.build(row.rule, f=row.tolerated, scope=row.scope)
+    drawn = [
+        part for part in (*getattr(rule, "made_of", ()), rule) if getattr(part, "randomised", "")
+    ]
+    if drawn:
+        raised["randomised"] = f"draws at random {', '.join(part.randomised for part in drawn)}"
+    if row.quorum < rule.minimum:
+        raised["outside validity"] = f"a quorum is {row.quorum} answers; it needs {rule.minimum}"
+    scored = [score for scores in verdict.scores.values() for score in scores]
+    if any("root" in score.needs for score in scored):
+        raised["root data"] = "the server has clean training examples of its own"
+    if late := sum(score.late for score in scored):
+        raised["out of time"] = f"{late} of {len(scored)} cells; each counts as 0"
+    clean = verdict.mean("none")
+    if oracle is not None and clean < oracle / 2:
+        raised["weak without attack"] = f"{clean:.3f} without attack; the oracle has {oracle:.3f}"
+    return raised
+
+
+def _of_search(selection: Selection) -> dict[str, str]:
+    """Return the flags that the search raises: attacks that may be weak against this rule."""
+    raised: dict[str, str] = {}
+    stages = {member.name: member.stage for member in selection.plan.members}
+    lowest: dict[str, float] = {}
+    for name, worst in selection.members.items():
+        stage = stages[name]
+        lowest[stage] = min(lowest.get(stage, 1.0), worst.accuracy)
+    if {"fixed", "optimised"} <= lowest.keys():
+        fixed, optimised = lowest["fixed"], lowest["optimised"]
+        if optimised > fixed + MARGIN:
+            raised["optimised is weaker than fixed"] = (
+                f"{optimised:.3f} under the worst optimised attack, {fixed:.3f} under a fixed one"
+            )
+    if "fixed" in lowest and lowest["fixed"] > selection.clean:
+        raised["fixed is weaker than none"] = (
+            f"{lowest['fixed']:.3f} under the worst fixed attack, {selection.clean:.3f} without"
+        )
+    for name, worst in selection.members.items():
+        if stages[name] != "black_box":
+            continue
+        seeds = len(worst.accuracies)
+        others = {
+            other: math.fsum(known.accuracies[:seeds]) / seeds
+            for other, known in selection.members.items()
+            if other != name
+        }
+        if others and worst.accuracy < min(others.values()) - MARGIN:
+            raised["black box is stronger"] = (
+                f"{worst.accuracy:.3f} under a search that knows no attack, "
+                f"{min(others.values()):.3f} under the worst member, on the same seeds"
+            )
+    return raised
