@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice, product
 from typing import Any, ClassVar, Self
 
+from hgobench import catalogue
 from hgobench.errors import InputError
+from hgobench.registry import Registry
 from hgobench.resolution import Resolved, Resolver
 from hgobench.scenario import ALIASES, SHARED, Scenario, check_field
 
@@ -375,7 +377,6 @@ def _check_size(axes: Mapping[str, Sequence[Any]]) -> None:
 
 
 STACK = 96  # cells side by side: more are hardly faster
-LIGHT = {"softmax", "logistic", "svm", "linear", "quadratic"}  # models that take a millisecond
 
 
 def stack_size(cell: Scenario) -> int:
@@ -384,5 +385,6 @@ def stack_size(cell: Scenario) -> int:
     Numbers do not depend on it. Where a round costs milliseconds whatever is done, many are faster
     together; where it costs more, little is gained, and what is under way is lost by Ctrl-C.
     """
-    light = cell.model.partition("[")[0] in LIGHT
+    model = catalogue.registry("model").entry(Registry.bare(cell.model)).factory
+    light = getattr(model, "light", False)
     return min(max((4000 if light else 300) // cell.rounds, 1), STACK)

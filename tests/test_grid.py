@@ -17,6 +17,8 @@ from hgobench.engines import EngineError
 from hgobench.engines.cells import _cohort, execute
 from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
+from hgobench.grid import stack_size
+from hgobench.models import Softmax
 from hgobench.suite import Suite
 from tests.conftest import ROOT
 
@@ -257,3 +259,28 @@ def test_another_machine_without_the_driver_s_files_ends_the_run(tmp_path: Path)
     assert _cohort(60.0, "cpu", known, [cell])[0].status == "done"
     with pytest.raises(EngineError, match=r"devices.csv' is missing, or not the driver's"):
         _cohort(60.0, "cpu", {str(named): "another digest"}, [cell])
+
+
+class Quick(Softmax):
+    """A light model of somebody's own, as it inherits."""
+
+
+class Slow(Softmax):
+    light = False
+
+
+@pytest.mark.parametrize(
+    ("model", "side_by_side"),
+    [
+        ("softmax", 80),
+        ("softmax[ridge=0.1]", 80),
+        ("feed_forward[hidden=5]", 6),
+        ("tests.test_grid:Quick", 80),
+        ("tests.test_grid:Slow", 6),
+    ],
+)
+def test_a_model_says_whether_many_cells_side_by_side_are_faster(
+    model: str, side_by_side: int
+) -> None:
+    assert stack_size(Scenario(model=model, rounds=50)) == side_by_side
+    assert stack_size(Scenario(model=model, rounds=10**6)) == 1

@@ -731,3 +731,21 @@ def test_an_algorithm_without_end_ends_its_own_cell_alone() -> None:
     assert failed.status == "failed"
     assert "out of time: algorithm 'tests.plugins:Unending'" in failed.reason
     same(run(good), beside)
+
+
+@pytest.mark.parametrize("attack", ["huge", "inf", "nan", "hidden_coordinate"])
+def test_values_that_overflow_warn_nobody(attack: str) -> None:
+    """A run's terminal shows no warning of NumPy's, whatever attackers send and rules make of it."""
+    fields = {**BASE, "attack": attack, "rounds": 4, "learning_rate": 5.0}
+    cells = [
+        Scenario(**{**fields, "rule": rule, "algorithm": algorithm})
+        for rule in ("average", "krum", "median", "geometric_median")
+        for algorithm in ("hgo", "sgd")
+    ]
+    for model in ("svm", "logistic", "feed_forward[hidden=5]"):
+        more = {"model": model, "data": "breast_cancer", "rule": "average"}
+        cells.append(Scenario(**{**fields, **more}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = [run(cell) for cell in cells]
+    assert not [result.reason for result in results if result.status == "failed"]

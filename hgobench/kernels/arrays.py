@@ -30,7 +30,8 @@ def product(left: Tensor, right: Tensor, out: Tensor) -> None:
     writes to parts of larger matrices.
     """
     if left.device.type == "cpu":
-        np.matmul(left.numpy(), right.numpy(), out=out.numpy())
+        with ignore_float_warnings():
+            np.matmul(left.numpy(), right.numpy(), out=out.numpy())
     else:
         torch.matmul(left, right, out=out)
 

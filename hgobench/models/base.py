@@ -20,6 +20,8 @@ class Model(ABC):
     A cohort's R cells see the same minibatches x (q, s, p) under R parameter vectors (R, d).
 
     Attributes:
+        light: whether a round takes about a millisecond, whatever its size: then many cells side by
+            side are faster.
         dimension: d.
         place_of: (d,) which unit's outgoing weights each coordinate belongs to: the places of
             granularity ``"feature"``. A bias is the outgoing weight of a constant unit.
@@ -44,6 +46,7 @@ class Model(ABC):
 
     paper: ClassVar[str] = ""
     validity: ClassVar[str] = ""
+    light: ClassVar[bool] = False
     dimension: int
     place_of: NDArray[np.int64]
     units: NDArray[np.int64]
@@ -99,7 +102,7 @@ class Classifier(Model):
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean loss and accuracy on N examples, (R,) each, in float64."""
         loss, right = self.marked(params, x, y)
-        return loss, right.sum(dim=1).double() / len(x)
+        return loss, accuracy(right)
 
     def marked(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss, (R,) float64, and which examples are classified correctly, (R, N).
@@ -129,6 +132,15 @@ class Classifier(Model):
             y: (N,) labels.
         """
         return (scores.logsumexp(dim=1) - picked).double().mean(dim=1)
+
+
+def accuracy(right: Tensor) -> Tensor:
+    """Return the share of N examples that are answered rightly, (R, N) bool -> (R,) float64.
+
+    >>> accuracy(torch.tensor([[True, False, False, True]]))
+    tensor([0.5000], dtype=torch.float64)
+    """
+    return right.sum(dim=1).double() / right.shape[1]
 
 
 def memory(out: Tensor | None, like: Tensor, *shape: int) -> Tensor:

@@ -43,6 +43,7 @@ class Softmax(Classifier):
 
     paper = "HGO, section V"
     validity = "any classification data"
+    light = True
 
     def __init__(self, features: int, classes: int, ridge: float = 0.0) -> None:
         at_least_two(classes, "softmax regression")
@@ -125,6 +126,8 @@ class OneScore(Model):
     Args:
         ridge: >= 0.
     """
+
+    light = True
 
     def __init__(self, features: int, classes: int, ridge: float = 0.0) -> None:
         self.ridge = finite("ridge", ridge, least=0.0)

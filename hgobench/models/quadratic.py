@@ -33,6 +33,7 @@ class Quadratic(Model):
 
     paper = "hgobench"
     validity = "any data; accuracy means the share of the excess loss at 0 that was removed"
+    light = True
 
     def __init__(self, features: int, classes: int, condition: float = 10.0) -> None:
         self.condition = finite("condition", condition, least=1.0)

@@ -212,13 +212,12 @@ class Svm(NoBias, models.Svm):
         super().__init__(features, classes, penalty)
         self.rounded = boolean("rounded", rounded)
 
-    def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return loss and accuracy, (R,) each."""
-        loss, accuracy = super().evaluate(params, x, y)
+    def marked(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss, (R,), and which examples count as right, (R, N)."""
+        loss, right = super().marked(params, x, y)
         if self.rounded:
-            score = self.logits(params, x)[:, 1]
-            accuracy = (score.round() == 2.0 * y - 1.0).double().mean(dim=1)
-        return loss, accuracy
+            right = self.logits(params, x)[:, 1].round() == 2.0 * y - 1.0
+        return loss, right
 
 
 class Seen(Source):

@@ -20,6 +20,7 @@ from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Classifier, Model
+from hgobench.models.base import accuracy
 from hgobench.scenario import Scenario
 
 
@@ -299,11 +300,10 @@ class World:
         Returns:
             (R,), (R,), and (R, N) bool; None of a model that classes nothing, or is not hgobench's.
         """
-        if self.models.foreign or type(self.model).evaluate is not Classifier.evaluate:
+        if self.models.foreign or not isinstance(self.model, Classifier):
             return (*self.evaluate(k, params, x, y), None)
-        assert isinstance(self.model, Classifier)
         loss, right = self.model.marked(params, x, y)
-        return loss, right.sum(dim=1).double() / len(x), right
+        return loss, accuracy(right), right
 
     def _check_tensor(self, what: str, found: object, shape: tuple[int, ...]) -> None:
         if not self.models.foreign:
