@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -89,6 +91,24 @@ def start_another() -> NoReturn:
         os._exit(3)
     time.sleep(3600)
     os._exit(0)
+
+
+def stop_itself() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def start_session(folder: str) -> None:
+    """Start a process in a session of its own, behind one that is gone; then end as asked."""
+    code = f"import os, time; open({folder!r} + '/' + str(os.getpid()), 'w'); time.sleep(3600)"
+    shell = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} &"
+    subprocess.Popen(["/bin/sh", "-c", shell], start_new_session=True).wait()
+    while not os.listdir(folder):
+        time.sleep(0.01)
+
+
+def start_session_and_die(folder: str) -> NoReturn:
+    start_session(folder)
+    os._exit(3)
 
 
 def endless(folder: str) -> None:

@@ -99,6 +99,30 @@ def test_c_code_that_waits_without_end_is_ended(engine: Engine) -> None:
 
 
 @linux
+def test_a_process_that_stops_itself_is_ended(engine: Engine) -> None:
+    """Nothing tells it to go on: its driver is not stopped."""
+    answer = only(engine, "stop_itself", idle=0.5)
+    assert answer == Failure("time", "stood stopped longer than 0.5 s")
+
+
+@linux
+@pytest.mark.parametrize("how", ["start_session_and_die", "start_session"])
+def test_what_a_call_has_started_in_a_session_of_its_own_ends_with_its_process(
+    how: str, tmp_path: Path
+) -> None:
+    """At once if the process dies, else with it, at the latest when its driver ends."""
+    code = (
+        "from hgobench.engines.local import Local; from tests import calls\n"
+        f"((_, answer),) = Local(1).map(calls.{how}, [{str(tmp_path)!r}])\n"
+        "print(answer and answer.how)"
+    )
+    driver = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert driver.stdout == ("None\n" if how == "start_session" else "exit status 3\n"), driver
+    (name,) = os.listdir(tmp_path)
+    assert gone(int(name))
+
+
+@linux
 def test_a_call_that_takes_too_much_memory_is_ended(engine: Engine) -> None:
     answer = only(engine, "grow", memory=2**29)
     assert answer == Failure("memory", "held more than 0.5 GiB")

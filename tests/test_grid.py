@@ -234,6 +234,19 @@ def test_c_code_runs_out_of_time_too(tmp_path: Path, jobs: int) -> None:
 
 
 @pytest.mark.long
+def test_a_rule_that_stops_its_process_runs_out_of_time(tmp_path: Path) -> None:
+    stopping = Scenario(**FIELDS, rule="tests.plugins:StoppingItself", attack="foe")
+    outcome = fill(tmp_path, [*grid(("median",)), stopping], width=4, time_limit=0.5)
+    assert (outcome.computed, outcome.interrupted) == (7, "")
+    (lost,) = outcome.failed
+    assert lost.late
+    assert lost.reason == (
+        "ended with its process: out of time: rule 'tests.plugins:StoppingItself' stood stopped "
+        "longer than time_limit = 0.5 s"
+    )
+
+
+@pytest.mark.long
 def test_a_cell_that_takes_all_memory_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

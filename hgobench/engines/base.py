@@ -21,8 +21,8 @@ class Limits:
 
     Attributes:
         cpu: CPU seconds of its process, so that a busy machine ends nothing.
-        idle: seconds that it may wait without computing, against waiting for ever; those do not
-            count in which the process, or the machine, is stopped.
+        idle: seconds that it may wait without computing, or stand stopped, against doing so for
+            ever; those do not count in which its driver, or the machine, is stopped too.
         memory: bytes that its process may hold; 0: an equal share of this machine's memory.
     """
 

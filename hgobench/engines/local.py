@@ -17,13 +17,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+from uuid import uuid4
 
 from hgobench import catalogue
 from hgobench.boundary import told
@@ -55,6 +56,8 @@ GRACE = 1.0  # CPU seconds beyond a part's limit, within which its own clock sho
 COMPUTING = 0.02  # of a period's seconds; a process that computes less than that is waiting
 USABLE = 0.9  # of this machine's memory
 STARTS = 3  # processes in a row that may die before they begin a call
+MARK = "HGOBENCH_PROCESS"  # in the environment of a process and of all that it starts
+SWEEPS = 5  # while processes that are ended start others
 
 
 class Here:
@@ -239,6 +242,7 @@ class Child:
         os.close(handle)
         self._page = Path(name)
         self.meter = Meter(self._page, create=True)
+        self.mark = uuid4().hex
         command = [sys.executable, "-P", protocol.__file__, str(os.getpid()), name]
         alone: dict[str, Any] = {"process_group": 0}
         if sys.platform == "win32":
@@ -248,7 +252,7 @@ class Child:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD},
+            env=self._environment(),
             **alone,
         )
         import psutil
@@ -276,9 +280,12 @@ class Child:
     def ask(self, function: bytes, item: bytes, place: Place) -> None:
         """Let it make a call."""
         self.asked += 1
-        environment = {**os.environ, **ONE_THREAD}
-        request = protocol.Request(list(place.path), place.folder, environment, function, item)
+        where = list(place.path), place.folder, self._environment()
+        request = protocol.Request(*where, function, item)
         self._send(pickle.dumps(tuple(request)))
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **ONE_THREAD, MARK: self.mark}
 
     @property
     def begun(self) -> bool:
@@ -314,8 +321,12 @@ class Child:
             with suppress(OSError):
                 os.killpg(self._process.pid, number)
 
-    def end(self) -> str:
-        """End it and what it has started; say how it ended."""
+    def end(self, sweep: bool = True) -> str:
+        """End it and what it has started; say how it ended.
+
+        Args:
+            sweep: also what it has started in sessions of their own; else the caller does.
+        """
         process = self._process
         if hasattr(signal, "SIGKILL"):
             self.signal(signal.SIGKILL)
@@ -328,6 +339,8 @@ class Child:
                 pipe.close() if not self._reader.is_alive() else None
         self.meter.close()
         self._page.unlink(missing_ok=True)
+        if sweep:
+            _sweep({self.mark})
         with _lock:
             _children.discard(self)
         if code >= 0:
@@ -390,9 +403,11 @@ class _Watch:
         deadline, limit, part = meter.deadline, meter.limit, meter.part
         if deadline != self.mark:
             self.mark, self.part_idle = deadline, 0.0
-        if not computed and status in _WAITING:
+        # One that stands stopped was not stopped with its driver, which is looking.
+        if not computed and (status in _WAITING or status == _STOPPED):
             self.idle += period
             self.part_idle += period
+        waited = "stood stopped" if status == _STOPPED else "waited"
         running = math.isfinite(deadline)
         part = part if running else ""
         if held > limits.memory:
@@ -400,15 +415,16 @@ class _Watch:
         if running and cpu > deadline + GRACE:
             return Failure("time", f"computed longer than time_limit = {limit:g} s", part)
         if running and self.part_idle > limit + GRACE:
-            return Failure("time", f"waited longer than time_limit = {limit:g} s", part)
+            return Failure("time", f"{waited} longer than time_limit = {limit:g} s", part)
         if self.cpu is not None and cpu - self.cpu > limits.cpu:
             return Failure("time", f"computed longer than {limits.cpu:g} s", part)
         if self.idle > limits.idle:
-            return Failure("time", f"waited longer than {limits.idle:g} s", part)
+            return Failure("time", f"{waited} longer than {limits.idle:g} s", part)
         return None
 
 
 _WAITING = ("sleeping", "disk-sleep", "idle")  # psutil's names, which is imported when needed
+_STOPPED = "stopped"
 _lock = threading.Lock()
 _children: set[Child] = set()
 _unused: list[Child] = []
@@ -452,10 +468,31 @@ def signal_all(number: int) -> None:
         child.signal(number)
 
 
+def _sweep(marks: Collection[str]) -> None:
+    """End what some processes, which have ended, have started and left behind.
+
+    A session of its own takes a process out of their group, but its environment tells whose it is.
+    """
+    import psutil
+
+    for _ in range(SWEEPS):
+        ended = 0
+        for number in psutil.pids():
+            with suppress(psutil.Error, OSError):
+                process = psutil.Process(number)
+                if process.environ().get(MARK) in marks:
+                    process.kill()
+                    ended += 1
+        if not ended:
+            return
+
+
 @atexit.register
 def _end_all() -> None:
-    for child in list(_children):
-        child.end()
+    if children := list(_children):
+        for child in children:
+            child.end(sweep=False)
+        _sweep({child.mark for child in children})
 
 
 def _forget_all() -> None:
