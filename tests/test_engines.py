@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from hgobench.engines import Engine, Failure, Limits, open_engine
-from hgobench.engines.base import tried_twice
+from hgobench.engines.base import Telling, tried_twice
 from hgobench.engines.local import Local
 from hgobench.engines.meter import Meter
 from tests import calls
@@ -156,6 +157,27 @@ def test_closing_early_ends_what_is_under_way(engine: Engine, tmp_path: Path) ->
     (name,) = os.listdir(tmp_path)
     assert gone(int(name))
     assert only(engine, 3) == calls.squares(3)
+
+
+def test_it_tells_how_far_its_calls_are(engine: Engine, tmp_path: Path) -> None:
+    """From outside, while they compute; what has ended is not under way."""
+    assert isinstance(engine, Telling)
+    seen: list[float] = []
+
+    def watch() -> None:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 30 and (not seen or seen[-1] < 5.0):
+            seen.append(engine.under_way())
+            time.sleep(0.01)
+        (tmp_path / "go").touch()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    answers = list(engine.map(calls.half, [str(tmp_path / "go")] * 2))
+    watcher.join()
+    assert [answer for _, answer in answers] == [None] * 2
+    assert seen[-1] == 5.0
+    assert engine.under_way() == 0.0
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> None:

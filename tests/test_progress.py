@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
-import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hgobench import Scenario
-from hgobench.engines.local import Here, Local
+from hgobench.engines.local import Here
 from hgobench.engines.progress import Advance, tell
 from hgobench.report.progress import Pace, Progress, duration, progress
 from hgobench.simulation import simulate
@@ -267,35 +265,6 @@ def test_a_function_of_one_s_own_is_told(kind: type[io.StringIO], quiet: bool) -
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def half(path: str) -> None:
-    """A call that tells that it is half a cell far, and waits until it is let go on."""
-    tell(0.5)
-    while not Path(path).exists():
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_process_tells_how_far_its_call_is(tmp_path: Path, jobs: int) -> None:
-    """Seen from outside while it computes; what has ended is not under way."""
-    engine, go = Local(jobs), tmp_path / "go"
-    seen: list[float] = []
-
-    def watch() -> None:
-        begun = time.monotonic()
-        while time.monotonic() - begun < 30 and (not seen or seen[-1] < 0.5 * jobs):
-            seen.append(engine.under_way())
-            time.sleep(0.01)
-        go.touch()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    answers = list(engine.map(half, [str(go)] * jobs))
-    watcher.join()
-    assert [answer for _, answer in answers] == [None] * jobs
-    assert seen[-1] == 0.5 * jobs
-    assert engine.under_way() == 0.0
 
 
 def test_a_grid_tells_of_its_rounds() -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 from hgobench.errors import InputError
 
@@ -32,6 +33,8 @@ SECONDS = 2.0  # that a task should take, so that the scheduler sees few
 MOST = 256  # calls of a task
 LOOK = 1.0  # seconds between two looks at who has joined or left
 PATIENCE = 10.0  # seconds without a worker after which it is said
+REPORT = 1.0  # seconds between two words of a task on how far it is
+REPORTS = 200  # of all tasks, that the scheduler gets a second at most
 
 
 class Dask:
@@ -70,6 +73,19 @@ class Dask:
         self._refused: dict[str, str] = {}
         self._packages, self._bundle = list[str](), b""
         self._numbers = count()
+        self._topic = f"hgobench-{uuid4().hex}"
+        self._far: dict[str, float] = {}  # how far tasks are, by their keys
+        self._client.subscribe_topic(self._topic, self._hear)
+
+    def _hear(self, event: tuple[float, tuple[str, float]]) -> None:
+        """Take a task's word on how far it is; one that is no longer waited for says nothing."""
+        _, (key, done) = event
+        if key in self._far:
+            self._far[key] = done
+
+    def under_way(self) -> float:
+        """Return how much of the calls that are made is done, as their workers said last."""
+        return sum(list(self._far.values()))
 
     @property
     def jobs(self) -> int:
@@ -170,6 +186,8 @@ class _Task(NamedTuple):
         limits, alone: as for `Engine.map`.
         bundle: the plug-ins of the driver's folder.
         folder: where the driver is.
+        topic: under which it says how far it is.
+        every: seconds between two such words.
     """
 
     code: bytes
@@ -178,6 +196,8 @@ class _Task(NamedTuple):
     alone: bool
     bundle: bytes
     folder: str
+    topic: str
+    every: float
 
 
 class _Run:
@@ -209,13 +229,17 @@ class _Run:
         engine, limits = self.engine, self.limits
         items = [pickle.dumps(item, pickle.HIGHEST_PROTOCOL) for item in batch]
         folder = Place.here().folder
-        task = _Task(self.code, items, limits, self.alone, engine._bundle, folder)
         workers = tuple(engine._threads)
+        every = max(REPORT, sum(engine._threads.values()) / REPORTS)
+        news = engine._topic, every
+        task = _Task(self.code, items, limits, self.alone, engine._bundle, folder, *news)
+        key = f"hgobench-{id(engine):x}-{time.time_ns():x}-{next(engine._numbers)}"
+        engine._far[key] = 0.0
         with engine._connected():
             future = engine._client.submit(
                 _compute,
                 tuple(task),
-                key=f"hgobench-{id(engine):x}-{time.time_ns():x}-{next(engine._numbers)}",
+                key=key,
                 workers=list(workers),
                 pure=False,
             )
@@ -226,7 +250,7 @@ class _Run:
         """Send again what waits for workers that are gone; say that nobody is there."""
         for future, (batch, workers) in list(self.tasks.items()):
             if threads and not any(name in threads for name in workers):
-                del self.tasks[future]
+                self._forget(future)
                 with suppress(Exception):
                     future.cancel()
                 self.submit(batch)
@@ -253,7 +277,7 @@ class _Run:
                 continue  # it was sent again
             batch, _ = self.tasks[future]
             answers = self._answers(future, batch)
-            del self.tasks[future]
+            self._forget(future)
             yield from zip(batch, answers, strict=True)
 
     def _answers(self, future: Any, batch: Sequence[Any]) -> list[Any]:
@@ -285,7 +309,13 @@ class _Run:
         if self.tasks:
             with suppress(Exception):
                 self.engine._client.cancel(list(self.tasks), force=True)
-        self.tasks.clear()
+        for future in list(self.tasks):
+            self._forget(future)
+
+    def _forget(self, future: Any) -> None:
+        """Wait for a task no longer."""
+        del self.tasks[future]
+        self.engine._far.pop(future.key, None)
 
 
 def _problem(here: dict[str, str], there: object) -> str:
@@ -308,10 +338,14 @@ def _compute(values: tuple[Any, ...]) -> bytes:
     task = _Task(*values)
     worker: Any = get_worker()
     key = worker.get_current_task()
-    started = time.monotonic()
+    started = said = time.monotonic()
 
     def wanted() -> bool:
-        """Say whether the driver still waits for it."""
+        """Say how far it is, now and then, and whether the driver still waits for it."""
+        nonlocal said
+        if time.monotonic() - said >= task.every:
+            said = time.monotonic()
+            worker.log_event(task.topic, (key, engine.told + engine.under_way()))
         state = worker.state.tasks.get(key)
         return state is not None and state.state not in ("cancelled", "released", "forgotten")
 

@@ -137,6 +137,7 @@ class Local:
     ) -> None:
         self.jobs, self.place, self.wanted = jobs, place, wanted
         self._running: Mapping[Child, object] = {}
+        self.told = 0.0  # by calls that have ended, of what they had done
 
     def under_way(self) -> float:
         """Return how much of the calls that are made is done."""
@@ -186,6 +187,7 @@ class Local:
                     if child not in running:
                         continue  # it was ended
                     item, _ = running.pop(child)
+                    self.told += child.meter.done
                     if frame:
                         unstarted = 0
                         answer = child.answer(frame)
