@@ -1,7 +1,7 @@
 """Byzantine attacks: one module each, imported as ``hgobench.attacks``.
 
 >>> build("alie[z=1.5]")
-Alie(z=1.5)
+Alie(z=1.5, signs='minus')
 >>> build("starve+foe")
 Starve(places=1) + Foe(epsilon=10.0)
 """
@@ -38,12 +38,14 @@ from .none import NoAttack
 from .optimal import Optimal
 from .optimal_alie import OptimalAlie
 from .optimal_foe import OptimalFoe
+from .own_lengths import OwnLengths
 from .random_noise import RandomNoise
 from .sign_flip import SignFlip
 from .sign_guard_aware import SignGuardAware
 from .stale import Stale
 from .starve import Starve
 from .tail import Tail
+from .wrong_length import WrongLength
 
 __all__ = [
     "AgrTailored",
@@ -72,6 +74,7 @@ __all__ = [
     "Optimal",
     "OptimalAlie",
     "OptimalFoe",
+    "OwnLengths",
     "RandomNoise",
     "SignFlip",
     "SignGuardAware",
@@ -79,6 +82,7 @@ __all__ = [
     "Starve",
     "Tail",
     "View",
+    "WrongLength",
     "build",
     "heterogeneity_attacks",
     "registry",
@@ -122,7 +126,15 @@ def _checked(attack: object, name: str) -> Attack:
 heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
     "heterogeneity_attack",
     "heterogeneity_attacks",
-    {"tail": Tail, "starve": Starve, "flood": Flood, "late": Late, "lookalike": Lookalike},
+    {
+        "tail": Tail,
+        "starve": Starve,
+        "flood": Flood,
+        "late": Late,
+        "lookalike": Lookalike,
+        "own_lengths": OwnLengths,
+        "wrong_length": WrongLength,
+    },
     kind=HeterogeneityAttack,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scipy.special import ndtri
 
 from hgobench.lazy import Tensor
-from hgobench.parameters import finite
+from hgobench.parameters import finite, one_of
 
 from .base import Attack, View
 
@@ -29,18 +29,23 @@ def z_max(sampled: int, byzantine: int) -> float:
 
 
 class Alie(Attack):
-    """All Byzantine workers send μ - z·σ, coordinate by coordinate: hidden in the honest spread.
+    """All Byzantine workers send μ + z·s·σ, coordinate by coordinate: hidden in the honest spread.
 
-    μ and σ are the mean and the population standard deviation of what honest workers send.
+    μ and σ are the mean and the population standard deviation of what honest workers send, and s
+    are signs. The paper leaves them free, and -1 everywhere is what is in use. But that moves a
+    model to which it means nothing: softmax regression, whose chances do not change when all
+    classes' weights change alike, is blind to 4/5 of -σ. Random signs it sees.
 
     Args:
         z: how many σ, >= 0; None: z_max of this round's sample (see `z_max`), which is 0 for fewer
             than three Byzantine workers (two, if q is odd).
+        signs: s: ``"minus"``: -1 everywhere; ``"plus"``: +1; ``"random"``: drawn once, and the same
+            in every round of a run.
 
     Raises:
         ValueError: a parameter is out of its range, or no such word.
 
-    What the attacker needs: all honest messages.
+    What the attacker needs: all honest messages; for z_max also how many attackers there are.
 
     Source: Baruch, Baruch, Goldberg, "A Little Is Enough: Circumventing Defenses For Distributed
     Learning", NeurIPS 2019. Implementations differ: ByzFL fixes z = 1.5; ByzPy and the HGO
@@ -50,13 +55,18 @@ class Alie(Attack):
     sees = "honest"
     columnwise = True
     paper = "Baruch et al., NeurIPS 2019"
-    formula = "μ - z·σ, z = z_max = Φ⁻¹((q-b-s)/(q-b)), s = ⌊q/2+1⌋ - b"
+    formula = "μ + z·s·σ, s = ±1, z = z_max = Φ⁻¹((q-b-t)/(q-b)), t = ⌊q/2+1⌋ - b"
     validity = "b >= 3 (q odd: 2), or z_max = 0"
 
-    def __init__(self, z: float | None = None) -> None:
+    def __init__(self, z: float | None = None, signs: str = "minus") -> None:
         self.z = None if z is None else finite("z", z, least=0.0)
+        self.signs = one_of("signs", signs, "minus", "plus", "random")
+        self.colludes = self.z is None
 
     def values(self, view: View) -> Tensor:
         """Deviate by z standard deviations."""
         z = z_max(view.sampled, view.byzantine) if self.z is None else self.z
-        return view.mean() - z * view.std()
+        mean, apart = view.mean(), z * view.std()
+        if self.signs == "random":
+            apart *= view.random_signs().to(apart)
+        return mean - apart if self.signs == "minus" else mean + apart

@@ -34,8 +34,11 @@ class View:
         position: (d,) the position of each coordinate's place in the round's order, from 0.
         longest: the most places that an honest worker of this round finishes.
         own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
+        limits: (b,) the most places that each may claim: P, or `own_lengths` where attackers can't
+            lie about their speed.
         workers: (b,) who the Byzantine workers are.
-        stream: makes `rng`.
+        stream: makes random generators: of a round k, or, given 0, of the whole run.
+        cells: how many runs' coordinates stand side by side, d / `cells` of each.
         own: (b, d) the gradients that the Byzantine workers would honestly compute.
         honest: (h, d) what the h honest workers that answer send; 0 where they send nothing.
         sent: (h, d) bool, which entries of them they send; None: all.
@@ -53,8 +56,10 @@ class View:
     position: NDArray[np.int64]
     longest: int
     own_lengths: NDArray[np.int64]
+    limits: NDArray[np.int64]
     workers: NDArray[np.int64]
-    stream: Callable[[], np.random.Generator]
+    stream: Callable[[int], np.random.Generator]
+    cells: int = 1
     own: Tensor | None = None
     honest: Tensor | None = None
     sent: Tensor | None = None
@@ -65,7 +70,23 @@ class View:
     @cached_property
     def rng(self) -> np.random.Generator:
         """Return the draws of this round's attackers, the same for every cell of a world."""
-        return self.stream()
+        return self.stream(self.round)
+
+    def random_signs(self, index: int = 0) -> Tensor:
+        """Return random signs, (d,) of +1 and -1: the same in every round of a run.
+
+        They are drawn independently with even chances from the world's random numbers, so that all
+        cells of a world have the same.
+
+        Args:
+            index: which of several such vectors, from 0.
+        """
+        drawn = self.stream(0).integers(2, size=(index + 1, self.dimension // self.cells))[index]
+        return torch.from_numpy(np.tile(2.0 * drawn - 1.0, self.cells).astype(np.float32))
+
+    def claim(self, length: int | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the claims of a length, (b,), each as near to it as that worker may come."""
+        return np.minimum(length, self.limits)
 
     def require_own(self) -> Tensor:
         """Return `own`.
@@ -146,6 +167,10 @@ class Attack:
             that honest workers send in the round, before the server has it (omniscient,
             colluding); ``"server"``: also what the server would answer. An instance may need less
             than its class.
+        colludes: whether the Byzantine workers act together: what one sends depends on what the
+            others know or send, or on how many they are. An attack that does not can be carried
+            out by each by itself, without talking to others (what it `sees` is another matter). An
+            instance may need less than its class.
         poisons: whether it changes the Byzantine workers' training data (see `poison`).
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
         columnwise: whether what it sends of a coordinate follows from what is sent of that one,
@@ -157,6 +182,7 @@ class Attack:
     """
 
     sees: Knowledge
+    colludes: bool = True
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     control: ClassVar[str] = "values"
@@ -170,7 +196,7 @@ class Attack:
         listed = ", ".join(
             f"{name}={value!r}"
             for name, value in vars(self).items()
-            if name != "sees" and name[0] != "_"
+            if name not in ("sees", "colludes") and name[0] != "_"
         )
         return f"{type(self).__name__}({listed})"
 
@@ -193,12 +219,10 @@ class Attack:
     def lengths(self, view: View) -> np.ndarray:
         """Return the claimed lengths, (b,).
 
-        By default as long as the longest honest answer; of an attack that poisons data, as far as
-        the devices get.
+        By default as long as the longest honest answer, or as near to that as they may claim (see
+        `View.claim`); of an attack that poisons data, as far as the devices get.
         """
-        if self.poisons:
-            return view.own_lengths
-        return np.full(view.byzantine, view.longest, dtype=np.int64)
+        return view.own_lengths if self.poisons else view.claim(view.longest)
 
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Change a minibatch of Byzantine workers: features (b, s, p), labels (b, s).

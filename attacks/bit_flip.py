@@ -32,6 +32,7 @@ class BitFlip(Attack):
     """
 
     sees = "own"
+    colludes = False
     paper = "IEEE 754 fault model"
     formula = "g_own with a bit of each float32 flipped"
     exempt = {"values_are_finite": "flipped exponents may make NaN or infinity"}

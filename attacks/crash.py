@@ -27,6 +27,7 @@ class Crash(Attack):
     """
 
     sees = "nothing"
+    colludes = False
     paper = "fail-stop; HGO 2022 for the zeros"
     formula = "nothing, or 0"
     control = "whether they answer"

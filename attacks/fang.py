@@ -59,6 +59,7 @@ class Fang(Attack):
         self.rule = one_of("rule", rule, "trimmed_mean", "krum")
         self.knowledge = one_of("knowledge", knowledge, "full", "partial")
         self.factor = finite("factor", factor)
+        self.colludes = (rule, knowledge) != ("trimmed_mean", "full")
         if self.factor <= 1:
             raise ValueError(f"factor: {factor!r}; expected a number > 1")
         if knowledge == "partial":

@@ -31,6 +31,7 @@ class Foe(Attack):
 
     sees = "honest"
     columnwise = True
+    colludes = False
     paper = "Xie et al., UAI 2020"
     formula = "-ε·μ"
     validity = "turns an average into ascent if ε > (n-f)/f"

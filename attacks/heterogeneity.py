@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -21,15 +21,17 @@ class HeterogeneityAttack:
     needs of four methods, each of which by default changes nothing.
 
     Attributes:
-        sees, paper, formula, control, validity, columnwise: as for an `Attack`.
+        sees, colludes, paper, formula, control, validity, columnwise, exempt: as for an `Attack`.
     """
 
     sees: Knowledge = "nothing"
+    colludes: bool = True
     paper: ClassVar[str] = "hgobench"
     formula: ClassVar[str] = ""
     control: ClassVar[str] = "lengths"
     validity: ClassVar[str] = "1 <= f < n/2"
     columnwise: bool = False
+    exempt: Mapping[str, str] = {}
 
     __repr__ = Attack.__repr__
 
@@ -60,12 +62,13 @@ class Combined(Attack):
 
     def __init__(self, steps: Sequence[HeterogeneityAttack], attack: Attack) -> None:
         self.steps, self.attack = tuple(steps), attack
-        self.made_of = (*self.steps, attack)
+        self.made_of: tuple[HeterogeneityAttack | Attack, ...] = (*self.steps, attack)
         needed: list[Knowledge] = [*(step.sees for step in self.steps), attack.sees]
         self.sees = max(needed, key=KNOWLEDGE.index)
         self.poisons, self.stateful = attack.poisons, attack.stateful
         self.columnwise = attack.columnwise and all(step.columnwise for step in self.steps)
-        self.exempt = attack.exempt
+        self.colludes = any(part.colludes for part in self.made_of)
+        self.exempt = {law: why for part in self.made_of for law, why in part.exempt.items()}
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, (*self.steps, self.attack)))

@@ -42,6 +42,7 @@ class HiddenCoordinate(Attack):
     def __init__(self, coordinate: int = -1, accept: str = "krum") -> None:
         self.coordinate = whole("coordinate", coordinate)
         self.accept = one_of("accept", accept, "krum", "distance")
+        self.colludes = accept == "krum"  # copies stand up for each other
 
     def values(self, view: View) -> Tensor:
         """Spend everything in one coordinate."""

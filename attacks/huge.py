@@ -27,6 +27,7 @@ class Huge(Attack):
 
     sees = "nothing"
     columnwise = True
+    colludes = False
     paper = "folklore"
     formula = "value"
 

@@ -18,7 +18,7 @@ class Inf(Attack):
     Raises:
         ValueError: a parameter is out of its range, or no such word.
 
-    What the attacker needs: nothing.
+    What the attacker needs: nothing; with both signs, who takes which.
     """
 
     sees = "nothing"
@@ -29,6 +29,7 @@ class Inf(Attack):
 
     def __init__(self, sign: str = "plus") -> None:
         self.sign = one_of("sign", sign, "plus", "minus", "both")
+        self.colludes = sign == "both"
 
     def values(self, view: View) -> Tensor:
         """Return infinite values."""

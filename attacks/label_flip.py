@@ -21,6 +21,7 @@ class LabelFlip(Attack):
 
     sees = "own"
     columnwise = True
+    colludes = False
     paper = "Biggio et al., ACML 2011; Allen-Zhu et al., ICLR 2021"
     formula = "g_own of (x, K - 1 - y)"
     control = "data"

@@ -27,6 +27,7 @@ class Late(HeterogeneityAttack):
     What the attacker needs: to know the deadline, or when the last honest answer comes.
     """
 
+    colludes = False
     columnwise = True
     formula = "answers `delay` time units after τ, or after the slowest honest answer"
     control = "timing"

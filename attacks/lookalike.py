@@ -73,4 +73,4 @@ class Lookalike(HeterogeneityAttack):
         if len(chosen) == 0:
             return np.zeros(view.byzantine, dtype=np.int64)
         assert view.honest_lengths is not None
-        return np.resize(view.honest_lengths[chosen], view.byzantine)
+        return view.claim(np.resize(view.honest_lengths[chosen], view.byzantine))

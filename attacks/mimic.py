@@ -44,6 +44,7 @@ class Mimic(Attack):
     """
 
     sees = "honest"
+    colludes = False
     paper = "Karimireddy et al., ICLR 2022"
     formula = "x_i*, i* the honest worker that sticks out most along z, the top direction"
     control = "values, lengths"
@@ -98,7 +99,7 @@ class Mimic(Attack):
         """Return the length of the worker that is copied."""
         assert view.honest_lengths is not None
         length = view.honest_lengths[self._target] if self._target >= 0 else 0
-        return np.full(view.byzantine, length, dtype=np.int64)
+        return view.claim(int(length))
 
 
 def _normalised(vector: Tensor) -> Tensor:

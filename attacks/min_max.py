@@ -37,6 +37,7 @@ class MinMax(Perturbed):
     the constraint.
     """
 
+    colludes = False
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with max_i ‖μ + γp - x_i‖ <= max_ij ‖x_i - x_j‖"
 

@@ -35,6 +35,7 @@ class MinSum(Perturbed):
     and Defenses for Federated Learning", NDSS 2021. Its code bounds by the least such sum instead.
     """
 
+    colludes = False
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with Σ_i ‖μ + γp - x_i‖² <= max_i Σ_j ‖x_i - x_j‖²"
 

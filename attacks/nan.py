@@ -18,6 +18,7 @@ class Nan(Attack):
 
     sees = "nothing"
     columnwise = True
+    colludes = False
     paper = "folklore"
     formula = "NaN"
     exempt = {"values_are_finite": "sends NaN"}

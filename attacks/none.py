@@ -19,6 +19,7 @@ class NoAttack(Attack):
     """
 
     sees = "own"
+    colludes = False
     paper = "baseline"
     formula = "g_own"
     control = "nothing"

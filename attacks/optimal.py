@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from hgobench.lazy import Tensor
-from hgobench.parameters import positive
+from hgobench.parameters import one_of, positive
 from hgobench.protocol.messages import Message
 
 from .base import Attack, View
@@ -22,6 +22,8 @@ class Optimal(Attack):
 
     Args:
         smallest, largest: the range of |x|, both > 0.
+        signs: of p's coordinates: ``"free"``: as p has them, as x may be of either sign;
+            ``"random"``: times random signs, drawn once, the same in every round of a run.
 
     Raises:
         ValueError: a parameter is out of its range, or no such word.
@@ -29,11 +31,17 @@ class Optimal(Attack):
 
     sees = "server"
 
-    def __init__(self, smallest: float = 0.01, largest: float = 100.0) -> None:
+    def __init__(self, smallest: float = 0.01, largest: float = 100.0, signs: str = "free") -> None:
         self.smallest = positive("smallest", smallest)
         self.largest = positive("largest", largest)
         if not self.smallest < self.largest:
             raise ValueError(f"smallest: {smallest!r}; expected a number below largest={largest!r}")
+
+        self.signs = one_of("signs", signs, "free", "random")
+
+    def signed(self, view: View, vector: Tensor) -> Tensor:
+        """Return a vector (d,) with random signs, if they are to be random."""
+        return vector * view.random_signs().to(vector) if self.signs == "random" else vector
 
     @abstractmethod
     def crafted(self, view: View, x: float) -> Tensor:

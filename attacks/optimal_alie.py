@@ -9,13 +9,18 @@ from .optimal import Optimal
 
 
 class OptimalAlie(Optimal):
-    """All Byzantine workers send μ - z·σ with the z that moves the server's answer most.
+    """All Byzantine workers send μ - z·s·σ with the z that moves the server's answer most.
 
     z = argmax ‖AG(z) - μ‖₂ over both signs (see `Optimal`); up to 115 calls of the rule per
     round with the default range.
 
     Args:
         smallest, largest: the range of |z|, both > 0.
+        signs: s: ``"free"``: the same for all coordinates, plus or minus as z has it;
+            ``"random"``: drawn once, the same in every round of a run (see `Alie`).
+
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
 
     What the attacker needs: all honest messages, the server's rule, its state and its coins.
 
@@ -26,8 +31,8 @@ class OptimalAlie(Optimal):
     """
 
     paper = "Allouah et al., AISTATS 2023"
-    formula = "μ - z·σ, z = argmax ‖AG - μ‖"
+    formula = "μ - z·s·σ, s = ±1, z = argmax ‖AG - μ‖"
 
     def crafted(self, view: View, x: float) -> Tensor:
         """Deviate by x standard deviations."""
-        return view.mean() - x * view.std()
+        return view.mean() - x * self.signed(view, view.std())

@@ -9,13 +9,18 @@ from .optimal import Optimal
 
 
 class OptimalFoe(Optimal):
-    """All Byzantine workers send -ε·μ with the ε that moves the server's answer most.
+    """All Byzantine workers send -ε·s·μ with the ε that moves the server's answer most.
 
     ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); up to 115 calls of the rule per
     round with the default range.
 
     Args:
         smallest, largest: the range of |ε|, both > 0.
+        signs: s: ``"free"``: the same for all coordinates, plus or minus as ε has it;
+            ``"random"``: drawn once, the same in every round of a run.
+
+    Raises:
+        ValueError: a parameter is out of its range, or no such word.
 
     What the attacker needs: all honest messages, the server's rule, its state and its coins.
 
@@ -24,8 +29,8 @@ class OptimalFoe(Optimal):
     """
 
     paper = "Allouah et al., AISTATS 2023"
-    formula = "-ε·μ, ε = argmax ‖AG - μ‖"
+    formula = "-ε·s·μ, s = ±1, ε = argmax ‖AG - μ‖"
 
     def crafted(self, view: View, x: float) -> Tensor:
         """Scale the honest mean by -x."""
-        return -x * view.mean()
+        return -x * self.signed(view, view.mean())

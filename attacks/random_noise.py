@@ -30,6 +30,7 @@ class RandomNoise(Attack):
     """
 
     sees = "nothing"
+    colludes = False
     paper = "Blanchard et al., NeurIPS 2017"
     formula = "N(0, scale²) or U(-scale, scale) per coordinate"
 

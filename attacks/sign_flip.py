@@ -28,6 +28,7 @@ class SignFlip(Attack):
 
     sees: Knowledge = "honest"
     columnwise = True
+    colludes = False
     paper = "Li et al., AAAI 2019"
     formula = "-scale · g_own, or -scale · μ"
 

@@ -27,6 +27,7 @@ class SignGuardAware(Attack):
     """
 
     sees = "honest"
+    colludes = False
     paper = "Li et al., IoTDI 2024 (Blades)"
     formula = "M·v/‖v‖, v the signs of μ at random places times U(0, 1), M the median ‖x_i‖"
 

@@ -27,6 +27,7 @@ class Stale(Attack):
     """
 
     sees = "own"
+    colludes = False
     paper = "Damaskinos et al., ICML 2018"
     formula = "g_own of round k - age or before"
     stateful = True

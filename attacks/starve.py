@@ -27,6 +27,7 @@ class Starve(HeterogeneityAttack):
     number of answers is content.
     """
 
+    colludes = False
     columnwise = True
     formula = "length `places`"
 
@@ -35,4 +36,4 @@ class Starve(HeterogeneityAttack):
 
     def lengths(self, view: View, lengths: np.ndarray) -> np.ndarray:
         """Claim next to nothing."""
-        return np.full(view.byzantine, min(self.places, view.places), dtype=np.int64)
+        return view.claim(self.places)

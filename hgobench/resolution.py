@@ -84,6 +84,11 @@ class Resolver:
                 problems.append(
                     f"attack_start: {v['attack_start']}; expected less than rounds={v['rounds']}"
                 )
+        if not broken & {"attack_start", "attack_stop"} and v["attack_stop"] <= v["attack_start"]:
+            problems.append(
+                f"attack_stop: {v['attack_stop']}; expected more than attack_start="
+                f"{v['attack_start']}, or no round is attacked"
+            )
         if "algorithm" not in broken and not self.algorithm(v["algorithm"]).by_rounds:
             problems.append(
                 f"algorithm: {v['algorithm']!r} takes answers whenever they come; expected one "

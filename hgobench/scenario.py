@@ -59,16 +59,25 @@ def declare(default: Any, check: Check, role: Role, **more: Any) -> Any:
     return field(default=default, metadata={"declaration": Declaration(role, check, **more)})
 
 
-def integer(least: int, most: int, optional: bool = False) -> Check:
-    """Return the check of a whole number in [least, most]; None too, if it is `optional`."""
+def integer(least: int, most: int, optional: bool = False, infinite: bool = False) -> Check:
+    """Return the check of a whole number in [least, most].
 
-    def check(name: str, value: Any) -> int | None:
+    Args:
+        least, most: the bounds.
+        optional: whether None will do, too.
+        infinite: whether it may be infinite.
+    """
+
+    def check(name: str, value: Any) -> int | float | None:
         if value is None and optional:
             return None
+        if infinite and value in (math.inf, "inf"):
+            return math.inf
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         number = int(value) if whole else least - 1
         if number < least:
-            raise InputError(f"{name}: {shown(value)}; expected an integer >= {least}")
+            tail = " or inf" if infinite else ""
+            raise InputError(f"{name}: {shown(value)}; expected an integer >= {least}{tail}")
         if number > most:
             raise InputError(f"{name}: {shown(value)}; expected at most {most}")
         return number
@@ -160,6 +169,9 @@ class Given(TypedDict, total=False):
     scope: Literal["coordinate", "block"] | None
     attack: str
     attack_start: int
+    attack_stop: int | float | Literal["inf"]
+    attack_period: int | float | Literal["inf"]
+    lies_about_speed: Literal["yes", "no"]
     workers: int
     n: int
     byzantine: int
@@ -224,6 +236,11 @@ class Scenario:
         scope: ``"coordinate"`` or ``"block"`` (see `hgobench.aggregators.Rule`); None: coordinate
             under HGO if the rule has that form, else block.
         attack_start: how many rounds the Byzantine workers behave first (10 in the HGO paper).
+        attack_stop: the last round in which they attack; inf: they never stop.
+        attack_period: how many rounds a burst of attacks lasts, and the pause after it; inf: there
+            is no pause (see `attacked`).
+        lies_about_speed: whether Byzantine workers may claim more places than their own devices
+            would finish, ``"yes"`` or ``"no"``; with no their claims end there.
         workers (n): how many there are.
         byzantine (f): how many of the n are Byzantine, less than n/2.
         sampled (q): workers asked per round; None: all.
@@ -261,6 +278,12 @@ class Scenario:
         None, word("coordinate", "block", optional=True), "defence", follows="rule", related=True)
     attack: str = declare("none", named("attack"), "threat", related=True)
     attack_start: int = declare(0, integer(0, ROUNDS), "threat", related=True)
+    attack_stop: int | float = declare(
+        math.inf, integer(1, ROUNDS, infinite=True), "threat", related=True, before=math.inf)
+    attack_period: int | float = declare(
+        math.inf, integer(1, ROUNDS, infinite=True), "threat", before=math.inf)
+    lies_about_speed: Literal["yes", "no"] = declare(
+        "yes", word("yes", "no"), "threat", before="yes")
     workers: int = declare(100, integer(1, PEOPLE), "world", letter="n", related=True)
     byzantine: int = declare(0, integer(0, PEOPLE), "threat", letter="f", related=True)
     tolerated: int = declare(
@@ -447,6 +470,20 @@ class Scenario:
             infinite = isinstance(default, float) and value == "inf"  # elsewhere it is a name
             fields[name] = math.inf if infinite else value
         return cls.stated(fields, None)
+
+    def attacked(self, k: int) -> bool:
+        """Say whether the Byzantine workers attack in round k, from 1.
+
+        They do where attack_start < k <= attack_stop and ⌊(k - attack_start - 1) / attack_period⌋
+        is even: `attack_period` rounds of attacks, as many of good behaviour, and so on. In rounds
+        without an attack they follow the protocol.
+
+        >>> scenario = Scenario(attack_start=2, attack_stop=9, attack_period=2)
+        >>> [k for k in range(1, 12) if scenario.attacked(k)]
+        [3, 4, 7, 8]
+        """
+        since = k - self.attack_start - 1
+        return since >= 0 and k <= self.attack_stop and since // self.attack_period % 2 == 0
 
     @property
     def digest(self) -> str:

@@ -492,6 +492,7 @@ def view(
     seed: int = 0,
     round_: int = 1,
     rule: Rule | None = None,
+    lies: bool = True,
 ) -> View:
     """Make a round's view as an attack with full knowledge gets it.
 
@@ -501,6 +502,7 @@ def view(
         seed: of the values; the workers are the same for all.
         round_: k.
         rule: the server's, in scope "coordinate" if it is to see ragged input; None: the median.
+        lies: whether attackers may claim more than their own devices would finish.
     """
     rng = np.random.default_rng([seed, round_])
 
@@ -526,6 +528,7 @@ def view(
         answer = judge(rows[:, inside], present[:, inside])
         return answer.double() - attackers_view.centre()[inside]
 
+    own_lengths = rng.integers(0, dimension + 1, byzantine)
     attackers_view = View(
         round=round_,
         sampled=honest + byzantine,
@@ -535,9 +538,10 @@ def view(
         quorum=quorum,
         position=position,
         longest=int(lengths.max(initial=0)),
-        own_lengths=rng.integers(0, dimension + 1, byzantine),
+        own_lengths=own_lengths,
+        limits=np.full(byzantine, dimension) if lies else own_lengths,
         workers=np.arange(byzantine),
-        stream=lambda: np.random.default_rng([seed, round_]),
+        stream=lambda k: np.random.default_rng([seed, k]),
         own=own,
         honest=values if sent is None else values * sent,
         sent=sent,
@@ -548,7 +552,7 @@ def view(
     return attackers_view
 
 
-_ARRAYS = ("position", "own_lengths", "workers", "honest_workers", "honest_lengths")
+_ARRAYS = ("position", "own_lengths", "limits", "workers", "honest_workers", "honest_lengths")
 _SEEN = {
     "nothing": (),
     "own": ("own",),
@@ -590,8 +594,6 @@ def _check_message(attack: Attack, full: View, message: Message) -> None:
         raise AssertionError(f"{attack}: {about}: values {shape}")
     if lengths.shape != (full.byzantine,) or not np.issubdtype(lengths.dtype, np.integer):
         raise AssertionError(f"{attack}: {about}: lengths {lengths.dtype} {lengths.shape}")
-    if not ((lengths >= 0) & (lengths <= full.places)).all():
-        raise AssertionError(f"{attack}: {about}: lengths {lengths}, of {full.places} places")
     delay = np.zeros(full.byzantine) if message.delay is None else np.asarray(message.delay)
     if delay.shape != (full.byzantine,) or not (np.isfinite(delay) & (delay >= 0)).all():
         raise AssertionError(f"{attack}: {about}: delays {delay}")
@@ -603,13 +605,19 @@ def _views() -> Iterator[View]:
         for byzantine in (1, 3):
             for honest in (0, 1, 2, 7):
                 yield view(byzantine=byzantine, honest=honest, ragged=ragged)
+            yield view(byzantine=byzantine, lies=False, ragged=ragged)
     yield view(byzantine=3, dimension=1)
 
 
 def message_fits_the_round(make: MakeAttack) -> None:
-    """Values are (b, d), lengths in [0, P], delays >= 0, whoever else answers, ragged or not."""
+    """Values are (b, d), lengths from 0 to what may be claimed, delays >= 0, in any round."""
     for full in _views():
-        _attack(make, full)
+        lengths = np.asarray(_attack(make, full).lengths)
+        if not ((lengths >= 0) & (lengths <= full.limits)).all():
+            raise AssertionError(
+                f"{make()}: lengths {lengths}; expected 0 to {full.limits}, of {full.places} places"
+                " (see View.claim)"
+            )
 
 
 def values_are_finite(make: MakeAttack) -> None:
@@ -654,6 +662,39 @@ def attacks_share_nothing(make: MakeAttack) -> None:
         _message(other, view(round_=k, seed=9))
 
 
+def alone(full: View, i: int) -> View:
+    """Return what the i-th Byzantine worker of a round sees if there is no other."""
+    row = slice(i, i + 1)
+    return replace(
+        full,
+        byzantine=1,
+        own=None if full.own is None else full.own[row],
+        **{name: getattr(full, name)[row] for name in ("own_lengths", "limits", "workers")},
+    )
+
+
+def attack_acts_alone_if_it_says_so(make: MakeAttack) -> None:
+    """Unless the attack `colludes`, a worker sends the same if there is no other Byzantine one.
+
+    An attack that draws in every round, for all its workers together, is not held to it.
+    """
+    for full in (view(), view(ragged=True), view(lies=False)):
+        drawn: list[int] = []
+
+        def stream(k: int, full: View = full, drawn: list[int] = drawn) -> np.random.Generator:
+            drawn.append(k)
+            return full.stream(k)
+
+        together = _attack(make, replace(full, stream=stream))
+        if full.round in drawn:
+            return
+        for i in range(full.byzantine):
+            row = slice(i, i + 1)
+            delay = None if together.delay is None else together.delay[row]
+            mine = Message(together.values[row], together.lengths[row], delay)
+            _equal(_attack(make, alone(full, i)), mine, f"{make()}: of worker {i}, if alone,")
+
+
 def _equal(found: Message, expected: Message, about: str) -> None:
     if not torch.equal(found.values.nan_to_num(nan=7.25), expected.values.nan_to_num(nan=7.25)):
         raise AssertionError(f"{about} values differ")
@@ -691,6 +732,7 @@ ATTACK_LAWS: dict[str, Callable[[MakeAttack], str | None]] = {
         same_round_same_message,
         attack_remembers_only_if_it_says_so,
         attacks_share_nothing,
+        attack_acts_alone_if_it_says_so,
         search_reaches_the_dense_grid,
     )
 }
@@ -702,6 +744,8 @@ def try_attack_law(law: str, make: MakeAttack) -> Verdict:
     exempt = dict(attack.exempt)
     if not isinstance(attack, Optimal):
         exempt[search_reaches_the_dense_grid.__name__] = "searches nothing"
+    if attack.colludes:
+        exempt[attack_acts_alone_if_it_says_so.__name__] = "its workers act together"
     if law in exempt:
         return Verdict(law, "", "not applicable", exempt[law])
     try:

@@ -72,6 +72,17 @@ def budget_of(scenario: Scenario, world: World, i: int, size: int) -> float:
     return b
 
 
+def attacked(scenario: Scenario, k: int) -> bool:
+    """Go through the bursts one by one."""
+    first: float = scenario.attack_start + 1
+    while first <= k:
+        last = first + scenario.attack_period - 1
+        if k <= last:
+            return k <= scenario.attack_stop
+        first = last + 1 + scenario.attack_period
+    return False
+
+
 def honest_length(
     scenario: Scenario, world: World, i: int, s: int, order: list[list[int]], k: int
 ) -> int:
@@ -176,12 +187,15 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
             {j: float(gradients[i][j]) for place in order[: lengths[i]] for j in place}
             for i in range(len(sampled))
         ]
-        if k > scenario.attack_start and scenario.attack not in ("none", "label_flip"):
+        if attacked(scenario, k) and scenario.attack not in ("none", "label_flip"):
             honest = [sent[i] for i, who in enumerate(sampled) if who not in byzantine]
             longest = max([lengths[i] for i, w_ in enumerate(sampled) if w_ not in byzantine])
             for i, who in enumerate(sampled):
                 if who in byzantine:
+                    finished = lengths[i]
                     lengths[i] = {"crash": 0, "starve+foe": 1}.get(scenario.attack, longest)
+                    if scenario.lies_about_speed == "no":
+                        lengths[i] = min(lengths[i], finished)
                     sent[i] = {
                         j: message(scenario.attack, gradients[i], honest, j)
                         for place in order[: lengths[i]]

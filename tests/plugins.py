@@ -375,6 +375,13 @@ class Away(OwnValues):
         return view.own_lengths * (not 3 <= view.round <= 5)
 
 
+class Claiming(OwnValues):
+    """Claims everything, whatever its devices can do."""
+
+    def lengths(self, view: View) -> np.ndarray:
+        return np.full(view.byzantine, view.places)
+
+
 class BadShape(Attack):
     sees = "nothing"
 

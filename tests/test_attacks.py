@@ -20,7 +20,7 @@ from hgobench.attacks.min_sum import min_sum_gamma
 from hgobench.attacks.search import maximise
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError
-from hgobench.testing import ATTACK_LAWS, check_attack, try_attack_law, view
+from hgobench.testing import ATTACK_LAWS, alone, check_attack, try_attack_law, view
 from tests import attack_oracles as oracles
 from tests.attack_oracles import Partial
 
@@ -32,6 +32,9 @@ SPECIFICATIONS = [
     "random_noise[scale=5]",
     "random_noise[distribution=uniform]",
     "alie[z=1.5]",
+    "alie[z=1.5,signs=plus]",
+    "alie[signs=random]",
+    "alie[z=3,signs=random]",
     "foe[epsilon=0.1]",
     "mimic[warmup=0]",
     "min_max[perturbation=std]",
@@ -41,12 +44,16 @@ SPECIFICATIONS = [
     "fang[rule=krum]",
     "fang[knowledge=partial]",
     "hidden_coordinate[accept=distance]",
+    "optimal_alie[signs=random]",
+    "optimal_foe[signs=random]",
     "stale[age=2]",
     "inf[sign=both]",
     *(f"{name}+alie" for name in HETEROGENEITY),
     *(f"{name}+optimal_foe" for name in HETEROGENEITY),
     "starve+late[delay=2]+label_flip",
     "flood+mimic",
+    "wrong_length[claim=both]+foe",
+    "own_lengths+late[delay=2]+sign_flip",
 ]
 
 
@@ -105,10 +112,56 @@ def test_laws_catch_broken_attacks() -> None:
         check_attack("tests.test_attacks:Meddling")
     with pytest.raises(AssertionError, match=r"attacks_share_nothing: .* beside another, round"):
         check_attack("tests.test_attacks:Leaking")
+    with pytest.raises(AssertionError, match=r"acts_alone_if_it_says_so: .* worker 0, if alone, v"):
+        check_attack("tests.test_attacks:Huddling")
     with pytest.raises(AssertionError, match=r"PermissionError: .* its `sees` forbids it"):
         check_attack("tests.test_attacks:Peeking")
     with pytest.raises(AssertionError, match=r"same_round_same_message: .* values differ"):
         check_attack("tests.test_attacks:Drifting")
+
+
+class Huddling(Attack):
+    """Sends the attackers' mean without saying that they talk to each other."""
+
+    sees = "own"
+    colludes = False
+
+    def values(self, view: View) -> torch.Tensor:
+        return view.require_own().mean(dim=0)
+
+
+def differs_alone(attack: str, full: View) -> bool:
+    """Say whether some worker would send something else if it were the only attacker."""
+    together = attacks.build(attack)(full)
+    for i in range(full.byzantine):
+        mine = attacks.build(attack)(alone(full, i))
+        row = together.values[i : i + 1]
+        if not torch.equal(mine.values, row) or mine.lengths[0] != together.lengths[i]:
+            return True
+    return False
+
+
+COLLUDING = ["alie", "inf[sign=both]", "agr_tailored", "agr_tailored[rule=trimmed_mean]", "fang[rule=krum]",
+             "fang[knowledge=partial]", "hidden_coordinate", "clustering_aware",
+             "tail+foe", "flood+foe", "lookalike+foe"]  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", COLLUDING)
+def test_attacks_that_say_that_they_collude_do(attack: str) -> None:
+    assert attacks.build(attack).colludes
+    seen = (view(ragged=r, byzantine=5, seed=s) for r in (True, False) for s in range(4))
+    assert any(differs_alone(attack, full) for full in seen)
+
+
+def test_who_colludes() -> None:
+    """All others do not, but for those that try messages of all of them on the server."""
+    known = [*attacks.registry.builtins, *(f"{step}+foe" for step in HETEROGENEITY)]
+    made = {name: attacks.build(name) for name in known}
+    rest = {name for name, attack in made.items() if attack.colludes} - set(COLLUDING)
+    assert all(made[name].sees == "server" for name in rest)
+    assert not attacks.build("alie[z=1.5]").colludes
+    assert not attacks.build("hidden_coordinate[accept=distance]").colludes
+    assert attacks.build("own_lengths+alie").colludes
 
 
 def partials(full: View) -> list[Partial]:
@@ -142,9 +195,14 @@ def test_omniscient_attacks_agree_with_their_formulas(
     sent, d = partials(full), full.dimension
     mean, std = np.array(oracles.mean(sent, d)), np.array(oracles.std(sent, d))
     z = z_max(honest + byzantine, byzantine)
+    drawn = np.random.default_rng([abs(seed), 0]).integers(2, size=(1, d))[0]
+    signs = np.where(drawn == 1, 1.0, -1.0)
     expected = {
         "alie": mean - z * std,
         "alie[z=1.5]": mean - 1.5 * std,
+        "alie[z=1.5,signs=plus]": mean + 1.5 * std,
+        "alie[z=1.5,signs=random]": mean + 1.5 * signs * std,
+        "alie[signs=random]": mean + z * signs * std,
         "foe": -10 * mean,
         "foe[epsilon=0.5]": -0.5 * mean,
         "sign_flip[of=mean,scale=2]": -2 * mean,
@@ -180,6 +238,30 @@ def test_z_max_of_the_paper() -> None:
 
 def test_z_max_stays_finite_when_the_attackers_are_a_majority() -> None:
     assert all(0 <= z_max(n, m) < 10 for n in range(2, 30) for m in range(1, n))
+
+
+def test_random_signs_are_fair_and_the_same_in_every_round_and_for_every_cell() -> None:
+    first, later = view(dimension=10_000), view(dimension=10_000, round_=7)
+    signs = first.random_signs()
+    assert set(signs.tolist()) == {1.0, -1.0}
+    assert abs(float(signs.mean())) < 0.04
+    assert torch.equal(later.random_signs(), signs)
+    beside = dataclasses.replace(view(dimension=20_000), cells=2)
+    assert torch.equal(beside.random_signs(), signs.repeat(2))
+    other = first.random_signs(1)
+    assert abs(float((signs * other).mean())) < 0.04
+    assert not torch.equal(view(dimension=10_000, seed=1).random_signs(), signs)
+
+
+@pytest.mark.parametrize("name", ["optimal_alie", "optimal_foe"])
+def test_random_signs_of_a_search_are_those_of_alie(name: str) -> None:
+    """What is tried is μ - z·s·σ, or -ε·s·μ."""
+    full = view()
+    signs, mean, std = full.random_signs(), full.mean(), full.std()
+    attack = attacks.build(f"{name}[signs=random]")
+    assert isinstance(attack, Optimal)
+    expected = {"optimal_alie": mean - 2 * signs * std, "optimal_foe": -2 * signs * mean}[name]
+    torch.testing.assert_close(attack.crafted(full, 2.0), expected)
 
 
 def test_own_gradient_attacks() -> None:
@@ -616,6 +698,27 @@ def test_late_says_by_how_much() -> None:
     assert attacks.build("foe")(uneven()).delay is None
 
 
+def test_attackers_that_claim_what_their_own_devices_finish() -> None:
+    full = uneven()
+    assert (attacks.build("own_lengths+foe")(full).lengths == full.own_lengths).all()
+    foe = attacks.build("foe")(full).values
+    assert torch.equal(attacks.build("own_lengths+foe")(full).values, foe)
+
+
+def test_wrong_lengths_are_those_of_no_worker() -> None:
+    claims = {"long": [7, 7], "negative": [-1, -1], "both": [7, -1]}
+    for claim, expected in claims.items():
+        message = attacks.build(f"wrong_length[claim={claim}]+foe")(uneven())
+        assert message.lengths.tolist() == expected
+
+
+@pytest.mark.parametrize("step", ["tail", "flood", "starve[places=3]", "lookalike[share=0.5]"])
+def test_who_can_t_lie_about_speed_claims_as_much_as_it_can(step: str) -> None:
+    full = dataclasses.replace(uneven(), limits=np.array([2, 0]))
+    free = attacks.build(f"{step}+foe")(uneven()).lengths
+    assert attacks.build(f"{step}+foe")(full).lengths.tolist() == [min(2, free[0]), 0]
+
+
 def test_lookalike_copies_the_slow() -> None:
     full = uneven()
     message = attacks.build("lookalike[share=0.5]+alie[z=2]")(full)
@@ -655,6 +758,9 @@ def test_chains_have_one_spelling_and_say_what_they_need() -> None:
     [
         ("sing_flip", r"attack: unknown 'sing_flip'; did you mean 'sign_flip'\? \(hgobench list"),
         ("alie[z=-1]", r"attack: 'alie\[z=-1\]': z: -1.0; expected a finite number >= 0"),
+        ("alie[signs=both]", "signs: 'both'; expected 'minus' or 'plus' or 'random'"),
+        ("optimal_alie[signs=minus]", "signs: 'minus'; expected 'free' or 'random'"),
+        ("wrong_length[claim=short]", "claim: 'short'; expected 'long' or 'negative' or 'both'"),
         ("foe[epsilon=inf]", "epsilon: inf; expected a finite number >= 0"),
         ("crash[send=noise]", "send: 'noise'; expected 'nothing' or 'zeros'"),
         ("foe[eps=1]", r"parameter: unknown 'eps'; did you mean 'epsilon'\?"),

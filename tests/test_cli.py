@@ -247,7 +247,7 @@ def test_leaderboard_by(kept: Path, by: str) -> None:
 def test_what_can_t_be_columns_is_refused_before_anything_is_computed(tiny: Path) -> None:
     done = hgobench("run", str(tiny), "--by", "rule", "--out", str(tiny.parent / "out"))
     assert done.returncode == 2
-    assert "--by: unknown 'rule'; expected one of attack, attack_start," in done.stderr
+    assert "--by: unknown 'rule'; expected one of attack, attack_period," in done.stderr
     assert not (tiny.parent / "out").exists()
 
 
@@ -350,10 +350,10 @@ def test_list_as_markdown_tells_all() -> None:
     [
         ("krum", 0, ["rule krum", "scope block:", "scope coordinate:", "32 pass\n"]),
         ("nnm", 0, ["pre-rule nnm", "32 pass\n"]),
-        ("foe", 0, ["attack foe", "5 pass, 1 not applicable\n"]),
+        ("foe", 0, ["attack foe", "6 pass, 1 not applicable\n"]),
         ("ipm", 0, ["attack ipm"]),
-        ("tail+alie", 0, ["attack tail+alie", "5 pass"]),
-        ("optimal_foe", 0, ["of the grid's maximum: meamed ", "6 pass\n"]),
+        ("tail+alie", 0, ["attack tail+alie", "5 pass, 2 not applicable\n"]),
+        ("optimal_foe", 0, ["of the grid's maximum: meamed ", "6 pass, 1 not applicable\n"]),
         ("nan", 0, ["not applicable  values_are_finite", "sends NaN"]),
         (
             "average",

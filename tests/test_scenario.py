@@ -63,6 +63,12 @@ def problems(**fields: Any) -> list[str]:
         ({"attack": "sing_flip"}, "attack: unknown 'sing_flip'; did you mean 'sign_flip'? (hgobench list attacks)"),
         ({"attack_start": -1}, "attack_start: -1; expected an integer >= 0"),
         ({"attack": "foe", "attack_start": 150, **SMALL}, "attack_start: 150; expected less than rounds=150"),
+        ({"attack_stop": 0}, "attack_stop: 0; expected an integer >= 1 or inf"),
+        ({"attack_stop": 10**30}, f"attack_stop: {10**30}; expected at most 10000000"),
+        ({"attack_stop": 4, "attack_start": 4}, "attack_stop: 4; expected more than attack_start=4, or no round is attacked"),
+        ({"attack_period": 2.5}, "attack_period: 2.5; expected an integer >= 1 or inf"),
+        ({"attack_period": 10**30}, f"attack_period: {10**30}; expected at most 10000000"),
+        ({"lies_about_speed": "maybe"}, "lies_about_speed: unknown 'maybe'; expected one of no, yes"),
         ({"attack": "foe"}, "attack: 'foe'; expected byzantine >= 1, or it attacks nobody"),
         ({"workers": 0}, "workers: 0; expected an integer >= 1"),
         ({"workers": 20, "byzantine": 10}, "byzantine: 10; expected less than half of workers=20"),
@@ -188,7 +194,7 @@ def test_copies_know_what_was_given(again: Callable[[Scenario], Scenario]) -> No
     for scenario in (Scenario(workers=20, f=4, v=9), Scenario.restore(Scenario().to_dict())):
         assert again(scenario) == scenario
         assert again(scenario).given == scenario.given
-        assert vars(again(scenario)) == scenario.to_dict()
+        assert vars(again(scenario)) == vars(scenario)
 
 
 def test_of_what_was_read_what_would_be_worked_out_is_worked_out_anew() -> None:
@@ -200,7 +206,7 @@ def test_of_what_was_read_what_would_be_worked_out_is_worked_out_anew() -> None:
 
 def test_nothing_is_left_open() -> None:
     hints = get_type_hints(Scenario)
-    for name, value in Scenario().to_dict().items():
+    for name, value in vars(Scenario()).items():
         kinds = get_args(hints[name]) or (hints[name],)
         assert value in kinds if get_origin(hints[name]) is Literal else type(value) in kinds
 
@@ -213,7 +219,7 @@ def test_what_may_be_given_is_what_is_declared() -> None:
     for name, hint in given.items():
         field = letters.get(name, name)
         more = (type(None),) if Scenario.defaults()[field] is None else ()
-        if field == "deadline":
+        if field in ("deadline", "attack_stop", "attack_period"):
             more = (Literal["inf"],)  # type: ignore[assignment]
         assert hint == Union[(hints[field], *more)]
 
@@ -243,6 +249,7 @@ def test_the_signature_shows_fields_letters_and_defaults() -> None:
             "workload": st.sampled_from(["fixed", "hybrid"]),
             "attack": st.sampled_from(["none", "foe"]),
             "attack_start": st.integers(0, 2),
+            "attack_stop": st.sampled_from([1, 2, math.inf]),
             "rounds": st.integers(1, 2),
         }
     )
@@ -257,6 +264,32 @@ def test_fields_that_limit_each_other_are_declared_so(v: dict[str, Any]) -> None
         scenario = Scenario(**v)
         assert found == []
         assert resolved == tuple(getattr(scenario, name) for name in Resolved._fields)
+
+
+@pytest.mark.parametrize("start", [0, 1, 4])
+@pytest.mark.parametrize("stop", [1, 5, 12, math.inf])
+@pytest.mark.parametrize("period", [1, 3, math.inf])
+def test_bursts_of_attacks(start: int, stop: float, period: float) -> None:
+    """By hand: so many rounds of attacks, as many of good behaviour, from the start to the stop."""
+    if stop <= start:
+        return
+    scenario = Scenario(attack_start=start, attack_stop=stop, attack_period=period)
+    attacks, left = False, 0.0
+    for k in range(1, 20):
+        if k > start:
+            if left == 0:
+                attacks, left = not attacks, period
+            left -= 1
+        assert scenario.attacked(k) == (attacks and k <= stop)
+
+
+def test_rounds_may_be_infinite_in_files_too() -> None:
+    for infinite in ("inf", math.inf):
+        scenario = Scenario(attack_stop=infinite, attack_period=infinite)
+        assert scenario == Scenario()
+    told = json.loads(json.dumps(Scenario(attack_stop=7).to_dict()))
+    assert (told["attack_stop"], told["attack_period"]) == (7, "inf")
+    assert Scenario.restore(told) == Scenario(**told) == Scenario(attack_stop=7)
 
 
 def test_open_fields_are_those_that_default_to_none() -> None:

@@ -91,6 +91,15 @@ BASE: dict[str, Any] = {
         {"rule": "trimmed_mean", "attack": "foe", "schedule": "inverse_sqrt_block"},
         {"rule": "trimmed_mean", "attack": "foe", "attack_start": 2, "seed": 5},
         {
+            "rule": "median",
+            "attack": "foe",
+            "attack_start": 1,
+            "attack_stop": 6,
+            "attack_period": 2,
+            "rounds": 8,
+        },
+        {"rule": "median", "attack": "foe", "hardware": "c2", "lies_about_speed": "no"},
+        {
             "rule": "trimmed_mean",
             "attack": "crash",
             "workers": 200,
@@ -328,6 +337,50 @@ def test_an_attack_starts_when_it_is_told() -> None:
     assert at_once[:2] != never[:2]
 
 
+def test_attackers_behave_between_bursts_and_after_they_stopped() -> None:
+    """A run is that without attack until one starts, and every round is attacked or is not."""
+    fields = {**BASE, "rule": "average", "rounds": 9, "attack_start": 1, "attack_period": 2}
+    burst = run(Scenario(**fields, attack="nan", attack_stop=6))
+    assert burst.status == "diverged"
+    assert len(burst.rounds["round"]) == 2
+    silent = run(Scenario(**fields, attack="crash", attack_stop=6))
+    never = run(Scenario(**fields, attack="none"))
+    expected = list(never.rounds["byzantine_heard"])
+    assert min(expected) > 0
+    for k in (2, 3, 6):  # rounds 7 and 8 would be attacked, but for the stop
+        expected[k - 1] = 0
+    assert list(silent.rounds["byzantine_heard"]) == expected
+    assert silent.rounds["test_loss"][:1] == never.rounds["test_loss"][:1]
+
+
+@pytest.mark.parametrize("attack", ["foe", "tests.plugins:Claiming"])
+def test_attackers_that_can_t_lie_are_as_fast_as_their_devices(attack: str) -> None:
+    """Their claims end there; one that is longer is clipped and counted."""
+    fields = {**BASE, "rule": "median", "hardware": "c2", "attack": attack, "rounds": 4}
+    free, bound = (run(Scenario(**fields, lies_about_speed=lies)) for lies in ("yes", "no"))
+    own = run(Scenario(**{**fields, "attack": "own_lengths+foe"}))
+    assert sum(free.rounds["malformed"]) == 0
+    if attack == "foe":  # an attack that knows what it may claim claims no more
+        assert sum(bound.rounds["malformed"]) == 0
+        bytes_up = [run_.rounds["bytes_up"] for run_ in (own, bound, free)]
+        assert all(a <= b <= c for a, b, c in zip(*bytes_up, strict=True))
+        assert sum(bytes_up[1]) < sum(bytes_up[2])
+        assert own.rounds["byzantine_heard"] == bound.rounds["byzantine_heard"]
+    else:
+        assert sum(bound.rounds["malformed"]) > 0
+        assert bound.rounds["bytes_up"] == own.rounds["bytes_up"]
+
+
+def test_what_is_tried_on_the_server_is_no_longer_than_it_may_be() -> None:
+    fields = {**BASE, "rule": "median", "hardware": "c2", "rounds": 2, "lies_about_speed": "no"}
+    plugins.Trying.seen.clear()
+    result = run(Scenario(**fields, attack="tests.plugins:Trying"))
+    assert result.status == "done"
+    assert plugins.Trying.seen
+    for view, _ in plugins.Trying.seen:
+        assert (view.limits == view.own_lengths).all()
+
+
 @pytest.mark.parametrize(
     ("model", "data"),
     [("softmax", "digits"), ("logistic", "breast_cancer"), ("feed_forward[hidden=8]", "digits")],
@@ -369,6 +422,7 @@ def test_a_cell_is_the_same_alone_and_in_stacks_of_2_and_64() -> None:
 
 BESIDE = {**BASE, "rounds": 3, "evaluation_interval": 3, "hardware": "c2"}
 STEPS = [f"{step}+foe" for step in attacks.heterogeneity_attacks.builtins]
+STEPS += ["alie[z=1.5,signs=random]"]
 
 
 @pytest.mark.parametrize("attack", [*attacks.registry.builtins, *STEPS])

@@ -37,7 +37,7 @@ class Delivery:
 
     Attributes:
         values: (b, d); None: nothing that could be read.
-        lengths: (b,) int64 in [0, P], 0 for what does not arrive.
+        lengths: (b,) int64 in [0, P], within what may be claimed, 0 for what does not arrive.
         delay: by how much the latest answer that arrives is late, in time units.
         malformed: how many answers no worker could have sent; they are clipped or dropped.
     """
@@ -49,25 +49,31 @@ class Delivery:
 
 
 def deliver(
-    message: Message, workers: int, dimension: int, places: int, deadline: float
+    message: Message,
+    workers: int,
+    dimension: int,
+    longest: int | NDArray[np.int64],
+    deadline: float,
 ) -> Delivery:
     """Return a message as it arrives: clip impossible lengths, drop unreadable or late answers.
 
-    A claimed length outside [0, P] is clipped. An answer whose delay is negative or not a number
+    A claimed length is clipped to what there is and, where workers can't lie about their speed, to
+    what each could have finished. An answer whose delay is negative or not a number
     never arrives; one that is late arrives only where the server waits for the last.
 
     Args:
         message: of all Byzantine workers of the round.
         workers: b, how many they are.
         dimension: d.
-        places: P, the length of a whole gradient.
+        longest: the longest length that may be claimed: P, that of a whole gradient, or (b,) of
+            each.
         deadline: τ in time units; inf: the server waits for the last answer.
 
     Raises:
         TypeError: the claimed lengths are no integers.
 
     >>> message = Message(torch.ones(2, 3), np.array([2, 7]))
-    >>> deliver(message, workers=2, dimension=3, places=3, deadline=1.0).lengths
+    >>> deliver(message, workers=2, dimension=3, longest=3, deadline=1.0).lengths
     array([2, 3])
     """
     values, claimed = torch.as_tensor(message.values), np.asarray(message.lengths)
@@ -79,7 +85,7 @@ def deliver(
     if not readable or not claimed.shape == delay.shape == (workers,):
         return Delivery(None, np.zeros(workers, dtype=np.int64), 0.0, workers)
     impossible = ~(np.isfinite(delay) & (delay >= 0))
-    bounded = np.clip(claimed, 0, places)
+    bounded = np.clip(claimed, 0, longest)
     malformed = int(((bounded != claimed) | impossible).sum())
     late = impossible | (delay > 0) if math.isfinite(deadline) else impossible
     bounded = np.where(late, 0, bounded)  # a late answer is not heard

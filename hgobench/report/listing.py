@@ -38,6 +38,7 @@ _KNOWS = {
     "honest": "all honest messages",
     "server": "all honest messages and the server's rule",
 }
+_COLLUDES = {"True": "yes", "False": "no"}
 _NOTES = {"root": "needs clean data at the server", "honest": "is told who is honest"}
 
 
@@ -59,6 +60,7 @@ def page(kind: str, full: bool = False) -> Page:
             continue
         parameters = ", ".join(registry.parameters(name))
         made = getattr(entry.factory, "func", entry.factory)
+        default = _default(made)
         notes = [
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
         ]
@@ -69,7 +71,8 @@ def page(kind: str, full: bool = False) -> Page:
                 "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),
                 "parameters": parameters,
                 "formula": getattr(made, "formula", ""),
-                "knows": _KNOWS.get(_sees(made), ""),
+                "knows": _KNOWS.get(getattr(default, "sees", ""), ""),
+                "colludes": _COLLUDES.get(str(getattr(default, "colludes", "")), ""),
                 "controls": getattr(made, "control", ""),
                 "valid if": getattr(made, "validity", ""),
                 "breakdown": getattr(made, "breakdown", ""),
@@ -88,12 +91,14 @@ def page(kind: str, full: bool = False) -> Page:
     return Page("list", kind, [table, *(Text(problem, "note") for problem in broken)])
 
 
-def _sees(made: Any) -> str:
-    """Return what an attack needs to know with its default parameters; of other things nothing."""
+def _default(made: Any) -> Any:
+    """Return an attack with its default parameters; its class, if it needs some; else None."""
+    if not hasattr(made, "sees"):
+        return None
     try:
-        return str(made().sees) if hasattr(made, "sees") else ""
-    except TypeError:  # it needs parameters
-        return str(made.sees)
+        return made()
+    except TypeError:
+        return made
 
 
 def suites() -> Page:

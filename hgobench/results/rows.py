@@ -17,9 +17,9 @@ from functools import cache
 from typing import Any, cast, get_args, get_type_hints
 
 from hgobench import catalogue
-from hgobench.errors import unknown
+from hgobench.errors import InputError, unknown
 from hgobench.results.result import COLUMNS, Result, Status
-from hgobench.scenario import Scenario
+from hgobench.scenario import Scenario, check_field
 
 _WORD = re.compile(r"[\w.:]+")
 FIELDS = (
@@ -209,7 +209,7 @@ def _scenario(value: Any) -> Scenario:
     for name, content in fields.items():
         if name not in kinds:
             raise ValueError(unknown("field", name, kinds, hint="of a newer version?"))
-        if name == "deadline" and content == "inf":
+        if content == "inf" and kinds[name] is not str and _may_be_infinite(name):
             continue
         wanted = (int, float) if kinds[name] is float else (kinds[name],)
         if type(content) not in wanted or (type(content) is float and math.isinf(content)):
@@ -217,6 +217,13 @@ def _scenario(value: Any) -> Scenario:
         if name in catalogue.FIELDS and not _WORD.fullmatch(content):
             catalogue.registry(name).named(content)  # can it be read? what it names stays unknown
     return Scenario.restore(fields)
+
+
+def _may_be_infinite(field: str) -> bool:
+    try:
+        return bool(check_field(field, math.inf) == math.inf)
+    except InputError:
+        return False
 
 
 def _rounds(value: Any) -> dict[str, list[Any]]:

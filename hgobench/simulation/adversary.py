@@ -107,9 +107,14 @@ class Adversary:
         return self._lengths(delivery), delivery.delay, delivery.malformed
 
     def _deliver(self, message: Message, cell: Cell, beside: int) -> Delivery:
-        dimension, places = beside * self.order.dimension, len(self.order)
-        deadline = cell.scenario.deadline
-        return deliver(message, len(self.byzantine), dimension, places, deadline)
+        dimension, deadline = beside * self.order.dimension, cell.scenario.deadline
+        return deliver(message, len(self.byzantine), dimension, self._limits(cell), deadline)
+
+    def _limits(self, cell: Cell) -> NDArray[np.int64]:
+        """Return the longest length that each attacker may claim, (b,)."""
+        if cell.scenario.lies_about_speed == "no":
+            return self.lengths[self.hostile]
+        return np.full(len(self.byzantine), len(self.order))
 
     def _put(self, places: Sequence[int], delivery: Delivery) -> None:
         if delivery.values is not None:  # what was there is in the attackers' view
@@ -144,8 +149,10 @@ class Adversary:
             position=order.position if beside == 1 else np.tile(order.position, beside),
             longest=int(lengths[honest].max(initial=0)),
             own_lengths=lengths[hostile],
+            limits=self._limits(cell),
             workers=workers[hostile],
-            stream=lambda: stream(world.seed, "attack", self.k),
+            stream=lambda k: stream(world.seed, "attack", k),
+            cells=beside,
             own=None if sees == "nothing" else self._copied(places, self.byzantine),
             honest=seen,
             sent=sent,

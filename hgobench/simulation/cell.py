@@ -113,7 +113,7 @@ class Cell:
         self.threat: tuple[Any, ...] = own
         alone = self.attacks.foreign or self.attack.stateful
         if not alone and (self.attack.columnwise or self.sees == "nothing"):
-            self.threat = scenario.attack, scenario.attack_start, scenario.byzantine
+            self.threat = scenario.attack, scenario.byzantine, scenario.lies_about_speed
             if isinstance(self.attack, Combined):  # attacks on heterogeneity look at the quorum
                 self.threat += (scenario.quorum,)
         self.defence: tuple[Any, ...] = own

@@ -111,7 +111,7 @@ def _least(cell: Cell, k: int) -> float:
         order = cell.order(k)
         paid, upload = budget(world, draw, scenario.deadline, cell.gradients)
         lengths = cell.lengths(paid, upload, draw, order)
-    if scenario.attack != "none" and k > scenario.attack_start:
+    if scenario.attack != "none" and scenario.attacked(k):
         lengths = np.where(cell.byzantine[draw.workers], 0, lengths)
     lengths = cell.accepted(k, lengths, order)
     with cell.algorithms("full_cost", k):

@@ -278,7 +278,7 @@ class Round:
         turns = []
         for r, cell in enumerate(cells):
             mine = hostile[cell.scenario.byzantine]
-            attacked = self.k > cell.scenario.attack_start and bool(mine.any())
+            attacked = cell.scenario.attacked(self.k) and bool(mine.any())
             turns.append(Turn(r, cell, mine, attacked, nothing))
         for group in _groups(turns, lambda turn: turn.cell.answering):
             self._answer(group)
