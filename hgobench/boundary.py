@@ -1,9 +1,9 @@
 """The boundary through which plug-in code is imported, made and called.
 
 During a call the global random generators are keyed by its purpose, so that code that draws from
-them is reproducible; what the code prints goes to standard error; whatever it raises is raised as a
-`PluginError` that names it; global state that it changes is restored. hgobench's own parts are
-called directly: `foreign` tells the two apart.
+them is reproducible; what the code prints goes to standard error; whatever it raises becomes a
+`PluginError` that names it; global state that it changes is restored. hgobench's own components
+(rules, attacks, models, ...) are called directly: `foreign` tells the two apart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 LONGEST = 1000  # characters of a message
-OUT_OF_TIME = "out of time"  # how the reason begins of a cell that ran past its limit
+OUT_OF_TIME = "out of time"  # the reason of a cell that ran past its limit begins so
 OUT_OF_MEMORY = "out of memory"
 IDLE = 0.02  # of a period's seconds; a process that computes less than that is waiting
 
@@ -45,8 +45,12 @@ class PluginError(Exception):
     """Plug-in code raised an exception, or returned an invalid value.
 
     Args:
-        who: which part: ``"rule 'mine:Rule'"``.
-        message: what it did.
+        who: the component: ``"rule 'mine:Rule'"``.
+        message: what it raised, or what is wrong with what it returned.
+
+    Example:
+        >>> PluginError("rule 'mine:Rule'", "ValueError: no values").problem
+        "rule: 'mine:Rule': ValueError: no values"
     """
 
     def __init__(self, who: str, message: str) -> None:
@@ -58,45 +62,54 @@ class PluginError(Exception):
 
     @property
     def problem(self) -> str:
-        """Return what an `InputError` says of it: ``"rule: 'mine:Rule': .."``."""
+        """The message as an `InputError` words it: ``"rule: 'mine:Rule': .."``."""
         return f"{self.who.replace(' ', ': ', 1)}: {self.message}"
 
 
 class OutOfTime(BaseException):
-    """A part ran past its cell's limit; no `except Exception` in it stops this."""
+    """A component ran past its cell's limit; a BaseException, which few components catch."""
 
 
 def own(module: str) -> bool:
-    """Say whether a module is hgobench's."""
+    """Say whether a module is hgobench's own.
+
+    >>> own("hgobench.models"), own("hgobench_plugins")
+    (True, False)
+    """
     return module.startswith("hgobench.") or module == "hgobench"
 
 
-def foreign(part: object) -> bool:
-    """Say whether a part, or one that it is made of (its `made_of`), is plug-in code."""
-    if not own(type(part).__module__):
+def foreign(component: object) -> bool:
+    """Say whether a component, or one of those that it contains (`made_of`), is plug-in code."""
+    if not own(type(component).__module__):
         return True
-    return any(foreign(inner) for inner in getattr(part, "made_of", ()))
+    return any(foreign(inner) for inner in getattr(component, "made_of", ()))
 
 
 def plain(text: str) -> str:
-    """Return a text that can be encoded and kept: what is not printable escaped, the rest cut.
+    """Return a text that can be encoded and kept: unprintable characters escaped, its end cut off.
 
     >>> plain("a\\ud800\\0b")
     'a\\\\ud800\\\\x00b'
     """
-    whole = str.encode(text, "utf-8", "backslashreplace").decode()
-    if len(whole) > LONGEST:
-        whole = f"{whole[:LONGEST]}.. ({len(whole)} characters)"
+    encoded = str.encode(text, "utf-8", "backslashreplace").decode()
+    if len(encoded) > LONGEST:
+        encoded = f"{encoded[:LONGEST]}.. ({len(encoded)} characters)"
     return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in whole
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
+        for c in encoded
     )
 
 
-def told(error: BaseException) -> str:
-    """Return an exception as ``Type: message``, whatever its class and its message are."""
-    said = message(error)
+def error_text(error: BaseException) -> str:
+    """Return an exception as ``Type: message``, whatever its class and its message are.
+
+    >>> error_text(ValueError("no values"))
+    'ValueError: no values'
+    """
+    text = message(error)
     name: str = type.__dict__["__name__"].__get__(type(error))  # no metaclass is asked
-    return f"{plain(name)}: {said}" if said else plain(name)
+    return f"{plain(name)}: {text}" if text else plain(name)
 
 
 def message(error: BaseException) -> str:
@@ -109,7 +122,7 @@ def message(error: BaseException) -> str:
 
 @contextmanager
 def keyed(seed: int) -> Iterator[None]:
-    """Let what is made in the body draw by this seed."""
+    """Key the draws of components that are constructed in the body by this seed."""
     token = _SEED.set(seed)
     try:
         yield
@@ -134,15 +147,15 @@ def watched_by(show: Callable[[float, float, str], None]) -> None:
     """Report each call to an observer, which can stop C code too, from outside the process.
 
     Args:
-        show: called with the CPU seconds of this process at which it is out of time (inf: no call
-            is running), the limit, and the part.
+        show: called with the CPU seconds of this process at which the call is out of time (inf: no
+            call is running), the limit, and the component.
     """
     global _show
     _show = show
 
 
 def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str], str] | None:
-    """Set the function that tries plug-in code elsewhere before this process imports or makes it.
+    """Set the function that tries plug-in code elsewhere before it is imported or constructed here.
 
     Args:
         trial: called with ``"import"`` and a module, or a field and a specification; returns what
@@ -152,22 +165,22 @@ def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str],
         The function set before.
     """
     global _trial
-    before, _trial = _trial, trial
-    return before
+    previous, _trial = _trial, trial
+    return previous
 
 
 def is_tried_first() -> bool:
-    """Say whether plug-in code is tried before it is imported and made."""
+    """Say whether plug-in code is tried elsewhere before it is imported or constructed here."""
     return _trial is not None
 
 
-def _try_first(who: str, what: str, name: str) -> None:
-    """Raise PluginError unless the trial of something goes well."""
-    if _trial is not None and (problem := _trial(what, name)):
+def _try_first(who: str, kind: str, name: str) -> None:
+    """Raise PluginError if the trial of a module or component finds a problem."""
+    if _trial is not None and (problem := _trial(kind, name)):
         raise PluginError(plain(who), problem)
 
 
-def _tell() -> None:
+def _report() -> None:
     if _show is not None:
         first = min(_TICKING, key=lambda clock: clock.deadline, default=None)
         if first is None:
@@ -177,15 +190,22 @@ def _tell() -> None:
 
 
 class Clock:
-    """The CPU seconds that some parts may take together.
+    """Limits the CPU seconds that some components take together.
 
     CPU time is that of this process, so that a busy machine, or a paused one, changes nothing. A
-    part that waits computes nothing: where signals can be had, the seconds are counted apart in
-    which it got no further though it could, and have the same limit.
+    component that waits takes none: where there are signals, the seconds in which it could have
+    computed and did not are counted separately, and have the same limit.
 
     Args:
         seconds: the limit; inf: none.
-        single: whether it is one call's, and not those of all that a cell names.
+        single: whether the limit is that of a single call, and not of all components of a cell.
+
+    Example:
+        >>> clock = Clock(60.0)
+        >>> clock.start("rule 'krum'")
+        >>> clock.stop()
+        >>> clock.left <= 60.0
+        True
     """
 
     def __init__(self, seconds: float = math.inf, *, single: bool = False) -> None:
@@ -201,7 +221,7 @@ class Clock:
         self.who, self._running, self._rang = who, True, False
         self._began = self._last = time.process_time()
         _TICKING.append(self)
-        _tell()
+        _report()
         usable = math.isfinite(self.left) and hasattr(signal, "setitimer")
         if usable and threading.current_thread() is threading.main_thread():
             self._period = min(max(self.left / 10.0, 0.005), 1.0)
@@ -228,7 +248,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Count nothing in the body: what hgobench computes for a part is not the part's."""
+        """Count nothing in the body: hgobench computes for the component."""
         if not self._running:
             yield
             return
@@ -244,21 +264,21 @@ class Clock:
 
     @property
     def verdict(self) -> str:
-        """Say what took too long, behind its name."""
-        did = "took" if self.single else "and what else the cell names took"
-        did = "waited" if self._waited > self.limit else did
-        return f"{did} longer than time_limit = {self.limit:g} s"
+        """What a message says after the name of a component that took too long."""
+        verb = "took" if self.single else "and what else the cell names took"
+        verb = "waited" if self._waited > self.limit else verb
+        return f"{verb} longer than time_limit = {self.limit:g} s"
 
     def stop(self) -> None:
-        """Count no longer.
+        """Stop counting.
 
         Raises:
-            OutOfTime: it took too long.
+            OutOfTime: the time is over.
         """
         try:
             self._running = False
             _TICKING.remove(self)
-            _tell()
+            _report()
         finally:
             if self._timer is not None:
                 signal.setitimer(signal.ITIMER_REAL, 0.0)
@@ -288,24 +308,32 @@ class _Timed:
 
 
 class Boundary:
-    """The boundary around one part, through which it is called.
+    """The boundary around a component, through which it is called.
 
     Args:
         kind: what messages call it: ``"rule"``.
         name: its specification.
-        part: the part itself; None: plug-in code that is not made yet.
+        component: the rule, model, ...; None: plug-in code that is not constructed yet.
         seed: the scenario's; None: that of `keyed`.
         clock: charged for the seconds of its calls; None: they are not counted.
         passes: exceptions that are raised unchanged, as the caller handles them.
         notes: list to which restored state is added; None: it is written to standard error.
         keeps: state that is not restored.
+
+    Example:
+        >>> boundary = Boundary("rule", "mine:Rule", seed=0)
+        >>> with boundary("call", k=1):
+        ...     raise KeyError("f")
+        Traceback (most recent call last):
+        ...
+        hgobench.boundary.PluginError: rule 'mine:Rule': KeyError: 'f'
     """
 
     def __init__(
         self,
         kind: str,
         name: str,
-        part: object = None,
+        component: object = None,
         *,
         seed: int | None = None,
         clock: Clock | None = None,
@@ -314,31 +342,31 @@ class Boundary:
         keeps: frozenset[str] = frozenset(),
     ) -> None:
         self.kind, self.name, self.who = kind, name, plain(f"{kind} {name!r}")
-        self.foreign = part is None or foreign(part)
+        self.foreign = component is None or foreign(component)
         self.seed, self.clock, self.passes = seed, clock, passes
         self.notes, self.keeps = notes, keeps
         self._timed = _FREE if clock is None else _Timed(clock, self.who)
 
     def __call__(self, purpose: str = "call", k: int = 0) -> AbstractContextManager[None]:
-        """Return a context in which the part is called.
+        """Return a context in which the component is called.
 
         Args:
-            purpose: what for; with the kind, the seed and k it keys the global generators.
+            purpose: of the call; kind, purpose, seed and k key the global generators.
             k: the round.
 
         Raises:
-            PluginError: for any exception of plug-in code but those in `passes`.
-            OutOfTime: it took too long.
-            KeyboardInterrupt: Ctrl-C was pressed, not raised by the code.
+            PluginError: plug-in code raised any exception but those in `passes`.
+            OutOfTime: the clock's time is over.
+            KeyboardInterrupt: Ctrl-C was pressed; the code did not raise it itself.
         """
         return _Call(self, purpose, k) if self.foreign else self._timed
 
     def error(self, problem: str) -> PluginError:
-        """Return the error that says what is wrong with what the part returned."""
+        """Return the error for a wrong value that the component returned."""
         return PluginError(self.who, plain(problem))
 
     def note(self, changed: list[str]) -> None:
-        """Say what was put back."""
+        """Note the state that was restored."""
         text = f"{self.who} changed {', '.join(changed)}: put back"
         if self.notes is None:
             with suppress(Exception):
@@ -380,43 +408,43 @@ class _Call:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._leaving = True
         at = self.boundary
-        said = "" if error is None else told(error)
-        late: OutOfTime | None = None
+        text = "" if error is None else error_text(error)
+        timeout: OutOfTime | None = None
         try:
             if self.clock is not None:
                 self.clock.stop()
         except OutOfTime as over:
-            late = over
+            timeout = over
         self._generators.put_back()
         changed = self._streams.put_back()
-        for watched, before in zip(_watched(), self._state, strict=True):
-            if watched.what not in at.keeps and watched.restored(before):
-                changed.append(watched.what)
+        for watched, value in zip(_watched(), self._state, strict=True):
+            if watched.name not in at.keeps and watched.restored(value):
+                changed.append(watched.name)
         if changed:
             at.note(changed)
         if callable(self._interrupt):
             signal.signal(signal.SIGINT, self._interrupt)
         if self.interrupted:
             raise KeyboardInterrupt from None
-        if late is not None:
+        if timeout is not None:
             if self.clock is not None and self.clock.single:
                 raise PluginError(at.who, f"{OUT_OF_TIME}: {self.clock.verdict}") from None
-            raise late from None
+            raise timeout from None
         if error is None or isinstance(error, (PluginError, *at.passes)):
             return
         if isinstance(error, OutOfTime) and _TICKING:
             return  # of a call around this one
-        raise PluginError(at.who, said) from error
+        raise PluginError(at.who, text) from error
 
 
 def importing(module: str) -> AbstractContextManager[None]:
     """Return a context in which a module is imported: its name keys the global generators.
 
-    What it sets up for the libraries that it uses, the environment and the filters of warnings,
-    stays as it is.
+    Changes of the environment and of the filters of warnings are not undone: a module sets these
+    up for the libraries that it uses.
 
     Raises:
-        PluginError: it raises something.
+        PluginError: the import raises any exception.
     """
     if own(module):
         return _FREE
@@ -431,7 +459,7 @@ def importing(module: str) -> AbstractContextManager[None]:
 def making(
     field: str, specification: str, factory: object, passes: tuple[type[BaseException], ...]
 ) -> AbstractContextManager[None]:
-    """Return a context in which a part is made, keyed by its specification and `keyed`'s seed.
+    """Return a context in which a component is made, keyed by its specification and `keyed`'s seed.
 
     Raises:
         PluginError: the factory is plug-in code and raises an exception that is not in `passes`.
@@ -475,16 +503,16 @@ class _Generators:
 
 
 class _Streams:
-    """Standard output is standard error, for Python and for what writes to the descriptor."""
+    """Sends standard output to standard error, for Python and for writers to the descriptor."""
 
     def __init__(self) -> None:
         self._python = sys.stdin, sys.stdout, sys.stderr
         self._flush()
-        self._kept: dict[int, int] = {}
+        self._saved: dict[int, int] = {}
         for number in (1, 2):
             with suppress(OSError):
-                self._kept[number] = os.dup(number)
-        if len(self._kept) == 2:
+                self._saved[number] = os.dup(number)
+        if len(self._saved) == 2:
             os.dup2(2, 1)
         sys.stdout = self._set = sys.stderr
 
@@ -498,19 +526,19 @@ class _Streams:
     def put_back(self) -> list[str]:
         changed = []
         expected = self._python[0], self._set, self._python[2]
-        if not _same([sys.stdin, sys.stdout, sys.stderr], list(expected)):
+        if not _equal([sys.stdin, sys.stdout, sys.stderr], list(expected)):
             changed.append("Python's standard streams")
         self._flush()
         with suppress(OSError):
-            if len(self._kept) == 2 and not os.path.sameopenfile(1, self._kept[2]):
+            if len(self._saved) == 2 and not os.path.sameopenfile(1, self._saved[2]):
                 changed.append("standard output")
         for number in (1, 2):
             try:
                 os.fstat(number)
             except OSError:
-                if number in self._kept:
+                if number in self._saved:
                     changed.append("standard output" if number == 1 else "standard error")
-        for number, saved in self._kept.items():
+        for number, saved in self._saved.items():
             with suppress(OSError):
                 os.dup2(saved, number)
                 os.close(saved)
@@ -537,27 +565,29 @@ def _libc() -> Any:
 class _Watched(NamedTuple):
     """A piece of global state."""
 
-    what: str
+    name: str
     get: Callable[[], Any]
     put: Callable[[Any], object]
 
-    def restored(self, before: Any) -> bool:
+    def restored(self, saved: Any) -> bool:
         """Put it back; say whether it had changed."""
         try:
-            if _same(self.get(), before):
+            if _equal(self.get(), saved):
                 return False
         except Exception:  # it can't even be read: the working directory is gone
             pass
         with suppress(Exception):
-            self.put(before)
+            self.put(saved)
         return True
 
 
-def _same(now: Any, before: Any) -> bool:
-    """Compare state; of lists the items by identity, as they may be anybody's."""
-    if isinstance(now, list) and isinstance(before, list):
-        return len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
-    return bool(now == before)
+def _equal(current: Any, saved: Any) -> bool:
+    """Compare state; items of lists by identity, as their __eq__ may be plug-in code."""
+    if isinstance(current, list) and isinstance(saved, list):
+        return len(current) == len(saved) and all(
+            a is b for a, b in zip(current, saved, strict=True)
+        )
+    return bool(current == saved)
 
 
 ENVIRONMENT = "the environment"
@@ -577,8 +607,8 @@ def _handlers() -> list[Any]:
     return [*handlers, timed]
 
 
-def _set_handlers(before: list[Any]) -> None:
-    *handlers, timed = before
+def _set_handlers(saved: list[Any]) -> None:
+    *handlers, timed = saved
     if hasattr(signal, "setitimer") and not timed:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
     for number, handler in zip(_signals(), handlers, strict=True):
@@ -593,21 +623,21 @@ def _watched() -> tuple[_Watched, ...]:
 
     blas = ThreadpoolController().select(user_api="blas").lib_controllers
 
-    def set_environment(before: dict[str, str]) -> None:
-        for name in os.environ.keys() - before.keys():
+    def set_environment(saved: dict[str, str]) -> None:
+        for name in os.environ.keys() - saved.keys():
             del os.environ[name]
-        os.environ.update(before)
+        os.environ.update(saved)
 
-    def set_filters(before: list[Any]) -> None:
-        warnings.filters[:] = before  # type: ignore[index]
+    def set_filters(saved: list[Any]) -> None:
+        warnings.filters[:] = saved  # type: ignore[index]
         warnings._filters_mutated()  # type: ignore[attr-defined]
 
-    def set_blas(before: tuple[int, ...]) -> None:
-        for library, threads in zip(blas, before, strict=True):
+    def set_blas(saved: tuple[int, ...]) -> None:
+        for library, threads in zip(blas, saved, strict=True):
             library.set_num_threads(threads)
 
-    def set_device(before: torch.device) -> None:
-        torch.set_default_device(None if before.type == "cpu" else before)
+    def set_device(saved: torch.device) -> None:
+        torch.set_default_device(None if saved.type == "cpu" else saved)
 
     def working_directory() -> str:
         try:

@@ -132,11 +132,11 @@ class Cohorts:
     """
 
     def __init__(self, suite: Suite, selected: Sequence[Scenario], store: Store) -> None:
-        from hgobench.engines.local import Here
+        from hgobench.engines.local import Inline
         from hgobench.session import Session
         from hgobench.suite import cohorts
 
-        self.suite, self.session = suite, Session(store, engine=Here())
+        self.suite, self.session = suite, Session(store, engine=Inline())
         self.batch_of = {
             scenario: batch for batch in cohorts(selected, suite.width) for scenario in batch
         }

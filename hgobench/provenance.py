@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hgobench import __version__
-from hgobench.boundary import told
+from hgobench.boundary import error_text
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 
@@ -31,7 +31,7 @@ def usable(device: str) -> None:
     try:
         torch.ones(2, device=device).sum().item()
     except Exception as error:  # a backend that is not installed may raise anything
-        reason = told(error).partition(": ")[2].partition("\n")[0]
+        reason = error_text(error).partition(": ")[2].partition("\n")[0]
         raise InputError(f"device: {device!r}; torch can't compute there: {reason}") from None
 
 

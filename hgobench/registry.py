@@ -1,7 +1,7 @@
 """Names to objects: ``name[parameter=value]``, entry points, and ``module:Class``.
 
-Every kind of thing that a scenario names (rules, attacks, partitions, ...) has one `Registry`,
-which lives next to the things it lists. This module knows no kind.
+Every kind of component that a scenario names (rules, attacks, partitions, ...) has one `Registry`,
+in the package that it lists. This module knows none of these kinds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from hgobench.boundary import PluginError, importing, making, message, plain, told
+from hgobench.boundary import PluginError, error_text, importing, making, message, plain
 from hgobench.errors import InputError, shown, unknown
 from hgobench.notation import (
     Value,
@@ -33,47 +33,63 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """One registered thing: its name, how to make it, and who brought it."""
+    """A registered component.
+
+    Attributes:
+        name: as it is written.
+        factory: the class or function that constructs it.
+        origin: who provides it: ``"hgobench"``, a distribution's name, or ``"module:Class"``.
+
+    Example:
+        >>> from hgobench.data import partitions
+        >>> entry = partitions.registry.entry("iid")
+        >>> entry.factory.__name__, entry.origin, list(entry.signature)
+        ('Iid', 'hgobench', [])
+    """
 
     name: str
     factory: Callable[..., T]
-    origin: str  # "hgobench", a distribution's name, or "module:Class"
+    origin: str
 
     @cached_property
     def signature(self) -> dict[str, inspect.Parameter]:
-        """The factory's named parameters; worked out once, as rules are made for every cell."""
+        """The factory's named parameters; inspected once, as every cell constructs its rule."""
         try:
-            named = inspect.signature(self.factory).parameters.values()
+            parameters = inspect.signature(self.factory).parameters.values()
         except Exception as error:  # it may be a plug-in's
             raise InputError(
                 f"{self.name}: its parameters can't be read ({message(error)}); wrap it in a "
                 "function"
             ) from error
-        return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        return {
+            p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
 
 
-def _read(text: str, parameter: inspect.Parameter, about: str = "") -> Value:
+def _read(text: str, parameter: inspect.Parameter, prefix: str = "") -> Value:
     """Read a parameter by its type: text stays text; 5 and 5.0 are one spelling of a float."""
     text = text.strip()
     if text.startswith('"'):
-        return unquoted(text, about)
+        return unquoted(text, prefix)
     annotation = str(parameter.annotation).replace(" ", "")
     if annotation in ("str", "str|None", "<class'str'>"):
-        nothing = "None" in annotation and text.lower() == "none"
-        return None if nothing else text
-    value = parse_value(text, about)
+        is_none = "None" in annotation and text.lower() == "none"
+        return None if is_none else text
+    value = parse_value(text, prefix)
     is_float = "float" in str(parameter.annotation) or isinstance(parameter.default, float)
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (whole and is_float):
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if not (is_integer and is_float):
         return value
     try:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:
-        raise InputError(f"{about}{shown(text)}; expected a number below 1.8e308, or inf") from None
+        raise InputError(
+            f"{prefix}{shown(text)}; expected a number below 1.8e308, or inf"
+        ) from None
 
 
 def _is_default(value: Value, parameter: inspect.Parameter) -> bool:
-    """Say whether a value is the default: true is not 1, and what can't be written is neither."""
+    """Say whether a value is the default; true is not 1."""
     default = parameter.default
     if not isinstance(default, bool | int | float | str | None):
         return False
@@ -81,31 +97,38 @@ def _is_default(value: Value, parameter: inspect.Parameter) -> bool:
 
 
 def write_parameter(value: Value, parameter: inspect.Parameter) -> str:
-    """Write a parameter's value as a specification has it; quotes only where it needs them."""
+    """Write a parameter's value for a specification, with quotes only where they are needed."""
     if not isinstance(value, str):
         return format_value(value)
     try:
-        same = needs_no_quotes(value) and _read(value, parameter) == value
+        plain_enough = needs_no_quotes(value) and _read(value, parameter) == value
     except InputError:
-        same = False
-    return value if same else quoted(value)
+        plain_enough = False
+    return value if plain_enough else quoted(value)
 
 
 class Registry(Generic[T]):
-    """The known things of one kind.
+    """The components of one kind.
 
     Args:
-        field: what messages call the kind, and the scenario's field: ``"attack"``.
+        field: the scenario's field, which is also the kind's name in messages: ``"attack"``.
         plural: the word for ``hgobench list``, and the entry-point group ``hgobench.<plural>``.
         builtins: name to factory.
         context: parameters that the caller supplies and a user may not set by name.
-        prefixes: what may be written before a name, as in ``nnm+krum``; None: nothing.
-        assemble: makes one thing of the prefixes and the last name; None: the caller of
-            `split` does it.
-        alone: the name that follows a prefix that is written alone; None: it can't be.
+        prefixes: the registry of what may be written before a name, as in ``nnm+krum``; None:
+            nothing may.
+        assemble: constructs the chain, given the prefixes and the last component; None: the caller
+            of `split` does it.
+        alone: the name that is meant if a prefix is written without one; None: that is refused.
         aliases: other names of built-ins.
-        kind: the class of what the names make; None: `check`, or the caller of `build`, says so.
-        check: returns what was made, given its specification, or refuses it; None: nothing to do.
+        kind: the class of all components; None: `check` or the caller of `build` tests it.
+        check: called with a new component and its specification; returns it or refuses it; None:
+            no check.
+
+    Example:
+        >>> colours = Registry("colour", "colours", {"grey": lambda level=0.5: f"grey {level}"})
+        >>> colours.build("grey[level=0.25]"), colours.canonical("grey[level=0.5]")
+        ('grey 0.25', 'grey')
     """
 
     def __init__(
@@ -132,31 +155,31 @@ class Registry(Generic[T]):
 
     @cached_property
     def _plugins(self) -> dict[str, list[EntryPoint]]:
-        found: dict[str, list[EntryPoint]] = {}
+        points: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=f"hgobench.{self.plural}"):
-            found.setdefault(point.name, []).append(point)
-        return found
+            points.setdefault(point.name, []).append(point)
+        return points
 
     def names(self) -> list[str]:
         """Return all names, built-ins first, then those of installed plug-ins."""
         return [*self.builtins, *(name for name in self._plugins if name not in self.builtins)]
 
     def split(self, text: str) -> list[str]:
-        """Return the specifications of a chain, ``"nnm+krum"``, the thing's own last.
+        """Return the specifications in a chain, ``"nnm+krum"``: the prefixes, then the component.
 
         Raises:
-            InputError: a part is missing, or a quote or a bracket has no partner.
+            InputError: a name is missing, or a quote or a bracket is not closed.
         """
         if self.prefixes is None or not isinstance(text, str):
             return [text]
-        parts = pieces(text, "+", f"{self.field}: ")
-        if not all(parts) and len(parts) > 1:
+        specifications = pieces(text, "+", f"{self.field}: ")
+        if not all(specifications) and len(specifications) > 1:
             raise InputError(
                 f"{self.field}: {shown(text)}; expected a name at both sides of each +"
             )
-        if self.alone is not None and self.bare(parts[-1]) in self.prefixes.names():
-            parts.append(self.alone)
-        return parts
+        if self.alone is not None and self.bare(specifications[-1]) in self.prefixes.names():
+            specifications.append(self.alone)
+        return specifications
 
     @staticmethod
     def bare(text: str) -> str:
@@ -167,17 +190,21 @@ class Registry(Generic[T]):
             return text.strip()
 
     def named(self, text: str) -> list[tuple[Registry[Any], str]]:
-        """Return each bare name in a specification with the registry that knows it.
+        """Return each bare name in a specification with the registry that it belongs to.
 
         Raises:
-            InputError: a part is missing, or a quote or a bracket has no partner.
+            InputError: a name is missing, or a quote or a bracket is not closed.
         """
-        *before, last = (self.bare(part) for part in self.split(text))
+        *prefixes, last = (self.bare(link) for link in self.split(text))
         last = self.aliases.get(last, last)
-        return [*((self.prefixes, name) for name in before if self.prefixes), (self, last)]
+        return [*((self.prefixes, name) for name in prefixes if self.prefixes), (self, last)]
 
     def entry(self, name: str) -> Entry[T]:
-        """Find a thing by its bare name, importing a plug-in if it takes one."""
+        """Find a component by its bare name; a plug-in is imported for that.
+
+        Raises:
+            InputError: there is none of this name, or a plug-in does not import.
+        """
         name = self.aliases.get(name, name)
         if ":" in name:
             return self._imported(name)
@@ -185,7 +212,7 @@ class Registry(Generic[T]):
             return self.builtins[name]
         if name in self._plugins:
             return self._plugin(name)
-        own = ", or module:Class" if "." in name else ""
+        or_plugin = ", or module:Class" if "." in name else ""
         if self.prefixes is not None and name in self.prefixes.names():
             raise InputError(
                 f"{self.field}: {name!r} is written before a {self.field}, as in {name}+median"
@@ -201,7 +228,7 @@ class Registry(Generic[T]):
                 self.field,
                 name,
                 [*self.names(), *self.aliases, *(self.prefixes.names() if self.prefixes else ())],
-                hint=f"hgobench list {self.plural}{own}",
+                hint=f"hgobench list {self.plural}{or_plugin}",
             )
         )
 
@@ -218,7 +245,7 @@ class Registry(Generic[T]):
                 return Entry(name, points[0].load(), owners[0])
         except (Exception, SystemExit) as error:
             raise InputError(
-                f"{self.field}: {name!r} of {owners[0]} does not load: {_said(error)}"
+                f"{self.field}: {name!r} of {owners[0]} does not load: {_raised(error)}"
             ) from error
 
     def _imported(self, name: str) -> Entry[T]:
@@ -233,10 +260,10 @@ class Registry(Generic[T]):
             with importing(module):
                 home = importlib.import_module(module)
         except (Exception, SystemExit) as error:
-            raise InputError(f"{self.field}: {name!r} does not import: {_said(error)}") from error
-        known = [key for key in vars(home) if not key.startswith("_")]
-        if attribute not in known:
-            raise InputError(unknown(f"{self.field}: {name!r}: {module}", attribute, known))
+            raise InputError(f"{self.field}: {name!r} does not import: {_raised(error)}") from error
+        names = [key for key in vars(home) if not key.startswith("_")]
+        if attribute not in names:
+            raise InputError(unknown(f"{self.field}: {name!r}: {module}", attribute, names))
         factory = getattr(home, attribute)
         if not callable(factory):
             raise InputError(f"{self.field}: {name!r} is {shown(factory)}; expected a class")
@@ -249,27 +276,27 @@ class Registry(Generic[T]):
             )
         name, parameters = specification(text, f"{self.field}: ")
         entry = self.entry(name)
-        about = f"{self.field}: {shown(text)}: "
+        prefix = f"{self.field}: {shown(text)}: "
         settable = [name for name in entry.signature if name not in self.context]
-        given: dict[str, Value] = {}
+        values: dict[str, Value] = {}
         for position, item in enumerate(parameters):
             key, equals, value = item.partition("=")
             if not equals or item.startswith('"'):  # by_class[2]
                 if position >= len(settable):
-                    raise InputError(f"{about}too many parameters")
+                    raise InputError(f"{prefix}too many parameters")
                 key, value = settable[position], item
             key = key.strip()
             if key not in settable:
                 if not settable:
-                    raise InputError(f"{about}{entry.name} takes no parameters")
-                raise InputError(unknown(f"{about}parameter", key, settable))
-            if key in given:
-                raise InputError(f"{about}{key} is given twice")
-            given[key] = _read(value, entry.signature[key], f"{about}{key}: ")
-        return entry, given
+                    raise InputError(f"{prefix}{entry.name} takes no parameters")
+                raise InputError(unknown(f"{prefix}parameter", key, settable))
+            if key in values:
+                raise InputError(f"{prefix}{key} is given twice")
+            values[key] = _read(value, entry.signature[key], f"{prefix}{key}: ")
+        return entry, values
 
     def parameters(self, name: str) -> list[str]:
-        """Return what a user may set of a thing, as written: ``["path", "label=label"]``."""
+        """Return the parameters that a user may set, as written: ``["path", "label=label"]``."""
         return [
             parameter.name
             if parameter.default is parameter.empty
@@ -280,28 +307,30 @@ class Registry(Generic[T]):
 
     def files(self, text: str) -> list[str]:
         """Return the files that a specification names, as parameters called ``path``."""
-        *before, last = self.split(text)
-        paths = [path for part in before if self.prefixes for path in self.prefixes.files(part)]
-        _, given = self._parse(last)
-        return [*paths, str(given["path"])] if "path" in given else paths
+        *prefixes, last = self.split(text)
+        paths = [
+            path for prefix in prefixes if self.prefixes for path in self.prefixes.files(prefix)
+        ]
+        _, values = self._parse(last)
+        return [*paths, str(values["path"])] if "path" in values else paths
 
     def canonical(self, text: str) -> str:
         """Return the one spelling of a specification: parameters in order, defaults left out."""
-        *before, text = self.split(text)
-        if self.prefixes and before:
-            return "+".join([*map(self.prefixes.canonical, before), self.canonical(text)])
-        entry, given = self._parse(text)
-        parts = [
-            f"{name}={write_parameter(given[name], parameter)}"
+        *prefixes, text = self.split(text)
+        if self.prefixes and prefixes:
+            return "+".join([*map(self.prefixes.canonical, prefixes), self.canonical(text)])
+        entry, values = self._parse(text)
+        written = [
+            f"{name}={write_parameter(values[name], parameter)}"
             for name, parameter in entry.signature.items()
-            if name in given and not _is_default(given[name], parameter)
+            if name in values and not _is_default(values[name], parameter)
         ]
-        return entry.name + (f"[{','.join(parts)}]" if parts else "")
+        return entry.name + (f"[{','.join(written)}]" if written else "")
 
     def origin(self, text: str) -> str:
-        """Return who brought the thing: ``hgobench``, a distribution, or ``module:Class``.
+        """Return who provides a component: ``hgobench``, a distribution, or ``module:Class``.
 
-        Nothing is imported for it: the text may come from somebody else's results.
+        Nothing is imported for that: the text may come from results of unknown origin.
         """
         for registry, name in self.named(text):
             if name not in registry.builtins:
@@ -312,10 +341,10 @@ class Registry(Generic[T]):
         return "hgobench"
 
     def function(self, text: str) -> Callable[..., Any] | None:
-        """Return the plain function that `text` names, or None if it names something to make.
+        """Return the plain function that `text` names; None: it names a class.
 
         Raises:
-            InputError: parameters were given to a function: it is called, not made.
+            InputError: parameters were given for a function, which is called itself.
         """
         entry, _ = self._parse(text)
         if not inspect.isfunction(entry.factory) or entry.origin == "hgobench":
@@ -328,43 +357,43 @@ class Registry(Generic[T]):
         return entry.factory
 
     def build(self, text: str, **context: Any) -> T:
-        """Make the thing that `text` names.
+        """Construct the component that `text` names.
 
         Args:
             text: ``name``, ``name[parameter=value,...]``, or the same with ``module:Class``; where
-                `assemble` is known, with prefixes before it.
-            context: what the caller knows (the tolerated f, the number of classes, ...); each
-                factory receives those that its signature names.
+                there is an `assemble`, with prefixes before it.
+            context: values that the caller supplies (the tolerated f, the number of classes, ...);
+                each factory receives those that its signature names.
 
         Raises:
             InputError: the name or a parameter is unknown, or the factory refuses its values.
         """
-        if self.assemble and self.prefixes and len(parts := self.split(text)) > 1:
-            *before, last = parts
-            steps = [self.prefixes.build(part, **context) for part in before]
+        if self.assemble and self.prefixes and len(chain := self.split(text)) > 1:
+            *prefixes, last = chain
+            steps = [self.prefixes.build(link, **context) for link in prefixes]
             return self.assemble(steps, self.build(last, **context))
-        entry, given = self._parse(text)
-        accepted = {k: v for k, v in context.items() if k in entry.signature and k not in given}
+        entry, values = self._parse(text)
+        accepted = {k: v for k, v in context.items() if k in entry.signature and k not in values}
         missing = [
             name
             for name, parameter in entry.signature.items()
             if parameter.default is parameter.empty
-            and name not in (*given, *accepted, *self.context)
+            and name not in (*values, *accepted, *self.context)
         ]
         if missing and entry.origin == "hgobench":
-            written = ",".join(f"{name}=.." for name in missing)
+            example = ",".join(f"{name}=.." for name in missing)
             raise InputError(
                 f"{self.field}: {text!r}: {' and '.join(missing)} missing; write "
-                f"{entry.name}[{written}]"
+                f"{entry.name}[{example}]"
             )
         self._check_kind(text, entry.factory)
         try:
             with making(self.field, text, entry.factory, (InputError, TypeError, ValueError)):
-                made = entry.factory(**given, **accepted)
+                component = entry.factory(**values, **accepted)
         except InputError as error:
-            about = f"{self.field}: "
+            prefix = f"{self.field}: "
             raise InputError(
-                f"{about}{text!r}: {problem.removeprefix(about)}" for problem in error.problems
+                f"{prefix}{text!r}: {problem.removeprefix(prefix)}" for problem in error.problems
             ) from error
         except TypeError as error:
             supplied = ", ".join(sorted(self.context)) or "nothing"
@@ -374,29 +403,30 @@ class Registry(Generic[T]):
         except ValueError as error:
             raise InputError(f"{self.field}: {text!r}: {message(error)}") from error
         except Exception as error:
-            raise InputError(f"{self.field}: {text!r}: {_said(error)}") from error
-        if self.kind is not None and not isinstance(made, self.kind):
+            raise InputError(f"{self.field}: {text!r}: {_raised(error)}") from error
+        if self.kind is not None and not isinstance(component, self.kind):
             raise InputError(
-                f"{self.field}: {text!r} makes {_home(type(made))}; expected {self._expected()}"
+                f"{self.field}: {text!r} makes {_home(type(component))}; expected "
+                f"{self._wanted_class()}"
             )
-        return made if self.check is None else self.check(made, repr(text))
+        return component if self.check is None else self.check(component, repr(text))
 
     def _check_kind(self, text: str, factory: object) -> None:
-        """Refuse what can't make a thing of this kind, before it is called."""
+        """Refuse a factory that can't construct a component of this kind, before it is called."""
         if self.kind is None:
             return
         if isinstance(factory, type):
             if not issubclass(factory, self.kind):
                 raise InputError(
-                    f"{self.field}: {text!r} is {_home(factory)}; expected {self._expected()}"
+                    f"{self.field}: {text!r} is {_home(factory)}; expected {self._wanted_class()}"
                 )
         elif not inspect.isroutine(factory) and not isinstance(factory, partial):
             raise InputError(
                 f"{self.field}: {text!r} is an instance of {_home(type(factory))}; expected "
-                f"{self._expected()}"
+                f"{self._wanted_class()}"
             )
 
-    def _expected(self) -> str:
+    def _wanted_class(self) -> str:
         assert self.kind is not None
         return f"a subclass of {_home(self.kind)}"
 
@@ -404,13 +434,13 @@ class Registry(Generic[T]):
 def _home(cls: type) -> str:
     """Return where a class is imported from: its package, if that names it."""
     package = cls.__module__.rpartition(".")[0]
-    named = getattr(sys.modules.get(package), cls.__name__, None) is cls
-    return plain(f"{package if named else cls.__module__}.{cls.__qualname__}")
+    exported = getattr(sys.modules.get(package), cls.__name__, None) is cls
+    return plain(f"{package if exported else cls.__module__}.{cls.__qualname__}")
 
 
-def _said(error: BaseException) -> str:
-    """Return the exception that plug-in code raised, and a hint at the likely cause."""
-    said = error.message if isinstance(error, PluginError) else told(error)
-    if said.startswith("SystemExit"):
-        said += "; what runs as a script belongs under if __name__ == '__main__':"
-    return said
+def _raised(error: BaseException) -> str:
+    """Return the exception of plug-in code as text, with a hint at the likely cause."""
+    text = error.message if isinstance(error, PluginError) else error_text(error)
+    if text.startswith("SystemExit"):
+        text += "; what runs as a script belongs under if __name__ == '__main__':"
+    return text

@@ -25,7 +25,7 @@ import numpy as np
 from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, View
-from hgobench.boundary import Boundary, PluginError, told
+from hgobench.boundary import Boundary, PluginError, error_text
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, unknown
 from hgobench.lazy import Tensor, torch
@@ -429,7 +429,7 @@ def try_law(law: str, make: MakeRule) -> Verdict:
 
 
 def _raised(error: Exception) -> str:
-    return str(error) if isinstance(error, PluginError) else told(error)
+    return str(error) if isinstance(error, PluginError) else error_text(error)
 
 
 def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verdict]:

@@ -23,7 +23,7 @@ import torch
 
 from hgobench import Scenario, aggregators, attacks, boundary, hardware
 from hgobench.aggregators import NonFiniteError
-from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, plain, told
+from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, error_text, plain
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
@@ -470,4 +470,4 @@ def test_texts_are_made_plain() -> None:
     assert plain("é\n\ttext") == "é\n\ttext"
     assert plain("\u202e\x9b") == "\\u202e\\x9b"
     assert len(plain("x" * 10**6)) < 1100
-    assert told(ValueError()) == "ValueError"
+    assert error_text(ValueError()) == "ValueError"

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from hgobench.engines import Engine, Failure, Limits, open_engine
-from hgobench.engines.base import Telling, tried_twice
+from hgobench.engines.base import Observable, tried_twice
 from hgobench.engines.local import Local
 from hgobench.engines.meter import Meter
 from tests import calls
@@ -103,7 +103,7 @@ def test_c_code_that_waits_without_end_is_ended(engine: Engine) -> None:
 def test_a_process_that_stops_itself_is_ended(engine: Engine) -> None:
     """Nothing tells it to go on: its driver is not stopped."""
     answer = only(engine, "stop_itself", idle=0.5)
-    assert answer == Failure("time", "stood stopped longer than 0.5 s")
+    assert answer == Failure("time", "was stopped longer than 0.5 s")
 
 
 @linux
@@ -161,7 +161,7 @@ def test_closing_early_ends_what_is_under_way(engine: Engine, tmp_path: Path) ->
 
 def test_it_tells_how_far_its_calls_are(engine: Engine, tmp_path: Path) -> None:
     """From outside, while they compute; what has ended is not under way."""
-    assert isinstance(engine, Telling)
+    assert isinstance(engine, Observable)
     seen: list[float] = []
 
     def watch() -> None:

@@ -241,7 +241,7 @@ def test_a_rule_that_stops_its_process_runs_out_of_time(tmp_path: Path) -> None:
     (lost,) = outcome.failed
     assert lost.late
     assert lost.reason == (
-        "ended with its process: out of time: rule 'tests.plugins:StoppingItself' stood stopped "
+        "ended with its process: out of time: rule 'tests.plugins:StoppingItself' was stopped "
         "longer than time_limit = 0.5 s"
     )
 

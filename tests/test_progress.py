@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgobench import Scenario
-from hgobench.engines.local import Here
+from hgobench.engines.local import Inline
 from hgobench.engines.progress import Advance, tell
 from hgobench.report.progress import Pace, Progress, duration, progress
 from hgobench.simulation import simulate
@@ -272,7 +272,7 @@ def test_a_grid_tells_of_its_rounds() -> None:
     seen: list[float] = []
     simulate([Scenario(workers=6, rounds=4)] * 2, on_round=seen.append)
     assert seen == [0.5, 1.0, 1.5, 2.0]
-    engine = Here()
+    engine = Inline()
 
     def call(done: float) -> float:
         tell(done)

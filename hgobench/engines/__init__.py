@@ -1,4 +1,4 @@
-"""Where calls are made, by one contract; and a grid of cells, computed there (`cells.py`)."""
+"""Engines: where calls are made, by one contract; `cells.py` computes a grid with them."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,14 +12,14 @@ __all__ = ["Engine", "EngineError", "Failure", "Limits", "open_engine", "opened"
 
 
 def _local(jobs: int) -> Engine:
-    """Supervised processes of this machine."""
+    """Return the engine of supervised processes on this machine."""
     from .local import Local
 
     return Local(jobs)
 
 
 def _dask(address: str = "") -> Engine:
-    """The workers of a Dask scheduler at ``tcp://host:port``."""
+    """Return the engine of a Dask scheduler's workers, at ``tcp://host:port``."""
     from .dask import Dask
 
     return Dask(address)
@@ -31,15 +31,16 @@ registry: Registry[Engine] = Registry(
 
 
 def open_engine(specification: str, *, jobs: int = 1, address: str = "") -> Engine:
-    """Return an engine, which the caller closes.
+    """Return an engine; the caller closes it.
 
     Args:
-        specification: ``"local"`` or ``"dask"``.
-        jobs: processes of the local one.
+        specification: ``"local"``, ``"dask"`` or a plug-in's.
+        jobs: number of processes of the local engine.
         address: of the scheduler, for an engine that has one.
 
     Raises:
-        InputError: there is no such engine, it is not installed, or nobody answers at the address.
+        InputError: there is no such engine, it is not installed, or there is no scheduler at the
+            address.
 
     Example:
         >>> engine = open_engine("local", jobs=2)
@@ -58,12 +59,18 @@ def open_engine(specification: str, *, jobs: int = 1, address: str = "") -> Engi
 
 @contextmanager
 def opened(specification: str | Engine = "local", address: str = "") -> Iterator[Engine | None]:
-    """Open an engine for the body; None for ``"local"``: whoever computes opens that itself.
+    """Open an engine for the body; an open engine is yielded as it is, and not closed.
 
-    One that is open already is only handed on.
+    Yields:
+        The engine; None for ``"local"``, which `execute` and `measure` open themselves.
 
     Raises:
         InputError: as `open_engine`.
+
+    Example:
+        >>> with opened("local") as engine:
+        ...     print(engine)
+        None
     """
     if not isinstance(specification, str):
         yield specification

@@ -1,4 +1,4 @@
-"""What all engines do: map a function over items, unordered, and tell how a call ended."""
+"""The contract of engines: map a function over items, in no order, and say how each call ended."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ Answer = TypeVar("Answer")
 
 
 class EngineError(RuntimeError):
-    """The engine can't go on, and what was under way is lost: a cluster that went away."""
+    """The engine is lost, and with it all calls under way: a cluster went away."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take; a process that takes more is ended.
+    """Limits of a call; a process that exceeds one is ended.
 
     Attributes:
         cpu: CPU seconds of its process, so that a busy machine ends nothing.
-        idle: seconds that it may wait without computing, or stand stopped, against doing so for
-            ever; those do not count in which its driver, or the machine, is stopped too.
+        idle: seconds that it may wait without computing, or be stopped; seconds in which the driver
+            or the machine is stopped, too, do not count.
         memory: bytes that its process may hold; 0: an equal share of this machine's memory.
+
+    Example:
+        >>> Limits(cpu=60.0).idle
+        inf
     """
 
     cpu: float = math.inf
@@ -36,39 +40,44 @@ UNLIMITED = Limits()
 
 @dataclass(frozen=True)
 class Failure:
-    """How a call ended that returned nothing.
+    """How a call ended that did not return.
 
     Attributes:
-        kind: ``"died"``: its process did; ``"time"`` and ``"memory"``: it was ended past that
-            limit; ``"raised"``: it raised something, or returned what can't be pickled.
+        kind: ``"died"``: its process did; ``"time"`` or ``"memory"``: it exceeded that limit and
+            was ended; ``"raised"``: it raised an exception, or its value can't be pickled.
         how: the exit status or signal, the limit, or ``Type: message``.
-        part: what ran past the limit, as ``rule 'm:Rule'``; empty: not known.
-        error: what it raised; None: nothing.
+        component: what exceeded the limit, as ``rule 'm:Rule'``; empty: unknown.
+        error: the exception; None: there is none, or it can't be pickled.
+
+    Example:
+        >>> Failure("died", "signal SIGSEGV").component
+        ''
     """
 
     kind: Literal["died", "time", "memory", "raised"]
     how: str
-    part: str = ""
+    component: str = ""
     error: BaseException | None = None
 
 
 class Engine(Protocol):
-    """Where calls are made.
+    """A place where calls are made: this process, others, or other machines.
 
     Example:
-        >>> from hgobench import engines
-        >>> with engines.open_engine("local", jobs=2) as engine:  # doctest: +SKIP
-        ...     for item, answer in engine.map(math.sqrt, range(4)):
-        ...         print(item, answer)
+        >>> from hgobench.engines import open_engine
+        >>> engine = open_engine("local", jobs=1)
+        >>> [answer for item, answer in engine.map(math.sqrt, [4, 9])]
+        [2.0, 3.0]
+        >>> engine.close()
     """
 
     @property
     def jobs(self) -> int:
-        """How many calls are under way at a time."""
+        """Number of calls under way at a time."""
 
     @property
     def elsewhere(self) -> bool:
-        """Whether calls are made on other machines, with files and devices of their own."""
+        """Whether calls are made on other machines, which have their own files and devices."""
 
     def map(
         self,
@@ -78,33 +87,34 @@ class Engine(Protocol):
         limits: Limits = UNLIMITED,
         alone: bool = False,
     ) -> Generator[tuple[Item, Answer | Failure]]:
-        """Yield each item with what the function returns of it, in the order in which calls end.
+        """Yield each item with the function's value or a `Failure`, as the calls end.
 
-        Items are taken only when there is room for them, so that a million never wait. Closing
-        the generator ends the calls that are under way.
+        Items are taken from the iterable only when a call can begin soon, so that a million of
+        them never wait in memory. Closing the generator ends the calls that are under way.
 
         Args:
-            function: of a module, or a `functools.partial` of one; pickled, as items and answers.
-            items: an iterator is enough.
+            function: one defined in a module, or a `functools.partial` of it. Function, items and
+                values are pickled.
+            items: its arguments, one each; an iterator is enough.
             limits: of each call.
-            alone: one call at a time, which then may hold all of a machine's memory.
+            alone: whether to make one call at a time, which may hold all of a machine's memory.
 
         Raises:
             EngineError: the engine is lost.
         """
 
     def close(self) -> None:
-        """Let go of what the engine holds; no call may be under way."""
+        """Free what the engine holds; no call may be under way."""
 
 
 @runtime_checkable
-class Telling(Protocol):
-    """An engine that knows how far the calls are that it is making."""
+class Observable(Protocol):
+    """An engine that knows the progress of the calls under way."""
 
     def under_way(self) -> float:
-        """Return how much of them is done, in what they count (`hgobench.engines.progress.tell`).
+        """Return how much of them is done, in their own unit (`hgobench.engines.progress.tell`).
 
-        Any thread may ask.
+        Any thread may call it.
         """
 
 
@@ -116,18 +126,18 @@ def tried_twice(
     limits: Limits = UNLIMITED,
     say: Callable[[Item, Failure], None] = lambda item, failure: None,
 ) -> Generator[tuple[Item, Answer | Failure]]:
-    """Map as an engine does, and try again what ended with its process.
+    """Map as an engine does, and repeat once the calls whose process ended.
 
-    Whatever a process did when it died may be a neighbour's fault, in the same call or beside it.
-    What ran out of time shares nothing with other processes, as that is CPU time; what died or ran
-    out of memory is alone on the machine the second time.
+    A process may have died by the fault of another item of the same call, or of a neighbouring
+    process. Calls that ran out of time are repeated beside others, as CPU time is not shared; calls
+    that died or ran out of memory are repeated alone on the machine.
 
     Args:
         engine, function, items, limits: as for `Engine.map`.
-        split: what to try again of an item.
-        say: told of each item that is to be tried again.
+        split: returns the items to try in place of one that failed.
+        say: called with each item that is repeated, and its failure.
     """
-    late: list[Item] = []
+    out_of_time: list[Item] = []
     dead: list[Item] = []
     for item, answer in engine.map(function, items, limits=limits):
         if not isinstance(answer, Failure) or answer.kind == "raised":
@@ -135,10 +145,10 @@ def tried_twice(
             continue
         say(item, answer)
         if answer.kind == "time":
-            late += split(item)
+            out_of_time += split(item)
         else:
             dead += split(item)
-    if late:
-        yield from engine.map(function, late, limits=limits)
+    if out_of_time:
+        yield from engine.map(function, out_of_time, limits=limits)
     if dead:
         yield from engine.map(function, dead, limits=limits, alone=True)

@@ -1,7 +1,7 @@
 """A grid of cells, from the store or computed.
 
-Code of others is never called in this process: one that dies is another, and takes nothing along.
-With several jobs it holds no data either: another reads it, says what it is, and has it at hand for
+Plug-in code is never called in this process: if it ends its process, the run goes on. With several
+jobs this process holds no data either: another loads them, returns their digest, and keeps them for
 the cells that it computes.
 """
 
@@ -30,18 +30,18 @@ from hgobench.scenario import Scenario
 from hgobench.simulation import lost, simulate
 from hgobench.simulation.world import World
 
-from .base import Engine, EngineError, Failure, Limits, Telling, tried_twice
+from .base import Engine, EngineError, Failure, Limits, Observable, tried_twice
 from .local import local
-from .progress import Advance, OnProgress, nobody, tell
+from .progress import Advance, OnProgress, ignore, tell
 from .signals import Ended
 
 T = TypeVar("T")
 OnResult = Callable[[str, Result], None]
-# hgobench's own code is not limited: a large model takes its time. What it calls of others is.
-_CHECKED: set[tuple[str, str]] = set()  # files of this machine that are the driver's
+_CHECKED: set[tuple[str, str]] = set()  # files of this machine that are equal to the driver's
+# hgobench's own code has no CPU limit, as a large model takes long; plug-in code has one.
 COMPUTING = Limits(idle=600.0)
 LOOKED_UP = 32  # cohorts at a time
-TRIED = 1_000  # worlds that are made before anything is computed
+CHECKED_WORLDS = 1_000  # constructed before anything is computed
 LOADING = Limits(idle=3600.0)  # a slow disk, or a download
 
 
@@ -51,11 +51,17 @@ class Outcome:
 
     Attributes:
         keys: the addresses of all its cells.
-        computed, reused: how many cells were computed now, and found in the store.
-        failed: those that failed, with the reason.
+        computed, reused: numbers of cells that were computed, and that were found in the store.
+        failed: the results of cells that failed, with the reason.
         interrupted: what ended it early: Ctrl-C, a store that can't be written, an engine that was
             lost; empty: nothing.
         signal: the number of the signal that ended it; 0: none did.
+
+    Example:
+        >>> Outcome(set(), computed=3).status
+        0
+        >>> Outcome(set(), interrupted="ended by SIGTERM", signal=15).status
+        143
     """
 
     keys: set[str]
@@ -67,11 +73,11 @@ class Outcome:
 
     @property
     def status(self) -> int:
-        """The exit status of a command that did nothing else: 128 and the signal's number, 1, 0."""
+        """The exit status of a command: 128 + the signal's number; 1: incomplete or failed; 0."""
         return 128 + self.signal if self.signal else int(bool(self.interrupted or self.failed))
 
     def end(self, error: BaseException) -> None:
-        """Say why it ended early."""
+        """Record the exception that ended it early."""
         if isinstance(error, KeyboardInterrupt):
             self.signal = error.number if isinstance(error, Ended) else signal.SIGINT
             self.interrupted = str(error) or "interrupted"
@@ -91,7 +97,7 @@ def execute(
     jobs: int = 1,
     device: str = "cpu",
     engine: Engine | None = None,
-    on_progress: OnProgress = nobody,
+    on_progress: OnProgress = ignore,
     on_result: OnResult = lambda key, result: None,
 ) -> Outcome:
     """Compute what the store does not have yet; keep each cell as soon as it is finished.
@@ -102,62 +108,64 @@ def execute(
         ruleset: the name under which they compare.
         width: the most cells side by side; None: as suits them (`hgobench.grid.stack_size`).
         time_limit: CPU seconds that a cell's rule and attack may take.
-        jobs: local processes; with 1 all is computed in this one, but what names code of others.
+        jobs: local processes; 1: this process, but for cells that name plug-in code.
         device: where tensors are, as torch names it.
         engine: where cells are computed, if not in local processes (`hgobench.engines.registry`);
             the caller closes it.
-        on_progress: told of what was found, of the beginning, and of all that is finished.
-        on_result: given each result with its address, whether it was found or computed: who takes
-            them here need not read them again.
+        on_progress: called when cells were looked up, when computing begins, and when cells are
+            finished.
+        on_result: called with each address and its result, found or computed, so that the caller
+            need not read the results again.
 
     Raises:
-        InputError: some data can't be had or some world not be made, or there is no such device;
-            nothing is computed then. Of more than 1,000 worlds that differ in more than their seed
-            the first are tried; cells of others that can't be made fail.
+        InputError: a data set can't be loaded, a world can't be constructed, or there is no such
+            device; nothing is computed then. Of more than 1,000 worlds that differ in more than
+            their seed only the first are tried; cells of other worlds that can't be constructed
+            fail.
     """
     outcome = Outcome(set())
     grid = scenarios if isinstance(scenarios, Grid) else Listed(scenarios)
     jobs = max(min(jobs, sum(1 for _ in islice(grid.cohorts(width), jobs))), 1)
     named = [{name: value} for name in catalogue.FIELDS for value in grid.values(name)]
-    where = engine or local(jobs, named)
+    engine = engine or local(jobs, named)
     try:
-        device_is = _named_device(device, where)
-        data = digests(grid.values("data"), where, time_limit)
+        device_is = _named_device(device, engine)
+        data = digests(grid.values("data"), engine, time_limit)
         addresses = Addresses(ruleset, device_is, data)
-        for fields in named:  # as they are now, before anything runs: it may import more
+        for fields in named:  # now, as running plug-in code may import more of it
             for name, value in fields.items():
                 addresses.read(name, value)
         under_way: dict[Scenario, str] = {}
-        told = on_progress, on_result
-        missing = _missing(grid, width, store, addresses, under_way, outcome, *told)
-        # Of a grid that was computed before, all is looked up here.
-        batches, worlds = _begun(grid, missing)
+        callbacks = on_progress, on_result
+        missing = _missing(grid, width, store, addresses, under_way, outcome, *callbacks)
+        # If nothing is missing, the whole grid is looked up here.
+        batches, worlds = _first_and_worlds(grid, missing)
     except (KeyboardInterrupt, EngineError) as error:
         outcome.end(error)
         return outcome
     files = {file: digest for fields in named for file, digest in catalogue.digests(fields).items()}
-    function = partial(_cohort, time_limit, device, files if where.elsewhere else None)
-    results = _compute(batches, function, where, partial(lost, device=device))
+    function = partial(_cohort, time_limit, device, files if engine.elsewhere else None)
+    results = _compute(batches, function, engine, partial(lost, device=device))
     try:
-        # What can't be made is refused before anything is computed, as far as it can be tried.
-        _check_worlds(list(islice(worlds, TRIED)), device, where, time_limit)
-        knows = where.under_way if isinstance(where, Telling) else None
-        on_progress(Advance(jobs=where.jobs, under_way=knows))
+        # Worlds that can't be constructed are refused before anything is computed.
+        _check_worlds(list(islice(worlds, CHECKED_WORLDS)), device, engine, time_limit)
+        measure_progress = engine.under_way if isinstance(engine, Observable) else None
+        on_progress(Advance(jobs=engine.jobs, under_way=measure_progress))
         for finished in results:
-            kept: list[tuple[Result, str, str]] = []
+            entries: list[tuple[Result, str, str]] = []
             for result in finished:
                 name = result.scenario.data
-                made = {"data": data[name], **result.provenance}
-                if made["data"] != data[name]:
+                provenance = {"data": data[name], **result.provenance}
+                if provenance["data"] != data[name]:
                     outcome.interrupted = f"data: {name!r} has changed since the run began"
                     return outcome
-                result = replace(result, provenance=made)
-                kept.append((result, ruleset, under_way.pop(result.scenario)))
-            store.add_all(kept)
-            for result, _, key in kept:
+                result = replace(result, provenance=provenance)
+                entries.append((result, ruleset, under_way.pop(result.scenario)))
+            store.add_all(entries)
+            for result, _, key in entries:
                 on_result(key, result)
-            outcome.computed += len(kept)
-            outcome.failed += [result for result, *_ in kept if result.status == "failed"]
+            outcome.computed += len(entries)
+            outcome.failed += [result for result, *_ in entries if result.status == "failed"]
             on_progress(Advance(computed=len(finished)))
     except (KeyboardInterrupt, StoreError, EngineError) as error:
         outcome.end(error)
@@ -166,10 +174,10 @@ def execute(
     return outcome
 
 
-def _begun(
+def _first_and_worlds(
     grid: Grid | Listed, missing: Iterator[list[Scenario]]
 ) -> tuple[Iterable[list[Scenario]], Iterable[Scenario]]:
-    """Return what is missing, and a cell of each of its worlds; a grid is not gone through yet."""
+    """Return the missing cohorts, and a cell of each world; in a grid one cohort is looked up."""
     if isinstance(grid, Grid):
         first = list(islice(missing, 1))
         return chain(first, missing), grid.worlds() if first else ()
@@ -187,44 +195,44 @@ def _missing(
     on_progress: OnProgress,
     on_result: OnResult,
 ) -> Iterator[list[Scenario]]:
-    """Yield the cohorts of what the store does not have, some looked up at a time.
+    """Yield the cohorts of cells that the store lacks; `LOOKED_UP` cohorts are looked up at a time.
 
     Args:
         grid, width, store, addresses, on_progress, on_result: as for `execute`.
-        under_way: the addresses of what was yielded are put there.
-        outcome: all addresses are put there, and what the store has is counted.
+        under_way: receives the addresses of the cells that are yielded.
+        outcome: receives all addresses, and the number of cells that the store has.
     """
     cohorts = grid.cohorts(width)
-    while some := list(islice(cohorts, LOOKED_UP)):
-        key_of = {cell: addresses.of(cell) for cohort in some for cell in cohort}
+    while several := list(islice(cohorts, LOOKED_UP)):
+        key_of = {cell: addresses.of(cell) for cohort in several for cell in cohort}
         outcome.keys |= set(key_of.values())
-        known = set()
+        found = set()
         for key, result in store.standing({key: cell for cell, key in key_of.items()}):
-            known.add(key)
+            found.add(key)
             on_result(key, result)
-        outcome.reused += len(known)
-        on_progress(Advance(found=len(known), lacking=len(key_of) - len(known)))
-        for cohort in some:
-            if missing := [cell for cell in cohort if key_of[cell] not in known]:
+        outcome.reused += len(found)
+        on_progress(Advance(found=len(found), lacking=len(key_of) - len(found)))
+        for cohort in several:
+            if missing := [cell for cell in cohort if key_of[cell] not in found]:
                 under_way |= {cell: key_of[cell] for cell in missing}
                 yield missing
 
 
 def _named_device(device: str, engine: Engine) -> str:
-    """Return what provenance calls a device, where cells are computed.
+    """Return the name that provenance has for a device of the machine that computes.
 
     Raises:
         InputError: torch can't compute there.
     """
     if not engine.elsewhere or device == "cpu":
-        return _asked_device(device)
-    ((_, answer),) = engine.map(_asked_device, [device], limits=LOADING)
+        return _device_name(device)
+    ((_, answer),) = engine.map(_device_name, [device], limits=LOADING)
     if isinstance(answer, Failure):
         raise InputError(f"device: {device!r}: {reason(answer)}")
     return answer
 
 
-def _asked_device(device: str) -> str:
+def _device_name(device: str) -> str:
     usable(device)
     return device_name(device)
 
@@ -232,76 +240,87 @@ def _asked_device(device: str) -> str:
 def described(
     names: Iterable[str], jobs: int = 1, engine: Engine | None = None, time_limit: float = math.inf
 ) -> dict[str, Description | InputError]:
-    """Return what each of some data sets is, or why it can't be had.
+    """Return digest and sizes of data sets, or why they can't be loaded, by specification.
 
     Args:
-        names: specifications, each read once.
-        jobs: local processes; 1: this one, but for code of others.
-        engine: where they are read instead.
-        time_limit: CPU seconds that a call of others' code may take.
+        names: specifications; each is loaded once.
+        jobs: local processes; 1: this process, but for plug-in code.
+        engine: where they are loaded instead.
+        time_limit: CPU seconds that a call of plug-in code may take.
     """
     fields = [{"data": name} for name in dict.fromkeys(names)]
-    where = engine or local(max(min(jobs, len(fields)), 1), fields)
-    found = _asked(datasets.describe, [(one["data"],) for one in fields], fields, where, time_limit)
-    return {one["data"]: about for one, about in zip(fields, found, strict=True)}
+    engine = engine or local(max(min(jobs, len(fields)), 1), fields)
+    answers = _answers(
+        datasets.describe, [(field["data"],) for field in fields], fields, engine, time_limit
+    )
+    return {field["data"]: answer for field, answer in zip(fields, answers, strict=True)}
 
 
 def digests(names: Iterable[str], engine: Engine, time_limit: float = math.inf) -> dict[str, str]:
-    """Return the digest of each of some data sets (`Dataset.digest`).
+    """Return the digest of each data set (`Dataset.digest`), by specification.
 
     Raises:
-        InputError: some can't be had; all problems at once.
+        InputError: some can't be loaded; all problems at once.
     """
-    found = described(names, engine=engine, time_limit=time_limit)
-    _refuse(found.values())
-    return {name: data.digest for name, data in found.items() if isinstance(data, Description)}
+    descriptions = described(names, engine=engine, time_limit=time_limit)
+    _refuse(descriptions.values())
+    return {
+        name: data.digest for name, data in descriptions.items() if isinstance(data, Description)
+    }
 
 
 def _check_worlds(
     scenarios: Sequence[Scenario], device: str, engine: Engine, time_limit: float
 ) -> None:
-    """Make the world of each scenario.
+    """Construct the world of each scenario, and forget it.
 
     Raises:
-        InputError: some can't be made; all problems at once.
+        InputError: some can't be constructed; all problems at once.
     """
     calls = [(scenario, device) for scenario in scenarios]
-    _refuse(_asked(_make, calls, list(map(vars, scenarios)), engine, time_limit))
+    _refuse(_answers(_make, calls, list(map(vars, scenarios)), engine, time_limit))
 
 
 def _make(scenario: Scenario, device: str) -> None:
     World.of(scenario, device)
 
 
-def _refuse(found: Iterable[object]) -> None:
-    problems = [p for one in found if isinstance(one, InputError) for p in one.problems]
+def _refuse(answers: Iterable[object]) -> None:
+    problems = [
+        problem
+        for answer in answers
+        if isinstance(answer, InputError)
+        for problem in answer.problems
+    ]
     if problems:
         raise InputError(dict.fromkeys(problems))
 
 
-def _asked(
+def _answers(
     ask: Callable[..., T],
     arguments: Sequence[tuple[Any, ...]],
     fields: Sequence[Mapping[str, Any]],
     engine: Engine,
     time_limit: float,
 ) -> list[T | InputError]:
-    """Return what some calls return, or why they can't, in their order.
+    """Return the values of some calls, or why they failed, in order.
 
     Args:
-        ask: a function of a module.
+        ask: a function defined in a module.
         arguments: of each call.
-        fields: of scenarios that name what each call is about.
-        engine: where.
-        time_limit: CPU seconds that a call of others' code may take in it.
+        fields: of each call, the scenario's fields that name the components it uses.
+        engine: where calls are made.
+        time_limit: CPU seconds that a call of plug-in code may take.
     """
     answers: list[Any] = [None] * len(arguments)
     numbered = list(enumerate(arguments))
     function = partial(_answer, ask, time_limit)
-    for (number, _), answer in tried_twice(engine, function, numbered, lambda one: [one], LOADING):
+    for (number, _), answer in tried_twice(
+        engine, function, numbered, lambda call: [call], LOADING
+    ):
         if isinstance(answer, Failure):
-            named = catalogue.foreign(fields[number]) or [f"data {fields[number]['data']!r}"]
-            answer = InputError(f"{', '.join(named)}: {reason(answer)}")
+            names = catalogue.foreign(fields[number]) or [f"data {fields[number]['data']!r}"]
+            answer = InputError(f"{', '.join(names)}: {reason(answer)}")
         answers[number] = answer
     return answers
 
@@ -319,18 +338,17 @@ def _answer(
 
 
 def reason(failure: Failure) -> str:
-    """Say how a call ended.
+    """Return how a call ended, as a cell's reason.
 
     Raises:
-        BaseException: what it raised, which is no fault of a cell.
+        BaseException: the exception of the call: it is an error of hgobench, not of a cell.
     """
     if failure.kind == "raised":
         raise failure.error or EngineError(failure.how)
     if failure.kind == "died":
         return f"the process that computed it died ({failure.how})"
     kind = OUT_OF_TIME if failure.kind == "time" else OUT_OF_MEMORY
-    part = failure.part or "it"
-    return f"ended with its process: {kind}: {part} {failure.how}"
+    return f"ended with its process: {kind}: {failure.component or 'it'} {failure.how}"
 
 
 def _compute(
@@ -339,20 +357,20 @@ def _compute(
     engine: Engine,
     lose: Callable[[Scenario, str], Result],
 ) -> Generator[list[Result]]:
-    """Yield the results of all cohorts; of one that ends with its process, cell by cell.
+    """Yield the results of all cohorts; a cohort whose process ended is repeated cell by cell.
 
     Args:
-        batches: cohorts.
-        function: computes one.
-        engine: where.
-        lose: makes the result of a cell that could not be computed, given the reason.
+        batches: the cohorts.
+        function: computes a cohort.
+        engine: where cohorts are computed.
+        lose: returns the result of a cell that could not be computed, given the reason.
     """
-    said: set[Failure] = set()
+    reported: set[Failure] = set()
 
     def say(cells: Sequence[Scenario], failure: Failure) -> None:
-        """Say once of each kind of end that cells are computed again, which takes time."""
-        if failure not in said:
-            said.add(failure)
+        """Say that cells are computed again, once per kind of failure."""
+        if failure not in reported:
+            reported.add(failure)
             how = "each by itself" if failure.kind == "time" else "one at a time"
             cells_are = f"{len(cells)} cells are" if len(cells) > 1 else "a cell is"
             hint = "; with fewer --jobs each process may hold more"
@@ -363,10 +381,10 @@ def _compute(
     for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING, say):
         if isinstance(answer, Failure):
             why = reason(answer)
-            if not answer.part:
-                named = catalogue.foreign(vars(cells[0]))
-                named = named or [f"rule {cells[0].rule!r}", f"attack {cells[0].attack!r}"]
-                why += f": {', '.join(named)}"
+            if not answer.component:
+                names = catalogue.foreign(vars(cells[0]))
+                names = names or [f"rule {cells[0].rule!r}", f"attack {cells[0].attack!r}"]
+                why += f": {', '.join(names)}"
             yield [lose(cell, why) for cell in cells]
         else:
             yield answer
@@ -382,15 +400,15 @@ def _cohort(
     files: Mapping[str, str] | None,
     cells: Sequence[Scenario],
 ) -> list[Result]:
-    """Compute a cohort; a world that can be made in one process and not in another fails it.
+    """Compute a cohort; if its world can't be constructed here, all its cells fail.
 
     Args:
         time_limit, device: as for `execute`.
-        files: on another machine: the digest of each file that scenarios name.
+        files: on another machine, the digest of each file that scenarios name; else None.
         cells: the cohort.
 
     Raises:
-        EngineError: this other machine lacks data, or has other files.
+        EngineError: on another machine, data are missing or files differ from the driver's.
     """
     for file, digest in (files or {}).items():
         if (file, digest) not in _CHECKED and catalogue.digest(file) != digest:

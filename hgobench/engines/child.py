@@ -1,11 +1,11 @@
 """A process that makes calls for a supervisor: ``python -P child.py PARENT PAGE``.
 
-It reads frames from standard input and writes frames to standard output: eight bytes of length, and
-a pickle. The first is the supervisor's import path, so that only Python's own library is imported
-before. Then each request is the bytes of a `Request`, each reply the bytes of a `Reply`.
+It reads frames from standard input and writes frames to standard output: eight bytes of length and
+a pickle. The first frame is the supervisor's import path; until then only the standard library is
+imported. Then each frame read is a `Request`, each frame written a `Reply`.
 
-It ends with its parent, however that ends: on Linux the kernel sees to it; elsewhere a thread does,
-which notices that the pipe is closed as soon as C code lets it run.
+It ends with its parent, however that ends: on Linux by the kernel; elsewhere by a thread, which
+notices that the pipe is closed as soon as C code lets it run.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Request(NamedTuple):
     """A call.
 
     Attributes:
-        path, folder, environment: where it is made, as if in the supervisor.
-        function, item: pickled.
+        path, folder, environment: the supervisor's import path, working directory and environment.
+        function, item: the function and its argument, pickled.
     """
 
     path: list[str]
@@ -46,24 +46,24 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What became of a call.
+    """The outcome of a call.
 
     Attributes:
-        answer: what it returned, pickled; empty: it raised something.
-        error: the exception, pickled; empty: nothing was raised, or it can't be pickled.
-        said: the exception in one line.
-        sources: the files of what was imported for it, but for what is installed: size and time of
-            change of each.
+        answer: the value returned, pickled; empty: an exception was raised.
+        error: the exception, pickled; empty: there is none, or it can't be pickled.
+        message: the exception in one line; empty: there is none.
+        sources: size and time of change of each file that was imported for the call, installed
+            packages left out.
     """
 
     answer: bytes
     error: bytes
-    said: str
+    message: str
     sources: dict[str, tuple[int, int]]
 
 
 def read_frame(stream: IO[bytes]) -> bytes:
-    """Return the next frame; empty: there is none."""
+    """Return the next frame; empty: the stream has ended."""
     head = _exactly(stream, 8)
     return _exactly(stream, int.from_bytes(head, "little")) if head else b""
 
@@ -80,36 +80,36 @@ def write_frame(stream: IO[bytes], data: bytes) -> None:
 
 
 def signature(file: str) -> tuple[int, int]:
-    """Return what tells that a file was changed; zeros if there is none."""
+    """Return a file's size and time of change in ns, zeros if there is none."""
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def main(parent: int, page: str) -> None:
-    """Serve until the pipe is closed, or nothing was asked for a while."""
+    """Serve requests until the pipe is closed, or for `IDLE` seconds none arrives."""
     _end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to act on
-    # Pipes of its own: what is printed goes to standard error, and nobody reads what isn't theirs.
+    # Copies of the pipes: prints then go to standard error, and no plug-in reads or writes frames.
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
+    with open(os.devnull, "rb") as null:
+        os.dup2(null.fileno(), 0)
     os.dup2(2, 1)
     frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests, frames), daemon=True).start()
+    threading.Thread(target=_receive, args=(requests, frames), daemon=True).start()
     sys.path[:] = pickle.loads(frames.get())
 
     from hgobench import boundary
     from hgobench.engines.meter import Meter
-    from hgobench.engines.progress import told_to
+    from hgobench.engines.progress import listen
 
     meter = Meter(Path(page))
     with suppress(OSError):  # where a file that is open can lose its name
         os.unlink(page)
     boundary.watched_by(meter.show)
-    told_to(partial(setattr, meter, "done"))
+    listen(partial(setattr, meter, "done"))
     served = 0
     while True:
         try:
@@ -121,8 +121,8 @@ def main(parent: int, page: str) -> None:
         write_frame(replies, pickle.dumps(tuple(_served(Request(*pickle.loads(frame))))))
 
 
-def _read(requests: IO[bytes], frames: queue.SimpleQueue[bytes]) -> None:
-    """Hand on what is asked; end the process when nobody can ask any more."""
+def _receive(requests: IO[bytes], frames: queue.SimpleQueue[bytes]) -> None:
+    """Queue the frames that arrive; end the process when the pipe is closed."""
     while frame := read_frame(requests):
         frames.put(frame)
     os._exit(0)
@@ -133,38 +133,39 @@ def _end_with(parent: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended meanwhile
+        if os.getppid() != parent:  # the parent has already ended
             os._exit(0)
 
 
 def _served(request: Request) -> Reply:
-    """Make a call."""
-    from hgobench.boundary import told
+    """Make a call and return its outcome."""
+    from hgobench.boundary import error_text
 
-    answer, error, said = b"", b"", ""
+    answer, error, message = b"", b"", ""
     try:
         _settle(request)
         function: Callable[[Any], Any] = pickle.loads(request.function)
         answer = pickle.dumps(function(pickle.loads(request.item)), pickle.HIGHEST_PROTOCOL)
     except BaseException as raised:
-        said = told(raised)
-        with suppress(BaseException):  # anything may be wrong with it
+        message = error_text(raised)
+        with suppress(BaseException):  # pickling runs its code, which may raise anything
             raised.add_note("in the process that made the call:\n" + traceback.format_exc())
             pickled = pickle.dumps(raised.with_traceback(None))
             error = pickled if type(pickle.loads(pickled)) is type(raised) else b""
         if isinstance(raised, MemoryError):
             error = b""
-    return Reply(answer, error, said, _sources())
+    return Reply(answer, error, message, _sources())
 
 
 def _settle(request: Request) -> None:
-    """Be where the supervisor is.
+    """Take over the supervisor's import path, environment and working directory.
 
-    The process may have served another folder, whose modules may have the same names.
+    Modules of folders that are not on the path any more are forgotten, as those of the new folders
+    may have the same names.
     """
-    if gone := tuple(f"{one}{os.sep}" for one in set(sys.path) - set(request.path) if one):
+    if dropped := tuple(f"{path}{os.sep}" for path in set(sys.path) - set(request.path) if path):
         for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", "")).startswith(gone):
+            if str(getattr(module, "__file__", "")).startswith(dropped):
                 del sys.modules[name]
     sys.path[:] = request.path
     if dict(os.environ) != request.environment:
@@ -176,16 +177,16 @@ def _settle(request: Request) -> None:
             os.chdir(request.folder)
 
 
-_SEEN: set[str] = set()
+_REPORTED: set[str] = set()
 
 
 def _sources() -> dict[str, tuple[int, int]]:
-    """Return the files of what was imported since the last call, but for what is installed."""
+    """Return the files imported since the last call, installed packages left out."""
     sources = {}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file not in _SEEN:
-            _SEEN.add(file)
+        if isinstance(file, str) and file not in _REPORTED:
+            _REPORTED.add(file)
             if not file.startswith(_INSTALLED):
                 sources[file] = signature(file)
     return sources

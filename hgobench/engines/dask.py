@@ -1,7 +1,7 @@
-"""Calls on a Dask cluster: each task hands its calls to supervised processes of its worker.
+"""Calls on a Dask cluster: each task hands its calls to a supervised process of its worker.
 
-So limits are those of the local engine. Dask does again what a worker had that died, and takes
-workers in that join later.
+Limits therefore work as in the local engine. Dask repeats the tasks of a worker that died, and uses
+workers that join later.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from hgobench.errors import InputError
 
 from . import site
 from .base import UNLIMITED, EngineError, Failure, Limits
-from .local import USABLE, Local, Place, answered, memory
+from .local import USABLE, Local, Place, decode, memory
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-AHEAD = 2  # tasks per thread of the cluster: one computes, one waits
-SECONDS = 2.0  # that a task should take, so that the scheduler sees few
-MOST = 256  # calls of a task
-LOOK = 1.0  # seconds between two looks at who has joined or left
-PATIENCE = 10.0  # seconds without a worker after which it is said
-REPORT = 1.0  # seconds between two words of a task on how far it is
-REPORTS = 200  # of all tasks, that the scheduler gets a second at most
+AHEAD = 2  # tasks per thread of the cluster: one that computes, one that waits
+SECONDS = 2.0  # that a task should take, so that the scheduler has few of them
+LARGEST = 256  # calls of a task
+LOOK = 1.0  # seconds between two lists of the workers
+PATIENCE = 10.0  # seconds without a worker before a message
+REPORT = 1.0  # seconds between two reports of a task's progress
+REPORTS = 200  # of all tasks together, that the scheduler gets per second at most
 
 
 class Dask:
@@ -42,7 +42,7 @@ class Dask:
 
     Args:
         address: the scheduler's: ``tcp://host:port``.
-        say: what to do with a line that a user should see; None: print it on standard error.
+        say: called with each line that a user should see; None: it is printed on standard error.
 
     Raises:
         InputError: Dask is not installed, or no scheduler answers there.
@@ -62,34 +62,34 @@ class Dask:
                 "engine: the scheduler's address is missing: --address tcp://host:port"
             )
         self.address, self._say = address, say or _print
-        # A scheduler that goes away is told by an EngineError, not by tracebacks of its threads.
+        # A lost scheduler raises EngineError; Dask would also print tracebacks of its threads.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             client: Any = distributed.Client
             self._client = client(address, timeout=10, set_as_default=False)
         except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise InputError(f"engine: no scheduler at {address!r}: {error}") from None
-        self._threads: dict[str, int] = {}  # of the workers that are as they must be
+        self._threads: dict[str, int] = {}  # of each accepted worker
         self._refused: dict[str, str] = {}
         self._packages, self._bundle = list[str](), b""
         self._numbers = count()
         self._topic = f"hgobench-{uuid4().hex}"
-        self._far: dict[str, float] = {}  # how far tasks are, by their keys
-        self._client.subscribe_topic(self._topic, self._hear)
+        self._progress: dict[str, float] = {}  # of tasks, by their keys
+        self._client.subscribe_topic(self._topic, self._note)
 
-    def _hear(self, event: tuple[float, tuple[str, float]]) -> None:
-        """Take a task's word on how far it is; one that is no longer waited for says nothing."""
+    def _note(self, event: tuple[float, tuple[str, float]]) -> None:
+        """Note a task's progress, unless it is no longer waited for."""
         _, (key, done) = event
-        if key in self._far:
-            self._far[key] = done
+        if key in self._progress:
+            self._progress[key] = done
 
     def under_way(self) -> float:
-        """Return how much of the calls that are made is done, as their workers said last."""
-        return sum(list(self._far.values()))
+        """Return how much of the calls under way is done, by their workers' last reports."""
+        return sum(list(self._progress.values()))
 
     @property
     def jobs(self) -> int:
-        """Return how many calls are under way at a time: the threads of all workers."""
+        """Number of calls under way at a time: the threads of all workers."""
         return max(sum(self._threads.values()), 1)
 
     def map(
@@ -100,14 +100,14 @@ class Dask:
         limits: Limits = UNLIMITED,
         alone: bool = False,
     ) -> Generator[tuple[Item, Answer | Failure]]:
-        """Yield each item with what the function returns of it, in the order in which calls end."""
+        """Yield each item with the function's value or a `Failure`, as the calls end."""
         run = _Run(self, pickle.dumps(function, pickle.HIGHEST_PROTOCOL), limits, alone)
-        waiting = iter(items)
+        pending = iter(items)
         try:
             self._prepare()
             while True:
                 self._meet(run)
-                while len(run.tasks) < run.room and (batch := list(islice(waiting, run.size))):
+                while len(run.tasks) < run.room and (batch := list(islice(pending, run.size))):
                     run.submit(batch)
                 if not run.tasks and self._threads:
                     return
@@ -116,56 +116,56 @@ class Dask:
             run.close()
 
     def close(self) -> None:
-        """Leave the cluster, which goes on without."""
+        """Disconnect from the cluster, which goes on."""
         with suppress(Exception):
             self._client.close(timeout=5)
 
     def _prepare(self) -> None:
-        """Find out what workers must have, and pack what they are sent."""
-        packages, files = site.foreign()
+        """List the packages that workers must have, and bundle the other plug-ins."""
+        packages, files = site.plugins()
         bundle = site.bundle(files)
-        if packages != self._packages:  # those that were met are asked again
+        if packages != self._packages:  # workers must be checked again
             self._threads.clear()
             self._refused.clear()
         self._packages, self._bundle = packages, bundle
 
     def _meet(self, run: _Run) -> None:
-        """See who has joined and who has left; refuse by name who has other sources or versions.
+        """Update the list of workers; refuse those with other sources or versions.
 
         Raises:
-            InputError: all who are there are refused.
-            EngineError: the scheduler is gone.
+            InputError: there are workers, and all are refused.
+            EngineError: the scheduler is lost.
         """
         if time.monotonic() - run.met < LOOK:
             return
         run.met = time.monotonic()
         with self._connected():
-            there: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-            for name in self._threads.keys() - there.keys():
+            present: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+            for name in self._threads.keys() - present.keys():
                 del self._threads[name]
-            if new := [n for n in there if n not in self._threads and n not in self._refused]:
-                here = site.installed(self._packages)
+            if new := [n for n in present if n not in self._threads and n not in self._refused]:
+                expected = site.installed(self._packages)
                 answers = self._client.run(
                     site.installed, self._packages, workers=new, on_error="return"
                 )
                 for name in new:
-                    problem = _problem(here, answers.get(name))
+                    problem = _problem(expected, answers.get(name))
                     if problem:
                         self._refused[name] = problem
                         self._say(f"worker {name} is refused: {problem}")
                     else:
-                        self._threads[name] = int(there[name]["nthreads"])
-        if not self._threads and there and all(name in self._refused for name in there):
+                        self._threads[name] = int(present[name]["nthreads"])
+        if not self._threads and present and all(name in self._refused for name in present):
             raise InputError(
                 f"engine: worker {name} is refused: {problem}"
                 for name, problem in self._refused.items()
-                if name in there
+                if name in present
             )
         run.met_workers(self._threads)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
-        """Say that the scheduler is gone, whatever Dask raises then."""
+        """Turn what Dask raises when the scheduler is lost into an EngineError."""
         from concurrent.futures import CancelledError
 
         try:
@@ -179,15 +179,15 @@ class Dask:
 
 
 class _Task(NamedTuple):
-    """What a worker is sent, in pickles that it only hands on.
+    """A task; function and items are pickles, which a worker hands on.
 
     Attributes:
-        code, items: the function, and what it is called with.
+        code, items: the function, and its arguments.
         limits, alone: as for `Engine.map`.
-        bundle: the plug-ins of the driver's folder.
-        folder: where the driver is.
-        topic: under which it says how far it is.
-        every: seconds between two such words.
+        bundle: plug-ins that are not installed (`site.bundle`).
+        folder: the driver's working directory.
+        topic: of the events by which the task reports its progress.
+        every: seconds between two reports.
     """
 
     code: bytes
@@ -209,32 +209,32 @@ class _Run:
         self.arrivals: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.seconds = self.calls = 0.0
         self.met = -LOOK
-        self.idle_since, self.said = time.monotonic(), False
+        self.idle_since, self.reported = time.monotonic(), False
 
     @property
     def room(self) -> int:
-        """How many tasks may be under way or wait."""
+        """Number of tasks that may be under way or wait."""
         threads = sum(self.engine._threads.values())
         return min(threads, 1) if self.alone else AHEAD * threads
 
     @property
     def size(self) -> int:
-        """How many calls make a task of a few seconds."""
+        """Number of calls that make a task of `SECONDS`."""
         if self.alone or not self.calls:
             return 1
-        return max(1, min(MOST, int(SECONDS * self.calls / max(self.seconds, 1e-3))))
+        return max(1, min(LARGEST, int(SECONDS * self.calls / max(self.seconds, 1e-3))))
 
     def submit(self, batch: list[Any]) -> None:
-        """Send some items, to workers that may have them alone."""
+        """Submit items as a task, for the accepted workers only."""
         engine, limits = self.engine, self.limits
         items = [pickle.dumps(item, pickle.HIGHEST_PROTOCOL) for item in batch]
-        folder = Place.here().folder
+        folder = Place.current().folder
         workers = tuple(engine._threads)
         every = max(REPORT, sum(engine._threads.values()) / REPORTS)
-        news = engine._topic, every
-        task = _Task(self.code, items, limits, self.alone, engine._bundle, folder, *news)
+        reports = engine._topic, every
+        task = _Task(self.code, items, limits, self.alone, engine._bundle, folder, *reports)
         key = f"hgobench-{id(engine):x}-{time.time_ns():x}-{next(engine._numbers)}"
-        engine._far[key] = 0.0
+        engine._progress[key] = 0.0
         with engine._connected():
             future = engine._client.submit(
                 _compute,
@@ -247,7 +247,7 @@ class _Run:
         future.add_done_callback(self.arrivals.put)
 
     def met_workers(self, threads: dict[str, int]) -> None:
-        """Send again what waits for workers that are gone; say that nobody is there."""
+        """Resubmit tasks that wait for workers that have left; say if there are no workers."""
         for future, (batch, workers) in list(self.tasks.items()):
             if threads and not any(name in threads for name in workers):
                 self._forget(future)
@@ -256,16 +256,16 @@ class _Run:
                 self.submit(batch)
         now = time.monotonic()
         if threads:
-            self.idle_since, self.said = now, False
-        elif now - self.idle_since > PATIENCE and not self.said:
-            self.said = True
+            self.idle_since, self.reported = now, False
+        elif now - self.idle_since > PATIENCE and not self.reported:
+            self.reported = True
             self.engine._say(f"waiting for workers at {self.engine.address} (Ctrl-C ends waiting)")
 
     def finished(self) -> Iterator[tuple[Any, Any]]:
-        """Wait a moment, and yield what has come.
+        """Wait up to `LOOK` seconds, and yield the answers that have arrived.
 
         Raises:
-            EngineError: the scheduler is gone.
+            EngineError: the scheduler is lost.
         """
         arrived = []
         with suppress(queue.Empty):
@@ -274,7 +274,7 @@ class _Run:
                 arrived.append(self.arrivals.get_nowait())
         for future in arrived:
             if future not in self.tasks:
-                continue  # it was sent again
+                continue  # it was submitted again
             batch, _ = self.tasks[future]
             answers = self._answers(future, batch)
             self._forget(future)
@@ -283,9 +283,9 @@ class _Run:
     def _answers(self, future: Any, batch: Sequence[Any]) -> list[Any]:
         from distributed import KilledWorker
 
-        gone = f"the scheduler at {self.engine.address} went away"
+        message = f"the scheduler at {self.engine.address} went away"
         if future.status in ("cancelled", "lost"):
-            raise EngineError(gone)
+            raise EngineError(message)
         try:
             with self.engine._connected():
                 frames, seconds = pickle.loads(future.result(timeout=60))
@@ -295,17 +295,17 @@ class _Run:
             raise
         except Exception as error:
             if self.engine._client.status != "running":
-                raise EngineError(gone) from None
+                raise EngineError(message) from None
             raise EngineError(f"a worker can't make calls: {error}") from error
         finally:
             with suppress(Exception):
                 future.release()
         self.seconds += seconds
         self.calls += len(batch)
-        return [answered(one) if isinstance(one, bytes) else one for one in frames]
+        return [decode(frame) if isinstance(frame, bytes) else frame for frame in frames]
 
     def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the tasks under way."""
         if self.tasks:
             with suppress(Exception):
                 self.engine._client.cancel(list(self.tasks), force=True)
@@ -313,39 +313,39 @@ class _Run:
             self._forget(future)
 
     def _forget(self, future: Any) -> None:
-        """Wait for a task no longer."""
+        """Stop waiting for a task."""
         del self.tasks[future]
-        self.engine._far.pop(future.key, None)
+        self.engine._progress.pop(future.key, None)
 
 
-def _problem(here: dict[str, str], there: object) -> str:
-    """Say what is wrong with a worker, given what it has or raised."""
-    if isinstance(there, dict):
-        return site.differences(here, there)
-    if isinstance(there, ModuleNotFoundError):
-        return f"{there.name} is not installed there"
-    return f"it does not say what is installed there: {there}"
+def _problem(expected: dict[str, str], answer: object) -> str:
+    """Return why a worker is refused, given the versions it has, or what it raised; else empty."""
+    if isinstance(answer, dict):
+        return site.differences(expected, answer)
+    if isinstance(answer, ModuleNotFoundError):
+        return f"{answer.name} is not installed there"
+    return f"it does not say what is installed there: {answer}"
 
 
 def _compute(values: tuple[Any, ...]) -> bytes:
-    """Make the calls of a task, on a worker: in a supervised process of its own.
+    """Make the calls of a task, on a worker, in a supervised process.
 
     Returns:
-        What `answered` reads, or a `Failure`, of each item; and how many seconds they took.
+        Pickled: for each item a frame that `decode` reads or a `Failure`; the seconds they took.
     """
     from distributed import get_worker
 
     task = _Task(*values)
     worker: Any = get_worker()
     key = worker.get_current_task()
-    started = said = time.monotonic()
+    started = reported = time.monotonic()
 
     def wanted() -> bool:
-        """Say how far it is, now and then, and whether the driver still waits for it."""
-        nonlocal said
-        if time.monotonic() - said >= task.every:
-            said = time.monotonic()
-            worker.log_event(task.topic, (key, engine.told + engine.under_way()))
+        """Report progress now and then; return whether the driver still waits for the task."""
+        nonlocal reported
+        if time.monotonic() - reported >= task.every:
+            reported = time.monotonic()
+            worker.log_event(task.topic, (key, engine.finished + engine.under_way()))
         state = worker.state.tasks.get(key)
         return state is not None and state.state not in ("cancelled", "released", "forgotten")
 
@@ -356,8 +356,8 @@ def _compute(values: tuple[Any, ...]) -> bytes:
     limits = replace(task.limits, memory=task.limits.memory or share)
     engine = Local(1, Place(site.path_with(home), folder), wanted)
     answers = dict(engine.relay(task.code, enumerate(task.items), limits))
-    ended = Failure("died", "it was cancelled")
-    ordered = [answers.get(number, ended) for number in range(len(task.items))]
+    cancelled = Failure("died", "it was cancelled")
+    ordered = [answers.get(number, cancelled) for number in range(len(task.items))]
     return pickle.dumps((ordered, time.monotonic() - started))
 
 

@@ -1,7 +1,7 @@
-"""Calls in supervised processes of this machine, one thread each.
+"""Calls in supervised processes of this machine, each with one thread.
 
-A process computes one call at a time and is reused for the next. What a call may take is measured
-from outside, so that C code is bounded too, and the process is ended that takes more.
+A process makes one call at a time and is reused for the next. Its time and memory are measured from
+outside, so that C code is limited too; a process that exceeds a limit is ended.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 from hgobench import catalogue
-from hgobench.boundary import told
+from hgobench.boundary import error_text
 
 from . import child as protocol
 from .base import UNLIMITED, EngineError, Failure, Limits
 from .meter import Meter
-from .progress import told_to
+from .progress import listen
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Arrivals: TypeAlias = "queue.SimpleQueue[tuple[Child, bytes]]"
 
-# Of the libraries that a process may load, each to one thread.
+# Limits each library that a process may load to one thread.
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
@@ -51,17 +51,21 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-LOOK = 0.1  # seconds between two looks at what a call takes
-GRACE = 1.0  # CPU seconds beyond a part's limit, within which its own clock should have stopped it
-COMPUTING = 0.02  # of a period's seconds; a process that computes less than that is waiting
+LOOK = 0.1  # seconds between two measurements of a call
+GRACE = 1.0  # CPU seconds beyond a component's limit, in which its own clock should stop it
+COMPUTING = 0.02  # share of a period; a process that computes less is waiting
 USABLE = 0.9  # of this machine's memory
-STARTS = 3  # processes in a row that may die before they begin a call
-MARK = "HGOBENCH_PROCESS"  # in the environment of a process and of all that it starts
+STARTS = 3  # dead processes in a row, before they begin a call, that end the run
+MARK = "HGOBENCH_PROCESS"  # a variable in the environment of a process and of all that it starts
 SWEEPS = 5  # while processes that are ended start others
 
 
-class Here:
-    """Calls in this process: for hgobench's own code, with a single job."""
+class Inline:
+    """Calls in this process: for hgobench's own code, with a single job.
+
+    >>> list(Inline().map(abs, [-1, -2]))
+    [(-1, 1), (-2, 2)]
+    """
 
     jobs, elsewhere = 1, False
 
@@ -72,7 +76,7 @@ class Here:
         self._done = done
 
     def under_way(self) -> float:
-        """Return how much of the call that is made is done."""
+        """Return how much of the current call is done."""
         return self._done
 
     def map(
@@ -83,13 +87,13 @@ class Here:
         limits: Limits = UNLIMITED,
         alone: bool = False,
     ) -> Generator[tuple[Item, Answer | Failure]]:
-        """Yield each item with what the function returns of it; what it raises comes out."""
+        """Yield each item with the function's value; its exceptions are not caught."""
         for item in items:
-            told_to(self._keep)
+            listen(self._keep)
             try:
                 answer = function(item)
             finally:
-                told_to(None)
+                listen(None)
                 self._done = 0.0
             yield item, answer
 
@@ -99,7 +103,7 @@ class Here:
 
 @dataclass(frozen=True)
 class Place:
-    """Where calls are made.
+    """Import path and working directory of calls.
 
     Attributes:
         path: the import path.
@@ -110,8 +114,8 @@ class Place:
     folder: str
 
     @classmethod
-    def here(cls) -> Place:
-        """Return where this process is."""
+    def current(cls) -> Place:
+        """Return this process's."""
         folder = ""
         with suppress(OSError):
             folder = os.getcwd()
@@ -122,9 +126,15 @@ class Local:
     """Calls in processes of this machine (`hgobench.engines.Engine`).
 
     Args:
-        jobs: processes at a time.
-        place: where calls are made; None: where this process is.
-        wanted: asked now and then; once it says no, what is under way ends, and `map` with it.
+        jobs: number of processes.
+        place: import path and working directory of calls; None: this process's.
+        wanted: called now and then; once it returns False, the calls under way and `map` end.
+
+    Example:
+        >>> engine = Local(jobs=1)
+        >>> list(engine.map(abs, [-1]))
+        [(-1, 1)]
+        >>> engine.close()
     """
 
     elsewhere = False
@@ -137,10 +147,10 @@ class Local:
     ) -> None:
         self.jobs, self.place, self.wanted = jobs, place, wanted
         self._running: Mapping[Child, object] = {}
-        self.told = 0.0  # by calls that have ended, of what they had done
+        self.finished = 0.0  # progress of the calls that have ended
 
     def under_way(self) -> float:
-        """Return how much of the calls that are made is done."""
+        """Return how much of the calls under way is done."""
         done = 0.0
         for child in list(self._running):
             with suppress(ValueError):  # it has just ended
@@ -155,39 +165,41 @@ class Local:
         limits: Limits = UNLIMITED,
         alone: bool = False,
     ) -> Generator[tuple[Item, Answer | Failure]]:
-        """Yield each item with what the function returns of it, in the order in which calls end."""
+        """Yield each item with the function's value or a `Failure`, as the calls end."""
         code = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
         pickled = ((item, pickle.dumps(item, pickle.HIGHEST_PROTOCOL)) for item in items)
         for item, answer in self.relay(code, pickled, limits, alone):
-            yield item, answered(answer) if isinstance(answer, bytes) else answer
+            yield item, decode(answer) if isinstance(answer, bytes) else answer
 
     def relay(
         self, code: bytes, items: Iterable[tuple[Item, bytes]], limits: Limits, alone: bool = False
     ) -> Generator[tuple[Item, bytes | Failure]]:
-        """Do what `map` does with pickles; an answer is what `answered` reads."""
+        """Map over pickled items; values are frames that `decode` reads."""
         jobs = 1 if alone else self.jobs
-        most = limits.memory or int(memory() * USABLE / jobs)
-        limits = Limits(limits.cpu, limits.idle, most)
+        memory_limit = limits.memory or int(memory() * USABLE / jobs)
+        limits = Limits(limits.cpu, limits.idle, memory_limit)
         arrivals: Arrivals = queue.SimpleQueue()
         running: dict[Child, tuple[tuple[Item, bytes], _Watch]] = {}
         self._running = running
-        # again: whose process ended before it began
-        waiting, again = iter(items), list[tuple[Item, bytes]]()
-        unstarted, looked = 0, time.monotonic()
+        # items whose process ended before the call began are queued again
+        pending, requeued = iter(items), list[tuple[Item, bytes]]()
+        unstarted, last_look = 0, time.monotonic()
         try:
             while True:
-                while len(running) < jobs and (taken := again[:1] or list(islice(waiting, 1))):
-                    del again[:1]
+                while len(running) < jobs and (
+                    next_item := requeued[:1] or list(islice(pending, 1))
+                ):
+                    del requeued[:1]
                     child = _take(arrivals)
-                    running[child] = taken[0], _Watch(child, limits)
-                    child.ask(code, taken[0][1], self.place or Place.here())
+                    running[child] = next_item[0], _Watch(child, limits)
+                    child.ask(code, next_item[0][1], self.place or Place.current())
                 if not running:
                     return
                 for child, frame in _arrived(arrivals):
                     if child not in running:
                         continue  # it was ended
                     item, _ = running.pop(child)
-                    self.told += child.meter.done
+                    self.finished += child.meter.done
                     if frame:
                         unstarted = 0
                         answer = child.answer(frame)
@@ -200,12 +212,12 @@ class Local:
                         unstarted += 1
                         if unstarted == STARTS:
                             raise EngineError(f"local processes die as soon as they start ({how})")
-                        again.append(item)
-                if time.monotonic() - looked < LOOK:
+                        requeued.append(item)
+                if time.monotonic() - last_look < LOOK:
                     continue
-                looked = time.monotonic()
+                last_look = time.monotonic()
                 for child, (item, watch) in list(running.items()):
-                    if (failure := watch.look(looked)) is not None:
+                    if (failure := watch.look(last_look)) is not None:
                         del running[child]
                         child.end()
                         yield item[0], failure
@@ -216,29 +228,29 @@ class Local:
                 child.end()
 
     def close(self) -> None:
-        """Do nothing: processes without work end by themselves, or with this one."""
+        """Do nothing: processes without calls end by themselves, or with this one."""
 
 
-def local(jobs: int, fields: Iterable[Mapping[str, Any]]) -> Here | Local:
-    """Return the engine of this machine: this process, if it has one job and no code of others.
+def local(jobs: int, fields: Iterable[Mapping[str, Any]]) -> Inline | Local:
+    """Return the engine of this machine: this process, if it has one job and no plug-in code.
 
     Args:
-        jobs: processes.
-        fields: of all scenarios that name what is called.
+        jobs: number of processes.
+        fields: the scenarios' fields that name the components that are called.
     """
-    return Local(jobs) if jobs > 1 or any(map(catalogue.foreign, fields)) else Here()
+    return Local(jobs) if jobs > 1 or any(map(catalogue.foreign, fields)) else Inline()
 
 
 class Child:
     """A process that makes calls.
 
     Args:
-        arrivals: where its replies go.
+        arrivals: the queue that its replies are put into.
     """
 
     def __init__(self, arrivals: Arrivals) -> None:
         self.arrivals = arrivals
-        self.asked = 0
+        self.requested = 0
         self.sources: dict[str, tuple[int, int]] = {}
         handle, name = tempfile.mkstemp(prefix="hgobench-", suffix=".page")
         os.close(handle)
@@ -246,25 +258,25 @@ class Child:
         self.meter = Meter(self._page, create=True)
         self.mark = uuid4().hex
         command = [sys.executable, "-P", protocol.__file__, str(os.getpid()), name]
-        alone: dict[str, Any] = {"process_group": 0}
+        own_group: dict[str, Any] = {"process_group": 0}
         if sys.platform == "win32":
-            alone = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        # A group of its own: Ctrl-C is for this process, and what it started ends with it.
+            own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        # A process group of its own, so that Ctrl-C does not reach it and its children end with it.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._environment(),
-            **alone,
+            **own_group,
         )
         import psutil
 
         self.state = psutil.Process(self._process.pid)
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._receive, daemon=True)
         self._reader.start()
         self._send(pickle.dumps(sys.path))
 
-    def _read(self) -> None:
+    def _receive(self) -> None:
         assert self._process.stdout is not None
         while True:
             frame = b""
@@ -276,14 +288,14 @@ class Child:
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with suppress(OSError):  # it is dead, which its reader says
+        with suppress(OSError):  # it has ended, which its reader reports
             protocol.write_frame(self._process.stdin, data)
 
     def ask(self, function: bytes, item: bytes, place: Place) -> None:
-        """Let it make a call."""
-        self.asked += 1
-        where = list(place.path), place.folder, self._environment()
-        request = protocol.Request(*where, function, item)
+        """Send it a call to make."""
+        self.requested += 1
+        place_fields = list(place.path), place.folder, self._environment()
+        request = protocol.Request(*place_fields, function, item)
         self._send(pickle.dumps(tuple(request)))
 
     def _environment(self) -> dict[str, str]:
@@ -292,23 +304,23 @@ class Child:
     @property
     def begun(self) -> bool:
         """Whether it has begun the last call."""
-        return self.meter.calls == self.asked
+        return self.meter.calls == self.requested
 
     def answer(self, frame: bytes) -> bytes:
-        """Take a reply; return what `answered` reads."""
+        """Note the files that a reply names, and return it."""
         reply = protocol.Reply(*pickle.loads(frame))
         self.sources |= reply.sources
         return frame
 
     @property
     def usable(self) -> bool:
-        """Whether it lives, and what it has imported is as it was."""
+        """Whether it is alive and the files that it has imported are unchanged."""
         unchanged = all(protocol.signature(file) == was for file, was in self.sources.items())
         return unchanged and self._process.poll() is None
 
     def ended(self) -> str:
-        """Say how it ended by itself: ``exit status 9``, ``signal SIGSEGV``."""
-        with suppress(subprocess.TimeoutExpired):  # its pipe is closed a little before it is gone
+        """Return how it ended by itself: ``exit status 9``, ``signal SIGSEGV``."""
+        with suppress(subprocess.TimeoutExpired):  # its pipe is closed a little before it ends
             self._process.wait(5.0)
         return self.end()
 
@@ -318,23 +330,23 @@ class Child:
         return self._process.poll() is None
 
     def signal(self, number: int) -> None:
-        """Send a signal to it and to what it has started, where there are process groups."""
+        """Send a signal to it and its children, where there are process groups."""
         if hasattr(os, "killpg"):
             with suppress(OSError):
                 os.killpg(self._process.pid, number)
 
     def end(self, sweep: bool = True) -> str:
-        """End it and what it has started; say how it ended.
+        """End it and its children; return how it ended.
 
         Args:
-            sweep: also what it has started in sessions of their own; else the caller does.
+            sweep: whether to end the children in sessions of their own, too; else the caller does.
         """
         process = self._process
         if hasattr(signal, "SIGKILL"):
             self.signal(signal.SIGKILL)
         process.kill()
         code = process.wait()
-        self._reader.join(1.0)  # longer, if something outside its group holds the pipe
+        self._reader.join(1.0)  # it does not end if a process outside the group holds the pipe
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             with suppress(OSError):
@@ -352,49 +364,49 @@ class Child:
         return f"signal {-code}"
 
 
-def answered(frame: bytes) -> Any:
-    """Return what a reply holds: an answer or a `Failure`."""
+def decode(frame: bytes) -> Any:
+    """Return the value in a reply, or a `Failure`."""
     reply = protocol.Reply(*pickle.loads(frame))
-    if reply.said.startswith("MemoryError"):
+    if reply.message.startswith("MemoryError"):
         return Failure("memory", "no memory was left to it")
     try:
-        if reply.said:
+        if reply.message:
             error = pickle.loads(reply.error) if reply.error else None
-            return Failure("raised", reply.said, error=error)
+            return Failure("raised", reply.message, error=error)
         return pickle.loads(reply.answer)
-    except Exception as error:  # what can't be read here
-        return Failure("raised", told(error), error=error)
+    except Exception as error:  # it can't be unpickled here
+        return Failure("raised", error_text(error), error=error)
 
 
 class _Watch:
-    """What a call takes, seen from outside.
+    """Measures a call from outside its process.
 
     Args:
-        child: who makes it.
-        limits: of the call; `memory` is given.
+        child: the process.
+        limits: of the call; `memory` is not 0.
     """
 
     def __init__(self, child: Child, limits: Limits) -> None:
         self.child, self.limits = child, limits
-        self.seen = time.monotonic()
-        self.cpu: float | None = None  # when it began; None: it hasn't
+        self.measured = time.monotonic()
+        self.cpu: float | None = None  # of the process when the call began; None: it has not
         self.last = math.nan
-        self.mark = math.inf  # the deadline of what runs, which tells one part's call from the next
-        self.idle = self.part_idle = self.gone = 0.0
+        self.mark = math.inf  # the component's deadline, which differs from call to call
+        self.idle = self.component_idle = self.dead = 0.0
 
     def look(self, now: float) -> Failure | None:
-        """Return why the call is to be ended; None: it goes on."""
-        period, self.seen = min(now - self.seen, 5.0 * LOOK), now
+        """Return the limit that is exceeded, or how the process died; None: the call goes on."""
+        period, self.measured = min(now - self.measured, 5.0 * LOOK), now
         child, limits = self.child, self.limits
-        if not child.alive:  # its pipe may be held open by what it has started
-            self.gone += period
-            return Failure("died", child.ended()) if self.gone > 1.0 else None
+        if not child.alive:  # a child of it may hold the pipe open
+            self.dead += period
+            return Failure("died", child.ended()) if self.dead > 1.0 else None
         import psutil
 
         try:
             with child.state.oneshot():
                 times, status = child.state.cpu_times(), child.state.status()
-                held = child.state.memory_info().rss
+                resident = child.state.memory_info().rss
         except psutil.Error:
             return None
         cpu, meter = times.user + times.system, child.meter
@@ -402,40 +414,40 @@ class _Watch:
             self.cpu = cpu
         computed = cpu - self.last >= COMPUTING * period or math.isnan(self.last)
         self.last = cpu
-        deadline, limit, part = meter.deadline, meter.limit, meter.part
+        deadline, limit, component = meter.deadline, meter.limit, meter.component
         if deadline != self.mark:
-            self.mark, self.part_idle = deadline, 0.0
-        # One that stands stopped was not stopped with its driver, which is looking.
-        if not computed and (status in _WAITING or status == _STOPPED):
+            self.mark, self.component_idle = deadline, 0.0
+        # A stopped process was not stopped with its driver, which runs this.
+        if not computed and (status in _SLEEPING or status == _STOPPED):
             self.idle += period
-            self.part_idle += period
-        waited = "stood stopped" if status == _STOPPED else "waited"
+            self.component_idle += period
+        waited = "was stopped" if status == _STOPPED else "waited"
         running = math.isfinite(deadline)
-        part = part if running else ""
-        if held > limits.memory:
-            return Failure("memory", f"held more than {limits.memory / 2**30:.2g} GiB", part)
+        component = component if running else ""
+        if resident > limits.memory:
+            return Failure("memory", f"held more than {limits.memory / 2**30:.2g} GiB", component)
         if running and cpu > deadline + GRACE:
-            return Failure("time", f"computed longer than time_limit = {limit:g} s", part)
-        if running and self.part_idle > limit + GRACE:
-            return Failure("time", f"{waited} longer than time_limit = {limit:g} s", part)
+            return Failure("time", f"computed longer than time_limit = {limit:g} s", component)
+        if running and self.component_idle > limit + GRACE:
+            return Failure("time", f"{waited} longer than time_limit = {limit:g} s", component)
         if self.cpu is not None and cpu - self.cpu > limits.cpu:
-            return Failure("time", f"computed longer than {limits.cpu:g} s", part)
+            return Failure("time", f"computed longer than {limits.cpu:g} s", component)
         if self.idle > limits.idle:
-            return Failure("time", f"{waited} longer than {limits.idle:g} s", part)
+            return Failure("time", f"{waited} longer than {limits.idle:g} s", component)
         return None
 
 
-_WAITING = ("sleeping", "disk-sleep", "idle")  # psutil's names, which is imported when needed
+_SLEEPING = ("sleeping", "disk-sleep", "idle")  # psutil's names; psutil is imported when needed
 _STOPPED = "stopped"
 _lock = threading.Lock()
 _children: set[Child] = set()
 _unused: list[Child] = []
-# A child ends with the thread that started it (Linux): one that lasts as long as this process.
+# On Linux a child ends with the thread that started it: this one lasts as long as this process.
 _nursery = ThreadPoolExecutor(1, thread_name_prefix="hgobench-nursery")
 
 
 def _take(arrivals: Arrivals) -> Child:
-    """Return a process without work; its replies go to `arrivals`."""
+    """Return a process without a call; its replies are put into `arrivals`."""
     while True:
         with _lock:
             if not _unused:
@@ -457,7 +469,7 @@ def _give_back(child: Child) -> None:
 
 
 def _arrived(arrivals: Arrivals) -> Iterator[tuple[Child, bytes]]:
-    """Wait a moment for replies, and yield those that are there."""
+    """Wait up to `LOOK` seconds for replies, and yield all that have arrived."""
     with suppress(queue.Empty):
         yield arrivals.get(timeout=LOOK)
         while True:
@@ -465,15 +477,15 @@ def _arrived(arrivals: Arrivals) -> Iterator[tuple[Child, bytes]]:
 
 
 def signal_all(number: int) -> None:
-    """Send a signal to all processes, and to what they have started, where there are groups."""
+    """Send a signal to all processes and their children, where there are process groups."""
     for child in list(_children):
         child.signal(number)
 
 
 def _sweep(marks: Collection[str]) -> None:
-    """End what some processes, which have ended, have started and left behind.
+    """End the children that some processes left behind when they ended.
 
-    A session of its own takes a process out of their group, but its environment tells whose it is.
+    A session of its own takes a process out of their group, but its environment has their mark.
     """
     import psutil
 
@@ -498,7 +510,7 @@ def _end_all() -> None:
 
 
 def _forget_all() -> None:
-    """Leave a parent's children to it."""
+    """Forget the processes of the parent, after a fork."""
     global _nursery
     _children.clear()
     _unused.clear()
@@ -510,7 +522,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def memory() -> int:
-    """Return the bytes of memory that this machine, or its container, has."""
+    """Return the memory of this machine, or of its container, in bytes."""
     import psutil
 
     total = int(psutil.virtual_memory().total)

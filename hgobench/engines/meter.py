@@ -1,7 +1,7 @@
-"""What a child says of itself while it computes: a page of memory that its supervisor reads.
+"""What a child process reports while it computes: a page of memory that its supervisor reads.
 
-C code that holds the interpreter's lock answers no question, but what was written before it began
-is there to be read.
+C code that holds the interpreter's lock can't answer, but what was written before it began can be
+read.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import mmap
 from pathlib import Path
 
 SIZE = 4096
-# float64 each, so that each is written at once
-_CALLS, _DEADLINE, _LIMIT, _LENGTH, _DONE = range(5)
+# float64, so that each is written at once
+_CALLS, _DEADLINE, _LIMIT, _LENGTH, _PROGRESS = range(5)
 _TEXT = 40
 _LONGEST = SIZE - _TEXT
 
@@ -21,7 +21,7 @@ class Meter:
 
     Args:
         path: its file.
-        create: make the file; only the supervisor does.
+        create: whether to create the file, as the supervisor does.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -36,7 +36,7 @@ class Meter:
 
     @property
     def calls(self) -> int:
-        """How many calls the child has begun."""
+        """Number of calls that the child has begun."""
         return int(self._numbers[_CALLS])
 
     @calls.setter
@@ -45,39 +45,39 @@ class Meter:
 
     @property
     def deadline(self) -> float:
-        """The CPU seconds of the child at which what runs now is out of time; inf: none."""
+        """The child's CPU seconds at which the running component is out of time; inf: none runs."""
         return self._numbers[_DEADLINE]
 
     @property
     def limit(self) -> float:
-        """The limit behind the deadline, seconds."""
+        """The running component's limit, seconds."""
         return self._numbers[_LIMIT]
 
     @property
-    def part(self) -> str:
-        """What runs now, as ``rule 'krum'``."""
+    def component(self) -> str:
+        """The running component, as ``rule 'krum'``."""
         length = int(self._numbers[_LENGTH])
         return self._page[_TEXT : _TEXT + length].decode(errors="replace")
 
     @property
     def done(self) -> float:
-        """How much of its call is done, in what the call counts."""
-        return self._numbers[_DONE]
+        """How much of the call is done, in its own unit."""
+        return self._numbers[_PROGRESS]
 
     @done.setter
     def done(self, number: float) -> None:
-        self._numbers[_DONE] = number
+        self._numbers[_PROGRESS] = number
 
-    def show(self, deadline: float, limit: float, part: str) -> None:
-        """Say what runs from now on, and until when it may."""
-        text = part.encode()[:_LONGEST]
+    def show(self, deadline: float, limit: float, component: str) -> None:
+        """Report the component that runs from now on, its deadline and its limit."""
+        text = component.encode()[:_LONGEST]
         self._page[_TEXT : _TEXT + len(text)] = text
         self._numbers[_LENGTH] = float(len(text))
         self._numbers[_LIMIT] = limit
         self._numbers[_DEADLINE] = deadline
 
     def close(self) -> None:
-        """Let go of the page."""
+        """Unmap the page."""
         self._numbers.release()
         self._view.release()
         self._page.close()

@@ -1,4 +1,4 @@
-"""What whoever waits for a grid or for measurements is told, and what a call tells of itself."""
+"""Progress: of a grid or of measurements, and, as a call reports it, within a call."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Advance:
-    """What has just happened.
+    """A step of progress: the changes since the last one.
 
     Attributes:
-        computed, found: how many cells (or measurements) are finished now: computed, and found in
-            the store.
-        lacking: how many were looked for in the store now, and are not there.
-        jobs: computing begins, so many calls at a time; 0: it doesn't.
-        under_way: returns, from then on, how much is done of what is under way, as a number of
-            cells; None: that is not known.
+        computed, found: numbers of cells (or measurements) that were computed, and that were found
+            in the store.
+        lacking: number of cells that were looked up in the store and are not there.
+        jobs: number of calls at a time, if computing begins with this step; else 0.
+        under_way: a function that returns, from now on, how much of the calls under way is done,
+            in cells; None: unknown.
+
+    Example:
+        >>> Advance(computed=2) == Advance(2, under_way=lambda: 0.5)
+        True
     """
 
     computed: int = 0
@@ -30,25 +34,33 @@ class Advance:
 OnProgress: TypeAlias = Callable[[Advance], None]
 
 
-def nobody(step: Advance) -> None:
-    """Tell nobody."""
+def ignore(step: Advance) -> None:
+    """Do nothing: the default of what is called with each step."""
 
 
-_told: list[Callable[[float], None]] = []
+_listeners: list[Callable[[float], None]] = []
 
 
 def tell(done: float) -> None:
-    """Say, in a call that an engine makes, how much of it is done, as a number of cells.
+    """Report, within a call that an engine makes, how much of it is done, as a number of cells.
 
-    It is cheap: a call of a function that keeps the number.
+    It is cheap: one call of a function that keeps the number.
     """
-    if _told:
-        _told[-1](done)
+    if _listeners:
+        _listeners[-1](done)
 
 
-def told_to(keep: Callable[[float], None] | None) -> None:
-    """Let a function be told by the calls that this process makes; None: as before."""
-    if keep is None:
-        _told.pop()
+def listen(listener: Callable[[float], None] | None) -> None:
+    """Set the function that `tell` calls in this process; None: the one that was set before.
+
+    >>> reports = []
+    >>> listen(reports.append)
+    >>> tell(0.5)
+    >>> listen(None)
+    >>> reports
+    [0.5]
+    """
+    if listener is None:
+        _listeners.pop()
     else:
-        _told.append(keep)
+        _listeners.append(listener)

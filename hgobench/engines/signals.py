@@ -1,4 +1,4 @@
-"""Signals that ask a run to end: as gentle as Ctrl-C."""
+"""Signals that ask a run to end, handled as gently as Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 from .local import signal_all
 
-# SIGHUP, of a terminal that is closed, does not exist on Windows.
+# SIGHUP is sent when a terminal is closed; Windows has none.
 ASKING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -19,7 +19,11 @@ class Ended(KeyboardInterrupt):
     """A signal asked this process to end.
 
     Args:
-        number: the signal's.
+        number: of the signal.
+
+    Example:
+        >>> print(Ended(signal.SIGTERM))
+        ended by SIGTERM
     """
 
     def __init__(self, number: int) -> None:
@@ -29,29 +33,29 @@ class Ended(KeyboardInterrupt):
 
 @contextmanager
 def gentle() -> Iterator[list[int]]:
-    """Let these signals raise `Ended` in the body, where Ctrl-C raises KeyboardInterrupt.
+    """Let these signals raise `Ended` in the body, as Ctrl-C raises KeyboardInterrupt.
 
-    Those that are ignored stay so: ``nohup hgobench run ..`` outlives its terminal. Ctrl-Z pauses
-    the processes that compute too, which the terminal does not reach.
+    Signals that are ignored stay so: ``nohup hgobench run ..`` outlives its terminal. Ctrl-Z also
+    pauses the processes that compute, which the terminal does not reach.
 
-    Returns:
-        The numbers of those that came.
+    Yields:
+        A list to which the number of each signal is added that arrives.
     """
-    asked: list[int] = []
+    arrived: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
+        arrived.append(number)
         raise Ended(number)
 
     def pause(number: int, frame: FrameType | None) -> None:
         signal_all(signal.SIGSTOP)
         signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)  # and here it stands until it is told to go on
+        os.kill(os.getpid(), number)  # returns after SIGCONT
         signal.signal(number, pause)
         signal_all(signal.SIGCONT)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield arrived
         return
     actions = dict.fromkeys(ASKING, end)
     if hasattr(signal, "SIGTSTP"):
@@ -61,7 +65,7 @@ def gentle() -> Iterator[list[int]]:
         for number, handler in previous.items():
             if handler is signal.SIG_DFL:
                 signal.signal(number, actions[number])
-        yield asked
+        yield arrived
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What another machine must have as this one has it, and what it is sent."""
+"""What other machines must have installed as this one has, and the plug-ins they are sent."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from hgobench.errors import InputError
 from hgobench.results.address import SOURCES, code_digest
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "llvmlite")  # numbers depend on their versions
-LARGEST = 2**20  # bytes that are sent along with each task
+LARGEST = 2**20  # bytes of plug-ins, sent with each task
 _INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")})
 
 
 def installed(packages: Collection[str]) -> dict[str, str]:
-    """Return the versions of what is installed here, by name; of packages a hash of the sources.
+    """Return the versions installed on this machine by name, and a hash of each package's sources.
 
     Args:
-        packages: top-level packages of plug-ins.
+        packages: top-level packages that hold plug-ins.
     """
     versions = {"Python": ".".join(platform.python_version_tuple()[:2])}
     for library in LIBRARIES:
@@ -38,27 +38,31 @@ def installed(packages: Collection[str]) -> dict[str, str]:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             versions[library] = "missing"
-    versions["hgobench"] = f"{hgobench.__version__}, sources {_own()}"
+    versions["hgobench"] = f"{hgobench.__version__}, sources {_own_hash()}"
     for name in packages:
         folders = _folders(name)
         versions[name] = f"sources {_hash(tuple(folders))}" if folders else "missing"
     return versions
 
 
-def differences(here: dict[str, str], there: dict[str, str]) -> str:
-    """Say in which versions another machine differs; empty: in none."""
+def differences(expected: dict[str, str], remote: dict[str, str]) -> str:
+    """Say in which versions another machine differs; empty: in none.
+
+    >>> differences({"torch": "2.1"}, {"torch": "2.0", "numpy": "2.0"})
+    'torch: 2.0; expected 2.1'
+    """
     return ", ".join(
-        f"{name}: {there.get(name, 'missing')}; expected {version}"
-        for name, version in here.items()
-        if there.get(name) != version
+        f"{name}: {remote.get(name, 'missing')}; expected {version}"
+        for name, version in expected.items()
+        if remote.get(name) != version
     )
 
 
-def foreign() -> tuple[list[str], list[Path]]:
-    """Return the packages of others that this process was asked for.
+def plugins() -> tuple[list[str], list[Path]]:
+    """Return the packages of plug-ins that this process has imported.
 
     Returns:
-        The names of those that are installed, and the files of those that are not.
+        The names of those that are installed, and the files of the others.
     """
     names: list[str] = []
     files: dict[Path, None] = {}
@@ -67,15 +71,17 @@ def foreign() -> tuple[list[str], list[Path]]:
         if any(folder.startswith(_INSTALLED) for folder in folders):
             names.append(name)
         else:
-            files |= dict.fromkeys(path for folder in folders for path in _beside(Path(folder)))
+            files |= dict.fromkeys(
+                path for folder in folders for path in _python_files(Path(folder))
+            )
     return names, list(files)
 
 
 def bundle(files: Collection[Path]) -> bytes:
-    """Return the plug-ins of the driver's folder, as a zip file.
+    """Return files of plug-ins as a zip archive; the same files give the same bytes.
 
     Raises:
-        InputError: they are too large to be sent along.
+        InputError: it has more than `LARGEST` bytes.
     """
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -83,7 +89,7 @@ def bundle(files: Collection[Path]) -> bytes:
             root = path.parent
             while (root / "__init__.py").exists():
                 root = root.parent
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())  # no time: equal bytes
+            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())  # it holds no time
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
     data = stream.getvalue()
@@ -96,23 +102,23 @@ def bundle(files: Collection[Path]) -> bytes:
 
 
 def unpacked(data: bytes, folder: Path) -> Path:
-    """Return where a bundle is unpacked below a folder, whoever else unpacks it meanwhile."""
+    """Unpack a bundle in a folder and return its path; processes may do so at the same time."""
     home = folder / f"hgobench-{hashlib.sha256(data).hexdigest()[:16]}"
     if not home.exists():
         new = folder / f"{home.name}.{os.getpid()}.{id(data)}"
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             archive.extractall(new)
         new.mkdir(exist_ok=True)
-        with suppress(OSError):  # another was first
+        with suppress(OSError):  # another process was faster
             new.rename(home)
     return home
 
 
 def path_with(home: Path) -> tuple[str, ...]:
-    """Return this process's import path with a folder before all that is not Python's own."""
+    """Return this process's import path, with a folder right after the standard library."""
     library = sysconfig.get_path("stdlib")
-    own = [one for one in sys.path if one.startswith(library) and "-packages" not in one]
-    return (*own, str(home), *(one for one in sys.path if one not in own))
+    standard = [path for path in sys.path if path.startswith(library) and "-packages" not in path]
+    return (*standard, str(home), *(path for path in sys.path if path not in standard))
 
 
 def _folders(package: str) -> list[str]:
@@ -129,8 +135,8 @@ def _folders(package: str) -> list[str]:
     return [spec.origin] if spec.origin and Path(spec.origin).exists() else []
 
 
-def _beside(path: Path) -> Iterator[Path]:
-    """Yield a package's Python files, or a module's and its neighbours', which it may import."""
+def _python_files(path: Path) -> Iterator[Path]:
+    """Yield the Python files of a package, or of a module's folder, as it may import them."""
     yield from sorted(path.rglob("*.py") if path.is_dir() else path.parent.glob("*.py"))
 
 
@@ -146,9 +152,9 @@ def _hash(folders: tuple[str, ...]) -> str:
 
 
 @cache
-def _own() -> str:
-    """Return a hash of all of hgobench, in a checkout the same as installed."""
+def _own_hash() -> str:
+    """Return a hash of hgobench's sources, the same in a checkout and installed."""
     package = Path(hgobench.__file__).parent
     names = {path.name for path in package.iterdir() if path.is_dir() or path.suffix == ".py"}
-    more = names - set(SOURCES) - {"__pycache__", "suites"}
-    return code_digest(*sorted(more))[:12]
+    others = names - set(SOURCES) - {"__pycache__", "suites"}
+    return code_digest(*sorted(others))[:12]

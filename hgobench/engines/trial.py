@@ -1,7 +1,7 @@
-"""Code of others is imported and made in another process first.
+"""Plug-in code is imported and constructed in another process first.
 
-So one that ends its process, or never comes to an end, leaves the process that drives a run
-standing, which then says what is wrong with it. What goes well there, this process may do.
+If it ends that process, or never returns, the process that drives the run survives and reports the
+problem. Only what succeeded there is done here.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from hgobench.errors import InputError
 from .base import Failure, Limits
 from .local import Local
 
-TIME_LIMIT = 60.0  # CPU seconds; also of waiting
+TIME_LIMIT = 60.0  # seconds of CPU time, and of waiting
 
 
 @contextmanager
 def children_first(time_limit: float = TIME_LIMIT) -> Iterator[None]:
-    """Try in another process what the body imports and makes of others' code, each once.
+    """Try plug-in code that the body imports or constructs in another process first, once each.
 
-    Within another such body nothing is tried twice.
+    Nested uses have no effect.
 
     Args:
-        time_limit: CPU seconds that each may take; also how long it may wait.
+        time_limit: CPU seconds that each import or construction may take, and seconds that it may
+            wait.
     """
 
     if boundary.is_tried_first():
@@ -37,34 +38,34 @@ def children_first(time_limit: float = TIME_LIMIT) -> Iterator[None]:
         return
 
     @cache
-    def tried(kind: str, name: str) -> str:
-        # Longer than the limit within, which names what took too long.
+    def trial(kind: str, name: str) -> str:
+        # Longer than the limit in the child, whose message names what took too long.
         limits = Limits(cpu=2.0 * time_limit + 10.0, idle=2.0 * time_limit + 10.0)
         function = partial(_try, time_limit)
         ((_, answer),) = Local(1).map(function, [(kind, name)], limits=limits)
         if not isinstance(answer, Failure):
             return answer
         if answer.kind == "died":
-            did = "imported" if kind == "import" else "made"
-            return f"the process that {did} it died ({answer.how})"
+            verb = "imported" if kind == "import" else "made"
+            return f"the process that {verb} it died ({answer.how})"
         if answer.kind == "raised":
             return answer.how
         return f"{OUT_OF_TIME if answer.kind == 'time' else OUT_OF_MEMORY}: {answer.how}"
 
-    before = boundary.tried_first(tried)
+    previous = boundary.tried_first(trial)
     try:
         with boundary.limited(time_limit):
             yield
     finally:
-        boundary.tried_first(before)
+        boundary.tried_first(previous)
 
 
-def _try(time_limit: float, what: tuple[str, str]) -> str:
-    """Import or make something; return why it took too long, empty: it did not.
+def _try(time_limit: float, component: tuple[str, str]) -> str:
+    """Import or construct something; return why it took too long; empty: it did not.
 
-    What else is wrong is found again, and told, by who asked.
+    Other errors are ignored here: the driving process meets them again, and reports them.
     """
-    kind, name = what
+    kind, name = component
     try:
         with boundary.limited(time_limit):
             if kind == "import":
@@ -78,8 +79,8 @@ def _try(time_limit: float, what: tuple[str, str]) -> str:
             else:
                 catalogue.registry(kind).build(name)
     except (InputError, PluginError) as error:
-        said = str(error)
-        return said[said.index(OUT_OF_TIME) :] if OUT_OF_TIME in said else ""
+        message = str(error)
+        return message[message.index(OUT_OF_TIME) :] if OUT_OF_TIME in message else ""
     except Exception:
         return ""
     return ""

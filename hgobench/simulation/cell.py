@@ -13,7 +13,16 @@ from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.attacks import Attack, Combined, NoAttack
-from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, foreign, keyed, plain, told
+from hgobench.boundary import (
+    Boundary,
+    Clock,
+    OutOfTime,
+    PluginError,
+    error_text,
+    foreign,
+    keyed,
+    plain,
+)
 from hgobench.determinism import stream
 from hgobench.errors import InputError, shown
 from hgobench.lazy import Tensor
@@ -243,14 +252,14 @@ class Attempt:
     def _end(self, cell: Cell, error: BaseException) -> None:
         where = f"round {self.k}"
         if isinstance(error, NonFiniteError):
-            cell.end("diverged", f"{where}: {told(error).partition(': ')[2]}")
+            cell.end("diverged", f"{where}: {error_text(error).partition(': ')[2]}")
         elif isinstance(error, (PluginError, OutOfTime)):
             cell.end("failed", f"{where}: {error}")
         elif isinstance(error, RuleError):
             who = f"{cell.rules.who}: " if cell.rules.foreign else ""
-            cell.end("failed", f"{where}: {who}{told(error)}")
+            cell.end("failed", f"{where}: {who}{error_text(error)}")
         else:
-            cell.end("failed", f"{where}: {told(error)}")
+            cell.end("failed", f"{where}: {error_text(error)}")
 
 
 class ServerData:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hgobench import catalogue, hardware, models
 from hgobench.algorithms import workloads
-from hgobench.boundary import Boundary, PluginError, keyed, told
+from hgobench.boundary import Boundary, PluginError, error_text, keyed
 from hgobench.data import datasets, partitions
 from hgobench.data.base import Split
 from hgobench.determinism import stream
@@ -473,7 +473,7 @@ def _check_split(
     try:
         b, s = np.asarray(coordinate_limit, dtype=np.float64), np.asarray(size, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise boundary.error(f"split: {told(error)}") from error
+        raise boundary.error(f"split: {error_text(error)}") from error
     if np.isnan(b).any():
         raise boundary.error("split returned NaN; expected numbers of coordinates, or inf")
     if b.shape != held.shape or s.shape != held.shape or not (s <= held).all():
