@@ -187,6 +187,9 @@ class Given(TypedDict, total=False):
     s: int
     rounds: int
     K: int
+    time_budget: float | Literal["inf"]
+    coordinate_budget: float | Literal["inf"]
+    byte_budget: float | Literal["inf"]
     learning_rate: float
     gamma: float
     schedule: Literal["constant", "inverse_sqrt_block"]
@@ -250,7 +253,10 @@ class Scenario:
             2·tolerated; None: what the algorithm and the rule need.
         deadline (tau): τ in time units; inf: the server waits for the last answer.
         batch_size (s): examples per minibatch; a worker with fewer uses all it has.
-        rounds (K): how many there are.
+        rounds (K): how many there are; at most, with a budget.
+        time_budget: simulated time units; the run ends with the round in which they are over.
+        coordinate_budget: likewise, gradient coordinates that all workers compute together.
+        byte_budget: likewise, bytes that are sent, up and down.
         learning_rate (gamma): γ, on the mean gradient.
         schedule: ``"constant"``, or ``"inverse_sqrt_block"``: γ·√(d/|B_k|).
         solver: what the server does with the aggregate.
@@ -299,6 +305,12 @@ class Scenario:
         shared=lambda scenario: scenario.workload != "fixed")
     batch_size: int = declare(32, integer(1, EXAMPLES), "world", letter="s")
     rounds: int = declare(150, integer(1, ROUNDS), "world", letter="K", related=True)
+    time_budget: float = declare(
+        math.inf, positive(infinite=True), "world", before=math.inf)
+    coordinate_budget: float = declare(
+        math.inf, positive(infinite=True), "world", before=math.inf)
+    byte_budget: float = declare(
+        math.inf, positive(infinite=True), "world", before=math.inf)
     learning_rate: float = declare(0.32, positive(), "defence", letter="gamma")
     schedule: Literal["constant", "inverse_sqrt_block"] = declare(
         "constant", word("constant", "inverse_sqrt_block"), "defence")
@@ -507,6 +519,12 @@ class Scenario:
             for name, about in self.declarations().items()
             if about.role in SHARED
         )
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether a budget may end the run before its rounds do."""
+        budgets = self.time_budget, self.coordinate_budget, self.byte_budget
+        return min(budgets) < math.inf
 
     @property
     def sampling_risk(self) -> float:

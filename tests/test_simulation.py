@@ -5,6 +5,7 @@ import re
 import signal
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -803,3 +804,56 @@ def test_values_that_overflow_warn_nobody(attack: str) -> None:
         warnings.simplefilter("error")
         results = [run(cell) for cell in cells]
     assert not [result.reason for result in results if result.status == "failed"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent"),
+    [
+        ({"time_budget": 10.0}, lambda rounds: rounds["time"]),
+        ({"coordinate_budget": 2.0e4}, lambda rounds: np.cumsum(rounds["coordinates"])),
+        (
+            {"byte_budget": 1.0e5},
+            lambda rounds: np.cumsum(np.add(rounds["bytes_up"], rounds["bytes_down"])),
+        ),
+    ],
+)
+def test_a_run_ends_with_the_round_in_which_its_budget_is_spent(
+    budget: dict[str, Any], spent: Callable[[Mapping[str, Any]], Any]
+) -> None:
+    (limit,) = budget.values()
+    free = Scenario(**{**BASE, "rounds": 12, "evaluation_interval": 5})
+    whole, ended = run(free), run(free.replace(**budget))
+    length = len(ended.rounds["round"])
+    assert 1 < length < 12
+    for name in ("time", "coordinates", "bytes_up", "block_size"):
+        assert ended.rounds[name] == whole.rounds[name][:length]
+    costs = spent(whole.rounds)
+    assert costs[length - 2] < limit <= costs[length - 1]
+    assert ended.status == "done"
+    at_its_end = run(free.replace(rounds=length))
+    assert ended.right == at_its_end.right is not None
+    assert ended.summary["test_accuracy"] == at_its_end.summary["test_accuracy"]
+
+
+def test_a_budget_that_is_not_spent_changes_nothing() -> None:
+    free = Scenario(**BASE)
+    assert run(free.replace(time_budget=1e9)).rounds == run(free).rounds
+    assert free.digest != free.replace(time_budget=1e9).digest
+    assert free.replace(time_budget=1e9).replace(time_budget=math.inf).digest == free.digest
+
+
+def test_cells_whose_budgets_end_at_different_rounds_are_what_they_are_alone() -> None:
+    cells = [
+        Scenario(**{**BASE, "rounds": 20, "evaluation_interval": 3, "byte_budget": 4e5, **more})
+        for more in (
+            {"rule": "median", "attack": "starve"},
+            {"rule": "average", "attack": "foe"},
+            {"rule": "krum", "attack": "crash"},
+            {"rule": "median", "attack": "none"},
+        )
+    ]
+    together = simulate(cells)
+    assert len({len(result.rounds["round"]) for result in together}) > 1
+    for cell, result in zip(cells, together, strict=True):
+        alone = run(cell)
+        assert (result.rounds, result.right) == (alone.rounds, alone.right)

@@ -49,6 +49,7 @@ class Cell:
         ledger: the table of its rounds.
         time: simulated, since the start.
         status, reason: how it goes.
+        over: whether a budget is spent, so that no further round is played.
         right: which test examples it answers rightly in the end, as in a `Result`.
         answering: cells for which it is equal have the same workers: the same order and lengths.
         threat: those also have attackers that may act for all of them at once.
@@ -67,6 +68,8 @@ class Cell:
         self.needs: list[str] = []
         self.status: Status = "done"
         self.reason = ""
+        self.over = False
+        self._spent = [0, 0]  # coordinates, bytes
         self.right: bytes | None = None
         try:
             with keyed(scenario.seed):
@@ -198,6 +201,17 @@ class Cell:
             honest=~self.byzantine[workers] if "honest" in needs else None,
             root=ServerData(self, k, params, reception.block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),
+        )
+
+    def spend(self, coordinates: int, sent: int) -> None:
+        """Take a round's coordinates and bytes off the budgets, after its time is counted."""
+        self._spent[0] += coordinates
+        self._spent[1] += sent
+        scenario, (computed, bytes_) = self.scenario, self._spent
+        self.over = (
+            self.time >= scenario.time_budget
+            or computed >= scenario.coordinate_budget
+            or bytes_ >= scenario.byte_budget
         )
 
     def end(self, status: Status, reason: str) -> None:

@@ -130,8 +130,9 @@ def _simulate(
         for k in range(1, rounds + 1):
             if not stack.play(k):
                 break
-            if k % interval == 0 or k == rounds:
-                stack.evaluate(k, last=k == rounds)
+            due = k % interval == 0 or k == rounds
+            if due or any(cell.over for cell in stack.cells):
+                stack.evaluate(k, last=k == rounds, due=due)
             if on_round is not None:
                 on_round(done + len(cells) * k / rounds)
     except PluginError as error:  # of what they share
@@ -205,8 +206,8 @@ class Stack:
 
     def play(self, k: int) -> bool:
         """Play round k (from 1) of every cell that has not ended; say whether there was one."""
-        if not all(cell.status == "done" for cell in self.cells):
-            running = [r for r, cell in enumerate(self.cells) if cell.status == "done"]
+        running = [r for r, c in enumerate(self.cells) if c.status == "done" and not c.over]
+        if len(running) < len(self.cells):
             self.params = self.params[running]
             self.cells = [self.cells[r] for r in running]
         if not self.cells:
@@ -219,25 +220,32 @@ class Stack:
         Round(k, world, draw, self.params, Answers(self._gradients), self.observe).play(self.cells)
         return True
 
-    def evaluate(self, k: int, last: bool = False) -> None:
-        """Fill in accuracies and losses after round k; after the `last` also what was right."""
+    def evaluate(self, k: int, last: bool = False, due: bool = True) -> None:
+        """Fill in accuracies and losses after round k; after the last also what was right.
+
+        Args:
+            k: the round.
+            last: whether it is the last of all.
+            due: whether all cells are evaluated; else those whose last it is.
+        """
         world, params = self.world, self.params
         loss, accuracy, right = world.marked(k, params, *world.test)
         loss, accuracy = loss.cpu(), accuracy.cpu()
-        bits = None
-        if last and right is not None:
+        ended, bits = [last or cell.over for cell in self.cells], None
+        if any(ended) and right is not None:
             bits = pack_bits(right).cpu().numpy()
         held = torch.full_like(accuracy, torch.nan)
         if len(world.data.validation):
             held = world.evaluate(k, params, *world.validation)[1].cpu()
         for r, cell in enumerate(self.cells):
-            if cell.status == "done":
+            if cell.status == "done" and (due or ended[r]):
                 cell.ledger.record(
                     test_loss=float(loss[r]),
                     test_accuracy=float(accuracy[r]),
                     validation_accuracy=float(held[r]),
                 )
-                cell.right = None if bits is None else bits[r].tobytes()
+                if ended[r] and bits is not None:
+                    cell.right = bits[r].tobytes()
 
 
 class Round:
@@ -499,6 +507,9 @@ class Round:
         heard = lengths > 0
         cell.time += lasted + turn.delay
         done = cell.status == "done"
+        bytes_up = NUMBER_BYTES * sent
+        bytes_down = len(lengths) * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES)
+        cell.spend(turn.computed, bytes_up + bytes_down)
         cell.ledger.add(
             round=self.k,
             time=cell.time,
@@ -510,8 +521,8 @@ class Round:
             byzantine_heard=int((heard & turn.hostile).sum()),
             malformed=turn.malformed,
             coordinates=turn.computed,
-            bytes_up=NUMBER_BYTES * sent,
-            bytes_down=len(lengths) * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES),
+            bytes_up=bytes_up,
+            bytes_down=bytes_down,
             stalled=turn.updated == 0 and done,
         )
 
