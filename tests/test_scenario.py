@@ -87,6 +87,9 @@ def problems(**fields: Any) -> list[str]:
         ({"rule": "krum", "v": 9, **SMALL}, "rule: 'krum' needs 11 answers for tolerated=4; quorum is 9 of sampled=20"),
         ({"rule": "krum", "workers": 10, "f": 4}, "rule: 'krum' needs 11 answers for tolerated=4; quorum is 10 of sampled=10"),
         ({"deadline": 0}, "deadline: 0; expected a number > 0 or inf"),
+        ({"time_budget": 0}, "time_budget: 0; expected a number > 0 or inf"),
+        ({"coordinate_budget": -5}, "coordinate_budget: -5; expected a number > 0 or inf"),
+        ({"byte_budget": "all"}, "byte_budget: 'all'; expected a number > 0 or inf"),
         ({"tau": math.nan}, "deadline: nan; expected a number > 0 or inf"),
         ({"batch_size": 2.5}, "batch_size: 2.5; expected an integer >= 1"),
         ({"rounds": 0}, "rounds: 0; expected an integer >= 1"),
@@ -219,7 +222,7 @@ def test_what_may_be_given_is_what_is_declared() -> None:
     for name, hint in given.items():
         field = letters.get(name, name)
         more = (type(None),) if Scenario.defaults()[field] is None else ()
-        if field in ("deadline", "attack_stop", "attack_period"):
+        if field in ("deadline", "attack_stop", "attack_period") or field.endswith("_budget"):
             more = (Literal["inf"],)  # type: ignore[assignment]
         assert hint == Union[(hints[field], *more)]
 
