@@ -43,7 +43,7 @@ class MemoryStore:
         for result, ruleset, key in list(several):  # all of them or none
             self.add(result, ruleset, key)
 
-    def standing(
+    def reusable(
         self, among: Iterable[str] | Mapping[str, Scenario] | None = None
     ) -> Iterator[tuple[str, Result]]:
         expected = among if isinstance(among, Mapping) else {}
@@ -55,7 +55,7 @@ class MemoryStore:
                 yield key, result
 
     def keys(self, among: Iterable[str] | Mapping[str, Scenario] | None = None) -> set[str]:
-        return {key for key, _ in self.standing(among)}
+        return {key for key, _ in self.reusable(among)}
 
     def results(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Result]]:
         wanted = set(self.cells if keys is None else keys)

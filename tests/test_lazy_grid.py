@@ -259,13 +259,13 @@ def test_who_takes_results_as_they_come_reads_each_row_once(
     """Also of a grid that was computed before: its boards need no second reading."""
     settings = {"rule": ["median", "krum"], "seed": [0, 1], "rounds": 2, "algorithm": "hgo"}
     first = run_suite("smoke", out=tmp_path, settings=settings, jobs=1, progress=False)
-    read, asked = rows.read, list[bytes]()
+    read, asked = rows.from_row, list[bytes]()
 
     def counted(row: Any) -> Any:
         asked.append(row[0])
         return read(row)
 
-    monkeypatch.setattr(rows, "read", counted)
+    monkeypatch.setattr(rows, "from_row", counted)
     again = run_suite("smoke", out=tmp_path, settings=settings, jobs=1, progress=False)
     assert (again.computed, again.reused) == (0, first.computed)
     assert again.boards() == first.boards() != []

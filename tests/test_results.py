@@ -462,7 +462,7 @@ def test_a_full_disk_ends_a_run_in_a_line(tmp_path: Path) -> None:
 def test_another_process_s_writing_is_waited_for_and_said(
     store_of_one: Path, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "SAID_AFTER", 0.0)
+    monkeypatch.setattr(sqlite, "QUIET_WAIT", 0.0)
     said = threading.Event()
     lines: list[str] = []
 

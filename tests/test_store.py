@@ -107,7 +107,7 @@ class TestEveryStore:
                 store.add(result(cell), "r-1", key=key)
             assert len(store) == 5
             assert [found.scenario.seed for _, found in store.results()] == [1, 3, 0, 2, 4]
-            assert [key for key, _ in store.standing()] == list("abcde")
+            assert [key for key, _ in store.reusable()] == list("abcde")
             assert [found.scenario.seed for _, found in store.results(["c", "b", "z"])] == [3, 0]
             assert list(store.results([])) == []
 
@@ -136,7 +136,7 @@ class TestEveryStore:
             assert store.keys(["done", "failed", "nowhere"]) == {"done"}
             assert store.keys(cells) == {"done", "diverged"}
             assert store.keys({**cells, "done": cells["failed"]}) == {"diverged"}
-            found = dict(store.standing(cells))
+            found = dict(store.reusable(cells))
             assert {key: one.scenario for key, one in found.items()} == {
                 key: cells[key] for key in ("diverged", "done")
             }
@@ -268,16 +268,16 @@ def test_a_huge_store_is_read_by_the_page_and_each_row_once(
         for cell in cells:
             store.add(result(cell), "r-1", key=f"{cell.seed:02}")
     monkeypatch.setattr(sqlite, "PAGE", 7)
-    read, asked = rows.read, list[bytes]()
+    read, asked = rows.from_row, list[bytes]()
 
     def counted(row: Any) -> Any:
         asked.append(row[0])
         return read(row)
 
-    monkeypatch.setattr(rows, "read", counted)
+    monkeypatch.setattr(rows, "from_row", counted)
     wanted = {f"{cell.seed:02}": cell for cell in cells[5:25]}
     with open_store(tmp_path, create=False) as store:
-        found = dict(store.standing(wanted))
+        found = dict(store.reusable(wanted))
         assert len(asked) == len(set(asked)) == len(found) == 20
         asked.clear()
         assert len(list(store.results())) == 30

@@ -207,7 +207,7 @@ def _missing(
         key_of = {cell: addresses.of(cell) for cohort in several for cell in cohort}
         outcome.keys |= set(key_of.values())
         found = set()
-        for key, result in store.standing({key: cell for cell, key in key_of.items()}):
+        for key, result in store.reusable({key: cell for cell, key in key_of.items()}):
             found.add(key)
             on_result(key, result)
         outcome.reused += len(found)

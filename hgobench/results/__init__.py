@@ -1,4 +1,4 @@
-"""Results and where they are kept."""
+"""Results, and the stores that keep them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +16,17 @@ def open_store(
     """Open the store of a folder.
 
     Args:
-        folder: where ``hgobench run`` keeps results; made if it does not exist, if `create`.
+        folder: as ``hgobench run`` creates it; with `create` it is made if it does not exist.
         create: False opens an existing store for reading only.
-        say: what to do with a line that a user should see; None: print it on standard error.
+        say: called with each line that a user should see; None: it is printed on standard error.
 
     Raises:
         InputError: no store there, or one that this version can't read.
 
     Example:
-        >>> with open_store("hgobench-results/quick", create=False) as store:  # doctest: +SKIP
-        ...     accuracies = [result.summary["test_accuracy"] for _, result in store.results()]
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, open_store(folder) as store:
+        ...     [result.summary["test_accuracy"] for _, result in store.results()]
+        []
     """
     return SqliteStore(folder, create=create, say=say)

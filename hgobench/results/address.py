@@ -1,7 +1,7 @@
-"""Where a number is kept: the address that its scenario, code and data determine.
+"""Addresses of results in a store, determined by scenario, code and data.
 
-Whoever computes a cell again looks here first: two cells have one address if and only if nothing
-that their numbers depend on differs.
+Two cells have the same address if and only if all that their numbers depend on is equal, so that an
+address that the store has need not be computed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from hgobench import catalogue
 from hgobench.scenario import Scenario
 
-# The code that numbers depend on; a change of anything else keeps results valid.
+# The code that numbers depend on; changes elsewhere keep results valid.
 SOURCES = (
     "aggregators",
     "algorithms",
@@ -38,27 +38,27 @@ SOURCES = (
 
 
 @cache
-def code_digest(*more: str) -> str:
-    """Return a hash of the sources that determine results, and of more folders of hgobench."""
+def code_digest(*extra: str) -> str:
+    """Return a hash of the sources that determine results, and of extra folders of hgobench."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for name in SOURCES + more:
+    for name in SOURCES + extra:
         home = package / name if (package / name).exists() else package.parent / name
         for path in sorted(home.glob("**/*.py")) if home.is_dir() else [home]:
             digest.update(f"{name}/{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _plugin_sources(named: Mapping[str, Any]) -> list[str]:
-    """Return a hash of every source file that plug-ins are made of, named by a scenario's field."""
-    return [digest for _, digest in sorted(_plugin_modules(named).items())]
+def _plugin_sources(fields: Mapping[str, Any]) -> list[str]:
+    """Return the hashes of all source files of the plug-ins that a scenario's fields name."""
+    return [digest for _, digest in sorted(_plugin_modules(fields).items())]
 
 
-def _plugin_modules(named: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hash of each module's source that plug-ins are made of."""
+def _plugin_modules(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of the source of each module of the plug-ins that fields name."""
     modules: dict[str, Path] = {}
-    for field in named.keys() & set(catalogue.FIELDS):
-        for registry, name in catalogue.registry(field).named(named[field]):
+    for field in fields.keys() & set(catalogue.FIELDS):
+        for registry, name in catalogue.registry(field).named(fields[field]):
             if name in registry.builtins:
                 continue
             home = registry.entry(name).factory.__module__
@@ -67,27 +67,26 @@ def _plugin_modules(named: Mapping[str, Any]) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in modules.items()}
 
 
-def _reach(name: str, package: str, found: dict[str, Path]) -> None:
-    """Add a module and those that it has things from.
+def _reach(name: str, package: str, modules: dict[str, Path]) -> None:
+    """Add a module and, recursively, the modules that its names come from.
 
-    Of modules outside the plug-in's own top-level package only those count that are neither
-    installed nor hgobench's: they are not likely to change, or in `SOURCES`. The paper's parts
-    are plug-ins.
+    Outside the plug-in's own top-level package, modules that are installed or hgobench's are left
+    out: they rarely change, or are in `SOURCES`. The components in `hgobench.paper` are plug-ins.
     """
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
-    own = name.partition(".")[0] == "hgobench" and not name.startswith("hgobench.paper.")
-    if module is None or file is None or name in found or own:
+    is_core = name.partition(".")[0] == "hgobench" and not name.startswith("hgobench.paper.")
+    if module is None or file is None or name in modules or is_core:
         return
     path = Path(file).resolve()
     library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
     installed = library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
     if installed and name.partition(".")[0] != package:
         return
-    found[name] = path
+    modules[name] = path
     for value in list(vars(module).values()):
-        other = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
-        _reach(other, package, found)
+        origin = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+        _reach(origin, package, modules)
 
 
 def _module_of(value: object) -> str:
@@ -98,30 +97,39 @@ def _module_of(value: object) -> str:
 class Addresses:
     """The addresses of a grid's results.
 
-    What is behind a name, the source of a plug-in or a file, is read once: when a cell that names
-    it is first asked for, or beforehand (`read`).
+    The sources of plug-ins and the files that a name refers to are read once: by `read`, or for the
+    first cell with that name.
 
     Args:
         ruleset: the name under which the results compare.
-        device: where they are computed. A cell's last bits depend on it.
+        device: of the computation, on which a cell's last bits depend.
         data: the digest of each data set (`hgobench.data.base.Dataset`); None: they are loaded in
             this process.
+
+    Example:
+        >>> addresses = Addresses("mine-1")
+        >>> a, b = (addresses.of(Scenario(seed=seed)) for seed in (0, 1))
+        >>> len(a), a == b
+        (64, False)
     """
 
     def __init__(
         self, ruleset: str, device: str = "cpu", data: Mapping[str, str] | None = None
     ) -> None:
-        where = [] if device == "cpu" else [f"device {device}"]
-        self._shared = [ruleset, *where]
+        suffix = [] if device == "cpu" else [f"device {device}"]
+        self._shared = [ruleset, *suffix]
         self._data = data
-        self._behind: dict[tuple[str, str], tuple[dict[str, str], tuple[str, ...]]] = {}
+        self._sources: dict[tuple[str, str], tuple[dict[str, str], tuple[str, ...]]] = {}
 
     def read(self, field: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Return the hashes of the modules and of the files that are behind a name."""
-        if (field, name) not in self._behind:
-            named = {field: name}
-            self._behind[field, name] = _plugin_modules(named), catalogue.contents(named)
-        return self._behind[field, name]
+        """Return the hashes of the modules and of the files that a name refers to."""
+        if (field, name) not in self._sources:
+            field_value = {field: name}
+            self._sources[field, name] = (
+                _plugin_modules(field_value),
+                catalogue.contents(field_value),
+            )
+        return self._sources[field, name]
 
     def of(self, scenario: Scenario) -> str:
         """Return the address of a result: its scenario, the ruleset and the code that computes it.
@@ -135,9 +143,9 @@ class Addresses:
             modules |= sources
             contents += files
         data = _data_digest(scenario.data) if self._data is None else self._data[scenario.data]
-        parts = [scenario.digest, *self._shared, f"data {data}", code_digest()]
-        parts += [digest for _, digest in sorted(modules.items())]
-        return hashlib.sha256("\n".join([*parts, *contents]).encode()).hexdigest()
+        lines = [scenario.digest, *self._shared, f"data {data}", code_digest()]
+        lines += [digest for _, digest in sorted(modules.items())]
+        return hashlib.sha256("\n".join([*lines, *contents]).encode()).hexdigest()
 
 
 def result_key(
@@ -146,12 +154,13 @@ def result_key(
     """Return the address of one result; see `Addresses`.
 
     Args:
-        scenario, ruleset: what is computed, and under which name it compares.
-        device: where it is computed.
+        scenario: the cell.
+        ruleset: the name under which its score compares.
+        device: of the computation.
         data: the digest of the scenario's data; None: it is loaded in this process.
     """
-    known = None if data is None else {scenario.data: data}
-    return Addresses(ruleset, device, known).of(scenario)
+    digests = None if data is None else {scenario.data: data}
+    return Addresses(ruleset, device, digests).of(scenario)
 
 
 def measurement_key(
@@ -160,21 +169,20 @@ def measurement_key(
     named: Sequence[Mapping[str, Any]],
     data: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the address of a measurement: what it is, and the code behind it.
+    """Return the address of a measurement, which depends on its arguments, code and data.
 
     Args:
         what: the function that measures, and its arguments.
         source: the file of that function.
-        named: fields of scenarios that are behind it, whose plug-ins' sources, files and data
-            count.
-        data: the digest of each data set that is among them; None: they are loaded in this process.
+        named: fields of scenarios that name the plug-ins, files and data it uses.
+        data: the digest of each data set among them; None: they are loaded in this process.
     """
-    parts = [what, code_digest("theory"), hashlib.sha256(source.read_bytes()).hexdigest()]
+    lines = [what, code_digest("theory"), hashlib.sha256(source.read_bytes()).hexdigest()]
     for fields in named:
-        parts += [*_plugin_sources(fields), *catalogue.contents(fields)]
+        lines += [*_plugin_sources(fields), *catalogue.contents(fields)]
         if (name := fields.get("data")) is not None:
-            parts.append(f"data {_data_digest(name) if data is None else data[name]}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+            lines.append(f"data {_data_digest(name) if data is None else data[name]}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _data_digest(specification: str) -> str:

@@ -1,4 +1,4 @@
-"""What a cell's run leaves behind."""
+"""The result of a cell: its table of rounds, its summary and how it ended."""
 
 from __future__ import annotations
 
@@ -38,20 +38,26 @@ class Result:
     """One cell: its scenario, its rounds, and how it ended.
 
     Attributes:
-        scenario: what ran.
+        scenario: the cell's.
         rounds: a table, column name to one value per round (see `COLUMNS`).
         status: ``"done"``; ``"diverged"``: the aggregate or the model stopped being finite, and
             counts as an accuracy of 0 from then on; ``"failed"``: the rule, the attack or another
-            part raised or ran out of time, and counts as 0 too.
-        reason: why it is not done, and what code of others changed and was put back; else empty.
-        provenance: versions, device and threads that it was computed with; ``data``,
-            the digest of its data's arrays, and ``data_differs``, how its data's files differ from
-            the published ones.
+            component raised or ran out of time, and counts as 0 too.
+        reason: why it is not done, and which global state plug-in code changed, which was put
+            back; else empty.
+        provenance: versions, device and threads that it was computed with; ``data``, the digest of
+            the data set's arrays; ``data_differs``, how its files differ from the published ones.
         seconds: CPU seconds.
-        right: which of the N test examples the model answered rightly at the final evaluation, as
+        right: which of the N test examples were classified correctly at the final evaluation, as
             ``numpy.packbits`` writes (N,) bool: one bit each, in the order of the test set, the
-            last byte filled up with zeros. None: there was no final evaluation, nothing is right
-            or wrong in this problem, or an older hgobench computed it.
+            last byte filled up with zeros. None: there was no final evaluation, the problem is no
+            classification, or an older hgobench computed it.
+
+    Example:
+        >>> from hgobench import Scenario, run
+        >>> result = run(Scenario(workers=20, rounds=2))
+        >>> result.status, len(result.rounds["round"]), result.summary["rounds"]
+        ('done', 2, 2)
     """
 
     scenario: Scenario
@@ -64,12 +70,12 @@ class Result:
 
     @property
     def late(self) -> bool:
-        """Say whether it failed because it ran out of time."""
+        """Whether it failed because it ran out of time."""
         return self.status == "failed" and f": {OUT_OF_TIME}: " in self.reason
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Return the run in a few numbers: final accuracies and loss, and totals over rounds."""
+        """The run in a few numbers: final accuracies and loss, and totals over rounds."""
         done = self.status == "done"
 
         def final(column: str, otherwise: float) -> float:
@@ -96,35 +102,41 @@ class Result:
 
 
 def data_notes(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Return what a reader must know of the data that results are of.
+    """Return notes that a reader of some results needs on their data and processors.
 
     Args:
-        cells: of each result the data's specification and its provenance.
+        cells: the data's specification and the provenance of each result.
     """
-    every = list(cells)
+    pairs = list(cells)
     notes = []
-    if unknown := sum(not made.get("data") for _, made in every):
+    if unknown := sum(not provenance.get("data") for _, provenance in pairs):
         notes.append(
-            f"{unknown} of {len(every)} cells do not say which data they were computed on, as they "
+            f"{unknown} of {len(pairs)} cells do not say which data they were computed on, as they "
             "are of an older hgobench; the command that computed them computes them anew"
         )
-    kinds = sorted({str(made["processor"]) for _, made in every if made.get("processor")})
+    kinds = sorted(
+        {str(provenance["processor"]) for _, provenance in pairs if provenance.get("processor")}
+    )
     if len(kinds) > 1:
         notes.append(
             f"cells are of {len(kinds)} kinds of processor ({'; '.join(kinds)}): the last bits of "
             "those that are compared may differ"
         )
-    for name in sorted({name for name, _ in every}):
-        made = [facts for other, facts in every if other == name]
-        if len(found := {facts["data"] for facts in made if facts.get("data")}) > 1:
-            notes.append(f"{len(found)} different data sets under the name {name}: don't compare")
-        differing = {str(facts["data_differs"]) for facts in made if "data_differs" in facts}
-        notes += [f"{name} is not as published: {said}" for said in sorted(differing)]
+    for name in sorted({name for name, _ in pairs}):
+        records = [facts for data, facts in pairs if data == name]
+        if len(digests := {facts["data"] for facts in records if facts.get("data")}) > 1:
+            notes.append(f"{len(digests)} different data sets under the name {name}: don't compare")
+        differing = {str(facts["data_differs"]) for facts in records if "data_differs" in facts}
+        notes += [f"{name} is not as published: {difference}" for difference in sorted(differing)]
     return notes
 
 
 def padded(column: Sequence[Any], rounds: int) -> list[Any]:
-    """Return a column of a table, its last value going on if the run ended early."""
+    """Return a column of a table; if the run ended early, its last value is repeated.
+
+    >>> padded([0.2, 0.4], rounds=4)
+    [0.2, 0.4, 0.4, 0.4]
+    """
     return [*column, *[column[-1]] * (rounds - len(column))]
 
 

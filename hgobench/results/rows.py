@@ -1,7 +1,7 @@
-"""A row of a store as text, and back: every field is checked when it is read.
+"""A result as a row of a store, and back; every field is checked when it is read.
 
-A store may come from anybody and from any disk. What a row holds is data: nothing is imported,
-and what can't be a result is named, never raised.
+A store may come from any source and any disk. A row is data: nothing that it names is imported, and
+a row that can't be a result is reported, never raised.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FIELDS = (
     "right",
     "provenance",
     "seconds",
-    "finished",  # seconds since 1970
+    "finished",  # seconds since the start of 1970
     "checksum",  # of all others
 )
 
@@ -48,9 +48,9 @@ class Damage:
     """A row that can't be a result.
 
     Attributes:
-        key: its address, what can't be read of it escaped.
-        ruleset: its ruleset, or ``""`` if that can't be read.
-        problem: what is wrong with which of its fields.
+        key: its address, with unreadable bytes escaped.
+        ruleset: its ruleset; empty if that can't be read.
+        problem: the fields that are wrong, and how.
     """
 
     key: str
@@ -58,8 +58,8 @@ class Damage:
     problem: str
 
 
-def written(result: Result, ruleset: str, key: str, code: str, finished: float) -> tuple[Any, ...]:
-    """Return a result as the values of `FIELDS`; what is not finite becomes null."""
+def to_row(result: Result, ruleset: str, key: str, code: str, finished: float) -> tuple[Any, ...]:
+    """Return a result as the values of `FIELDS`; numbers that are not finite become null."""
     rounds = {name: [plain(value) for value in result.rounds[name]] for name in COLUMNS}
     values = (
         key,
@@ -78,9 +78,9 @@ def written(result: Result, ruleset: str, key: str, code: str, finished: float) 
 
 
 def checksum(values: Iterable[Any]) -> str:
-    """Return a hash of a row's values, text or its bytes, 32 hexadecimal digits.
+    """Return a hash of a row's values, 32 hexadecimal digits; text and its bytes are the same.
 
-    It tells what was changed by accident, or by hand: nothing in it is secret.
+    It shows accidental changes and edits by hand; as nothing in it is secret, it can be forged.
     """
     digest = hashlib.blake2b(digest_size=16)
     for value in values:
@@ -93,7 +93,7 @@ def checksum(values: Iterable[Any]) -> str:
 
 
 def identity(ruleset: Any, scenario: Any) -> str:
-    """Return the digest that a row has whose scenario is this text; if it is none, of the text."""
+    """Return the digest of the scenario in a row; if the text is none, a hash of the text."""
     try:
         return _scenario(scenario).digest
     except (ValueError, RecursionError):
@@ -101,16 +101,20 @@ def identity(ruleset: Any, scenario: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: None for a float that is not finite."""
+    """Return a value that JSON can hold: None for a float that is not finite.
+
+    >>> plain(float("nan")), plain(0.5)
+    (None, 0.5)
+    """
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
-    """Return (key, ruleset, result), or what is wrong with the row.
+def from_row(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
+    """Return (key, ruleset, result), or the damage of the row.
 
     Args:
         row: the values of `FIELDS` as SQLite stores them, text as bytes. Digest and checksum are
-            None in rows that are older than they.
+            None in rows of schema 1, which has neither.
     """
     stored = dict(zip(FIELDS, row, strict=True))
     problems: list[str] = []
@@ -123,16 +127,16 @@ def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
         except RecursionError:
             problems.append(f"{name}: nested too deep")
     if not problems:
-        length, asked = len(values["rounds"]["round"]), values["scenario"].rounds
-        whole = values["status"] == "done" and not values["scenario"].budgeted
-        if length > asked or (whole and length < asked):
-            problems.append(f"rounds: {length}; expected {asked}, those of the scenario")
+        length, rounds = len(values["rounds"]["round"]), values["scenario"].rounds
+        complete = values["status"] == "done" and not values["scenario"].budgeted
+        if length > rounds or (complete and length < rounds):
+            problems.append(f"rounds: {length}; expected {rounds}, those of the scenario")
         if stored["digest"] not in (None, values["scenario"].digest.encode()):
             problems.append("digest: expected that of the scenario")
     if not problems and stored["checksum"] not in (None, checksum(row[:-1]).encode()):
         problems.append("checksum: the row has been changed since it was written")
     if problems:
-        return Damage(_shown(stored["key"]), values.get("ruleset", ""), "; ".join(problems))
+        return Damage(_readable(stored["key"]), values.get("ruleset", ""), "; ".join(problems))
     result = Result(
         scenario=values["scenario"],
         rounds=values["rounds"],
@@ -145,7 +149,7 @@ def read(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
     return values["key"], values["ruleset"], result
 
 
-def _shown(value: object) -> str:
+def _readable(value: object) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
@@ -198,11 +202,11 @@ def _object(value: Any) -> dict[str, Any]:
 
 @cache
 def _kinds() -> Mapping[str, type]:
-    """Return the type of every field of a scenario, worked out: ``str``, ``int`` or ``float``."""
+    """Return the type of each field of a resolved scenario: ``str``, ``int`` or ``float``."""
     hints = get_type_hints(Scenario)
-    named = {name: hints[name] for name in Scenario.restore({}).to_dict()}
-    first = {name: (get_args(hint) or (hint,))[0] for name, hint in named.items()}
-    return {name: one if isinstance(one, type) else type(one) for name, one in first.items()}
+    types = {name: hints[name] for name in Scenario.restore({}).to_dict()}
+    kinds = {name: (get_args(hint) or (hint,))[0] for name, hint in types.items()}
+    return {name: kind if isinstance(kind, type) else type(kind) for name, kind in kinds.items()}
 
 
 def _scenario(value: Any) -> Scenario:
@@ -212,11 +216,13 @@ def _scenario(value: Any) -> Scenario:
             raise ValueError(unknown("field", name, kinds, hint="of a newer version?"))
         if content == "inf" and kinds[name] is not str and _may_be_infinite(name):
             continue
-        wanted = (int, float) if kinds[name] is float else (kinds[name],)
-        if type(content) not in wanted or (type(content) is float and math.isinf(content)):
+        types = (int, float) if kinds[name] is float else (kinds[name],)
+        if type(content) not in types or (type(content) is float and math.isinf(content)):
             raise ValueError(f"{name}: {_kind(content)}; expected {kinds[name].__name__}")
         if name in catalogue.FIELDS and not _WORD.fullmatch(content):
-            catalogue.registry(name).named(content)  # can it be read? what it names stays unknown
+            catalogue.registry(name).named(
+                content
+            )  # parsed only: nothing that it names is imported
     return Scenario.restore(fields)
 
 
@@ -232,8 +238,8 @@ def _rounds(value: Any) -> dict[str, list[Any]]:
     lacking = [name for name in COLUMNS if name not in table and name not in _LATER]
     if lacking:
         raise ValueError(f"lacks {', '.join(map(repr, lacking))}")
-    if other := next((name for name in table if name not in COLUMNS), None):
-        raise ValueError(unknown("column", other, COLUMNS, hint="of a newer version?"))
+    if stranger := next((name for name in table if name not in COLUMNS), None):
+        raise ValueError(unknown("column", stranger, COLUMNS, hint="of a newer version?"))
     for name, column in table.items():
         if not isinstance(column, list):
             raise ValueError(f"{name}: {_kind(column)}; expected a list")
@@ -272,9 +278,9 @@ def _provenance(value: Any) -> dict[str, Any]:
 
 
 def _kind(value: object) -> str:
-    """Say what a value is, in a word of JSON's, numbers as they are."""
+    """Return a value's kind in JSON's words; of a number or text, its beginning."""
     if isinstance(value, bytes | str):
-        return f"text {_shown(value)[:40]!r}"
+        return f"text {_readable(value)[:40]!r}"
     if value is None:
         return "null"
     return {list: "a list", dict: "an object", bool: str(value).lower()}.get(

@@ -1,4 +1,4 @@
-"""The store: one SQLite file per folder, one transaction per finished cell.
+"""A store in one SQLite file per folder, with one transaction per finished stack of cells.
 
 Results are data: nothing is ever unpickled, and nothing that a result names is imported.
 """
@@ -68,33 +68,36 @@ _TABLES: dict[int, dict[str, str]] = {
                     ) WITHOUT ROWID""",
     },
 }
-_OPTIONAL = {1: {"measurements"}, 2: set[str]()}  # made when something was first measured
+_OPTIONAL = {1: {"measurements"}, 2: set[str]()}  # created with the first measurement
 _LATER = {1: {"digest", "right", "checksum"}, 2: set[str]()}  # columns that it does not have
-PAGE = 200  # rows that are read at once: between them others may write
-SAID_AFTER = 1.0  # seconds that another process may hold the file without a word
+PAGE = 200  # rows per query: between two queries other processes may write
+QUIET_WAIT = 1.0  # seconds to wait for another process before a message
 LONGEST_WAIT = 600.0  # seconds
 
 
 class SqliteStore:
     """Results of a folder, in ``FOLDER/results.sqlite``: a `hgobench.results.Store`.
 
-    The file may be anybody's: of its schema only what hgobench creates is accepted, and every row
-    is checked when it is read. A row that is damaged is left out and said; `damaged` lists them.
-    While another process writes, reading and writing wait for it, and say so. A file that an older
-    version wrote is read as it is; opened for writing, it is brought to the newest schema, and the
-    rows keep their addresses.
+    The file may come from any source: only a schema that hgobench creates is accepted, and every
+    row is checked when it is read. Damaged rows are left out with a message; `damaged` lists them.
+    While another process writes, reading and writing wait for it, with a message. A file of an
+    older schema is read as it is; opened for writing, it is migrated, and rows keep their
+    addresses.
 
     Args:
-        folder: made if it does not exist, if `create`.
+        folder: of the file; with `create` it is made if it does not exist.
         create: False opens an existing store for reading only.
-        say: what to do with a line that a user should see; None: print it on standard error.
+        say: called with each line that a user should see; None: it is printed on standard error.
 
     Raises:
         InputError: no store there, or one that this version can't read.
 
     Example:
-        >>> with SqliteStore("hgobench-results/quick", create=False) as store:  # doctest: +SKIP
-        ...     accuracies = [result.summary["test_accuracy"] for _, result in store.results()]
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, SqliteStore(folder) as store:
+        ...     store.keep("address", "a measurement", 0.5)
+        ...     store.measurements(["address"])
+        {'address': 0.5}
     """
 
     def __init__(
@@ -129,20 +132,20 @@ class SqliteStore:
         except sqlite3.OperationalError as error:
             if _code(error) != sqlite3.SQLITE_READONLY:
                 raise
-            # A process was ended in the middle of a write: what it left must be rolled back.
+            # A process was killed while it wrote: its transaction must be rolled back.
             try:
                 self._open("rw")
-            except sqlite3.OperationalError as other:
+            except sqlite3.OperationalError as second:
                 raise InputError(
                     f"store: {str(self.path)!r}: a write was cut off, and can't be undone here "
-                    f"({other}); make the folder writable, or copy it with "
+                    f"({second}); make the folder writable, or copy it with "
                     f"{self.path.name}-journal to where it can be written"
-                ) from other
+                ) from second
 
     def _open(self, mode: str) -> None:
-        where = f"file:{quote(os.fsencode(self.path.resolve()))}?mode={mode}"
+        uri = f"file:{quote(os.fsencode(self.path.resolve()))}?mode={mode}"
         with ExitStack() as stack:  # a file that is refused is closed at once
-            self._connection = sqlite3.connect(where, uri=True, timeout=0.2)
+            self._connection = sqlite3.connect(uri, uri=True, timeout=0.2)
             stack.callback(self._connection.close)
             self._connection.text_factory = bytes
             _distrust(self._connection)
@@ -166,35 +169,38 @@ class SqliteStore:
         entries = self._connection.execute(
             "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
         ).fetchall()
-        where = f"store: {str(self.path)!r}"
+        location = f"store: {str(self.path)!r}"
         if schema == 0 and entries:
-            raise InputError(f"{where}: another program's database")
+            raise InputError(f"{location}: another program's database")
         if schema not in (0, *_TABLES):
-            raise InputError(f"{where}: schema {schema}; expected {SCHEMA}")
+            raise InputError(f"{location}: schema {schema}; expected {SCHEMA}")
         tables = _TABLES.get(schema, {})
-        problems, there = [], set()
+        problems, present = [], set()
         for entry in entries:
             kind, name, table, sql = (_decoded(value) for value in entry)
-            own = tables.get(name) if kind == "table" else None
-            if own is not None and " ".join(sql.split()) == " ".join(own.split()):
-                there.add(name)
+            expected = tables.get(name) if kind == "table" else None
+            if expected is not None and " ".join(sql.split()) == " ".join(expected.split()):
+                present.add(name)
                 continue
             if kind == "index" and not sql and table in tables:
-                continue  # SQLite's own, of a key or a UNIQUE
-            there.add(name)
-            what = f"table {name!r} has other columns" if own else f"{kind} {name!r} is foreign"
-            problems.append(f"{where}: no store of hgobench: {what}; nothing in it was run")
-        missing = tables.keys() - there - _OPTIONAL.get(schema, set())
+                continue  # SQLite's index for a key or UNIQUE
+            present.add(name)
+            problem = (
+                f"table {name!r} has other columns" if expected else f"{kind} {name!r} is foreign"
+            )
+            problems.append(f"{location}: no store of hgobench: {problem}; nothing in it was run")
+        missing = tables.keys() - present - _OPTIONAL.get(schema, set())
         problems += [
-            f"{where}: no store of hgobench: table {name!r} is missing" for name in sorted(missing)
+            f"{location}: no store of hgobench: table {name!r} is missing"
+            for name in sorted(missing)
         ]
         if problems:
             raise InputError(problems)
         return int(schema)
 
     def _create(self) -> None:
-        """Create what is missing, and find out now whether the file can be written."""
-        said = ""
+        """Create or migrate the tables, which also shows whether the file can be written."""
+        message = ""
         self._connection.execute("BEGIN IMMEDIATE")
         with self._connection:
             schema = self._check_schema()
@@ -202,13 +208,15 @@ class SqliteStore:
                 for table in _TABLES[SCHEMA].values():
                     self._connection.execute(table)
             elif schema != SCHEMA:
-                said = self._migrate()
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")  # BEGIN tells nothing
-        if said:
-            self._say(said)
+                message = self._migrate()
+            self._connection.execute(
+                f"PRAGMA user_version = {SCHEMA}"
+            )  # a write: BEGIN alone does not fail
+        if message:
+            self._say(message)
 
     def _migrate(self) -> str:
-        """Bring a store from schema 1 to 2, in the transaction that is open; say what was done."""
+        """Migrate from schema 1 to 2 in the open transaction; return a message."""
         run = self._connection.execute
         old = [name for name in _TABLES[1] if self._has(name)]
         for name in old:
@@ -220,19 +228,21 @@ class SqliteStore:
             values: dict[str, Any] = dict(zip(columns, row, strict=True))
             values["digest"] = rows.identity(values["ruleset"], values["scenario"])
             values["right"] = None
-            whole = [values[name] for name in rows.FIELDS[:-1]]
-            self._insert("results", [*whole, rows.checksum(whole)])
+            row_values = [values[name] for name in rows.FIELDS[:-1]]
+            self._insert("results", [*row_values, rows.checksum(row_values)])
         measured = "measurements" in old
         for row in self._paged("SELECT key, what, value FROM measurements_1") if measured else ():
             self._insert("measurements", [*row, rows.checksum(row)])
-        ((before,),) = run("SELECT COUNT(*) FROM results_1")
-        ((after,),) = run("SELECT COUNT(*) FROM results")
+        ((old_count,),) = run("SELECT COUNT(*) FROM results_1")
+        ((new_count,),) = run("SELECT COUNT(*) FROM results")
         for name in old:
             run(f"DROP TABLE {name}_1")
-        twice = f"; {_rows(before - after)} left out, of cells that others hold" * (before > after)
+        left_out = f"; {_rows(old_count - new_count)} left out, of cells that others hold" * (
+            old_count > new_count
+        )
         return (
-            f"{self.path}: {_rows(after)} brought from schema 1 to {SCHEMA}{twice}; older versions "
-            "of hgobench do not read it any more"
+            f"{self.path}: {_rows(new_count)} brought from schema 1 to {SCHEMA}{left_out}; older "
+            "versions of hgobench do not read it any more"
         )
 
     def _has(self, table: str) -> bool:
@@ -241,13 +251,13 @@ class SqliteStore:
         return bool(count)
 
     def _insert(self, table: str, row: Sequence[Any]) -> None:
-        """Insert a row as it was read, whatever it holds: text came as bytes."""
+        """Insert a row as it was read: text, which was read as bytes, as text."""
         marks = ", ".join("CAST(? AS TEXT)" if isinstance(v, bytes) else "?" for v in row)
         self._connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
 
     def _patiently(self, action: Callable[[], T]) -> T:
-        """Do something in the file; while another process holds it, wait, and say so."""
-        started, said = time.monotonic(), False
+        """Call `action`; while another process holds the file, wait, with a message."""
+        started, reported = time.monotonic(), False
         while True:
             try:
                 return action()
@@ -260,8 +270,8 @@ class SqliteStore:
                         f"another process has held it for {waited:.0f} s; end that one, or "
                         "try again later"
                     ) from error
-                if waited >= SAID_AFTER and not said:
-                    said = True
+                if waited >= QUIET_WAIT and not reported:
+                    reported = True
                     self._say(
                         f"waiting for {self.path}: another process writes to it (Ctrl-C ends "
                         f"waiting, which lasts {LONGEST_WAIT:.0f} s at most)"
@@ -278,35 +288,37 @@ class SqliteStore:
         return str(self.path)
 
     def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return what a query answers, waiting for others that write.
+        """Return the rows of a query; wait while another process writes.
 
         Raises:
             InputError: the file can't be read.
         """
         try:
-            with closing(self._patiently(lambda: self._connection.execute(query, values))) as found:
-                return found.fetchall()
+            with closing(
+                self._patiently(lambda: self._connection.execute(query, values))
+            ) as cursor:
+                return cursor.fetchall()
         except sqlite3.Error as error:
             raise InputError(
                 f"store: {str(self.path)!r}: can't be read: {_explained(error)}"
             ) from error
 
     def _paged(self, query: str, keys: Iterable[str] | None = None) -> Iterator[tuple[Any, ...]]:
-        """Yield what a query without conditions answers, by key, some rows at a time.
+        """Yield the rows of a query without conditions, ordered by key, `PAGE` rows at a time.
 
         Args:
             query: its first column is the key.
-            keys: only these; None: all.
+            keys: of the rows; None: all.
         """
         if keys is not None:
-            wanted = sorted(keys, key=str.encode)
-            for start in range(0, len(wanted), PAGE):
-                some = wanted[start : start + PAGE]
-                marks = ", ".join("?" * len(some))
-                yield from self._query(f"{query} WHERE key IN ({marks}) ORDER BY key", some)
+            ordered = sorted(keys, key=str.encode)
+            for start in range(0, len(ordered), PAGE):
+                chunk = ordered[start : start + PAGE]
+                marks = ", ".join("?" * len(chunk))
+                yield from self._query(f"{query} WHERE key IN ({marks}) ORDER BY key", chunk)
             return
         page = self._query(f"{query} ORDER BY key LIMIT {PAGE}")
-        behind = f"{query} WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT {PAGE}"
+        next_page = f"{query} WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT {PAGE}"
         last = None
         while page:
             if last is not None and page[-1][0] <= last:  # it would never end
@@ -315,12 +327,12 @@ class SqliteStore:
                 )
             yield from page
             last = page[-1][0]
-            page = self._query(behind, (last,)) if len(page) == PAGE else []
+            page = self._query(next_page, (last,)) if len(page) == PAGE else []
 
-    def _write(self, statement: str, *several: Sequence[Any]) -> None:
+    def _write(self, statement: str, *parameters: Sequence[Any]) -> None:
         def write() -> None:
             with self._connection:
-                self._connection.executemany(statement, several)
+                self._connection.executemany(statement, parameters)
 
         try:
             self._patiently(write)
@@ -338,16 +350,16 @@ class SqliteStore:
         return int(count)
 
     def _checked(self, keys: Iterable[str] | None) -> Iterator[tuple[str, str, Result] | Damage]:
-        """Yield rows, ordered by key, as results or as what is wrong with them."""
+        """Yield rows, ordered by key, as results or as damage."""
         later = _LATER[self._schema]
         columns = ", ".join("NULL" if name in later else name for name in rows.FIELDS)
         for row in self._paged(f"SELECT {columns} FROM results", keys):
-            yield rows.read(row)
+            yield rows.from_row(row)
 
-    def standing(
+    def reusable(
         self, among: Iterable[str] | Mapping[str, Scenario] | None = None
     ) -> Iterator[tuple[str, Result]]:
-        """Yield (address, result) of what need not be computed again; see `Store`."""
+        """Yield (address, result) of the results that need not be computed again; see `Store`."""
         damaged = 0
         expected = among if isinstance(among, Mapping) else {}
         for row in self._checked(among):
@@ -359,11 +371,11 @@ class SqliteStore:
             self._say(f"{_damaged(damaged)} in {self.path} to be computed anew")
 
     def keys(self, among: Iterable[str] | Mapping[str, Scenario] | None = None) -> set[str]:
-        """Return the addresses of what is `standing`."""
-        return {key for key, _ in self.standing(among)}
+        """Return the addresses of the `reusable` results."""
+        return {key for key, _ in self.reusable(among)}
 
     def damaged(self) -> list[Damage]:
-        """Return the rows that can't be results, and what is wrong with each."""
+        """Return the rows that can't be results, with the problem of each."""
         return [row for row in self._checked(None) if isinstance(row, Damage)]
 
     def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
@@ -372,35 +384,37 @@ class SqliteStore:
 
     def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
         """Keep results, in one transaction; see `Store`."""
-        written = []
+        rows_ = []
         for result, ruleset, key in several:
-            made = result.provenance
-            key = key or result_key(result.scenario, ruleset, made["device"], made.get("data"))
-            written.append(rows.written(result, ruleset, key, code_digest()[:12], time.time()))
-        if written:
-            marks = ", ".join("?" * len(written[0]))
-            self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", *written)
+            provenance = result.provenance
+            key = key or result_key(
+                result.scenario, ruleset, provenance["device"], provenance.get("data")
+            )
+            rows_.append(rows.to_row(result, ruleset, key, code_digest()[:12], time.time()))
+        if rows_:
+            marks = ", ".join("?" * len(rows_[0]))
+            self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", *rows_)
 
     def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return those kept measurements that have some addresses (`measurement_key`).
+        """Return the values of measurements by their addresses (`measurement_key`).
 
-        A damaged one is said, and left out: it is to be measured again.
+        Damaged ones are left out, with a message: they are to be measured again.
         """
         if not self._has("measurements"):
             return {}
-        found, damaged = {}, 0
+        values, damaged = {}, 0
         checked = "NULL" if self._schema == 1 else "checksum"
         query = f"SELECT key, what, value, {checked} FROM measurements"
-        for *row, kept in self._paged(query, keys):
+        for *row, stored in self._paged(query, keys):
             try:
-                if kept not in (None, rows.checksum(row).encode()):
+                if stored not in (None, rows.checksum(row).encode()):
                     raise ValueError
-                found[row[0].decode()] = json.loads(_decoded(row[2]))
+                values[row[0].decode()] = json.loads(_decoded(row[2]))
             except (ValueError, RecursionError):
                 damaged += 1
         if damaged:
             self._say(f"{_damaged(damaged)} in {self.path} to be measured anew")
-        return found
+        return values
 
     def keep(self, key: str, what: str, value: Any) -> None:
         """Keep a measurement, in a transaction of its own; see `Store`."""
@@ -409,9 +423,9 @@ class SqliteStore:
         self._write(insert, (*row, rows.checksum(row)))
 
     def results(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Result]]:
-        """Yield (ruleset, result), ordered by key; only those of `keys`, if given.
+        """Yield (ruleset, result), ordered by key; with `keys` only those.
 
-        Damaged rows are left out, and said at the end.
+        Damaged rows are left out, with a message at the end.
         """
         damaged = 0
         for row in self._checked(keys):
@@ -448,7 +462,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _explained(error: sqlite3.Error) -> str:
-    """Say what is wrong with a file, and what helps."""
+    """Return what is wrong with a file, and what helps."""
     if _code(error) == sqlite3.SQLITE_NOTADB:
         return f"no store of hgobench: {error}"
     if _code(error) == sqlite3.SQLITE_CORRUPT:
@@ -460,7 +474,7 @@ def _explained(error: sqlite3.Error) -> str:
 
 
 def _distrust(connection: sqlite3.Connection) -> None:
-    """Let nothing run that a file's schema brings with it."""
+    """Prevent code in a file's schema (triggers, views, functions) from running."""
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA mmap_size = 0")

@@ -1,4 +1,4 @@
-"""What a store of results is, wherever it keeps them."""
+"""The contract of stores of results."""
 
 from __future__ import annotations
 
@@ -18,55 +18,64 @@ class StoreError(RuntimeError):
 class Store(Protocol):
     """Results and measurements under their addresses (`hgobench.results.address`).
 
-    One process writes, others may read meanwhile. What `add` and `keep` return from is kept,
-    however the process then ends. What is read may be anybody's: it is checked, nothing that it
-    names is imported, and what is damaged is left out, said, and listed by `damaged`.
+    One process writes, others may read at the same time. Once `add` or `keep` has returned, the
+    data is safe, however the process ends. Whatever is read may come from any source: it is
+    checked, nothing that it names is imported, and damaged rows are left out with a message and
+    listed by `damaged`.
 
-    `hgobench.results.open_store` opens one. tests/test_store.py holds an implementation to this.
+    `hgobench.results.open_store` opens one; tests/test_store.py is the contract as tests.
+
+    Example:
+        >>> import tempfile
+        >>> from hgobench import Scenario, open_store, run
+        >>> with tempfile.TemporaryDirectory() as folder, open_store(folder) as store:
+        ...     store.add(run(Scenario(workers=20, rounds=1)), "mine-1")
+        ...     len(store), [ruleset for ruleset, result in store.results()]
+        (1, ['mine-1'])
     """
 
     @property
     def where(self) -> str:
-        """Say where it is, for messages."""
+        """Where it is, for messages."""
 
     def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
         """Keep a result under its address; None: it is worked out (`result_key`).
 
-        What it replaces: all that is there of the same ruleset and cell (`Scenario.digest`), and
-        what is under the address.
+        It replaces the result of the same ruleset and cell (`Scenario.digest`), and the result at
+        the same address.
 
         Raises:
-            StoreError: it can't be written; what was there before still is.
+            StoreError: it can't be written; nothing was replaced.
         """
 
     def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
         """Keep results with their rulesets and addresses, all of them or none; see `add`.
 
         Raises:
-            StoreError: they can't be written; what was there before still is.
+            StoreError: they can't be written; nothing was replaced.
         """
 
-    def standing(
+    def reusable(
         self, among: Iterable[str] | Mapping[str, Scenario] | None = None
     ) -> Iterator[tuple[str, Result]]:
-        """Yield (address, result) of what need not be computed again, ordered by address.
+        """Yield (address, result) of the results that need not be computed again, by address.
 
-        Failed and damaged results do not stand, nor those that do not say which data they are of.
-        Each is read once: whoever goes on with a grid takes results from here.
+        Failed and damaged results are left out, and results that do not say which data they are of.
+        Each is read once, so that a run which continues takes its results from here.
 
         Args:
-            among: only these addresses are looked at; None: all. If they come with their scenarios,
-                a result of another one is damaged.
+            among: addresses to look up, with or without their scenarios; None: all. A result of
+                another scenario than the given one is damaged.
 
         Raises:
             InputError: the store can't be read.
         """
 
     def keys(self, among: Iterable[str] | Mapping[str, Scenario] | None = None) -> set[str]:
-        """Return the addresses of what is `standing`."""
+        """Return the addresses of the `reusable` results."""
 
     def results(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Result]]:
-        """Yield (ruleset, result) of all that is not damaged, ordered by address.
+        """Yield (ruleset, result) of all results that are not damaged, ordered by address.
 
         Args:
             keys: only these addresses; None: all.
@@ -76,34 +85,32 @@ class Store(Protocol):
         """
 
     def damaged(self) -> list[Damage]:
-        """Return what can't be a result, and what is wrong with it."""
+        """Return the rows that can't be results, with the problem of each."""
 
     def __len__(self) -> int:
         """Count results, damaged ones too."""
 
     def keep(self, key: str, what: str, value: Any) -> None:
-        """Keep a measurement, anything that JSON knows, under its address (`measurement_key`).
-
-        It replaces what was measured of the same before.
+        """Keep a measurement under its address (`measurement_key`); it replaces an older one.
 
         Args:
             key: the address.
-            what: what is measured.
-            value: what was found.
+            what: the function that measured, and its arguments.
+            value: the measured value, which JSON can hold.
 
         Raises:
-            StoreError: it can't be written; what was there before still is.
+            StoreError: it can't be written; nothing was replaced.
         """
 
     def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return those measurements that have some addresses; damaged ones are left out.
+        """Return the values of measurements by their addresses; damaged ones are left out.
 
         Raises:
             InputError: the store can't be read.
         """
 
     def close(self) -> None:
-        """End: nothing can be asked of it any more."""
+        """Close the store; it can't be used any more."""
 
     def __enter__(self) -> Self:
         """Return itself."""
