@@ -16,7 +16,7 @@ from hgobench.registry import Registry
 
 from .agr_tailored import AgrTailored
 from .alie import Alie
-from .base import KNOWLEDGE, Attack, View
+from .base import ATTACKERS_EXAMPLES, KNOWLEDGE, Attack, Outcome, View
 from .bit_flip import BitFlip
 from .clustering_aware import ClusteringAware
 from .crash import Crash
@@ -48,6 +48,7 @@ from .tail import Tail
 from .wrong_length import WrongLength
 
 __all__ = [
+    "ATTACKERS_EXAMPLES",
     "AgrTailored",
     "Alie",
     "Attack",
@@ -74,6 +75,7 @@ __all__ = [
     "Optimal",
     "OptimalAlie",
     "OptimalFoe",
+    "Outcome",
     "OwnLengths",
     "RandomNoise",
     "SignFlip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,21 @@ from hgobench.protocol.messages import Message
 
 Knowledge = Literal["nothing", "own", "honest", "server"]
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
+ATTACKERS_EXAMPLES = 512  # the most on which attackers try a model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a message would bring about, if the Byzantine workers sent it.
+
+    Attributes:
+        deviation: AG - μ over the block, (B,) float64: AG what the server would answer, μ the mean
+            of all honest workers that send the coordinate; empty if the round stalls.
+        stepped: returns the model after the server's step, (d,); w_k if the round stalls.
+    """
+
+    deviation: Tensor
+    stepped: Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,11 +56,14 @@ class View:
         stream: makes random generators: of a round k, or, given 0, of the whole run.
         cells: how many runs' coordinates stand side by side, d / `cells` of each.
         own: (b, d) the gradients that the Byzantine workers would honestly compute.
+        model: w_k, (d,), as it is sent to all workers.
+        last_step: w_k - w_{k-1}, (d,): what the server made of the round before; 0 in the first.
         honest: (h, d) what the h honest workers that answer send; 0 where they send nothing.
         sent: (h, d) bool, which entries of them they send; None: all.
         honest_workers: (h,) who they are.
         honest_lengths: (h,) how many places each of them sends.
-        server: AG - μ over the block, (B,), that a message would bring about (see `deviation`).
+        server: what a message would bring about (see `deviation`, `stepped`).
+        losses: the loss of models (m, d) on the attackers' own data, (m,) (see `loss`).
     """
 
     round: int
@@ -61,11 +80,14 @@ class View:
     stream: Callable[[int], np.random.Generator]
     cells: int = 1
     own: Tensor | None = None
+    model: Tensor | None = None
+    last_step: Tensor | None = None
     honest: Tensor | None = None
     sent: Tensor | None = None
     honest_workers: NDArray[np.int64] | None = None
     honest_lengths: NDArray[np.int64] | None = None
-    server: Callable[[Message], Tensor] | None = None
+    server: Callable[[Message], Outcome] | None = None
+    losses: Callable[[Tensor], Tensor] | None = None
 
     @cached_property
     def rng(self) -> np.random.Generator:
@@ -108,6 +130,26 @@ class View:
             raise PermissionError("the attack looks at honest gradients; its `sees` forbids it")
         return self.honest
 
+    def require_model(self) -> Tensor:
+        """Return `model`.
+
+        Raises:
+            PermissionError: the attack's `sees` does not include it.
+        """
+        if self.model is None:
+            raise PermissionError("the attack looks at the model; its `sees` does not say so")
+        return self.model
+
+    def require_last_step(self) -> Tensor:
+        """Return `last_step`.
+
+        Raises:
+            PermissionError: the attack's `sees` does not include it.
+        """
+        if self.last_step is None:
+            raise PermissionError("the attack looks at the last step; its `sees` does not say so")
+        return self.last_step
+
     def mean(self) -> Tensor:
         """Return μ, (d,): the mean of what honest workers send; 0 where none sends."""
         return self._moments[0].to(self.require_honest(), copy=True)
@@ -145,9 +187,42 @@ class View:
         Raises:
             PermissionError: the attack's `sees` is not "server".
         """
+        return float(self.outcome(message).deviation.norm())
+
+    def stepped(self, message: Message) -> Tensor:
+        """Return the model that the server would have after the round, (d,).
+
+        It is the server's own step: its rule as in `deviation`, its learning rate and its solver
+        with all that this remembers.
+
+        Raises:
+            PermissionError: the attack's `sees` is not "server".
+        """
+        return self.outcome(message).stepped()
+
+    def outcome(self, message: Message) -> Outcome:
+        """Return what a message would bring about; each time, the server's rule is called once.
+
+        Raises:
+            PermissionError: the attack's `sees` is not "server".
+        """
         if self.server is None:
             raise PermissionError("the attack tries the server's rule; its `sees` forbids it")
-        return float(self.server(message).norm())
+        return self.server(message)
+
+    def loss(self, models: Tensor) -> Tensor:
+        """Return the mean loss of models (m, d) on the attackers' own data, (m,) float64.
+
+        The data are training examples that the run's Byzantine workers hold: the same in every
+        round, all of them or `ATTACKERS_EXAMPLES`, drawn once. A loss that is not a number, of a
+        model that left the floats, counts as infinite.
+
+        Raises:
+            PermissionError: the attack's `sees` is not "server".
+        """
+        if self.losses is None:
+            raise PermissionError("the attack asks for losses; its `sees` forbids it")
+        return self.losses(models).double().nan_to_num(nan=math.inf, posinf=math.inf)
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
@@ -163,10 +238,11 @@ class Attack:
 
     Attributes:
         sees: ``"nothing"``: neither data nor messages (how far others got, `longest`, is for all to
-            see); ``"own"``: the Byzantine workers' own data and gradients; ``"honest"``: also all
-            that honest workers send in the round, before the server has it (omniscient,
-            colluding); ``"server"``: also what the server would answer. An instance may need less
-            than its class.
+            see); ``"own"``: what the Byzantine workers see as participants: their own data and
+            gradients, the model and the server's last step; ``"honest"``: also all that honest
+            workers send in the round, before the server has it (omniscient); ``"server"``: also
+            what the server would answer and step to, and the loss there on their own data. Each
+            includes those before it. An instance may need less than its class.
         colludes: whether the Byzantine workers act together: what one sends depends on what the
             others know or send, or on how many they are. An attack that does not can be carried
             out by each by itself, without talking to others (what it `sees` is another matter). An

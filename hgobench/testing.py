@@ -24,7 +24,7 @@ import numpy as np
 
 from hgobench import aggregators, attacks
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
-from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, View
+from hgobench.attacks import Attack, HeterogeneityAttack, Message, Optimal, Outcome, View
 from hgobench.boundary import Boundary, PluginError, error_text
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, unknown
@@ -35,6 +35,7 @@ MakeRule = Callable[[int], Rule]
 # What up to f workers may send.
 POISONS = (1e30, -1e30, math.inf, -math.inf, math.nan, 3e38)
 TIMES = 20
+RATE = 0.1  # of the server of a round that attacks are tried on
 
 
 @dataclass(frozen=True)
@@ -496,6 +497,8 @@ def view(
 ) -> View:
     """Make a round's view as an attack with full knowledge gets it.
 
+    The server steps by `RATE`, and the loss of a model w is ‖w‖²/2.
+
     Args:
         honest, byzantine, dimension: h, b and d.
         ragged: whether honest workers send parts.
@@ -518,17 +521,26 @@ def view(
 
     rows = torch.cat((values, torch.zeros_like(own)))  # as they arrive at the server
 
-    def server(message: Message) -> Tensor:
+    def server(message: Message) -> Outcome:
         claimed = np.concatenate((lengths, message.lengths))
         rows[honest:] = message.values
-        if (claimed == dimension).all():
-            return judge(rows).double() - attackers_view.centre()
-        inside = torch.from_numpy(position < np.sort(claimed)[-quorum])
-        present = torch.from_numpy(position < claimed[:, None])
-        answer = judge(rows[:, inside], present[:, inside])
-        return answer.double() - attackers_view.centre()[inside]
+        inside, present = torch.ones(dimension, dtype=torch.bool), None
+        if (claimed < dimension).any():
+            inside = torch.from_numpy(position < np.sort(claimed)[-quorum])
+            present = torch.from_numpy(position < claimed[:, None])[:, inside]
+        if not inside.any():  # the round stalls
+            return Outcome(torch.zeros(0, dtype=torch.float64), model.clone)
+        answer = judge(rows[:, inside], present)
+
+        def stepped() -> Tensor:
+            after: Tensor = model.clone()
+            after[inside] -= RATE * answer
+            return after
+
+        return Outcome(answer.double() - attackers_view.centre()[inside], stepped)
 
     own_lengths = rng.integers(0, dimension + 1, byzantine)
+    model, last_step = normal(2)
     attackers_view = View(
         round=round_,
         sampled=honest + byzantine,
@@ -543,22 +555,30 @@ def view(
         workers=np.arange(byzantine),
         stream=lambda k: np.random.default_rng([seed, k]),
         own=own,
+        model=model,
+        last_step=last_step,
         honest=values if sent is None else values * sent,
         sent=sent,
         honest_workers=np.arange(byzantine, byzantine + honest),
         honest_lengths=lengths,
         server=server,
+        losses=_half_square,
     )
     return attackers_view
+
+
+def _half_square(models: Tensor) -> Tensor:
+    losses: Tensor = models.double().square().sum(dim=1) / 2.0
+    return losses
 
 
 _ARRAYS = ("position", "own_lengths", "limits", "workers", "honest_workers", "honest_lengths")
 _SEEN = {
     "nothing": (),
-    "own": ("own",),
-    "honest": ("own", "honest", "sent", "honest_workers", "honest_lengths"),
+    "own": ("own", "model", "last_step"),
+    "honest": ("own", "model", "last_step", "honest", "sent", "honest_workers", "honest_lengths"),
 }
-_SEEN["server"] = (*_SEEN["honest"], "server")
+_SEEN["server"] = (*_SEEN["honest"], "server", "losses")
 
 
 def _blanked(full: View, attack: Attack) -> View:
@@ -636,7 +656,7 @@ def same_round_same_message(make: MakeAttack) -> None:
     """The same view gives the same message, and the view is left as it was."""
     first, second, untouched = (view(ragged=True) for _ in range(3))
     _equal(_attack(make, first), _attack(make, second), f"{make()}: between two calls")
-    for name in ("own", "honest", "sent", *_ARRAYS):
+    for name in ("own", "model", "last_step", "honest", "sent", *_ARRAYS):
         now, original = (torch.as_tensor(getattr(each, name)) for each in (first, untouched))
         assert torch.equal(now, original), f"{make()}: changed what it sees: {name}"
 

@@ -431,16 +431,27 @@ class RecordingMemory(Rule):
         return answer
 
 
+class OwnModel(Attack):
+    """Sends what the model looks like."""
+
+    sees = "own"
+    seen: ClassVar[list[tuple[Tensor, Tensor]]] = []
+
+    def values(self, view: View) -> Tensor:
+        self.seen.append((view.require_model(), view.require_last_step()))
+        return view.require_model()
+
+
 class Trying(Attack):
     """Tries what it sends on the server."""
 
     sees = "server"
-    seen: ClassVar[list[tuple[View, Tensor]]] = []
+    seen: ClassVar[list[tuple[View, Tensor, Tensor]]] = []  # with deviation and stepped model
 
     def values(self, view: View) -> Tensor:
         values = (-view.mean()).expand(view.byzantine, -1)
-        assert view.server is not None
-        self.seen.append((view, view.server(Message(values, self.lengths(view)))))
+        outcome = view.outcome(Message(values, self.lengths(view)))
+        self.seen.append((view, outcome.deviation, outcome.stepped()))
         return values
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from hgobench import attacks
 from hgobench.aggregators import Scope, build
-from hgobench.attacks import AgrTailored, Attack, Message, Mimic, Optimal, Tail, View
+from hgobench.attacks import AgrTailored, Attack, Message, Mimic, Optimal, Outcome, Tail, View
 from hgobench.attacks.alie import z_max
 from hgobench.attacks.min_max import min_max_gamma
 from hgobench.attacks.min_sum import min_sum_gamma
@@ -732,9 +732,9 @@ def test_what_is_tried_on_the_server_is_what_would_be_sent() -> None:
     """Behind starve the optimum is sought for messages of one place."""
     full, tried = uneven(), []
 
-    def server(message: Message) -> torch.Tensor:
+    def server(message: Message) -> Outcome:
         tried.append((message.lengths.tolist(), message.delay))
-        return message.values[0]
+        return Outcome(message.values[0], message.values[0].clone)
 
     shown = dataclasses.replace(full, server=server)
     attacks.build("starve+late+optimal_foe")(shown)

@@ -11,6 +11,7 @@ import torch
 
 from hgobench import Scenario, aggregators, attacks
 from hgobench.aggregators import ServerView
+from hgobench.attacks import Message, Outcome
 from hgobench.errors import InputError
 from hgobench.provenance import usable
 from hgobench.simulation import run, simulate
@@ -93,12 +94,21 @@ def test_attacks_elsewhere(attack: str, ragged: bool) -> None:
         view(ragged=ragged, dimension=30),
         own=there(seen.require_own()),
         honest=there(seen.require_honest()),
+        model=there(seen.require_model()),
+        last_step=there(seen.require_last_step()),
         sent=None if seen.sent is None else there(seen.sent),
     )
     with FakeDevice():
         if seen.server is not None and attacks.build(attack).sees == "server":
             judge = aggregators.build("median")
-            plain = replace(moved, server=lambda m: judge(m.values).double() - moved.centre())
+
+            def server(message: Message) -> Outcome:
+                answer = judge(message.values)
+                return Outcome(
+                    answer.double() - moved.centre(), lambda: moved.require_model() - answer
+                )
+
+            plain = replace(moved, server=server)
             message = attacks.build(attack)(plain)
             assert message.values.shape == (3, 30)
             return

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import signal
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from hgobench import Scenario, World, aggregators, attacks, run
+from hgobench import Scenario, World, aggregators, attacks, run, testing
 from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
@@ -378,7 +379,7 @@ def test_what_is_tried_on_the_server_is_no_longer_than_it_may_be() -> None:
     result = run(Scenario(**fields, attack="tests.plugins:Trying"))
     assert result.status == "done"
     assert plugins.Trying.seen
-    for view, _ in plugins.Trying.seen:
+    for view, *_ in plugins.Trying.seen:
         assert (view.limits == view.own_lengths).all()
 
 
@@ -664,13 +665,88 @@ def test_the_server_is_tried_as_it_is() -> None:
     rule = "nnm+tests.plugins:RecordingMedian"
     run(Scenario(**{**BASE, "hardware": "c2", "rule": rule}, attack="tests.plugins:Trying"))
     answers = plugins.RecordingMedian.answers[1::2]
-    for answer, (view, apart) in zip(answers, plugins.Trying.seen, strict=True):
+    for answer, (view, apart, _) in zip(answers, plugins.Trying.seen, strict=True):
         assert view.honest_lengths is not None
         claimed = np.append(view.honest_lengths, [view.longest] * view.byzantine)
         block = view.position < np.sort(claimed)[-view.quorum]
         assert 0 < block.sum() < 650
         expected = answer.double() - view.mean()[torch.from_numpy(block)].double()
         torch.testing.assert_close(apart, expected)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"solver": "momentum"},
+        {"solver": "adam", "hardware": "c2"},
+        {"schedule": "inverse_sqrt_block", "hardware": "c2"},
+        {"rule": "centered_clipping"},
+        {"rule": "bucketing+median", "algorithm": "hgo[momentum=0.9]"},
+        {"algorithm": "sgd", "hardware": "weak"},  # every round stalls
+    ],
+)
+def test_attackers_see_the_model_and_where_it_steps(fields: dict[str, Any]) -> None:
+    """The model is what the server sends, the last step what it made of it; a trial comes true."""
+    plugins.Trying.seen.clear()
+    steps: list[Step] = []
+    scenario = Scenario(**{**BASE, "rule": "median", **fields}, attack="tests.plugins:Trying")
+
+    def observe(step: Step) -> None:
+        steps.append(dataclasses.replace(step, params=step.params.clone()))
+
+    simulate([scenario], observe=observe)
+    models = [step.params for step in steps]
+    stepped = [model for _, _, model in plugins.Trying.seen]
+    assert len(models) == len(stepped) == 4
+    for expected, found in zip(models[1:], stepped, strict=False):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    before = models[0]
+    for model, (view, *_) in zip(models, plugins.Trying.seen, strict=True):
+        assert torch.equal(view.require_model(), model)
+        assert torch.equal(view.require_last_step(), model - before)
+        before = model
+    assert fields.get("algorithm") == "sgd" or not torch.equal(models[0], models[1])
+
+
+def test_attackers_try_models_on_their_own_data() -> None:
+    """The loss is the model's on examples that Byzantine workers hold, all or as many as fit."""
+    for data, most in (("digits", 512), ("digits", 5)):
+        fields = {**BASE, "data": data, "rule": "median", "rounds": 1, "byzantine": 3}
+        scenario = Scenario(**fields, attack="tests.plugins:Trying")
+        world = World(scenario)
+        hostile = world.byzantine(3)
+        held = np.concatenate([world.shards[i] for i in np.flatnonzero(hostile)])
+        x, y = world.examples_of(hostile, most)
+        assert len(x) == len(y) == min(most, len(held))
+        rows = {tuple(row.tolist()) for row in world.features[torch.from_numpy(held)]}
+        assert {tuple(row.tolist()) for row in x} <= rows
+    plugins.Trying.seen.clear()
+    run(scenario)
+    ((view, _, stepped),) = plugins.Trying.seen
+    examples = world.examples_of(hostile, 512)
+    expected = world.model.evaluate(stepped[None], *examples)[0]
+    assert torch.equal(view.loss(torch.stack((stepped, stepped)))[:1], expected)
+    infinite = torch.stack((stepped * torch.inf, stepped * torch.nan))
+    assert view.loss(infinite).tolist() == [math.inf, math.inf]
+
+
+def test_attacks_are_shown_the_model_if_they_say_that_they_see_it() -> None:
+    plugins.OwnModel.seen.clear()
+    cells = [
+        Scenario(**BASE, rule=rule, attack="tests.plugins:OwnModel") for rule in ("median", "krum")
+    ]
+    simulate(cells)
+    assert len(plugins.OwnModel.seen) == 2 * 4
+    for model, step in plugins.OwnModel.seen[:2]:
+        assert model.shape == step.shape == (650,)
+        assert not step.any()
+    assert all(step.any() for _, step in plugins.OwnModel.seen[2:])
+    blind = testing.view()
+    hidden = dataclasses.replace(blind, model=None, last_step=None, server=None, losses=None)
+    for ask in (hidden.require_model, hidden.require_last_step, lambda: hidden.loss(blind.mean())):
+        with pytest.raises(PermissionError, match="the attack"):
+            ask()
 
 
 def test_robust_rules_ignore_nan_from_f_workers() -> None:

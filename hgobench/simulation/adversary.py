@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.algorithms import Order
-from hgobench.attacks import Message, View
+from hgobench.attacks import Message, Outcome, View
 from hgobench.determinism import stream
 from hgobench.kernels.arrays import zero_where_false
 from hgobench.lazy import Tensor, torch
@@ -32,6 +33,7 @@ class Adversary:
         lengths: (q,) how many places each worker sends if it is honest.
         hostile: (q,) who is Byzantine.
         answers: of all cells, with honest ones in the attackers' place; they are overwritten.
+        before: (R, d) the parameters of all cells in the round before; None: there was none.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Adversary:
         lengths: NDArray[np.int64],
         hostile: NDArray[np.bool_],
         answers: Answers,
+        before: Tensor | None = None,
     ) -> None:
         self.k, self.world, self.draw, self.order = k, world, draw, order
         self.lengths, self.hostile, self.answers = lengths, hostile, answers
+        self.before = before
         self.byzantine = world.to_device(np.flatnonzero(hostile))
 
     def poison(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> None:
@@ -154,6 +158,8 @@ class Adversary:
             stream=lambda k: stream(world.seed, "attack", k),
             cells=beside,
             own=None if sees == "nothing" else self._copied(places, self.byzantine),
+            model=None if sees == "nothing" else params[places].view(-1),
+            last_step=None if sees == "nothing" else self._last_step(places, params),
             honest=seen,
             sent=sent,
             honest_workers=workers[honest] if omniscient else None,
@@ -161,8 +167,14 @@ class Adversary:
             server=(lambda message: self._tried(message, cell, places, params, view))
             if sees == "server"
             else None,
+            losses=partial(cell.attackers_loss, self.k) if sees == "server" else None,
         )
         return view
+
+    def _last_step(self, places: Sequence[int], params: Tensor) -> Tensor:
+        """Return the servers' last steps, side by side, (G·d,)."""
+        now = params[places].view(-1)
+        return torch.zeros_like(now) if self.before is None else now - self.before[places].view(-1)
 
     def _copied(self, places: Sequence[int], workers: Tensor) -> Tensor:
         """Return some workers' answers in memory of their own: the answers are overwritten."""
@@ -172,8 +184,8 @@ class Adversary:
 
     def _tried(
         self, message: Message, cell: Cell, places: Sequence[int], params: Tensor, view: View
-    ) -> Tensor:
-        """Return AG - μ over the block, (b,), that a message would bring about."""
+    ) -> Outcome:
+        """Return what a message would bring about."""
         (r,) = places
         delivery = self._deliver(message, cell, 1)
         self._put(places, delivery)
@@ -181,7 +193,7 @@ class Adversary:
         mean = view.centre()
         reception = cell.server.receive(claimed, self.order, self.world.device)
         if reception is None:
-            return mean[:0]
+            return Outcome(mean[:0], params[r].clone)
         with cell.trials("call", self.k):
             server = cell.server
             if cell.stateful:
@@ -189,7 +201,15 @@ class Adversary:
             known = cell.view(self.k, self.draw, params[r], reception)
             answer = server.aggregate(self.answers.values[r], reception, known)
         block = reception.block
-        return answer.double() - (mean if block is None else mean[block])
+
+        def stepped() -> Tensor:
+            model = params[r].clone()
+            with cell.steps_tried("step", self.k):
+                solver = cell.solver  # which may remember
+                replace(server, solver=deepcopy(solver)).step(model, reception, answer.clone())
+            return model
+
+        return Outcome(answer.double() - (mean if block is None else mean[block]), stepped)
 
 
 def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
-from hgobench.attacks import Attack, Combined, NoAttack
+from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, NoAttack
 from hgobench.boundary import (
     Boundary,
     Clock,
@@ -98,6 +99,7 @@ class Cell:
         self.attacks = self._boundary("attack", scenario.attack, self.attack)
         self.solvers = self._boundary("solver", scenario.solver, self.solver)
         self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
+        self.steps_tried = self._boundary("solver", scenario.solver, self.solver, clock=None)
         with self.algorithms("attributes"):
             self.gradients = self.algorithm.gradients
         if not isinstance(self.gradients, int) or self.gradients < 1:
@@ -202,6 +204,14 @@ class Cell:
             root=ServerData(self, k, params, reception.block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),
         )
+
+    @cached_property
+    def _attackers_examples(self) -> tuple[Tensor, Tensor]:
+        return self.world.examples_of(self.byzantine, ATTACKERS_EXAMPLES)
+
+    def attackers_loss(self, k: int, models: Tensor) -> Tensor:
+        """Return, in round k, the loss of models (m, d) on what Byzantine workers hold, (m,)."""
+        return self.world.evaluate(k, models, *self._attackers_examples)[0]
 
     def spend(self, coordinates: int, sent: int) -> None:
         """Take a round's coordinates and bytes off the budgets, after its time is counted."""

@@ -203,12 +203,14 @@ class Stack:
         self.params = world.initial().repeat(len(self.cells), 1)
         self._x: Tensor | None = None
         self._gradients: Tensor | None = None
+        self._before: Tensor | None = None  # the parameters of the round before
 
     def play(self, k: int) -> bool:
         """Play round k (from 1) of every cell that has not ended; say whether there was one."""
         running = [r for r, c in enumerate(self.cells) if c.status == "done" and not c.over]
         if len(running) < len(self.cells):
             self.params = self.params[running]
+            self._before = None if self._before is None else self._before[running]
             self.cells = [self.cells[r] for r in running]
         if not self.cells:
             return False
@@ -217,7 +219,9 @@ class Stack:
         self._x, y = world.minibatches(draw, self._x)
         weights = None if draw.weights is None else world.to_device(draw.weights)
         self._gradients = world.gradients(k, self.params, self._x, y, weights, self._gradients)
-        Round(k, world, draw, self.params, Answers(self._gradients), self.observe).play(self.cells)
+        answers, now = Answers(self._gradients), self.params.clone()
+        Round(k, world, draw, self.params, answers, self.observe, self._before).play(self.cells)
+        self._before = now
         return True
 
     def evaluate(self, k: int, last: bool = False, due: bool = True) -> None:
@@ -258,6 +262,7 @@ class Round:
         params: (R, d), a row per cell; updated in place.
         answers: the workers' gradients, overwritten by what they send.
         observe: called with every `Step`.
+        before: (R, d) the parameters in the round before; None: there was none.
     """
 
     def __init__(
@@ -268,9 +273,11 @@ class Round:
         params: Tensor,
         answers: Answers,
         observe: Callable[[Step], None] | None,
+        before: Tensor | None = None,
     ) -> None:
         self.k, self.world, self.draw = k, world, draw
         self.params, self.answers, self.observe = params, answers, observe
+        self.before = before
         self._minibatches = Minibatches(k, world, draw)
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._same: dict[bytes, NDArray[np.int64]] = {}
@@ -360,7 +367,14 @@ class Round:
     def _adversary(self, turn: Turn) -> Adversary:
         assert turn.order is not None
         return Adversary(
-            self.k, self.world, self.draw, turn.order, turn.lengths, turn.hostile, self.answers
+            self.k,
+            self.world,
+            self.draw,
+            turn.order,
+            turn.lengths,
+            turn.hostile,
+            self.answers,
+            self.before,
         )
 
     def _threat(self, turn: Turn) -> Hashable:

@@ -220,6 +220,17 @@ class World:
             self.data.train.labels[rows]
         )
 
+    def examples_of(self, workers: NDArray[np.bool_], most: int) -> tuple[Tensor, Tensor]:
+        """Return training examples that some workers hold: features (N, p) and labels (N,).
+
+        Args:
+            workers: (n,) whose.
+            most: N, if they hold more: as many are drawn, the same for all who ask for them.
+        """
+        held = np.concatenate([self.shards[i] for i in np.flatnonzero(workers)])
+        drawn = self.to_device(stream(self.seed, "attackers").permutation(held)[:most])
+        return self.features[drawn], self.labels[drawn]
+
     @cached_property
     def _root_order(self) -> NDArray[np.int64]:
         return stream(self.seed, "root").permutation(len(self.labels))
