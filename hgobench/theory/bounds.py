@@ -1,7 +1,7 @@
 """The paper's bounds: Lemma 1, Theorem 1 and Theorem 2.
 
-They are vacuous where ΔB >= 1, no coordinate is updated (b = 0), Δ is infinite or μ = 0: the
-theorems' bounds are inf there, the lemma's -inf.
+They are vacuous where ΔB >= 1, no coordinate is updated (b = 0), Δ is infinite or μ = 0; there the
+theorems' bounds are inf, and the lemma's is -inf.
 """
 
 from __future__ import annotations
@@ -45,20 +45,24 @@ def theorem_1(
     κ = (b/d)·μ·γ·(1 - ΔB), H = d·Δ·A/(2·b·μ·(1 - ΔB)).
 
     Args:
-        steps: how many updates led to w_k: k - 1.
+        steps: number of updates that led to w_k: k - 1.
         initial: L(w_1) - L*.
         block: b, the smallest block so far.
         dimension, learning_rate, strong_convexity, delta: d, γ, μ, Δ.
         error, growth: A and B, the largest A_w and B_w so far.
+
+    >>> constants = dict(dimension=10, learning_rate=0.5, strong_convexity=1.0, delta=2.0)
+    >>> theorem_1([0, 1, 100], 8.0, block=10, error=1.0, growth=0.0, **constants)
+    array([8. , 4.5, 1. ])
     """
-    steps, share, left, error = _terms(steps, block, dimension, delta, error, growth)
+    steps, share, margin, error = _terms(steps, block, dimension, delta, error, growth)
     with np.errstate(divide="ignore", invalid="ignore"):
-        contraction = share * strong_convexity * learning_rate * left
-        floor = error / (2.0 * share * strong_convexity * left)
-        gone = -np.expm1(steps * np.log1p(-contraction))  # 1 - (1 - κ)^(k-1)
-        bound = (1.0 - gone) * initial + gone * floor
-    promised = (left > 0) & (share > 0) & (contraction > 0) & (contraction < 1)
-    return np.where(promised, bound, np.inf)
+        contraction = share * strong_convexity * learning_rate * margin
+        floor = error / (2.0 * share * strong_convexity * margin)
+        progress = -np.expm1(steps * np.log1p(-contraction))  # 1 - (1 - κ)^(k-1)
+        bound = (1.0 - progress) * initial + progress * floor
+    holds = (margin > 0) & (share > 0) & (contraction > 0) & (contraction < 1)
+    return np.where(holds, bound, np.inf)
 
 
 def theorem_2(
@@ -78,12 +82,16 @@ def theorem_2(
         steps: T >= 1.
         initial: L(w_1) - L*, or more.
         block, dimension, learning_rate, delta, error, growth: as for `theorem_1`.
+
+    >>> constants = dict(dimension=10, learning_rate=0.5, delta=2.0)
+    >>> theorem_2([1, 4], 8.0, block=10, error=1.0, growth=0.0, **constants)
+    array([34., 10.])
     """
-    steps, share, left, error = _terms(steps, block, dimension, delta, error, growth)
+    steps, share, margin, error = _terms(steps, block, dimension, delta, error, growth)
     with np.errstate(divide="ignore", invalid="ignore"):
-        decay = 2.0 * initial / (steps * share * learning_rate * left)
-        bound = decay + error / (share * left)
-    return np.where((left > 0) & (share > 0), bound, np.inf)
+        decay = 2.0 * initial / (steps * share * learning_rate * margin)
+        bound = decay + error / (share * margin)
+    return np.where((margin > 0) & (share > 0), bound, np.inf)
 
 
 def _terms(
@@ -94,7 +102,7 @@ def _terms(
     error: ArrayLike,
     growth: ArrayLike,
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the steps, b/d, 1 - ΔB and ΔA as arrays; of an infinite Δ no bound is left."""
+    """Return the steps, b/d, 1 - ΔB and ΔA as arrays; with Δ = inf the bounds are vacuous."""
     error, growth = np.asarray(error, dtype=np.float64), np.asarray(growth, dtype=np.float64)
     share = np.asarray(block, dtype=np.float64) / dimension
     steps = np.asarray(steps, dtype=np.float64)

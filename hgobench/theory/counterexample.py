@@ -1,4 +1,4 @@
-"""Theorem 1 as published fails on numbers: two of twenty workers answer, and are alike."""
+"""A counterexample to Theorem 1 as published: two of twenty workers answer, with equal data."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Floats = NDArray[np.float64]
 class FastFew:
     """d = 1, the loss ½(w - x)²: few fast workers hold the number a, the others, silent, hold 0.
 
-    Nobody attacks (f = 0, Δ = 1), every worker computes its whole gradient w - x, and the quorum
-    is the fast ones. With their share p of the workers the optimum is p·a, and
+    There are no attackers (f = 0, Δ = 1), every worker computes its whole gradient w - x, and the
+    quorum is the fast workers, a share p of all. The optimum is p·a, and
 
     - HGO is gradient descent towards a, where L - L* = ½(1 - p)²a²;
-    - δ_i² is (1 - p)²a² for the fast and p²a² for the others. As published A_w is their mean over
-      all correct workers, p(1 - p)a², so that Theorem 1's bound falls to ½p(1 - p)a²: the run ends
-      (1 - p)/p times above it, without end as p falls;
-    - corrected, A_w is the mean over those v - f that are heard, (1 - p)²a² at worst, and the bound
-      falls to ½(1 - p)²a²: where the run ends.
+    - δ_i² is (1 - p)²a² for the fast workers and p²a² for the others. As published, A_w is its mean
+      over all correct workers, p(1 - p)a², and Theorem 1's bound falls to ½p(1 - p)a². The run ends
+      at (1 - p)/p times that, which is unbounded as p falls;
+    - corrected, A_w is the mean over the v - f workers that are heard, (1 - p)²a² at worst, and the
+      bound falls to ½(1 - p)²a², which is where the run ends.
 
     >>> example = FastFew()
     >>> example.excess, example.published, example.corrected  # in units of a²
     (Fraction(81, 200), Fraction(9, 200), Fraction(81, 200))
 
     Attributes:
-        workers, fast: how many there are, and how many of them answer.
+        workers, fast: numbers of all workers, and of those that answer.
     """
 
     workers: int = 20
@@ -40,22 +40,22 @@ class FastFew:
 
     @property
     def share(self) -> Fraction:
-        """Return p."""
+        """p."""
         return Fraction(self.fast, self.workers)
 
     @property
     def excess(self) -> Fraction:
-        """Return (L - L*)/a² where HGO ends."""
+        """(L - L*)/a² where HGO ends."""
         return (1 - self.share) ** 2 / 2
 
     @property
     def published(self) -> Fraction:
-        """Return what Theorem 1's bound falls to, as published, in units of a²."""
+        """The limit of Theorem 1's bound as published, in units of a²."""
         return self.share * (1 - self.share) / 2
 
     @property
     def corrected(self) -> Fraction:
-        """Return what it falls to with the mean over those that are heard, in units of a²."""
+        """The limit of the bound with A_w over the workers that are heard, in units of a²."""
         return (1 - self.share) ** 2 / 2
 
     def run(self, steps: ArrayLike, start: float, rate: float) -> Floats:
@@ -66,15 +66,15 @@ class FastFew:
             start: w_1.
             rate: γ.
         """
-        away = (1.0 - rate) ** np.asarray(steps, dtype=np.float64) * (start - 1.0)
-        return np.square(away + 1.0 - float(self.share)) / 2.0
+        offset = (1.0 - rate) ** np.asarray(steps, dtype=np.float64) * (start - 1.0)
+        return np.square(offset + 1.0 - float(self.share)) / 2.0
 
     def bound(self, steps: ArrayLike, start: float, rate: float, *, corrected: bool) -> Floats:
         """Return Theorem 1's bound of L(w_k) - L* for a = 1.
 
         Args:
             steps, start, rate: as for `run`.
-            corrected: whether A_w is that of the workers that are heard.
+            corrected: whether A_w is the mean over the workers that are heard.
         """
         return theorem_1(
             steps,

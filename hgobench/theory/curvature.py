@@ -1,4 +1,4 @@
-"""How curved a loss is: the constants of Assumptions 1 and 2."""
+"""The curvature of a loss: the constants of Assumptions 1 and 2."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ class Curvature:
         smoothness: (d,) L_j with |∇L(w')_j - ∇L(w)_j| <= L_j·‖w' - w‖ for all w, w'.
         lipschitz: L with ‖∇L(w') - ∇L(w)‖ <= L·‖w' - w‖.
         strong_convexity: μ, the largest for all w; 0: the loss is not strongly convex.
-        exact: whether the first two are the smallest constants there are, or bounds of them.
-        hessian, optimum: (d, d) and (d,) of a quadratic loss; None: it is none.
+        exact: whether the first two are the smallest constants, or only upper bounds of them.
+        hessian, optimum: (d, d) and (d,) of a quadratic loss; else None.
+
+    Example:
+        >>> constants = of_hessian(np.diag([1.0, 4.0]), optimum=np.zeros(2))
+        >>> constants.lipschitz, constants.strong_convexity, constants.block_step
+        (4.0, 1.0, 0.2)
     """
 
     smoothness: Floats
@@ -52,8 +57,8 @@ class Curvature:
 def curvature(model: Model, features: NDArray[Any], labels: NDArray[Any]) -> Curvature:
     """Return L_j, L and μ of a model's mean loss on some examples.
 
-    A quadratic loss (``quadratic``, ``linear``) has one Hessian H = ∇²L: L_j = ‖H_j‖ (its row),
-    L = λ_max, μ = λ_min, all exact. Of ``logistic`` and ``softmax`` the Hessian varies with w:
+    A quadratic loss (``quadratic``, ``linear``) has a constant Hessian H = ∇²L: L_j = ‖H_j‖ (row
+    j), L = λ_max, μ = λ_min, all exact. For ``logistic`` and ``softmax`` the Hessian varies with w:
     with S = 1/N Σ x xᵀ (bias in x) and r = 1/4 or √2/4, the longest row of diag(p) - ppᵀ,
 
         L_j <= r·min(mean |x_j|·‖x‖, √(mean x_j²·λ_max(S))) + ridge,
@@ -65,13 +70,19 @@ def curvature(model: Model, features: NDArray[Any], labels: NDArray[Any]) -> Cur
         labels: (N,).
 
     Raises:
-        InputError: no constants are known for such a model.
+        InputError: the constants of this model are not known.
+
+    Example:
+        >>> x, y = np.array([[1.0], [-1.0]]), np.array([2.0, 0.0])
+        >>> constants = curvature(Linear(features=1, classes=0), x, y)
+        >>> constants.lipschitz, constants.optimum  # weight and bias
+        (1.0, array([1., 1.]))
     """
-    find = _KNOWN.get(type(model))  # a subclass may have another loss
+    find = _METHODS.get(type(model))  # a subclass may have another loss
     if find is None:
-        known = ", ".join(kind.__name__.lower() for kind in _KNOWN)
+        names = ", ".join(kind.__name__.lower() for kind in _METHODS)
         raise InputError(
-            f"model: {type(model).__name__}: its curvature is not known; it is for {known}"
+            f"model: {type(model).__name__}: its curvature is not known; it is for {names}"
         )
     return find(model, features.astype(np.float64), labels.astype(np.float64))
 
@@ -113,7 +124,7 @@ def _softmax(model: Softmax, x: Floats, y: Floats) -> Curvature:
 
 
 def _rows(x: Floats) -> tuple[Floats, float]:
-    """Bound ‖mean r_n·x_nj·x_n‖ over all |r_n| <= 1, (p + 1,); and λ_max of mean x xᵀ."""
+    """Return bounds of ‖mean r_n·x_nj·x_n‖ for all |r_n| <= 1, (p + 1,), and λ_max of mean x xᵀ."""
     x = _with_bias(x)
     largest = float(np.linalg.eigvalsh(x.T @ x / len(x))[-1])
     triangle = (np.abs(x) * np.linalg.norm(x, axis=1)[:, None]).mean(axis=0)
@@ -124,7 +135,7 @@ def _with_bias(x: Floats) -> Floats:
     return np.pad(x, ((0, 0), (0, 1)), constant_values=1.0)
 
 
-_KNOWN: dict[type[Model], Callable[[Any, Floats, Floats], Curvature]] = {
+_METHODS: dict[type[Model], Callable[[Any, Floats, Floats], Curvature]] = {
     Quadratic: _quadratic,
     Linear: _linear,
     Logistic: _logistic,

@@ -1,4 +1,4 @@
-"""The loss that correct workers minimise, and how far each one's own gradients are from it."""
+"""The loss that the correct workers minimise, and how far their own gradients are from its."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ AT_ONCE = 1 << 23  # numbers of per-example gradients
 
 
 def minibatch_factor(batch: NDArray[np.int64], size: NDArray[np.int64]) -> Floats:
-    """Return s'_i = s_i·(|S_i| - 1)/(|S_i| - s_i): the mean of s_i of |S_i| examples, drawn without
-    replacement, has the s'_i-th part of their variance; inf where all are drawn.
+    """Return s'_i = s_i·(|S_i| - 1)/(|S_i| - s_i), (c,); inf where all examples are drawn.
+
+    The mean of s_i of |S_i| examples, drawn without replacement, has 1/s'_i of their variance.
 
     Args:
         batch: (c,) s_i.
         size: (c,) |S_i|.
+
+    >>> minibatch_factor(np.array([2, 5]), np.array([5, 5]))
+    array([2.66666667,        inf])
     """
     batch = np.minimum(batch, size)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -36,12 +40,17 @@ def minibatch_factor(batch: NDArray[np.int64], size: NDArray[np.int64]) -> Float
 
 @dataclass(frozen=True)
 class Moments:
-    """What the c correct workers' examples say of the gradient at one w.
+    """Mean and variance of the gradient over each of the c correct workers' examples, at one w.
 
     Attributes:
         mean: (c, d) E_{x~S_i}[∇ℓ(w, x)].
         variance: (c, d) of ∇ℓ(w, x)_j over S_i.
         gradient: (d,) ∇L(w), over all examples of correct workers.
+
+    Example:
+        >>> moments = Moments(np.array([[1.0], [3.0]]), np.array([[0.5], [1.0]]), np.array([2.0]))
+        >>> moments.variance_bound(), moments.bias.tolist()
+        (1.0, [[1.0], [1.0]])
     """
 
     mean: Floats
@@ -68,10 +77,10 @@ class Moments:
 
         Args:
             factor: (c,) s'_i.
-            growth: Q_w, to which M_w is the smallest that holds.
-            among: m: for each coordinate the mean over those m workers where the sum is largest
-                takes the place of the mean over all c. Only so it bounds what the server
-                aggregates wherever at least m correct workers answer, whoever they are.
+            growth: Q_w; M_w is then the smallest that holds.
+            among: m: in each coordinate the mean is over the m workers with the largest sum, not
+                over all c; None: all. Only this bounds the aggregate whenever at least m correct
+                workers answer, whichever they are.
         """
         terms = self.variance_bound(growth) / factor[:, None] + np.square(self.bias)
         return float(_mean_of_largest(terms, among).sum())
@@ -86,9 +95,9 @@ class Moments:
         return float(np.sqrt(len(self.gradient)) * growth * inverse[0])
 
     def in_region(self, delta: float, error: float, growth: float, block: int) -> bool:
-        """Say whether w is in the region W: (1 - ΔB_w)·‖∇L(w)‖²_B > Δ·A_w for all blocks B.
+        """Return whether w is in the region W: (1 - ΔB_w)·‖∇L(w)‖²_B > Δ·A_w for all blocks B.
 
-        Over all subsets B, as the paper's (5) has it, a single coordinate is among them.
+        The paper's (5) is about all subsets B, single coordinates among them.
 
         Args:
             delta, error, growth: Δ, A_w and B_w.
@@ -99,7 +108,7 @@ class Moments:
 
 
 def _mean_of_largest(terms: Floats, among: int | None) -> Floats:
-    """Average each column, or its `among` largest values."""
+    """Return the mean of each column, or of its `among` largest values."""
     if among is not None and among < len(terms):
         terms = np.partition(terms, len(terms) - among, axis=0)[len(terms) - among :]
     mean: Floats = terms.mean(axis=0)
@@ -110,15 +119,22 @@ class Objective:
     """L(w): the mean loss on the examples that the correct workers of a scenario hold.
 
     Args:
-        scenario: its world, and who of its workers is Byzantine, are what counts.
-        world: the scenario's, if it is at hand.
+        scenario: determines the world and which of its workers are Byzantine.
+        world: the scenario's; None: it is constructed.
 
     Attributes:
         world: the `World`.
         correct: (c,) the correct workers.
         size: (c,) |S_i|.
         factor: (c,) s'_i.
-        curvature: L_j, L and μ; asking for it raises InputError where none are known.
+        curvature: L_j, L and μ; InputError is raised if they are not known for the model.
+
+    Example:
+        >>> problem = Objective(Scenario(model="linear[ridge=1.0]", workers=20, byzantine=2))
+        >>> len(problem.correct), problem.dimension
+        (18, 65)
+        >>> problem.excess(problem.initial()) > 0  # L(w_1) - L*
+        True
     """
 
     def __init__(self, scenario: Scenario, world: World | None = None) -> None:
@@ -133,7 +149,7 @@ class Objective:
 
     @property
     def dimension(self) -> int:
-        """How many parameters there are, d."""
+        """Number of parameters, d."""
         return self.world.model.dimension
 
     @cached_property
@@ -143,12 +159,12 @@ class Objective:
 
     @cached_property
     def curvature(self) -> Curvature:
-        """Return L_j, L and μ."""
+        """L_j, L and μ."""
         x, y = self._examples
         return curvature(self.world.model, x.numpy(), y.numpy())
 
     def moments(self, params: Tensor) -> Moments:
-        """Return the workers' means and variances of the gradient, from that of every example.
+        """Return the workers' means and variances of the gradient over their examples.
 
         Args:
             params: (d,) w.
@@ -161,16 +177,16 @@ class Objective:
         with one_thread():
             while first < len(ends):  # as many whole shards as fit
                 start = ends[first] - self.size[first]
-                most = start + max(AT_ONCE // self.dimension, 1)
-                last = max(int(np.searchsorted(ends, most, side="right")), first + 1)
+                limit = start + max(AT_ONCE // self.dimension, 1)
+                last = max(int(np.searchsorted(ends, limit, side="right")), first + 1)
                 rows = slice(start, ends[last - 1])
-                found = self.world.gradients(0, params[None], x[rows, None], y[rows, None])
-                each = found[0].double().numpy()
+                gradients = self.world.gradients(0, params[None], x[rows, None], y[rows, None])
+                by_example = gradients[0].double().numpy()
                 cuts = ends[first:last] - self.size[first:last] - start
                 size = self.size[first:last, None]
-                mean[first:last] = np.add.reduceat(each, cuts, axis=0) / size
-                each -= np.repeat(mean[first:last], size[:, 0], axis=0)
-                variance[first:last] = np.add.reduceat(np.square(each), cuts, axis=0) / size
+                mean[first:last] = np.add.reduceat(by_example, cuts, axis=0) / size
+                by_example -= np.repeat(mean[first:last], size[:, 0], axis=0)
+                variance[first:last] = np.add.reduceat(np.square(by_example), cuts, axis=0) / size
                 first = last
         gradient = self.size @ mean / self.size.sum()
         return Moments(mean, variance, gradient)
@@ -179,13 +195,13 @@ class Objective:
         """Return L(w) - L* of a quadratic loss, in float64.
 
         Raises:
-            InputError: the loss is none, or its constants are not known.
+            InputError: the loss is not quadratic, or its constants are not known.
         """
-        known = self.curvature
-        if known.hessian is None or known.optimum is None:
+        constants = self.curvature
+        if constants.hessian is None or constants.optimum is None:
             raise InputError("theory: the minimum of this loss has no closed form")
-        away = params.double().numpy() - known.optimum
-        return float(away @ known.hessian @ away / 2.0)
+        offset = params.double().numpy() - constants.optimum
+        return float(offset @ constants.hessian @ offset / 2.0)
 
     def loss(self, params: Tensor) -> float:
         """Return L(w)."""

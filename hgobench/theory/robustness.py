@@ -1,4 +1,4 @@
-"""Δ(q, f) of Definition 1: in closed form where known, else the worst case that a search finds."""
+"""Δ(q, f) of Definition 1: in closed form where known, else a lower bound that a search finds."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def trimmed_mean_coefficient(correct: int, f: int) -> float:
     """Return the paper's Δ of the trimmed mean, 2·c·(f + c)/(c - f)²; inf unless c > f.
 
     Args:
-        correct: c = |C ∩ Q|, how many of those that sent the coordinate are correct.
-        f: how many values the rule trims at each end.
+        correct: c = |C ∩ Q|, the number of correct workers among those that sent the coordinate.
+        f: number of values that the rule trims at each end.
 
     >>> trimmed_mean_coefficient(6, 2)
     6.0
@@ -39,10 +39,11 @@ def trimmed_mean_coefficient(correct: int, f: int) -> float:
 def sharp_trimmed_mean_coefficient(correct: int, f: int) -> float:
     """Return the least Δ of the trimmed mean, c/(c - f); inf unless c > f.
 
-    Upper bound, for b <= f attackers: rank by rank the kept c + b - 2f values lie below the lowest
-    as many of the c - f largest correct deviations e_i, whose mean is at most that of all c - f,
-    and its square at most Σ e_i²/(c - f). It is reached: f correct values are exact, the others
-    are wrong by 1, and attackers send more. It falls with c, so that it holds for every larger Q.
+    Upper bound, for b <= f attackers: sorted, the c + b - 2f values that are kept lie below the
+    lowest c + b - 2f of the c - f largest correct deviations e_i. Their mean is at most that of all
+    c - f, whose square is at most Σ e_i²/(c - f). The bound is reached if f correct values are
+    exact, the others are wrong by 1, and attackers send larger values. It falls with c, so that it
+    holds for every larger Q.
 
     >>> sharp_trimmed_mean_coefficient(6, 2)
     1.5
@@ -53,9 +54,9 @@ def sharp_trimmed_mean_coefficient(correct: int, f: int) -> float:
 def median_coefficient(correct: int, f: int) -> float:
     """Return the least Δ of the median of q = c + f values, c/(⌊q/2⌋ + 1 - f); inf unless c > f.
 
-    Of correct values ⌊q/2⌋ + 1 - f lie as far out as the answer; of an even number of values
-    ⌊q/2⌋ - f as far as the upper of the two middle ones and one more as far as the lower, which
-    costs least where both are equal. It is reached as for the trimmed mean. It does not fall with
+    At least ⌊q/2⌋ + 1 - f correct values lie as far out as the answer. For even q, ⌊q/2⌋ - f lie as
+    far out as the upper of the two middle values, and one more as far as the lower, which costs
+    least where both are equal. The bound is reached as for the trimmed mean. It does not fall with
     q: from an even q to the next odd one it rises (2 at q = 6, f = 2; 2.5 at q = 7).
 
     >>> median_coefficient(4, 2), median_coefficient(5, 2)
@@ -65,7 +66,7 @@ def median_coefficient(correct: int, f: int) -> float:
 
 
 def exact_coefficient(rule: str, correct: int, f: int) -> float | None:
-    """Return the least Δ of a rule for c + f values, None where it is unknown.
+    """Return the least Δ of a rule for c + f values; None: it is not known in closed form.
 
     >>> exact_coefficient("median", 4, 2)
     2.0
@@ -74,8 +75,8 @@ def exact_coefficient(rule: str, correct: int, f: int) -> float | None:
     """
     if rule == "average":
         return math.inf if f else 1.0
-    known = {"trimmed_mean": sharp_trimmed_mean_coefficient, "median": median_coefficient}
-    return known[rule](correct, f) if rule in known else None
+    formulas = {"trimmed_mean": sharp_trimmed_mean_coefficient, "median": median_coefficient}
+    return formulas[rule](correct, f) if rule in formulas else None
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,19 @@ class Worst:
     """The worst case that a search found: a lower bound of Δ(q, f).
 
     Attributes:
-        ratio: (AR - g)²/(1/c Σ (x_i - g)²), of vectors in their first coordinate; inf: more than
-            10⁶, growing with what attackers send, or the honest values are all g and AR is not.
-        honest: (c,) the correct workers' values x_i; (c, d) of vectors.
-        byzantine: (f,) or (f, d), the attackers'.
+        ratio: (AR - g)²/(1/c Σ (x_i - g)²), for vectors that of the first coordinate; inf: more
+            than 10⁶ and growing with the attackers' values, or all honest values are g and AR is
+            not.
+        honest: (c,) the correct workers' values x_i, or (c, d) vectors.
+        byzantine: (f,) or (f, d), the attackers' values.
         aim: g, the true partial derivative; () or (d,).
-        answer: what the rule makes of them; () or (d,).
-        tried: how many inputs.
+        answer: AR, the rule's answer; () or (d,).
+        tried: number of inputs that were tried.
+
+    Example:
+        >>> worst = search("median", 5, 2)
+        >>> round(worst.ratio, 6), median_coefficient(correct=3, f=2)
+        (3.0, 3.0)
     """
 
     ratio: float
@@ -101,12 +108,12 @@ class Worst:
 
     @property
     def deviation(self) -> float:
-        """Return |AR - g|, of vectors in their first coordinate."""
+        """|AR - g|, for vectors that of the first coordinate."""
         return float(np.abs(self.answer - self.aim).reshape(-1)[0])
 
     @property
     def exact(self) -> bool:
-        """Say whether all honest values are g (in the first coordinate): then Δ can't be finite."""
+        """Whether all honest values are g (in the first coordinate), so that Δ can't be finite."""
         first = self.honest.reshape(len(self.honest), -1)[:, 0]
         return bool((first == self.aim.reshape(-1)[0]).all())
 
@@ -116,65 +123,65 @@ def search(
 ) -> Worst:
     """Search the honest samples and the attack with the largest ratio of Definition 1.
 
-    The ratio of a random sample is at most the largest of a fixed one, so that fixed ones are
-    enough.
+    Only fixed samples are searched, as the ratio of a random sample is at most the largest ratio of
+    a fixed one.
 
-    Definition 1 speaks of each coordinate by itself. In one dimension the rule is applied to q
-    numbers, in scope "coordinate" if it has that form: what is found bounds its Δ as HGO applies
-    it. The search starts at two- and three-point, evenly spaced and random samples, crossed with
-    attackers that all send the same, extreme or honest-looking, or that split up.
+    Definition 1 is about single coordinates. In one dimension the rule is applied to q numbers, in
+    scope "coordinate" if it has that form, and the ratio bounds its Δ as HGO applies it. The search
+    starts at two-point, three-point, evenly spaced and random samples, with attackers that all send
+    the same value, extreme or honest-looking, or two values.
 
-    In more dimensions the rule is applied to whole vectors, in scope "block", and the ratio is
-    that of the first coordinate. What the others hold may then decide whom the rule believes: the
-    search starts at honest vectors that are all right in the first coordinate and differ in the
-    others, where attackers send what the rule likes, the honest mean or an honest worker's values.
+    In more dimensions the rule is applied to whole vectors, in scope "block", and the ratio is that
+    of the first coordinate. The other coordinates may then decide which vectors the rule selects:
+    the search starts at honest vectors that are all right in the first coordinate and differ in the
+    others, where attackers send what rules favour, as the honest mean or an honest worker's values.
     If the answer is wrong in the first coordinate, no Δ holds for the rule on vectors.
 
-    The best are changed value by value and kept where that raises the ratio.
+    Then the best samples are mutated, and mutants with a larger ratio are kept.
 
     >>> search("krum", 20, 4, dimension=8).ratio
     inf
 
     Args:
         rule: its name.
-        q: |Q|, all values or vectors, f of them the attackers'.
-        f: attackers, as many as the rule is told.
+        q: |Q|, the number of values or vectors, f of them the attackers'.
+        f: number of attackers, which the rule is told.
         dimension: d, >= 1.
         seed: of the search.
-        generations: how often the best are changed.
+        generations: how often the best are mutated.
 
     Raises:
-        InputError: the rule is unknown, refuses q values at f, or needs what values don't tell.
+        InputError: the rule is unknown, refuses q values at f, or needs more than values.
     """
     built = aggregators.build(rule, f=f)
     if built.needs:
-        needed = ", ".join(sorted(built.needs))
-        raise InputError(f"rule: {rule!r} needs {needed}; Definition 1 knows values alone")
+        needs = ", ".join(sorted(built.needs))
+        raise InputError(f"rule: {rule!r} needs {needs}; Definition 1 knows values alone")
     if not built.minimum <= q <= built.maximum or q <= 2 * f:
         raise InputError(f"rule: {rule!r} takes no q={q} values at f={f}")
     by_columns = built.has_columns() and dimension == 1
     if by_columns:
         built = aggregators.build(rule, f=f, scope="coordinate")
     rng = stream(seed, "robustness", q, f)
-    ask = _asked(built, by_columns)
+    ask = _ratios_of(built, by_columns)
     parents, mutants = (32, 32) if by_columns else (6, 8)
     starts = _starts(q, f, rng)[..., None] if dimension == 1 else _vectors(q, f, dimension, rng)
-    at, value = starts[:0], np.empty(0)
+    samples, value = starts[:0], np.empty(0)
     tried = 0
     for new in np.array_split(starts, 1 if dimension == 1 else len(starts) // AT_ONCE):
-        at, value = np.concatenate((at, new)), np.concatenate((value, ask(new)))
+        samples, value = np.concatenate((samples, new)), np.concatenate((value, ask(new)))
         tried += len(new)
         if value.max() > UNBOUNDED:
             break
     for _ in range(generations):
         best = np.argsort(-value, kind="stable")[:parents]
-        at, value = at[best], value[best]
+        samples, value = samples[best], value[best]
         if value[0] > UNBOUNDED:
             break
-        new = _changed(np.repeat(at, mutants, axis=0), rng)
-        at, value = np.concatenate((at, new)), np.concatenate((value, ask(new)))
+        new = _mutated(np.repeat(samples, mutants, axis=0), rng)
+        samples, value = np.concatenate((samples, new)), np.concatenate((value, ask(new)))
         tried += len(new)
-    top = at[int(np.argmax(value))]
+    top = samples[int(np.argmax(value))]
     ratio = math.inf if value.max() > UNBOUNDED else float(value.max())
     answer = _answer(built, top[:-1])
     if dimension == 1:
@@ -182,32 +189,32 @@ def search(
     return Worst(ratio, top[f:-1], top[:f], top[-1], np.asarray(answer), tried)
 
 
-def _answer(made: Rule, values: Floats) -> Floats:
-    """Return what a rule makes of q vectors, (q, d) -> (d,); NaN: it refuses them."""
-    # A rule may remember: every sample has its own.
-    rule = deepcopy(made) if made.stateful else made
+def _answer(original: Rule, values: Floats) -> Floats:
+    """Return a rule's answer to q vectors, (q, d) -> (d,); NaN: it refuses them."""
+    # A stateful rule remembers earlier samples: each gets a copy.
+    rule = deepcopy(original) if original.stateful else original
     try:
-        with one_thread(), Boundary("rule", made.name, made, seed=0, passes=(RuleError,))():
+        with one_thread(), Boundary("rule", original.name, original, seed=0, passes=(RuleError,))():
             answer = rule(torch.from_numpy(np.ascontiguousarray(values)), None, ServerView())
     except RuleError:
         return np.full(values.shape[1], np.nan)
     return answer.double().numpy()
 
 
-def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
-    """Return what computes the ratios (N,) of samples (N, q + 1, d): attackers, honest, aim."""
-    f = made.f
+def _ratios_of(rule: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
+    """Return a function from samples (N, q + 1, d), rows attackers, honest, aim, to ratios (N,)."""
+    f = rule.f
 
     def ask(samples: Floats) -> Floats:
         values, aim = samples[:, :-1], samples[:, -1, 0]
-        if by_columns:  # all samples as columns of one
-            answers = _answer(made, values[:, :, 0].T)
+        if by_columns:  # all samples at once, as columns
+            answers = _answer(rule, values[:, :, 0].T)
         else:
-            answers = np.array([_answer(made, each)[0] for each in values])
+            answers = np.array([_answer(rule, sample)[0] for sample in values])
         error = np.square(values[:, f:, 0] - aim[:, None]).mean(axis=1)
-        # Where all are right any other answer is wrong without bound; rounding is none.
-        wrong = np.square(answers - aim)
-        ratio = wrong / np.maximum(error, 1e-12 * (1.0 + np.square(aim)))
+        # If all honest values are right, a wrong answer has an unbounded ratio; rounding has not.
+        squared = np.square(answers - aim)
+        ratio = squared / np.maximum(error, 1e-12 * (1.0 + np.square(aim)))
         return np.asarray(np.nan_to_num(ratio, nan=-1.0, posinf=math.inf))
 
     return ask
@@ -216,8 +223,8 @@ def _asked(made: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
 def _vectors(q: int, f: int, d: int, rng: np.random.Generator) -> Floats:
     """Return the first samples of vectors, (N, q + 1, d).
 
-    The first coordinate is right in all honest vectors, or wrong a little, or in some of them; the
-    others are noise of some kind.
+    In the first coordinate all honest vectors are right, or one is wrong, or all are a little; the
+    other coordinates are noise of several kinds.
     """
     c = q - f
     noises = [
@@ -235,14 +242,14 @@ def _vectors(q: int, f: int, d: int, rng: np.random.Generator) -> Floats:
             for noise in noises:
                 medoid = np.square(noise[:, None] - noise).sum(axis=(1, 2)).argmin()
                 honest = np.c_[first, noise]
-                for liked in (
+                for favoured in (
                     noise.mean(axis=0),
                     np.median(noise, axis=0),
                     noise[medoid],
                     noise[rng.integers(c)],
                     noise[rng.permutation(c)[:f]],
                 ):
-                    hostile = np.c_[np.full(f, shift), np.broadcast_to(liked, (f, d - 1))]
+                    hostile = np.c_[np.full(f, shift), np.broadcast_to(favoured, (f, d - 1))]
                     samples += [np.r_[hostile + aim, honest + aim, [aim]] for aim in aims]
     return np.array(samples)
 
@@ -271,28 +278,28 @@ def _starts(q: int, f: int, rng: np.random.Generator) -> Floats:
     return np.array(samples)
 
 
-def _changed(samples: Floats, rng: np.random.Generator) -> Floats:
-    """Change every sample a little: one value or several, its aim, or some values to another's.
+def _mutated(samples: Floats, rng: np.random.Generator) -> Floats:
+    """Mutate every sample: one value or several, its aim, or a value to another's.
 
-    What is changed of vectors is one coordinate.
+    Of vectors one coordinate is mutated.
     """
     shape, d = samples.shape, samples.shape[-1]
     coordinate = rng.integers(d, size=len(samples)) if d > 1 else np.zeros(len(samples), int)
-    changed = samples.copy()
-    column = changed[np.arange(len(changed)), :, coordinate]
+    mutants = samples.copy()
+    column = mutants[np.arange(len(mutants)), :, coordinate]
     n, width = column.shape
     rows = np.arange(n)
     kind = rng.integers(5, size=n)
-    one, other = rng.integers(width, size=n), rng.integers(width, size=n)
-    scale = 10.0 ** rng.uniform(-4, 0, size=n) * (1.0 + np.abs(column[rows, one]))
+    chosen, donor = rng.integers(width, size=n), rng.integers(width, size=n)
+    scale = 10.0 ** rng.uniform(-4, 0, size=n) * (1.0 + np.abs(column[rows, chosen]))
     step = rng.standard_normal(n) * scale
-    column[rows, one] += np.where(kind == 0, step, 0.0)
-    column[rows, one] = np.where(kind == 1, column[rows, other], column[rows, one])
+    column[rows, chosen] += np.where(kind == 0, step, 0.0)
+    column[rows, chosen] = np.where(kind == 1, column[rows, donor], column[rows, chosen])
     several = (rng.random((n, width)) < 0.3) & (kind == 2)[:, None]
     column += several * step[:, None]
     # A whole group of equal values moves together.
-    equal = (column == column[rows, one][:, None]) & (kind == 3)[:, None]
+    equal = (column == column[rows, chosen][:, None]) & (kind == 3)[:, None]
     column += equal * step[:, None]
     column[:, -1] += np.where(kind == 4, step, 0.0)
-    changed[rows, :, coordinate] = column
-    return changed.reshape(shape)
+    mutants[rows, :, coordinate] = column
+    return mutants.reshape(shape)
