@@ -45,10 +45,12 @@ from .sign_guard_aware import SignGuardAware
 from .stale import Stale
 from .starve import Starve
 from .tail import Tail
+from .threat_models import THREAT_MODELS, ThreatModel, threat_model
 from .wrong_length import WrongLength
 
 __all__ = [
     "ATTACKERS_EXAMPLES",
+    "THREAT_MODELS",
     "AgrTailored",
     "Alie",
     "Attack",
@@ -83,11 +85,13 @@ __all__ = [
     "Stale",
     "Starve",
     "Tail",
+    "ThreatModel",
     "View",
     "WrongLength",
     "build",
     "heterogeneity_attacks",
     "registry",
+    "threat_model",
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import ClassVar
 
@@ -13,7 +14,17 @@ from scipy import stats
 
 from hgobench import attacks
 from hgobench.aggregators import Scope, build
-from hgobench.attacks import AgrTailored, Attack, Message, Mimic, Optimal, Outcome, Tail, View
+from hgobench.attacks import (
+    AgrTailored,
+    Attack,
+    Message,
+    Mimic,
+    Optimal,
+    Outcome,
+    Tail,
+    ThreatModel,
+    View,
+)
 from hgobench.attacks.alie import z_max
 from hgobench.attacks.min_max import min_max_gamma
 from hgobench.attacks.min_sum import min_sum_gamma
@@ -162,6 +173,54 @@ def test_who_colludes() -> None:
     assert not attacks.build("alie[z=1.5]").colludes
     assert not attacks.build("hidden_coordinate[accept=distance]").colludes
     assert attacks.build("own_lengths+alie").colludes
+
+
+MODELS = [*attacks.THREAT_MODELS.values()]
+NAMED = [*attacks.registry.builtins, *SPECIFICATIONS[1:]]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model.name))
+def test_a_larger_threat_model_permits_whatever_a_smaller_one_does(model: ThreatModel) -> None:
+    for other in MODELS:
+        if model <= other:
+            assert set(model.permitted(NAMED)) <= set(other.permitted(NAMED))
+            assert model.lies_about_speed <= other.lies_about_speed
+
+
+def test_threat_models_are_partially_ordered() -> None:
+    for a, b, c in itertools.product(MODELS, repeat=3):
+        assert a <= a
+        assert a == b or not (a <= b and b <= a)
+        assert not (a <= b and b <= c) or a <= c
+    named = attacks.THREAT_MODELS
+    for chain in (("independent", "colluding", "omniscient", "adaptive"),):
+        for smaller, larger in itertools.pairwise(chain):
+            assert named[smaller] <= named[larger]
+            assert named[f"{smaller}_at_own_speed"] <= named[smaller]
+            assert not named[smaller] <= named[f"{larger}_at_own_speed"]
+            assert not named[f"{larger}_at_own_speed"] <= named[smaller]
+    assert all(model <= named["adaptive"] for model in MODELS)
+    assert named["adaptive"].permitted(NAMED) == NAMED
+
+
+def test_what_threat_models_permit() -> None:
+    """By hand, for some attacks: nothing, own, together, all honest messages, the server's rule."""
+    known = ["nan", "label_flip", "sign_flip", "fang[knowledge=partial]", "foe", "fang",
+             "optimal_foe", "starve+label_flip", "tail+label_flip"]  # fmt: skip
+    permitted = {
+        "independent": ["nan", "label_flip", "sign_flip", "starve+label_flip"],
+        "colluding": ["nan", "label_flip", "sign_flip", "fang[knowledge=partial]",
+                      "starve+label_flip"],
+        "omniscient": [name for name in known if name != "optimal_foe"],
+        "adaptive": known,
+    }  # fmt: skip
+    for name, expected in permitted.items():
+        assert attacks.threat_model(name).permitted(known) == expected
+        slow = attacks.threat_model(f"{name}_at_own_speed")
+        assert slow.permitted(known) == expected
+        assert slow.fields == {"lies_about_speed": "no"}
+    with pytest.raises(InputError, match="threat_model: unknown 'adaptiv'; did you mean 'adaptive"):
+        attacks.threat_model("adaptiv")
 
 
 def partials(full: View) -> list[Partial]:

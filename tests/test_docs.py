@@ -239,6 +239,8 @@ def test_tables_in_the_documentation_are_up_to_date() -> None:
         for kind in kinds:
             table = markdown(listing.page(kind, full=True), title=False)
             assert table in page, f"hgobench list {kind} --format markdown"
+    page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+    assert markdown(listing.threat_models(), title=False) in page
     specification = importlib.util.spec_from_file_location(
         "conformance", ROOT / "suites" / "test_conformance.py"
     )

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     WORKLOADS = "workloads"
     MODELS = "models"
     SUITES = "suites"
+    THREAT_MODELS = "threat_models"
 
 
 def list_(
@@ -43,5 +44,10 @@ def list_(
     from hgobench.report import listing
 
     full = form is ListForm.MARKDOWN
-    page = listing.suites() if kind is Kind.SUITES else listing.page(kind.value, full)
+    if kind is Kind.SUITES:
+        page = listing.suites()
+    elif kind is Kind.THREAT_MODELS:
+        page = listing.threat_models()
+    else:
+        page = listing.page(kind.value, full)
     typer.echo(shown(page, form.value, wide))

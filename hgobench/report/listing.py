@@ -101,6 +101,26 @@ def _default(made: Any) -> Any:
         return made
 
 
+def threat_models() -> Page:
+    """Return the table of the threat models, with how many of the built-in attacks each permits."""
+    from hgobench.attacks import THREAT_MODELS, registry
+
+    rows: list[list[Cell]] = [
+        [
+            name,
+            _KNOWS[model.knows],
+            "yes" if model.colludes else "no",
+            "yes" if model.lies_about_speed else "no",
+            len(model.permitted(registry.builtins)),
+        ]
+        for name, model in THREAT_MODELS.items()
+    ]
+    header = ["name", "knows", "colludes", "lies about speed", "attacks"]
+    return Page(
+        "list", "threat_models", [Table("threat_models", "", header, rows, right={4}, most={1: 40})]
+    )
+
+
 def suites() -> Page:
     """Return the table of the suites that come with hgobench."""
     from hgobench.suite import Suite, names
