@@ -1,9 +1,11 @@
 """Boards: algorithms and rules ranked under one threat model and budget.
 
-Each seed's worst case is taken over the attacks, within that seed; the mean over seeds comes with
-Student's 95 % interval, and rows are ranked by its lower end. A cell that diverged or failed has an
-accuracy of 0: a rule must not gain by giving no answer. The oracle, which is told who is honest,
-has no rank: the gap to it is what not knowing costs.
+What is ranked is the worst case: the lowest, over attacks, of the mean accuracy over seeds. The
+attacker chooses the attack and does not know the seed. Rows are sorted by it, and a rank is a
+range: the places that a row may have, by a test of all pairs of rows (`hgobench.statistics`). A
+cell that diverged or failed has an accuracy of 0: a rule must not gain by giving no answer. The
+oracle, which is told who is honest, has no rank: the gap to it is what not knowing costs. Nor has a
+row that seldom updates the model even when nobody attacks.
 """
 
 from __future__ import annotations
@@ -13,15 +15,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from scipy.special import stdtrit
+import numpy as np
 
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
+from hgobench.resolution import Resolver
 from hgobench.results import Result
 from hgobench.results.result import data_notes
 from hgobench.scenario import Role, Scenario
+from hgobench.statistics import (
+    Estimate,
+    Outcomes,
+    Paired,
+    Rank,
+    Share,
+    estimates,
+    ranges,
+    share,
+)
 
 Split = Literal["test", "validation"]
+ESTIMAND = "the lowest, over attacks, of the mean over seeds"
+LIVE = 0.5  # a row that updates in a smaller share of its rounds without attack is not live
 
 # The roles of the fields that make a board, but for the attack; a row is one defence.
 BOARD: tuple[Role, ...] = ("world", "threat", "measurement")
@@ -50,27 +65,6 @@ _TOLD = ("data", "processor")  # of provenance, what boards say
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with its 95 % interval, within [0, 1]; one seed has no interval."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean and Student's 95 % interval: mean ± t_{0.975, k-1} · s / √k, cut to [0, 1]."""
-    k = len(values)
-    mean = math.fsum(values) / k
-    if k == 1:
-        return Estimate(mean, mean, mean, 1)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (k - 1)
-    half = float(stdtrit(k - 1, 0.975)) * math.sqrt(variance / k)
-    return Estimate(mean, max(mean - half, 0.0), min(mean + half, 1.0), k)
-
-
-@dataclass(frozen=True)
 class Score:
     """What a board needs of a cell.
 
@@ -78,20 +72,22 @@ class Score:
         scenario: the cell.
         status: how it ended.
         accuracy: 0 if it did not end well.
-        idle: whether every round stalled, so that the model is the initial one.
+        live: the share of its rounds that updated the model.
         needs: what the rule was told besides the workers' values.
         late: whether it ran out of time.
         data: what the result says of its data and the processor; None: the score is of no
             result.
+        right: which examples of the split were right (`Result.right`); None: it is not known.
     """
 
     scenario: Scenario
     status: str
     accuracy: float
-    idle: bool = False
+    live: float = 1.0
     needs: tuple[str, ...] = ()
     late: bool = False
     data: Mapping[str, Any] | None = None
+    right: bytes | None = None
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
@@ -103,11 +99,12 @@ class Score:
         accuracy = result.summary[f"{split}_accuracy"]
         if math.isnan(accuracy):
             raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
-        idle = 0 < result.summary["rounds"] == result.summary["stalled"]
+        rounds, stalled = result.summary["rounds"], result.summary["stalled"]
+        live = 1 - stalled / rounds if rounds else 1.0
         needs = tuple(result.provenance.get("needs", ()))
         data = {name: v for name, v in result.provenance.items() if name.startswith(_TOLD)}
-        late = result.late
-        return cls(result.scenario, result.status, accuracy, idle, needs, late, data)
+        right = result.right if split == "test" else None
+        return cls(result.scenario, result.status, accuracy, live, needs, result.late, data, right)
 
 
 @dataclass(frozen=True)
@@ -115,15 +112,24 @@ class Row:
     """One algorithm and rule on a board.
 
     Attributes:
-        rank: from 1; rows that lack cells, and then the oracle, come last and have none.
-        label: algorithm and rule, with what else differs between rows.
+        rank: the places that it may have; None: rows that are not live, rows that lack cells, and
+            the oracle come last, in this order, and have none.
+        label: algorithm and rule, with what else a reader must know: the rule's scope if it has
+            several, the quorum v if rows differ in it, f̂ if they do or if it is not f, and what
+            else tells rows of that name apart.
         origin: who brought the rule: ``"hgobench"``, a distribution, or ``module:Class``.
         needs: what the rule is told besides the workers' values: ``"root"``: clean data at the
             server; ``"honest"``: who is honest.
         clean: without attack; None if that was not run.
-        worst: the mean over seeds of the worst attack's accuracy.
+        worst: the lowest, over attacks, of the mean over seeds.
+        known_seed: the mean over seeds of each seed's lowest accuracy: the worst case if attackers
+            knew the seed.
         worst_attack: the attack with the lowest mean; None: it was not attacked, and its worst case
             is the clean one.
+        collapsed: under that attack, the seeds that ended below the board's `collapse`.
+        live: the share of rounds that updated the model: without attack, if that was run, else
+            under the attack that lets most rounds update.
+        live_attacked: the same under the attack that lets the fewest update.
         gap: by how much the mean of `worst` is below that of the oracle in the same setting; None:
             the board has no such oracle, or one of the two lacks cells.
         cells: column (an attack, or another field's value) to its estimate.
@@ -133,7 +139,7 @@ class Row:
         missing: how many cells others have and it has not.
     """
 
-    rank: int | None
+    rank: Rank | None
     algorithm: str
     rule: str
     label: str
@@ -141,7 +147,11 @@ class Row:
     needs: Sequence[str]
     clean: Estimate | None
     worst: Estimate
+    known_seed: Estimate
     worst_attack: str | None
+    collapsed: Share
+    live: float
+    live_attacked: float
     gap: float | None
     cells: Mapping[str, Estimate]
     ended: int
@@ -149,12 +159,27 @@ class Row:
     idle: int
     missing: int
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it updates the model in at least half of the rounds when nobody attacks."""
+        return self.live >= LIVE
+
 
 @dataclass(frozen=True)
 class Board:
     """Rows ranked under one threat model and budget; `setting` is what defines it.
 
-    `notes` say what a reader must know of the data that its cells are of.
+    Attributes:
+        setting: the fields that define it.
+        columns: attacks, or values of another field.
+        rows: the best first.
+        title: names what tells it from other boards.
+        notes: what a reader must know of the data that its cells are of.
+        examples: how many test examples intervals and ranks draw again; 0: they are over seeds
+            alone, as it is not known which examples were right.
+        seeds: how many seeds ranks compare rows on.
+        collapse: an accuracy below this is a collapse: half of the best row's without attack; where
+            that was not run, of the best mean.
     """
 
     setting: Mapping[str, Any]
@@ -162,6 +187,9 @@ class Board:
     rows: Sequence[Row]
     title: str
     notes: Sequence[str] = ()
+    examples: int = 0
+    seeds: int = 0
+    collapse: float = 0.0
 
 
 def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
@@ -226,38 +254,168 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
     columns = sorted(
         {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", order(c))
     )
-    expected = {_place(score.scenario, by) for score in group}
-    headlines = [i for i, name in enumerate(defence) if kind.declarations()[name].headline]
-    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    for key in rows:
-        alike.setdefault(tuple(key[i] for i in headlines), []).append(key)
+    placed = {key: _placed(cells, by) for key, cells in rows.items()}
+    expected = {place for cells in placed.values() for place in cells}
+    axes = _Axes(sorted({place.repetition for place in expected}), _examples(group))
+    collapse = 0.5 * max(
+        (axes.outcomes(clean).value for cells in placed.values() if (clean := _clean(cells))),
+        default=max(axes.outcomes(cells).means.max() for cells in placed.values()),
+    )
+    labels = _labels(kind, rows)
     by_key = {
-        key: _row(rows[key], by, columns, _telling(kind, defence, keys), expected)
-        for keys in alike.values()
-        for key in keys
+        key: replace(
+            _row(cells, by, columns, axes, collapse),
+            label=labels[key],
+            missing=len(expected - cells.keys()),
+        )
+        for key, cells in placed.items()
     }
-    rows_with_gaps = [replace(row, gap=_gap(kind, key, row, by_key)) for key, row in by_key.items()]
-    rows_with_gaps.sort(
+    by_key = {key: replace(row, gap=_gap(kind, key, row, by_key)) for key, row in by_key.items()}
+    ranked = [
+        key
+        for key, row in by_key.items()
+        if row.is_live and not row.missing and "honest" not in row.needs
+    ]
+    seeds, ranks = _ranks([axes.outcomes(_attacked(placed[key])) for key in ranked])
+    for key, rank in zip(ranked, ranks, strict=True):
+        by_key[key] = replace(by_key[key], rank=rank)
+    made = sorted(
+        by_key.values(),
         key=lambda row: (
             "honest" in row.needs,
             row.missing > 0,
-            -row.worst.low,
+            not row.is_live,
             -row.worst.mean,
             -(row.clean.mean if row.clean else 0.0),
             row.label,
-        )
+        ),
     )
-    ranked = [
-        replace(row, rank=None if row.missing or "honest" in row.needs else position)
-        for position, row in enumerate(rows_with_gaps, 1)
-    ]
     return Board(
         {name: stated[name] for name in makes},
         [str(column) for column in columns],
-        ranked,
+        made,
         title=", ".join(f"{name} {stated[name]}" for name in titled),
         notes=data_notes((one.scenario.data, one.data) for one in group if one.data is not None),
+        examples=axes.examples,
+        seeds=seeds,
+        collapse=collapse,
     )
+
+
+def _labels(
+    kind: type[Scenario], rows: Mapping[tuple[Any, ...], Sequence[Score]]
+) -> dict[tuple[Any, ...], str]:
+    """Return what rows are called: see `Row.label`."""
+    defence, declared = kind.of_role("defence"), kind.declarations()
+    headlines = [i for i, name in enumerate(defence) if declared[name].headline]
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for key in rows:
+        alike.setdefault(tuple(key[i] for i in headlines), []).append(key)
+    cells = [cell.scenario for row in rows.values() for cell in row]
+    quorums = {cell.quorum for cell in cells}
+    believed = {(cell.tolerated, cell.tolerated == cell.byzantine) for cell in cells}
+    labels = {}
+    for keys in alike.values():
+        telling = set(_telling(kind, defence, keys)) - {"quorum", "tolerated"}
+        for key in keys:
+            first = rows[key][0].scenario
+            stated = first.to_dict()
+            parts = [str(key[i]) for i in headlines]
+            if "scope" in telling or _has_several_scopes(first):
+                parts.append(first.scope)
+            if len(quorums) > 1:
+                parts.append(f"v={first.quorum}")
+            if len(believed) > 1 or not all(right for _, right in believed):
+                parts.append(f"tolerated={first.tolerated}")
+            parts += [
+                f"{name}={stated[name]}"
+                for name in defence
+                if name in telling and name != "scope" and not declared[name].headline
+            ]
+            labels[key] = " ".join(parts)
+    return labels
+
+
+def _has_several_scopes(scenario: Scenario) -> bool:
+    """Say whether the rule has other scopes too; a plug-in is not imported to be asked."""
+    if scenario.scope != "block":
+        return True
+    named = {"rule": scenario.rule, "algorithm": scenario.algorithm, "workload": scenario.workload}
+    if catalogue.foreign(named):
+        return False
+    try:
+        return Resolver.of(named).rule(scenario.rule, scenario.tolerated, None).columns
+    except InputError:  # of an older hgobench
+        return False
+
+
+def _examples(group: Sequence[Score]) -> int:
+    """Return how many test examples there are if it is known of all cells which were right, else 0.
+
+    The bits do not say where they end: the accuracy is the share of the examples that are right.
+    """
+    done = [score for score in group if score.status == "done" and score.accuracy > 0]
+    bits = {len(score.right) for score in done if score.right is not None}
+    if len(bits) != 1 or any(score.right is None for score in done):
+        return 0
+    counts = {
+        round(int.from_bytes(score.right or b"").bit_count() / score.accuracy) for score in done
+    }
+    return counts.pop() if len(counts) == 1 and -(-max(counts) // 8) == bits.pop() else 0
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """What the axes of a board's arrays are, the same for all rows, so that rows are paired.
+
+    Attributes:
+        seeds: the repetitions, in order.
+        examples: how many test examples there are; 0: it is not known which were right.
+    """
+
+    seeds: Sequence[tuple[Any, ...]]
+    examples: int
+
+    def outcomes(self, cells: Mapping[Place, Score]) -> Outcomes:
+        """Return what some of a row's cells did, a line for each of its `_members`."""
+        members = {member: i for i, member in enumerate(_members(cells))}
+        at = {seed: i for i, seed in enumerate(self.seeds)}
+        size = -(-self.examples // 8)
+        accuracy = np.full((len(members), len(at)), math.nan)
+        right = np.zeros((*accuracy.shape, size), dtype=np.uint8)
+        for place, cell in cells.items():
+            where = members[place.column, place.attack], at[place.repetition]
+            accuracy[where] = min(max(cell.accuracy, 0.0), 1.0)  # R² may be negative
+            if self.examples and cell.accuracy > 0 and cell.right is not None:
+                right[where] = np.frombuffer(cell.right, dtype=np.uint8)
+        return Outcomes(accuracy, right if self.examples else None, self.examples)
+
+
+def _members(cells: Iterable[Place]) -> list[tuple[Any, str]]:
+    """Return the different (column, attack) of some places, in order."""
+    members = {(place.column, place.attack) for place in cells}
+    return sorted(members, key=lambda member: (member[1], order(member[0])))
+
+
+def _clean(cells: Mapping[Place, Score]) -> dict[Place, Score]:
+    """Return the cells without attack."""
+    return {place: cell for place, cell in cells.items() if place.attack == "none"}
+
+
+def _attacked(cells: Mapping[Place, Score]) -> dict[Place, Score]:
+    """Return the cells under attack; all, if there are none."""
+    attacked = {place: cell for place, cell in cells.items() if place.attack != "none"}
+    return attacked or dict(cells)
+
+
+def _ranks(rows: Sequence[Outcomes]) -> tuple[int, list[Rank]]:
+    """Return on how many seeds rows are compared, those that no attack lacks, and their ranks."""
+    if not rows:
+        return 0, []
+    common = np.logical_and.reduce([row.there.all(axis=0) for row in rows])
+    if not common.any():
+        return 0, [Rank(1, len(rows))] * len(rows)
+    return int(common.sum()), ranges(Paired.of([row.of_seeds(common) for row in rows]))
 
 
 def _place(scenario: Scenario, by: str) -> Place:
@@ -287,50 +445,60 @@ def _placed(cells: Sequence[Score], by: str) -> dict[Place, Score]:
 
 
 def _row(
-    cells: Sequence[Score],
+    cells: Mapping[Place, Score],
     by: str,
     columns: Sequence[Any],
-    telling: Sequence[str],
-    expected: set[Place],
+    axes: _Axes,
+    collapse: float,
 ) -> Row:
-    first = cells[0].scenario
-    stated, declared = first.to_dict(), first.declarations()
-    label = [
-        str(stated[name]) if declared[name].headline else f"{name}={stated[name]}"
-        for name in sorted(telling, key=lambda name: not declared[name].headline)
-    ]
-    scores = {place: cell.accuracy for place, cell in _placed(cells, by).items()}
-    attacked = {place: v for place, v in scores.items() if place.attack != "none"} or scores
-    means = {
-        attack: math.fsum(v) / len(v)
-        for attack in dict.fromkeys(place.attack for place in attacked)
-        if (v := [value for place, value in attacked.items() if place.attack == attack])
-    }
-    worst = min(means, key=lambda attack: (means[attack], attack))
-    estimates = {}
-    for column in columns:
-        among = scores if by == "attack" else attacked
-        chosen = {place: value for place, value in among.items() if place.column == column}
-        if chosen:
-            estimates[str(column)] = estimate(_worst_per_seed(chosen))
-    clean = _worst_per_seed({place: v for place, v in scores.items() if place.attack == "none"})
+    """Return a row by itself; its label, rank, gap and what it lacks follow from the others."""
+    first = next(iter(cells.values())).scenario
+    clean, attacked = _clean(cells), _attacked(cells)
+    outcomes, members = axes.outcomes(attacked), _members(attacked)
+    each, worst = estimates(outcomes)
+    without = estimates(axes.outcomes(clean))[1] if clean else None
+    found: dict[Any, Estimate] = {}
+    if by == "attack":
+        found = {column: one for (column, _), one in zip(members, each, strict=True)}
+        if without:
+            found["none"] = without
+    else:
+        for column in columns:
+            chosen = {place: cell for place, cell in attacked.items() if place.column == column}
+            if chosen:
+                found[column] = estimates(axes.outcomes(chosen))[1]
+    worst_attack = members[outcomes.worst][1]
+    under_worst = outcomes.accuracy[outcomes.worst]
+    live = _live(cells)
     return Row(
         rank=None,
         algorithm=first.algorithm,
         rule=first.rule,
-        label=" ".join(label),
+        label="",
         origin=catalogue.registry("rule").origin(first.rule),
-        needs=sorted({need for cell in cells for need in cell.needs}),
-        clean=estimate(clean) if clean else None,
-        worst=estimate(_worst_per_seed(attacked)),
-        worst_attack=None if worst == "none" else worst,
+        needs=sorted({need for cell in cells.values() for need in cell.needs}),
+        clean=without,
+        worst=worst,
+        known_seed=estimates(outcomes.known_seed())[1],
+        worst_attack=None if worst_attack == "none" else worst_attack,
+        collapsed=share(int((under_worst < collapse).sum()), int((~np.isnan(under_worst)).sum())),
+        live=live.get("none", max(live.values())),
+        live_attacked=min(live.values()),
         gap=None,
-        cells=estimates,
-        ended=sum(cell.status != "done" for cell in cells),
-        late=sum(cell.late for cell in cells),
-        idle=sum(cell.idle for cell in cells),
-        missing=len(expected - scores.keys()),
+        cells={str(column): found[column] for column in columns if column in found},
+        ended=sum(cell.status != "done" for cell in cells.values()),
+        late=sum(cell.late for cell in cells.values()),
+        idle=sum(cell.live == 0 for cell in cells.values()),
+        missing=0,
     )
+
+
+def _live(cells: Mapping[Place, Score]) -> dict[str, float]:
+    """Return the mean share of rounds that updated the model, by attack."""
+    shares: dict[str, list[float]] = {}
+    for place, cell in cells.items():
+        shares.setdefault(place.attack, []).append(cell.live)
+    return {attack: math.fsum(some) / len(some) for attack, some in shares.items()}
 
 
 def _gap(
@@ -360,25 +528,22 @@ def _gap(
     return max(other.worst.mean for other in oracles) - row.worst.mean
 
 
-def _worst_per_seed(scores: Mapping[Place, float]) -> list[float]:
-    worst: dict[tuple[Any, ...], float] = {}
-    for place, value in scores.items():
-        worst[place.repetition] = min(value, worst.get(place.repetition, math.inf))
-    return list(worst.values())
-
-
 def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[str, Any]:
-    """Return boards as plain data for JSON; ``clean`` and ``worst`` are means in [0, 1]."""
+    """Return boards as plain data for JSON; accuracies are in [0, 1]."""
     return {
         "ruleset": ruleset,
         "split": split,
+        "estimand": ESTIMAND,
         "notes": list(dict.fromkeys(note for board in made for note in board.notes)),
         "boards": [
             {
                 **board.setting,
+                "examples": board.examples,
+                "seeds": board.seeds,
+                "collapse": board.collapse,
                 "rows": [
                     {
-                        "rank": row.rank,
+                        "rank": list(row.rank) if row.rank else None,
                         "algorithm": row.algorithm,
                         "rule": row.rule,
                         "label": row.label,
@@ -389,6 +554,11 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                         "worst": row.worst.mean,
                         "worst_interval": _interval(row.worst),
                         "worst_attack": row.worst_attack,
+                        "known_seed": row.known_seed.mean,
+                        "known_seed_interval": _interval(row.known_seed),
+                        "collapsed": asdict(row.collapsed),
+                        "live": row.live,
+                        "live_attacked": row.live_attacked,
                         "gap": row.gap,
                         "ended": row.ended,
                         "late": row.late,

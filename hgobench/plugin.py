@@ -213,10 +213,11 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         "scenario": hgobench_cell.to_dict(),
         "status": computed.status,
         "accuracy": score.accuracy,
-        "idle": score.idle,
+        "live": score.live,
         "late": score.late,
         "needs": score.needs,
         "data": score.data,
+        "right": None if score.right is None else score.right.hex(),
     }
     request.node.user_properties.append((PROPERTY, json.dumps(row)))
     return computed
@@ -266,9 +267,11 @@ class Board:
         from hgobench.scenario import Scenario, sampling_warnings
 
         last = {json.dumps(row["scenario"]): row for row in self.rows}  # of a test that ran again
-        scores = [
-            Score(Scenario.restore(row.pop("scenario")), **row) for _, row in sorted(last.items())
-        ]
+        scores = []
+        for _, row in sorted(last.items()):
+            right = row.pop("right")
+            row["right"] = None if right is None else bytes.fromhex(right)
+            scores.append(Score(Scenario.restore(row.pop("scenario")), **row))
         terminalreporter.section("leaderboard")
         suite = suite_of(self.config)
         terminal = terminalreporter._tw.fullwidth if terminalreporter.isatty() else None

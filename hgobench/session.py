@@ -358,8 +358,8 @@ def run_suite(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     outcome = run_suite("smoke", out=folder, settings=few, jobs=1)
         ...     (board,) = outcome.boards()
-        >>> outcome.computed, [(row.rank, row.label) for row in board.rows]
-        (8, [(1, 'hgo krum'), (2, 'hgo average')])
+        >>> outcome.computed, [(str(row.rank), row.label) for row in board.rows]
+        (8, [('1-2', 'hgo krum coordinate v=9'), ('1-2', 'hgo average coordinate v=7')])
     """
     from hgobench.engines import opened
     from hgobench.grid import reasons

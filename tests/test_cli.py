@@ -221,13 +221,14 @@ def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
     elif form == "csv":
         assert {line["column"] for line in csv.DictReader(io.StringIO(done.stdout))} == {
             "worst",
+            "known_seed",
             "clean",
             "none",
             "foe",
         }
     elif form == "html":
         assert done.stdout.startswith("<!doctype html>")
-        assert re.search(r"<td>hgo median( \S)*</td>", done.stdout)
+        assert re.search(r"<td>hgo median( \S+)*</td>", done.stdout)
         sources = re.findall(r'(?:src|href)="([^"]*)"', done.stdout)
         assert all(source.startswith("data:") for source in sources), "nothing from elsewhere"
         assert not re.search(r"<(script|link|img|iframe)|url\(|@import", done.stdout)

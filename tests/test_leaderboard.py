@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from hgobench import Scenario, run
 from hgobench.errors import InputError
-from hgobench.leaderboard import Score, boards, estimate
+from hgobench.leaderboard import LIVE, Score, boards
 from hgobench.report.boards import render
+from hgobench.statistics import Estimate, Outcomes, estimates
 
 # accuracy by (rule, attack) for seeds 0, 1, 2
 TABLE = {
@@ -25,6 +25,7 @@ TABLE = {
     ("krum", "foe"): [0.7, 0.7, 0.7],
     ("krum", "alie"): [0.65, 0.66, 0.67],
 }
+MANY = 8  # seeds, with which rows can be told apart
 
 
 def scores(**fields: Any) -> list[Score]:
@@ -35,6 +36,27 @@ def scores(**fields: Any) -> list[Score]:
         for (rule, attack), values in TABLE.items()
         for seed, value in enumerate(values)
     ]
+
+
+def many(
+    rules: dict[str, float], attacks: tuple[str, ...] = ("none", "foe"), **more: Any
+) -> list[Score]:
+    """Scores of some rules under attack, nearly the same in every seed; 0.9 without attack."""
+    return [
+        Score(
+            Scenario(workers=20, f=4, rule=rule, attack=attack, seed=seed),
+            "done",
+            (0.9 if attack == "none" else accuracy) + (seed + i) % 3 / 1000,
+            **more,
+        )
+        for i, (rule, accuracy) in enumerate(rules.items())
+        for attack in attacks
+        for seed in range(MANY)
+    ]
+
+
+def worst(*attacks: list[float]) -> Estimate:
+    return estimates(Outcomes(np.array(attacks)))[1]
 
 
 def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
@@ -50,14 +72,14 @@ def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
     ]
     (board,) = boards([*told, *rooted, *scores()])
     by_rule = {row.rule: row for row in board.rows}
-    assert [(row.rule, row.rank) for row in board.rows] == [
-        ("fltrust", 1), ("krum", 2), ("median", 3), ("oracle", None),
+    assert [(row.rule, str(row.rank)) for row in board.rows] == [
+        ("fltrust", "1-3"), ("median", "1-3"), ("krum", "1-3"), ("oracle", "None"),
     ]  # fmt: skip
     assert by_rule["krum"].gap == pytest.approx(0.9 - by_rule["krum"].worst.mean)
     assert by_rule["fltrust"].gap == pytest.approx(-0.05)
     text = render("mine-1", [board])
-    assert "hgo fltrust ^" in text
-    assert "hgo oracle =" in text
+    assert "hgo fltrust v=9 ^" in text
+    assert "hgo oracle coordinate v=9 =" in text
     assert "^ the server has clean training examples of its own" in text
     assert "= not ranked: is told who is honest; gap: how far worst is below its worst" in text
     (data,) = json.loads(render("mine-1", [board], "json"))["boards"]
@@ -73,31 +95,166 @@ def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
     assert "gap" not in render("mine-1", [alone])
 
 
-def test_interval_is_student_s() -> None:
-    values = [0.2, 0.4, 0.5, 0.45]
-    found = estimate(values)
-    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert found.mean == pytest.approx(np.mean(values))
-    assert found.seeds == 4
-
-
-def test_interval_stays_within_the_possible() -> None:
-    wide = estimate([0.0, 1.0])
-    assert (wide.low, wide.high) == (0.0, 1.0)
-    assert estimate([0.7]).low == estimate([0.7]).high == 0.7
-
-
-def test_the_worst_case_is_taken_within_each_seed_and_ranked_by_its_lower_end() -> None:
+def test_the_worst_case_is_the_lowest_mean_and_ranks_by_it() -> None:
     (board,) = boards(scores())
-    krum, median = board.rows
-    assert (krum.rule, krum.rank, median.rule, median.rank) == ("krum", 1, "median", 2)
-    assert median.worst.mean == pytest.approx((0.6 + 0.5 + 0.7) / 3)
-    assert krum.worst == estimate([0.65, 0.66, 0.67])
+    median, krum = board.rows
+    assert (median.rule, krum.rule) == ("median", "krum")
+    assert median.worst.mean == pytest.approx(0.7)
+    assert median.worst == worst([0.75, 0.5, 0.9], [0.6, 0.8, 0.7])
+    assert median.known_seed.mean == pytest.approx((0.6 + 0.5 + 0.7) / 3)
+    assert krum.worst == worst([0.65, 0.66, 0.67], [0.7, 0.7, 0.7])
     assert (median.worst_attack, krum.worst_attack) == ("foe", "alie")
-    assert median.clean == estimate([0.9] * 3)
+    assert median.clean == worst([0.9] * 3)
     assert list(board.columns) == ["none", "alie", "foe"]
-    assert median.cells["foe"] == estimate([0.6, 0.8, 0.7])
+    assert median.cells["foe"] == worst([0.6, 0.8, 0.7])
+    assert [str(row.rank) for row in board.rows] == ["1-2", "1-2"]  # three seeds tell nothing
+    assert (board.seeds, board.examples) == (3, 0)
+    text = render("r", [board])
+    assert "too few seeds" in text
+    assert "Too few seeds: with fewer than 6 intervals say little" in text
+
+
+def test_ranks_are_ranges() -> None:
+    made = boards(many({"median": 0.8, "krum": 0.5, "phocas": 0.8005, "average": 0.1}))
+    rows = {row.rule: str(row.rank) for row in made[0].rows}
+    assert rows == {"phocas": "1-2", "median": "1-2", "krum": "3", "average": "4"}
+    assert [row.rule for row in made[0].rows] == ["phocas", "median", "krum", "average"]
+    text = render("r", made)
+    assert "1-2  hgo phocas" in text
+    assert "#: the places that a row may have" in text
+    (data,) = json.loads(render("r", made, "json"))["boards"]
+    assert [row["rank"] for row in data["rows"]] == [[1, 2], [1, 2], [3, 3], [4, 4]]
+    lines = list(csv.DictReader(io.StringIO(render("r", made, "csv"))))
+    places = {line["rule"]: (line["rank_first"], line["rank_last"]) for line in lines}
+    assert places["phocas"] == ("1", "2")
+
+
+def test_a_row_is_not_above_another_for_the_lower_end_of_its_interval() -> None:
+    """A rule that is at chance in every seed is below one that works in most."""
+    chance = many({"average": 0.1, "median": 0.8})
+    collapsed = [
+        replace(s, accuracy=0.05) if (s.scenario.rule, s.scenario.seed) == ("median", 0) else s
+        for s in chance
+    ]
+    (board,) = boards(collapsed)
+    assert [row.rule for row in board.rows] == ["median", "average"]
+
+
+def test_collapsed_seeds_are_counted_under_the_worst_attack() -> None:
+    some = [
+        replace(s, accuracy=0.2) if s.scenario.attack == "foe" and s.scenario.seed < 3 else s
+        for s in many({"median": 0.8, "krum": 0.7}, ("none", "foe", "alie"))
+    ]
+    (board,) = boards(some)
+    assert board.collapse == pytest.approx(0.4505, abs=1e-3)  # half of the best without attack
+    for row in board.rows:
+        assert row.worst_attack == "foe"
+        assert (row.collapsed.count, row.collapsed.of) == (3, MANY)
+    assert "3/8 (0.09-0.76)" in render("r", [board])
+    without = [s for s in some if s.scenario.attack != "none"]
+    assert boards(without)[0].collapse == pytest.approx(0.4, abs=1e-3)
+
+
+@pytest.mark.parametrize("live", [LIVE - 0.01, LIVE])
+def test_a_row_that_seldom_updates_though_nobody_attacks_has_no_rank(live: float) -> None:
+    some = [
+        replace(s, live=live if s.scenario.attack == "none" else 1.0)
+        if s.scenario.rule == "krum"
+        else replace(s, live=1.0 if s.scenario.attack == "none" else 0.2)  # attackers' doing
+        for s in many({"krum": 0.85, "median": 0.8, "average": 0.1})
+    ]
+    (board,) = boards(some)
+    ranks = [(row.rule, str(row.rank)) for row in board.rows]
+    text = render("r", [board])
+    if live < LIVE:
+        assert ranks == [("median", "1"), ("average", "2"), ("krum", "None")]
+        assert "hgo krum coordinate v=11 (not live here)" in text
+        assert "(not live here): not ranked: updates the model in fewer than half" in text
+        assert " 0.49 " in text
+    else:
+        assert ranks == [("krum", "1"), ("median", "2"), ("average", "3")]
+        assert "not live here" not in text
+    assert "1.00 (0.20)" in text
+    (data,) = json.loads(render("r", [board], "json"))["boards"]
+    assert {row["rule"]: row["live"] for row in data["rows"]}["krum"] == live
+    assert {row["rule"]: row["live_attacked"] for row in data["rows"]}["median"] == 0.2
+
+
+def with_bits(some: list[Score], examples: int = 50) -> list[Score]:
+    """The same scores, to the nearest example, with those examples that were right."""
+    made = []
+    for score in some:
+        right = round(score.accuracy * examples)
+        bits = np.packbits(np.arange(examples) < right).tobytes()
+        made.append(replace(score, accuracy=right / examples, right=bits))
+    return made
+
+
+def test_intervals_are_over_test_examples_too_where_it_is_known_which_were_right() -> None:
+    known = with_bits(many({"median": 0.8, "krum": 0.7}))
+    without = [replace(score, right=None) for score in known]
+    (board,), (alone,) = boards(known), boards(without)
+    assert (board.examples, alone.examples) == (50, 0)
+    for one, other in zip(board.rows, alone.rows, strict=True):
+        assert one.worst.mean == other.worst.mean
+        assert one.worst.high > other.worst.high
+    assert "over seeds and test examples" in render("r", [board])
+    told = "over seeds alone, as it is not known of all cells which test examples were right"
+    assert told in render("r", [alone])
+    partly = [*known[:-1], without[-1]]
+    assert boards(partly)[0].examples == 0
+    failed = [*known[:-1], replace(known[-1], status="failed", accuracy=0.0, right=None)]
+    assert boards(failed)[0].examples == 50  # nothing was right
+    blind = [*known[:-1], replace(known[-1], accuracy=0.0, right=bytes(7))]
+    assert boards(blind)[0].examples == 50
+
+
+def test_two_rows_that_differ_by_what_the_test_examples_allow_are_not_told_apart() -> None:
+    """The same gap in every seed; but of 50 examples it is two, and they might be others."""
+    known = with_bits(many({"median": 0.8, "krum": 0.76}))
+    assert [str(row.rank) for row in boards(known)[0].rows] == ["1-2", "1-2"]
+    without = [replace(score, right=None) for score in known]
+    assert [str(row.rank) for row in boards(without)[0].rows] == ["1", "2"]
+
+
+def test_ranks_are_on_the_seeds_that_no_attack_lacks() -> None:
+    some = many({"median": 0.8, "krum": 0.5}, ("none", "foe", "alie"))
+    fewer = [s for s in some if s.scenario.attack != "alie" or s.scenario.seed < 6]
+    (board,) = boards(fewer)
+    assert board.seeds == 6
+    assert {row.cells["alie"].seeds for row in board.rows} == {6}
+    assert {row.worst.seeds for row in board.rows} == {MANY}
+    assert [str(row.rank) for row in board.rows] == ["1", "2"]
+    apart = [s for s in some if s.scenario.attack != "alie" or s.scenario.seed > 3]
+    apart = [s for s in apart if s.scenario.attack != "foe" or s.scenario.seed < 3]
+    assert boards(apart)[0].seeds == 0
+    assert [str(row.rank) for row in boards(apart)[0].rows] == ["1-2", "1-2"]
+
+
+def test_an_accuracy_below_0_as_that_of_a_regression_may_be_counts_as_0() -> None:
+    some = [Score(s.scenario, "done", -0.5) if s.scenario.rule == "krum" else s for s in scores()]
+    (board,) = boards(some)
+    assert board.rows[-1].worst.mean == 0
+
+
+def test_a_label_says_scope_quorum_and_what_is_believed() -> None:
+    def labels(*cells: Scenario) -> list[str]:
+        return sorted(row.label for row in boards(Score(c, "done", 0.5) for c in cells)[0].rows)
+
+    few: dict[str, Any] = {"workers": 20, "f": 4}
+    krum, median = Scenario(**few, rule="krum"), Scenario(**few, rule="median")
+    assert labels(median) == ["hgo median coordinate"]
+    assert labels(krum, median) == ["hgo krum coordinate v=11", "hgo median coordinate v=9"]
+    assert labels(Scenario(**few, rule="dnc")) == ["hgo dnc"]  # whole vectors are all it knows
+    assert labels(Scenario(**few, rule="median", scope="block")) == ["hgo median block"]
+    assert labels(median.replace(tolerated=3, quorum=9)) == ["hgo median coordinate tolerated=3"]
+    assert labels(median, median.replace(tolerated=3, quorum=9)) == [
+        "hgo median coordinate tolerated=3", "hgo median coordinate tolerated=4",
+    ]  # fmt: skip
+    mine = Scenario(**few, rule="tests.plugins:MyMedian")
+    assert labels(mine) == ["hgo tests.plugins:MyMedian"]
+    gone = Scenario.restore({**median.to_dict(), "rule": "gone", "scope": "block"})
+    assert labels(gone) == ["hgo gone"]
 
 
 def test_the_clean_case_is_no_attack() -> None:
@@ -106,7 +263,7 @@ def test_the_clean_case_is_no_attack() -> None:
         for s in scores()
     ]
     (board,) = boards(flipped)
-    assert board.rows[0].worst.mean == pytest.approx(0.66)
+    assert board.rows[0].worst.mean == pytest.approx(0.7)
 
 
 def test_each_partition_and_profile_has_its_board() -> None:
@@ -127,8 +284,8 @@ def test_by_partition_shows_the_worst_case_over_attacks() -> None:
     (board,) = boards(both, by="partition")
     assert list(board.columns) == ["by_class", "iid"]
     row = next(row for row in board.rows if row.rule == "median")
-    assert row.cells["iid"] == estimate([0.6, 0.5, 0.7])
-    assert row.worst == estimate([0.6, 0.5, 0.7])
+    lowest = worst([0.75, 0.5, 0.9], [0.6, 0.8, 0.7])
+    assert row.cells["iid"] == row.worst == lowest
 
 
 def test_the_clean_case_has_one_value_per_seed_whatever_the_columns() -> None:
@@ -153,16 +310,16 @@ def test_a_split_without_examples_is_refused() -> None:
 def test_rows_that_differ_in_more_than_the_rule_say_in_what() -> None:
     (board,) = boards([*scores(), *scores(granularity="feature")])
     labels = {row.label for row in board.rows}
-    assert "hgo median granularity=scalar" in labels
-    assert "hgo median granularity=feature" in labels
+    assert "hgo median coordinate v=9 granularity=scalar" in labels
+    assert "hgo median coordinate v=9 granularity=feature" in labels
 
 
 def test_a_row_that_lacks_cells_is_not_ranked() -> None:
     some = [s for s in scores() if not (s.scenario.rule == "krum" and s.scenario.attack == "alie")]
     (board,) = boards(some)
-    assert [(row.rule, row.rank, row.missing) for row in board.rows] == [
-        ("median", 1, 0),
-        ("krum", None, 3),
+    assert [(row.rule, str(row.rank), row.missing) for row in board.rows] == [
+        ("median", "1", 0),
+        ("krum", "None", 3),
     ]
 
 
@@ -177,27 +334,22 @@ def made() -> list[Any]:
 def test_terminal_table(made: list[Any]) -> None:
     text = render("quick-1", made, "table")
     assert "ruleset quick-1" in text
-    assert "hgo tests.plugins:MyMedian *" in text
+    assert "hgo tests.plugins:MyMedian v=9 *" in text
     assert "* not part of hgobench" in text
-    assert "hgo krum !" in text
+    assert "hgo krum coordinate v=11 !" in text
     assert "! 1 cells diverged or failed; each counts as 0" in text
-    assert "0.700 ±0.248" in text
-
-
-def test_a_narrow_terminal_gets_the_attacks_means_only(made: list[Any]) -> None:
-    text = render("quick-1", made, "table", width=80)
-    assert "±" in text  # of the worst case
-    assert "0.700 ±0.248" not in text
     assert "0.700" in text
 
 
 def test_cells_that_never_moved_are_marked(made: list[Any]) -> None:
-    idle = [Score(s.scenario, "done", s.accuracy, s.scenario.rule == "krum") for s in scores()]
+    idle = [replace(s, live=float(s.scenario.rule != "krum")) for s in scores()]
     text = render("quick-1", boards(idle))
-    assert "hgo krum ~" in text
+    assert "hgo krum coordinate v=11 ~" in text
     assert "~ in 9 cells too few workers answered, in every round, to aggregate" in text
     stalled = run(Scenario(workers=5, rounds=2, algorithm="sgd", hardware="weak", rule="median"))
-    assert Score.of(stalled).idle
+    assert Score.of(stalled).live == 0
+    moved = run(Scenario(workers=5, rounds=4, rule="median", hardware="c2", deadline=4.0))
+    assert Score.of(moved).live == 1 - sum(moved.rounds["stalled"]) / 4
 
 
 def test_the_split_is_named(made: list[Any]) -> None:
@@ -221,7 +373,7 @@ def test_csv_is_exact_and_long(made: list[Any]) -> None:
     lines = list(csv.DictReader(io.StringIO(render("quick-1", made, "csv"))))
     (line,) = [entry for entry in lines if entry["rule"] == "median" and entry["column"] == "alie"]
     assert float(line["mean"]) == pytest.approx(2.15 / 3)
-    assert math.isclose(float(line["low"]), estimate([0.75, 0.5, 0.9]).low)
+    assert math.isclose(float(line["low"]), worst([0.75, 0.5, 0.9]).low)
 
 
 def test_json_has_the_form_that_scripts_rely_on(made: list[Any]) -> None:
@@ -230,7 +382,12 @@ def test_json_has_the_form_that_scripts_rely_on(made: list[Any]) -> None:
     (board,) = content["boards"]
     assert (board["partition"], board["hardware"]) == ("iid", "standard")
     row = board["rows"][0]
-    assert {"rank", "algorithm", "rule", "clean", "worst", "worst_attack", "cells"} <= set(row)
+    assert {
+        "rank", "algorithm", "rule", "clean", "worst", "worst_attack", "known_seed", "collapsed",
+        "live", "cells",
+    } <= set(row)  # fmt: skip
+    assert content["estimand"] == "the lowest, over attacks, of the mean over seeds"
+    assert {"examples", "seeds", "collapse"} <= set(board)
     assert set(row["cells"]["foe"]) == {"mean", "low", "high", "seeds"}
     assert 0 <= row["worst"] <= 1
 

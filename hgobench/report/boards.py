@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hgobench.leaderboard import Board, Estimate, Row, Split, as_data
+from hgobench.leaderboard import ESTIMAND, Board, Row, Split, as_data
+from hgobench.statistics import FEWEST, Estimate
 
 from .page import Block, Cell, Heading, Page, Table, Text
 from .render import Format
 from .render import render as written
 from .writers import WIDE, Layout
 
-KEPT = 4  # columns that are never left out: rank, name, low, and the mean that it belongs to
+KEPT = 3  # columns that are never left out: rank, name, worst
 NAMES = ("algorithm and rule", "by")  # columns of text
 
 
@@ -31,9 +32,8 @@ def render(
         made: the boards.
         form: the format.
         split: which examples the accuracies are on.
-        width: how many columns a table may take; None: any number. One that is wider shows the
-            attacks' means without intervals; if it still is, columns are left out from the right,
-            but never rank, name, `low` and the mean that it belongs to.
+        width: how many columns a table may take; None: any number. Of one that is wider, columns
+            are left out from the right, but never rank, name and worst case.
         hint: how to see all; it follows the names of columns that are left out.
     """
     return written(page(ruleset, made, split), form, Layout(width, hint=hint))
@@ -66,18 +66,7 @@ def attacked(board: Board) -> bool:
 
 
 def _table(board: Board) -> Table:
-    """Return a board as a table; narrower: with fewer intervals, then with none."""
-    whole, *narrower = (_cells(board, short) for short in (0, 1, 2))
-    header = whole[0]
-    right = [i for i, name in enumerate(header) if name not in NAMES]
-    return Table(
-        "", "", header, whole[1], right, KEPT,
-        narrower=[Table("", "", header, rows, right, KEPT) for _, rows in narrower],
-    )  # fmt: skip
-
-
-def _cells(board: Board, short: int) -> tuple[list[str], list[list[Cell]]]:
-    """Return a board's header and rows; `short` leaves out intervals: 1: but the worst's; 2: all.
+    """Return a board as a table.
 
     Without any attack, the worst case is the one there is, and has no column of its own.
     """
@@ -85,25 +74,28 @@ def _cells(board: Board, short: int) -> tuple[list[str], list[list[Cell]]]:
     columns = [name for name in board.columns if under_attack or name != "none"]
     gap = any(row.gap is not None for row in board.rows)
     clean = "none" not in board.columns and any(row.clean for row in board.rows) and under_attack
-    header = ["#", "algorithm and rule", "low", "worst" if under_attack else "clean"]
-    header += ["by"] * under_attack + ["gap"] * gap + ["clean"] * clean
+    header = ["#", "algorithm and rule", "worst" if under_attack else "clean", "95 %"]
+    header += ["by", "known seed"] * under_attack + ["collapsed", "live"]
+    header += ["gap"] * gap + ["clean"] * clean
     header += ["clean" if name == "none" else name for name in columns]
     rows = []
     for row in board.rows:
         line: list[Cell] = [
             "-" if row.rank is None else str(row.rank),
             row.label + _marks(row),
-            f"{row.worst.low:.3f}",
-            _cell(row.worst, short > 1),
+            _mean(row.worst),
+            _interval(row.worst),
         ]
         if under_attack:
-            line.append(row.worst_attack or "-")
+            line += [row.worst_attack or "-", _mean(row.known_seed)]
+        line += [_collapsed(row), _live(row)]
         if gap:
             line.append("-" if row.gap is None else f"{row.gap:.3f}")
         if clean:
-            line.append(_cell(row.clean, short > 0))
-        rows.append([*line, *(_cell(row.cells.get(name), short > 0) for name in columns)])
-    return header, rows
+            line.append(_mean(row.clean))
+        rows.append([*line, *(_mean(row.cells.get(name)) for name in columns)])
+    right = [i for i, name in enumerate(header) if name not in NAMES]
+    return Table("", "", header, rows, right, KEPT)
 
 
 def _marks(row: Row) -> str:
@@ -113,38 +105,79 @@ def _marks(row: Row) -> str:
         ("=", "honest" in row.needs),
         ("!", row.ended),
         ("~", row.idle),
+        ("(not live here)", not row.is_live),
     )
     return "".join(f" {mark}" for mark, holds in marks if holds)
 
 
-def _cell(value: Estimate | None, short: bool = False) -> str:
-    if value is None:
-        return "-"
-    if value.seeds == 1 or short:
-        return f"{value.mean:.3f}"
-    return f"{value.mean:.3f} ±{max(value.mean - value.low, value.high - value.mean):.3f}"
+def _mean(value: Estimate | None) -> str:
+    return "-" if value is None else f"{value.mean:.3f}"
+
+
+def _interval(value: Estimate) -> str:
+    if value.seeds < FEWEST:
+        return "too few seeds"
+    return f"{value.low:.3f}-{value.high:.3f}"
+
+
+def _collapsed(row: Row) -> str:
+    share = row.collapsed
+    return f"{share.count}/{share.of} ({share.low:.2f}-{share.high:.2f})"
+
+
+def _live(row: Row) -> str:
+    live, attacked = f"{row.live:.2f}", f"{row.live_attacked:.2f}"
+    return live if live == attacked else f"{live} ({attacked})"
 
 
 def _notes(made: Sequence[Board], split: Split) -> list[str]:
     rows: list[Row] = [row for board in made for row in board.rows]
     seeds = sorted({cell.seeds for row in rows for cell in row.cells.values()})
-    counted = "-".join(map(str, (seeds[0], seeds[-1]) if len(seeds) > 1 else seeds))
-    interval = " with its 95 % interval" if seeds != [1] else ""
-    notes = [
-        f"{split.capitalize()} accuracy, mean over {counted} seed{'s' * (seeds != [1])}{interval}.",
-    ]
-    if any(map(attacked, made)):
+    counted = _spread([str(number) for number in seeds])
+    under_attack = [attacked(board) for board in made]
+    some = any(under_attack)
+    notes = [f"{split.capitalize()} accuracy, mean over {counted} seed{'s' * (seeds != [1])}."]
+    if some:
         notes.append(
-            "worst: the mean of each seed's lowest accuracy under an attack; by: the attack with "
-            "the lowest mean; low: the lower end of worst's interval, which ranks."
+            f"worst: {ESTIMAND}: the attacker chooses the attack and does not know the seed; by: "
+            "that attack; known seed: the mean of each seed's lowest, as if attackers knew it."
         )
-    if not all(map(attacked, made)):
+    if not all(under_attack):
         notes.append(
-            f"{'Where there is no worst, no' if any(map(attacked, made)) else 'No'} attack was "
-            "run: low is the lower end of clean's interval, which ranks."
+            f"{'Where there is no worst, no' if some else 'No'} attack was run: clean ranks."
         )
-    if seeds and seeds[0] < 3:
-        notes.append("Fewer than 3 seeds: intervals and ranks mean little.")
+    if any(row.worst.seeds >= FEWEST for row in rows):
+        drawn = "seeds and test examples"
+        if not all(board.examples for board in made):
+            drawn = "seeds alone, as it is not known of all cells which test examples were right"
+        notes.append(
+            f"95 %: the interval of {'worst' if some else 'clean'} over {drawn}; it allows for "
+            "collapses that so few seeds may not have shown."
+        )
+    if any(row.worst.seeds < FEWEST for row in rows):
+        notes.append(
+            f"Too few seeds: with fewer than {FEWEST} intervals say little, and no row can be told "
+            "from another."
+        )
+    if any(row.rank for row in rows):
+        notes.append(
+            "#: the places that a row may have: after those that are significantly better, before "
+            "those significantly worse, on the same seeds, with an error of 5 % over all pairs."
+        )
+    below = _spread(sorted({f"{board.collapse:.3f}" for board in made}))
+    notes.append(
+        f"collapsed: the seeds that ended below {below}, half of the best clean accuracy"
+        f"{', under that attack' * some}, and the exact 95 % interval of their share."
+    )
+    notes.append(
+        "live: the share of rounds in which enough workers answered to update the model"
+        f"{', without attack (under the attack that leaves the fewest)' * some}."
+    )
+    if any(not row.is_live for row in rows):
+        notes.append(
+            "(not live here): not ranked: updates the model in fewer than half of its rounds, "
+            "though nobody attacks: its quorum is seldom met on this fleet"
+        )
     if any(row.origin != "hgobench" for row in rows):
         notes.append("* not part of hgobench")
     if any("root" in row.needs for row in rows):
@@ -163,30 +196,44 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
     return notes
 
 
+def _spread(texts: Sequence[str]) -> str:
+    """Return the first and the last of some sorted texts."""
+    return texts[0] if len(texts) == 1 else f"{texts[0]}-{texts[-1]}"
+
+
 def _long(ruleset: str, made: Sequence[Board], split: Split) -> Table:
     """Return a line per row and column: everything that boards round."""
-    settings = list(as_data(ruleset, made, split)["boards"][0])[:-1] if made else []
+    settings = list(made[0].setting) if made else []
     about = (
-        "rank",
         "algorithm",
         "rule",
         "label",
         "needs",
         "worst_attack",
+        "live",
+        "live_attacked",
         "gap",
         "ended",
         "late",
         "idle",
         "missing",
     )
-    header = ("ruleset", "split", *settings, *about, "column", "mean", "low", "high", "seeds")
+    counts = ("collapsed", "collapsed_low", "collapsed_high")
+    header = (
+        *("ruleset", "split", *settings, "rank_first", "rank_last", *about, *counts),
+        *("column", "mean", "low", "high", "seeds"),
+    )
     lines: list[Sequence[Cell]] = []
     for board in made:
         where = [board.setting[name] for name in settings]
         for row in board.rows:
-            named = {"worst": row.worst, **({"clean": row.clean} if row.clean else {}), **row.cells}
+            named = {"worst": row.worst, "known_seed": row.known_seed}
+            named |= ({"clean": row.clean} if row.clean else {}) | dict(row.cells)
             known = {name: getattr(row, name) for name in about} | {"needs": " ".join(row.needs)}
+            places = row.rank or (None, None)
+            told = (*places, *known.values())
+            share = (row.collapsed.count, row.collapsed.low, row.collapsed.high)
             for name, cell in named.items():
                 numbers = (cell.mean, cell.low, cell.high, cell.seeds)
-                lines.append((ruleset, split, *where, *known.values(), name, *numbers))
+                lines.append((ruleset, split, *where, *told, *share, name, *numbers))
     return Table("boards", "", header, lines)

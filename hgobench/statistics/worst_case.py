@@ -147,6 +147,11 @@ class Outcomes:
         right = None if self.right is None else self.right[at, seeds][None]
         return Outcomes(self.accuracy[at, seeds][None], right, self.examples)
 
+    def of_seeds(self, kept: NDArray[np.bool_]) -> Outcomes:
+        """Return what it did with some of the seeds, (S,)."""
+        right = None if self.right is None else self.right[:, kept]
+        return Outcomes(self.accuracy[:, kept], right, self.examples)
+
     def deviations(self, draws: Draws) -> Floats:
         """Return by how much the means change when the test examples are drawn again, (A, B)."""
         counts = np.where(self.there[:, :, None], self.marks, 0).sum(axis=1, dtype=np.int64)
