@@ -19,7 +19,7 @@ from hgobench.registry import Registry
 from .aksel import Aksel
 from .arc import Arc
 from .average import Average
-from .base import Function, Need, Rule, Scope
+from .base import SCOPES, Answer, Function, Need, Rule, Scope
 from .bucketing import Bucketing
 from .bulyan import Bulyan
 from .caf import Caf
@@ -32,6 +32,7 @@ from .dnc import Dnc
 from .errors import NonFiniteError, RuleError
 from .fltrust import FlTrust
 from .foolsgold import FoolsGold
+from .forms import MaskedVectors
 from .geometric_median import GeometricMedian
 from .krum import Krum
 from .mda import Mda
@@ -94,7 +95,9 @@ registry: Registry[Rule] = Registry(
 METHODS = ("of_vectors", "of_rows", "of_columns")
 
 __all__ = [
+    "SCOPES",
     "Aksel",
+    "Answer",
     "Arc",
     "Average",
     "Bucketing",
@@ -112,6 +115,7 @@ __all__ = [
     "Function",
     "GeometricMedian",
     "Krum",
+    "MaskedVectors",
     "Mda",
     "Meamed",
     "Median",
@@ -150,7 +154,8 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
             callable as ``rule(values)``, values (m, d) -> (d,), or ``rule(values, present)``; a
             plain function will do too.
         f: how many Byzantine workers the rule is told to tolerate.
-        scope: ``"block"`` or ``"coordinate"`` (see `Rule`); None: the class's own default.
+        scope: ``"block"``, ``"coordinate"``, ``"staircase"`` or ``"masked"`` (see `Rule`); None:
+            the class's own default.
 
     Raises:
         InputError: unknown name, or parameters that the rule refuses.
@@ -221,7 +226,10 @@ def _rule(specification: str, f: int, scope: Scope | None) -> Rule:
         raise InputError(
             f"rule: {specification!r}: needs is for subclasses of hgobench.aggregators.Rule"
         )
-    return Function(made, f=f)
+    try:
+        return Function(made, f=f, scope=scope or "block")
+    except ValueError as error:
+        raise InputError(f"rule: {specification!r}: {error}") from error
 
 
 def _check(specification: str, rule: Rule) -> None:

@@ -6,7 +6,7 @@ from hgobench.kernels.arrays import sum_rows
 from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
-from .base import Rule
+from .base import Rule, Scope
 from .columns import Columns
 
 
@@ -35,6 +35,12 @@ class Average(Rule):
     def columnwise(self) -> bool:
         """A mean of vectors is one of each coordinate."""
         return True
+
+    def lacks(self, scope: Scope) -> str:
+        """Say why the rule has no form for a scope: a mean of vectors is one of each coordinate."""
+        if scope in ("staircase", "masked"):
+            return f"is coordinate-wise: its {scope} form is scope 'coordinate'"
+        return super().lacks(scope)
 
     @property
     def minimum(self) -> int:

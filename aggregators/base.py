@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -17,13 +19,28 @@ from hgobench.parameters import whole
 
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
+from .forms import MaskedVectors, steps
 from .vectors import Vectors
 from .view import ServerView
 
-Scope = Literal["block", "coordinate"]
+Scope = Literal["block", "coordinate", "staircase", "masked"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 Need = Literal["root", "honest"]
 NOTHING = ServerView()
 LARGE = 1e30  # below this, sums of finite float32 values are finite
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a rule makes of a round.
+
+    Attributes:
+        values: (d,); 0 for a coordinate without an answer.
+        served: (d,) bool, which coordinates have one, and are to be updated; None: all.
+    """
+
+    values: Tensor
+    served: Tensor | None = None
 
 
 class Part:
@@ -74,7 +91,7 @@ class Rule(Part):
     """An aggregation rule: from what m workers sent to one vector.
 
     Called as ``rule(values, present)`` it checks its input, decides which values count, and hands
-    them to one of two methods:
+    them to one of two methods (`answer` also says which coordinates have an answer):
 
     - `of_vectors` sees complete vectors and their inner products, m of them -> (b,);
     - `of_columns` sees each coordinate by itself, sent by its own set Q_j of workers.
@@ -85,16 +102,25 @@ class Rule(Part):
 
     Args:
         f: how many Byzantine workers the rule is told to tolerate.
-        scope: ``"coordinate"``: coordinate j is the rule applied to the values that Q_j sent, by
+        scope: what the rule is where workers sent different coordinates.
+            ``"coordinate"``: coordinate j is the rule applied to the values that Q_j sent, by
             themselves (Definition 1 of the HGO paper). ``"block"``: the rule is applied to the
             vectors of those workers that sent every coordinate which anybody sent. For
-            coordinate-wise rules the two differ on ragged input only.
+            coordinate-wise rules the two differ on ragged input only; vector rules have two more.
+            ``"staircase"``: coordinate j is that of the rule applied to the vectors of Q_j on all
+            coordinates that all of Q_j sent (see `hgobench.aggregators.forms.steps`); it has no
+            answer where Q_j is too small, or too large. ``"masked"``: the rule weighs workers by
+            distances estimated from what two of them both sent, and coordinate j is the weighted
+            mean over Q_j (see `MaskedVectors`); it has no answer where Q_j is too small or has no
+            weight.
 
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
         needs: what it must be told besides the workers' values: ``"root"``: gradients of clean data
             at the server; ``"honest"``: who is honest. Boards flag such a rule.
         by_worker: whether it matters who sent which vector; such a rule can't follow bucketing.
+        by_weights: whether the answer is Σ w_i x_i, the weights from what `Vectors` tells without
+            the vectors themselves (no `rows`): only then it has scope "masked".
 
     Raises:
         ValueError: f is not an integer >= 0, or the scope is unknown or without a meaning here.
@@ -102,15 +128,15 @@ class Rule(Part):
 
     needs: frozenset[Need] = frozenset()
     by_worker: bool = False
+    by_weights: bool = False
 
     def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
         super().__init__(f=f)
-        if scope not in ("block", "coordinate"):
-            raise ValueError(f"scope: {scope!r}; expected 'block' or 'coordinate'")
-        if scope == "coordinate" and not self.has_columns():
-            raise ValueError(
-                f"scope: 'coordinate'; expected 'block', as {self.name} has no coordinate-wise form"
-            )
+        if scope not in SCOPES:
+            raise ValueError(f"scope: {scope!r}; expected one of {', '.join(SCOPES)}")
+        if reason := self.lacks(scope):
+            had = " or ".join(map(repr, self.scopes()))
+            raise ValueError(f"scope: {scope!r}; expected {had}, as {self.name} {reason}")
         self.scope = scope
 
     @property
@@ -126,10 +152,42 @@ class Rule(Part):
         """Say whether the rule can aggregate each coordinate by itself."""
         return type(self).of_columns is not Rule.of_columns
 
+    def lacks(self, scope: Scope) -> str:
+        """Say why the rule has no form for a scope; empty: it has one."""
+        if scope == "coordinate" and not self.has_columns():
+            return "has no coordinate-wise form"
+        if scope == "staircase" and self.by_columns():
+            return "is coordinate-wise: its staircase is scope 'coordinate'"
+        if scope == "masked" and self.by_columns():
+            return "is coordinate-wise and weighs no workers"
+        if scope == "masked" and not self.by_weights:
+            return "needs whole vectors, not their inner products alone"
+        return ""
+
+    def scopes(self) -> tuple[Scope, ...]:
+        """Return the scopes that the rule can have.
+
+        >>> from hgobench import aggregators
+        >>> aggregators.build("median").scopes()
+        ('block', 'coordinate')
+        """
+        return tuple(scope for scope in SCOPES if not self.lacks(scope))
+
     @property
     def maximum(self) -> float:
         """The most answers that the rule can aggregate, inf if there is no such number."""
         return math.inf
+
+    def answer(
+        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
+    ) -> Answer:
+        """Aggregate, and say which coordinates have an answer; arguments and errors as for a call.
+
+        Of a class with a `__call__` of its own all have one.
+        """
+        if type(self).__call__ is not Rule.__call__:
+            return Answer(self(values, present, view))
+        return self._answered(values, present, view)
 
     def __call__(
         self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
@@ -144,46 +202,61 @@ class Rule(Part):
             view: what the server knows of the round; None: nothing but the values.
 
         Returns:
-            (d,) tensor of the same dtype and device; 0 for a coordinate that no worker sent.
+            (d,) tensor of the same dtype and device; 0 for a coordinate without an answer, as of
+            one that no worker sent.
 
         Raises:
-            RuleError: wrong shape or dtype, fewer than `minimum` answers where some arrived, or
-                no view where one is needed.
+            RuleError: wrong shape or dtype, fewer than `minimum` answers where some arrived (in the
+                scopes "staircase" and "masked": everywhere), or no view where one is needed.
             NonFiniteError: so many values are NaN or infinite that no finite answer exists.
         """
+        return self._answered(values, present, view).values
+
+    def _answered(self, values: Tensor, present: Tensor | None, view: ServerView | None) -> Answer:
         view = view or NOTHING
         _check(values, present, view)
         if values.shape[1] == 0:
-            return values.new_zeros(0)
+            return Answer(values.new_zeros(0))
         values = values.detach()
         if values.stride(1) != 1:
             values = values.contiguous()  # the last bits must not depend on the layout
         if not values.dtype.itemsize >= 4:
-            return self._checked(self(values.float(), present, view), values)
+            wide = self._answered(values.float(), present, view)
+            return Answer(self._checked(wide.values, values), wide.served)
         if present is None:
-            return self._dense(values, view)
+            return Answer(self._dense(values, view))
         counts = count_columns(present)
         heard = counts > 0
         if not heard.any():
-            return torch.zeros_like(values[0])
+            return Answer(torch.zeros_like(values[0]), heard)
         if heard.all():
             return self._ragged(values, present, counts, view)
         out = torch.zeros_like(values[0])
         asked = heard.nonzero()[:, 0]
         parts = values.index_select(1, asked), present.index_select(1, asked), counts[asked]
-        out[asked] = self._ragged(*parts, view.of_coordinates(asked, len(heard)))
-        return out
+        found = self._ragged(*parts, view.of_coordinates(asked, len(heard)))
+        out[asked] = found.values
+        if found.served is not None:
+            heard[asked] = found.served
+        return Answer(out, heard)
 
-    def _ragged(self, values: Tensor, present: Tensor, counts: Tensor, view: ServerView) -> Tensor:
+    def _ragged(self, values: Tensor, present: Tensor, counts: Tensor, view: ServerView) -> Answer:
         """Aggregate coordinates that all have senders; `counts` (b,) says how many."""
-        fewest = int(counts.min())
+        fewest, most = int(counts.min()), int(counts.max())
         if fewest == len(values):
-            return self._dense(values, view)
+            return Answer(self._dense(values, view))
         if self.scope == "block":
             complete = present.all(dim=1)
-            return self._dense(values[complete], view.of_workers(complete))
-        self.check_answer_count(fewest, int(counts.max()))
-        return self._by_tiles(values, present, counts, view)
+            return Answer(self._dense(values[complete], view.of_workers(complete)))
+        if self.scope == "coordinate":
+            self.check_answer_count(fewest, most)
+            return Answer(self._by_tiles(values, present, counts, view))
+        enough = (counts >= self.minimum) & (counts <= self.maximum)
+        if self.scope == "masked":
+            return self._masked(values, present, counts >= self.minimum, view)
+        if not enough.any():
+            self.check_answer_count(most, fewest)
+        return self._by_steps(values, present, enough, view)
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
         self.check_answer_count(len(values), len(values))
@@ -193,6 +266,38 @@ class Rule(Part):
             answer = self._checked(self.of_vectors(Vectors(values, view)), values)
         own = answer.untyped_storage().data_ptr() != values.untyped_storage().data_ptr()
         return answer if own else answer.clone()  # the caller's values are not to be changed
+
+    def _by_steps(
+        self, values: Tensor, present: Tensor, enough: Tensor, view: ServerView
+    ) -> Answer:
+        """Aggregate by steps, (b,) `enough` says where as many sent as the rule takes."""
+        out, served = torch.zeros_like(values[0]), torch.zeros_like(enough)
+        with one_blas_thread():
+            for step in steps(values, present, view):
+                if not enough[step.columns[0]]:
+                    continue
+                vectors = step.vectors
+                whole = values[:1, :1].expand(len(vectors), vectors.width)  # has its shape
+                answer = self._shaped(self.of_vectors(vectors), whole)
+                if not all_finite(answer):
+                    self._finite(answer, vectors.sent)
+                out[step.columns] = answer[step.served]
+                served[step.columns] = True
+        return Answer(out, None if served.all() else served)
+
+    def _masked(self, values: Tensor, present: Tensor, enough: Tensor, view: ServerView) -> Answer:
+        """Aggregate by one weight for each worker that sent anything."""
+        heard = present.any(dim=1)
+        if not heard.all():
+            values, present, view = values[heard], present[heard], view.of_workers(heard)
+        self.check_answer_count(len(values), len(values))
+        if not enough.any():
+            self.check_answer_count(int(present.sum(dim=0).max()), 0)
+        with one_blas_thread():
+            vectors = MaskedVectors(values, present, view)
+            out = self._checked(self.of_vectors(vectors), values)
+        served = enough & ~vectors.stalled
+        return Answer(out.masked_fill(~served, 0.0), None if served.all() else served)
 
     def _by_tiles(
         self,
@@ -295,7 +400,9 @@ class Rule(Part):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Aggregate m complete vectors -> (b,); m >= `minimum`, entries may be NaN."""
         if self.by_columns():
-            return self._by_tiles(vectors.sent, None, None, vectors.view, vectors)
+            return vectors.on_served(
+                lambda some: self._by_tiles(some.sent, None, None, some.view, some)
+            )
         return self.of_rows(vectors.rows)
 
     def of_rows(self, rows: Tensor) -> Tensor:
@@ -315,16 +422,24 @@ class Function(Rule):
     `Rule` does, and it must return 0 for a coordinate that no worker sent.
     """
 
-    def __init__(self, function: Callable[..., object], *, f: int = 0) -> None:
-        super().__init__(f=f, scope="block")
+    sees_present = False
+
+    def __init__(
+        self, function: Callable[..., object], *, f: int = 0, scope: Scope = "block"
+    ) -> None:
         self.function = function
         self.made_of = (function,)
         self.exempt = getattr(function, "exempt", {})
         self.stateful = bool(getattr(function, "stateful", False))
-        try:
+        with suppress(TypeError, ValueError):  # some builtins have no signature
             self.sees_present = "present" in inspect.signature(function).parameters
-        except (TypeError, ValueError):  # some builtins have no signature
-            self.sees_present = False
+        super().__init__(f=f, scope=scope)
+
+    def lacks(self, scope: Scope) -> str:
+        """Say why there is no form for a scope; what sees `present` decides for itself."""
+        if self.sees_present and scope != "block":
+            return "is told what was sent and decides by itself"
+        return super().lacks(scope)
 
     @property
     def name(self) -> str:
@@ -335,15 +450,14 @@ class Function(Rule):
     def __repr__(self) -> str:
         return f"{self.name}(f={self.f})"
 
-    def __call__(
-        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
-    ) -> Tensor:
+    def _answered(self, values: Tensor, present: Tensor | None, view: ServerView | None) -> Answer:
         """Aggregate; the function gets copies, so that it can't change what others see."""
         if not self.sees_present:
-            return super().__call__(values, present, view)
+            return super()._answered(values, present, view)
         _check(values, present, NOTHING)
         sent = torch.ones_like(values, dtype=torch.bool) if present is None else present.clone()
-        return self._checked(self.function(values.detach().clone(), present=sent), values)
+        answer = self.function(values.detach().clone(), present=sent)
+        return Answer(self._checked(answer, values))
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Call the function on complete vectors."""

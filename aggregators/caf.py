@@ -39,6 +39,7 @@ class Caf(Rule):
     formula = "the weighted mean of least λ_max while weights c_i ·= 1 - τ_i/max τ"
     breakdown = "1/2"
     cost = "m²·d + up to m times m³"
+    by_weights = True
     ragged = "block: on complete vectors; coordinate: in one dimension on Q_j"
 
     def of_vectors(self, vectors: Vectors) -> Tensor:

@@ -9,6 +9,7 @@ from hgobench.parameters import positive, whole
 
 from .base import Rule, Scope
 from .columns import Columns
+from .forms import MaskedVectors
 from .vectors import Vectors
 from .view import Memory, ServerView
 
@@ -35,7 +36,10 @@ class CenteredClipping(Rule):
 
     Validity: m >= 2f + 1; the guarantee holds for f/m <= 0.1 and a start near the honest mean.
     On ragged input: scope "coordinate" clips each value's difference from the coordinate's
-    previous aggregate; scope "block" the vectors of those that sent the whole block.
+    previous aggregate at τ/√d, d the coordinates of the model: what a vector of length τ has per
+    coordinate. Scope "block" clips the vectors of those that sent the whole block. In scope
+    "staircase" each coordinate remembers the aggregate of its own step; in scope "masked" lengths
+    are estimated from what was sent, and where it stalls, the aggregate stays.
 
     Source: Karimireddy, He, Jaggi, "Learning from History for Byzantine Robust Optimization",
     ICML 2021.
@@ -47,6 +51,7 @@ class CenteredClipping(Rule):
     cost = "m·d per iteration"
     ragged = "block: on complete vectors; coordinate: clips each value of Q_j"
     stateful = True
+    by_weights = True
     exempt = {
         "finite_within_honest_range": "the answer lies near the previous one, 0 at first",
         "translation_equivariant": "clips around the previous aggregate, 0 at first",
@@ -69,6 +74,8 @@ class CenteredClipping(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Step from the previous aggregate by clipped vectors."""
         vectors.require(self.f, self.name)
+        if isinstance(vectors, MaskedVectors):
+            return self._of_masked(vectors)
         rows = vectors.rows.double()
         view = _server(vectors.view)
         v = self._previous.read(view, rows[:1])[0]
@@ -80,6 +87,18 @@ class CenteredClipping(Rule):
         self._previous.write(view, v[None])
         return v
 
+    def _of_masked(self, vectors: MaskedVectors) -> Tensor:
+        view = _server(vectors.view)
+        start = self._previous.read(view, vectors.sent[:1])[0]
+        v = start
+        for _ in range(self.iterations):
+            length = vectors.distances_to(v)
+            weights = self.tau / length.clamp_min(self.tau) / len(vectors)
+            v = v + vectors.combine(weights).double() - float(weights.sum()) * v
+        v = torch.where(vectors.stalled, start, v)
+        self._previous.write(view, v[None])
+        return v
+
     def of_columns(self, columns: Columns) -> Tensor:
         """Step from each coordinate's previous aggregate by clipped values."""
         values = columns.values.double()
@@ -87,8 +106,9 @@ class CenteredClipping(Rule):
         columns.require(finite, self.f, self.name)
         view = _server(columns.view)
         v = self._previous.read(view, values[:1])[0]
+        tau = columns.scalar(self.tau)
         for _ in range(self.iterations):
-            step = (values - v).clamp(-self.tau, self.tau)
+            step = (values - v).clamp(-tau, tau)
             v = v + torch.where(finite, step, 0.0).sum(dim=0) / columns.count
         self._previous.write(view, v[None])
         return v
@@ -96,4 +116,6 @@ class CenteredClipping(Rule):
 
 def _server(view: ServerView) -> ServerView:
     """Return the view with the server as the only worker: it remembers one vector."""
-    return ServerView(workers=_ONE, coordinates=view.coordinates, dimension=view.dimension)
+    return ServerView(
+        workers=_ONE, coordinates=view.coordinates, dimension=view.dimension, served=view.served
+    )

@@ -34,6 +34,7 @@ class Cge(Rule):
     formula = "mean of the m - f vectors with the least ‖x_i‖"
     breakdown = "< 1/3"
     cost = "m²·d"
+    by_weights = True
     ragged = "block: on complete vectors; coordinate: the m - f least magnitudes of Q_j"
     exempt = {"translation_equivariant": "compares norms, lengths from the origin"}
 

@@ -40,6 +40,7 @@ class ClippedClustering(Rule):
     cost = "m²·d + m²·log m, memory a length per vector and round"
     ragged = "on complete vectors"
     stateful = True
+    by_weights = True
     exempt = {
         "finite_within_honest_range": "shortened vectors may leave the range of the honest",
         "translation_equivariant": "looks at lengths and directions",
@@ -54,7 +55,7 @@ class ClippedClustering(Rule):
         """Clip, cluster, average."""
         vectors.require(self.f, self.name)
         lengths = vectors.norms
-        root = math.sqrt(vectors.sent.shape[1])
+        root = math.sqrt(vectors.width)
         self._lengths += (lengths[vectors.finite] / root).tolist()
         radius = min(float(np.median(self._lengths)) * root, self.largest)
         chosen = vectors.finite.nonzero()[:, 0]

@@ -19,7 +19,8 @@ class Clipping(PreRule):
 
     Validity: any m.
     On ragged input: scope "block" clips the vectors of those that sent the whole block; scope
-    "coordinate" clips each value to [-c, c].
+    "coordinate" clips each value to [-c/√d, c/√d], d the coordinates of the model: what a vector of
+    length c has per coordinate; scope "masked" clips by lengths estimated from what was sent.
 
     Source: folklore; its limits in Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan, "Adaptive
     Gradient Clipping for Robust Federated Learning", ICLR 2025.
@@ -52,5 +53,5 @@ class Clipping(PreRule):
 
     def of_columns(self, columns: Columns) -> Columns:
         """Clip the values; infinite ones stay what they are."""
-        x = columns.values
-        return columns.with_values(torch.where(torch.isfinite(x), x.clamp(-self.c, self.c), x))
+        x, c = columns.values, columns.scalar(self.c)
+        return columns.with_values(torch.where(torch.isfinite(x), x.clamp(-c, c), x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from hgobench.kernels.arrays import (
@@ -86,6 +87,13 @@ class Columns:
         return Columns(
             sort_columns(values), count, fewest, most, self.view.next_step(same_workers=True)
         )
+
+    def scalar(self, length: float) -> float:
+        """Return length/√d, d the model's coordinates: the share of a vector's length per scalar.
+
+        A bound of vectors' lengths so becomes one of single values.
+        """
+        return length / math.sqrt(self.view.dimension or self.values.shape[1])
 
     def require(self, finite: Tensor, f: int, name: str) -> None:
         """Raise NonFiniteError if more than f values sent of a column are not `finite` (m, b)."""

@@ -51,6 +51,7 @@ class Dnc(Rule):
     cost = "iterations times m²·r"
     randomised = "coordinates, where r < d: not by default up to d = 10,000"
     ragged = "on complete vectors"
+    by_weights = True
     exempt = {"poisoned_rounds_stay_bounded": "a large attacker hides a smaller one"}
 
     def __init__(
@@ -79,19 +80,17 @@ class Dnc(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Filter by spectra of random coordinates."""
         vectors.require(self.f, self.name)
-        m, b = len(vectors), vectors.sent.shape[1]
+        m, b = len(vectors), vectors.width
         good = vectors.finite.clone()
         keep = m - math.floor(self.c * self.f)
         drawn = min(math.ceil(round(self.share * b, 6)), self.coordinates)
         if drawn == b:
             good &= self._good(vectors, keep)
         else:
-            rows, rng = vectors.rows, vectors.view.rng
+            rng = vectors.view.rng
             for _ in range(self.iterations):
                 chosen = torch.from_numpy(rng.permutation(b)[:drawn])
-                sampled = Vectors(rows[:, chosen.to(rows.device)])
-                sampled.finite &= vectors.finite
-                good &= self._good(sampled, keep)
+                good &= self._good(vectors.sampled(chosen), keep)
         if not good.any():
             raise RuleError(f"{self.name}: every worker was filtered out in some iteration")
         return vectors.mean(good)

@@ -51,6 +51,7 @@ class GeometricMedian(Rule):
     formula = "argmin_z Σ ‖z - x_i‖"
     breakdown = "1/2"
     cost = "m²·d + a dozen times m³"
+    by_weights = True
     ragged = "block: on complete vectors; coordinate: the median of Q_j"
     exempt = {"finite_within_honest_range": "stays near the honest, not in their range"}
 
@@ -66,6 +67,9 @@ class GeometricMedian(Rule):
         if not finite.all():
             gram, distances = gram[finite][:, finite], distances[finite][:, finite]
         found, rest = minimiser(gram.numpy(), distances.numpy(), self.tolerance)
+        if vectors.masked:  # of all weights that make the point, those that are not negative
+            pull = 1.0 / Point(gram.numpy(), found).away
+            found, rest = pull / pull.sum(), 0.0
         weights = torch.zeros(len(vectors), dtype=torch.float64)
         weights[finite] = torch.from_numpy(found)
         return vectors.combine(weights, rest)

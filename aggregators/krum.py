@@ -57,6 +57,7 @@ class Krum(Rule):
     validity = "n >= 2f + 3"
     breakdown = "1/2"
     cost = "m²·d"
+    by_weights = True
     ragged = "block: Krum on complete vectors; coordinate: in one dimension on Q_j"
 
     @property

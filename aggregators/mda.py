@@ -42,6 +42,7 @@ class Mda(Rule):
     formula = "mean of the m - f vectors with the least diameter"
     breakdown = "1/2"
     cost = "m²·d + 2^f·m²"
+    by_weights = True
     ragged = "block: on complete vectors; coordinate: the narrowest interval of Q_j"
 
     def __init__(self, subsets: int = 20_000, *, f: int = 0, scope: Scope = "block") -> None:

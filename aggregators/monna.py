@@ -35,6 +35,7 @@ class Monna(Rule):
     cost = "m²·d"
     ragged = "on complete vectors"
     by_worker = True
+    by_weights = True
     exempt = {
         "finite_within_honest_range": "its pivot must be honest",
         "poisoned_rounds_stay_bounded": "its pivot must be honest",

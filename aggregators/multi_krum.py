@@ -41,6 +41,7 @@ class MultiKrum(Rule):
     validity = "n >= 2f + 3, m <= n - f - 2"
     breakdown = "1/2"
     cost = "n²·d"
+    by_weights = True
     ragged = "block: on complete vectors; coordinate: in one dimension on Q_j"
 
     def __init__(self, m: int | None = None, *, f: int = 0, scope: Scope = "block") -> None:

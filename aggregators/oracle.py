@@ -5,6 +5,7 @@ from __future__ import annotations
 from hgobench.lazy import Tensor, torch
 
 from .average import Average
+from .base import Answer
 from .vectors import Vectors
 from .view import ServerView
 
@@ -32,9 +33,7 @@ class Oracle(Average):
     needs = frozenset({"honest"})
     exempt = {}
 
-    def __call__(
-        self, values: Tensor, present: Tensor | None = None, view: ServerView | None = None
-    ) -> Tensor:
+    def _answered(self, values: Tensor, present: Tensor | None, view: ServerView | None) -> Answer:
         """Aggregate what the honest sent; the view must say who they are."""
         view = view or ServerView()
         honest = view.require_honest(self.name)
@@ -44,7 +43,7 @@ class Oracle(Average):
             # Ignore what Byzantine workers sent; `Rule` refuses input of a wrong shape.
             by_honest = honest[:, None].to(values.device)
             present = by_honest.expand_as(values) if present is None else present & by_honest
-        return super().__call__(values, present, view)
+        return Answer(super()._answered(values, present, view).values)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the honest vectors."""

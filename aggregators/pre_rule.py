@@ -48,7 +48,8 @@ class Chain(Rule):
     Args:
         steps: the pre-rules.
         rule: the rule that follows them; the chain has its f.
-        scope: as for a `Rule`; ``"coordinate"`` if every part has that form.
+        scope: as for a `Rule`; ``"coordinate"`` if every part has that form, ``"masked"`` if the
+            rule has it.
 
     Raises:
         ValueError: a part has no form for the scope, or the rule must know who sent which vector
@@ -57,11 +58,12 @@ class Chain(Rule):
 
     def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:
         self.steps, self.rule = tuple(steps), rule
+        self.by_weights = rule.by_weights
         super().__init__(f=rule.f, scope=scope)
-        if scope == "block":
+        if scope != "coordinate":
             for step in self.steps:
                 if type(step).of_vectors is PreRule.of_vectors:
-                    raise ValueError(f"{step.name} has no of_vectors, for scope 'block'")
+                    raise ValueError(f"{step.name} has no of_vectors, for scope {scope!r}")
         if rule.by_worker and not all(step.keeps_workers for step in self.steps):
             raise ValueError(
                 f"{rule.name} must know who sent which vector, but a bucket has no single sender"

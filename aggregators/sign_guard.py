@@ -83,7 +83,7 @@ class SignGuard(Rule):
 
     def _crowd(self, vectors: Vectors) -> Tensor:
         """Say who is in the largest cluster of sign statistics, (m,) bool."""
-        b = vectors.sent.shape[1]
+        b = vectors.width
         chosen = vectors.view.rng.permutation(b)[: max(math.ceil(self.share * b), 1)]
         rows = vectors.rows[:, torch.from_numpy(chosen).to(vectors.sent.device)]
         signs = torch.stack(((rows > 0), (rows < 0), (rows == 0)))

@@ -39,6 +39,7 @@ class Smea(Rule):
     validity = "n >= 2f + 1, C(n, f) <= subsets"
     breakdown = "1/2"
     cost = "m²·d + C(m, f)·m³"
+    by_weights = True
     ragged = "block: on complete vectors; coordinate: the m - f values of Q_j of least variance"
 
     def __init__(self, subsets: int = 50_000, *, f: int = 0, scope: Scope = "block") -> None:

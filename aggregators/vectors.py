@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -49,7 +49,7 @@ class Vectors:
         view: what the server knows of the round; its workers are those of `sent`.
 
     Attributes:
-        sent, view: as given.
+        view: as given.
 
     >>> vectors = Vectors(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     >>> vectors.squared_distances
@@ -59,11 +59,24 @@ class Vectors:
     tensor([1.5000, 2.0000])
     """
 
+    served = slice(None)  # the coordinates whose combinations are asked for
+    masked = False  # whether combinations are means over who sent a coordinate
+
     def __init__(self, sent: Tensor, view: ServerView | None = None) -> None:
-        self.sent = sent
+        self._values = sent
         self.view = view or ServerView()
         self._mixing: Tensor | None = None  # (m, n): each vector as a combination of the sent ones
         self._source = self
+
+    @property
+    def sent(self) -> Tensor:
+        """Return what was sent, (n, b)."""
+        return self._source._values
+
+    @property
+    def width(self) -> int:
+        """Return b."""
+        return self.sent.shape[1]
 
     def __len__(self) -> int:
         return len(self.sent if self._mixing is None else self._mixing)
@@ -117,29 +130,41 @@ class Vectors:
 
         None where distances computed from them would not be accurate enough.
         """
-        sent = self.sent
-        if sent.dtype != torch.float32:
+        if (sums_of_few := self._products()) is None:
             return None
-        products = _total(map_tiles(lambda part: summed(sent[:, part]), tiles(sent))).numpy()
+        products = sums_of_few.numpy()
         squares = products.diagonal()
         least, most = SQUARES
         if not (squares <= most).all():
             return None
-        if any(bool(sent[row].any()) for row in np.flatnonzero(squares < least)):
+        if not all(self._is_zero(int(row)) for row in np.flatnonzero(squares < least)):
             return None
         sums = squares[:, None] + squares
         close = sums - 2.0 * products <= APART * sums
         np.fill_diagonal(close, True)
-        if np.count_nonzero(close) > len(sent):
+        if np.count_nonzero(close) > len(products):
             # Equal vectors have distance 0 and the same distances from others: use the first.
             first = close.argmax(axis=1)
             twins = [(row, twin) for row, twin in enumerate(first.tolist()) if row != twin]
             if not np.array_equal(close, first[:, None] == first):
                 return None
-            if not all(torch.equal(sent[row], sent[twin]) for row, twin in twins):
+            if not all(self._are_equal(row, twin) for row, twin in twins):
                 return None
             products = products[first][:, first]
         return torch.from_numpy(products)
+
+    def _products(self) -> Tensor | None:
+        """Return the inner products of float32 vectors from sums of few float32 terms, (n, n)."""
+        sent = self.sent
+        if sent.dtype != torch.float32:
+            return None
+        return _total(map_tiles(lambda part: summed(sent[:, part]), tiles(sent)))
+
+    def _is_zero(self, row: int) -> bool:
+        return not bool(self.sent[row].any())
+
+    def _are_equal(self, row: int, other: int) -> bool:
+        return torch.equal(self.sent[row], self.sent[other])
 
     @cached_property
     def _float64_gram(self) -> Tensor:
@@ -229,10 +254,15 @@ class Vectors:
     def norms(self) -> Tensor:
         """Return ‖x_i‖, (m,) float64; inf for what is not finite."""
         if self._mixing is None:
-            squares = _total(map_tiles(lambda part: _squares(self.sent[:, part]), tiles(self.sent)))
+            squares = self._squared_lengths
         else:
             squares = self.inner.diagonal().clamp_min(0.0)
         return squares.sqrt().masked_fill(~self.finite, torch.inf)
+
+    @cached_property
+    def _squared_lengths(self) -> Tensor:
+        """Return ‖x_i‖² of what was sent, (n,) float64."""
+        return _total(map_tiles(lambda part: _squares(self.sent[:, part]), tiles(self.sent)))
 
     def shortening(self, length: float | Tensor) -> Tensor:
         """Return min(1, length / ‖x_i‖), (m,): the factors that cut the vectors to a length."""
@@ -256,11 +286,26 @@ class Vectors:
     def columns(self, part: slice) -> Tensor:
         """Return some coordinates of the vectors, (m, b'), NaN where a vector is not finite."""
         if self._mixing is None:
-            return self.sent[:, part]
+            return self._source._read(part)
         rows = self._sums(self._mixing, part)
         if not self.finite.all():
             rows[~self.finite] = torch.nan
         return rows
+
+    def _read(self, part: slice) -> Tensor:
+        """Return some coordinates of what was sent, (n, b')."""
+        return self.sent[:, part]
+
+    def on_served(self, aggregate: Callable[[Vectors], Tensor]) -> Tensor:
+        """Return what `aggregate` makes of the coordinates that are asked for, (b,)."""
+        return aggregate(self)
+
+    def sampled(self, chosen: Tensor) -> Vectors:
+        """Return the vectors on some coordinates alone, (b',) int64; who is finite stays so."""
+        rows = self.rows
+        some = Vectors(rows[:, chosen.to(rows.device)])
+        some.finite &= self.finite
+        return some
 
     def combine(self, weights: Tensor, rest: float = 0.0) -> Tensor:
         """Return Σ w_i x_i + rest · o, (b,); vectors of weight 0 are not touched.
@@ -272,9 +317,15 @@ class Vectors:
         if self._mixing is not None:
             used = weights != 0
             weights = weights[used] @ self._mixing[used]
-        total = self._sums(weights[None])[0]
+        served = self._source.served
+        total = self._sums(weights[None], served)[0]
         if abs(rest) > ROUNDING and self._gram_from_float32 is None:  # else the origin is 0
-            total += (rest * self._origin_weight * self._source._centred_gram[0]).to(total)
+            centre = self._source._centred_gram[0][served]
+            total += (rest * self._origin_weight * centre).to(total)
+        if len(total) < self.width:
+            whole = total.new_zeros(self.width)
+            whole[served] = total
+            return whole
         return total
 
     def mean(self, chosen: Tensor) -> Tensor:
@@ -288,7 +339,7 @@ class Vectors:
         sizes = weights.abs().numpy()
         used = torch.from_numpy((sizes > 0).any(axis=0))
         tiny = torch.from_numpy(((sizes < TINY) & (sizes > 0)).any(axis=0))
-        rows, many = self.sent[:, part], 4 * int(used.sum()) > len(used)
+        rows, many = self._source._read(part), 4 * int(used.sum()) > len(used)
         if not (used.all() or (many and self._source.finite.all())):
             rows, weights, tiny = rows[used], weights[:, used], tiny[used]
         # The weight of a huge vector may be too small for float32, though their product is not.
@@ -305,8 +356,8 @@ class Vectors:
             matrix: (k, m) float64, row i weighs the vectors.
             same_workers: whether vector i is still worker i's; then k = m. Else they are anonymous.
         """
-        new = Vectors.__new__(Vectors)
-        new.sent, new._source = self.sent, self._source
+        new = type(self).__new__(type(self))
+        new._source = self._source
         new.view = self.view.next_step(same_workers=same_workers)
         new.finite = ~((matrix != 0) & ~self.finite).any(dim=1)
         if not self.finite.all():

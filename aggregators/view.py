@@ -42,6 +42,7 @@ class ServerView:
         dimension: d, how many coordinates the model has; None: b.
         honest: (m,) bool, who is honest. No real server knows it; for the oracle only.
         root: clean data at the server; None: it has none.
+        served: (b,) bool, for which columns the answer is used, and may be remembered; None: all.
         step: how many pre-rules have been applied.
         anonymous: whether a pre-rule made vectors that no longer belong to single workers.
         stream: makes `rng` from the step; None: from round and step alone.
@@ -53,6 +54,7 @@ class ServerView:
     dimension: int | None = None
     honest: NDArray[np.bool_] | None = None
     root: Root | None = None
+    served: Tensor | None = None
     step: int = 0
     anonymous: bool = False
     stream: Callable[[int], np.random.Generator] | None = None
@@ -84,7 +86,9 @@ class ServerView:
         """Return the view of some of its columns, by (k,) int64 indices."""
         chosen = indices if self.coordinates is None else self.coordinates[indices]
         root = None if self.root is None else _Part(self.root, indices, columns)
-        return replace(self, coordinates=chosen, dimension=self.dimension or columns, root=root)
+        served = None if self.served is None else self.served[indices]
+        dimension = self.dimension or columns
+        return replace(self, coordinates=chosen, dimension=dimension, root=root, served=served)
 
     def require_root(self, name: str) -> Root:
         """Return `root`.
@@ -169,9 +173,11 @@ class Memory:
         return self._table[rows[:, None], columns]
 
     def write(self, view: ServerView, kept: Tensor) -> None:
-        """Keep (m, b) values for the view's workers and coordinates, after `read`."""
+        """Keep (m, b) values for the view's workers and served coordinates, after `read`."""
         assert self._table is not None
         rows, columns = self._index(view, len(kept), kept.shape[1], kept.device)
+        if view.served is not None:
+            columns, kept = columns[view.served], kept[:, view.served]
         self._table[rows[:, None], columns] = kept.to(self._table)
 
     @staticmethod

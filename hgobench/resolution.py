@@ -17,7 +17,7 @@ class Resolved(NamedTuple):
     """The fields that may be left open.
 
     Attributes:
-        scope: ``"coordinate"`` or ``"block"``.
+        scope: the form that the rule has.
         tolerated, sampled, quorum: f̂, q and v.
     """
 
@@ -29,6 +29,7 @@ class Resolved(NamedTuple):
 
 class _Rule(NamedTuple):
     columns: bool
+    columnwise: bool
     minimum: int
     maximum: float
 
@@ -135,6 +136,11 @@ class Resolver:
         scope, quorum = v["scope"], v["quorum"]
         if scope is None:
             scope = "coordinate" if algorithm.partial and rule.columns else "block"
+        elif scope in ("staircase", "masked") and not algorithm.partial:
+            raise InputError(
+                f"scope: {scope!r}; expected 'block', as {v['algorithm']!r} takes whole gradients "
+                "alone, where the two are the same"
+            )
         if quorum is None:
             quorum = min(algorithm.quorum(tolerated, rule.minimum), sampled)
         elif quorum < (least := algorithm.quorum(tolerated, 1)):
@@ -153,6 +159,21 @@ class Resolver:
                 f"{tolerated}; quorum is {quorum} of sampled={sampled}"
             )
         return Resolved(scope, tolerated, sampled, quorum)
+
+    def form(self, v: Mapping[str, Any]) -> str:
+        """Return the scope of a scenario where its rule's name does not say it; else nothing.
+
+        The name says it of a coordinate-wise rule that aggregates each coordinate by itself, and of
+        a rule that gets whole vectors.
+
+        Args:
+            v: the scenario's fields, worked out.
+        """
+        scope = str(v["scope"])
+        whole = not self.algorithm(v["algorithm"]).partial
+        columnwise = self.rule(v["rule"], v["tolerated"], scope).columnwise
+        known = "block" if whole else "coordinate" if columnwise else ""
+        return "" if scope == known or (whole and columnwise) else scope
 
     def algorithm(self, specification: str) -> Any:
         """Return the algorithm that is called so."""
@@ -186,7 +207,8 @@ def _asked(specification: str, f: int, scope: str | None) -> _Rule | InputError:
 
     try:
         rule = aggregators.build(specification, f=f, scope=scope)  # type: ignore[arg-type]
-        return _Rule(rule.has_columns(), rule.minimum, rule.maximum)
+        columns, columnwise = rule.has_columns(), rule.scopes() == ("block", "coordinate")
+        return _Rule(columns, columnwise, rule.minimum, rule.maximum)
     except InputError as error:
         return error.with_traceback(None)
 

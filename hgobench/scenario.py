@@ -166,7 +166,7 @@ class Given(TypedDict, total=False):
     granularity: Literal["scalar", "feature", "subnetwork"]
     cost: Literal["scalar", "unit"]
     rule: str
-    scope: Literal["coordinate", "block"] | None
+    scope: Literal["coordinate", "block", "staircase", "masked"] | None
     attack: str
     attack_start: int
     attack_stop: int | float | Literal["inf"]
@@ -236,8 +236,9 @@ class Scenario:
             ``"subnetwork"``.
         cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).
         rule, attack: what the server and the Byzantine workers do.
-        scope: ``"coordinate"`` or ``"block"`` (see `hgobench.aggregators.Rule`); None: coordinate
-            under HGO if the rule has that form, else block.
+        scope: ``"coordinate"``, ``"block"``, ``"staircase"`` or ``"masked"`` (see
+            `hgobench.aggregators.Rule`); None: coordinate under HGO if the rule has that form, else
+            block.
         attack_start: how many rounds the Byzantine workers behave first (10 in the HGO paper).
         attack_stop: the last round in which they attack; inf: they never stop.
         attack_period: how many rounds a burst of attacks lasts, and the pause after it; inf: there
@@ -280,8 +281,9 @@ class Scenario:
     cost: Literal["scalar", "unit"] = declare("scalar", word("scalar", "unit"), "defence")
     rule: str = declare(  # its parameters are tried with f, by the Resolver
         "trimmed_mean", named("rule", build=False), "defence", headline=True, related=True)
-    scope: Literal["coordinate", "block"] = declare(
-        None, word("coordinate", "block", optional=True), "defence", follows="rule", related=True)
+    scope: Literal["coordinate", "block", "staircase", "masked"] = declare(
+        None, word("coordinate", "block", "staircase", "masked", optional=True), "defence",
+        follows="rule", related=True)
     attack: str = declare("none", named("attack"), "threat", related=True)
     attack_start: int = declare(0, integer(0, ROUNDS), "threat", related=True)
     attack_stop: int | float = declare(
@@ -417,6 +419,20 @@ class Scenario:
             f"{name}={value!r}" for name, value in vars(self).items() if value != defaults[name]
         ]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    @property
+    def form(self) -> str:
+        """Return the scope where the rule's name does not say it, else nothing: what to add to it.
+
+        A vector rule under HGO has several; a rule that gets whole vectors under SGD, and a
+        coordinate-wise one on coordinates, is what its name says.
+
+        >>> Scenario(rule="krum").form, Scenario(rule="median").form
+        ('coordinate', '')
+        >>> Scenario(rule="krum", algorithm="sgd").form
+        ''
+        """
+        return Resolver.of(vars(self)).form(vars(self))
 
     @property
     def given(self) -> dict[str, Any]:

@@ -43,10 +43,12 @@ class _Root:
     """A server's data set whose gradient is a and whose loss is ‖w - a‖²/2 at w = 0."""
 
     size: int
+    coordinates: Tensor | None = None
     rate: float = 1.0
 
     def gradient(self, examples: int) -> Tensor:
-        return torch.linspace(0.5, 1.5, self.size)
+        whole = torch.linspace(0.5, 1.5, self.size)
+        return whole if self.coordinates is None else whole[self.coordinates]
 
     def descent(self, updates: Tensor, examples: int) -> Tensor:
         aim = self.gradient(examples).to(updates)
@@ -80,6 +82,7 @@ class Case:
         rule: Rule | None = None,
         round_: int = 1,
         coordinates: Tensor | None = None,
+        served: Tensor | None = None,
     ) -> Tensor:
         """Aggregate.
 
@@ -90,6 +93,7 @@ class Case:
             rule: whom to ask; None: a fresh rule.
             round_: the round that the server is in.
             coordinates: (b,) which of the case's coordinates the columns are; None: all.
+            served: (b,) bool, which of them the answer is used for; None: all.
         """
         values = self.values if values is None else values
         rule = self.rule if rule is None else rule
@@ -97,8 +101,10 @@ class Case:
             return rule(values, present)
         ids = np.arange(len(values)) if workers is None else workers.numpy()
         dimension = None if coordinates is None else self.values.shape[1]
-        root = _Root(values.shape[1])
-        view = ServerView(round_, ids, coordinates, dimension, honest=ids >= self.f, root=root)
+        root = _Root(dimension or values.shape[1], coordinates)
+        view = ServerView(
+            *(round_, ids, coordinates, dimension), honest=ids >= self.f, root=root, served=served
+        )
         with Boundary("rule", rule.name, rule, seed=0, passes=(RuleError,))("call", round_):
             return rule(values, present, view)
 
@@ -200,7 +206,11 @@ def dense_equals_ragged(case: Case) -> None:
 
 
 def ragged_is_the_rule_on_who_sent(case: Case) -> None:
-    """Coordinate j is the rule on Q_j alone; in scope "block", on those that sent the block."""
+    """Coordinate j is the rule on Q_j alone; in scope "block", on those that sent the block.
+
+    In scope "staircase" it is the rule on what all of Q_j sent. In scope "masked" it is the rule on
+    those that sent anything, if they all sent the same.
+    """
     rng = np.random.default_rng(2)
     rule, values = case.rule, case.values
     n, d = values.shape
@@ -212,13 +222,46 @@ def ragged_is_the_rule_on_who_sent(case: Case) -> None:
         answer = case.ask(present=present)
         for j in range(d):
             who = present[:, j].nonzero()[:, 0]
-            alone = case.ask(values[who, j : j + 1], workers=who)
-            _close(answer[j : j + 1], alone, f"coordinate {j}, sent by {who.tolist()}")
+            one = torch.tensor([j])
+            alone = case.ask(values[who][:, one], workers=who, coordinates=one)
+            _close(answer[one], alone, f"coordinate {j}, sent by {who.tolist()}")
+    elif rule.scope == "staircase":
+        _close(case.ask(present=present), _climbed(case, present), "by its steps")
+    elif rule.scope == "masked":
+        who = torch.from_numpy(np.sort(rng.permutation(n)[: rng.integers(rule.minimum, n + 1)]))
+        present = torch.zeros_like(present)
+        present[who, : max(d - 1, 1)] = True
+        alike = torch.arange(max(d - 1, 1))
+        alone = case.ask(values[who][:, alike], workers=who, coordinates=alike)
+        _close(case.ask(present=present)[alike], alone, f"of which {who.tolist()} sent the same")
     else:
         present[: rule.minimum] = True
         who = present.all(dim=1).nonzero()[:, 0]
         complete = case.ask(values[who], workers=who)
         _close(case.ask(present=present), complete, f"of which {who.tolist()} sent all")
+
+
+def _climbed(case: Case, present: Tensor) -> Tensor:
+    """Return what one rule that is asked for one step after the other answers.
+
+    A step is a set of senders of some coordinates, the smallest set first; columns with the most
+    senders come first, those that have just these last.
+    """
+    answer, rule, counts = torch.zeros(present.shape[1]), case.rule, present.sum(dim=0)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for j, column in enumerate(present.T):
+        groups.setdefault(tuple(column.nonzero()[:, 0].tolist()), []).append(j)
+    for senders, own in sorted(groups.items(), key=lambda item: (len(item[0]), item[1])):
+        who = torch.tensor(senders)
+        shared = [j for j in range(present.shape[1]) if present[who, j].all() and j not in own]
+        shared.sort(key=lambda j: -int(counts[j]))
+        columns = torch.tensor([*shared, *own])
+        last = torch.arange(len(columns)) >= len(shared)
+        found = case.ask(
+            case.values[who][:, columns], None, who, rule, coordinates=columns, served=last
+        )
+        answer[columns[last]] = found[last]
+    return answer
 
 
 def absent_entries_do_not_matter(case: Case) -> None:
@@ -389,6 +432,18 @@ _EXTRA = {
 }
 
 
+# Complete vectors are aggregated in these scopes as in "block".
+_RAGGED_SCOPES = ("staircase", "masked")
+_RAGGED_LAWS = (dense_equals_ragged, ragged_is_the_rule_on_who_sent, absent_entries_do_not_matter)
+
+
+def laws_of(scope: Scope) -> tuple[str, ...]:
+    """Return the laws that say something of a scope that others do not say already."""
+    if scope in _RAGGED_SCOPES:
+        return tuple(law.__name__ for law in _RAGGED_LAWS)
+    return tuple(RULE_LAWS)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What became of a law.
@@ -434,26 +489,28 @@ def _raised(error: Exception) -> str:
 
 
 def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verdict]:
-    """Hold a rule to all laws.
+    """Hold a rule to all laws, in each of its scopes to those that are about it (`laws_of`).
 
     Args:
         specification: a name, or ``module:Class``.
-        scope: ``"block"``, ``"coordinate"``, or None for both that the rule has.
+        scope: one of the scopes that the rule has; None: all.
 
     Raises:
         InputError: there is no such rule.
     """
     rule = aggregators.build(specification)
-    scopes: list[Scope] = ["block"] if scope is None else [scope]
-    if scope is None and rule.has_columns():
-        scopes.append("coordinate")
+    scopes = rule.scopes() if scope is None else (scope,)
     _check_exempt("rule", specification, rule.exempt, RULE_LAWS)
+    mute = set[Scope]()  # in them the rule answers nothing: other laws would say the same
     for tested in scopes:
-        for law in RULE_LAWS:
+        if tested in _RAGGED_SCOPES and "block" in mute:
+            continue
+        for law in laws_of(tested):
             verdict = try_law(law, rule_maker(specification, tested))
             yield verdict
             if law == answers_at_all.__name__ and verdict.outcome == "fail":
-                break  # the other laws would say the same
+                mute.add(tested)
+                break
 
 
 def _check_exempt(

@@ -349,8 +349,8 @@ def test_list_as_markdown_tells_all() -> None:
 @pytest.mark.parametrize(
     ("name", "status", "expected"),
     [
-        ("krum", 0, ["rule krum", "scope block:", "scope coordinate:", "32 pass\n"]),
-        ("nnm", 0, ["pre-rule nnm", "32 pass\n"]),
+        ("krum", 0, ["rule krum", "scope block:", "scope masked:", "38 pass\n"]),
+        ("nnm", 0, ["pre-rule nnm", "scope staircase:", "35 pass\n"]),
         ("foe", 0, ["attack foe", "6 pass, 1 not applicable\n"]),
         ("ipm", 0, ["attack ipm"]),
         ("tail+alie", 0, ["attack tail+alie", "5 pass, 2 not applicable\n"]),
@@ -369,7 +369,7 @@ def test_list_as_markdown_tells_all() -> None:
                 "With f rows of 1e30, NaN or ±Inf the answer is finite and within",
                 "when the first 1 workers send nan: MyMedian: no finite answer; 1 of 3",
                 "with f=1, 3 workers, 1 coordinates, values",
-                "14 pass, 2 fail\n",
+                "17 pass, 2 fail\n",
             ],
         ),
         (
@@ -385,7 +385,7 @@ def test_list_as_markdown_tells_all() -> None:
         ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
         ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
         ("bucketing[s=1]+median", 0, ["rule bucketing[s=1]+median", "not applicable"]),
-        ("multi_krum(m=1)", 0, ["32 pass\n"]),
+        ("multi_krum(m=1)", 0, ["38 pass\n"]),
         ("krum[k=3]", 2, ["rule: 'krum[k=3]': krum takes no parameters"]),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.aggregators import Rule, ServerView
+from hgobench.aggregators import Answer, Rule, ServerView
 from hgobench.algorithms import Algorithm, GradientDescent, Order
 from hgobench.lazy import Tensor, torch
 
@@ -27,6 +27,21 @@ class Reception:
     block: Tensor | None
     present: Tensor | None
     size: int
+
+    def answered(self, answer: Answer) -> tuple[Reception | None, Tensor]:
+        """Return what remains of the block where the rule has an answer, and the answer there.
+
+        None: it has one nowhere, and the round stalls.
+        """
+        served = answer.served
+        if served is None or bool(served.all()):
+            return self, answer.values
+        if not bool(served.any()):
+            return None, answer.values[:0]
+        there = served.nonzero()[:, 0]
+        block = there if self.block is None else self.block[there]
+        present = None if self.present is None else self.present[:, there]
+        return Reception(self.rows, block, present, len(there)), answer.values[there]
 
     def of(self, values: Tensor) -> Tensor:
         """Return what arrived on the block, (q, d) -> (m, b)."""
@@ -97,9 +112,9 @@ class Server:
         """Return what the server aggregates, given accepted lengths; None: the round stalls."""
         return receive(lengths, self.quorum, order, device)
 
-    def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Tensor:
-        """Return the rule's answer on the block, (q, d) values -> (b,)."""
-        return self.rule(reception.of(values), reception.present, view)
+    def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Answer:
+        """Return the rule's answer on the block, of (q, d) values."""
+        return self.rule.answer(reception.of(values), reception.present, view)
 
     def step(self, params: Tensor, reception: Reception, aggregate: Tensor) -> None:
         """Update (d,) `params` in place on the block."""

@@ -200,16 +200,19 @@ class Adversary:
                 server = replace(server, rule=deepcopy(cell.rule))
             known = cell.view(self.k, self.draw, params[r], reception)
             answer = server.aggregate(self.answers.values[r], reception, known)
-        block = reception.block
+        kept, values = reception.answered(answer)
+        if kept is None:
+            return Outcome(mean[:0], params[r].clone)
 
         def stepped() -> Tensor:
             model = params[r].clone()
             with cell.steps_tried("step", self.k):
                 solver = cell.solver  # which may remember
-                replace(server, solver=deepcopy(solver)).step(model, reception, answer.clone())
+                replace(server, solver=deepcopy(solver)).step(model, kept, values.clone())
             return model
 
-        return Outcome(answer.double() - (mean if block is None else mean[block]), stepped)
+        block = kept.block
+        return Outcome(values.double() - (mean if block is None else mean[block]), stepped)
 
 
 def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:

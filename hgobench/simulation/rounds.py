@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.aggregators import Answer, ServerView
 from hgobench.algorithms import Order, Work
 from hgobench.boundary import OutOfTime, PluginError, plain
 from hgobench.determinism import one_thread
@@ -166,7 +167,7 @@ class Turn:
         computed: how many coordinates the workers computed.
         delay: by how much the latest answer was late.
         malformed: how many messages no worker could have sent.
-        updated: how many coordinates the server updated.
+        updated: how many coordinates the server updated: of the block those that have an answer.
     """
 
     r: int
@@ -460,7 +461,8 @@ class Round:
             for turn in batch:
                 with Attempt(self.k, turn.cell):
                     answer = self._alone(turn, reception)
-                    self._step([turn], reception, answer[None])
+                    kept, values = reception.answered(answer)
+                    self._step([turn], kept, values[None])
 
     def _beside(self, group: Sequence[Turn], reception: Reception) -> Tensor | None:
         """Return the answers of several cells' rule, (G, b), side by side; None: not so."""
@@ -469,12 +471,14 @@ class Round:
         present = reception.present
         present = None if present is None else present.repeat(1, len(group))
         cell, answer = group[0].cell, None
+        # All that a coordinate-wise rule may know of the model is how large it is.
+        view = ServerView(round=self.k, dimension=self.params.shape[1])
         with _JointCall(group), cell.rules("call", self.k):
-            answer = cell.rule(values, present)
+            answer = cell.rule(values, present, view)
         return None if answer is None else answer.view(len(group), -1)
 
-    def _alone(self, turn: Turn, reception: Reception) -> Tensor:
-        """Return the answer of one cell's rule, (b,)."""
+    def _alone(self, turn: Turn, reception: Reception) -> Answer:
+        """Return the answer of one cell's rule on the block."""
         cell, r = turn.cell, turn.r
         with cell.rules("call", self.k):
             view = cell.view(self.k, self.draw, self.params[r], reception)
