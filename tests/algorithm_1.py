@@ -150,7 +150,9 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
     table |= {"bytes_up": [], "coordinates": [], "time": []}
     remembering: Any = None
     if scenario.rule in STATEFUL:
-        remembering = STATEFUL[scenario.rule](scenario.tolerated or 0)
+        bound = {"tau": d**-0.5} if scenario.rule == "centered_clipping" else {}
+        scalar = scenario.scope == "coordinate"
+        remembering = STATEFUL[scenario.rule](scenario.tolerated or 0, **(bound if scalar else {}))
     beta = float(scenario.algorithm.rstrip("]").partition("momentum=")[2] or 0)
     momentum: dict[tuple[int, int], float] = {}  # (worker, coordinate) -> m
     chosen = np.random.default_rng([scenario.seed, crc32(b"root")]).permutation(len(y))[:100]
@@ -206,28 +208,39 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         block = [j for place in order[:b_v] for j in place]  # B_k
         aggregate = np.zeros(d)
         f_hat = scenario.tolerated or 0
+
+        # What the vectors of some workers on some coordinates come to.
+        def answered(senders: list[int], on: list[int], kept: list[int]) -> np.ndarray:
+            vectors = [np.array([sent[i][j] for j in on]) for i in senders]
+            workers = [sampled[i] for i in senders]
+            if scenario.rule == "fltrust":
+                return fltrust(vectors, f_hat, root=root_gradient(w, root, classes)[on])
+            if scenario.rule == "zeno":
+                losses = partial(decrease, scenario, w, on, root, classes)
+                rate = gamma(scenario, len(block), d)
+                return zeno(vectors, f_hat, descent=losses, rate=rate)
+            if scenario.rule == "oracle":
+                own = [v for v, who in zip(vectors, workers, strict=True) if who not in byzantine]
+                return mean(own) if own else np.zeros(len(on))
+            if scenario.rule == "foolsgold":
+                return np.asarray(remembering(vectors, workers, on, kept))
+            if scenario.rule == "centered_clipping":
+                return np.asarray(remembering(vectors, on, kept))
+            if scenario.rule == "clipped_clustering":
+                return np.asarray(remembering(vectors))
+            return vector_rule(scenario.rule, vectors, f_hat)
+
         if scenario.scope == "block" and block:
             whole = [i for i, sent_i in enumerate(sent) if all(j in sent_i for j in block)]
-            vectors = [np.array([sent[i][j] for j in block]) for i in whole]
-            workers = [sampled[i] for i in whole]
-            if scenario.rule == "fltrust":
-                answer = fltrust(vectors, f_hat, root=root_gradient(w, root, classes)[block])
-            elif scenario.rule == "zeno":
-                losses = partial(decrease, scenario, w, block, root, classes)
-                rate = gamma(scenario, len(block), d)
-                answer = zeno(vectors, f_hat, descent=losses, rate=rate)
-            elif scenario.rule == "oracle":
-                own = [v for v, who in zip(vectors, workers, strict=True) if who not in byzantine]
-                answer = mean(own) if own else np.zeros(len(block))
-            elif scenario.rule == "foolsgold":
-                answer = remembering(vectors, workers, block)
-            elif scenario.rule == "centered_clipping":
-                answer = remembering(vectors, block)
-            elif scenario.rule == "clipped_clustering":
-                answer = remembering(vectors)
-            else:
-                answer = vector_rule(scenario.rule, vectors, f_hat)
-            aggregate[block] = answer
+            aggregate[block] = answered(whole, block, block)
+        elif scenario.scope == "staircase":
+            ends = sorted({min(length, b_v) for length in lengths if length}, reverse=True)
+            for end, start in zip(ends, [*ends[1:], 0], strict=True):
+                first = [j for place in order[:end] for j in place]
+                step = [j for place in order[start:end] for j in place]
+                far = [i for i, length in enumerate(lengths) if length >= end]
+                found = dict(zip(first, answered(far, first, step), strict=True))
+                aggregate[step] = [found[j] for j in step]
         else:
             for j in block:
                 arrived = [sent_i[j] for sent_i in sent if j in sent_i]  # Q_j

@@ -314,7 +314,12 @@ class CenteredClipping:
         self.tau, self.iterations = tau, iterations
         self.previous: dict[int, float] = {}
 
-    def __call__(self, vectors: Vectors, coordinates: Sequence[int] | None = None) -> Vector:
+    def __call__(
+        self,
+        vectors: Vectors,
+        coordinates: Sequence[int] | None = None,
+        kept: Sequence[int] | None = None,
+    ) -> Vector:
         names = range(len(vectors[0])) if coordinates is None else coordinates
         v = np.array([self.previous.get(int(name), 0.0) for name in names])
         for _ in range(self.iterations):
@@ -325,7 +330,8 @@ class CenteredClipping:
                 for x in vectors
             ]
             v = v + mean(steps)
-        self.previous.update({int(name): float(x) for name, x in zip(names, v, strict=True)})
+        now = {int(name): float(x) for name, x in zip(names, v, strict=True)}
+        self.previous.update(now if kept is None else {int(name): now[int(name)] for name in kept})
         return v
 
 
@@ -341,10 +347,11 @@ class FoolsGold:
         vectors: Vectors,
         workers: Sequence[int] | None = None,
         coordinates: Sequence[int] | None = None,
+        kept: Sequence[int] | None = None,
     ) -> Vector:
         who = range(len(vectors)) if workers is None else workers
         names = range(len(vectors[0])) if coordinates is None else coordinates
-        sums, known = [], []
+        before, sums, known = dict(self.history), [], []
         for worker, vector in zip(who, vectors, strict=True):
             if not finite(vector):
                 continue
@@ -353,6 +360,10 @@ class FoolsGold:
                 self.history[key] = self.history.get(key, 0.0) + float(x)
             sums.append(np.array([self.history[int(worker), int(name)] for name in names]))
             known.append(vector)
+        if kept is not None:
+            now = self.history
+            self.history = before
+            self.history |= {key: now[key] for key in now if key[1] in kept}
         n = len(known)
         cs = [[0.0 if i == j else cosine(sums[i], sums[j]) for j in range(n)] for i in range(n)]
         most = [max(row) for row in cs]

@@ -14,14 +14,14 @@ from torch import Tensor
 from hgobench import aggregators
 from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView
 from tests import oracles
-from tests.test_rules import QuadraticRoot, agree, defined_by_column, scopes
+from tests.test_rules import PLAIN, QuadraticRoot, agree, defined_by_column, scopes
 
 SECONDS = 5
 RULES = [
     *aggregators.registry.builtins,
     *("nnm+trimmed_mean", "arc+median", "clipping+average", "nnm+krum", "arc+geometric_median"),
 ]
-EVERY = [(rule, scope) for rule in RULES for scope in scopes(rule)]
+EVERY = [(rule, scope) for rule in RULES for scope in scopes(rule) if scope in PLAIN]
 HUGE = 1e38
 
 
@@ -131,7 +131,7 @@ def test_identical_vectors(rule: str, scope: Scope, value: float) -> None:
     elif "clipping" in rule:
         by_column = scope == "coordinate"
         bound = {"centered_clipping": 1.0, "clipping+average": 2.0}[rule]
-        expected = float(np.clip(value, -1, 1) * bound if abs(value) > bound else value)
+        expected = float(np.clip(value, -bound / 2, bound / 2))
         if not by_column and value:
             expected = value * min(1.0, bound / (2 * abs(value)))
     np.testing.assert_allclose(found, np.full(4, expected), rtol=1e-6)
