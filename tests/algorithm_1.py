@@ -209,37 +209,19 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         aggregate = np.zeros(d)
         f_hat = scenario.tolerated or 0
 
-        # What the vectors of some workers on some coordinates come to.
-        def answered(senders: list[int], on: list[int], kept: list[int]) -> np.ndarray:
-            vectors = [np.array([sent[i][j] for j in on]) for i in senders]
-            workers = [sampled[i] for i in senders]
-            if scenario.rule == "fltrust":
-                return fltrust(vectors, f_hat, root=root_gradient(w, root, classes)[on])
-            if scenario.rule == "zeno":
-                losses = partial(decrease, scenario, w, on, root, classes)
-                rate = gamma(scenario, len(block), d)
-                return zeno(vectors, f_hat, descent=losses, rate=rate)
-            if scenario.rule == "oracle":
-                own = [v for v, who in zip(vectors, workers, strict=True) if who not in byzantine]
-                return mean(own) if own else np.zeros(len(on))
-            if scenario.rule == "foolsgold":
-                return np.asarray(remembering(vectors, workers, on, kept))
-            if scenario.rule == "centered_clipping":
-                return np.asarray(remembering(vectors, on, kept))
-            if scenario.rule == "clipped_clustering":
-                return np.asarray(remembering(vectors))
-            return vector_rule(scenario.rule, vectors, f_hat)
-
+        told = partial(
+            answered, scenario, remembering, byzantine, sampled, sent, w, block, root, classes
+        )
         if scenario.scope == "block" and block:
             whole = [i for i, sent_i in enumerate(sent) if all(j in sent_i for j in block)]
-            aggregate[block] = answered(whole, block, block)
+            aggregate[block] = told(whole, block, block)
         elif scenario.scope == "staircase":
             ends = sorted({min(length, b_v) for length in lengths if length}, reverse=True)
             for end, start in zip(ends, [*ends[1:], 0], strict=True):
                 first = [j for place in order[:end] for j in place]
                 step = [j for place in order[start:end] for j in place]
                 far = [i for i, length in enumerate(lengths) if length >= end]
-                found = dict(zip(first, answered(far, first, step), strict=True))
+                found = dict(zip(first, told(far, first, step), strict=True))
                 aggregate[step] = [found[j] for j in step]
         else:
             for j in block:
@@ -269,6 +251,41 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
         table["time"].append(sum(table["time"][-1:]) + took)
         table["test_loss"].append(loss(w, world, classes))
     return table
+
+
+def answered(
+    scenario: Scenario,
+    remembering: Any,
+    byzantine: set[int],
+    sampled: list[int],
+    sent: list[Partial],
+    w: np.ndarray,
+    block: list[int],
+    root: tuple[np.ndarray, np.ndarray],
+    classes: int,
+    senders: list[int],
+    on: list[int],
+    kept: list[int],
+) -> np.ndarray:
+    """Return what the vectors of some senders on some coordinates come to."""
+    vectors = [np.array([sent[i][j] for j in on]) for i in senders]
+    workers = [sampled[i] for i in senders]
+    f_hat = scenario.tolerated or 0
+    if scenario.rule == "fltrust":
+        return fltrust(vectors, f_hat, root=root_gradient(w, root, classes)[on])
+    if scenario.rule == "zeno":
+        losses = partial(decrease, scenario, w, on, root, classes)
+        return zeno(vectors, f_hat, descent=losses, rate=gamma(scenario, len(block), len(w)))
+    if scenario.rule == "oracle":
+        own = [v for v, who in zip(vectors, workers, strict=True) if who not in byzantine]
+        return mean(own) if own else np.zeros(len(on))
+    if scenario.rule == "foolsgold":
+        return np.asarray(remembering(vectors, workers, on, kept))
+    if scenario.rule == "centered_clipping":
+        return np.asarray(remembering(vectors, on, kept))
+    if scenario.rule == "clipped_clustering":
+        return np.asarray(remembering(vectors))
+    return vector_rule(scenario.rule, vectors, f_hat)
 
 
 def duration(
