@@ -256,7 +256,7 @@ def train(scenario: Scenario) -> dict[str, list[Any]]:
 def answered(
     scenario: Scenario,
     remembering: Any,
-    byzantine: set[int],
+    byzantine: set[Any],
     sampled: list[int],
     sent: list[Partial],
     w: np.ndarray,
