@@ -96,7 +96,9 @@ class Driver:
         reception = self.server.receive(counted, self._order, self.world.device)
         assert reception is not None
         view = ServerView(round=self.version + 1, workers=about.workers[reception.rows])
-        self.server.step(self.params, reception, self.server.aggregate(values, reception, view))
+        kept, aggregate = reception.answered(self.server.aggregate(values, reception, view))
+        assert kept is not None
+        self.server.step(self.params, kept, aggregate)
         self.version += 1
         self.staleness += about.staleness[counted > 0].tolist()
         return True
