@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class InputError(ValueError):
@@ -19,6 +19,26 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[list[str]]]:
         return type(self), (self.problems,)
+
+
+def respelled(problem: str, spelling: Mapping[str, str]) -> str:
+    """Return a message that names what the caller used.
+
+    Functions name their own arguments: first in a message, or behind who refuses, and elsewhere
+    between backquotes. A command calls the same things otherwise.
+
+    >>> spelling = {"settings": "--set", "rules": "--rule"}
+    >>> respelled("audit cost: settings: rule: use `rules`", spelling)
+    'audit cost: --set: rule: use --rule'
+    """
+    for name, option in spelling.items():
+        problem = problem.replace(f"`{name}`", option)
+    parts = problem.split(": ", 2)
+    for place, part in enumerate(parts[:2]):
+        if part in spelling:
+            parts[place] = spelling[part]
+            break
+    return ": ".join(parts)
 
 
 class Unavailable(InputError):

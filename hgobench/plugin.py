@@ -33,6 +33,7 @@ CELLS = "test_cells.py"
 MODULES = "hgobench.suites"  # of an installed hgobench, as pytest --pyargs takes it
 DEFAULT = "quick"
 SUITE = pytest.StashKey["Suite"]()
+SPELLING = {"attacks": "--attack", "settings": "--attack", "rules": "--rule"}
 COHORTS = pytest.StashKey["Cohorts"]()
 
 
@@ -81,7 +82,7 @@ def suite_of(config: pytest.Config) -> Suite:
     Raises:
         pytest.UsageError: it is refused, and why.
     """
-    from hgobench.errors import InputError
+    from hgobench.errors import InputError, respelled
     from hgobench.settings import parse_names, parse_setting
     from hgobench.suite import Suite
 
@@ -89,8 +90,8 @@ def suite_of(config: pytest.Config) -> Suite:
         try:
             suite = Suite.load(config.getoption("--suite") or DEFAULT)
             if attacks := config.getoption("--attack"):
-                suite = suite.changed([parse_setting(f"attack={attacks}")])
-            suite = suite.with_rules(parse_names(config.getoption("--rule"), "--rule"))
+                suite = suite.changed([parse_setting(f"attack={attacks}", "attacks")])
+            suite = suite.with_rules(parse_names(config.getoption("--rule"), "rules"))
             if suite.evaluation is not None:
                 raise InputError(
                     f"--suite: {suite.name!r} chooses attacks for each row, so that its cells are "
@@ -99,7 +100,8 @@ def suite_of(config: pytest.Config) -> Suite:
             suite.expand()
             config.stash[SUITE] = suite
         except InputError as error:
-            raise pytest.UsageError("\n".join(error.problems)) from error
+            problems = [respelled(problem, SPELLING) for problem in error.problems]
+            raise pytest.UsageError("\n".join(problems)) from error
     return config.stash[SUITE]
 
 

@@ -27,8 +27,8 @@ class Setting(NamedTuple):
     values: list[Any]
 
 
-def parse_setting(text: str, option: str = "--set") -> Setting:
-    """Read ``field=value`` or ``field=value,value``; `option` names it in messages.
+def parse_setting(text: str, where: str = "settings") -> Setting:
+    """Read ``field=value`` or ``field=value,value``; `where` begins each message.
 
     >>> parse_setting('attack=foe,alie[z=1.5],nan')
     Setting(field='attack', values=['foe', 'alie[z=1.5]', 'nan'])
@@ -39,21 +39,21 @@ def parse_setting(text: str, option: str = "--set") -> Setting:
         InputError: there is no ``=`` or no value, or a quote or a bracket has no partner.
     """
     name, equals, values = (part.strip() for part in text.partition("="))
-    about, field = f"{option}: {name}: ", ALIASES.get(name, name)
+    about, field = f"{where}: {name}: ", ALIASES.get(name, name)
     items: list[Any]
     if field in catalogue.FIELDS:  # there "nan" and "none" are names
         items = split_list(values, about)
     else:
         items = [parse_value(piece, about) for piece in pieces(values, ",", about) if piece]
     if not (name and equals and items):
-        raise InputError(f"{option}: {shown(text)}; expected field=value or field=value,value")
+        raise InputError(f"{where}: {shown(text)}; expected field=value or field=value,value")
     return Setting(field, items)
 
 
 def one_value_each(settings: Sequence[Setting], where: str) -> dict[str, Any]:
     """Return settings that give a field once, with one value, as values by field.
 
-    >>> one_value_each([parse_setting("rule=krum"), parse_setting("f=3")], "--set")
+    >>> one_value_each([parse_setting("rule=krum"), parse_setting("f=3")], "settings")
     {'rule': 'krum', 'byzantine': 3}
 
     Raises:
@@ -75,16 +75,16 @@ def check_once(fields: Sequence[str], where: str) -> None:
         raise InputError(f"{where}: {field}: given twice" for field in sorted(twice))
 
 
-def parse_names(texts: Iterable[str] | None, option: str) -> list[str]:
+def parse_names(texts: Iterable[str] | None, where: str) -> list[str]:
     """Read an option that lists names and may be repeated: ``--rule a,b --rule c``.
 
-    >>> parse_names(["median,krum", "nnm+bulyan"], "--rule")
+    >>> parse_names(["median,krum", "nnm+bulyan"], "rules")
     ['median', 'krum', 'nnm+bulyan']
 
     Raises:
         InputError: a quote or a bracket has no partner.
     """
-    return [name for text in texts or () for name in split_list(text, f"{option}: ")]
+    return [name for text in texts or () for name in split_list(text, f"{where}: ")]
 
 
 def write_setting(field: str, *values: Value) -> str:

@@ -219,7 +219,7 @@ class Suite:
         targets = [ALIASES.get(name, name) for name, _ in settings]
         if self.evaluation is not None and (taken := [t for t in targets if t in CHOSEN]):
             raise InputError(f"--set: {name}: the evaluation chooses it" for name in taken)
-        check_once(targets, "--set")
+        check_once(targets, "settings")
         for name, given in settings:
             target = ALIASES.get(name, name)
             values = [_spelled(target, value) for value in given]

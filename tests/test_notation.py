@@ -156,7 +156,7 @@ def test_what_has_no_partner_is_shown(text: str, problem: str) -> None:
     for read, about in (
         (datasets.registry.canonical, "data: "),
         (split_list, ""),
-        (lambda text: parse_setting(f"data={text}"), "--set: data: "),
+        (lambda text: parse_setting(f"data={text}"), "settings: data: "),
     ):
         with pytest.raises(InputError) as error:
             read(text)

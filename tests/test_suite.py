@@ -328,7 +328,7 @@ def test_one_setting_has_one_ruleset_however_it_is_spelled(tmp_path: Path) -> No
 
 
 def test_a_field_set_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--set: byzantine: given twice"):
+    with pytest.raises(InputError, match="settings: byzantine: given twice"):
         load(tmp_path).changed([("f", [1]), ("byzantine", [2])])
 
 

@@ -99,21 +99,21 @@ def uses(
     Raises:
         InputError: naming all of it.
     """
-    problems = [f"--set: {name}: the audit chooses it" for name in chosen
+    problems = [f"settings: {name}: the audit chooses it" for name in chosen
                 if name in options.settings]  # fmt: skip
     for option, names, most in (
         ("rule", options.rules, rules),
         ("attack", options.attacks, attacks),
     ):
         if option in options.settings and most:
-            problems.append(f"--set: {option}: use --{option}")
+            problems.append(f"settings: {option}: use `{option}s`")
         elif len(names) > most:
             taken = "none" if not most else f"{most:g}"
-            problems.append(f"--{option}: {', '.join(names)}; this audit takes {taken}")
+            problems.append(f"{option}s: {', '.join(names)}; this audit takes {taken}")
     if options.attacks and options.settings.get("byzantine") == 0:
-        problems.append("--attack: nobody attacks with byzantine=0")
+        problems.append("attacks: nobody attacks with byzantine=0")
     if options.seeds is not None and not seeds:
-        problems.append(f"--seeds: {options.seeds}; this audit has none")
+        problems.append(f"seeds: {options.seeds}; this audit has none")
     if problems:
         raise InputError(problems)
 

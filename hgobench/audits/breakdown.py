@@ -200,7 +200,7 @@ def check(options: Options) -> None:
     uses(options, *own, rules=math.inf, attacks=math.inf)
     classified(options.settings)
     if "none" in options.attacks:
-        raise InputError("--attack: 'none' is no attack")
+        raise InputError("attacks: 'none' is no attack")
     # What is wrong in every cell is an error, not a breakdown.
     settings = settled(BASE, options.settings)
     for attack in options.attacks or ATTACKS:

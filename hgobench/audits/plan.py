@@ -301,7 +301,7 @@ class Clocks:
         while not ends or ends[-1] <= time * (1 + ROUNDING):
             if len(ends) >= MOST:
                 raise InputError(
-                    f"--budget: {time:g} time units are more than {MOST:,} rounds of "
+                    f"budget: {time:g} time units are more than {MOST:,} rounds of "
                     f"{ends[-1] / len(ends):g}"
                 )
             ends.append(next(coming))
@@ -483,10 +483,10 @@ def several(
             among[name] = tuple(dict.fromkeys(check_field(name, value) for value in values))
         else:
             problems.append(
-                f"--set: {name}: {len(values)} values; expected one value (several of "
+                f"settings: {name}: {len(values)} values; expected one value (several of "
                 f"{', '.join(SEARCHED)} only)"
             )
-    problems += [f"--set: {name}: given twice" for name in among if named.count(name) > 1]
+    problems += [f"settings: {name}: given twice" for name in among if named.count(name) > 1]
     if problems:
         raise InputError(problems)
     return single, among
@@ -504,9 +504,9 @@ def settled(options: Options, question: Question) -> tuple[dict[str, Any], tuple
     for name in question.among:
         settings.pop(name, None)
     if not 0 < target < 1:
-        raise InputError(f"--target: {target!r}; expected an accuracy in (0, 1)")
+        raise InputError(f"target: {target!r}; expected an accuracy in (0, 1)")
     if not 0 < budget < math.inf:
-        raise InputError(f"--budget: {budget!r}; expected a finite number of time units > 0")
+        raise InputError(f"budget: {budget!r}; expected a finite number of time units > 0")
     byzantine = settings.get("byzantine", 0)
     attacks = options.attacks or (ATTACKS if byzantine else ("none",))
     start = int(settings.get("attack_start", 0))
@@ -557,7 +557,7 @@ def search(options: Options, question: Question, work: Work) -> Plan:
     rungs.append((budget, len(finalists), len(alive)))
     if not finalists:
         raise InputError(
-            f"--budget: {budget!r}; no round under attack ends in time: attacks start after "
+            f"budget: {budget!r}; no round under attack ends in time: attacks start after "
             f"attack_start={settings.get('attack_start', 0)} rounds"
         )
     picked = frontier(finalists)
@@ -584,13 +584,13 @@ def affordable(question: Question, grid: Sequence[Candidate], attack: str, clock
     if budget * (1 + ROUNDING) < soonest:
         fields = grid[first].fields
         raise InputError(
-            f"--budget: {budget!r}; not one round fits: the shortest takes "
+            f"budget: {budget!r}; not one round fits: the shortest takes "
             f"{question.span(soonest)}, with q={fields['sampled']}, τ={fields['deadline']:g}, "
             f"s={fields['batch_size']}"
         )
     shortest = min(one.fields["deadline"] for one in grid)
     if budget / shortest > MOST:
-        raise InputError(f"--budget: {budget!r}; more than {MOST:,} rounds of {shortest:g}")
+        raise InputError(f"budget: {budget!r}; more than {MOST:,} rounds of {shortest:g}")
 
 
 def recommended(rows: Sequence[Row]) -> int:

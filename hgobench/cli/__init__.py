@@ -15,9 +15,10 @@ import typer
 from hgobench.boundary import PluginError
 from hgobench.cli import audit, bench, calibrate, leaderboard, plan, reproduce, run, show, test
 from hgobench.cli import list as list_
+from hgobench.cli.output import SPELLING
 from hgobench.engines.signals import gentle
 from hgobench.engines.trial import children_first
-from hgobench.errors import InputError
+from hgobench.errors import InputError, respelled
 from hgobench.report import screen
 
 app = typer.Typer(
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> Any:
         except InputError as error:
             print("hgobench: refused, nothing was computed:", file=sys.stderr)
             for problem in error.problems:
-                print(f"  {problem}", file=sys.stderr)
+                print(f"  {respelled(problem, SPELLING)}", file=sys.stderr)
             sys.exit(2)
         except PluginError as error:
             print(f"hgobench: {error}", file=sys.stderr)

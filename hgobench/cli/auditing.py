@@ -27,11 +27,11 @@ def audit_options(
     from hgobench.scenario import check_field
     from hgobench.settings import one_value_each, parse_names
 
-    fields = one_value_each(settings, "--set")
+    fields = one_value_each(settings, "settings")
     given = {field: check_field(field, value) for field, value in fields.items()}
     named = {
         field: tuple(
-            dict.fromkeys(check_field(field, one) for one in parse_names(texts, f"--{field}"))
+            dict.fromkeys(check_field(field, one) for one in parse_names(texts, f"{field}s"))
         )
         for field, texts in (("rule", rules), ("attack", attacks))
     }

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from hgobench.report.render import Format
 
 
+# What verbs call the arguments of the functions that they call.
+SPELLING = {
+    "settings": "--set",
+    "rules": "--rule",
+    "attacks": "--attack",
+    **{name: f"--{name}" for name in ("address", "budget", "out", "seeds", "split", "target")},
+}
+
+
 def as_json(data: Any) -> str:
     """Return data as JSON text; NaN is refused."""
     return json.dumps(data, indent=1, allow_nan=False)

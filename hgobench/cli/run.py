@@ -63,7 +63,7 @@ def run(
     from hgobench.suite import Suite
 
     chosen = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
-    chosen = chosen.with_rules(parse_names(rule, "--rule"))
+    chosen = chosen.with_rules(parse_names(rule, "rules"))
     if update_reference:
         if chosen.evaluation:
             raise InputError("--update-reference: only for suites whose attacks are an axis")

@@ -52,7 +52,7 @@ def open_engine(specification: str, *, jobs: int = 1, address: str = "") -> Engi
     if ":" not in name and name not in registry.names():
         raise InputError(unknown("engine", name, registry.names()))
     if address and "address" not in registry.entry(name).signature:
-        raise InputError(f"--address: {address!r}; engine {specification!r} has none")
+        raise InputError(f"address: {address!r}; engine {specification!r} has none")
     context = {"address": address} if address else {}
     return registry.build(specification, jobs=jobs, **context)
 

@@ -373,7 +373,7 @@ def _compute(
             reported.add(failure)
             how = "each by itself" if failure.kind == "time" else "one at a time"
             cells_are = f"{len(cells)} cells are" if len(cells) > 1 else "a cell is"
-            hint = "; with fewer --jobs each process may hold more"
+            hint = "; with fewer jobs each process may hold more"
             hint = hint if failure.kind == "memory" and engine.jobs > 1 else ""
             why = reason(failure).removeprefix("ended with its process: ")
             print(f"hgobench: {cells_are} computed again, {how}: {why}{hint}", file=sys.stderr)

@@ -58,9 +58,7 @@ class Dask:
                 "engine: distributed is not installed: pip install 'hgobench[cluster]'"
             ) from None
         if not address:
-            raise InputError(
-                "engine: the scheduler's address is missing: --address tcp://host:port"
-            )
+            raise InputError("address: ''; expected the scheduler's: tcp://host:port")
         self.address, self._say = address, say or _print
         # A lost scheduler raises EngineError; Dask would also print tracebacks of its threads.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)

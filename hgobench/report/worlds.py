@@ -114,13 +114,13 @@ class Dealt:
         try:
             charts.save(self.chart, path, dpi=150)
         except OSError as error:
-            raise InputError(f"--out: {str(path)!r}: {error.strerror}") from error
+            raise InputError(f"out: {str(path)!r}: {error.strerror}") from error
 
 
 def check_picture(path: Path) -> None:
     """Raise InputError if the file's ending names no kind of picture."""
     if path.suffix[1:].lower() not in KINDS:
-        raise InputError(f"--out: {str(path)!r}; expected a file .{', .'.join(KINDS)}")
+        raise InputError(f"out: {str(path)!r}; expected a file .{', .'.join(KINDS)}")
 
 
 def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
