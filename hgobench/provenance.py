@@ -12,7 +12,7 @@ import numpy as np
 
 from hgobench import __version__
 from hgobench.boundary import error_text
-from hgobench.errors import InputError
+from hgobench.errors import InputError, shown
 from hgobench.lazy import torch
 
 CPU = "cpu"  # always usable: no need to import torch to find out
@@ -26,6 +26,8 @@ def device_name(device: str) -> str:
 
 def usable(device: str) -> None:
     """Raise InputError unless torch can compute there."""
+    if not isinstance(device, str):
+        raise InputError(f"device: {shown(device)}; expected a device as torch names it")
     if device == CPU:
         return
     try:

@@ -18,11 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hgobench.arguments import (
+    check_arguments,
+    fields,
+    folder,
+    function,
+    instance,
+    names,
+    optional,
+)
 from hgobench.engines.trial import children_first
 from hgobench.errors import InputError, SamplingRisk
-from hgobench.scenario import integer, word
+from hgobench.scenario import integer, positive, word
 from hgobench.settings import Setting
-from hgobench.suite import Suite
+from hgobench.suite import WIDTH, Suite
 
 if TYPE_CHECKING:
     from hgobench.engines import Engine
@@ -36,7 +45,6 @@ if TYPE_CHECKING:
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
 
-JOBS = 2**20  # the most local processes
 SPLITS = ("test", "validation")
 RESULTS = Path("hgobench-results")  # where a suite's folder is, unless another is named
 
@@ -98,7 +106,17 @@ class Session:
         progress: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        integer(0, JOBS)("jobs", jobs)
+        from hgobench.engines import JOBS, Engine
+        from hgobench.results import Store
+
+        check_arguments(
+            store=(instance("an open store (hgobench.open_store)", Store), store),
+            jobs=(integer(0, JOBS), jobs),
+            engine=(optional(instance("an open engine", Engine)), engine),
+            device=(instance("a device as torch names it", str), device),
+            progress=(instance("True or False", bool), progress),
+            on_progress=(optional(function), on_progress),
+        )
         self.store, self.device = store, device
         self.engine = engine
         self.jobs = self.engine.jobs if self.engine else jobs or default_jobs(device)
@@ -128,8 +146,23 @@ class Session:
             How it went. Ctrl-C and a store that can't be written end it early, which it says.
 
         Raises:
-            InputError: some data can't be had, or there is no such device; nothing is computed.
+            InputError: an argument is wrong, some data can't be had, or there is no such device;
+                nothing is computed.
         """
+        from hgobench.scenario import Scenario
+
+        every = instance("a list of scenarios", Collection)
+        checked = check_arguments(
+            scenarios=(every, scenarios),
+            ruleset=(instance("a name", str), ruleset),
+            width=(integer(1, WIDTH, optional=True), width),
+            time_limit=(positive(infinite=True), time_limit),
+            on_result=(function, on_result),
+        )
+        if isinstance(scenarios, Sequence):
+            for number, cell in enumerate(scenarios):
+                if not isinstance(cell, Scenario):
+                    instance("a hgobench.Scenario")(f"scenarios[{number}]", cell)
         with self._progress(len(scenarios), what) as advance:
             from hgobench.engines.cells import execute
 
@@ -138,7 +171,7 @@ class Session:
                 self.store,
                 ruleset,
                 width=width,
-                time_limit=time_limit,
+                time_limit=checked["time_limit"],
                 jobs=self.jobs,
                 device=self.device,
                 engine=self.engine,
@@ -361,13 +394,25 @@ def run_suite(
         >>> outcome.computed, [(str(row.rank), row.label) for row in board.rows]
         (8, [('1-2', 'hgo krum coordinate v=9'), ('1-2', 'hgo average coordinate v=7')])
     """
-    from hgobench.engines import opened
+    from hgobench.engines import JOBS, Engine, opened
     from hgobench.grid import reasons
     from hgobench.results import open_store
     from hgobench.scenario import RISKS, sampling_warnings
 
-    integer(0, JOBS)("jobs", jobs)
-    word(*SPLITS)("split", split)
+    check_arguments(
+        suite=(instance("a suite's name, a TOML file, or a Suite", str, Path, Suite), suite),
+        out=(optional(folder), out),
+        rules=(names, rules),
+        settings=(optional(fields), settings),
+        jobs=(integer(0, JOBS), jobs),
+        engine=(instance("an engine or its name", str, Engine), engine),
+        address=(instance("a text", str), address),
+        device=(instance("a device as torch names it", str), device),
+        split=(word(*SPLITS), split),
+        progress=(optional(instance("True, False or None", bool)), progress),
+        on_progress=(optional(function), on_progress),
+        say=(optional(function), say),
+    )
     chosen = suite if isinstance(suite, Suite) else Suite.load(suite)
     chosen = chosen.changed([_setting(name, value) for name, value in (settings or {}).items()])
     chosen = chosen.with_rules([rules] if isinstance(rules, str) else rules)
@@ -380,14 +425,14 @@ def run_suite(
             warnings.warn(warning, SamplingRisk, stacklevel=2)
         else:
             say(f"warning: {warning}")
-    folder = (RESULTS / chosen.name if out is None else Path(out)).absolute()
+    where_to = (RESULTS / chosen.name if out is None else Path(out)).absolute()
     started = time.monotonic()
     shown = _watched() if progress is None else progress
     seen = _Seen(chosen, split)
     with opened(engine, address) as where:
         if split == "validation":
             _check_validation(cells.values("data"), jobs or default_jobs(), where)
-        with open_store(folder) as store:
+        with open_store(where_to) as store:
             session = Session(
                 store,
                 jobs=jobs,
@@ -400,7 +445,7 @@ def run_suite(
     seconds = time.monotonic() - started
     scores, ended = seen.scores(), seen.ended()
     outcome = SuiteOutcome(
-        chosen, cells, reasons(left), folder, split, seconds, grid, scores, ended, verdicts
+        chosen, cells, reasons(left), where_to, split, seconds, grid, scores, ended, verdicts
     )
     check(grid, outcome)
     return outcome

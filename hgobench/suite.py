@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from hgobench.arguments import instance
 from hgobench.errors import InputError, shown, unknown
 from hgobench.evaluation.plan import CHOSEN, Plan
 from hgobench.grid import Grid, LeaveOut, Left, Listed, Where
@@ -114,6 +116,7 @@ class Suite:
         Raises:
             InputError: no such suite, not TOML, or unknown keys; all problems at once.
         """
+        instance("a suite's name or TOML file", str, Path)("suite", name)
         path = Path(name)
         if path.suffix != ".toml":
             if str(name) not in names():
@@ -218,8 +221,9 @@ class Suite:
         chosen, other = [], []
         targets = [ALIASES.get(name, name) for name, _ in settings]
         if self.evaluation is not None and (taken := [t for t in targets if t in CHOSEN]):
-            raise InputError(f"--set: {name}: the evaluation chooses it" for name in taken)
+            raise InputError(f"settings: {name}: the evaluation chooses it" for name in taken)
         check_once(targets, "settings")
+        _refuse_repeated(dict(settings), "settings")
         for name, given in settings:
             target = ALIASES.get(name, name)
             values = [_spelled(target, value) for value in given]
@@ -290,6 +294,7 @@ class Suite:
         twice = {ALIASES.get(n, n) for n in self.grid} & {ALIASES.get(n, n) for n in self.scenario}
         if twice:
             raise InputError([f"suite: {name}: in both [scenario] and [grid]" for name in twice])
+        _refuse_repeated(self.grid, "suite: grid")
         grid = Grid(self.scenario, self.grid, self.leave_out)
         contract = self._contract  # refuses what it can't read, whatever was changed
         dead = [entry for entry in contract if not self.changes and not grid.has(entry)]
@@ -436,6 +441,21 @@ def _spelled(field: str, value: Any) -> Any:
         return check_field(field, value)
     except InputError:
         return value
+
+
+def _refuse_repeated(axes: Mapping[str, Sequence[Any]], where: str) -> None:
+    """Refuse values that an axis has twice: nothing is run twice, nor under two names.
+
+    Raises:
+        InputError: naming all of them.
+    """
+    problems: list[str] = []
+    for name, values in axes.items():
+        counts = Counter(shown(_spelled(ALIASES.get(name, name), value)) for value in values)
+        again = [text for text, count in counts.items() if count > 1]
+        problems += [f"{where}: {name}: {text} is given twice" for text in again]
+    if problems:
+        raise InputError(problems)
 
 
 def cohorts(scenarios: Iterable[Scenario], width: int | None = None) -> list[list[Scenario]]:

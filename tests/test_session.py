@@ -14,6 +14,7 @@ import pytest
 
 import hgobench
 from hgobench import Scenario, Session
+from hgobench.engines import open_engine
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.leaderboard import as_data
 from hgobench.report.progress import Progress
@@ -205,3 +206,108 @@ def test_a_suite_is_refused_before_anything_is_computed(
     with pytest.raises(InputError, match=re.escape(message)):
         run_suite("smoke", out=tmp_path / "out", settings={"seed": 0}, **wrong)
     assert not (tmp_path / "out").exists()
+
+
+NO_FOLDER = "expected a folder"
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"engine": 3}, "engine: 3; expected an engine or its name"),
+    ({"rules": 3}, "rules: 3; expected a name, or a list of names"),
+    ({"rules": ["krum", 3]}, "rules: ['krum', 3]; expected a name, or a list of names"),
+    ({"settings": 3}, "settings: 3; expected a mapping of fields to values"),
+    ({"settings": {3: 1}}, "settings: {3: 1}; expected a mapping of fields to values"),
+    ({"settings": {"seed": [1, 0, 1]}}, "settings: seed: 1 is given twice"),
+    ({"settings": {"rule": ["krum", "krum[]"]}}, "settings: rule: 'krum' is given twice"),
+    ({"settings": {"f": 2, "byzantine": 3}}, "settings: byzantine: given twice"),
+    ({"out": 3}, f"out: 3; {NO_FOLDER}"),
+    ({"out": ""}, f"out: ''; {NO_FOLDER}"),
+    ({"out": "a\0b"}, rf"out: 'a\x00b'; {NO_FOLDER}"),
+    ({"out": b"bytes"}, f"out: b'bytes'; {NO_FOLDER}"),
+    ({"on_progress": 3}, "on_progress: 3; expected a function"),
+    ({"say": "loudly"}, "say: 'loudly'; expected a function"),
+    ({"progress": "yes"}, "progress: 'yes'; expected True, False or None"),
+    ({"jobs": True}, "jobs: True; expected an integer >= 0"),
+    ({"address": 3}, "address: 3; expected a text"),
+    ({"address": "tcp://here"}, "address: 'tcp://here'; engine 'local' has none"),
+    ({"device": 3}, "device: 3; expected a device as torch names it"),
+    ({"split": None}, "split: None; expected one of test, validation"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "problem"), WRONG, ids=lambda value: repr(value)[:40])
+def test_an_argument_of_another_type_is_refused(
+    arguments: dict[str, Any], problem: str, tiny: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError) as caught:
+        run_suite(tiny, **arguments)
+    assert caught.value.problems == [problem]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_all_arguments_that_are_wrong_are_named_at_once() -> None:
+    everything: dict[str, Any] = {"suite": 3, "out": 3, "jobs": -1, "on_progress": 3}
+    with pytest.raises(InputError) as caught:
+        run_suite(**everything)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == list(everything)
+
+
+def test_sessions_stores_and_engines_check_their_arguments_too(tmp_path: Path) -> None:
+    def problems(function: Any, *arguments: Any, **named: Any) -> list[str]:
+        with pytest.raises(InputError) as caught:
+            function(*arguments, **named)
+        return caught.value.problems
+
+    assert problems(Session, 3, engine="local", on_progress=3) == [
+        "store: 3; expected an open store (hgobench.open_store)",
+        "engine: 'local'; expected an open engine",
+        "on_progress: 3; expected a function",
+    ]
+    assert problems(open_store, "a\0b") == [r"folder: 'a\x00b'; expected a folder"]
+    assert problems(open_store, "") == ["folder: ''; expected a folder"]
+    assert problems(open_engine, 3, jobs=0) == [
+        "engine: 3; expected an engine's name",
+        "jobs: 0; expected an integer >= 1",
+    ]
+    assert problems(hgobench.run, Scenario(), time_limit="long") == [
+        "time_limit: 'long'; expected a number > 0 or inf"
+    ]
+    assert problems(hgobench.run, Scenario(), device=3) == [
+        "device: 3; expected a device as torch names it"
+    ]
+    with open_store(tmp_path / "out") as store:
+        session = Session(store, jobs=1)
+        assert problems(session.run, 3, 3, width=0, time_limit=0) == [
+            "scenarios: 3; expected a list of scenarios",
+            "ruleset: 3; expected a name",
+            "width: 0; expected an integer >= 1",
+            "time_limit: 0; expected a number > 0 or inf",
+        ]
+        several = [Scenario(), "krum"]
+        assert problems(session.run, several, "mine-1") == [
+            "scenarios[1]: 'krum'; expected a hgobench.Scenario"
+        ]
+
+
+def test_a_suite_s_values_are_there_once(tmp_path: Path) -> None:
+    suite = tmp_path / "twice.toml"
+    suite.write_text(
+        'ruleset = "t-1"\n[grid]\nseed = [0, 1, 0]\npartition = ["by_class(2)", "by_class"]'
+    )
+    with pytest.raises(InputError) as caught:
+        run_suite(suite, out=tmp_path / "out")
+    assert caught.value.problems == [
+        "suite: grid: seed: 0 is given twice",
+        "suite: grid: partition: 'by_class' is given twice",
+    ]
+
+
+def test_the_command_names_its_options(tiny: Path, tmp_path: Path) -> None:
+    for words, problem in (
+        (["--set", "seed=1,1"], "--set: seed: 1 is given twice"),
+        (["--rule", "krum["], "--rule: 'krum[': the [ is never closed"),
+        (["--engine", "dask"], "--address: ''; expected the scheduler's: tcp://host:port"),
+        (["--out", ""], "Invalid value for '--out': ''; expected a folder"),
+    ):
+        done = command("run", str(tiny), *words, cwd=tmp_path)
+        assert (done.returncode, problem in done.stderr) == (2, True), done.stderr

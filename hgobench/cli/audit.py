@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.auditing import audit_options, studied
-from hgobench.cli.options import AddressOption, EngineOption, Jobs, Quiet, Wide
+from hgobench.cli.options import AddressOption, EngineOption, Jobs, Quiet, Wide, folder_option
 from hgobench.cli.output import layout_for, say
 from hgobench.errors import InputError
 from hgobench.report import writers
@@ -38,7 +38,7 @@ def audit(
     jobs: Jobs = 0,
     engine: EngineOption = "local",
     address: AddressOption = "",
-    out: Annotated[Path, typer.Option(help="Where measurements and pages go.")] = Path(
+    out: Annotated[Path, folder_option("Where measurements and pages go.")] = Path(
         "hgobench-results/audits"
     ),
     document: Annotated[

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +50,17 @@ class Split(StrEnum):
 
     TEST = "test"
     VALIDATION = "validation"
+
+
+def folder_option(what: str) -> Any:
+    """Return the option ``--out``, a folder; an empty name would be the folder one stands in."""
+
+    def read(text: str) -> Path:
+        if not str(text):
+            raise typer.BadParameter("''; expected a folder")
+        return Path(text)
+
+    return typer.Option(parser=read, metavar="PATH", help=what)
 
 
 Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]

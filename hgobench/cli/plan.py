@@ -18,6 +18,7 @@ from hgobench.cli.options import (
     Jobs,
     Quiet,
     Wide,
+    folder_option,
 )
 from hgobench.cli.output import layout_for
 from hgobench.errors import InputError
@@ -61,7 +62,7 @@ def plan(
     jobs: Jobs = 0,
     engine: EngineOption = "local",
     address: AddressOption = "",
-    out: Annotated[Path, typer.Option(help="Where results and the page go.")] = Path(
+    out: Annotated[Path, folder_option("Where results and the page go.")] = Path(
         "hgobench-results/plan"
     ),
     form: DataFormOption = DataForm.TABLE,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hgobench.cli.options import AddressOption, EngineOption, Jobs, Quiet, Wide
+from hgobench.cli.options import AddressOption, EngineOption, Jobs, Quiet, Wide, folder_option
 from hgobench.cli.output import say, shown
 from hgobench.errors import InputError
 
@@ -19,7 +19,7 @@ def reproduce(
     jobs: Jobs = 0,
     engine: EngineOption = "local",
     address: AddressOption = "",
-    out: Annotated[Path, typer.Option(help="Where results and pages go.")] = Path(
+    out: Annotated[Path, folder_option("Where results and pages go.")] = Path(
         "hgobench-results/paper"
     ),
     document: Annotated[

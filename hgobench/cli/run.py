@@ -17,6 +17,7 @@ from hgobench.cli.options import (
     Split,
     SplitOption,
     Wide,
+    folder_option,
 )
 from hgobench.cli.output import rendered_boards, say
 from hgobench.errors import InputError
@@ -40,7 +41,8 @@ def run(
         str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1; not cpu: one process.")
     ] = "cpu",
     out: Annotated[
-        Path | None, typer.Option(help="Where results go [default: hgobench-results/SUITE].")
+        Path | None,
+        folder_option("Where results go [default: hgobench-results/SUITE]."),
     ] = None,
     form: FormOption = Form.TABLE,
     by: ByOption = "attack",

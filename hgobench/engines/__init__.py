@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from hgobench.arguments import check_arguments, instance
 from hgobench.errors import InputError, unknown
 from hgobench.registry import Registry
+from hgobench.scenario import integer
 
 from .base import Engine, EngineError, Failure, Limits
 
 __all__ = ["Engine", "EngineError", "Failure", "Limits", "open_engine", "opened", "registry"]
+
+
+JOBS = 2**20  # the most local processes
 
 
 def _local(jobs: int) -> Engine:
@@ -48,11 +53,19 @@ def open_engine(specification: str, *, jobs: int = 1, address: str = "") -> Engi
         [1, 2]
         >>> engine.close()
     """
+    check_arguments(
+        engine=(instance("an engine's name", str), specification),
+        jobs=(integer(1, JOBS), jobs),
+        address=(instance("a text", str), address),
+    )
     name = Registry.bare(specification)
     if ":" not in name and name not in registry.names():
         raise InputError(unknown("engine", name, registry.names()))
-    if address and "address" not in registry.entry(name).signature:
+    has_address = "address" in registry.entry(name).signature
+    if address and not has_address:
         raise InputError(f"address: {address!r}; engine {specification!r} has none")
+    if has_address and not address:
+        raise InputError("address: ''; expected the scheduler's: tcp://host:port")
     context = {"address": address} if address else {}
     return registry.build(specification, jobs=jobs, **context)
 

@@ -60,6 +60,7 @@ class Failure:
     error: BaseException | None = None
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A place where calls are made: this process, others, or other machines.
 

@@ -57,8 +57,6 @@ class Dask:
             raise InputError(
                 "engine: distributed is not installed: pip install 'hgobench[cluster]'"
             ) from None
-        if not address:
-            raise InputError("address: ''; expected the scheduler's: tcp://host:port")
         self.address, self._say = address, say or _print
         # A lost scheduler raises EngineError; Dask would also print tracebacks of its threads.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)

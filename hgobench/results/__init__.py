@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hgobench.arguments import check_arguments, function, instance, optional
+from hgobench.arguments import folder as check_folder
+
 from .result import COLUMNS, Result
 from .sqlite import SqliteStore
 from .store import Store, StoreError, export
@@ -29,4 +32,9 @@ def open_store(
         ...     [result.summary["test_accuracy"] for _, result in store.results()]
         []
     """
+    check_arguments(
+        folder=(check_folder, folder),
+        create=(instance("True or False", bool), create),
+        say=(optional(function), say),
+    )
     return SqliteStore(folder, create=create, say=say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from hgobench.results.result import Result
 from hgobench.results.rows import Damage, plain
@@ -15,6 +15,7 @@ class StoreError(RuntimeError):
     """The store can't be written: the disk is full, or another process holds it too long."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """Results and measurements under their addresses (`hgobench.results.address`).
 

@@ -25,7 +25,7 @@ from hgobench.lazy import Tensor, torch
 from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
 from hgobench.provenance import environment, usable
 from hgobench.results.result import COLUMNS, Result
-from hgobench.scenario import Scenario
+from hgobench.scenario import Scenario, positive
 
 from .adversary import Adversary
 from .answers import Answers
@@ -76,6 +76,7 @@ def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu"
     """
     if not isinstance(scenario, Scenario):
         raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")
+    time_limit = positive(infinite=True)("time_limit", time_limit)
     if scenario.sampling_warning:
         warnings.warn(scenario.sampling_warning, SamplingRisk, stacklevel=2)
     usable(device)
