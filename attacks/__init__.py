@@ -45,6 +45,7 @@ from .sign_guard_aware import SignGuardAware
 from .stale import Stale
 from .starve import Starve
 from .tail import Tail
+from .tail_only import TailOnly
 from .threat_models import THREAT_MODELS, ThreatModel, threat_model
 from .wrong_length import WrongLength
 
@@ -85,6 +86,7 @@ __all__ = [
     "Stale",
     "Starve",
     "Tail",
+    "TailOnly",
     "ThreatModel",
     "View",
     "WrongLength",
@@ -166,6 +168,7 @@ registry: Registry[Attack] = Registry(
         "huge": Huge,
         "stale": Stale,
         "hidden_coordinate": HiddenCoordinate,
+        "tail_only": TailOnly,
         "sign_guard_aware": SignGuardAware,
         "clustering_aware": ClusteringAware,
         "optimal_alie": OptimalAlie,

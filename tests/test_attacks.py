@@ -256,7 +256,10 @@ def test_omniscient_attacks_agree_with_their_formulas(
     z = z_max(honest + byzantine, byzantine)
     drawn = np.random.default_rng([abs(seed), 0]).integers(2, size=(1, d))[0]
     signs = np.where(drawn == 1, 1.0, -1.0)
+    heard = np.array([sum(j in worker for worker in sent) for j in range(d)])
     expected = {
+        "tail_only": np.where(heard >= len(sent) / 2, mean, -3 * mean),
+        "tail_only[strength=0.5]": np.where(heard >= len(sent) / 2, mean, -0.5 * mean),
         "alie": mean - z * std,
         "alie[z=1.5]": mean - 1.5 * std,
         "alie[z=1.5,signs=plus]": mean + 1.5 * std,
