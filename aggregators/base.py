@@ -148,6 +148,11 @@ class Rule(Part):
         alone = self.scope == "coordinate" or self.by_columns()
         return alone and not (self.stateful or self.randomised or self.needs)
 
+    @property
+    def takes_whole_answers(self) -> bool:
+        """Whether it looks at nothing but the vectors of those that sent the whole block."""
+        return self.scope == "block" and type(self).__call__ is Rule.__call__
+
     def has_columns(self) -> bool:
         """Say whether the rule can aggregate each coordinate by itself."""
         return type(self).of_columns is not Rule.of_columns

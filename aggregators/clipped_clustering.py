@@ -57,9 +57,17 @@ class ClippedClustering(Rule):
         lengths = vectors.norms
         root = math.sqrt(vectors.width)
         self._lengths += (lengths[vectors.finite] / root).tolist()
-        radius = min(float(np.median(self._lengths)) * root, self.largest)
+        self._lengths.sort()  # most are sorted already
+        middle = (
+            self._lengths[(len(self._lengths) - 1) // 2],
+            self._lengths[len(self._lengths) // 2],
+        )
+        radius = min((middle[0] + middle[1]) / 2.0 * root, self.largest)
         chosen = vectors.finite.nonzero()[:, 0]
-        distances = (1.0 - vectors.cosines[chosen][:, chosen]).fill_diagonal_(0.0)
+        distances = 1.0 - vectors.cosines
+        if len(chosen) < len(vectors):
+            distances = distances[chosen][:, chosen]
+        distances.fill_diagonal_(0.0)
         cluster = chosen[torch.from_numpy(_larger_half(distances.numpy()))]
         weights = torch.zeros_like(lengths)
         weights[cluster] = vectors.shortening(radius)[cluster] / len(cluster)
@@ -68,7 +76,7 @@ class ClippedClustering(Rule):
 
 def _larger_half(distances: np.ndarray) -> np.ndarray:
     """Split m points in two by average linkage; return the (m,) bool members of the larger."""
-    from scipy.cluster.hierarchy import cut_tree, linkage
+    from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
 
     m = len(distances)
@@ -76,12 +84,25 @@ def _larger_half(distances: np.ndarray) -> np.ndarray:
         return np.ones(m, dtype=bool)
     distances = np.maximum((distances + distances.T) / 2.0, 0.0)
     tree = linkage(squareform(distances, checks=False), "average")
-    labels = cut_tree(tree, n_clusters=2)[:, 0]
+    merges = tree[:, :2].astype(np.int64)  # row k joins two clusters to cluster m + k
 
-    def rank(label: int) -> tuple[int, float, int]:
-        members = np.flatnonzero(labels == label)
-        inside = distances[np.ix_(members, members)].mean() if len(members) else 0.0
-        return -len(members), float(inside), int(members[0]) if len(members) else m
+    def rank(cluster: int) -> tuple[int, float, list[int]]:
+        members = _points(cluster, merges)
+        return -len(members), float(distances[np.ix_(members, members)].mean()), members
 
-    larger: np.ndarray = labels == min(np.unique(labels), key=rank)
+    larger = np.zeros(m, dtype=bool)
+    larger[min(map(rank, merges[-1]))[2]] = True
     return larger
+
+
+def _points(cluster: int, merges: np.ndarray) -> list[int]:
+    """Return the points of a cluster, ascending, from the (m - 1, 2) pairs that were merged."""
+    points, waiting, m = [], [cluster], len(merges) + 1
+    pairs = merges.tolist()
+    while waiting:
+        one = waiting.pop()
+        if one < m:
+            points.append(one)
+        else:
+            waiting += pairs[one - m]
+    return sorted(points)

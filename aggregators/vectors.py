@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -89,16 +90,19 @@ class Vectors:
         if vars(self).get("_float32_gram") is not None:  # it exists only if all vectors are finite
             return everything
         if sent.dtype == torch.float32:
-            ones = sent.new_ones(sent.shape[1])
-            sums = map_tiles(lambda part: sent[:, part] @ ones[part], tiles(sent))
-            if bool(torch.isfinite(torch.stack(sums)).all()):
+            sums = map_tiles(lambda part: float(sent[:, part].sum()), tiles(sent))
+            if all(map(math.isfinite, sums)):
                 return everything
         most = map_tiles(lambda part: sent[:, part].abs().amax(dim=1), tiles(sent))
         return (torch.stack(most).amax(dim=0) < LARGEST).cpu()
 
+    def _all_finite(self) -> bool:
+        return bool(self.finite.numpy().all())  # of so few a third of the time of torch's
+
     def require(self, f: int, name: str) -> None:
         """Raise NonFiniteError if more than f vectors, or all, are not finite."""
-        if (bad := int((~self.finite).sum())) > f or bad == len(self):
+        bad = len(self) - np.count_nonzero(self.finite.numpy())
+        if bad > f or bad == len(self):
             raise NonFiniteError(
                 f"{name}: no finite answer; {bad} of {len(self)} vectors are NaN, infinite or too "
                 f"large to square, and f={f}"
@@ -140,9 +144,8 @@ class Vectors:
         if not all(self._is_zero(int(row)) for row in np.flatnonzero(squares < least)):
             return None
         sums = squares[:, None] + squares
-        close = sums - 2.0 * products <= APART * sums
-        np.fill_diagonal(close, True)
-        if np.count_nonzero(close) > len(products):
+        close = sums - 2.0 * products <= APART * sums  # each is close to itself
+        if np.count_nonzero(close) > len(close):
             # Equal vectors have distance 0 and the same distances from others: use the first.
             first = close.argmax(axis=1)
             twins = [(row, twin) for row, twin in enumerate(first.tolist()) if row != twin]
@@ -202,7 +205,7 @@ class Vectors:
                 of_centre[of_centre.abs() < ROUNDING] = 0.0
                 relative = torch.cat((of_centre, mixing), dim=1)
                 gram = relative @ self._source._centred_gram[1] @ relative.T
-        if not self.finite.all():
+        if not self._all_finite():
             gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
         return gram if mixing is None else (gram + gram.T) / 2.0
 
@@ -229,7 +232,7 @@ class Vectors:
         gram = self.gram.numpy()
         norms = gram.diagonal()
         distances = torch.from_numpy(np.maximum(norms[:, None] + norms - 2.0 * gram, 0.0))
-        if not self.finite.all():
+        if not self._all_finite():
             distances[~self.finite] = torch.inf
             distances[:, ~self.finite] = torch.inf
         return distances.fill_diagonal_(0.0)
@@ -239,7 +242,9 @@ class Vectors:
         if self._mixing is not None:
             return self.squared_distances[k]
         far = _total(map_tiles(lambda part: _squares(self.sent[:, part], k), tiles(self.sent)))
-        return far.masked_fill_(~(self.finite & self.finite[k]), torch.inf)
+        if not self._all_finite():
+            far.masked_fill_(~(self.finite & self.finite[k]), torch.inf)
+        return far
 
     @cached_property
     def inner(self) -> Tensor:
@@ -257,7 +262,7 @@ class Vectors:
             squares = self._squared_lengths
         else:
             squares = self.inner.diagonal().clamp_min(0.0)
-        return squares.sqrt().masked_fill(~self.finite, torch.inf)
+        return squares.sqrt().masked_fill_(~self.finite, torch.inf)
 
     @cached_property
     def _squared_lengths(self) -> Tensor:
@@ -330,24 +335,26 @@ class Vectors:
 
     def mean(self, chosen: Tensor) -> Tensor:
         """Return the mean of some vectors, by (k,) indices or (m,) bool."""
-        weights = torch.zeros(len(self), dtype=torch.float64)
-        weights[chosen] = 1.0
-        return self.combine(weights / weights.sum())
+        weights = np.zeros(len(self))
+        weights[np.asarray(chosen)] = 1.0
+        return self.combine(torch.from_numpy(weights / weights.sum()))
 
     def _sums(self, weights: Tensor, part: slice = slice(None)) -> Tensor:
         """Return combinations of what was sent, (k, n) -> (k, b), in its dtype."""
-        sizes = weights.abs().numpy()
-        used = torch.from_numpy((sizes > 0).any(axis=0))
-        tiny = torch.from_numpy(((sizes < TINY) & (sizes > 0)).any(axis=0))
-        rows, many = self._source._read(part), 4 * int(used.sum()) > len(used)
-        if not (used.all() or (many and self._source.finite.all())):
-            rows, weights, tiny = rows[used], weights[:, used], tiny[used]
+        numbers = weights.numpy()
+        sizes = np.abs(numbers)
+        used = (sizes > 0).any(axis=0)
+        rows, count = self._source._read(part), np.count_nonzero(used)
+        if count < len(used) and not (4 * count > len(used) and self._source._all_finite()):
+            chosen = np.flatnonzero(used)
+            rows = rows.index_select(0, torch.from_numpy(chosen).to(rows.device))
+            numbers, sizes = numbers[:, chosen], sizes[:, chosen]
         # The weight of a huge vector may be too small for float32, though their product is not.
-        if not tiny.any():
-            return combinations(weights.to(rows), rows)
-        sums = weights[:, ~tiny].to(rows) @ rows[~tiny]
-        huge = rows[tiny].double()
-        return (sums.double() + weights[:, tiny].to(huge) @ huge).to(rows)
+        if not (tiny := ((sizes < TINY) & (sizes > 0)).any(axis=0)).any():
+            return combinations(torch.from_numpy(numbers).to(rows), rows)
+        sums = torch.from_numpy(numbers[:, ~tiny]).to(rows) @ rows[torch.from_numpy(~tiny)]
+        huge = rows[torch.from_numpy(tiny)].double()
+        return (sums.double() + torch.from_numpy(numbers[:, tiny]).to(huge) @ huge).to(rows)
 
     def mixed(self, matrix: Tensor, *, same_workers: bool = True) -> Vectors:
         """Return k combinations of the vectors; a combination of a non-finite vector is non-finite.
@@ -379,12 +386,14 @@ def _squares(rows: Tensor, k: int | None = None) -> Tensor:
     """Return all ‖x_i‖², or all ‖x_i - x_k‖², of (m, b) rows, (m,) float64."""
     width = min(rows.shape[1], COLUMNS)
     memory = rows.new_empty((len(rows), width), dtype=torch.float64)
-    total = torch.zeros_like(memory[:, 0])
-    for some in torch.split(rows, width, dim=1):
+    total: Tensor | None = None
+    for some in torch.split(rows, width, dim=1) if width < rows.shape[1] else (rows,):
         x = memory[:, : some.shape[1]].copy_(some)
         if k is not None:
             x -= x[k].clone()
-        total += x.square_().sum(dim=1)
+        squares = x.square_().sum(dim=1)
+        total = squares if total is None else total + squares
+    assert total is not None
     return total
 
 

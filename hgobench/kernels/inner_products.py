@@ -62,12 +62,12 @@ def _compiled(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     rest = rows[:, whole:]
     with ignore_float_warnings():
         total: NDArray[np.float64] = (rest @ rest.T).astype(np.float64)
-    part = np.empty_like(total)
-    for start in range(0, whole, TERMS * lanes):
-        terms = min(TERMS * lanes, whole - start)
-        address = rows.ctypes.data + start * rows.itemsize
-        _kernel()(address, rows.strides[0] // rows.itemsize, m, terms, part.ctypes.data)
-        with ignore_float_warnings():
+        part = np.empty_like(total)
+        first, products = rows.ctypes.data, part.ctypes.data
+        stride = rows.strides[0] // rows.itemsize
+        for start in range(0, whole, TERMS * lanes):
+            terms = min(TERMS * lanes, whole - start)
+            _kernel()(first + start * rows.itemsize, stride, m, terms, products)
             total += part
     return total
 

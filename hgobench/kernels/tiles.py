@@ -13,7 +13,7 @@ from typing import TypeVar
 from hgobench.determinism import one_blas_thread
 from hgobench.lazy import Tensor, torch
 
-from .arrays import ignore_float_warnings, product
+from .arrays import product
 
 FEW = 4  # tiles per thread; with fewer, starting a thread takes longer than the work
 
@@ -62,7 +62,7 @@ def map_tiles(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
     >>> map_tiles(lambda tile: tile.stop - tile.start, [slice(0, 3), slice(3, 5)])
     [3, 2]
     """
-    threads = min(torch.get_num_threads(), len(parts) // FEW)
+    threads = min(torch.get_num_threads(), len(parts) // FEW) if len(parts) > 1 else 1
     if threads <= 1:
         return [function(part) for part in parts]
     mine = torch.get_num_threads()
@@ -78,8 +78,7 @@ def combinations(weights: Tensor, rows: Tensor) -> Tensor:
     out = rows.new_empty(len(weights), rows.shape[1])
 
     def combine(part: slice) -> None:
-        with ignore_float_warnings():
-            product(weights, rows[:, part], out[:, part])
+        product(weights, rows[:, part], out[:, part])
 
     map_tiles(combine, tiles(rows))
     return out

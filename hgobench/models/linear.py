@@ -23,6 +23,7 @@ from .base import (
 )
 
 SMALL = 500_000  # multiplications; a BLAS does not copy the factors of a product of so few
+ALIGNED = 16  # float32 numbers that fill the longest register
 
 
 class Softmax(Classifier):
@@ -88,8 +89,8 @@ class Softmax(Classifier):
         return scores.softmax(dim=1)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return (R, classes, N), cell by cell: bits must not depend on the number of cells."""
-        return torch.stack([_scores(row.view(self.classes, -1), x) for row in cells(params)])
+        """Return (R, classes, N)."""
+        return _scores(params.view(len(params), self.classes, self.inputs), x)
 
     def loss(self, params: Tensor, scores: Tensor, picked: Tensor, y: Tensor) -> Tensor:
         """Return the mean cross-entropy + (ridge/2)·‖w‖², (R,) float64."""
@@ -97,19 +98,22 @@ class Softmax(Classifier):
 
 
 def _scores(weights: Tensor, x: Tensor) -> Tensor:
-    """Score examples, (classes, p + 1) weights and (N, p) -> (classes, N).
+    """Score examples, (R, classes, p + 1) weights and (N, p) -> (R, classes, N).
 
     Chunk by chunk: a BLAS copies both factors of a large product before it multiplies, which for so
-    few classes takes longer than multiplying.
+    few classes takes longer than multiplying. Each cell has products of its own, and its weights
+    are aligned as every other's are, so that bits do not depend on its neighbours.
     """
     if weights.requires_grad or weights.device.type != "cpu":
-        return torch.addmm(weights[:, -1:], weights[:, :-1], x.T)
-    scores = x.new_empty(len(x), len(weights))
-    chunk = max(SMALL // weights.numel(), 1)
-    for rows, out in zip(torch.split(x, chunk), torch.split(scores, chunk), strict=True):
-        product(rows, weights[:, :-1].T, out)
-    scores += weights[:, -1]
-    return scores.T.contiguous()
+        return torch.stack([torch.addmm(w[:, -1:], w[:, :-1], x.T) for w in cells(weights)])
+    r, classes, inputs = weights.shape
+    aligned = weights.new_empty(r, classes, -(-inputs // ALIGNED) * ALIGNED)[..., :inputs]
+    aligned.copy_(weights)
+    scores = x.new_empty(r, classes, len(x))
+    chunk = max(SMALL // (classes * inputs), 1)
+    for rows, out in zip(torch.split(x, chunk), torch.split(scores, chunk, dim=2), strict=True):
+        product(aligned[..., :-1], rows.T, out)
+    return scores.add_(aligned[..., -1:])
 
 
 def ridge_loss(ridge: float, params: Tensor) -> Tensor | float:

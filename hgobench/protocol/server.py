@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,14 @@ class Reception:
     block: Tensor | None
     present: Tensor | None
     size: int
+
+    @cached_property
+    def whole(self) -> Reception:
+        """Return the answers of those that sent the whole block."""
+        if self.present is None:
+            return self
+        rows = self.rows[self.present.all(dim=1).cpu().numpy()]
+        return Reception(rows, self.block, None, self.size)
 
     def answered(self, answer: Answer) -> tuple[Reception | None, Tensor]:
         """Return what remains of the block where the rule has an answer, and the answer there.
@@ -109,8 +118,12 @@ class Server:
     def receive(
         self, lengths: NDArray[np.int64], order: Order, device: torch.device
     ) -> Reception | None:
-        """Return what the server aggregates, given accepted lengths; None: the round stalls."""
-        return receive(lengths, self.quorum, order, device)
+        """Return what the server aggregates, given accepted lengths; None: the round stalls.
+
+        Of a rule that takes no others, the answers are those that hold the whole block.
+        """
+        reception = receive(lengths, self.quorum, order, device)
+        return reception.whole if reception and self.rule.takes_whole_answers else reception
 
     def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Answer:
         """Return the rule's answer on the block, of (q, d) values."""

@@ -54,6 +54,7 @@ class Cell:
         right: which test examples it answers rightly in the end, as in a `Result`.
         answering: cells for which it is equal have the same workers: the same order and lengths.
         threat: those also have attackers that may act for all of them at once.
+        receiving: those whose servers take the same of equal answers.
         defence: those whose rule may aggregate for all of them at once.
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
@@ -108,6 +109,7 @@ class Cell:
             )
         with self.rules("attributes"):
             self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
+            self.receiving = scenario.quorum, bool(self.rule.takes_whole_answers)
         with self.attacks("attributes"):
             self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
         self._note_what_it_shares()

@@ -434,7 +434,7 @@ class Round:
 
     def _reception(self, turn: Turn) -> Reception | None:
         cell = turn.cell
-        key = cell.answering, cell.server.quorum, id(turn.lengths)
+        key = cell.answering, cell.receiving, id(turn.lengths)
         if key not in self._received:
             assert turn.order is not None
             self._received[key] = cell.server.receive(turn.lengths, turn.order, self.world.device)
