@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from hgobench.lazy import Tensor, torch
 
 STEPS = 256
 HALVINGS = 40
-AT_ONCE = 4  # halvings
+AT_ONCE = 5  # halvings
 
 
 class KrumChoice:
@@ -51,15 +53,23 @@ class KrumChoice:
         """
         if self.near <= 0:
             return torch.ones_like(gamma, dtype=torch.bool)
-        g, h = gamma[:, None], len(self.sorted)
-        distance = (self.constant + self.linear * g + self.quadratic * g * g).clamp_min(0.0)
-        crafted = distance.sort(dim=1).values[:, : self.near].sum(dim=1)
+        # NumPy: of so few numbers a call takes a third of the time of torch's.
+        g, h = gamma.numpy(), len(self.sorted)
+        distance = self.constant.numpy()[:, None] + self.linear.numpy()[:, None] * g
+        distance += self.quadratic * g * g
+        np.maximum(distance, 0.0, out=distance)
+        crafted = (
+            torch.from_numpy(np.sort(np.ascontiguousarray(distance.T), axis=1))[:, : self.near]
+            .sum(dim=1)
+            .numpy()
+        )
         # A score sums the h - 2 nearest of h - 1 honest neighbours and b copies: first the honest
         # ones that are nearer than the copies, then copies, then honest ones again.
-        nearer = torch.searchsorted(self.sorted, distance.T.contiguous())
-        honest = nearer.clamp(max(h - 2 - self.b, 0), h - 2)
-        scores = self.sums.gather(1, honest) + (h - 2 - honest) * distance.T
-        return (scores >= crafted).sum(dim=0) >= at_least
+        nearer = torch.searchsorted(self.sorted, torch.from_numpy(distance)).numpy()
+        honest = np.minimum(np.maximum(nearer, h - 2 - self.b), h - 2)
+        scores = self.sums.numpy()[np.arange(h)[:, None], honest] + (h - 2 - honest) * distance
+        chosen = np.add.reduce(scores >= crafted, axis=0, dtype=np.int64) >= at_least
+        return torch.from_numpy(chosen)
 
     def largest(self, at_least: int) -> float:
         """Return the largest γ >= 0 that `selects`, 0 if none does.
