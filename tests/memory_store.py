@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -75,6 +76,9 @@ class MemoryStore:
 
     def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
         return {key: json.loads(self.measured[key][1]) for key in keys if key in self.measured}
+
+    def claim(self, needed: Callable[[], bool]) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def close(self) -> None:
         pass

@@ -12,6 +12,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -128,50 +129,63 @@ def execute(
     jobs = max(min(jobs, sum(1 for _ in islice(grid.cohorts(width), jobs))), 1)
     named = [{name: value} for name in catalogue.FIELDS for value in grid.values(name)]
     engine = engine or local(jobs, named)
-    try:
-        device_is = _named_device(device, engine)
-        data = digests(grid.values("data"), engine, time_limit)
-        addresses = Addresses(ruleset, device_is, data)
-        for fields in named:  # now, as running plug-in code may import more of it
-            for name, value in fields.items():
-                addresses.read(name, value)
-        under_way: dict[Scenario, str] = {}
-        callbacks = on_progress, on_result
-        missing = _missing(grid, width, store, addresses, under_way, outcome, *callbacks)
-        # If nothing is missing, the whole grid is looked up here.
-        batches, worlds = _first_and_worlds(grid, missing)
-    except (KeyboardInterrupt, EngineError) as error:
-        outcome.end(error)
+    with ExitStack() as claim:
+        try:
+            device_is = _named_device(device, engine)
+            data = digests(grid.values("data"), engine, time_limit)
+            addresses = Addresses(ruleset, device_is, data)
+            for fields in named:  # now, as running plug-in code may import more of it
+                for name, value in fields.items():
+                    addresses.read(name, value)
+            claim.enter_context(store.claim(partial(_lacks_any, store, grid, addresses)))
+            under_way: dict[Scenario, str] = {}
+            callbacks = on_progress, on_result
+            missing = _missing(grid, width, store, addresses, under_way, outcome, *callbacks)
+            # If nothing is missing, the whole grid is looked up here.
+            batches, worlds = _first_and_worlds(grid, missing)
+        except (KeyboardInterrupt, EngineError) as error:
+            outcome.end(error)
+            return outcome
+        files = {
+            file: digest for fields in named for file, digest in catalogue.digests(fields).items()
+        }
+        function = partial(_cohort, time_limit, device, files if engine.elsewhere else None)
+        results = _compute(batches, function, engine, partial(lost, device=device))
+        try:
+            # Worlds that can't be constructed are refused before anything is computed.
+            _check_worlds(list(islice(worlds, CHECKED_WORLDS)), device, engine, time_limit)
+            measure_progress = engine.under_way if isinstance(engine, Observable) else None
+            on_progress(Advance(jobs=engine.jobs, under_way=measure_progress))
+            for finished in results:
+                entries: list[tuple[Result, str, str]] = []
+                for result in finished:
+                    name = result.scenario.data
+                    provenance = {"data": data[name], **result.provenance}
+                    if provenance["data"] != data[name]:
+                        outcome.interrupted = f"data: {name!r} has changed since the run began"
+                        return outcome
+                    result = replace(result, provenance=provenance)
+                    entries.append((result, ruleset, under_way.pop(result.scenario)))
+                store.add_all(entries)
+                for result, _, key in entries:
+                    on_result(key, result)
+                outcome.computed += len(entries)
+                outcome.failed += [result for result, *_ in entries if result.status == "failed"]
+                on_progress(Advance(computed=len(finished)))
+        except (KeyboardInterrupt, StoreError, EngineError) as error:
+            outcome.end(error)
+        finally:
+            results.close()
         return outcome
-    files = {file: digest for fields in named for file, digest in catalogue.digests(fields).items()}
-    function = partial(_cohort, time_limit, device, files if engine.elsewhere else None)
-    results = _compute(batches, function, engine, partial(lost, device=device))
-    try:
-        # Worlds that can't be constructed are refused before anything is computed.
-        _check_worlds(list(islice(worlds, CHECKED_WORLDS)), device, engine, time_limit)
-        measure_progress = engine.under_way if isinstance(engine, Observable) else None
-        on_progress(Advance(jobs=engine.jobs, under_way=measure_progress))
-        for finished in results:
-            entries: list[tuple[Result, str, str]] = []
-            for result in finished:
-                name = result.scenario.data
-                provenance = {"data": data[name], **result.provenance}
-                if provenance["data"] != data[name]:
-                    outcome.interrupted = f"data: {name!r} has changed since the run began"
-                    return outcome
-                result = replace(result, provenance=provenance)
-                entries.append((result, ruleset, under_way.pop(result.scenario)))
-            store.add_all(entries)
-            for result, _, key in entries:
-                on_result(key, result)
-            outcome.computed += len(entries)
-            outcome.failed += [result for result, *_ in entries if result.status == "failed"]
-            on_progress(Advance(computed=len(finished)))
-    except (KeyboardInterrupt, StoreError, EngineError) as error:
-        outcome.end(error)
-    finally:
-        results.close()
-    return outcome
+
+
+def _lacks_any(store: Store, grid: Grid | Listed, addresses: Addresses) -> bool:
+    """Return whether the store lacks a cell of the grid."""
+    for cells in grid.cohorts():
+        keys = {addresses.of(cell): cell for cell in cells}
+        if len(store.keys(keys)) < len(keys):
+            return True
+    return False
 
 
 def _first_and_worlds(

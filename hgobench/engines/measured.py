@@ -89,28 +89,31 @@ def measure(
     # Addresses are worked out before plug-in code runs, which may import more of it.
     keys = [task.key(data) for task in tasks]
     by_key = dict(zip(keys, tasks, strict=True))
-    values = store.measurements(by_key)
-    on_progress(Advance(found=len(values), lacking=len(by_key) - len(values)))
-    missing = [(key, task) for key, task in by_key.items() if key not in values]
-    on_progress(Advance(jobs=engine.jobs))
-    problems: list[str] = []
-    answers = tried_twice(engine, _measured, missing, lambda pair: [pair], COMPUTING)
-    try:
-        for (key, task), answer in answers:
-            on_progress(Advance(computed=1))
-            value, problem = (None, reason(answer)) if isinstance(answer, Failure) else answer
-            if problem:
-                problems.append(f"{task.measure.__module__.rpartition('.')[2]}: {problem}")
-                continue
-            store.keep(key, task.what, value)
-            values[key] = value
-    except StoreError as error:
-        raise RuntimeError(f"the store can't be written: {error}") from error
-    finally:
-        answers.close()
-    if problems:
-        raise RuntimeError(f"{len(problems)} of {len(by_key)} measurements failed: {problems[0]}")
-    return [values[key] for key in keys]
+    with store.claim(lambda: len(store.measurements(by_key)) < len(by_key)):
+        values = store.measurements(by_key)
+        on_progress(Advance(found=len(values), lacking=len(by_key) - len(values)))
+        missing = [(key, task) for key, task in by_key.items() if key not in values]
+        on_progress(Advance(jobs=engine.jobs))
+        problems: list[str] = []
+        answers = tried_twice(engine, _measured, missing, lambda pair: [pair], COMPUTING)
+        try:
+            for (key, task), answer in answers:
+                on_progress(Advance(computed=1))
+                value, problem = (None, reason(answer)) if isinstance(answer, Failure) else answer
+                if problem:
+                    problems.append(f"{task.measure.__module__.rpartition('.')[2]}: {problem}")
+                    continue
+                store.keep(key, task.what, value)
+                values[key] = value
+        except StoreError as error:
+            raise RuntimeError(f"the store can't be written: {error}") from error
+        finally:
+            answers.close()
+        if problems:
+            raise RuntimeError(
+                f"{len(problems)} of {len(by_key)} measurements failed: {problems[0]}"
+            )
+        return [values[key] for key in keys]
 
 
 def _measured(keyed: tuple[str, Task]) -> tuple[Any, str]:

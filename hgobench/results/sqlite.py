@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from urllib.parse import quote
 from hgobench.errors import InputError
 from hgobench.results import rows
 from hgobench.results.address import code_digest, result_key
+from hgobench.results.claim import claim
 from hgobench.results.result import Result
 from hgobench.results.rows import Damage
 from hgobench.results.store import StoreError
@@ -277,6 +278,10 @@ class SqliteStore:
                         f"waiting, which lasts {LONGEST_WAIT:.0f} s at most)"
                     )
                 time.sleep(0.02)
+
+    def claim(self, needed: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Let no other process compute for the store while the body does; see `Store`."""
+        return claim(self.path.with_suffix(".claim"), needed, self._say)
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -108,6 +109,14 @@ class Store(Protocol):
 
         Raises:
             InputError: the store can't be read.
+        """
+
+    def claim(self, needed: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Let no other process compute for the store while the body does.
+
+        Args:
+            needed: called if another does: whether to wait for it, which is said. If not, the body
+                runs beside it.
         """
 
     def close(self) -> None:
