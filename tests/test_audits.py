@@ -175,7 +175,7 @@ def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
     forms = {"median": "coordinate", "krum": "both", "bulyan": "vector", "nnm+median": "both"}
     assert {rule: robustness.form(rule) for rule in forms} == forms
     krum = robustness.largest("krum", 20, 2, 0, 8)
-    kept = json.loads(json.dumps(robustness.kept(rule="krum", q=20, f=2, seed=0, dimension=8)))
+    kept = json.loads(json.dumps(robustness.as_json(rule="krum", q=20, f=2, seed=0, dimension=8)))
     assert robustness.Largest(**kept) == krum
     assert robustness.verdict("both", 2.25, [krum]).text == "none"
     assert "honest vectors right, attackers wrong by 1" in (
@@ -433,7 +433,7 @@ def times(tasks: list[Task]) -> list[Any]:
     """Times by a law: the server's with q log q, but with q² on organ pipes; a worker's linear."""
     found: list[Any] = []
     for task in tasks:
-        who, given = task.arguments["who"], task.arguments["given"]
+        who, given = task.arguments["role"], task.arguments["arguments"]
         if who == "by_deadline":
             block = min(100.0 * given["deadline"], 7850.0)
             found.append({"block": block, "expected": block, "seconds": 1e-6 * block})
@@ -452,7 +452,7 @@ def test_the_costs_are_told_from_what_was_measured(
     monkeypatch.setattr(Work, "measure", lambda self, tasks, jobs=None: times(tasks))
     costs = cost.measured("median", work)
     assert costs.server(320, 3_000, "organ pipe") == pytest.approx(1e-9 * 3_000 * 320**2)
-    assert costs.parts == pytest.approx([3e-5 * share for share in cost.SHARES])
+    assert costs.shares == pytest.approx([3e-5 * share for share in cost.SHARES])
     found = cost.laws(costs)
     slopes = found.in_b, found.on_organ_pipes, found.in_deadline, found.in_dimension, found.in_share
     assert [slope.value for slope in slopes] == pytest.approx([1, 2, 1, 1, 1])
@@ -497,18 +497,22 @@ def test_every_number_of_attackers_is_tried(
     found = {rule: breakdown.Series(rule, "foe", place) for rule in broken}
     breakdown.sweep(list(found.values()), most, 2, work)
     assert len(set(ran)) == len(ran)
-    assert (found["median"].tolerated, found["median"].broken, found["median"].again) == (6, 7, [])
+    assert (found["median"].tolerated, found["median"].broken, found["median"].recovered) == (
+        6,
+        7,
+        [],
+    )
     assert (found["trimmed_mean"].tolerated, found["trimmed_mean"].broken) == (0, 1)
     assert found["krum"].broken is None
     assert found["krum"].tolerated == (8 if workers == 20 else 28), "it needs 2f + 3"
     assert most in found["krum"].refused
-    assert found["krum"].end == "refused"
-    assert found["median"].end == "broken"
+    assert found["krum"].stop_reason == "refused"
+    assert found["median"].stop_reason == "broken"
     if workers == 20:
         assert found["median"].tried == list(range(1, 10))
         assert (found["phocas"].tolerated, found["phocas"].broken) == (4, 5)
-        assert found["phocas"].again == [6, 8, 9]
-        assert "breaks at 5 and not at 6, 8, 9" in breakdown._turn(found["phocas"])
+        assert found["phocas"].recovered == [6, 8, 9]
+        assert "breaks at 5 and not at 6, 8, 9" in breakdown._recovery(found["phocas"])
     else:  # every third, then all before the first that breaks: 9
         assert found["median"].tried == [3, 6, 7, 8, *range(9, 30, 3)]
         assert found["phocas"].tolerated == 29, "what lies between those tried is not seen"
@@ -530,7 +534,7 @@ def test_a_turn_within_chance_is_undecided(
     place = {**breakdown.BASE, "workers": 6, "partition": "iid", "hardware": "powerful"}
     one = breakdown.Series("median", "foe", place, clean=0.9)
     one.costs = {f: np.array(values) for f, values in costs.items()}
-    page = breakdown.told(breakdown.Swept([one], [place], [1.0], 3, 2), Options())
+    page = breakdown.page(breakdown.Swept([one], [place], [1.0], 3, 2), Options())
     (finding,) = [f for f in page.findings if f.statement.startswith("what breaks at some f")]
     assert finding.holds is holds, finding.evidence
 

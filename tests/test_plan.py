@@ -387,7 +387,7 @@ def test_the_grid_leaves_out_what_is_set_and_says_what_is_refused(links: str) ->
     (reason,) = refused
     assert "bulyan" in reason
     deadlines = {one.fields["deadline"] for one in grid}
-    assert len(deadlines) == len(plan.WHOLE), "in relation to what these devices need"
+    assert len(deadlines) == len(plan.DEADLINE_SHARES), "in relation to what these devices need"
     assert max(deadlines) == pytest.approx(2 * 8 * 650 / 2100, rel=0.3)
 
 
@@ -449,10 +449,10 @@ def test_what_is_wrong_is_said(words: tuple[str, ...], message: str, tmp_path: P
 
 def test_the_default_attacks_are_for_byzantine_workers() -> None:
     question = plan.Question(0.5, 9.0)
-    assert plan.settled(Options(), question)[1] == ("none",)
-    assert plan.settled(Options(settings={"byzantine": 5}), question)[1] == plan.ATTACKS
+    assert plan.checked_settings(Options(), question)[1] == ("none",)
+    assert plan.checked_settings(Options(settings={"byzantine": 5}), question)[1] == plan.ATTACKS
     with pytest.raises(InputError, match="attack: 'foe'; expected byzantine"):
-        plan.settled(Options(attacks=("foe",)), question)
+        plan.checked_settings(Options(attacks=("foe",)), question)
 
 
 def planned(best: list[float], other: list[float], target: float = 0.8) -> plan.Plan:

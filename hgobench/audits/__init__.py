@@ -29,28 +29,28 @@ GROUPS = {
 
 
 def chosen(names: list[str]) -> list[str]:
-    """Return the audits that some names mean, groups among them, each once.
+    """Return the audits that names of audits and groups refer to, without repetition.
 
     Raises:
         InputError: there is no such audit.
     """
-    wrong = [name for name in names if name not in AUDITS and name not in GROUPS]
-    if wrong:
-        raise InputError(unknown("audit", name, [*AUDITS, *GROUPS]) for name in wrong)
-    return list(dict.fromkeys(one for name in names for one in GROUPS.get(name, (name,))))
+    strange = [name for name in names if name not in AUDITS and name not in GROUPS]
+    if strange:
+        raise InputError(unknown("audit", name, [*AUDITS, *GROUPS]) for name in strange)
+    return list(dict.fromkeys(audit for name in names for audit in GROUPS.get(name, (name,))))
 
 
 def run(name: str, options: Options, work: Work) -> Page:
-    """Run one audit."""
+    """Run an audit and return its page."""
     page: Page = _module(name).run(options, work)
     return page
 
 
 def check(names: list[str], options: Options) -> None:
-    """Refuse what one of some audits can't heed, before any of them runs.
+    """Check that each of some audits uses all the options, before any of them runs.
 
     Raises:
-        InputError: with all problems.
+        InputError: an option is not used; with all problems.
     """
     problems: list[str] = []
     for name in names:

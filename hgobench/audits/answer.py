@@ -1,4 +1,4 @@
-"""What `hgobench plan` answers, told: a page, text for a terminal, and JSON."""
+"""The answer of `hgobench plan` as a page, as text for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hgobench.report.render import cell
 from hgobench.scenario import RISK
 
 from .comparison import described
-from .plan import LOOKS, SEARCHED, Plan, Row, Score
+from .plan import EVALUATIONS, SEARCHED, Plan, Row, Score
 
 WIDTH = 80  # columns, where there is no terminal
-SAID = {True: "Yes", False: "No"}
+YES_NO = {True: "Yes", False: "No"}
 SETTING = ("rule", "γ", "q", "v", "τ", "s", "rounds")
 MEGA = 1e6
 
@@ -32,7 +32,7 @@ def numbers(score: Score) -> str:
 
 
 def threat(plan: Plan) -> str:
-    """Write who attacks and how."""
+    """Describe the Byzantine workers and their attack."""
     cell = plan.rows[plan.best].cell
     if not cell.byzantine:
         return "no Byzantine workers (f = 0)"
@@ -43,27 +43,27 @@ def threat(plan: Plan) -> str:
 
 
 def sentence(plan: Plan) -> str:
-    """Answer the question in one sentence, and say who else would do."""
+    """Answer the question in one sentence; if it is no, name another setting that would do."""
     row, target = plan.rows[plan.best], plan.question.target
-    held, sure = row.checked.reached(target), row.checked.sure(target)
+    reached, sure = row.checked.reached(target), row.checked.sure(target)
     best = f"the best of {plan.size} settings" if plan.size > 1 else "the only setting"
-    who = devices_of(row) if plan.shares else best
+    subject = devices_of(row) if plan.shares else best
     doubt = "" if sure or len(plan.fresh) == 1 else ", though the interval leaves it open"
-    said = (
-        f"{SAID[held]}{doubt}: {who} {'reach' if plan.shares else 'reaches'} "
+    text = (
+        f"{YES_NO[reached]}{doubt}: {subject} {'reach' if plan.shares else 'reaches'} "
         f"{numbers(row.checked)} within {plan.question.span(plan.question.budget)}; the target is "
         f"{target:g} (rule {row.cell.rule}, {threat(plan)})."
     )
-    others = [r for r in plan.rows if r is not row and r.checked.reached(target)]
-    if not held and others:
-        other = others[0]
-        named = devices_of(other) if plan.shares else "another setting of the frontier"
-        said += f" Yes with {named}: {numbers(other.checked)}."
-    return said
+    alternatives = [r for r in plan.rows if r is not row and r.checked.reached(target)]
+    if not reached and alternatives:
+        alternative = alternatives[0]
+        description = devices_of(alternative) if plan.shares else "another setting of the frontier"
+        text += f" Yes with {description}: {numbers(alternative.checked)}."
+    return text
 
 
 def devices_of(row: Row) -> str:
-    """Write which of the searched devices a row has."""
+    """Describe a row's share of powerful devices."""
     share = row.candidate.share
     if share in (0.0, 1.0):
         return f"{'powerful' if share else 'weak'} devices alone"
@@ -76,11 +76,11 @@ def _whole_fleet(row: Row) -> str:
 
 
 def facts(plan: Plan) -> list[tuple[str, str]]:
-    """Return what is known of the recommended setting, by its name."""
+    """Return the facts of the recommended setting, each with its name."""
     row = plan.rows[plan.best]
     cell, score = row.cell, row.checked
-    round_, run = row.risks
-    fewest, most = score.rounds
+    round_, run_risk = row.risks
+    fewest, longest = score.rounds
     times = score.times
     reached = np.isfinite(times)
     when = (
@@ -90,7 +90,7 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
     attacks = ", ".join(plan.attacks)
     blocks = algorithms.registry.build(cell.algorithm).partial
     tolerates = f"v = {cell.quorum}" if blocks else f"f̂ = {cell.tolerated}"
-    told = [
+    known = [
         ("setting", f"q {cell.sampled}, v {cell.quorum}, τ {cell.deadline:g}, s {cell.batch_size}, "
                     f"learning rate {cell.learning_rate:g}, {cell.algorithm}"),
         ("rule", f"{cell.rule}, scope {cell.scope}, told f̂ = {cell.tolerated}"),
@@ -99,11 +99,11 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
         ("attack", attacks if not cell.byzantine or len(plan.attacks) == 1 else
                    f"the worst in each seed of {attacks}" + (" (the default)" * plan.default)
                    + f"; on average the worst is {score.worst}"),
-        ("sampling risk", f"{round_:.3g} per round, {run:.3g} over the run: that more are sampled "
-                          f"than {tolerates} tolerates"
-                          + ("; a warning: it is above 1 %" if run > RISK else "")),
-        ("clock", f"{fewest if fewest == most else f'{fewest} to {most}'} rounds; the last ends at "
-                  f"{plan.question.span(score.end)}, one more would be too late"),
+        ("sampling risk", f"{round_:.3g} per round, {run_risk:.3g} over the run: that more are "
+                          f"sampled than {tolerates} tolerates"
+                          + ("; a warning: it is above 1 %" if run_risk > RISK else "")),
+        ("clock", f"{fewest if fewest == longest else f'{fewest} to {longest}'} rounds; the last "
+                  f"ends at {plan.question.span(score.end)}, one more would be too late"),
         ("target reached", when),
         ("validation", f"{numbers(score)}; chosen at {row.chosen.accuracy[0]:.3f} with "
                        f"{_range(plan.seeds)}, checked with {_range(plan.fresh)}"),
@@ -111,27 +111,27 @@ def facts(plan: Plan) -> list[tuple[str, str]]:
         ("sent", f"{_mega(score.up)} MB up, {_mega(score.down)} MB down "
                  + ("until the target is reached" if reached.all() else "on average")),
     ]  # fmt: skip
-    ended = [one for several in score.results.values() for one in several
-             if one and one.status != "done"]  # fmt: skip
-    if ended:
-        told.append(("ended early", f"{len(ended)} runs, {ended[0].status}: {ended[0].reason}"))
-    none = [seed for i, seed in enumerate(plan.fresh)
-            if not all(several[i] for several in score.results.values())]  # fmt: skip
-    if none:
-        told.append(
+    early = [run for runs in score.results.values() for run in runs
+             if run and run.status != "done"]  # fmt: skip
+    if early:
+        known.append(("ended early", f"{len(early)} runs, {early[0].status}: {early[0].reason}"))
+    without = [seed for i, seed in enumerate(plan.fresh)
+            if not all(runs[i] for runs in score.results.values())]  # fmt: skip
+    if without:
+        known.append(
             (
                 "no round",
-                f"ends in time with {len(none)} of {len(plan.fresh)} seeds: an accuracy of 0",
+                f"ends in time with {len(without)} of {len(plan.fresh)} seeds: an accuracy of 0",
             )
         )
     if plan.refused:
         first, count = next(iter(plan.refused.items())), sum(plan.refused.values())
-        told.append(("refused", f"{count} settings of the grid, {first[1]} of them: {first[0]}"))
-    return told
+        known.append(("refused", f"{count} settings of the grid, {first[1]} of them: {first[0]}"))
+    return known
 
 
 def summary(plan: Plan) -> Page:
-    """Return the answer for a terminal: first in a sentence, then all that it is."""
+    """Return the answer for a terminal: first a sentence, then the facts."""
     blocks: list[Block] = [Text(sentence(plan), "answer"), Facts(facts(plan))]
     if len(plan.rows) > 1:
         blocks += _narrow(_table(plan))
@@ -139,32 +139,32 @@ def summary(plan: Plan) -> Page:
 
 
 def _narrow(table: Table) -> list[Table]:
-    """Return the frontier for a terminal: results and settings, told together by the first column.
+    """Return the frontier for a terminal as two tables, results and settings, by the first column.
 
-    Settings that all rows have stand in the title.
+    Settings that are the same in all rows are in the title.
     """
     alike = [
         i
         for i, name in enumerate(table.header)
         if name in (*SETTING, "risk") and len({row[i] for row in table.rows}) == 1
     ]
-    every = ", ".join(f"{table.header[i]} {cell(table.rows[0][i])}" for i in alike)
-    kept = [i for i, name in enumerate(table.header) if i not in alike and name != "test"]
-    results = [i for i in kept if table.header[i] not in SETTING]
-    settings = [0, *(i for i in kept if table.header[i] in SETTING)]
+    shared = ", ".join(f"{table.header[i]} {cell(table.rows[0][i])}" for i in alike)
+    varying = [i for i, name in enumerate(table.header) if i not in alike and name != "test"]
+    results = [i for i in varying if table.header[i] not in SETTING]
+    settings = [0, *(i for i in varying if table.header[i] in SETTING)]
 
-    def part(title: str, columns: Sequence[int], keep: int) -> Table:
+    def columns_of(title: str, columns: Sequence[int], keep: int) -> Table:
         header = [table.header[i] for i in columns]
         return Table(
             "", title, header, [[row[i] for i in columns] for row in table.rows], keep=keep
         )
 
-    tables = [part(table.title + (f" (all: {every})" if every else ""), results, 4)]
-    return [*tables, part("Their settings", settings, 1)] if settings[1:] else tables
+    tables = [columns_of(table.title + (f" (all: {shared})" if shared else ""), results, 4)]
+    return [*tables, columns_of("Their settings", settings, 1)] if settings[1:] else tables
 
 
 def data(plan: Plan) -> dict[str, Any]:
-    """Return the answer as JSON knows it; a time that never comes is None."""
+    """Return the answer as data for JSON; a time that is never reached is None."""
     question, row = plan.question, plan.rows[plan.best]
     return {
         "question": {
@@ -182,7 +182,7 @@ def data(plan: Plan) -> dict[str, Any]:
         "settings_tried": plan.size,
         "settings_refused": dict(plan.refused),
         "recommended": _row_data(plan, row),
-        "frontier": [_row_data(plan, one) for one in plan.rows],
+        "frontier": [_row_data(plan, other) for other in plan.rows],
         "command": _command(plan),
     }
 
@@ -218,14 +218,14 @@ def _row_data(plan: Plan, row: Row) -> dict[str, Any]:
 
 def title(plan: Plan) -> str:
     """Return the question."""
-    who = "Which devices reach" if plan.shares else "Do these devices reach"
-    return f"{who} {plan.question.target:g} within {plan.question.span(plan.question.budget)}?"
+    subject = "Which devices reach" if plan.shares else "Do these devices reach"
+    return f"{subject} {plan.question.target:g} within {plan.question.span(plan.question.budget)}?"
 
 
 def page(plan: Plan) -> Page:
     """Return the page."""
     question, row = plan.question, plan.rows[plan.best]
-    held = row.checked.reached(question.target)
+    reached = row.checked.reached(question.target)
     return study(
         "plan",
         title(plan),
@@ -233,7 +233,7 @@ def page(plan: Plan) -> Page:
         _command(plan),
         [Finding(f"an accuracy of {question.target:g} is reached within "
                  f"{question.span(question.budget)}",
-                 held if row.checked.sure(question.target) else None, sentence(plan))],
+                 reached if row.checked.sure(question.target) else None, sentence(plan))],
         _charts(plan),
         [
             Table("answer", "The recommended setting", ["what", "value"], facts(plan)),
@@ -248,28 +248,28 @@ def page(plan: Plan) -> Page:
 def _table(plan: Plan) -> Table:
     unit = plan.question.unit
     rows: list[list[str | float | int]] = []
-    for one in plan.rows:
-        cell, score = one.cell, one.checked
+    for row in plan.rows:
+        cell, score = row.cell, row.checked
         mean, low, high = score.accuracy
         time = float(score.times.mean())
         target = plan.question.target
-        held = SAID[score.reached(target)].lower() + "?" * (not score.sure(target))
+        reached = YES_NO[score.reached(target)].lower() + "?" * (not score.sure(target))
         rows.append([
-            f"{one.candidate.share:.0%}" if plan.shares else len(rows) + 1, held,
+            f"{row.candidate.share:.0%}" if plan.shares else len(rows) + 1, reached,
             *([] if unit is None else [time * unit]), time,
             mean, f"{low:.3f}-{high:.3f}", float(score.tests.mean()),
             cell.sampled, cell.quorum, cell.deadline, cell.batch_size,
             cell.learning_rate, cell.rule, score.rounds[1],
-            float(score.up.mean()) / MEGA, float(score.down.mean()) / MEGA, one.risks[1],
+            float(score.up.mean()) / MEGA, float(score.down.mean()) / MEGA, row.risks[1],
         ])  # fmt: skip
-    what = (
+    title = (
         "The best setting of each share of powerful devices" if plan.shares
         else "Settings of which no other is better in time, MB or risk without being worse in "
         "another"
     )  # fmt: skip
     return Table(
         "frontier",
-        f"{what}, with fresh seeds; ? where the interval leaves it open",
+        f"{title}, with fresh seeds; ? where the interval leaves it open",
         [
             "powerful" if plan.shares else "setting", "reached",
             *([] if unit is None else ["time (s)"]), "time (units)", "accuracy", "95 %", "test",
@@ -293,7 +293,7 @@ def _about(plan: Plan) -> str:
         + (f" ({alive - count} more have no round in it yet)" if alive > count else "")
         for time, count, alive in plan.tried
     )
-    unheeded = sum(plan.refused.values())
+    refused = sum(plan.refused.values())
     why = "; ".join(f"{count}: {reason}" for reason, count in plan.refused.items())
     settings = plan.rows[plan.best].candidate.fields
     varied = ("rounds", "evaluation_interval", "rule", "attack", "hardware", *SEARCHED)
@@ -304,11 +304,11 @@ def _about(plan: Plan) -> str:
         f"accurate on validation examples, in every seed under the attack that is worst for it "
         f"(seed 0; in the last rung {_range(plan.seeds)}). The frontier is then run with "
         f"{_range(plan.fresh)}, from which all numbers here are. Times are in time units, those to "
-        f"the target from when on all evaluations (one every {LOOKS}th part of a run) are at or "
+        f"the target are those from which on all evaluations ({EVALUATIONS} in a run) are at or "
         "above it (inf: with some seed the last one is below); MB are sent until then, or until "
         "the end. Reached: by the mean over seeds, with its 95 % interval (Student's t). "
         "Risk: that a round of the run samples more Byzantine workers than v tolerates."
-        + (f" Refused: {unheeded} settings ({why})." if unheeded else "")
+        + (f" Refused: {refused} settings ({why})." if refused else "")
         + (" " + described(settings, *varied))
     )
 
@@ -316,14 +316,14 @@ def _about(plan: Plan) -> str:
 def _charts(plan: Plan) -> Sequence[Chart]:
     target = plan.question.target
     charts = []
-    every = [(one.share, -score.rank[0]) for one, score in plan.finalists]
-    every = [(x, y) for x, y in every if math.isfinite(y)]
-    if plan.shares and every:
+    points = [(candidate.share, -score.rank[0]) for candidate, score in plan.finalists]
+    points = [(x, y) for x, y in points if math.isfinite(y)]
+    if plan.shares and points:
         best = [(r.candidate.share, float(r.checked.times.mean())) for r in plan.rows]
         charts.append(
             Chart("shares", f"Time to an accuracy of {target:g}", "share of powerful devices",
                   "time units", [
-                Line("settings of the last rung", [x for x, _ in every], [y for _, y in every],
+                Line("settings of the last rung", [x for x, _ in points], [y for _, y in points],
                      style="points"),
                 Line("the best of each share, fresh seeds", [x for x, _ in best],
                      [y for _, y in best]),
@@ -337,29 +337,35 @@ def _charts(plan: Plan) -> Sequence[Chart]:
 
 
 def _curve(plan: Plan, row: Row) -> Line:
-    """Draw the mean over seeds under the attack that is worst on average."""
+    """Return the line of the mean over seeds, under the attack that is worst on average."""
     cell = row.cell
     label = devices_of(row) if plan.shares else (
         f"{cell.rule}, q {cell.sampled}, v {cell.quorum}, τ {cell.deadline:g}, s {cell.batch_size}"
     )  # fmt: skip
-    runs = [one for one in row.checked.results[row.checked.worst] if one and one.status == "done"]
+    runs = [
+        result
+        for result in row.checked.results[row.checked.worst]
+        if result and result.status == "done"
+    ]
     if not runs:
         return Line(label, [], [])
-    length = min(len(one.rounds["time"]) for one in runs)
-    times = np.array([one.rounds["time"][:length] for one in runs], dtype=float).mean(axis=0)
-    seen = np.array([one.rounds["validation_accuracy"][:length] for one in runs], dtype=float)
-    mean = seen.mean(axis=0)
-    kept = np.flatnonzero(np.isfinite(mean))
-    return Line(label, times[kept].tolist(), mean[kept].tolist())
+    length = min(len(result.rounds["time"]) for result in runs)
+    times = np.array([result.rounds["time"][:length] for result in runs], dtype=float).mean(axis=0)
+    accuracies = np.array(
+        [result.rounds["validation_accuracy"][:length] for result in runs], dtype=float
+    )
+    mean = accuracies.mean(axis=0)
+    evaluated = np.flatnonzero(np.isfinite(mean))
+    return Line(label, times[evaluated].tolist(), mean[evaluated].tolist())
 
 
 def _command(plan: Plan) -> str:
-    return plan.options.command(f"plan {plan.question.said}", "data")
+    return plan.options.command(f"plan {plan.question.words}", "data")
 
 
 def _range(seeds: range) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
-def _mega(sent: Any) -> str:
-    return f"{float(sent.mean()) / MEGA:.3g}"
+def _mega(count: Any) -> str:
+    return f"{float(count.mean()) / MEGA:.3g}"

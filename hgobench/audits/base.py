@@ -1,4 +1,4 @@
-"""What every audit is given: what to look at, and where to compute and keep it."""
+"""The options of audits, and the session in which they compute."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ RULESET = "audits"
 
 @dataclass(frozen=True)
 class Options:
-    """What a user asks for.
+    """A user's options.
 
     Attributes:
-        seeds: how many; None: as many as the audit has by default.
-        settings: fields of a scenario of one's own; none: the audit's problems.
-        rules, attacks: names of one's own choice; none: the audit's.
+        seeds: number of seeds; None: the audit's default.
+        settings: fields of a scenario; empty: the audit's own problems.
+        rules, attacks: their names; empty: the audit's own.
+
+    Example:
+        >>> Options(seeds=3, rules=("krum",)).command("audit bounds")
+        'hgobench audit bounds --seeds 3 --rule krum'
     """
 
     seeds: int | None = None
@@ -33,30 +37,35 @@ class Options:
     rules: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
 
-    def command(self, words: str, *said: str) -> str:
-        """Return the command that asks for the same; `said`: settings that the words state."""
-        parts = ["hgobench", *shlex.split(words)]
+    def command(self, words: str, *stated: str) -> str:
+        """Return the command with these options.
+
+        Args:
+            words: the verb and its arguments.
+            stated: fields of the settings that these state already.
+        """
+        arguments = ["hgobench", *shlex.split(words)]
         if self.seeds is not None:
-            parts += ["--seeds", str(self.seeds)]
+            arguments += ["--seeds", str(self.seeds)]
         for name, value in self.settings.items():
-            if name in said:
+            if name in stated:
                 continue
-            parts += ["--set", write_setting(name, value)]
+            arguments += ["--set", write_setting(name, value)]
         for option, names in (("--rule", self.rules), ("--attack", self.attacks)):
             for name in names:
-                parts += [option, name]
-        return shlex.join(parts)
+                arguments += [option, name]
+        return shlex.join(arguments)
 
 
 @dataclass(frozen=True)
 class Work:
-    """Where an audit computes: what the session's store has is not computed again.
+    """Where an audit computes; nothing that the session's store has is computed again.
 
     Attributes:
-        session: where cells and measurements are made and kept.
-        warn: told of what a reader should know.
-        say: told of what comes next.
-        failed: the cells that failed so far.
+        session: computes cells and measurements, and keeps them.
+        warn: called with a line that a reader should know.
+        say: called with a line on the next step.
+        failed: the cells that have failed so far.
     """
 
     session: Session
@@ -65,18 +74,18 @@ class Work:
     failed: list[Result] = field(default_factory=list)
 
     def measure(self, tasks: Sequence[Task], jobs: int = 0) -> list[Any]:
-        """Return what some tasks measured, in their order (`Session.measure`)."""
+        """Return the values of some tasks, in their order (`Session.measure`)."""
         return self.session.measure(tasks, jobs=jobs)
 
     def execute(self, scenarios: Sequence[Scenario]) -> dict[Scenario, Result]:
         """Return the results of some scenarios.
 
         Raises:
-            KeyboardInterrupt: it was interrupted; what was finished is kept.
+            KeyboardInterrupt: Ctrl-C; finished cells are kept.
             RuntimeError: it ended early for another reason.
         """
-        wanted = list(dict.fromkeys(scenarios))
-        outcome = self.session.run(wanted, RULESET, time_limit=600.0)
+        cells = list(dict.fromkeys(scenarios))
+        outcome = self.session.run(cells, RULESET, time_limit=600.0)
         check(outcome)
         self.failed.extend(outcome.failed)
         for result in outcome.failed:
@@ -85,53 +94,53 @@ class Work:
         return {result.scenario: result for _, result in store.results(outcome.keys)}
 
 
-def uses(
+def reject_unused_options(
     options: Options, *chosen: str, rules: float = 0, attacks: float = 0, seeds: bool = True
 ) -> None:
-    """Refuse what an audit would not heed.
+    """Raise InputError for options that an audit would ignore.
 
     Args:
-        options: what was asked for.
-        chosen: fields that the audit chooses by itself.
-        rules, attacks: how many of them it takes.
-        seeds: whether there is anything to repeat.
+        options: the user's.
+        chosen: fields that the audit sets itself.
+        rules, attacks: how many of them it takes at most.
+        seeds: whether it repeats anything.
 
     Raises:
-        InputError: naming all of it.
+        InputError: with all problems.
     """
     problems = [f"settings: {name}: the audit chooses it" for name in chosen
                 if name in options.settings]  # fmt: skip
-    for option, names, most in (
+    for option, names, limit in (
         ("rule", options.rules, rules),
         ("attack", options.attacks, attacks),
     ):
-        if option in options.settings and most:
+        if option in options.settings and limit:
             problems.append(f"settings: {option}: use `{option}s`")
-        elif len(names) > most:
-            taken = "none" if not most else f"{most:g}"
-            problems.append(f"{option}s: {', '.join(names)}; this audit takes {taken}")
+        elif len(names) > limit:
+            allowed = "none" if not limit else f"{limit:g}"
+            problems.append(f"{option}s: {', '.join(names)}; this audit takes {allowed}")
     if options.attacks and options.settings.get("byzantine") == 0:
-        problems.append("attacks: nobody attacks with byzantine=0")
+        problems.append("attacks: no worker attacks with byzantine=0")
     if options.seeds is not None and not seeds:
         problems.append(f"seeds: {options.seeds}; this audit has none")
     if problems:
         raise InputError(problems)
 
 
-def settled(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an audit's fields with a user's in their place.
+def merge_settings(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an audit's fields, replaced by a user's where there are any.
 
-    With other workers, how many are sampled and make a quorum is not the audit's any more.
+    With another number of workers, the audit's sample size and quorum are dropped.
     """
-    kept = dict(base)
+    fields = dict(base)
     if "workers" in settings:
         for name in ("sampled", "quorum"):
-            kept.pop(name, None)
-    return {**kept, **settings}
+            fields.pop(name, None)
+    return {**fields, **settings}
 
 
-def classified(settings: Mapping[str, Any]) -> None:
-    """Refuse data without classes: of a regression there is no accuracy to compare."""
+def require_classes(settings: Mapping[str, Any]) -> None:
+    """Raise InputError for data without classes: a regression has no accuracy to compare."""
     data = settings.get("data", "digits")
     if not datasets.load(data).classes:
         raise InputError(f"data: {data!r} has no classes, so no accuracy to compare")

@@ -1,4 +1,4 @@
-"""The paper's bounds against what runs do: Lemma 1, Theorem 1, Theorem 2, at every k."""
+"""The paper's bounds, Lemma 1 and Theorems 1 and 2, against both sides measured at every k."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hgobench.theory import Curvature, Objective
 from hgobench.theory.robustness import exact_coefficient
 
 from . import robustness
-from .base import Options, Work, settled, uses
+from .base import Options, Work, merge_settings, reject_unused_options
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "quadratic": {"data": "digits", "model": "quadratic[condition=4.0]"},
     "ridge": {"data": "breast_cancer", "model": "linear[ridge=0.5]"},
 }
-# The same in one dimension, with whole shards for minibatches: all of it in closed form.
+# The same in one dimension, with whole shards as minibatches: everything is known in closed form.
 POINTS: dict[str, Any] = {
     "data": "hgobench.audits.outsiders:Points",
     "model": "quadratic[condition=1.0]",
@@ -53,7 +53,7 @@ POINTS: dict[str, Any] = {
     "rounds": 20,
     "evaluation_interval": 20,
 }
-# Only two fast workers answer, whose data is unlike all other's; nobody is Byzantine.
+# Only two fast workers answer, whose data is unlike that of all others; there are no attackers.
 OUTSIDERS: dict[str, Any] = {
     "data": "digits",
     "model": "quadratic[condition=1.0]",
@@ -72,37 +72,37 @@ STEPS = {
     "dimension": "γ = 0.99/(√d·max L_j)",
 }
 VARIANTS = ("published", "corrected")
-SHARES = (0.0, 0.25, 0.5, 0.75)  # of the largest Q_w with ΔB < 1: each gives a bound that holds
-CHANCE = 0.01  # that a bound which holds counts as violated somewhere along a run
+SHARES = (0.0, 0.25, 0.5, 0.75)  # of the largest Q_w with ΔB < 1; each gives a valid bound
+CHANCE = 0.01  # probability that a valid bound counts as violated somewhere along a run
 DIGITS = 7
 
 
 def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
     """Return Δ(v, f) as the paper has it, and the least that is known, by variant.
 
-    It is that of any v or more of the q workers: the least Δ for m values need not fall with m. Of
-    rules for which neither is known both are the largest ratio that a search finds, a lower bound:
-    of single coordinates, or of vectors if that is what the rule is applied to.
+    Each holds for any number of answers from v to q: the least Δ need not fall with the number. If
+    neither is known of a rule, both are the largest ratio that a search finds, a lower bound: on
+    single coordinates, or on vectors if the rule is applied to vectors.
     """
     f, rule = scenario.tolerated, scenario.rule
     answers = range(scenario.quorum, scenario.sampled + 1)
-    known = [exact_coefficient(rule, m - f, f) for m in answers]
-    # Of vectors the same rule may have no Δ, where it has one of single coordinates.
+    values = [exact_coefficient(rule, m - f, f) for m in answers]
+    # A rule may have a Δ on single coordinates and none on vectors.
     on_vectors = scenario.scope == "block" and robustness.form(rule) != "coordinate"
-    if known[0] is None:
-        needed = ", ".join(aggregators.build(rule, f=f).needs)
-        if needed:
-            raise InputError(f"rule: {rule!r} needs {needed}; Definition 1 knows values alone")
-        asked = [
+    if values[0] is None:
+        needs = ", ".join(aggregators.build(rule, f=f).needs)
+        if needs:
+            raise InputError(f"rule: {rule!r} needs {needs}; Definition 1 knows values alone")
+        searches = [
             robustness.task(rule, m, f, 0, dimension)
             for m in answers
             for dimension in ((1, robustness.DIMENSION) if on_vectors else (1,))
         ]
-        found = [robustness.Largest(**one) for one in work.measure(asked)]
-        if reasons := [one.reason for one in found if one.ratio is None]:
+        results = [robustness.Largest(**value) for value in work.measure(searches)]
+        if reasons := [value.reason for value in results if value.ratio is None]:
             raise InputError(reasons[0])
-        known = [one.ratio for one in found]
-    least = max(one for one in known if one is not None)
+        values = [value.ratio for value in results]
+    least = max(value for value in values if value is not None)
     published = least
     if rule == "trimmed_mean":
         published = theory.trimmed_mean_coefficient(answers[0] - f, f)
@@ -113,17 +113,17 @@ def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
 class Sides:
     """Both sides of every bound along one run, for k = 1 .. K.
 
-    Of what diverged the left sides are infinite.
+    After a divergence the left sides are infinite.
 
     Attributes:
         attack: the run's.
         status: how it ended.
         learning_rate: the run's.
-        allowed: whether either paper allows that rate; None: it is not known.
-        excess: L(w_k) - L*; NaN: not known.
+        allowed: whether one of the papers allows that rate; None: unknown.
+        excess: L(w_k) - L*; NaN: unknown.
         gradient: ‖∇L(w_k)‖².
-        theorem_1, theorem_2: the right-hand sides by variant; without Theorem 1: none.
-        lemma: by how much Lemma 1's inner product exceeds its bound, by variant.
+        theorem_1, theorem_2: the right-hand sides by variant; empty if the theorem does not apply.
+        lemma: the excess of Lemma 1's inner product over its bound, by variant.
     """
 
     attack: str
@@ -144,15 +144,15 @@ def trace(
 
     Args:
         scenarios: the cells' fields.
-        step: which learning rate: a key of `STEPS`, or ``"given"``.
+        step: the learning rate: a key of `STEPS`, or ``"given"``: the scenario's.
         deltas: Δ by variant.
     """
     cells = [Scenario(**fields) for fields in scenarios]
     world = World.of(cells[0])
     problem = Objective(cells[0], world)
     if step != "given":
-        known = problem.curvature
-        rate = 0.99 * (known.block_step if step == "block" else known.dimension_step)
+        curvature = problem.curvature
+        rate = 0.99 * (curvature.block_step if step == "block" else curvature.dimension_step)
         cells = [cell.replace(learning_rate=rate) for cell in cells]
     traces = {cell: Trace(cell, problem, deltas) for cell in cells}
     results = simulate(cells, observe=lambda step: traces[step.scenario].add(step))
@@ -162,16 +162,16 @@ def trace(
     return [traces[cell].sides(result.status) for cell, result in zip(cells, results, strict=True)]
 
 
-def kept(**arguments: Any) -> list[dict[str, Any]]:
-    """Return what `trace` does, as JSON knows it."""
+def as_json(**arguments: Any) -> list[dict[str, Any]]:
+    """Return the value of `trace` as data for JSON."""
     return [asdict(sides) for sides in trace(**arguments)]
 
 
 class Trace:
-    """What the bounds speak of, along one run.
+    """Collects the quantities of the bounds along one run.
 
-    Assumption 4 holds with many pairs (M_w, Q_w), and each gives bounds that hold. For the theorems
-    that one is taken which gives the least error at w_1, before the run; for Lemma 1 the best.
+    Assumption 4 holds with many pairs (M_w, Q_w), and each gives valid bounds. The theorems use the
+    pair with the least error at w_1, chosen before the run; Lemma 1 the best pair.
 
     Args:
         scenario: the run's.
@@ -191,13 +191,13 @@ class Trace:
         self.error: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
         self.growth: dict[str, Floats] = {}
         try:
-            self.known: Curvature | None = problem.curvature
+            self.curvature: Curvature | None = problem.curvature
         except InputError:
-            self.known = None
-        self.closed = self.known is not None and self.known.hessian is not None
+            self.curvature = None
+        self.closed = self.curvature is not None and self.curvature.hessian is not None
 
     def add(self, step: Step) -> None:
-        """Look at a step before it is taken."""
+        """Add a step, before it is taken."""
         moments = self.problem.moments(step.params)
         self.excess.append(self.problem.excess(step.params) if self.closed else math.nan)
         self.gradient.append(float(np.square(moments.gradient).sum()))
@@ -224,39 +224,41 @@ class Trace:
         Args:
             status: how the run ended.
         """
-        scenario, seen = self.scenario, len(self.block)
-        after = scenario.rounds - seen
+        scenario, length = self.scenario, len(self.block)
+        missing = scenario.rounds - length
         allowed = None
-        if self.known is not None:
-            allowed = scenario.learning_rate < max(self.known.block_step, self.known.dimension_step)
+        if self.curvature is not None:
+            allowed = scenario.learning_rate < max(
+                self.curvature.block_step, self.curvature.dimension_step
+            )
         first, second, lemma = {}, {}, {}
         for name in VARIANTS:
-            if seen:
+            if length:
                 second[name], lemma[name] = self._second(name), self._lemma(name)
             else:  # it diverged before the first step
                 second[name] = lemma[name] = [math.inf] * scenario.rounds
             if self.closed:
-                first[name] = self._first(name) if seen else [math.inf] * scenario.rounds
+                first[name] = self._first(name) if length else [math.inf] * scenario.rounds
         return Sides(
             scenario.attack,
             status,
             scenario.learning_rate,
             allowed,
-            _short([*self.excess, *[math.inf] * after]),
-            _short([*self.gradient, *[math.inf] * after]),
+            _short([*self.excess, *[math.inf] * missing]),
+            _short([*self.gradient, *[math.inf] * missing]),
             first,
             second,
             lemma,
         )
 
     def _shared(self, name: str) -> dict[str, Any]:
-        """Return what the theorems' right-hand sides are made of, in one variant."""
-        after = self.scenario.rounds - len(self.block)
-        error = np.array([*self.error[name], *self.error[name][-1:] * after])
+        """Return the arguments that the theorems share, in one variant."""
+        missing = self.scenario.rounds - len(self.block)
+        error = np.array([*self.error[name], *self.error[name][-1:] * missing])
         with np.errstate(invalid="ignore"):
             pair = int(np.argmin(error[0] / (1.0 - np.array(SHARES))))
         return {
-            "block": np.minimum.accumulate([*self.block, *self.block[-1:] * after]),
+            "block": np.minimum.accumulate([*self.block, *self.block[-1:] * missing]),
             "dimension": self.problem.dimension,
             "learning_rate": self.scenario.learning_rate,
             "delta": self.deltas[name],
@@ -265,8 +267,8 @@ class Trace:
         }
 
     def _first(self, name: str) -> list[float]:
-        assert self.known is not None
-        convexity = self.known.strong_convexity
+        assert self.curvature is not None
+        convexity = self.curvature.strong_convexity
         steps, shared = np.arange(self.scenario.rounds), self._shared(name)
         return _short(theory.theorem_1(steps, self.excess[0], strong_convexity=convexity, **shared))
 
@@ -278,8 +280,8 @@ class Trace:
     def _lemma(self, name: str) -> list[float]:
         norm, error = np.array(self.norm)[:, None], np.array(self.error[name])
         promised = theory.lemma_1(norm, self.deltas[name], error, self.growth[name]).max(axis=1)
-        after = self.scenario.rounds - len(self.block)
-        return _short([*(np.array(self.inner) - promised), *[math.inf] * after])
+        missing = self.scenario.rounds - len(self.block)
+        return _short([*(np.array(self.inner) - promised), *[math.inf] * missing])
 
 
 def _short(values: Iterable[float]) -> list[float]:
@@ -287,9 +289,9 @@ def _short(values: Iterable[float]) -> list[float]:
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be heeded."""
-    own = ("seed", "rule", "attack", "schedule", "solver", "algorithm", "granularity", "cost")
-    uses(options, *own, rules=1, attacks=math.inf)
+    """Raise InputError for options that this audit does not use."""
+    chosen = ("seed", "rule", "attack", "schedule", "solver", "algorithm", "granularity", "cost")
+    reject_unused_options(options, *chosen, rules=1, attacks=math.inf)
 
 
 def run(options: Options, work: Work) -> Page:
@@ -303,7 +305,7 @@ def run(options: Options, work: Work) -> Page:
     for problem, fields in problems.items():
         for step in ("given",) if "learning_rate" in fields else STEPS:
             groups[problem, step] = tasks(
-                {**settled(BASE, fields), "rule": rule}, names, step, range(seeds), work
+                {**merge_settings(BASE, fields), "rule": rule}, names, step, range(seeds), work
             )
     if not options.settings and not options.rules:
         groups["points", "block"] = tasks(  # of one coordinate both steps are 0.99/L
@@ -313,20 +315,20 @@ def run(options: Options, work: Work) -> Page:
             groups["outsiders", step] = tasks(
                 {**BASE, **OUTSIDERS}, ("none",), step, range(seeds), work
             )
-    done = iter(work.measure([task for group in groups.values() for task in group]))
+    values = iter(work.measure([task for group in groups.values() for task in group]))
     traced = {
-        key: [[Sides(**sides) for sides in next(done)] for _ in group]
+        key: [[Sides(**sides) for sides in next(values)] for _ in group]
         for key, group in groups.items()
     }
     deltas = next(iter(groups.values()))[0].arguments["deltas"]
-    return _told(Audited(rule, deltas, seeds, traced), options)
+    return _page(Audited(rule, deltas, seeds, traced), options)
 
 
 def tasks(
     fields: Mapping[str, Any], names: Sequence[str], step: str, seeds: Iterable[int], work: Work
 ) -> list[Task]:
-    """Return what traces a problem under some attacks, a task per seed."""
-    made = []
+    """Return the tasks that trace a problem under some attacks, one per seed."""
+    tasks_ = []
     plain = Scenario(**{**fields, "attack": "none"})
     attacked = plain.byzantine > 0
     if min(plain.byzantine, plain.sampled) > plain.tolerated:
@@ -342,20 +344,20 @@ def tasks(
         ]
         values = [cell.to_dict() for cell in cells]
         arguments = {"scenarios": values, "step": step, "deltas": deltas}
-        made.append(Task(kept, arguments, values))
-    return made
+        tasks_.append(Task(as_json, arguments, values))
+    return tasks_
 
 
 class Comparison:
-    """One bound on one problem under one attack: both sides at every k, (seeds, K).
+    """A bound on one problem under one attack: both sides at every k, (seeds, K).
 
     Attributes:
-        violated: the k's (from 1) at which the mean over seeds of left - right is above 0 beyond
-            chance: by a one-sided t-test with Bonferroni's correction for the K tests.
-        decided: whether there are seeds enough to tell.
-        closest: the largest mean(left)/mean(right) in the second half of the run: at first both
-            sides are L(w_1) - L*.
-        promises: whether the bound is finite, at the end.
+        violated: the k's (from 1) at which the mean over seeds of left - right is significantly
+            above 0: one-sided t-test with Bonferroni's correction for the K tests.
+        decided: whether there are enough seeds for the test.
+        closest: the largest mean(left)/mean(right) in the second half of the run; in the beginning
+            both sides are L(w_1) - L*.
+        promises: whether the bound is finite at the end.
     """
 
     def __init__(self, left: Floats, right: Floats) -> None:
@@ -384,39 +386,39 @@ def compared(runs: Sequence[Sequence[Sides]], cell: int) -> dict[str, Comparison
     """Return every bound on one cell, by ``bound, variant``.
 
     Args:
-        runs: by seed what `trace` returned.
-        cell: which of the traced cells.
+        runs: the values of `trace`, one per seed.
+        cell: the position of the cell in them.
     """
-    each = [cells[cell] for cells in runs]
-    gradient = np.array([one.gradient for one in each])
+    sides = [cells[cell] for cells in runs]
+    gradient = np.array([run.gradient for run in sides])
     mean = gradient.mean(axis=0)
     smallest = [int(mean[: k + 1].argmin()) for k in range(len(mean))]
-    found = {}
+    bounds = {}
     for variant in VARIANTS:
-        if each[0].theorem_1:
-            found[f"Theorem 1, {variant}"] = Comparison(
-                np.array([one.excess for one in each]),
-                np.array([one.theorem_1[variant] for one in each]),
+        if sides[0].theorem_1:
+            bounds[f"Theorem 1, {variant}"] = Comparison(
+                np.array([run.excess for run in sides]),
+                np.array([run.theorem_1[variant] for run in sides]),
             )
-        found[f"Theorem 2, {variant}"] = Comparison(
-            gradient[:, smallest], np.array([one.theorem_2[variant] for one in each])
+        bounds[f"Theorem 2, {variant}"] = Comparison(
+            gradient[:, smallest], np.array([run.theorem_2[variant] for run in sides])
         )
-        margin = np.array([one.lemma[variant] for one in each])
+        margin = np.array([run.lemma[variant] for run in sides])
         promised = np.where(np.isposinf(margin), np.inf, 0.0)
-        found[f"Lemma 1, {variant}"] = Comparison(
+        bounds[f"Lemma 1, {variant}"] = Comparison(
             -np.where(np.isposinf(margin), 0.0, margin), promised
         )
-    return found
+    return bounds
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One bound on one problem with one step size, under every attack.
+    """A bound on one problem with one step size, under every attack.
 
     Attributes:
-        problem, step: where.
+        problem, step: their names.
         bound: ``"Theorem 1, published"``.
-        attacks: the bound under each.
+        attacks: the comparison under each attack.
     """
 
     problem: str
@@ -425,24 +427,28 @@ class Trial:
     attacks: Mapping[str, Comparison]
 
     @property
-    def where(self) -> str:
+    def place(self) -> str:
         """The problem and the step size, in words."""
         return f"{self.problem}, {STEPS.get(self.step, 'your learning rate')}"
 
     @property
     def lemma(self) -> bool:
-        """Whether it is Lemma 1, of which there is no ratio."""
+        """Whether it is Lemma 1, whose sides have no ratio."""
         return self.bound.startswith("Lemma")
 
     @property
     def violated(self) -> dict[str, Comparison]:
         """The attacks under which the bound is violated."""
-        return {name: one for name, one in self.attacks.items() if len(one.violated)}
+        return {
+            name: comparison
+            for name, comparison in self.attacks.items()
+            if len(comparison.violated)
+        }
 
     @property
     def silent(self) -> int:
-        """Under how many attacks the bound promises nothing."""
-        return sum(not one.promises for one in self.attacks.values())
+        """Number of attacks under which the bound is infinite."""
+        return sum(not comparison.promises for comparison in self.attacks.values())
 
     @property
     def worst(self) -> str:
@@ -451,18 +457,18 @@ class Trial:
 
     @property
     def ratio(self) -> float:
-        """How close that comes: the largest left/right."""
+        """The largest left/right, under the worst attack."""
         return self.attacks[self.worst].closest
 
 
 @dataclass(frozen=True)
 class Audited:
-    """What was measured.
+    """The measurements.
 
     Attributes:
-        rule: that the server applies.
+        rule: the server's.
         deltas: its Δ by variant.
-        seeds: how many.
+        seeds: number of seeds.
         traced: by problem and step size, for each seed both sides under every attack.
     """
 
@@ -474,48 +480,48 @@ class Audited:
     @cached_property
     def groups(self) -> dict[tuple[str, str], list[Trial]]:
         """The trials of every bound, by problem and step size."""
-        found = {}
+        groups = {}
         for (problem, step), runs in self.traced.items():
             names = [cell.attack for cell in runs[0]]
             bounds = [compared(runs, number) for number in range(len(names))]
-            found[problem, step] = [
+            groups[problem, step] = [
                 Trial(
                     problem, step, bound,
                     {name: under[bound] for name, under in zip(names, bounds, strict=True)},
                 )
                 for bound in bounds[0]
             ]  # fmt: skip
-        return found
+        return groups
 
     @property
     def trials(self) -> list[Trial]:
-        """All of them."""
+        """All trials."""
         return [trial for group in self.groups.values() for trial in group]
 
     @property
     def rates(self) -> list[bool | None]:
-        """Of every run, whether the theorems allow its learning rate; None: it is not known."""
+        """Whether the theorems allow the learning rate of each run; None: unknown."""
         return [cell.allowed for runs in self.traced.values() for cells in runs for cell in cells]
 
     @property
     def sure(self) -> bool:
-        """Whether all rates are allowed and Δ is known, not only the largest that was found."""
-        known = self.rule == "trimmed_mean" or exact_coefficient(self.rule, 1, 0) is not None
-        return all(self.rates) and known
+        """Whether all rates are allowed and Δ is known, not only a lower bound of it."""
+        delta_known = self.rule == "trimmed_mean" or exact_coefficient(self.rule, 1, 0) is not None
+        return all(self.rates) and delta_known
 
 
 def verdict(audited: Audited, bound: str) -> bool | None:
-    """Say whether a bound holds on all problems, under all attacks; None: it can't be told."""
+    """Return whether a bound holds on all problems, under all attacks; None: undecided."""
     trials = [trial for trial in audited.trials if trial.bound == bound]
     violated = any(trial.violated for trial in trials)
-    nothing = sum(trial.silent for trial in trials) == sum(len(t.attacks) for t in trials)
-    if nothing or audited.seeds < 2 or False in audited.rates or (violated and not audited.sure):
+    vacuous = sum(trial.silent for trial in trials) == sum(len(t.attacks) for t in trials)
+    if vacuous or audited.seeds < 2 or False in audited.rates or (violated and not audited.sure):
         return None
     return not violated
 
 
-def _told(audited: Audited, options: Options) -> Page:
-    """Tell what was found."""
+def _page(audited: Audited, options: Options) -> Page:
+    """Return the page of the results."""
     rule, deltas = audited.rule, audited.deltas
     about = [
         f"HGO with {rule}, Δ(v, f) = {deltas['published']:.4g} as published and "
@@ -549,46 +555,46 @@ def _told(audited: Audited, options: Options) -> Page:
 
 
 def _finding(audited: Audited, bound: str) -> Finding:
-    """Say of one bound where it holds and where it is violated."""
+    """Return the finding on a bound: where it holds and where it is violated."""
     trials = [trial for trial in audited.trials if trial.bound == bound]
-    held = [trial for trial in trials if not trial.violated]
-    said = f"on {len(held)} of {len(trials)} problems and step sizes, under all attacks"
-    if any(trial.ratio > 0 for trial in held):
-        closest = max(held, key=lambda trial: trial.ratio)
-        said += (
-            f"; there the closest has {closest.ratio:.2g} of the bound ({closest.where} under "
+    holding = [trial for trial in trials if not trial.violated]
+    text = f"on {len(holding)} of {len(trials)} problems and step sizes, under all attacks"
+    if any(trial.ratio > 0 for trial in holding):
+        closest = max(holding, key=lambda trial: trial.ratio)
+        text += (
+            f"; there the closest has {closest.ratio:.2g} of the bound ({closest.place} under "
             f"{closest.worst})"
         )
     places = [place for trial in trials for place in _violations(trial)]
-    said = f"violated: {'; '.join(places)}. It holds {said}" if places else f"it holds {said}"
+    text = f"violated: {'; '.join(places)}. It holds {text}" if places else f"it holds {text}"
     silent, total = sum(t.silent for t in trials), sum(len(t.attacks) for t in trials)
     if silent:
-        said += f"; {silent} of {total} runs have no finite bound"
+        text += f"; {silent} of {total} runs have no finite bound"
     holds = verdict(audited, bound)
     if holds is None:
-        beyond = False in audited.rates
-        said += "; that tells nothing" if silent == total else ""
-        said += "; one seed can't tell" if audited.seeds < 2 else ""
-        said += "; the learning rate is larger than the theorems allow" if beyond else ""
-        if places and not audited.sure and not beyond:
-            said += (
+        too_large = False in audited.rates
+        text += "; that tells nothing" if silent == total else ""
+        text += "; one seed can't tell" if audited.seeds < 2 else ""
+        text += "; the learning rate is larger than the theorems allow" if too_large else ""
+        if places and not audited.sure and not too_large:
+            text += (
                 "; Δ is only the largest that was found"
                 if all(audited.rates)
                 else "; how large a learning rate the theorems allow is not known"
             )
     theorem, variant = bound.split(", ")
     how = "as published" if variant == "published" else "corrected"
-    return Finding(f"{theorem}, {how}, holds at every k", holds, said)
+    return Finding(f"{theorem}, {how}, holds at every k", holds, text)
 
 
 def _violations(trial: Trial) -> list[str]:
-    """Say of every attack that violates a bound, from when on and how far."""
-    said = []
-    for name, one in trial.violated.items():
-        times = "" if trial.lemma else f", {one.closest:.3g} times the bound"
+    """Describe each violation of a bound: the attack, the first k and the factor."""
+    lines = []
+    for name, comparison in trial.violated.items():
+        times = "" if trial.lemma else f", {comparison.closest:.3g} times the bound"
         attack = "" if name == "none" else f" under {name}"
-        said.append(f"{trial.where}{attack} from k = {one.violated[0]}{times}")
-    return said
+        lines.append(f"{trial.place}{attack} from k = {comparison.violated[0]}{times}")
+    return lines
 
 
 def _summary(trials: Sequence[Trial]) -> Table:
@@ -597,16 +603,17 @@ def _summary(trials: Sequence[Trial]) -> Table:
     )  # fmt: skip
     rows: list[list[Cell]] = [
         [
-            one.problem, one.step, one.bound, len(one.attacks), len(one.violated), one.silent,
-            "" if one.lemma else f"{one.ratio:.3g}", "" if one.lemma else one.worst,
+            trial.problem, trial.step, trial.bound, len(trial.attacks), len(trial.violated),
+            trial.silent,
+            "" if trial.lemma else f"{trial.ratio:.3g}", "" if trial.lemma else trial.worst,
         ]
-        for one in trials
+        for trial in trials
     ]  # fmt: skip
     return Table("summary", "Every bound on every problem", header, rows)
 
 
 def _counterexamples() -> list[str]:
-    """Say what the problems `points` and `outsiders` are."""
+    """Describe the problems `points` and `outsiders`."""
     example = theory.FastFew()
     excess, published = float(example.excess), float(example.published)
     return [
@@ -625,15 +632,18 @@ def _counterexamples() -> list[str]:
 
 
 def _charts(trials: Sequence[Trial]) -> list[Chart]:
-    """Draw the measured side under every attack, the closest in colour, and the least bounds."""
+    """Return the charts of the measured side, the closest attack in colour, and the bounds."""
     titles = {"Theorem 1": "L(w_k) - L*", "Theorem 2": "least mean ‖∇L‖² so far"}
-    of = {trial.bound: trial for trial in trials}
+    by_bound = {trial.bound: trial for trial in trials}
     charts = []
     for theorem, title in titles.items():
-        trial = of.get(f"{theorem}, published")
+        trial = by_bound.get(f"{theorem}, published")
         if trial is None:
             continue
-        left = {name: one.left.mean(axis=0).tolist() for name, one in trial.attacks.items()}
+        left = {
+            name: comparison.left.mean(axis=0).tolist()
+            for name, comparison in trial.attacks.items()
+        }
         k = list(range(1, len(left[trial.worst]) + 1))
         lines = [
             Line(name, k, values, style="faint", group="another attack")
@@ -645,11 +655,11 @@ def _charts(trials: Sequence[Trial]) -> list[Chart]:
             Line(
                 f"bound, {variant}",
                 k,
-                of[f"{theorem}, {variant}"].attacks[trial.worst].right.mean(axis=0).tolist(),
+                by_bound[f"{theorem}, {variant}"].attacks[trial.worst].right.mean(axis=0).tolist(),
                 style="dashed",
             )
             for variant in VARIANTS
         ]
         file = f"{trial.problem}-{trial.step}-{theorem.lower().replace(' ', '-')}"
-        charts.append(Chart(file, f"{theorem}: {trial.where}", "k", title, lines, "y"))
+        charts.append(Chart(file, f"{theorem}: {trial.place}", "k", title, lines, "y"))
     return charts

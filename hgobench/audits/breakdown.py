@@ -1,4 +1,4 @@
-"""Breakdown: the attackers that a rule tolerates, every number of them tried."""
+"""Breakdown: how many attackers a rule tolerates, by trying every number of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hgobench.simulation.world import World
 from hgobench.statistics import LEVEL, Floats, exceeds, holm
 from hgobench.theory import Objective
 
-from .base import Options, Work, classified, settled, uses
+from .base import Options, Work, merge_settings, reject_unused_options, require_classes
 
 BASE: dict[str, Any] = {
     "data": "digits",
@@ -41,20 +41,20 @@ ATTACKS = ("sign_flip", "alie", "foe", "min_max", "mimic", "label_flip")
 PARTITIONS = ("iid", "dirichlet[alpha=0.3]")
 HARDWARE = ("powerful", "standard")
 SEEDS = 3
-POINTS = 0.05  # of accuracy, that may be lost
-GRID = 12  # numbers of attackers that are tried at first, or all
+POINTS = 0.05  # loss of accuracy that is no breakdown
+GRID = 12  # numbers of attackers in the first pass
 
 
 @dataclass
 class Series:
-    """One rule under one attack in one place, against growing numbers of attackers.
+    """A rule under an attack with growing numbers of attackers.
 
     Attributes:
-        rule, attack: who against whom.
-        place: the fields of where.
+        rule, attack: their names.
+        place: the other fields of the scenario: data, partition, hardware, ...
         clean: the mean accuracy without attackers.
         learns: whether that is better than chance.
-        costs: f -> (seeds,) the accuracy that f attackers cost, of every f that was tried.
+        costs: f -> (seeds,) loss of accuracy with f attackers, for every f that was tried.
         failed: the f's at which a cell raised or ran out of time.
         refused: the f's that the rule or its quorum refuses.
     """
@@ -70,45 +70,45 @@ class Series:
 
     @property
     def tried(self) -> list[int]:
-        """Return the f's that were tried, ascending."""
+        """The f's that were tried, ascending."""
         return sorted(self.costs)
 
     def breaks(self, f: int) -> bool:
-        """Whether f attackers cost more than may be lost, in the mean over seeds."""
+        """Return whether f attackers cost more than `POINTS`, in the mean over seeds."""
         return float(self.costs[f].mean()) > POINTS
 
     @property
     def broken(self) -> int | None:
-        """Return the least f that was tried and costs more than may be lost; None: none does."""
+        """The least f that was tried and breaks the rule; None: none does."""
         if not self.learns:
             return 0
         return next((f for f in self.tried if self.breaks(f)), None)
 
     @property
     def tolerated(self) -> int:
-        """Return the largest f up to which every f that was tried is tolerated."""
+        """The largest f up to which every f that was tried is tolerated."""
         broken = self.broken
         return max((f for f in self.tried if broken is None or f < broken), default=0)
 
     @property
-    def again(self) -> list[int]:
-        """Return the larger f's that are tolerated again beyond the first that is not."""
+    def recovered(self) -> list[int]:
+        """The f's above the first that breaks the rule that are tolerated again."""
         broken = self.broken
         if broken is None or not self.learns:
             return []
         return [f for f in self.tried if f > broken and not self.breaks(f)]
 
     @property
-    def turns(self) -> dict[int, float]:
-        """The p-values that those f's cost less than the first that breaks (paired t tests)."""
+    def recoveries(self) -> dict[int, float]:
+        """p-values of each recovered f costing less than the first that breaks (paired t test)."""
         if self.broken is None:
             return {}
-        most = self.costs.get(self.broken, np.zeros(1))
-        return {f: exceeds(most - self.costs[f], 0.0) for f in self.again}
+        breaking = self.costs.get(self.broken, np.zeros(1))
+        return {f: exceeds(breaking - self.costs[f], 0.0) for f in self.recovered}
 
     @property
-    def end(self) -> str:
-        """Say why it is not more."""
+    def stop_reason(self) -> str:
+        """Why no larger f is tolerated."""
         if self.failed and self.broken in (0, *self.failed):
             return "failed"
         if not self.learns:
@@ -118,7 +118,7 @@ class Series:
         return "refused" if self.refused else "n/2"
 
     def cells(self, f: int, seeds: int) -> list[Scenario] | None:
-        """Return the cells with f attackers; None: they are refused."""
+        """Return the cells with f attackers, one per seed; None: they are refused."""
         attack = self.attack if f else "none"
         fields = {**self.place, "rule": self.rule, "attack": attack, "byzantine": f}
         try:
@@ -128,56 +128,59 @@ class Series:
 
 
 def sweep(series: Sequence[Series], most: int, seeds: int, work: Work) -> None:
-    """Try every f from 1 to `most`, or every so many and then all before the first that breaks.
+    """Try every f from 1 to `most`; of many a grid first, then all below the first that breaks.
 
-    Nothing is taken for granted: a rule may tolerate more attackers than it fails against.
+    Larger f are tried too, as a rule may break at some f and tolerate a larger one.
     """
-    clean = work.execute([cell for one in series for cell in one.cells(0, seeds) or ()])
-    for one in series:
-        calm = one.cells(0, seeds) or []
-        chance = 1.0 / max(datasets.load(calm[0].data).classes, 1)
-        one.clean = float(np.mean([accuracy(clean[cell]) for cell in calm]))
-        one.learns = one.clean >= chance + 2 * POINTS
-        if any(clean[cell].status == "failed" for cell in calm):
-            one.failed.add(0)
-    learning = [one for one in series if one.learns]
+    clean = work.execute([cell for line in series for cell in line.cells(0, seeds) or ()])
+    for line in series:
+        clean_cells = line.cells(0, seeds) or []
+        chance = 1.0 / max(datasets.load(clean_cells[0].data).classes, 1)
+        line.clean = float(np.mean([accuracy(clean[cell]) for cell in clean_cells]))
+        line.learns = line.clean >= chance + 2 * POINTS
+        if any(clean[cell].status == "failed" for cell in clean_cells):
+            line.failed.add(0)
+    learning = [line for line in series if line.learns]
     step = math.ceil(most / GRID)
     coarse = range(step, most + 1, step)
-    _try([(one, f) for one in learning for f in coarse], clean, seeds, work)
+    _try([(line, f) for line in learning for f in coarse], clean, seeds, work)
     _try(
         [
-            (one, f)
-            for one in learning
-            # Where nothing breaks, the f's beyond the last that is taken.
-            for f in range(one.tolerated + 1, min(one.broken or most + 1, one.tolerated + step))
+            (line, f)
+            for line in learning
+            # If nothing breaks: the f's above the last that was tried.
+            for f in range(line.tolerated + 1, min(line.broken or most + 1, line.tolerated + step))
         ],
         clean, seeds, work,
     )  # fmt: skip
 
 
 def _try(
-    asked: Sequence[tuple[Series, int]],
+    pairs: Sequence[tuple[Series, int]],
     clean: Mapping[Scenario, Result],
     seeds: int,
     work: Work,
 ) -> None:
-    """Run what some f's cost, and note it in their series."""
-    cells = {(number, f): one.cells(f, seeds) for number, (one, f) in enumerate(asked)}
-    found = work.execute([cell for each in cells.values() for cell in each or ()])
-    for (one, f), each in zip(asked, cells.values(), strict=True):
-        if each is None:
-            one.refused.add(f)
+    """Run the cells of some f's, and add the results to their series."""
+    cells = {(number, f): line.cells(f, seeds) for number, (line, f) in enumerate(pairs)}
+    results = work.execute([cell for cells_of in cells.values() for cell in cells_of or ()])
+    for (line, f), cells_of in zip(pairs, cells.values(), strict=True):
+        if cells_of is None:
+            line.refused.add(f)
             continue
-        calm = one.cells(0, seeds) or []
-        one.costs[f] = np.array(
-            [accuracy(clean[c]) - accuracy(found[a]) for c, a in zip(calm, each, strict=True)]
+        clean_cells = line.cells(0, seeds) or []
+        line.costs[f] = np.array(
+            [
+                accuracy(clean[c]) - accuracy(results[a])
+                for c, a in zip(clean_cells, cells_of, strict=True)
+            ]
         )
-        if any(found[cell].status == "failed" for cell in each):
-            one.failed.add(f)
+        if any(results[cell].status == "failed" for cell in cells_of):
+            line.failed.add(f)
 
 
 def accuracy(result: Result) -> float:
-    """Return the last accuracy, 0 of a cell that failed or diverged."""
+    """Return the last accuracy; 0 if the cell failed or diverged."""
     return float(result.summary["test_accuracy"])
 
 
@@ -195,14 +198,14 @@ def growth(scenario: Mapping[str, Any]) -> float:
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be heeded."""
-    own = ("seed", "rule", "attack", "byzantine", "tolerated", "quorum")
-    uses(options, *own, rules=math.inf, attacks=math.inf)
-    classified(options.settings)
+    """Raise InputError for options that this audit does not use."""
+    chosen = ("seed", "rule", "attack", "byzantine", "tolerated", "quorum")
+    reject_unused_options(options, *chosen, rules=math.inf, attacks=math.inf)
+    require_classes(options.settings)
     if "none" in options.attacks:
         raise InputError("attacks: 'none' is no attack")
     # What is wrong in every cell is an error, not a breakdown.
-    settings = settled(BASE, options.settings)
+    settings = merge_settings(BASE, options.settings)
     for attack in options.attacks or ATTACKS:
         Scenario(**{**settings, "rule": "average", "attack": attack, "byzantine": 1})
     for rule in options.rules:
@@ -210,31 +213,31 @@ def check(options: Options) -> None:
 
 
 def run(options: Options, work: Work) -> Page:
-    """Try the numbers of attackers for every rule, attack, partition and profile."""
+    """Find the number of attackers that each rule tolerates, per attack, partition and profile."""
     check(options)
-    settings = settled(BASE, options.settings)
-    most = (int(settings["workers"]) - 1) // 2
+    settings = merge_settings(BASE, options.settings)
+    largest = (int(settings["workers"]) - 1) // 2
     partitions = [settings["partition"]] if "partition" in options.settings else PARTITIONS
     profiles = [settings["hardware"]] if "hardware" in options.settings else HARDWARE
     seeds = options.seeds or SEEDS
     rules, names = options.rules or RULES, options.attacks or ATTACKS
     places = [{**settings, "partition": p, "hardware": h} for p in partitions for h in profiles]
     series = [Series(rule, attack, place) for place in places for rule in rules for attack in names]
-    calm = [Scenario(**{**place, "rule": "average", "seed": 0}).to_dict() for place in places]
-    grown = work.measure([Task(growth, {"scenario": fields}, [fields]) for fields in calm])
-    sweep(series, most, seeds, work)
-    return told(Swept(series, places, grown, seeds, most), options)
+    clean = [Scenario(**{**place, "rule": "average", "seed": 0}).to_dict() for place in places]
+    growths = work.measure([Task(growth, {"scenario": fields}, [fields]) for fields in clean])
+    sweep(series, largest, seeds, work)
+    return page(Swept(series, places, growths, seeds, largest), options)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What was found.
+    """The results.
 
     Attributes:
         series: every rule under every attack in every place.
-        places: the fields of where.
+        places: the fields of the places.
         growth: B² of each place, along a run without attackers.
-        seeds: how many.
+        seeds: number of seeds.
         most: the largest f that was tried.
     """
 
@@ -252,7 +255,7 @@ class Swept:
     @property
     def rules(self) -> list[str]:
         """The rules, in their order."""
-        return list(dict.fromkeys(one.rule for one in self.series))
+        return list(dict.fromkeys(line.rule for line in self.series))
 
     @property
     def limits(self) -> dict[str, float]:
@@ -264,12 +267,12 @@ class Swept:
 
     @cached_property
     def worst(self) -> dict[tuple[str, str], Series]:
-        """Under the attack of which it tolerates the fewest, every rule in every place."""
+        """The series with the fewest tolerated attackers, by rule and place."""
         worst: dict[tuple[str, str], Series] = {}
-        for one in self.series:
-            key = one.rule, _label(one.place)
-            if key not in worst or one.tolerated < worst[key].tolerated:
-                worst[key] = one
+        for line in self.series:
+            key = line.rule, _label(line.place)
+            if key not in worst or line.tolerated < worst[key].tolerated:
+                worst[key] = line
         return worst
 
     def share(self, rule: str, label: str) -> float:
@@ -277,24 +280,26 @@ class Swept:
         return self.worst[rule, label].tolerated / self.workers
 
     @cached_property
-    def turns(self) -> list[tuple[Series, float]]:
-        """Every turn to fewer lost points at more attackers, with its p-value, adjusted for all.
+    def recoveries(self) -> list[tuple[Series, float]]:
+        """Every recovery at a larger f, with its p-value, adjusted for all tests (Holm).
 
-        Three seeds turn by chance: the verdict is on those turns that all tests together show.
+        With three seeds some recover by chance: the verdict is on those that remain significant.
         """
-        turns = [(one, p) for one in self.series if one.again for p in one.turns.values()]
-        chances = holm([p for _, p in turns])
-        return [(one, chance) for (one, _), chance in zip(turns, chances, strict=True)]
+        recoveries = [
+            (line, p) for line in self.series if line.recovered for p in line.recoveries.values()
+        ]
+        chances = holm([p for _, p in recoveries])
+        return [(line, chance) for (line, _), chance in zip(recoveries, chances, strict=True)]
 
 
 def _label(place: Mapping[str, Any]) -> str:
     return f"{place['partition']}, {place['hardware']}"
 
 
-def told(swept: Swept, options: Options) -> Page:
-    """Tell what was found."""
+def page(swept: Swept, options: Options) -> Page:
+    """Return the page of the results."""
     place = swept.places[0]
-    names = dict.fromkeys(one.attack for one in swept.series)
+    names = dict.fromkeys(line.attack for line in swept.series)
     return study(
         "breakdown",
         "Breakdown: the attackers that a rule tolerates",
@@ -322,7 +327,7 @@ def told(swept: Swept, options: Options) -> Page:
 
 
 def _grid(most: int) -> str:
-    """Say which f's are tried."""
+    """Describe the f's that are tried."""
     step = math.ceil(most / GRID)
     if step == 1:
         return f"every f from 1 to {most}"
@@ -337,7 +342,7 @@ def _half_reached(swept: Swept) -> Finding:
     reached = [
         rule
         for rule in half
-        if all(one.end in ("refused", "n/2") for one in swept.series if one.rule == rule)
+        if all(line.stop_reason in ("refused", "n/2") for line in swept.series if line.rule == rule)
     ]
     return Finding(
         "rules with a breakdown point of 1/2 tolerate every f < n/2 that they take",
@@ -348,17 +353,19 @@ def _half_reached(swept: Swept) -> Finding:
 
 
 def _monotone(swept: Swept) -> Finding:
-    breaking = [one for one in swept.series if one.end == "broken"]
-    turned = [one for one in swept.series if one.again]
-    shown = list({id(one): one for one, chance in swept.turns if chance < LEVEL}.values())
+    breaking = [line for line in swept.series if line.stop_reason == "broken"]
+    recovered = [line for line in swept.series if line.recovered]
+    significant = list(
+        {id(line): line for line, chance in swept.recoveries if chance < LEVEL}.values()
+    )
     return Finding(
         "what breaks at some f breaks at every larger one",
-        False if shown else None if turned or not breaking else True,
-        f"of {len(breaking)} rules and attacks that break {len(turned)} don't in the mean, "
-        f"{len(shown)} of them beyond what {swept.seeds} seeds do by chance (paired t tests of "
-        f"{len(swept.turns)} pairs, Holm, 5 %)" + (": " if turned else "")
-        + "; ".join(map(_turn, (shown or turned)[:3]))
-        + ("; .." if len(shown or turned) > 3 else ""),
+        False if significant else None if recovered or not breaking else True,
+        f"of {len(breaking)} rules and attacks that break {len(recovered)} don't in the mean, "
+        f"{len(significant)} of them beyond what {swept.seeds} seeds do by chance (paired t tests "
+        f"of {len(swept.recoveries)} pairs, Holm, 5 %)" + (": " if recovered else "")
+        + "; ".join(map(_recovery, (significant or recovered)[:3]))
+        + ("; .." if len(significant or recovered) > 3 else ""),
     )  # fmt: skip
 
 
@@ -377,11 +384,11 @@ def _limited(swept: Swept) -> Finding:
 
 def _chart(swept: Swept) -> Chart:
     rules, limits = swept.rules, swept.limits
-    apart = 0.6 / max(len(limits), 1)  # points side by side
+    gap = 0.6 / max(len(limits), 1)  # points side by side
     lines = [
         Line(
             label,
-            [x + (number - (len(limits) - 1) / 2) * apart for x in range(len(rules))],
+            [x + (number - (len(limits) - 1) / 2) * gap for x in range(len(rules))],
             [swept.share(rule, label) for rule in rules],
             style="points",
         )
@@ -399,9 +406,9 @@ def _worst_table(swept: Swept) -> Table:
     limits, place = swept.limits, swept.places[0]
 
     def cell(rule: str, label: str) -> str:
-        one = swept.worst[rule, label]
-        end = one.attack if one.end == "broken" else one.end
-        return f"{swept.share(rule, label):.2f} ({end})" + " *" * bool(one.again)
+        line = swept.worst[rule, label]
+        end = line.attack if line.stop_reason == "broken" else line.stop_reason
+        return f"{swept.share(rule, label):.2f} ({end})" + " *" * bool(line.recovered)
 
     rows = [
         [rule, _scope(rule, place), point(rule), *(cell(rule, label) for label in limits)]
@@ -416,12 +423,13 @@ def _every_table(swept: Swept) -> Table:
     scopes = {rule: _scope(rule, swept.places[0]) for rule in swept.rules}
     rows: list[list[Cell]] = [
         [
-            one.rule, scopes[one.rule], one.attack, one.place["partition"], one.place["hardware"],
-            one.clean, one.tolerated, one.tolerated / swept.workers, one.end,
-            "" if one.broken is None else one.broken,
-            " ".join(map(str, one.again)), " ".join(map(str, one.tried)),
+            line.rule, scopes[line.rule], line.attack, line.place["partition"],
+            line.place["hardware"],
+            line.clean, line.tolerated, line.tolerated / swept.workers, line.stop_reason,
+            "" if line.broken is None else line.broken,
+            " ".join(map(str, line.recovered)), " ".join(map(str, line.tried)),
         ]
-        for one in swept.series
+        for line in swept.series
     ]  # fmt: skip
     header = [
         "rule", "scope", "attack", "partition", "hardware", "clean", "f", "f/n", "beyond",
@@ -430,12 +438,12 @@ def _every_table(swept: Swept) -> Table:
     return Table("every", "Every rule and attack", header, rows)
 
 
-def _turn(one: Series) -> str:
-    """Say how one series turns."""
-    again = ", ".join(map(str, one.again))
+def _recovery(series: Series) -> str:
+    """Describe the recovery of a series."""
+    recovered = ", ".join(map(str, series.recovered))
     return (
-        f"{one.rule} under {one.attack} ({one.place['partition']}, {one.place['hardware']}) breaks "
-        f"at {one.broken} and not at {again}"
+        f"{series.rule} under {series.attack} ({series.place['partition']}, "
+        f"{series.place['hardware']}) breaks at {series.broken} and not at {recovered}"
     )
 
 
@@ -445,21 +453,21 @@ def _scope(rule: str, place: Mapping[str, Any]) -> str:
 
 
 def _spelled(attack: str) -> str:
-    """Write an attack with the parameters that it has by default."""
-    parts = []
+    """Return an attack's name with its default parameters."""
+    names = []
     owners = attacks.registry.named(attack)
-    for part, (owner, name) in zip(attacks.registry.split(attack), owners, strict=True):
+    for link, (owner, name) in zip(attacks.registry.split(attack), owners, strict=True):
         defaults = ", ".join(
             f"{key}={format_value(parameter.default)}"
             for key, parameter in owner.entry(name).signature.items()
             if parameter.default is not parameter.empty
         )
-        parts.append(f"{name}[{defaults}]" if defaults and part == name else part)
-    return "+".join(parts)
+        names.append(f"{name}[{defaults}]" if defaults and link == name else link)
+    return "+".join(names)
 
 
 def point(rule: str) -> str:
-    """Return the breakdown point that a rule is known to have; of a chain that of its rule."""
+    """Return the breakdown point known of a rule; for a chain, that of its last rule."""
     last = aggregators.registry.split(rule)[-1]
     factory = aggregators.registry.entry(aggregators.registry.bare(last)).factory
     return str(getattr(factory, "breakdown", ""))

@@ -1,4 +1,4 @@
-"""How fast this machine computes gradients: what ties simulated time units to seconds."""
+"""How fast this machine computes gradients, which relates simulated time units to seconds."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ WIDTH = 80  # columns of a terminal
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured, on one thread, in CPU time.
+    """The measured speed of one thread, in CPU time.
 
     Attributes:
-        model, data: of which gradient.
+        model, data: whose gradient was computed.
         dimension: d.
         batch_size: s.
         seconds: of a minibatch's whole gradient, one per run.
-        block: how long `BLOCK` of its coordinates, drawn, take in relation to all of them.
-        partial: whether the model can compute less than the whole; if not, `block` is 1.
-        processor: which.
+        block: the time of `BLOCK` of its coordinates, drawn at random, over that of all of them.
+        partial: whether the model can compute some coordinates only; if not, `block` is 1.
+        processor: its name.
     """
 
     model: str
@@ -60,18 +60,18 @@ class Calibration:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """Return λ = s·d/seconds, (runs,): coordinates of one example's gradient per second."""
+        """λ = s·d/seconds, (runs,): coordinates of one example's gradient per second."""
         rates: NDArray[np.float64] = self.batch_size * self.dimension / np.array(self.seconds)
         return rates
 
     @property
     def rate(self) -> float:
-        """Return the median λ."""
+        """The median λ."""
         return float(np.median(self.rates))
 
     @property
     def spread(self) -> float:
-        """Return the standard deviation of λ over runs."""
+        """The standard deviation of λ over runs."""
         return float(self.rates.std(ddof=1))
 
     def unit(self, category: str) -> float:
@@ -85,7 +85,7 @@ class Calibration:
         return f"class,count,rate_mean,rate_std\nthis,1,{rates}"
 
     def as_data(self, unit: float) -> dict[str, Any]:
-        """Return all of it as JSON knows it."""
+        """Return the measurement as data for JSON."""
         return {
             "model": self.model,
             "data": self.data,
@@ -107,9 +107,9 @@ class Calibration:
         }
 
     def text(self, unit: float) -> str:
-        """Return all of it for a terminal of 80 columns."""
+        """Return the measurement as text for a terminal of 80 columns."""
         rates = self.rates
-        less = (
+        block_note = (
             f"A block of {BLOCK:.0%} of the coordinates takes {self.block:.0%} of that. The "
             "simulated clock charges a block in proportion to its size."
             if self.partial else
@@ -121,7 +121,7 @@ class Calibration:
             [f"{name} device", f"{mean * scale:.4g}", f"{self.unit(name):.4g} s"]
             for name, mean in zip(CATEGORIES, Mix().means, strict=True)
         ]
-        parts = [
+        paragraphs = [
             fill(
                 f"λ = {self.rate:.4g} coordinates of one example's gradient per CPU second "
                 f"({rates.min():.4g} to {rates.max():.4g} in {len(rates)} runs, standard deviation "
@@ -131,7 +131,7 @@ class Calibration:
             fill(
                 f"{self.model} on {self.data}, d = {self.dimension}, s = {self.batch_size}, one "
                 f"thread of {self.processor}: a minibatch's gradient takes "
-                f"{np.median(self.seconds) * 1e3:.4g} ms. {less}",
+                f"{np.median(self.seconds) * 1e3:.4g} ms. {block_note}",
                 WIDTH,
             ),
             tabulate(
@@ -144,7 +144,7 @@ class Calibration:
             f"As a line of hardware=devices[path=..] with a time unit of {unit:g} s:\n\n"
             + self.csv(unit),
         ]
-        return "\n\n".join(parts)
+        return "\n\n".join(paragraphs)
 
 
 def calibrate(
@@ -163,34 +163,35 @@ def calibrate(
         clock: seconds.
 
     Raises:
-        InputError: no such model or data, or they don't fit.
+        InputError: there is no such model or data set, or they don't fit together.
     """
-    named = Scenario(model=model, data=data)
-    found = datasets.load(named.data)
+    names = Scenario(model=model, data=data)
+    dataset = datasets.load(names.data)
     built: Model = models.registry.build(
-        named.model, features=found.features, classes=found.classes
+        names.model, features=dataset.features, classes=dataset.classes
     )
-    if batch_size > len(found.train):
+    if batch_size > len(dataset.train):
         raise InputError(
-            f"--batch-size: {batch_size}; {named.data!r} has {len(found.train)} training examples"
+            f"--batch-size: {batch_size}; {names.data!r} has {len(dataset.train)} training examples"
         )
-    x = torch.from_numpy(found.train.features[:batch_size])[None]
-    y = torch.from_numpy(found.train.labels[:batch_size])[None]
+    x = torch.from_numpy(dataset.train.features[:batch_size])[None]
+    y = torch.from_numpy(dataset.train.labels[:batch_size])[None]
     params = built.initial(stream(0, "initial"))[None]
     memory: list[Tensor | None] = [None]
 
-    def whole() -> None:
+    def gradient() -> None:
         memory[0] = built.gradients(params, x, y, None, memory[0])
 
-    seconds = cpu_times(whole, runs, clock)
+    seconds = cpu_times(gradient, runs, clock)
     d = built.dimension
     places = stream(0, "calibrate").permutation(d)[: max(int(BLOCK * d), 1)]
-    some = block(built, params, x[0], y[0], places)
+    block_gradient = block(built, params, x[0], y[0], places)
     relative = 1.0
-    if some is not None:
-        relative = float(np.median(cpu_times(some, runs, clock)) / np.median(seconds))
+    if block_gradient is not None:
+        relative = float(np.median(cpu_times(block_gradient, runs, clock)) / np.median(seconds))
     return Calibration(
-        named.model, named.data, d, batch_size, tuple(seconds), relative, some is not None,
+        names.model, names.data, d, batch_size, tuple(seconds), relative,
+        block_gradient is not None,
         machine(),
     )  # fmt: skip
 
@@ -198,50 +199,50 @@ def calibrate(
 def block(
     model: Model, params: Tensor, x: Tensor, y: Tensor, places: NDArray[np.int64]
 ) -> Callable[[], Tensor] | None:
-    """Return what computes some coordinates of a linear model's minibatch gradient, (b,).
+    """Return a function for some coordinates of a linear model's minibatch gradient, (b,).
 
     It needs every example's scores, and then one inner product over the minibatch for each
     coordinate.
 
     Args:
-        model: whose; None is returned if it can't compute less than the whole.
+        model: the model; None is returned if it can't compute some coordinates only.
         params: (1, d).
-        x, y: (s, p), (s,) the minibatch.
-        places: (b,) which coordinates.
+        x, y: (s, p) and (s,), the minibatch.
+        places: (b,) the coordinates.
     """
     columns = torch.cat((x.T, torch.ones(1, len(x)))).contiguous()
-    chosen = torch.from_numpy(places)
+    index = torch.from_numpy(places)
     if isinstance(model, Softmax):
-        output, feature = (torch.from_numpy(part) for part in np.divmod(places, model.inputs))
+        output, feature = (torch.from_numpy(half) for half in np.divmod(places, model.inputs))
 
         def of_classes() -> Tensor:
             error = residual(model.probabilities(model.logits(params, x), 1), y)[0] / len(x)
-            sent = (error[output] * columns[feature]).sum(dim=1)
-            return sent + model.ridge * params[0, chosen] if model.ridge else sent
+            values = (error[output] * columns[feature]).sum(dim=1)
+            return values + model.ridge * params[0, index] if model.ridge else values
 
         return of_classes
     if isinstance(model, OneScore):
 
         def of_one_score() -> Tensor:
             error = model.slope(model.scores(params, x), y)[0] / len(x)
-            sent = columns[chosen] @ error
-            return sent + model.ridge * params[0, chosen] if model.ridge else sent
+            values = columns[index] @ error
+            return values + model.ridge * params[0, index] if model.ridge else values
 
         return of_one_score
     return None
 
 
 def time_unit(text: str | None, settings: Mapping[str, Any], work: Work) -> float | None:
-    """Return the seconds of a time unit that a user names; None: nobody did.
+    """Return the seconds of a time unit that a user states; None: they did not.
 
     Args:
-        text: a number; or ``calibrate``, ``calibrate[weak]``: what it is if this machine is an
-            average (weak, powerful) device.
-        settings: fields of a scenario: data, model and batch size are measured.
-        work: keeps what is measured, so that the same command goes on with the same unit.
+        text: a number; or ``calibrate``, ``calibrate[weak]``: as if this machine were an average
+            (weak, powerful) device; None: not stated.
+        settings: fields of a scenario, whose data, model and batch size are measured.
+        work: keeps the measurement, so that the same command continues with the same unit.
 
     Raises:
-        InputError: it is neither.
+        InputError: the text is none of these.
     """
     if text is None:
         return None
@@ -273,38 +274,38 @@ def measured_unit(model: str, data: str, batch_size: int, category: str, machine
 
 
 def time_units(option: str, text: str, unit: float | None) -> float:
-    """Return a time that a user gives, in time units.
+    """Return a time that a user states, in time units.
 
     >>> time_units("--budget", "2min", 0.5)
     240.0
 
     Args:
-        option: what messages call it.
-        text: a number of time units; or with ms, s, min, h behind it.
-        unit: the seconds of a time unit; None: nobody knows.
+        option: its name in messages.
+        text: a number of time units; or a number followed by ms, s, min or h.
+        unit: the seconds of a time unit; None: unknown.
 
     Raises:
-        InputError: it is no time, or in seconds and nobody knows the unit.
+        InputError: the text is no time, or it is in seconds and the unit is unknown.
     """
     match = re.fullmatch(r"(.*?)\s*(ms|s|min|h)?", text.strip())
-    found = number(match[1]) if match else None
-    if match is None or found is None:
+    value = number(match[1]) if match else None
+    if match is None or value is None:
         raise InputError(
             f"{option}: {text!r}; expected a finite number of time units > 0, or of seconds, as "
             "60s, 5min, 2h, with --time-unit"
         )
     if not match[2]:
-        return found
+        return value
     if unit is None:
         raise InputError(
             f"{option}: {text!r}; how long a time unit lasts is not known: add --time-unit SECONDS "
             "(hgobench calibrate measures this machine's), or give time units"
         )
-    return found * SECONDS[match[2]] / unit
+    return value * SECONDS[match[2]] / unit
 
 
 def number(text: str) -> float | None:
-    """Read a finite number > 0; None: it is none."""
+    """Read a finite number > 0; None: the text is no such number."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""An open question of the paper: HGO on convolutional networks, a sub-network by channels."""
+"""An open question of the paper: HGO on convolutional networks, with sub-networks of channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from hgobench.report.page import Chart, Finding, Page, Table, study
 
-from .base import Options, Work, classified, settled, uses
+from .base import Options, Work, merge_settings, reject_unused_options, require_classes
 from .comparison import Runs, compare, described
 
 BASE: dict[str, Any] = {
@@ -26,7 +26,7 @@ DATA = ("mnist[validation=0]", "fashion_mnist[validation=0]")
 PROFILES = ("weak", "c1")
 GRANULARITIES = ("subnetwork", "scalar", "feature")
 SEEDS = 3
-CLAIMS = {  # by what a sub-network is compared with
+CLAIMS = {  # by the variant that a sub-network is compared with
     "sgd": "HGO by sub-networks beats SGD on the same devices",
     "hgo scalar": "a sub-network beats single scalars at the same budget",
     "hgo feature": "a sub-network beats all weights of some units at the same budget",
@@ -34,38 +34,38 @@ CLAIMS = {  # by what a sub-network is compared with
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be heeded."""
-    uses(options, "algorithm", "granularity", "seed", rules=1)
-    classified(options.settings)
+    """Raise InputError for options that this audit does not use."""
+    reject_unused_options(options, "algorithm", "granularity", "seed", rules=1)
+    require_classes(options.settings)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is compared.
+    """A variant that is compared.
 
     Attributes:
-        data, profile: where.
-        what: ``"sgd"``, or ``"hgo"`` and its granularity.
+        data, profile: data set and hardware.
+        method: ``"sgd"``, or ``"hgo"`` and its granularity.
     """
 
     data: str
     profile: str
-    what: str
+    method: str
 
     @property
     def name(self) -> str:
-        """The data set's, without parameters."""
+        """The data set's name, without parameters."""
         return self.data.partition("[")[0]
 
     @property
     def place(self) -> str:
-        """Where, in words."""
+        """Data set and hardware, in words."""
         return f"{self.name}, {self.profile}"
 
     @property
     def label(self) -> str:
-        """Where and what, in words."""
-        return f"{self.place}: {self.what}"
+        """Data set, hardware and method, in words."""
+        return f"{self.place}: {self.method}"
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Compared:
 
 def compared(options: Options, work: Work) -> Compared:
     """Run HGO by sub-networks, by scalars and by units, and SGD, at the same budget."""
-    settings = settled(BASE, options.settings)
+    settings = merge_settings(BASE, options.settings)
     if options.rules:
         settings["rule"] = options.rules[0]
     data = [settings["data"]] if "data" in options.settings else list(DATA)
-    given = "hardware" in options.settings
-    profiles = [settings["hardware"]] if given else list(PROFILES)
+    own_hardware = "hardware" in options.settings
+    profiles = [settings["hardware"]] if own_hardware else list(PROFILES)
     fields: dict[Variant, dict[str, Any]] = {}
     for source in data:
         for profile in profiles:
@@ -94,20 +94,20 @@ def compared(options: Options, work: Work) -> Compared:
                     **place, "algorithm": "hgo", "granularity": granularity,
                 }  # fmt: skip
             fields[Variant(source, profile, "sgd")] = {**place, "algorithm": "sgd"}
-        if not given:
+        if not own_hardware:
             fields[Variant(source, "powerful", "sgd")] = {
                 **settings, "data": source, "algorithm": "sgd", "hardware": "powerful",
             }  # fmt: skip
     seeds = options.seeds or SEEDS
-    runs = compare({one.label: each for one, each in fields.items()}, seeds, work)
-    return Compared(settings, seeds, {one: runs[one.label] for one in fields})
+    runs = compare({variant.label: values for variant, values in fields.items()}, seeds, work)
+    return Compared(settings, seeds, {variant: runs[variant.label] for variant in fields})
 
 
 def run(options: Options, work: Work) -> Page:
-    """Compare what slow workers may compute of a convolutional network, at the same budget."""
+    """Compare sub-networks, scalars and units for slow workers, at the same budget."""
     check(options)
-    found = compared(options, work)
-    settings = found.settings
+    comparison = compared(options, work)
+    settings = comparison.settings
     return study(
         "channels",
         "Convolutional networks: sub-networks by channels"
@@ -122,25 +122,25 @@ def run(options: Options, work: Work) -> Page:
             "hears whole gradients only.",
             "Only the sub-network saves a device work: a few scalars of a deep gradient need the "
             "whole forward pass and most of the backward pass, which the budget does not charge.",
-            f"{found.seeds} seeds (bands: least to largest), evaluated on all test examples. "
+            f"{comparison.seeds} seeds (bands: least to largest), evaluated on all test examples. "
             + described(
                 settings, "data", "hardware", "algorithm", "granularity", "scope", "quorum"
             ),
         ],
         options.command("audit channels"),
-        _findings(found.runs),
-        _charts(found.runs),
-        [_table(found.runs)],
+        _findings(comparison.runs),
+        _charts(comparison.runs),
+        [_table(comparison.runs)],
     )
 
 
 def _findings(runs: Mapping[Variant, Runs]) -> list[Finding]:
     findings = []
-    for variant, mine in runs.items():
-        if variant.what != "hgo subnetwork":
+    for variant, own in runs.items():
+        if variant.method != "hgo subnetwork":
             continue
-        for other, claim in CLAIMS.items():
-            gain = mine.final - runs[replace(variant, what=other)].final
+        for method, claim in CLAIMS.items():
+            gain = own.final - runs[replace(variant, method=method)].final
             findings.append(
                 Finding(
                     f"{variant.place}: {claim}",
@@ -155,7 +155,7 @@ def _charts(runs: Mapping[Variant, Runs]) -> list[Chart]:
     return [
         Chart(
             f"accuracy-{name}", f"Accuracy on test examples: {name}", "round", "accuracy",
-            [one.line() for variant, one in runs.items() if variant.name == name],
+            [run.line() for variant, run in runs.items() if variant.name == name],
         )
         for name in dict.fromkeys(variant.name for variant in runs)
     ]  # fmt: skip

@@ -21,29 +21,29 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one variant, one per seed."""
+    """The runs of a variant, one per seed."""
 
     label: str
     results: Sequence[Result]
 
     def column(self, name: str) -> Floats:
-        """Return a column of every run's table, (seeds, K); the last value stands on."""
+        """Return a column of every run's table, (seeds, K), padded with its last value."""
         length = max(result.scenario.rounds for result in self.results)
         columns = [padded(result.rounds[name], length) for result in self.results]
         return np.array(columns, dtype=np.float64)
 
     def line(self, x: str = "") -> Line:
-        """Return the mean accuracy over a column, or over rounds; the band is that of all seeds."""
+        """Return the mean accuracy over a column, or over rounds; the band is least to largest."""
         accuracy = self.column("test_accuracy")
-        kept = np.flatnonzero(np.isfinite(accuracy).all(axis=0))
-        at = self.column(x).mean(axis=0)[kept] if x else kept + 1.0
-        seen = accuracy[:, kept]
-        mean, low, high = seen.mean(axis=0), seen.min(axis=0), seen.max(axis=0)
-        return Line(self.label, at.tolist(), mean.tolist(), low.tolist(), high.tolist())
+        evaluated = np.flatnonzero(np.isfinite(accuracy).all(axis=0))
+        positions = self.column(x).mean(axis=0)[evaluated] if x else evaluated + 1.0
+        accuracies = accuracy[:, evaluated]
+        mean, low, high = accuracies.mean(axis=0), accuracies.min(axis=0), accuracies.max(axis=0)
+        return Line(self.label, positions.tolist(), mean.tolist(), low.tolist(), high.tolist())
 
     @property
     def final(self) -> Floats:
-        """Return every run's last accuracy, (seeds,)."""
+        """Every run's last accuracy, (seeds,)."""
         return self.column("test_accuracy")[:, -1]
 
     def mean(self, name: str) -> float:
@@ -52,12 +52,12 @@ class Runs:
 
     @property
     def last(self) -> list[float]:
-        """Return the last accuracy: its mean, and the least and the largest of all seeds."""
-        each = self.final
-        return [float(each.mean()), float(each.min()), float(each.max())]
+        """The last accuracy: mean, least and largest over seeds."""
+        accuracies = self.final
+        return [float(accuracies.mean()), float(accuracies.min()), float(accuracies.max())]
 
     def reach(self, level: float) -> float:
-        """Return when, simulated, the mean accuracy first reaches a level; inf: never."""
+        """Return the simulated time at which the mean accuracy reaches a level; inf: never."""
         line = self.line("time")
         return next((x for x, y in zip(line.x, line.y, strict=True) if y >= level), float("inf"))
 
@@ -68,14 +68,12 @@ def compare(variants: Mapping[str, Mapping[str, Any]], seeds: int, work: Work) -
         label: [Scenario(**fields, seed=seed) for seed in range(seeds)]
         for label, fields in variants.items()
     }
-    found = work.execute([cell for several in cells.values() for cell in several])
-    return {
-        label: Runs(label, [found[cell] for cell in several]) for label, several in cells.items()
-    }
+    results = work.execute([cell for runs in cells.values() for cell in runs])
+    return {label: Runs(label, [results[cell] for cell in runs]) for label, runs in cells.items()}
 
 
 def described(settings: Mapping[str, Any], *varied: str) -> str:
-    """Write out what all variants share, all but the fields that vary."""
+    """Return a sentence with all fields that do not vary."""
     shared = Scenario(**settings).to_dict()
-    told = {name: value for name, value in shared.items() if name not in (*varied, "seed")}
-    return "All else: " + ", ".join(f"{name} {value}" for name, value in told.items()) + "."
+    constant = {name: value for name, value in shared.items() if name not in (*varied, "seed")}
+    return "All else: " + ", ".join(f"{name} {value}" for name, value in constant.items()) + "."

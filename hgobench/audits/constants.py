@@ -19,7 +19,7 @@ from hgobench.simulation.world import World
 from hgobench.theory import Objective
 
 from . import bounds
-from .base import Options, Work, settled, uses
+from .base import Options, Work, merge_settings, reject_unused_options
 
 Floats = NDArray[np.float64]
 
@@ -45,11 +45,11 @@ SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Curved:
+class Curvature:
     """The curvature of a loss.
 
     Attributes:
-        least, largest: of the L_j.
+        least, largest: the least and the largest L_j.
         lipschitz: L.
         strong_convexity: μ.
         exact: whether these are exact; else they are bounds.
@@ -65,8 +65,8 @@ class Curved:
 
 
 @dataclass(frozen=True)
-class Along:
-    """What depends on w, at the start of every round of a run.
+class Trajectory:
+    """The constants that depend on w, at the start of every round of a run.
 
     Attributes:
         gradient: ‖∇L(w_k)‖².
@@ -90,7 +90,7 @@ class Along:
     whole: list[bool] = field(default_factory=list)
 
     def add(self, moments: theory.Moments, factor: Floats, delta: float, block: int) -> None:
-        """Look at a round before its step: `block` coordinates are updated."""
+        """Add a round, before its step; `block` coordinates are updated."""
         error = moments.statistical_error(factor)
         self.gradient.append(float(np.square(moments.gradient).sum()))
         self.bias.append(float(np.square(moments.bias).sum(axis=1).mean()))
@@ -110,9 +110,9 @@ class Constants:
     Attributes:
         dimension: d.
         delta: Δ(v, f).
-        least_factor, largest_factor: of the s'_i.
-        curvature: of the loss; None: it is not known.
-        along: the run.
+        least_factor, largest_factor: the least and the largest s'_i.
+        curvature: of the loss; None: unknown.
+        along: the constants along the run.
         growth_limit: the Q_w below which ΔB < 1.
         constant, growth: the least G² and B² of (G, B)-dissimilarity along the run.
     """
@@ -121,17 +121,17 @@ class Constants:
     delta: float
     least_factor: float
     largest_factor: float
-    curvature: Curved | None
-    along: Along
+    curvature: Curvature | None
+    along: Trajectory
     growth_limit: float
     constant: float
     growth: float
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Constants:
+    def read(cls, data: Mapping[str, Any]) -> Constants:
         """Read what `asdict` wrote."""
-        curved = Curved(**kept["curvature"]) if kept["curvature"] else None
-        return cls(**{**kept, "curvature": curved, "along": Along(**kept["along"])})
+        curved = Curvature(**data["curvature"]) if data["curvature"] else None
+        return cls(**{**data, "curvature": curved, "along": Trajectory(**data["along"])})
 
 
 def constants(scenario: Mapping[str, Any], delta: float) -> Constants:
@@ -143,7 +143,7 @@ def constants(scenario: Mapping[str, Any], delta: float) -> Constants:
     """
     cell = Scenario(**scenario)
     problem = Objective(cell, World.of(cell))
-    along, trajectory = Along(), []
+    along, trajectory = Trajectory(), []
 
     def observe(step: Step) -> None:
         moments = problem.moments(step.params)
@@ -153,7 +153,7 @@ def constants(scenario: Mapping[str, Any], delta: float) -> Constants:
     (result,) = simulate([cell], observe=observe)
     if result.status != "done":
         raise RuntimeError(f"{cell}: {result.reason}")
-    found = theory.dissimilarity(trajectory)
+    bound = theory.dissimilarity(trajectory)
     growth = float(np.sqrt(problem.dimension) * (1.0 / problem.factor).mean())
     return Constants(
         problem.dimension,
@@ -163,34 +163,34 @@ def constants(scenario: Mapping[str, Any], delta: float) -> Constants:
         _curved(problem),
         along,
         1.0 / (delta * growth) if growth else float("inf"),
-        found.constant,
-        found.growth,
+        bound.constant,
+        bound.growth,
     )
 
 
-def _curved(problem: Objective) -> Curved | None:
+def _curved(problem: Objective) -> Curvature | None:
     try:
-        known = problem.curvature
+        curvature = problem.curvature
     except InputError:
         return None
-    return Curved(
-        float(known.smoothness.min()),
-        float(known.smoothness.max()),
-        known.lipschitz,
-        known.strong_convexity,
-        known.exact,
-        [known.block_step, known.dimension_step, 1.0 / known.lipschitz],
+    return Curvature(
+        float(curvature.smoothness.min()),
+        float(curvature.smoothness.max()),
+        curvature.lipschitz,
+        curvature.strong_convexity,
+        curvature.exact,
+        [curvature.block_step, curvature.dimension_step, 1.0 / curvature.lipschitz],
     )
 
 
-def kept(**arguments: Any) -> dict[str, Any]:
-    """Return what `constants` does, as JSON knows it."""
+def as_json(**arguments: Any) -> dict[str, Any]:
+    """Return the value of `constants` as data for JSON."""
     return asdict(constants(**arguments))
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be heeded."""
-    uses(options, "seed", rules=1, attacks=1)
+    """Raise InputError for options that this audit does not use."""
+    reject_unused_options(options, "seed", rules=1, attacks=1)
 
 
 def run(options: Options, work: Work) -> Page:
@@ -202,15 +202,15 @@ def run(options: Options, work: Work) -> Page:
     seeds = options.seeds or SEEDS
     tasks = []
     for fields in problems.values():
-        given = {**settled(BASE, fields), "rule": rule, "attack": attack}
-        if not given["byzantine"]:
-            given["attack"] = "none"
-        delta = bounds.coefficients(Scenario(**given), work)["published"]
+        settings = {**merge_settings(BASE, fields), "rule": rule, "attack": attack}
+        if not settings["byzantine"]:
+            settings["attack"] = "none"
+        delta = bounds.coefficients(Scenario(**settings), work)["published"]
         for seed in range(seeds):
-            values = Scenario(**given, seed=seed).to_dict()
-            tasks.append(Task(kept, {"scenario": values, "delta": delta}, [values]))
-    done = [Constants.read(one) for one in work.measure(tasks)]
-    found = {name: done[i * seeds : (i + 1) * seeds] for i, name in enumerate(problems)}
+            values = Scenario(**settings, seed=seed).to_dict()
+            tasks.append(Task(as_json, {"scenario": values, "delta": delta}, [values]))
+    results = [Constants.read(data) for data in work.measure(tasks)]
+    by_problem = {name: results[i * seeds : (i + 1) * seeds] for i, name in enumerate(problems)}
     return study(
         "constants",
         "The constants of a problem",
@@ -227,31 +227,31 @@ def run(options: Options, work: Work) -> Page:
             "coordinate, of the size of the round's block, and the whole gradient.",
         ],
         options.command("audit constants"),
-        _findings(found),
-        [_chart(name, each[0]) for name, each in found.items()],
-        _tables(found),
+        _findings(by_problem),
+        [_chart(name, runs[0]) for name, runs in by_problem.items()],
+        _tables(by_problem),
     )
 
 
-Found = Mapping[str, Sequence[Constants]]  # by problem, one per seed
+Measured = Mapping[str, Sequence[Constants]]  # by problem, one per seed
 
 
-def _findings(found: Found) -> list[Finding]:
-    runs = [run.along for several in found.values() for run in several]
+def _findings(measured: Measured) -> list[Finding]:
+    runs = [run.along for several in measured.values() for run in several]
     strict = [float(np.mean(along.coordinate)) for along in runs]
-    whole = [float(np.mean(along.whole)) for along in runs]
+    whole_gradient = [float(np.mean(along.whole)) for along in runs]
     return [
         Finding(
             "runs pass through the region W of (5), with Δ before A_w",
             max(strict) > 0,
             f"at most {max(strict):.0%} of a run's rounds; with the whole gradient as the only "
-            f"block {min(whole):.0%} to {max(whole):.0%}",
+            f"block {min(whole_gradient):.0%} to {max(whole_gradient):.0%}",
         )
     ]
 
 
-def _chart(name: str, found: Constants) -> Chart:
-    along = found.along
+def _chart(name: str, constants: Constants) -> Chart:
+    along = constants.along
     k = list(range(1, len(along.gradient) + 1))
     lines = [
         Line("‖∇L(w_k)‖²", k, along.gradient),
@@ -268,11 +268,11 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _tables(found: Found) -> list[Table]:
+def _tables(measured: Measured) -> list[Table]:
     curved = [
-        (name, runs[0].dimension, known)
-        for name, runs in found.items()
-        if (known := [run.curvature for run in runs if run.curvature])
+        (name, runs[0].dimension, curvatures)
+        for name, runs in measured.items()
+        if (curvatures := [run.curvature for run in runs if run.curvature])
     ]
     return [
         Table(
@@ -282,13 +282,14 @@ def _tables(found: Found) -> list[Table]:
             [
                 [
                     name, dimension,
-                    _mean(one.least for one in known), _mean(one.largest for one in known),
-                    _mean(one.lipschitz for one in known),
-                    _mean(one.strong_convexity for one in known),
-                    "exact" if known[0].exact else "L bounds",
-                    *(_mean(one.steps[i] for one in known) for i in range(3)),
+                    _mean(constants.least for constants in curvatures),
+                    _mean(constants.largest for constants in curvatures),
+                    _mean(constants.lipschitz for constants in curvatures),
+                    _mean(constants.strong_convexity for constants in curvatures),
+                    "exact" if curvatures[0].exact else "L bounds",
+                    *(_mean(constants.steps[i] for constants in curvatures) for i in range(3)),
                 ]
-                for name, dimension, known in curved
+                for name, dimension, curvatures in curved
             ],
         ),
         Table(
@@ -299,20 +300,20 @@ def _tables(found: Found) -> list[Table]:
             [
                 [
                     name, runs[0].delta,
-                    _mean(one.least_factor for one in runs),
-                    _mean(one.largest_factor for one in runs),
-                    _mean(one.along.variance[-1] for one in runs),
-                    _mean(one.along.dissimilarity[-1] for one in runs),
-                    _mean(one.along.bias[-1] for one in runs),
-                    _mean(one.along.error[-1] for one in runs),
-                    _mean(one.growth_limit for one in runs),
-                    _mean(one.constant for one in runs),
-                    _mean(one.growth for one in runs),
-                    _mean(_mean(one.along.coordinate) for one in runs),
-                    _mean(_mean(one.along.block) for one in runs),
-                    _mean(_mean(one.along.whole) for one in runs),
+                    _mean(constants.least_factor for constants in runs),
+                    _mean(constants.largest_factor for constants in runs),
+                    _mean(constants.along.variance[-1] for constants in runs),
+                    _mean(constants.along.dissimilarity[-1] for constants in runs),
+                    _mean(constants.along.bias[-1] for constants in runs),
+                    _mean(constants.along.error[-1] for constants in runs),
+                    _mean(constants.growth_limit for constants in runs),
+                    _mean(constants.constant for constants in runs),
+                    _mean(constants.growth for constants in runs),
+                    _mean(_mean(constants.along.coordinate) for constants in runs),
+                    _mean(_mean(constants.along.block) for constants in runs),
+                    _mean(_mean(constants.along.whole) for constants in runs),
                 ]
-                for name, runs in found.items()
+                for name, runs in measured.items()
             ],
         ),
     ]  # fmt: skip

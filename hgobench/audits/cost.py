@@ -21,7 +21,7 @@ from hgobench.hardware import Population
 from hgobench.lazy import torch
 from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 
-from .base import Options, Work, uses
+from .base import Options, Work, reject_unused_options
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ DIMENSIONS = (1_000, 3_000, 10_000, 30_000, 100_000)
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 SORTING = ("trimmed_mean", "median", "meamed", "phocas")
 RULE = "trimmed_mean"
-MIDDLE, LARGE = 3_000, 30_000  # coordinates where the order of values and the share vary
+MIDDLE, LARGE = 3_000, 30_000  # coordinates, where the order of the values and the share are varied
 LONG_ENOUGH = 0.03  # CPU seconds
 REPEATS = 7
 
@@ -47,18 +47,18 @@ def cpu_seconds(call: Callable[[], object]) -> float:
 def cpu_times(
     call: Callable[[], object], runs: int, clock: Callable[[], float] = time.process_time
 ) -> list[float]:
-    """Return the time of a call on one thread, one per run of many calls.
+    """Return the time of a call on one thread in seconds, one per run of many calls.
 
     Args:
-        call: what is timed.
-        runs: each of at least `LONG_ENOUGH` seconds.
-        clock: seconds.
+        call: the function that is timed.
+        runs: number of runs, each of at least `LONG_ENOUGH` seconds.
+        clock: returns seconds.
     """
     with one_thread():
         call()
         count = 1
-        while (taken := _timed(call, count, clock)) < LONG_ENOUGH:
-            count = max(2 * count, int(1.2 * count * LONG_ENOUGH / max(taken, 1e-4)))
+        while (duration := _timed(call, count, clock)) < LONG_ENOUGH:
+            count = max(2 * count, int(1.2 * count * LONG_ENOUGH / max(duration, 1e-4)))
         return [_timed(call, count, clock) / count for _ in range(runs)]
 
 
@@ -80,18 +80,18 @@ def server(rule: str, q: int, b: int, order: str) -> float:
         values[:] = 1.0
     elif order == "organ pipe":
         values = np.concatenate((values[::2], values[1::2][::-1]))
-    made, sent = aggregators.build(rule, f=q // 10), torch.from_numpy(values)
-    return cpu_seconds(lambda: made(sent))
+    aggregate, tensor = aggregators.build(rule, f=q // 10), torch.from_numpy(values)
+    return cpu_seconds(lambda: aggregate(tensor))
 
 
 @dataclass(frozen=True)
 class Round:
-    """A round with devices of profile ``standard`` and some deadline.
+    """A measured round with devices of profile ``standard`` and a deadline.
 
     Attributes:
-        block: the coordinates that are aggregated.
+        block: number of coordinates that are aggregated.
         expected: τ·λ̄/s, at most d: the block of a device of the mean rate.
-        seconds: the server's.
+        seconds: CPU time of the server.
     """
 
     block: float
@@ -112,11 +112,11 @@ def by_deadline(rule: str, deadline: float, q: int, dimension: int) -> Round:
         stream(0, "cost", q, dimension).standard_normal((q, block), dtype=np.float32)
     )
     present = torch.arange(block) < torch.from_numpy(lengths)[:, None]
-    made = aggregators.build(rule, f=f)
-    if made.has_columns():
-        made = aggregators.build(rule, f=f, scope="coordinate")
+    aggregate = aggregators.build(rule, f=f)
+    if aggregate.has_columns():
+        aggregate = aggregators.build(rule, f=f, scope="coordinate")
     expected = min(deadline * float(rates.mean()) / BATCH, dimension)
-    return Round(float(block), expected, cpu_seconds(lambda: made(values, present)))
+    return Round(float(block), expected, cpu_seconds(lambda: aggregate(values, present)))
 
 
 def worker(dimension: int, share: float) -> float:
@@ -129,25 +129,31 @@ def worker(dimension: int, share: float) -> float:
     rng = stream(0, "cost", dimension)
     x = torch.from_numpy(rng.standard_normal((BATCH, inputs), dtype=np.float32))
     weights = torch.from_numpy(0.01 * rng.standard_normal((CLASSES, inputs), dtype=np.float32))
-    wanted = torch.eye(CLASSES)[torch.from_numpy(rng.integers(CLASSES, size=BATCH))]
+    targets = torch.eye(CLASSES)[torch.from_numpy(rng.integers(CLASSES, size=BATCH))]
     places = rng.permutation(CLASSES * inputs)[: max(int(share * CLASSES * inputs), 1)]
-    output, feature = (torch.from_numpy(part) for part in np.divmod(places, inputs))
+    output, feature = (torch.from_numpy(index) for index in np.divmod(places, inputs))
     columns = x.T.contiguous()
 
     def gradient() -> torch.Tensor:
-        error = ((x @ weights.T).softmax(dim=1) - wanted).T.contiguous() / BATCH
+        error = ((x @ weights.T).softmax(dim=1) - targets).T.contiguous() / BATCH
         return (error[output] * columns[feature]).sum(dim=1)
 
     return cpu_seconds(gradient)
 
 
-def timed(who: str, machine: str, given: Mapping[str, Any]) -> Any:
-    """Measure one of the above, as JSON knows it; times are those of a machine."""
-    known: dict[str, Callable[..., Any]] = {
+def timed(role: str, machine: str, arguments: Mapping[str, Any]) -> Any:
+    """Measure `server`, `by_deadline` or `worker`; return data for JSON.
+
+    Args:
+        role: the name of the function.
+        machine: part of the measurement's address, as times depend on it.
+        arguments: the function's.
+    """
+    functions: dict[str, Callable[..., Any]] = {
         "server": server, "by_deadline": by_deadline, "worker": worker,
     }  # fmt: skip
-    found = known[who](**given)
-    return asdict(found) if isinstance(found, Round) else found
+    value = functions[role](**arguments)
+    return asdict(value) if isinstance(value, Round) else value
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,11 @@ class Slope:
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> Slope:
-    """Return the slope of log y over log x; of one point 0."""
+    """Return the slope of log y over log x; 0 for a single point.
+
+    >>> exponent([1.0, 2.0, 4.0], [3.0, 12.0, 48.0]).value
+    2.0
+    """
     from scipy.stats import linregress
 
     if len(x) < 2:
@@ -178,47 +188,47 @@ class Fit:
     worst: float
 
     def seconds(self, q: float, b: float) -> float:
-        """Return what it says of q values of each of b coordinates."""
+        """Return the fitted seconds for q values of each of b coordinates."""
         return float(self.call + b * (self.constant + self.slope * q * np.log2(q)))
 
 
 def fitted(q: Floats, b: Floats, seconds: Floats) -> Fit:
-    """Fit times of q values of each of b coordinates to the least relative error, c >= 0."""
+    """Fit times of q values of each of b coordinates, by least squares of relative errors, >= 0."""
     from scipy.optimize import nnls
 
     design = np.stack((np.ones(len(b)), b, b * q * np.log2(q)), axis=1) / seconds[:, None]
-    found, _ = nnls(design, np.ones(len(seconds)))
-    call, constant, slope = map(float, found)
-    return Fit(call, constant, slope, float(np.abs(design @ found - 1.0).max()))
+    coefficients, _ = nnls(design, np.ones(len(seconds)))
+    call, constant, slope = map(float, coefficients)
+    return Fit(call, constant, slope, float(np.abs(design @ coefficients - 1.0).max()))
 
 
 def machine() -> str:
-    """Return what the times are of: the processor and the version of torch."""
+    """Return what times depend on: the processor and the version of torch."""
     model = platform.processor() or platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(
-            (one.partition(": ")[2] for one in lines if one.startswith("model name")), model
+            (line.partition(": ")[2] for line in lines if line.startswith("model name")), model
         )
     return f"{model}, torch {torch.__version__}"
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be heeded."""
-    uses(options, *options.settings, rules=1, seeds=False)
+    """Raise InputError for options that this audit does not use."""
+    reject_unused_options(options, *options.settings, rules=1, seeds=False)
     for q in SAMPLED:
-        made = aggregators.build(options.rules[0] if options.rules else RULE, f=q // 10)
-        if not made.minimum <= q <= made.maximum or made.needs:
-            raise InputError(f"rule: {made.name} can't aggregate {q} values at f={q // 10}")
+        rule = aggregators.build(options.rules[0] if options.rules else RULE, f=q // 10)
+        if not rule.minimum <= q <= rule.maximum or rule.needs:
+            raise InputError(f"rule: {rule.name} can't aggregate {q} values at f={q // 10}")
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What the parts of a round cost, in CPU seconds on one thread.
+    """The costs of server and workers in a round, in CPU seconds on one thread.
 
     Attributes:
         rule: the server's.
-        machine: whose times they are.
+        machine: where they were measured.
         servers: (q, b, order of the values) to the server's seconds.
         rounds: deadline to a round of q = 80, d = 7,850.
         workers: (d, share of the coordinates) to the worker's seconds.
@@ -235,19 +245,19 @@ class Costs:
         return self.servers[q, b, order]
 
     @property
-    def whole(self) -> list[float]:
+    def whole_gradients(self) -> list[float]:
         """A worker's seconds for a whole gradient, over d."""
         return [self.workers[d, 1.0] for d in DIMENSIONS]
 
     @property
-    def parts(self) -> list[float]:
-        """A worker's seconds for a part of the gradient, over its share."""
+    def shares(self) -> list[float]:
+        """A worker's seconds for some coordinates of the gradient, over their share."""
         return [self.workers[LARGE, share] for share in SHARES]
 
 
 def measured(rule: str, work: Work) -> Costs:
-    """Measure the parts of a round, one at a time: other processes would disturb it."""
-    where = machine()
+    """Measure server and workers, one call at a time, as other processes would disturb it."""
+    machine_name = machine()
     servers = list(
         dict.fromkeys(
             [
@@ -261,16 +271,16 @@ def measured(rule: str, work: Work) -> Costs:
         dict.fromkeys([*((d, 1.0) for d in DIMENSIONS), *((LARGE, share) for share in SHARES)])
     )
 
-    def task(who: str, named: Sequence[Mapping[str, Any]], **given: Any) -> Task:
-        return Task(timed, {"who": who, "machine": where, "given": given}, named)
+    def task(role: str, fields: Sequence[Mapping[str, Any]], **arguments: Any) -> Task:
+        return Task(timed, {"role": role, "machine": machine_name, "arguments": arguments}, fields)
 
-    named = [{"rule": rule}]
-    found = iter(
+    fields = [{"rule": rule}]
+    values = iter(
         work.measure(
             [
-                *(task("server", named, rule=rule, q=q, b=b, order=o) for q, b, o in servers),
+                *(task("server", fields, rule=rule, q=q, b=b, order=o) for q, b, o in servers),
                 *(
-                    task("by_deadline", named, rule=rule, deadline=t, q=80, dimension=7_850)
+                    task("by_deadline", fields, rule=rule, deadline=t, q=80, dimension=7_850)
                     for t in DEADLINES
                 ),
                 *(task("worker", (), dimension=d, share=share) for d, share in workers),
@@ -280,17 +290,24 @@ def measured(rule: str, work: Work) -> Costs:
     )
     return Costs(
         rule,
-        where,
-        {place: float(next(found)) for place in servers},
-        {deadline: Round(**next(found)) for deadline in DEADLINES},
-        {place: float(next(found)) for place in workers},
+        machine_name,
+        {place: float(next(values)) for place in servers},
+        {deadline: Round(**next(values)) for deadline in DEADLINES},
+        {place: float(next(values)) for place in workers},
     )
 
 
 @dataclass(frozen=True)
 class Laws:
-    """The laws fitted to what was measured: of the server's time in q, b, on organ-pipe columns and
-    in τ below saturation, of a worker's in d and in the share of the coordinates."""
+    """The fitted laws.
+
+    Attributes:
+        fit: the server's time in q and b.
+        in_q, in_b: its exponents.
+        on_organ_pipes: its exponent in q on organ-pipe columns.
+        in_deadline: its exponent in τ below saturation.
+        in_dimension, in_share: a worker's exponents in d and in the share of the coordinates.
+    """
 
     fit: Fit
     in_q: Slope
@@ -304,7 +321,7 @@ class Laws:
 def laws(costs: Costs) -> Laws:
     """Fit the laws of Proposition 1."""
     pairs = [(q, b) for q in SAMPLED for b in BLOCKS]
-    q, b = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
+    q, b = (np.array(values, dtype=float) for values in zip(*pairs, strict=True))
     below = [t for t in DEADLINES if costs.rounds[t].block < 7_850]
     return Laws(
         fitted(q, b, np.array([costs.server(*pair) for pair in pairs])),
@@ -312,16 +329,16 @@ def laws(costs: Costs) -> Laws:
         exponent(BLOCKS, [costs.server(80, b) for b in BLOCKS]),
         exponent(SAMPLED, [costs.server(q, MIDDLE, "organ pipe") for q in SAMPLED]),
         exponent(below, [costs.rounds[t].seconds for t in below]),
-        exponent(DIMENSIONS, costs.whole),
-        exponent(SHARES, costs.parts),
+        exponent(DIMENSIONS, costs.whole_gradients),
+        exponent(SHARES, costs.shares),
     )
 
 
 def run(options: Options, work: Work) -> Page:
-    """Measure, fit, and tell."""
+    """Measure and fit, and return the page."""
     check(options)
     costs = measured(options.rules[0] if options.rules else RULE, work)
-    found = laws(costs)
+    fitted_laws = laws(costs)
     return study(
         "cost",
         "Proposition 1: the time of a round",
@@ -333,15 +350,15 @@ def run(options: Options, work: Work) -> Page:
             "O(b·(C_pd + q·log q)) on average, Ω(d·(q² + C_pd)) at worst.",
         ],
         options.command("audit cost"),
-        _findings(costs, found),
-        _charts(costs, found.fit),
-        [_exponents(found)],
+        _findings(costs, fitted_laws),
+        _charts(costs, fitted_laws.fit),
+        [_exponents(fitted_laws)],
     )
 
 
-def _findings(costs: Costs, found: Laws) -> list[Finding]:
-    fit = found.fit
-    each = [costs.server(q, BLOCKS[-1]) / (q * BLOCKS[-1]) * 1e9 for q in SAMPLED]
+def _findings(costs: Costs, fits: Laws) -> list[Finding]:
+    fit = fits.fit
+    per_value = [costs.server(q, BLOCKS[-1]) / (q * BLOCKS[-1]) * 1e9 for q in SAMPLED]
     in_theory = exponent(SAMPLED, [q * np.log2(q) for q in SAMPLED])
     slowest = max(ORDERS, key=lambda order: costs.server(SAMPLED[-1], MIDDLE, order))
     penalty = costs.server(SAMPLED[-1], MIDDLE, slowest) / costs.server(SAMPLED[-1], MIDDLE)
@@ -354,26 +371,26 @@ def _findings(costs: Costs, found: Laws) -> list[Finding]:
             f"c0 = {fit.call * 1e6:.3g} µs, c1 = {fit.constant * 1e9:.3g} ns, "
             f"c2 = {fit.slope * 1e9:.3g} ns; "
             f"the worst of {len(SAMPLED) * len(BLOCKS)} measurements is {fit.worst:.0%} off; "
-            f"exponents {found.in_q.value:.2f} in q "
-            f"(q·log q: {in_theory.value:.2f}), {found.in_b.value:.2f} in b; a value takes "
-            + ", ".join(f"{nanoseconds:.2f}" for nanoseconds in each)
+            f"exponents {fits.in_q.value:.2f} in q "
+            f"(q·log q: {in_theory.value:.2f}), {fits.in_b.value:.2f} in b; a value takes "
+            + ", ".join(f"{nanoseconds:.2f}" for nanoseconds in per_value)
             + f" ns at q = {', '.join(map(str, SAMPLED))}"
             + networks * (costs.rule in SORTING),
         ),
         Finding(
             "the worst case needs q² per coordinate",
-            found.on_organ_pipes.value > 1.7,
-            f"exponent {found.on_organ_pipes.value:.2f} in q on organ-pipe columns; the slowest of "
+            fits.on_organ_pipes.value > 1.7,
+            f"exponent {fits.on_organ_pipes.value:.2f} in q on organ-pipe columns; the slowest of "
             f"{len(ORDERS)} inputs ({slowest}) takes {penalty:.2f} times a random one",
         ),
         Finding(
             "a worker's time is proportional to the coordinates that it computes",
-            abs(found.in_share.value - 1.0) < 0.1,
+            abs(fits.in_share.value - 1.0) < 0.1,
             f"1 % of the coordinates of softmax regression take "
-            f"{costs.parts[0] / costs.parts[-1]:.0%} of the time of all "
-            f"(exponent {found.in_share.value:.2f} in their share): every partial derivative needs "
+            f"{costs.shares[0] / costs.shares[-1]:.0%} of the time of all "
+            f"(exponent {fits.in_share.value:.2f} in their share): every partial derivative needs "
             f"the scores, a pass over all d; whole gradients: exponent "
-            f"{found.in_dimension.value:.2f} in d",
+            f"{fits.in_dimension.value:.2f} in d",
         ),
         Finding(
             "the block is min(τ·λ̄/s̄, d)",
@@ -410,12 +427,12 @@ def _charts(costs: Costs, fit: Fit) -> list[Chart]:
             Line("min(τ·λ̄/s, d)", DEADLINES, [one.expected for one in rounds], style="dashed"),
         ], "xy"),
         Chart("worker-d", "Worker: a whole gradient over d (s = 32)", "d", "CPU ms",
-              [Line("measured", DIMENSIONS, milliseconds(costs.whole))], "xy"),
+              [Line("measured", DIMENSIONS, milliseconds(costs.whole_gradients))], "xy"),
         Chart("worker-share", "Worker: a part of the gradient (d = 30,000, s = 32)",
               "share of the coordinates", "CPU ms", [
-            Line("measured", SHARES, milliseconds(costs.parts)),
+            Line("measured", SHARES, milliseconds(costs.shares)),
             Line("proportional", SHARES,
-                 milliseconds(share * costs.parts[-1] for share in SHARES), style="dashed"),
+                 milliseconds(share * costs.shares[-1] for share in SHARES), style="dashed"),
         ], "xy"),
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The Markdown document of audits, `docs/theory.md`: a section for each."""
+"""The Markdown document of audits, `docs/theory.md`, with a section per audit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hgobench.report.render import markdown
 
 
 def write(path: Path, pages: Sequence[Page], title: str, command: str) -> None:
-    """Write a Markdown document of pages, with its pictures in a folder beside it.
+    """Write a Markdown document of pages, and its pictures in a folder next to it.
 
-    Where the file is such a document and has a section of each of them, and others, only these
-    sections and their pictures are replaced.
+    If the file is such a document already and has other sections besides these, only these sections
+    and their pictures are replaced.
     """
     pictures = path.parent / path.stem
     pictures.mkdir(parents=True, exist_ok=True)
@@ -31,9 +31,9 @@ def write(path: Path, pages: Sequence[Page], title: str, command: str) -> None:
             return f"{path.stem}/{file.name}"
 
         sections[page.command] = markdown(page, 2, picture)
-    head, before = _sections(path)
-    if set(sections) < set(before):
-        sections = before | sections
+    head, existing = _sections(path)
+    if set(sections) < set(existing):
+        sections = existing | sections
     else:
         head = (
             f"# {writers.markdown(title)}\n\nWritten by "
@@ -45,13 +45,13 @@ def write(path: Path, pages: Sequence[Page], title: str, command: str) -> None:
 
 
 def _sections(path: Path) -> tuple[str, dict[str, str]]:
-    """Return what stands before the sections of a document, and these by their commands."""
-    written = path.read_text(encoding="utf-8") if path.exists() else ""
-    head, *sections = re.split(r"^(?=## )", written, flags=re.MULTILINE)
-    found = {}
+    """Return the head of a document, and its sections by their commands."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    by_command = {}
     for section in sections:
-        named = re.match(r"## .*\n\n`(hgobench audit .+)`\n", section)
-        if named is None:
+        command = re.match(r"## .*\n\n`(hgobench audit .+)`\n", section)
+        if command is None:
             return "", {}
-        found[named[1]] = section.strip()
-    return head.strip(), found
+        by_command[command[1]] = section.strip()
+    return head.strip(), by_command

@@ -1,4 +1,4 @@
-"""Counterexamples: a few workers hold what nobody else does."""
+"""Counterexamples, in which a few workers hold examples that no other worker has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hgobench.parameters import whole
 class Outsiders(Partition):
     """A share of the workers hold all examples of one label, the others a mix of the rest.
 
-    It is the most frequent label (of equals the first), so that behind ``rare_labels`` the
+    It is the most frequent label (the first, if several are), so that with ``rare_labels`` the
     outsiders have the fastest devices.
 
     Args:
@@ -30,27 +30,32 @@ class Outsiders(Partition):
         self.share = checked_share("share", share)
 
     def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
-        """Share that label out among the outsiders, all else among the others."""
+        """Deal the label's examples to the outsiders, all others to the other workers."""
         count = int(np.ceil(self.share * workers))
         if not 0 < count < workers:
             raise InputError(f"partition: outsiders: {count} of {workers} workers; expected others")
         rng = stream(seed, "partition")
         labels, counts = np.unique(train.labels, return_counts=True)
-        chosen = train.labels == labels[counts.argmax()]
-        mine, rest = (rng.permutation(np.flatnonzero(part)) for part in (chosen, ~chosen))
-        return [*np.array_split(mine, count), *np.array_split(rest, workers - count)]
+        of_label = train.labels == labels[counts.argmax()]
+        outsiders_rows, other_rows = (
+            rng.permutation(np.flatnonzero(mask)) for mask in (of_label, ~of_label)
+        )
+        return [
+            *np.array_split(outsiders_rows, count),
+            *np.array_split(other_rows, workers - count),
+        ]
 
 
 class Points(Source):
-    """Numbers, an example for each worker of `theory.counterexample.FastFew`: a few are 1, most 0.
+    """The numbers of the workers of `theory.counterexample.FastFew`: a few are 1, most are 0.
 
-    Those that are 1 share a label; each of the others has one of its own, so that theirs is the
-    most frequent: `Outsiders` deals them to the outsiders.
+    All ones have the same label, and each zero has a label of its own, so that `Outsiders` deals
+    the ones to the outsiders.
 
     Args:
-        examples: how many numbers.
-        ones: how many of them are 1, 1 < ones < examples.
-        validation: 0; there are none to hold out.
+        examples: number of examples.
+        ones: number of ones, 1 < ones < examples.
+        validation: 0; no examples can be held out.
     """
 
     paper = "hgobench"
@@ -64,9 +69,9 @@ class Points(Source):
             raise ValueError(f"validation: {validation}; expected 0")
 
     def load(self) -> Dataset:
-        """Return them; they are the test examples, too."""
-        others = self.examples - self.ones
-        numbers = np.r_[np.ones(self.ones), np.zeros(others)].astype(np.float32)
-        labels = np.r_[np.zeros(self.ones, dtype=np.int64), 1 + np.arange(others)]
+        """Return the numbers, which are the test examples, too."""
+        zeros = self.examples - self.ones
+        numbers = np.r_[np.ones(self.ones), np.zeros(zeros)].astype(np.float32)
+        labels = np.r_[np.zeros(self.ones, dtype=np.int64), 1 + np.arange(zeros)]
         train = Split(numbers[:, None], labels)
-        return Dataset(train, train.take(np.arange(0)), train, classes=1 + others)
+        return Dataset(train, train.take(np.arange(0)), train, classes=1 + zeros)

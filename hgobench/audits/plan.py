@@ -1,8 +1,8 @@
 """Which devices, and which settings, reach a target accuracy within a time budget?
 
 An open question of the paper, answered by successive halving over a grid. Candidates are compared
-at equal simulated time, and what is best is run again with seeds that had no part in choosing it.
-`hgobench.audits.answer` tells what comes out.
+at equal simulated time, and the best are run again with seeds that were not used to choose them.
+`hgobench.audits.answer` presents the answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hgobench.simulation import clock
 from hgobench.simulation.world import World
 from hgobench.statistics import interval
 
-from .base import Options, Work, classified, uses
+from .base import Options, Work, reject_unused_options, require_classes
 
 Floats = NDArray[np.float64]
 Scores = list["Score | None"]
@@ -40,39 +40,45 @@ SHARES = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)  # of powerful devices; the others are w
 SAMPLED = (0.2, 0.8)  # of the workers
 QUORUMS = (0.0, 0.25, 0.5)  # of the sampled; at least what the rule needs
 DEADLINES = (1.0, 2.0, 4.0, 8.0, 16.0)
-WHOLE = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)  # of the time for a whole gradient: τ for given devices
+DEADLINE_SHARES = (
+    1 / 8,
+    1 / 4,
+    1 / 2,
+    1.0,
+    2.0,
+)  # τ for given devices, over the time of a gradient
 BATCHES = (4, 8, 16)
 ATTACKS = ("sign_flip", "foe", "foe[epsilon=1]", "fang", "min_max", "alie[z=1.5]")
 SEARCHED = ("sampled", "quorum", "deadline", "batch_size", "learning_rate")
 RUNGS = (1 / 9, 1 / 3)  # of the budget, before all of it
-KEPT = 3  # one in so many goes on
-LOOKS = 20  # evaluations of a run
+HALVING = 3  # one in three candidates goes on
+EVALUATIONS = 20  # of a run
 SEEDS, FRESH = 3, 5  # to choose with, and to check with
-MOST = 1_000_000  # rounds of a run
-AFFORDABLE = 1_000  # rounds of a run, where the grid's deadlines are ours to choose
-ROUNDING = 1e-9  # of a time: a sum of ten times 0.1 is within 1
+LONGEST = 1_000_000  # rounds of a run
+AFFORDABLE = 1_000  # rounds of a run, if the grid's deadlines are chosen here
+ROUNDING = 1e-9  # relative, of a time: ten times 0.1 is within 1
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """The question.
 
     Attributes:
         target: accuracy on validation examples.
         budget: simulated time, in time units.
-        unit: seconds that a time unit lasts; None: nobody said.
+        unit: seconds that a time unit lasts; None: unknown.
         among: fields of a scenario with the values to search among, instead of the grid's.
-        said: the command's words for all this.
+        words: the command's options that state it.
     """
 
     target: float
     budget: float
     unit: float | None = None
     among: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    said: str = ""
+    words: str = ""
 
     def span(self, time: float) -> str:
-        """Write a simulated time: in time units, and in seconds if it is known how long one is."""
+        """Write a simulated time: in time units, and in seconds if the unit is known."""
         if math.isinf(time):
             return "never"
         seconds = "" if self.unit is None else f" ({time * self.unit:.4g} s)"
@@ -81,24 +87,24 @@ class Question:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings that are tried.
+    """A point of the grid.
 
     Attributes:
         share: of powerful devices; NaN: the devices are given.
-        fields: of the scenario, but for rounds, attack and seed.
+        fields: of the scenario, without rounds, attack and seed.
     """
 
     share: float
     fields: Mapping[str, Any] = field(compare=False)
 
     def cell(self, rounds: int, attack: str, seed: int) -> Scenario:
-        """Return a run of so many rounds."""
-        looks = {"rounds": rounds, "evaluation_interval": max(rounds // LOOKS, 1)}
-        return Scenario(**{**self.fields, **looks, "attack": attack, "seed": seed})
+        """Return the scenario of a run."""
+        lengths = {"rounds": rounds, "evaluation_interval": max(rounds // EVALUATIONS, 1)}
+        return Scenario(**{**self.fields, **lengths, "attack": attack, "seed": seed})
 
     @property
     def group(self) -> tuple[Any, ...]:
-        """Return what it is compared within: so that each kind of answer keeps a candidate."""
+        """The group in which it is compared, so that each kind of answer keeps a candidate."""
         if math.isnan(self.share):
             return self.fields["sampled"], self.fields["rule"]
         return (self.share,)
@@ -106,17 +112,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Score:
-    """How a candidate did by some simulated time, in every seed under the worst attack for it.
+    """A candidate's results at some simulated time, in every seed under its worst attack.
 
     Attributes:
-        times: (seeds,) from when on all evaluations are at the target or above; inf: the last one
-            is not.
-        accuracies: (seeds,) the last one on validation examples.
-        tests: (seeds,) on test examples, under the same attack.
+        times: (seeds,) time from which on all evaluations reach the target; inf: the last does not.
+        accuracies: (seeds,) the last accuracy on validation examples.
+        tests: (seeds,) the last accuracy on test examples, under the same attack.
         up, down: (seeds,) bytes sent until the target is reached, else until the end.
         attacks: the mean of the last accuracy under each attack.
-        rounds: the fewest and the most of a run.
-        end: when the last round ends at the latest.
+        rounds: the fewest and the most rounds of a run.
+        end: the latest end of a last round.
         results: by attack, one per seed; None: not one round fits.
     """
 
@@ -132,46 +137,46 @@ class Score:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Return what candidates are sorted by: early, then accurate; the best is the largest."""
+        """The key that candidates are sorted by: early, then accurate; the best is the largest."""
         return -float(self.times.mean()), float(self.accuracies.mean())
 
     @property
     def worst(self) -> str:
-        """Return the attack with the lowest mean accuracy."""
+        """The attack with the lowest mean accuracy."""
         return min(self.attacks, key=lambda name: self.attacks[name])
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Return the mean accuracy and its 95 % interval over seeds (Student's t), in [0, 1]."""
+        """The mean accuracy and its 95 % interval over seeds (Student's t), in [0, 1]."""
         low, high = interval(self.accuracies)
         return float(self.accuracies.mean()), max(float(low), 0.0), min(float(high), 1.0)
 
     def reached(self, target: float) -> bool:
-        """Say whether the mean accuracy is at the target or above."""
+        """Return whether the mean accuracy reaches the target."""
         return self.accuracy[0] >= target
 
     def sure(self, target: float) -> bool:
-        """Say whether the interval, of two seeds or more, lies on one side of the target."""
+        """Return whether the interval (of two or more seeds) lies on one side of the target."""
         _, low, high = self.accuracy
         return len(self.accuracies) > 1 and (low >= target or high < target)
 
     @classmethod
     def of(cls, results: Mapping[str, Sequence[Result | None]], target: float) -> Score:
         """Score a candidate's runs, by attack, one per seed."""
-        each = {name: [_run(one, target) for one in several] for name, several in results.items()}
-        table = np.array(list(each.values()))  # (attacks, seeds, 5)
+        numbers = {name: [_run(run, target) for run in runs] for name, runs in results.items()}
+        table = np.array(list(numbers.values()))  # (attacks, seeds, 5)
         times, accuracies, tests, up, down = np.moveaxis(table, 2, 0)
         seeds = np.arange(table.shape[1])
         worst = accuracies.argmin(axis=0)
-        lengths = [len(one.rounds["time"]) if one else 0 for s in results.values() for one in s]
-        ends = [one.rounds["time"][-1] for s in results.values() for one in s if one]
+        lengths = [len(run.rounds["time"]) if run else 0 for s in results.values() for run in s]
+        ends = [run.rounds["time"][-1] for s in results.values() for run in s if run]
         return cls(
             times.max(axis=0),
             accuracies[worst, seeds],
             tests[worst, seeds],
             up.max(axis=0),
             down.max(axis=0),
-            {name: float(row.mean()) for name, row in zip(each, accuracies, strict=True)},
+            {name: float(row.mean()) for name, row in zip(numbers, accuracies, strict=True)},
             (min(lengths), max(lengths)),
             max(ends, default=0.0),
             results,
@@ -182,15 +187,15 @@ def _run(result: Result | None, target: float) -> tuple[float, float, float, flo
     """Return one run's time to the target, accuracies and bytes up and down."""
     if result is None:
         return math.inf, 0.0, 0.0, 0.0, 0.0
-    kept, time, spent = math.inf, result.rounds["time"], len(result.rounds["time"])
-    looks = [(i, a) for i, a in enumerate(result.rounds["validation_accuracy"]) if a == a]
-    for i, accuracy in reversed(looks if result.status == "done" else []):
+    reached, time, length = math.inf, result.rounds["time"], len(result.rounds["time"])
+    evaluations = [(i, a) for i, a in enumerate(result.rounds["validation_accuracy"]) if a == a]
+    for i, accuracy in reversed(evaluations if result.status == "done" else []):
         if accuracy < target:
             break
-        kept, spent = time[i], i + 1
-    up, down = (float(sum(result.rounds[name][:spent])) for name in ("bytes_up", "bytes_down"))
+        reached, length = time[i], i + 1
+    up, down = (float(sum(result.rounds[name][:length])) for name in ("bytes_up", "bytes_down"))
     last = result.summary
-    return kept, last["validation_accuracy"], last["test_accuracy"], up, down
+    return reached, last["validation_accuracy"], last["test_accuracy"], up, down
 
 
 @dataclass(frozen=True)
@@ -198,9 +203,9 @@ class Row:
     """A setting on the frontier.
 
     Attributes:
-        candidate: it.
-        chosen: how it did with the seeds that chose it.
-        checked: how it did with fresh ones.
+        candidate: the setting.
+        chosen: its score with the seeds that chose it.
+        checked: its score with fresh seeds.
     """
 
     candidate: Candidate
@@ -209,48 +214,48 @@ class Row:
 
     @cached_property
     def cell(self) -> Scenario:
-        """Return the longest of the checking runs; of no round at all, one of one round."""
-        runs = [one for several in self.checked.results.values() for one in several if one]
+        """The longest of the checking runs; if there is none, a run of one round."""
+        runs = [run for results in self.checked.results.values() for run in results if run]
         if runs:
-            return max((one.scenario for one in runs), key=lambda cell: cell.rounds)
+            return max((run.scenario for run in runs), key=lambda cell: cell.rounds)
         return self.candidate.cell(1, "none", 0)
 
     @property
     def risks(self) -> tuple[float, float]:
-        """Return the sampling risk of a round and of the run (see `risks`)."""
+        """The sampling risk of a round and of the run (see `risks`)."""
         return risks(self.cell)
 
 
 def risks(cell: Scenario) -> tuple[float, float]:
     """Return P(a round samples more Byzantine workers than it tolerates), and that of a run.
 
-    With blocks those are `Scenario.sampling_risk` and `Scenario.run_risk`, of the quorum v; an
-    algorithm without waits for all that answer, and tolerates the f̂ that its rule is told.
+    With blocks these are `Scenario.sampling_risk` and `Scenario.run_risk`, by the quorum v; an
+    algorithm without blocks waits for all answers, and tolerates the f̂ that its rule is told.
     """
     if algorithms.registry.build(cell.algorithm).partial:
         return cell.sampling_risk, cell.run_risk
-    told = cell.tolerated
-    risk = float(hypergeom.sf(told, cell.workers, cell.byzantine, cell.sampled))
+    tolerated = cell.tolerated
+    risk = float(hypergeom.sf(tolerated, cell.workers, cell.byzantine, cell.sampled))
     return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What came out.
+    """The answer.
 
     Attributes:
-        question: what was asked.
-        options: how.
+        question: the question.
+        options: the user's.
         settings: the fields that are not searched.
-        attacks: of which the worst counts.
+        attacks: the attacks, of which the worst counts.
         default: whether the attacks are the default set.
-        size: of the grid.
-        refused: why how many settings of it are refused.
-        tried: per rung its time, how many candidates had a round in it, how many there were.
-        finalists: the candidates of the last rung and how they did.
+        size: number of settings in the grid.
+        refused: numbers of refused settings, by reason.
+        tried: of each rung its time, and the numbers of candidates with a round in it and in all.
+        finalists: the candidates of the last rung and their scores.
         rows: the frontier.
-        best: which of its rows is recommended.
-        seeds, fresh: those to choose with and to check with.
+        best: the position of the recommended row.
+        seeds, fresh: the seeds to choose with and to check with.
     """
 
     question: Question
@@ -269,47 +274,49 @@ class Plan:
 
     @property
     def shares(self) -> bool:
-        """Say whether the share of powerful devices was searched."""
+        """Whether the share of powerful devices was searched."""
         return "hardware" not in self.settings
 
 
 class Clocks:
-    """How many rounds a time can hold, by the clock that needs no training."""
+    """Counts the rounds that end within a time, by the clock that needs no training."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[list[float], Iterator[float]]] = {}
+        self._ends: dict[tuple[Any, ...], tuple[list[float], Iterator[float]]] = {}
 
-    def _of(self, one: Candidate, attack: str, seed: int) -> tuple[list[float], Iterator[float]]:
+    def _rounds_of(
+        self, candidate: Candidate, attack: str, seed: int
+    ) -> tuple[list[float], Iterator[float]]:
         silent = "none" if attack == "none" else "crash"
-        fields = {**one.fields, "rule": "average", "attack": silent, "seed": seed}
+        fields = {**candidate.fields, "rule": "average", "attack": silent, "seed": seed}
         for name in ("quorum", "tolerated", "scope", "learning_rate", "solver", "schedule"):
             fields.pop(name, None)  # the clock does not depend on them
         start = fields.get("attack_start", 0)
         key = tuple(sorted(fields.items()))
-        if key not in self._known:
+        if key not in self._ends:
             one_round = {"rounds": start + 1, "evaluation_interval": 1}
-            self._known[key] = [], clock(Scenario(**{**fields, **one_round}))
-        return self._known[key]
+            self._ends[key] = [], clock(Scenario(**{**fields, **one_round}))
+        return self._ends[key]
 
-    def rounds(self, one: Candidate, attack: str, seed: int, time: float) -> int:
-        """Return the most rounds that can end within a time.
+    def rounds(self, candidate: Candidate, attack: str, seed: int, time: float) -> int:
+        """Return the number of rounds that can end within a time.
 
         Raises:
-            InputError: they are too many to be run.
+            InputError: they are more than `LONGEST`.
         """
-        ends, coming = self._of(one, attack, seed)
+        ends, coming = self._rounds_of(candidate, attack, seed)
         while not ends or ends[-1] <= time * (1 + ROUNDING):
-            if len(ends) >= MOST:
+            if len(ends) >= LONGEST:
                 raise InputError(
-                    f"budget: {time:g} time units are more than {MOST:,} rounds of "
+                    f"budget: {time:g} time units are more than {LONGEST:,} rounds of "
                     f"{ends[-1] / len(ends):g}"
                 )
             ends.append(next(coming))
         return int(np.searchsorted(ends, time * (1 + ROUNDING), side="right"))
 
-    def first(self, one: Candidate, attack: str, seed: int) -> float:
-        """Return when the first round ends."""
-        ends, coming = self._of(one, attack, seed)
+    def first(self, candidate: Candidate, attack: str, seed: int) -> float:
+        """Return the time at which the first round ends."""
+        ends, coming = self._rounds_of(candidate, attack, seed)
         if not ends:
             ends.append(next(coming))
         return ends[0]
@@ -317,34 +324,34 @@ class Clocks:
 
 def run_to(
     time: float,
-    wanted: Sequence[tuple[Candidate, str, int]],
+    runs: Sequence[tuple[Candidate, str, int]],
     work: Work,
     clocks: Clocks,
 ) -> list[Result | None]:
     """Run candidates, each with an attack and a seed, for as many rounds as end within a time.
 
-    The ledger's clock decides: it has passed the last round's end and would be past `time` with one
-    more. Where an attack delays the server beyond the clock that needs no training, the run is made
-    again with the rounds that fit.
+    The ledger's clock decides: all rounds end by `time`, and one more would not. If an attack
+    delays the server beyond the clock that needs no training, the run is repeated with the rounds
+    that fit.
 
     Returns:
-        The runs; None: not one round fits, or none under attack.
+        The results; None: not one round fits, or none under attack.
     """
 
-    def cell(one: Candidate, attack: str, seed: int, rounds: int) -> Scenario | None:
-        starts = one.fields.get("attack_start", 0) if attack != "none" else 0
-        return one.cell(rounds, attack, seed) if rounds > starts else None
+    def cell(candidate: Candidate, attack: str, seed: int, rounds: int) -> Scenario | None:
+        starts = candidate.fields.get("attack_start", 0) if attack != "none" else 0
+        return candidate.cell(rounds, attack, seed) if rounds > starts else None
 
-    cells = [cell(*each, clocks.rounds(*each, time)) for each in wanted]
-    found: dict[Scenario, Result] = {}
-    while missing := [one for one in cells if one and one not in found]:
-        found |= work.execute(missing)
-        for i, one in enumerate(cells):
-            ends = found[one].rounds["time"] if one else ()
+    cells = [cell(*run, clocks.rounds(*run, time)) for run in runs]
+    results: dict[Scenario, Result] = {}
+    while missing := [run for run in cells if run and run not in results]:
+        results |= work.execute(missing)
+        for i, run in enumerate(cells):
+            ends = results[run].rounds["time"] if run else ()
             fit = sum(end <= time * (1 + ROUNDING) for end in ends)
             if fit < len(ends):
-                cells[i] = cell(*wanted[i], fit)
-    return [found[one] if one else None for one in cells]
+                cells[i] = cell(*runs[i], fit)
+    return [results[run] if run else None for run in cells]
 
 
 def scored(
@@ -356,49 +363,51 @@ def scored(
     work: Work,
     clocks: Clocks,
 ) -> list[Score | None]:
-    """Run candidates to a time and score them; None: not one round fits, with no seed."""
-    wanted = [(one, attack, seed) for one in alive for attack in attacks for seed in seeds]
-    runs = iter(run_to(time, wanted, work, clocks))
+    """Run candidates to a time and score them; None: not one round fits, in any seed."""
+    calls = [
+        (candidate, attack, seed) for candidate in alive for attack in attacks for seed in seeds
+    ]
+    runs = iter(run_to(time, calls, work, clocks))
     scores: list[Score | None] = []
     for _ in alive:
         results = {attack: [next(runs) for _ in seeds] for attack in attacks}
-        heard = any(one for several in results.values() for one in several)
-        scores.append(Score.of(results, target) if heard else None)
+        played = any(run for by_seed in results.values() for run in by_seed)
+        scores.append(Score.of(results, target) if played else None)
     return scores
 
 
 def halved(alive: Sequence[Candidate], scores: Sequence[Score | None]) -> list[Candidate]:
-    """Return the best third of every group, and what has had no round yet.
+    """Return the best third of every group, and the candidates without a round so far.
 
-    That can't be judged yet, and goes on as long as it is cheap.
+    These can't be judged yet, and go on, which is cheap.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for i, one in enumerate(alive):
-        groups.setdefault(one.group, []).append(i)
-    kept: list[int] = []
+    for i, candidate in enumerate(alive):
+        groups.setdefault(candidate.group, []).append(i)
+    survivors: list[int] = []
     for group in groups.values():
         judged = sorted(
             (score.rank, i) for i in group if (score := scores[i]) is not None
         )  # fmt: skip
-        kept += [i for i in group if scores[i] is None]
-        kept += [i for _, i in judged[-max(math.ceil(len(judged) / KEPT), 1) :]]
-    return [alive[i] for i in sorted(kept)]
+        survivors += [i for i in group if scores[i] is None]
+        survivors += [i for _, i in judged[-max(math.ceil(len(judged) / HALVING), 1) :]]
+    return [alive[i] for i in sorted(survivors)]
 
 
 def deadlines(settings: Mapping[str, Any], batch: int, budget: float) -> list[float]:
-    """Return the grid's τ for given devices: shares of the time that a whole gradient takes.
+    """Return the grid's τ for given devices: multiples of the time of a whole gradient.
 
-    That of the median device, for a minibatch of `batch`, with its transfer where that counts.
+    The time is the median device's, for a minibatch of `batch`, with transfer if that counts.
     """
     world = World.of(Scenario(**settings))
     fleet, d = world.fleet, world.model.dimension
-    whole = batch * d / float(np.median(fleet.rates))
+    gradient = batch * d / float(np.median(fleet.rates))
     transfer = 2 * fleet.latency + NUMBER_BYTES * d * (1 / fleet.downlink + 1 / fleet.uplink)
     inside = float(np.median(transfer)) if fleet.transfer_counts_towards_deadline else 0.0
-    beside = 0.0 if fleet.transfer_counts_towards_deadline else float(np.median(2 * fleet.latency))
-    least = budget / AFFORDABLE - beside
-    found = [float(f"{inside + share * whole:.2g}") for share in WHOLE]
-    return sorted({min(max(one, least), budget) for one in found})
+    outside = 0.0 if fleet.transfer_counts_towards_deadline else float(np.median(2 * fleet.latency))
+    shortest = budget / AFFORDABLE - outside
+    times = [float(f"{inside + share * gradient:.2g}") for share in DEADLINE_SHARES]
+    return sorted({min(max(deadline, shortest), budget) for deadline in times})
 
 
 def candidates(
@@ -407,13 +416,13 @@ def candidates(
     among: Mapping[str, Sequence[Any]] | None = None,
     rules: Sequence[str] = (),
 ) -> tuple[list[Candidate], Counter[str]]:
-    """Return the grid, and why how many settings of it are refused.
+    """Return the grid, and the numbers of refused settings by reason.
 
     Args:
-        settings: fields that are set, and not varied.
+        settings: fields that are set, and not searched.
         budget: time units.
-        among: values to search among, by field, instead of the grid's.
-        rules: to search among.
+        among: values to search, by field, instead of the grid's.
+        rules: the rules to search.
     """
     workers = int(settings.get("workers", 100))
     among = among or {}
@@ -425,13 +434,13 @@ def candidates(
     times: Sequence[float] = DEADLINES
     if "hardware" in settings and not among.get("deadline") and "deadline" not in settings:
         times = deadlines(settings, batches[len(batches) // 2], budget)
-    given = "quorum" in settings or "quorum" in among
-    found, seen = [], set()
+    own_quorum = "quorum" in settings or "quorum" in among
+    grid, seen = [], set()
     refused: Counter[str] = Counter()
     for share, q, v, deadline, batch, rate, rule in itertools.product(
         [math.nan] if "hardware" in settings else SHARES,
         values("sampled", [max(round(share * workers), 1) for share in SAMPLED]),
-        values("quorum", [None]) if given else QUORUMS,
+        values("quorum", [None]) if own_quorum else QUORUMS,
         values("deadline", times),
         batches,
         values("learning_rate", [BASE["learning_rate"]]),
@@ -444,25 +453,25 @@ def candidates(
         if not math.isnan(share):
             fields["hardware"] = f"mix[weak={1 - share:g},average=0.0,powerful={share:g}]"
         try:
-            if given:
+            if own_quorum:
                 fields["quorum"] = v
             else:
-                least = Scenario(**fields).quorum
-                fields["quorum"] = max(int(least or 1), round(v * q))
+                minimum = Scenario(**fields).quorum
+                fields["quorum"] = max(int(minimum or 1), round(v * q))
             cell = Scenario(**fields)
         except InputError as error:
             refused[error.problems[0]] += 1
             continue
         if cell not in seen:
             seen.add(cell)
-            found.append(Candidate(share, fields))
-    return found, refused
+            grid.append(Candidate(share, fields))
+    return grid, refused
 
 
 def several(
     settings: Sequence[Setting],
 ) -> tuple[list[Setting], dict[str, tuple[Any, ...]]]:
-    """Tell settings of one value from fields with several values, to search among.
+    """Separate settings with one value from those with several, which are searched.
 
     >>> several([Setting("byzantine", [3]), Setting("sampled", [10, 20])])
     ([Setting(field='byzantine', values=[3])], {'sampled': (10, 20)})
@@ -472,11 +481,11 @@ def several(
     """
     single: list[Setting] = []
     among: dict[str, tuple[Any, ...]] = {}
-    named: list[str] = []
+    names: list[str] = []
     problems: list[str] = []
     for setting in settings:
         name, values = setting
-        named.append(name)
+        names.append(name)
         if len(values) == 1:
             single.append(setting)
         elif name in SEARCHED:
@@ -486,19 +495,23 @@ def several(
                 f"settings: {name}: {len(values)} values; expected one value (several of "
                 f"{', '.join(SEARCHED)} only)"
             )
-    problems += [f"settings: {name}: given twice" for name in among if named.count(name) > 1]
+    problems += [f"settings: {name}: given twice" for name in among if names.count(name) > 1]
     if problems:
         raise InputError(problems)
     return single, among
 
 
-def settled(options: Options, question: Question) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields that are not searched, and the attacks of which the worst counts.
+def checked_settings(
+    options: Options, question: Question
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the fields that are not searched, and the attacks, of which the worst counts.
 
     Raises:
-        InputError: with all that can't be heeded.
+        InputError: an option is not used, or a value is refused.
     """
-    uses(options, "rounds", "seed", "evaluation_interval", rules=math.inf, attacks=math.inf)
+    reject_unused_options(
+        options, "rounds", "seed", "evaluation_interval", rules=math.inf, attacks=math.inf
+    )
     target, budget = question.target, question.budget
     settings = {**BASE, **options.settings}
     for name in question.among:
@@ -511,27 +524,27 @@ def settled(options: Options, question: Question) -> tuple[dict[str, Any], tuple
     attacks = options.attacks or (ATTACKS if byzantine else ("none",))
     start = int(settings.get("attack_start", 0))
     rules = options.rules or (settings.get("rule", Scenario.rule),)
-    for attack in attacks:  # says all that is wrong with what was set
+    for attack in attacks:  # raises InputError with all that is wrong
         Scenario(**{**settings, "rounds": start + 1, "attack": attack, "rule": rules[0]})
     if not len(datasets.load(settings["data"]).validation):
         raise InputError(f"data: {settings['data']!r} has no validation examples to choose on")
-    classified(settings)
+    require_classes(settings)
     return settings, attacks
 
 
 def search(options: Options, question: Question, work: Work) -> Plan:
-    """Search the grid, and check what is best with fresh seeds.
+    """Search the grid, and check the best settings with fresh seeds.
 
     Args:
-        options: its settings are not varied; of its attacks the worst counts (with Byzantine
-            workers and none given: of `ATTACKS`); among its rules is searched.
+        options: the user's: settings are not searched; of the attacks the worst counts (with
+            Byzantine workers and no attacks given, of `ATTACKS`); rules are searched.
         question: target and budget.
         work: where to compute.
 
     Raises:
-        InputError: with all that is wrong; nothing is computed then.
+        InputError: with all problems; nothing is computed then.
     """
-    settings, attacks = settled(options, question)
+    settings, attacks = checked_settings(options, question)
     target, budget = question.target, question.budget
     grid, refused = candidates(settings, budget, question.among, options.rules)
     if not grid:
@@ -541,30 +554,36 @@ def search(options: Options, question: Question, work: Work) -> Plan:
     seeds = range(options.seeds or SEEDS)
     fresh = range(len(seeds), len(seeds) + (options.seeds or FRESH))
 
-    def tried(time: float, alive: Sequence[Candidate], some: Sequence[int], what: str) -> Scores:
-        work.say(f"settings: {len(alive)}, time units: {time:.3g}, {what}: {len(some)}")
-        return scored(time, alive, attacks, some, target, work, clocks)
+    def rung(time: float, alive: Sequence[Candidate], seeds: Sequence[int], kind: str) -> Scores:
+        work.say(f"settings: {len(alive)}, time units: {time:.3g}, {kind}: {len(seeds)}")
+        return scored(time, alive, attacks, seeds, target, work, clocks)
 
     alive, rungs = grid, []
     for share in RUNGS:
-        if len({one.group for one in alive}) == len(alive):
+        if len({candidate.group for candidate in alive}) == len(alive):
             break  # nothing to halve
-        scores = tried(share * budget, alive, seeds[:1], "seeds")
+        scores = rung(share * budget, alive, seeds[:1], "seeds")
         rungs.append((share * budget, sum(score is not None for score in scores), len(alive)))
         alive = halved(alive, scores)
-    scores = tried(budget, alive, seeds, "seeds")
-    finalists = [(one, s) for one, s in zip(alive, scores, strict=True) if s is not None]
+    scores = rung(budget, alive, seeds, "seeds")
+    finalists = [
+        (candidate, s) for candidate, s in zip(alive, scores, strict=True) if s is not None
+    ]
     rungs.append((budget, len(finalists), len(alive)))
     if not finalists:
         raise InputError(
             f"budget: {budget!r}; no round under attack ends in time: attacks start after "
             f"attack_start={settings.get('attack_start', 0)} rounds"
         )
-    picked = frontier(finalists)
-    checks = tried(budget, [one for one, _ in picked], fresh, "fresh seeds")
+    best = frontier(finalists)
+    checks = rung(budget, [candidate for candidate, _ in best], fresh, "fresh seeds")
     rows = [
-        Row(one, chosen, checked or Score.of({a: [None] * len(fresh) for a in attacks}, target))
-        for (one, chosen), checked in zip(picked, checks, strict=True)
+        Row(
+            candidate,
+            chosen,
+            checked or Score.of({a: [None] * len(fresh) for a in attacks}, target),
+        )
+        for (candidate, chosen), checked in zip(best, checks, strict=True)
     ]
     default = not options.attacks and len(attacks) > 1
     return Plan(
@@ -574,13 +593,15 @@ def search(options: Options, question: Question, work: Work) -> Plan:
 
 
 def affordable(question: Question, grid: Sequence[Candidate], attack: str, clocks: Clocks) -> None:
-    """Refuse a budget in which not one round of any candidate fits, or more than can be run.
+    """Check that a budget holds a round of some candidate, and no more than can be run.
 
     Raises:
-        InputError: with the shortest round.
+        InputError: it does not; with the shortest round.
     """
     budget = question.budget
-    soonest, first = min((clocks.first(one, attack, 0), i) for i, one in enumerate(grid))
+    soonest, first = min(
+        (clocks.first(candidate, attack, 0), i) for i, candidate in enumerate(grid)
+    )
     if budget * (1 + ROUNDING) < soonest:
         fields = grid[first].fields
         raise InputError(
@@ -588,44 +609,46 @@ def affordable(question: Question, grid: Sequence[Candidate], attack: str, clock
             f"{question.span(soonest)}, with q={fields['sampled']}, τ={fields['deadline']:g}, "
             f"s={fields['batch_size']}"
         )
-    shortest = min(one.fields["deadline"] for one in grid)
-    if budget / shortest > MOST:
-        raise InputError(f"budget: {budget!r}; more than {MOST:,} rounds of {shortest:g}")
+    shortest = min(candidate.fields["deadline"] for candidate in grid)
+    if budget / shortest > LONGEST:
+        raise InputError(f"budget: {budget!r}; more than {LONGEST:,} rounds of {shortest:g}")
 
 
 def recommended(rows: Sequence[Row]) -> int:
-    """Return which row is recommended: the first that reached the target with the seeds that chose
-    it, else the best."""
+    """Return the position of the recommended row.
+
+    It is the first that reached the target with the seeds that chose it, else the best.
+    """
     reached = [i for i, row in enumerate(rows) if math.isfinite(row.chosen.rank[0])]
     return reached[0] if reached else max(range(len(rows)), key=lambda i: rows[i].chosen.rank)
 
 
 def frontier(finalists: Sequence[tuple[Candidate, Score]]) -> list[tuple[Candidate, Score]]:
-    """Return what is worth a look, by the seeds that choose.
+    """Return the settings that are checked, by the seeds that choose.
 
-    Of every share of powerful devices the best, fewest first. Of given devices, the settings that
-    reach the target and of which no other is better in time, bytes up, bytes down or risk without
-    being worse in another, earliest first; the best if none reaches it.
+    If the share of powerful devices is searched: the best setting of each share, fewest first. Else
+    the settings that reach the target and that no other dominates in time, bytes up, bytes down and
+    risk, earliest first; if none reaches it, the best one.
     """
     best: dict[float, tuple[Candidate, Score]] = {}
-    for one, score in finalists:
-        if not math.isnan(one.share) and (
-            one.share not in best or score.rank > best[one.share][1].rank
+    for candidate, score in finalists:
+        if not math.isnan(candidate.share) and (
+            candidate.share not in best or score.rank > best[candidate.share][1].rank
         ):
-            best[one.share] = one, score
+            best[candidate.share] = candidate, score
     if best:
         return [best[share] for share in sorted(best)]
 
-    def costs(one: Candidate, score: Score) -> Floats:
-        _, risk = risks(one.cell(max(score.rounds[1], 1), "none", 0))
+    def costs(candidate: Candidate, score: Score) -> Floats:
+        _, risk = risks(candidate.cell(max(score.rounds[1], 1), "none", 0))
         return np.array([-score.rank[0], score.up.mean(), score.down.mean(), risk])
 
     reached = [(pair, costs(*pair)) for pair in finalists if math.isfinite(pair[1].rank[0])]
-    kept = [
+    undominated = [
         pair
-        for pair, mine in reached
-        if not any((other <= mine).all() and (other < mine).any() for _, other in reached)
+        for pair, own in reached
+        if not any((others <= own).all() and (others < own).any() for _, others in reached)
     ]
-    if not kept:
+    if not undominated:
         return [max(finalists, key=lambda pair: pair[1].rank)]
-    return sorted(kept, key=lambda pair: pair[1].rank, reverse=True)
+    return sorted(undominated, key=lambda pair: pair[1].rank, reverse=True)

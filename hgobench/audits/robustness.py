@@ -1,4 +1,4 @@
-"""Δ(q, f) of every rule, on single coordinates and on vectors: the worst that a search finds."""
+"""Δ(q, f) of every rule, on single coordinates and on vectors: lower bounds by a search."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hgobench.errors import InputError
 from hgobench.report.page import Chart, Finding, Line, Page, Table, study
 from hgobench.theory.robustness import UNBOUNDED, exact_coefficient
 
-from .base import Options, Work, uses
+from .base import Options, Work, reject_unused_options
 
 CHAINS = ("nnm+krum", "nnm+trimmed_mean", "bucketing[s=2]+median")
 ATTACKERS = 2  # in the curve over q
 VALUES = (6, 7, 8, 9, 12, 16, 17, 24, 40)
 ALL = 20  # in the curve over f
 BYZANTINE = (0, 1, 2, 4, 6, 8, 9)
-DRAWN = 1000.0  # a rule with a larger ratio somewhere is left to the table
+CHART_LIMIT = 1000.0  # rules with a larger ratio are in the table only
 DIMENSION = 8  # of the vectors
 VECTORS = ((ALL, 2), (ALL, 4))
 NONE = "none"
@@ -31,16 +31,16 @@ ONE_DIMENSION = "in one dimension: the ratio grows with what attackers send"
 
 @dataclass(frozen=True)
 class Largest:
-    """The largest ratio that a search found, and where; numbers as JSON knows them.
+    """The largest ratio that a search found, and its input, as data for JSON.
 
     Attributes:
         ratio: a lower bound of Δ(q, f); None: the rule takes no q values at that f.
         reason: why there is none.
         honest, byzantine: the values, (c,) and (f,), or vectors, (c, d) and (f, d).
         aim: the true value, () or (d,).
-        deviation: how far the answer is from it, of vectors in their first coordinate.
-        exact: whether all honest values are right, of vectors in their first coordinate.
-        tried: how many inputs.
+        deviation: distance of the answer from it, for vectors in their first coordinate.
+        exact: whether all honest values are right, for vectors in their first coordinate.
+        tried: number of inputs that were tried.
     """
 
     ratio: float | None = None
@@ -54,53 +54,53 @@ class Largest:
 
 
 def largest(rule: str, q: int, f: int, seed: int, dimension: int = 1) -> Largest:
-    """Search the largest ratio of a rule."""
+    """Search the largest ratio of a rule; a rule that refuses q values has a reason instead."""
     try:
-        found = theory.search(rule, q, f, seed=seed, dimension=dimension)
+        worst = theory.search(rule, q, f, seed=seed, dimension=dimension)
     except InputError as error:
         return Largest(reason="; ".join(error.problems))
     return Largest(
-        found.ratio,
+        worst.ratio,
         "",
-        found.honest.tolist(),
-        found.byzantine.tolist(),
-        found.aim.tolist(),
-        found.deviation,
-        found.exact,
-        found.tried,
+        worst.honest.tolist(),
+        worst.byzantine.tolist(),
+        worst.aim.tolist(),
+        worst.deviation,
+        worst.exact,
+        worst.tried,
     )
 
 
-def kept(**arguments: Any) -> dict[str, Any]:
-    """Return what `largest` does, as JSON knows it."""
+def as_json(**arguments: Any) -> dict[str, Any]:
+    """Return the value of `largest` as data for JSON."""
     return asdict(largest(**arguments))
 
 
 def task(rule: str, q: int, f: int, seed: int, dimension: int = 1) -> Task:
-    """Return a search, to be kept; `Largest` reads what it finds."""
-    asked = {"rule": rule, "q": q, "f": f, "seed": seed}
-    further = {"dimension": dimension} if dimension > 1 else {}
-    return Task(kept, {**asked, **further}, [{"rule": rule}])
+    """Return the task of a search; ``Largest(**value)`` reads its value."""
+    arguments = {"rule": rule, "q": q, "f": f, "seed": seed}
+    extra = {"dimension": dimension} if dimension > 1 else {}
+    return Task(as_json, {**arguments, **extra}, [{"rule": rule}])
 
 
 def form(rule: str) -> str:
-    """Return what a rule is on vectors of which it can be asked.
+    """Return which forms a rule has.
 
     Returns:
-        ``"coordinate"``: itself on each coordinate; ``"both"``: another rule, which has a
-        coordinate-wise form too; ``"vector"``: a rule without that form.
+        ``"coordinate"``: on vectors it is applied to each coordinate; ``"both"``: it has a form for
+        vectors and another for single coordinates; ``"vector"``: it has a form for vectors only.
     """
-    made = aggregators.build(rule, f=1)
-    if made.by_columns():
+    built = aggregators.build(rule, f=1)
+    if built.by_columns():
         return "coordinate"
-    return "both" if made.has_columns() else "vector"
+    return "both" if built.has_columns() else "vector"
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be heeded."""
-    uses(options, *options.settings, rules=math.inf)
-    needed = {name: aggregators.build(name, f=1).needs for name in options.rules}
-    if problems := {name: needs for name, needs in needed.items() if needs}:
+    """Raise InputError for options that this audit does not use."""
+    reject_unused_options(options, *options.settings, rules=math.inf)
+    needs_of = {name: aggregators.build(name, f=1).needs for name in options.rules}
+    if problems := {name: needs for name, needs in needs_of.items() if needs}:
         raise InputError(
             f"rule: {name!r} needs {', '.join(needs)}; Definition 1 knows values alone"
             for name, needs in problems.items()
@@ -109,12 +109,12 @@ def check(options: Options) -> None:
 
 @dataclass(frozen=True)
 class Searched:
-    """What the searches found.
+    """The results of all searches.
 
     Attributes:
-        rules: of which.
+        rules: the rules.
         places: the (q, f) of one dimension.
-        forms: what each rule is on vectors (see `form`).
+        forms: the forms of each rule (see `form`).
         single: by rule, q and f the searches in one dimension, one per seed.
         vectors: the same of vectors, of rules that are not coordinate-wise.
     """
@@ -127,11 +127,11 @@ class Searched:
 
     def worst(self, rule: str, q: int, f: int) -> float | None:
         """Return the largest ratio in one dimension; None: the rule takes no q values at f."""
-        ratios = (found.ratio for found in self.single[rule, q, f])
+        ratios = (result.ratio for result in self.single[rule, q, f])
         return max((ratio for ratio in ratios if ratio is not None), default=None)
 
     def verdict(self, rule: str, q: int, f: int) -> Verdict:
-        """Say whether a rule on vectors has a Δ."""
+        """Return whether a rule on vectors has a Δ."""
         searched = self.vectors.get((rule, q, f), ())
         return verdict(self.forms[rule], self.worst(rule, q, f), searched)
 
@@ -140,7 +140,7 @@ def searched(rules: Sequence[str], seeds: int, work: Work) -> Searched:
     """Search the worst case of every rule, over q and over f, and of vectors.
 
     Raises:
-        InputError: a rule can nowhere be asked.
+        InputError: a rule refuses every (q, f).
     """
     places = [(q, ATTACKERS) for q in VALUES] + [(ALL, f) for f in BYZANTINE]
     places = list(dict.fromkeys(places))
@@ -149,27 +149,27 @@ def searched(rules: Sequence[str], seeds: int, work: Work) -> Searched:
     vectors = [(rule, q, f) for rule in rules if forms[rule] != "coordinate" for q, f in VECTORS]
     tasks = [task(*place, seed) for place in single for seed in range(seeds)]
     tasks += [task(*place, seed, DIMENSION) for place in vectors for seed in range(seeds)]
-    found = iter([Largest(**one) for one in work.measure(tasks)])
+    results = iter([Largest(**value) for value in work.measure(tasks)])
 
-    def by_place(asked: Sequence[Place]) -> dict[Place, list[Largest]]:
-        return {place: [next(found) for _ in range(seeds)] for place in asked}
+    def by_place(keys: Sequence[Place]) -> dict[Place, list[Largest]]:
+        return {place: [next(results) for _ in range(seeds)] for place in keys}
 
-    found_single = by_place(single)
-    silent = [r for r in rules if all(found_single[r, *at][0].ratio is None for at in places)]
+    single_results = by_place(single)
+    silent = [r for r in rules if all(single_results[r, *key][0].ratio is None for key in places)]
     if silent:
-        raise InputError(found_single[rule, *places[0]][0].reason for rule in silent)
-    return Searched(rules, places, forms, found_single, by_place(vectors))
+        raise InputError(single_results[rule, *places[0]][0].reason for rule in silent)
+    return Searched(rules, places, forms, single_results, by_place(vectors))
 
 
 def run(options: Options, work: Work) -> Page:
-    """Search the worst case of every rule, over q and over f, and tell."""
+    """Search the worst case of every rule, over q and over f, and return the page."""
     check(options)
     rules = list(options.rules) or [
         name
         for name in (*aggregators.registry.names(), *CHAINS)
         if not aggregators.build(name, f=1).needs
     ]
-    found = searched(rules, options.seeds or 1, work)
+    results = searched(rules, options.seeds or 1, work)
     return study(
         "robustness",
         "Robustness coefficients: how wrong attackers can make a rule",
@@ -183,7 +183,7 @@ def run(options: Options, work: Work) -> Page:
             "Coordinate-wise: applied to the values of each coordinate by themselves (scope "
             "coordinate, HGO's default where a rule has that form), a rule is one of q numbers, "
             "and the largest ratio in one dimension is that of all coordinates. "
-            + _without_form(found.forms),
+            + _without_form(results.forms),
             "As a vector rule: applied to whole vectors (scope block: SGD, and HGO with rules that "
             f"have no other form), here in d = {DIMENSION}. What attackers send in the other "
             "coordinates may decide whom such a rule believes. 'none': all honest vectors are "
@@ -197,14 +197,14 @@ def run(options: Options, work: Work) -> Page:
         ],
         options.command("audit robustness"),
         [
-            *_least_reached(found),
-            *_published_holds(found),
-            _falls_with_q(found),
-            _robust_by_coordinates(found),
-            _robust_on_vectors(found),
+            *_least_reached(results),
+            *_published_holds(results),
+            _falls_with_q(results),
+            _robust_by_coordinates(results),
+            _robust_on_vectors(results),
         ],
-        _charts(found),
-        [_forms_table(found), _table(found)],
+        _charts(results),
+        [_forms_table(results), _table(results)],
     )
 
 
@@ -213,8 +213,8 @@ class Verdict:
     """Whether a rule on vectors has a Δ.
 
     Attributes:
-        text: ``"none"``, ``"bounded"``, ``"not refuted (ratio)"``, or ``"-"``: it can't be asked.
-        witness: of what has none, the input that shows it.
+        text: ``"none"``, ``"bounded"``, ``"not refuted (ratio)"``, or ``"-"``: it refuses q values.
+        witness: the input that shows that there is none; else empty.
     """
 
     text: str
@@ -222,18 +222,18 @@ class Verdict:
 
 
 def verdict(kind: str, single: float | None, searched: Sequence[Largest]) -> Verdict:
-    """Judge a rule by its form, its ratio in one dimension and what was found for vectors."""
+    """Return whether a rule has a Δ, by its form and the ratios that were found."""
     if single is None:
         return Verdict("-")
     if kind == "coordinate":
         return Verdict("bounded") if math.isfinite(single) else Verdict(NONE, ONE_DIMENSION)
-    ratios = {i: one.ratio for i, one in enumerate(searched) if one.ratio is not None}
+    ratios = {i: result.ratio for i, result in enumerate(searched) if result.ratio is not None}
     for i, ratio in ratios.items():
         witness = searched[i]
         if math.isinf(ratio) and witness.exact:
-            sent = max(abs(row[0] - witness.aim[0]) for row in witness.byzantine)
+            error = max(abs(row[0] - witness.aim[0]) for row in witness.byzantine)
             return Verdict(
-                NONE, f"honest vectors right, attackers wrong by {sent:.3g}, "
+                NONE, f"honest vectors right, attackers wrong by {error:.3g}, "
                 f"the answer by {witness.deviation:.3g}"
             )  # fmt: skip
     if math.isinf(single) or any(map(math.isinf, ratios.values())):
@@ -244,7 +244,7 @@ def verdict(kind: str, single: float | None, searched: Sequence[Largest]) -> Ver
 
 
 def _without_form(forms: Mapping[str, str]) -> str:
-    """Say which rules are on vectors of length one in tables of one dimension."""
+    """Return a note on rules that are applied to vectors of length one."""
     names = [rule for rule, kind in forms.items() if kind == "vector"]
     if not names:
         return ""
@@ -254,13 +254,13 @@ def _without_form(forms: Mapping[str, str]) -> str:
     )
 
 
-def _least_reached(found: Searched) -> list[Finding]:
-    """Hold what was found against the least Δ, of rules where that is known in closed form."""
+def _least_reached(results: Searched) -> list[Finding]:
+    """Compare the ratios with the least Δ of rules for which that is known in closed form."""
     findings = []
-    for rule in found.rules:
+    for rule in results.rules:
         pairs = [
-            (found.worst(rule, q, f), least)
-            for q, f in found.places
+            (results.worst(rule, q, f), least)
+            for q, f in results.places
             if (least := exact_coefficient(rule, q - f, f)) is not None and math.isfinite(least)
         ]
         shares = [ratio / least for ratio, least in pairs if ratio is not None]
@@ -275,14 +275,14 @@ def _least_reached(found: Searched) -> list[Finding]:
     return findings
 
 
-def _published_holds(found: Searched) -> list[Finding]:
-    """Hold what was found for the trimmed mean against the paper's Δ."""
-    if "trimmed_mean" not in found.rules:
+def _published_holds(results: Searched) -> list[Finding]:
+    """Compare the ratios of the trimmed mean with the paper's Δ."""
+    if "trimmed_mean" not in results.rules:
         return []
     shares = [
         ratio / theory.trimmed_mean_coefficient(q - f, f)
-        for q, f in found.places
-        if (ratio := found.worst("trimmed_mean", q, f)) is not None
+        for q, f in results.places
+        if (ratio := results.worst("trimmed_mean", q, f)) is not None
     ]
     return [
         Finding(
@@ -293,19 +293,19 @@ def _published_holds(found: Searched) -> list[Finding]:
     ]
 
 
-def falling(found: Searched) -> dict[str, bool]:
-    """Return of every rule with bounded ratios whether they fall with q."""
+def falling(results: Searched) -> dict[str, bool]:
+    """Return for each rule with bounded ratios whether they fall with q."""
     falls = {}
-    for rule in found.rules:
-        curve = [x for q in VALUES if (x := found.worst(rule, q, ATTACKERS)) is not None]
+    for rule in results.rules:
+        curve = [x for q in VALUES if (x := results.worst(rule, q, ATTACKERS)) is not None]
         if curve and math.isfinite(max(curve)):
             steady = all(b <= a * (1 + 1e-3) for a, b in pairwise(curve))
             falls[rule] = steady and curve[-1] < curve[0] * (1 - 1e-3)
     return falls
 
 
-def _falls_with_q(found: Searched) -> Finding:
-    falls = falling(found)
+def _falls_with_q(results: Searched) -> Finding:
+    falls = falling(results)
     rising = [rule for rule, fell in falls.items() if not fell]
     return Finding(
         f"Remark 1: Δ(q, f) falls with q, in one dimension, at f = {ATTACKERS}",
@@ -315,48 +315,48 @@ def _falls_with_q(found: Searched) -> Finding:
     )  # fmt: skip
 
 
-def _robust_by_coordinates(found: Searched) -> Finding:
-    ratios = {r: found.worst(r, ALL, 2) for r in found.rules if found.forms[r] != "vector"}
-    asked = {rule: ratio for rule, ratio in ratios.items() if ratio is not None}
-    unbounded = [rule for rule, ratio in asked.items() if ratio == math.inf]
+def _robust_by_coordinates(results: Searched) -> Finding:
+    ratios = {r: results.worst(r, ALL, 2) for r in results.rules if results.forms[r] != "vector"}
+    known = {rule: ratio for rule, ratio in ratios.items() if ratio is not None}
+    unbounded = [rule for rule, ratio in known.items() if ratio == math.inf]
     return Finding(
         f"coordinate-wise, every rule is Δ-robust against f = 2 of {ALL}",
-        not unbounded if asked else None,
-        f"of {len(asked)} rules with a coordinate-wise form above {UNBOUNDED:g}: "
+        not unbounded if known else None,
+        f"of {len(known)} rules with a coordinate-wise form above {UNBOUNDED:g}: "
         f"{', '.join(unbounded) or 'none'}",
     )
 
 
-def _robust_on_vectors(found: Searched) -> Finding:
-    texts = {rule: found.verdict(rule, ALL, 2).text for rule in found.rules}
+def _robust_on_vectors(results: Searched) -> Finding:
+    texts = {rule: results.verdict(rule, ALL, 2).text for rule in results.rules}
     judged = [rule for rule, text in texts.items() if text != "-"]
     refuted = [rule for rule in judged if texts[rule] == NONE]
     bounded = [rule for rule in judged if texts[rule] == "bounded"]
-    left = [rule for rule in judged if rule not in (*refuted, *bounded)]
+    open_ = [rule for rule in judged if rule not in (*refuted, *bounded)]
     return Finding(
         f"as a vector rule, every rule is Δ-robust against f = 2 of {ALL}",
-        False if refuted else None if left or not judged else True,
+        False if refuted else None if open_ or not judged else True,
         f"of {len(judged)} rules {len(refuted)} have no Δ: {', '.join(refuted) or '-'}; "
-        f"bounded: {', '.join(bounded) or '-'}; not refuted: {', '.join(left) or '-'}",
+        f"bounded: {', '.join(bounded) or '-'}; not refuted: {', '.join(open_) or '-'}",
     )
 
 
-def _charts(found: Searched) -> list[Chart]:
+def _charts(results: Searched) -> list[Chart]:
     charts = []
     for name, title, axis, places in (
         ("over-q", f"f = {ATTACKERS} attackers", "q", [(q, ATTACKERS) for q in VALUES]),
         ("over-f", f"q = {ALL} values", "f", [(ALL, f) for f in BYZANTINE]),
     ):
         lines = []
-        at = [q if axis == "q" else f for q, f in places]
-        for rule in found.rules:
-            ratios = [found.worst(rule, q, f) for q, f in places]
-            kept = [(x, r) for x, r in zip(at, ratios, strict=True) if r is not None]
-            if kept and max(r for _, r in kept) < DRAWN:
-                lines.append(Line(rule, [x for x, _ in kept], [r for _, r in kept]))
-        if "trimmed_mean" in found.rules:
+        positions = [q if axis == "q" else f for q, f in places]
+        for rule in results.rules:
+            ratios = [results.worst(rule, q, f) for q, f in places]
+            points = [(x, r) for x, r in zip(positions, ratios, strict=True) if r is not None]
+            if points and max(r for _, r in points) < CHART_LIMIT:
+                lines.append(Line(rule, [x for x, _ in points], [r for _, r in points]))
+        if "trimmed_mean" in results.rules:
             published = [theory.trimmed_mean_coefficient(q - f, f) for q, f in places]
-            lines.append(Line("trimmed mean, published Δ", at, published, style="dashed"))
+            lines.append(Line("trimmed mean, published Δ", positions, published, style="dashed"))
         charts.append(
             Chart(f"found-{name}", f"Largest ratio in one dimension: {title}", axis,
                   "lower bound of Δ", lines, "y")
@@ -364,18 +364,18 @@ def _charts(found: Searched) -> list[Chart]:
     return charts
 
 
-def _forms_table(found: Searched) -> Table:
+def _forms_table(results: Searched) -> Table:
     rows: list[list[str | float | int]] = []
-    for rule in found.rules:
+    for rule in results.rules:
         row: list[str | float | int] = [rule]
         for q, f in VECTORS:
-            single = found.worst(rule, q, f)
-            no_form = found.forms[rule] == "vector"
+            single = results.worst(rule, q, f)
+            no_form = results.forms[rule] == "vector"
             row += [
                 "no such form" if no_form else "-" if single is None else single,
-                found.verdict(rule, q, f).text,
+                results.verdict(rule, q, f).text,
             ]
-        rows.append([*row, found.verdict(rule, *VECTORS[0]).witness])
+        rows.append([*row, results.verdict(rule, *VECTORS[0]).witness])
     header = ["rule"]
     for q, f in VECTORS:
         header += [f"coordinate-wise Δ({q}, {f})", f"as a vector rule, f = {f}"]
@@ -386,10 +386,10 @@ def _forms_table(found: Searched) -> Table:
     )  # fmt: skip
 
 
-def _table(found: Searched) -> Table:
+def _table(results: Searched) -> Table:
     rows: list[list[str | float | int]] = []
-    for rule in found.rules:
-        each = [found.worst(rule, q, f) for q, f in found.places]
-        rows.append([rule, *("-" if ratio is None else ratio for ratio in each)])
-    header = ["rule", *(f"Δ({q}, {f})" for q, f in found.places)]
+    for rule in results.rules:
+        ratios = [results.worst(rule, q, f) for q, f in results.places]
+        rows.append([rule, *("-" if ratio is None else ratio for ratio in ratios)])
+    header = ["rule", *(f"Δ({q}, {f})" for q, f in results.places)]
     return Table("found", "Largest ratio found in one dimension (a lower bound of Δ)", header, rows)
