@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -137,6 +137,8 @@ class Row:
         late: how many of these ran out of time.
         idle: how many of its cells never updated the model.
         missing: how many cells others have and it has not.
+        outcomes: its cells under attack, as `hgobench.statistics` takes them; a line per attack in
+            the order of their names, a column per seed, which are the board's.
     """
 
     rank: Rank | None
@@ -158,6 +160,7 @@ class Row:
     late: int
     idle: int
     missing: int
+    outcomes: Outcomes = field(compare=False, repr=False)
 
     @property
     def is_live(self) -> bool:
@@ -256,7 +259,7 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
     )
     placed = {key: _placed(cells, by) for key, cells in rows.items()}
     expected = {place for cells in placed.values() for place in cells}
-    axes = _Axes(sorted({place.repetition for place in expected}), _examples(group))
+    axes = _Axes(sorted({place.repetition for place in expected}), known_examples(group))
     collapse = 0.5 * max(
         (axes.outcomes(clean).value for cells in placed.values() if (clean := _clean(cells))),
         default=max(axes.outcomes(cells).means.max() for cells in placed.values()),
@@ -276,7 +279,8 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
         for key, row in by_key.items()
         if row.is_live and not row.missing and "honest" not in row.needs
     ]
-    seeds, ranks = _ranks([axes.outcomes(_attacked(placed[key])) for key in ranked])
+    rows_ranked = paired([by_key[key] for key in ranked])
+    ranks = ranges(rows_ranked) if rows_ranked else [Rank(1, len(ranked))] * len(ranked)
     for key, rank in zip(ranked, ranks, strict=True):
         by_key[key] = replace(by_key[key], rank=rank)
     made = sorted(
@@ -297,7 +301,7 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
         title=", ".join(f"{name} {stated[name]}" for name in titled),
         notes=data_notes((one.scenario.data, one.data) for one in group if one.data is not None),
         examples=axes.examples,
-        seeds=seeds,
+        seeds=rows_ranked.seeds.shape[1] if rows_ranked else 0,
         collapse=collapse,
     )
 
@@ -349,7 +353,7 @@ def _has_several_scopes(scenario: Scenario) -> bool:
         return False
 
 
-def _examples(group: Sequence[Score]) -> int:
+def known_examples(group: Iterable[Score]) -> int:
     """Return how many test examples there are if it is known of all cells which were right, else 0.
 
     The bits do not say where they end: the accuracy is the share of the examples that are right.
@@ -362,6 +366,26 @@ def _examples(group: Sequence[Score]) -> int:
         round(int.from_bytes(score.right or b"").bit_count() / score.accuracy) for score in done
     }
     return counts.pop() if len(counts) == 1 and -(-max(counts) // 8) == bits.pop() else 0
+
+
+def outcomes(lines: Sequence[Sequence[Score | None]], examples: int) -> Outcomes:
+    """Return the arrays that `hgobench.statistics` works on, of one row.
+
+    Args:
+        lines: a line per attack, in it a score per seed; None: there is no such cell. Rows that are
+            compared have the same seeds in the same order; their attacks may differ.
+        examples: N, the same for all rows (`known_examples`); 0: over seeds alone.
+    """
+    accuracy = np.full((len(lines), len(lines[0])), math.nan)
+    right = np.zeros((*accuracy.shape, -(-examples // 8)), dtype=np.uint8)
+    for i, line in enumerate(lines):
+        for j, score in enumerate(line):
+            if score is None:
+                continue
+            accuracy[i, j] = min(max(score.accuracy, 0.0), 1.0)  # R² may be negative
+            if examples and score.accuracy > 0 and score.right is not None:
+                right[i, j] = np.frombuffer(score.right, dtype=np.uint8)
+    return Outcomes(accuracy, right if examples else None, examples)
 
 
 @dataclass(frozen=True)
@@ -378,17 +402,12 @@ class _Axes:
 
     def outcomes(self, cells: Mapping[Place, Score]) -> Outcomes:
         """Return what some of a row's cells did, a line for each of its `_members`."""
-        members = {member: i for i, member in enumerate(_members(cells))}
+        lines: dict[tuple[Any, str], list[Score | None]]
+        lines = {member: [None] * len(self.seeds) for member in _members(cells)}
         at = {seed: i for i, seed in enumerate(self.seeds)}
-        size = -(-self.examples // 8)
-        accuracy = np.full((len(members), len(at)), math.nan)
-        right = np.zeros((*accuracy.shape, size), dtype=np.uint8)
         for place, cell in cells.items():
-            where = members[place.column, place.attack], at[place.repetition]
-            accuracy[where] = min(max(cell.accuracy, 0.0), 1.0)  # R² may be negative
-            if self.examples and cell.accuracy > 0 and cell.right is not None:
-                right[where] = np.frombuffer(cell.right, dtype=np.uint8)
-        return Outcomes(accuracy, right if self.examples else None, self.examples)
+            lines[place.column, place.attack][at[place.repetition]] = cell
+        return outcomes(list(lines.values()), self.examples)
 
 
 def _members(cells: Iterable[Place]) -> list[tuple[Any, str]]:
@@ -408,14 +427,21 @@ def _attacked(cells: Mapping[Place, Score]) -> dict[Place, Score]:
     return attacked or dict(cells)
 
 
-def _ranks(rows: Sequence[Outcomes]) -> tuple[int, list[Rank]]:
-    """Return on how many seeds rows are compared, those that no attack lacks, and their ranks."""
+def paired(rows: Sequence[Row]) -> Paired | None:
+    """Return rows of one board paired, on the seeds that none of their attacks lacks.
+
+    None: there are no rows, or no such seeds.
+
+    Example:
+        >>> cells = [Scenario(rule=rule, seed=s) for rule in ("krum", "median") for s in range(6)]
+        >>> (board,) = boards(Score(cell, "done", 0.5) for cell in cells)
+        >>> paired(board.rows).seeds.shape  # rows and seeds
+        (2, 6)
+    """
     if not rows:
-        return 0, []
-    common = np.logical_and.reduce([row.there.all(axis=0) for row in rows])
-    if not common.any():
-        return 0, [Rank(1, len(rows))] * len(rows)
-    return int(common.sum()), ranges(Paired.of([row.of_seeds(common) for row in rows]))
+        return None
+    common = np.logical_and.reduce([row.outcomes.there.all(axis=0) for row in rows])
+    return Paired.of([row.outcomes.of_seeds(common) for row in rows]) if common.any() else None
 
 
 def _place(scenario: Scenario, by: str) -> Place:
@@ -454,8 +480,8 @@ def _row(
     """Return a row by itself; its label, rank, gap and what it lacks follow from the others."""
     first = next(iter(cells.values())).scenario
     clean, attacked = _clean(cells), _attacked(cells)
-    outcomes, members = axes.outcomes(attacked), _members(attacked)
-    each, worst = estimates(outcomes)
+    lines, members = axes.outcomes(attacked), _members(attacked)
+    each, worst = estimates(lines)
     without = estimates(axes.outcomes(clean))[1] if clean else None
     found: dict[Any, Estimate] = {}
     if by == "attack":
@@ -467,8 +493,8 @@ def _row(
             chosen = {place: cell for place, cell in attacked.items() if place.column == column}
             if chosen:
                 found[column] = estimates(axes.outcomes(chosen))[1]
-    worst_attack = members[outcomes.worst][1]
-    under_worst = outcomes.accuracy[outcomes.worst]
+    worst_attack = members[lines.worst][1]
+    under_worst = lines.accuracy[lines.worst]
     live = _live(cells)
     return Row(
         rank=None,
@@ -479,7 +505,7 @@ def _row(
         needs=sorted({need for cell in cells.values() for need in cell.needs}),
         clean=without,
         worst=worst,
-        known_seed=estimates(outcomes.known_seed())[1],
+        known_seed=estimates(lines.known_seed())[1],
         worst_attack=None if worst_attack == "none" else worst_attack,
         collapsed=share(int((under_worst < collapse).sum()), int((~np.isnan(under_worst)).sum())),
         live=live.get("none", max(live.values())),
@@ -490,6 +516,7 @@ def _row(
         late=sum(cell.late for cell in cells.values()),
         idle=sum(cell.live == 0 for cell in cells.values()),
         missing=0,
+        outcomes=lines,
     )
 
 

@@ -13,7 +13,18 @@ from typing import Annotated, Any
 import typer
 
 from hgobench.boundary import PluginError
-from hgobench.cli import audit, bench, calibrate, leaderboard, plan, reproduce, run, show, test
+from hgobench.cli import (
+    audit,
+    bench,
+    calibrate,
+    leaderboard,
+    plan,
+    power,
+    reproduce,
+    run,
+    show,
+    test,
+)
 from hgobench.cli import list as list_
 from hgobench.cli.output import SPELLING
 from hgobench.engines.signals import gentle
@@ -51,6 +62,7 @@ app.command("list")(list_.list_)
 app.command()(test.test)
 app.command()(run.run)
 app.command()(leaderboard.leaderboard)
+app.command()(power.power)
 app.command()(show.show)
 app.command()(reproduce.reproduce)
 app.command()(audit.audit)

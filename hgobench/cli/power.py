@@ -1,0 +1,73 @@
+"""``hgobench power``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hgobench.cli.options import DataForm, DataFormOption, Split, SplitOption
+from hgobench.cli.output import as_json, shown
+from hgobench.errors import InputError
+
+
+def power(
+    suite: Annotated[
+        str, typer.Argument(help="A suite's name (hgobench list suites) or TOML file.")
+    ],
+    difference: Annotated[
+        float, typer.Option(help="How far the worst cases of two rows are apart: 0.03.")
+    ],
+    wanted: Annotated[
+        float, typer.Option("--power", help="The probability of telling them apart.")
+    ] = 0.8,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="As the suite was run: field=value.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where its results are [default: hgobench-results/SUITE].")
+    ] = None,
+    split: SplitOption = Split.TEST,
+    form: DataFormOption = DataForm.TABLE,
+) -> None:
+    """Say how many seeds are needed to tell two rows of a suite apart.
+
+    From the paired differences of the seeds that were run already, by the test that ranks. Nothing
+    is computed: if there are no results yet, it says what to run as a pilot.
+    """
+    from hgobench.leaderboard import Score, boards, paired
+    from hgobench.report import power as report
+    from hgobench.results import open_store
+    from hgobench.session import RESULTS
+    from hgobench.settings import parse_setting
+    from hgobench.statistics import FEWEST
+    from hgobench.statistics.power import PILOT, needs
+    from hgobench.suite import Suite
+
+    settings = [parse_setting(text) for text in set_ or ()]
+    chosen = Suite.load(suite).changed(settings)
+    folder = out or RESULTS / chosen.name
+    kept = []
+    if folder.exists():
+        with open_store(folder, create=False) as store:
+            kept = [result for name, result in store.results() if name == chosen.ruleset]
+    plans = []
+    for board in boards(Score.of(result, split.value) for result in kept):
+        rows = paired([row for row in board.rows if row.rank])
+        if rows is not None and len(rows.value) > 1 and rows.seeds.shape[1] >= PILOT:
+            plans.append((board, rows, needs(rows, difference, wanted=wanted)))
+    if not plans:
+        options = [*(set_ or ())]
+        if len(chosen.expand()[0].values("seed")) < PILOT:
+            options = [text for text in options if not text.startswith("seed=")]
+            options.append(f"seed={','.join(map(str, range(FEWEST)))}")
+        told = "".join(f" --set {shlex.quote(text)}" for text in options)
+        raise InputError(
+            f"pilot: {str(folder)!r} has no board of {chosen.ruleset!r} with 2 or more ranked rows "
+            f"on {PILOT} or more seeds; run one with hgobench run {suite}{told}, then ask with the "
+            "same --set"
+        )
+    page = report.page(chosen.ruleset, plans, difference, wanted)
+    typer.echo(as_json(page.content) if form is DataForm.JSON else shown(page, wide=False))

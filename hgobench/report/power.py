@@ -1,0 +1,78 @@
+"""How many seeds are needed, as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from hgobench.leaderboard import Board
+from hgobench.statistics import Paired
+from hgobench.statistics.power import Need
+
+from .page import Cell, Page, Table, Text
+
+NEVER = "no number"
+
+
+def page(
+    ruleset: str,
+    plans: Sequence[tuple[Board, Paired, Sequence[Need]]],
+    difference: float,
+    wanted: float,
+) -> Page:
+    """Return how many seeds tell two rows apart that differ, a line per board and share of pairs.
+
+    Args:
+        ruleset: of the pilot.
+        plans: boards with their ranked rows and what they need.
+        difference, wanted: what was asked.
+    """
+    header = ["board", "rows", "pilot", "pair", "sd", "alone", "on the board", "cautious", "least"]
+    rows: list[list[Cell]] = [
+        [
+            board.title or "all results",
+            len(paired.value),
+            paired.seeds.shape[1],
+            "median" if need.share == 0.5 else f"{need.share:.0%}",
+            f"{need.deviation:.4f}",
+            *(_number(n) for n in (need.alone, need.among, need.cautious)),
+            f"{need.least:.3f}",
+        ]
+        for board, paired, found in plans
+        for need in found
+    ]
+    notes = [
+        f"Seeds with which two rows whose worst cases differ by {difference:g} are told apart with "
+        f"a probability of {wanted:g}, at 5 %.",
+        "pair: the pair of rows whose difference spreads as the median's, or as nine tenths of the "
+        "pairs' at most; sd: the standard deviation of a seed's difference.",
+        "alone: for one comparison that was chosen beforehand; on the board: among all its pairs; "
+        "cautious: the same if sd is at its upper 80 % limit, as so few seeds know it poorly.",
+        "least: the least difference that any number of seeds tells apart among all pairs, as the "
+        "test examples are as many as they are.",
+    ]
+    content = {
+        "ruleset": ruleset,
+        "difference": difference,
+        "power": wanted,
+        "boards": [
+            {
+                **board.setting,
+                "rows": len(paired.value),
+                "pilot_seeds": int(paired.seeds.shape[1]),
+                "needs": [asdict(need) for need in found],
+            }
+            for board, paired, found in plans
+        ],
+    }
+    right = [i for i, name in enumerate(header) if name not in ("board", "pair")]
+    return Page(
+        "power",
+        f"seeds that {ruleset} needs",
+        [Table("power", "", header, rows, right), *(Text(note, "note") for note in notes)],
+        content=content,
+    )
+
+
+def _number(seeds: int | None) -> str:
+    return NEVER if seeds is None else f"{seeds:,}"
