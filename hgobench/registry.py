@@ -97,7 +97,12 @@ def _is_default(value: Value, parameter: inspect.Parameter) -> bool:
 
 
 def write_parameter(value: Value, parameter: inspect.Parameter) -> str:
-    """Write a parameter's value for a specification, with quotes only where they are needed."""
+    """Write a parameter's value for a specification, with quotes only where they are needed.
+
+    >>> parameter = inspect.Parameter("path", inspect.Parameter.KEYWORD_ONLY, annotation=str)
+    >>> write_parameter("a.csv", parameter), write_parameter("a,b.csv", parameter)
+    ('a.csv', '"a,b.csv"')
+    """
     if not isinstance(value, str):
         return format_value(value)
     try:

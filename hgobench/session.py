@@ -88,12 +88,15 @@ class Session:
         on_progress: told how far it is whenever something finishes.
 
     Example:
-        >>> from hgobench import Scenario, Session
-        >>> from hgobench.results import open_store
-        >>> with open_store("mine") as store:  # doctest: +SKIP
-        ...     session = Session(store)
-        ...     outcome = session.run([Scenario(seed=seed) for seed in range(5)], "mine-1")
+        >>> import tempfile
+        >>> from hgobench import Scenario, Session, open_store
+        >>> cells = [Scenario(workers=20, rounds=1, seed=seed) for seed in range(2)]
+        >>> with tempfile.TemporaryDirectory() as folder, open_store(folder) as store:
+        ...     session = Session(store, jobs=1)
+        ...     outcome = session.run(cells, "mine-1")
         ...     results = [result for _, result in store.results(outcome.keys)]
+        >>> outcome.computed, [result.status for result in results]
+        (2, ['done', 'done'])
     """
 
     def __init__(

@@ -81,6 +81,10 @@ class Waiting:
         lengths: (m,) how many places each sent, as the server takes them.
         outstanding: how many more may come before the server steps: of workers that were asked and
             have neither answered nor passed the deadline.
+
+    >>> waiting = Waiting(np.array([4, 7]), np.array([0, 2]), np.array([10, 10]), outstanding=1)
+    >>> 1.0 / (1.0 + waiting.staleness)  # weights by which late answers count less
+    array([1.        , 0.33333333])
     """
 
     workers: NDArray[np.int64]

@@ -30,7 +30,15 @@ class Hgo(WithMomentum):
             gradients.
         block: the most places of a round's block, and no worker computes more; None: all.
         order: ``"random"``: a permutation drawn every round; ``"cyclic"``: the places one after the
-            other, block by block, from the first again behind the last. That needs a `block`.
+            other, block by block, from the first again after the last. That needs a `block`.
+
+    Example:
+        >>> from hgobench.algorithms import Places
+        >>> from hgobench.models import Quadratic
+        >>> places = Places(Quadratic(features=4, classes=0), "scalar", "scalar")
+        >>> order = Order(places, np.arange(4))
+        >>> Hgo().lengths(np.array([2.5, 9.0]), order)  # by their budgets
+        array([2, 4])
     """
 
     paper: ClassVar[str] = "HGO, Algorithm 1"

@@ -29,6 +29,12 @@ class Places:
     Attributes:
         ends: (1 or 2, d) the places that decide each coordinate's position; -1: the first place.
         cost: how places cost.
+
+    Example:
+        >>> from hgobench.models import Softmax
+        >>> model = Softmax(features=64, classes=10)  # d = 650
+        >>> len(Places(model, "scalar", "scalar")), len(Places(model, "feature", "unit"))
+        (650, 65)
     """
 
     def __init__(self, model: Model, granularity: str, cost: str) -> None:
@@ -50,6 +56,13 @@ class Order:
         dimension: d.
         position: (d,) the position of each coordinate's place in the order, from 0.
         full_cost: the budget that all places together take.
+
+    Example:
+        >>> from hgobench.models import Softmax
+        >>> places = Places(Softmax(features=64, classes=10), "feature", "scalar")
+        >>> order = Order(places, np.arange(65))
+        >>> order.affordable(np.array([25.0, 1e9]))  # places of 10 coordinates each
+        array([ 2, 65])
     """
 
     def __init__(self, places: Places, permutation: NDArray[np.int64]) -> None:

@@ -21,6 +21,14 @@ class Sgd(WithMomentum):
 
     Args:
         momentum: as for `Hgo`.
+
+    Example:
+        >>> from hgobench.algorithms import Places
+        >>> from hgobench.models import Quadratic
+        >>> places = Places(Quadratic(features=4, classes=0), "scalar", "scalar")
+        >>> order = Order(places, np.arange(4))
+        >>> Sgd().lengths(np.array([2.5, 9.0]), order)  # by their budgets
+        array([0, 4])
     """
 
     paper: ClassVar[str] = "HGO, section II-A"

@@ -52,6 +52,11 @@ class Fixed(Workload):
     """A minibatch of fixed size, and as many coordinates as time allows (Algorithm 1).
 
     s = min(batch_size, |S|), b = min(⌊λτ/s⌋, d).
+
+    Example:
+        >>> work, held = np.array([50.0, 950.0]), np.array([10, 10])
+        >>> Fixed().split(work, held, dimension=100, batch_size=5)
+        (array([inf, inf]), array([5., 5.]))
     """
 
     paper = "HGO, Algorithm 1"
@@ -68,6 +73,11 @@ class CoordinatesFirst(Workload):
     """All coordinates if there is time for them on one example, then more examples.
 
     λτ >= d: b = d, s = min(⌊λτ/d⌋, |S|); else b = ⌊λτ⌋, s = 1.
+
+    Example:
+        >>> work, held = np.array([50.0, 950.0]), np.array([10, 10])
+        >>> CoordinatesFirst().split(work, held, dimension=100, batch_size=5)
+        (array([ 50., 100.]), array([1., 9.]))
     """
 
     formula = "b = min(⌊λτ⌋, d), s = min(⌊λτ/d⌋, |S|), at least 1"
@@ -86,6 +96,11 @@ class DataFirst(Workload):
     """All examples if there is time for one coordinate on each, then more coordinates.
 
     λτ >= |S|: s = |S|, b = min(⌊λτ/|S|⌋, d); else s = ⌊λτ⌋, b = 1.
+
+    Example:
+        >>> work, held = np.array([50.0, 950.0]), np.array([10, 10])
+        >>> DataFirst().split(work, held, dimension=100, batch_size=5)
+        (array([ 5., 95.]), array([10., 10.]))
     """
 
     formula = "s = min(⌊λτ⌋, |S|), b = min(⌊λτ/|S|⌋, d), at least 1"
@@ -109,6 +124,11 @@ class Hybrid(Workload):
 
     Args:
         rho: ρ in (0, 1): larger for more coordinates.
+
+    Example:
+        >>> work, held = np.array([50.0, 950.0]), np.array([10, 10])
+        >>> Hybrid().split(work, held, dimension=100, batch_size=5)
+        (array([ 7., 30.]), array([ 7., 10.]))
     """
 
     whole = False

@@ -33,6 +33,9 @@ def chosen(names: list[str]) -> list[str]:
 
     Raises:
         InputError: there is no such audit.
+
+    >>> chosen(["questions", "cost", "bandwidth"])
+    ['channels', 'bandwidth', 'cost']
     """
     strange = [name for name in names if name not in AUDITS and name not in GROUPS]
     if strange:
@@ -41,7 +44,16 @@ def chosen(names: list[str]) -> list[str]:
 
 
 def run(name: str, options: Options, work: Work) -> Page:
-    """Run an audit and return its page."""
+    """Run an audit and return its page.
+
+    >>> import tempfile
+    >>> from hgobench import Session, open_store
+    >>> options = Options(seeds=1, settings={"model": "quadratic", "rounds": 2})
+    >>> with tempfile.TemporaryDirectory() as folder, open_store(folder) as store:
+    ...     page = run("constants", options, Work(Session(store, jobs=1)))
+    >>> [table.name for table in page.tables]
+    ['curvature', 'noise']
+    """
     page: Page = _module(name).run(options, work)
     return page
 
@@ -51,6 +63,11 @@ def check(names: list[str], options: Options) -> None:
 
     Raises:
         InputError: an option is not used; with all problems.
+
+    >>> check(["cost"], Options(seeds=3))
+    Traceback (most recent call last):
+    ...
+    hgobench.errors.InputError: audit cost: seeds: 3; this audit has none
     """
     problems: list[str] = []
     for name in names:

@@ -66,6 +66,15 @@ class Work:
         warn: called with a line that a reader should know.
         say: called with a line on the next step.
         failed: the cells that have failed so far.
+
+    Example:
+        >>> import tempfile
+        >>> from hgobench import Session, open_store
+        >>> with tempfile.TemporaryDirectory() as folder, open_store(folder) as store:
+        ...     work = Work(Session(store, jobs=1))
+        ...     results = work.execute([Scenario(workers=20, rounds=1)])
+        >>> [result.status for result in results.values()], work.failed
+        (['done'], [])
     """
 
     session: Session

@@ -312,10 +312,19 @@ def splitting(prefix: str = "") -> AbstractContextManager[None]:
 def standardised(train: Split, *splits: Split, prefix: str = "") -> list[Split]:
     """Return splits with features of mean 0 and deviation 1 on the training examples.
 
-    A feature that is always the same there keeps its scale.
+    A feature that is constant there keeps its scale.
+
+    Args:
+        train: the training examples.
+        splits: the splits to standardise, which may include `train`.
+        prefix: what a message begins with, as ``"a.csv: "``.
 
     Raises:
-        InputError: the numbers are too large for it.
+        InputError: the numbers are too large.
+
+    >>> train = Split(np.array([[1.0], [3.0]]), np.array([0, 1]))
+    >>> standardised(train, train)[0].features.tolist()
+    [[-1.0], [1.0]]
     """
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)

@@ -502,6 +502,11 @@ class Description:
         classes: number of classes; 0: a regression.
         features: number of features of an example.
         train, validation, test: numbers of examples.
+
+    Example:
+        >>> description = describe("breast_cancer")
+        >>> description.features, description.train, description.validation, description.test
+        (30, 386, 69, 114)
     """
 
     digest: str

@@ -27,6 +27,11 @@ class Line:
             with the other lines of that style; ``"stack"``: end to end with them.
         like: the label of an earlier line that has the same colour and marker.
         group: what the legend calls it and all others of its group, once; none: its label.
+
+    Example:
+        >>> line = Line("median", x=[0, 10], y=[0.1, 0.6], low=[0.1, 0.5], high=[0.1, 0.7])
+        >>> Chart("accuracy", "Accuracy", "round", "accuracy", [line]).lines[0].label
+        'median'
     """
 
     label: str
@@ -53,6 +58,11 @@ class Table:
         most: column to the characters at which a terminal wraps it, however wide.
         narrower: the same with less in its cells, which a terminal tries in turn.
         summary: what a page shows in its place until it is opened; empty: it is open.
+
+    Example:
+        >>> table = Table("times", "Times", ["rule", "ms"], [["median", 1.5], ["krum", 2.5]])
+        >>> table.numbers(0), table.numbers(1)
+        (False, True)
     """
 
     name: str
@@ -74,7 +84,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Shown:
-    """A number as a table shows it; a CSV file has all its digits."""
+    """A number as a table shows it; a CSV file has all its digits.
+
+    Example:
+        >>> from hgobench.report.render import csv
+        >>> print(csv(Page("a", "A", [Table("t", "T", ["share"], [[Shown("33 %", 1 / 3)]])])))
+        share
+        0.3333333333333333
+    """
 
     text: str
     value: float | int | str | None
@@ -82,7 +99,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Link:
-    """A cell that leads to another page."""
+    """A cell with a link to another page.
+
+    Example:
+        >>> Table("figures", "Figures", ["figure"], [[Link("fig4b", to="fig4b.html")]]).numbers(0)
+        False
+    """
 
     text: str
     to: str
@@ -105,6 +127,15 @@ class Chart:
         below: a smaller one under it, over the same x.
         ends: where the x axis ends, at most; None: with the data.
         data: what the CSV file holds, if that is more than the points.
+
+    Example:
+        >>> from hgobench.report.render import chart_csv
+        >>> line = Line("median", x=[0, 1], y=[0.1, 0.6])
+        >>> chart = Chart("a", "Accuracy", "round", "accuracy", [line])
+        >>> print(chart_csv(chart), end="")
+        line,round,accuracy,low,high
+        median,0,0.1,,
+        median,1,0.6,,
     """
 
     name: str
@@ -122,7 +153,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Finding:
-    """A statement, whether it holds, and what shows it; None: neither."""
+    """A statement, whether it holds (None: undecided), and what shows it.
+
+    Example:
+        >>> Finding("the median tolerates FOE", True, "accuracy 0.83").holds
+        True
+    """
 
     statement: str
     holds: bool | None
@@ -131,7 +167,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Heading:
-    """What the blocks that follow are about."""
+    """The title of the blocks that follow.
+
+    Example:
+        >>> from hgobench.report.render import markdown
+        >>> print(markdown(Page("a", "A", [Heading("Times")]), title=False))
+        ### Times
+    """
 
     text: str
 
@@ -144,6 +186,12 @@ class Text:
         text: of one paragraph, without markup.
         kind: ``"about"``: how it was done, left out in a terminal; ``"note"``: what a reader of the
             numbers must know; ``"answer"``: to the question that was asked, left out in Markdown.
+
+    Example:
+        >>> from hgobench.report.render import terminal
+        >>> blocks = [Text("Medians of 7 runs."), Text("Three seeds only.", "note")]
+        >>> print(terminal(Page("a", "A", blocks), title=False))
+        Three seeds only.
     """
 
     text: str
@@ -152,7 +200,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Findings:
-    """Statements, as a table."""
+    """Statements, as a table.
+
+    Example:
+        >>> page = Page("a", "A", [Findings([Finding("it holds", None, "3 seeds")])])
+        >>> [finding.statement for finding in page.findings]
+        ['it holds']
+    """
 
     findings: Sequence[Finding]
 
@@ -165,6 +219,12 @@ class Facts:
         facts: each a name and a value.
         title: what they are about; empty: it is plain.
         folded: whether they are folded away under the title; only pages show them then.
+
+    Example:
+        >>> from hgobench.report.render import terminal
+        >>> print(terminal(Page("a", "A", [Facts([("rule", "median"), ("f", "4")])]), title=False))
+        rule: median
+        f: 4
     """
 
     facts: Sequence[tuple[str, str]]
@@ -174,7 +234,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Items:
-    """Short texts that stand one after another, to be copied: a line ends between two of them."""
+    """Short texts in a row, to be copied; lines are broken only between them.
+
+    Example:
+        >>> from hgobench.report.render import terminal
+        >>> items = Items("in all cells:", ["f=4", "rounds=60"])
+        >>> print(terminal(Page("a", "A", [items]), title=False))
+        in all cells:  f=4  rounds=60
+    """
 
     title: str
     items: Sequence[str]
@@ -194,6 +261,12 @@ class Page:
         command: what makes it again; empty: it is not said.
         long: all numbers in one table, as CSV; None: CSV is the page's tables, one after another.
         content: everything as plain data, as JSON; None: the page has no JSON.
+
+    Example:
+        >>> table = Table("t", "", ["ms"], [[1.5]])
+        >>> page = Page("times", "Times", [table, Text("One run.", "note")])
+        >>> len(page.tables), page.charts
+        (1, [])
     """
 
     name: str

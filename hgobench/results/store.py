@@ -138,6 +138,14 @@ def export(store: Store) -> list[dict[str, Any]]:
     """Return all results as plain data, ready for `json.dump`; NaN becomes None, bits hexadecimal.
 
     A result's `right` is `numpy.unpackbits(numpy.frombuffer(bytes.fromhex(text), "u1"))`.
+
+    >>> import tempfile
+    >>> from hgobench import Scenario, open_store, run
+    >>> with tempfile.TemporaryDirectory() as folder, open_store(folder) as store:
+    ...     store.add(run(Scenario(workers=20, rounds=1)), "mine-1")
+    ...     (cell,) = export(store)
+    >>> cell["ruleset"], cell["scenario"]["workers"], cell["rounds"]["round"]
+    ('mine-1', 20, [1])
     """
     return [
         {
