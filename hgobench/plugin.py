@@ -125,20 +125,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Cohorts:
     """Computes each cohort once per process, and only the cells that were selected.
 
-    In this process, where a debugger and a measurement of coverage see a rule of one's own.
+    Cells that name plug-in code are computed in another process, as everywhere else, so that
+    limits hold for C code too and a rule that ends its process ends no test but its own.
 
     Args:
         suite: whose cells.
         selected: those that have a test.
         store: where results are until all tests have run.
+        here: compute these cells in this process too, without such limits.
     """
 
-    def __init__(self, suite: Suite, selected: Sequence[Scenario], store: Store) -> None:
+    def __init__(
+        self, suite: Suite, selected: Sequence[Scenario], store: Store, here: bool
+    ) -> None:
         from hgobench.engines.local import Inline
         from hgobench.session import Session
         from hgobench.suite import cohorts
 
-        self.suite, self.session = suite, Session(store, engine=Inline())
+        self.suite, self.here = suite, here
+        self.session = Session(store, jobs=1, engine=Inline() if here else None)
         self.batch_of = {
             scenario: batch for batch in cohorts(selected, suite.width) for scenario in batch
         }
@@ -147,9 +152,14 @@ class Cohorts:
 
     def refusal(self, scenario: Scenario) -> Exception | None:
         """Return why the cell's data can't be had, whatever a client that downloads them raises."""
+        from hgobench import catalogue
         from hgobench.data.datasets import load
+        from hgobench.engines.cells import described
 
         name = scenario.data
+        if name not in self.refused and not self.here and catalogue.foreign({"data": name}):
+            about = described([name], time_limit=self.suite.time_limit)[name]
+            self.refused[name] = about if isinstance(about, Exception) else None
         if name not in self.refused:
             self.refused[name] = None
             with warnings.catch_warnings():
@@ -173,6 +183,19 @@ class Cohorts:
             results = self.session.store.results(outcome.keys)
             self.done.update((result.scenario, result) for _, result in results)
         return self.done[scenario]
+
+
+def is_observed(config: pytest.Config) -> bool:
+    """Return whether a debugger or a measurement of coverage is to see what runs here."""
+    if config.getoption("usepdb", False) or config.getoption("trace", False):
+        return True
+    if sys.gettrace() is not None:
+        return True
+    monitoring: Any = getattr(sys, "monitoring", None)  # from Python 3.12
+    if monitoring is None:
+        return False
+    tools = monitoring.DEBUGGER_ID, monitoring.COVERAGE_ID
+    return any(monitoring.get_tool(tool) for tool in tools)
 
 
 def reason(error: Exception) -> str:
@@ -202,7 +225,8 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         request.config.add_cleanup(kept.close)
         folder = kept.enter_context(TemporaryDirectory(prefix="hgobench-"))
         store = kept.enter_context(open_store(folder))
-        stash[COHORTS] = Cohorts(suite_of(request.config), selected, store)
+        here = is_observed(request.config)
+        stash[COHORTS] = Cohorts(suite_of(request.config), selected, store, here)
     refusal = stash[COHORTS].refusal(hgobench_cell)
     if isinstance(refusal, Unavailable):
         request.node.user_properties.append((LACKING, reason(refusal)))

@@ -310,6 +310,23 @@ class Leaving(Rule):
         raise SystemExit(3)
 
 
+class Dying(Rule):
+    """Ends its process."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        os._exit(7)
+
+
+class Seen(Rule):
+    """Remembers in which processes it was called."""
+
+    processes: ClassVar[set[int]] = set()
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        self.processes.add(os.getpid())
+        return rows.mean(dim=0)
+
+
 class Gambling(Rule):
     """Chooses a worker at random, from every global generator."""
 

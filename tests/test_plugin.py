@@ -16,6 +16,8 @@ from urllib.error import URLError
 import pytest
 
 from hgobench.data import datasets, files
+from hgobench.plugin import is_observed
+from tests import plugins
 from tests.conftest import ROOT
 from tests.test_cli import TINY
 
@@ -274,12 +276,57 @@ def test_the_claims_of_the_paper_are_skipped_without_their_data() -> None:
 
 
 def test_ctrl_c_in_a_cell_ends_pytest(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in a rule of one's own, which runs in this process: a debugger can stop in it."""
-
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hgobench.simulation.rounds._simulate", interrupted)
-    done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian", "-k", "MyMedian")
+    done = cells("--suite", str(suite), "-k", "median-foe")
     assert done.returncode == pytest.ExitCode.INTERRUPTED
     assert "Interrupted: interrupted" in done.stdout
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_rule_of_one_s_own_is_computed_where_it_is_observed(
+    suite: Path, observed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pytest's process for a debugger or a measurement of coverage, else in another."""
+    plugins.Seen.processes.clear()
+    monkeypatch.setattr("hgobench.plugin.is_observed", lambda config: observed)
+    asked = "--rule", "tests.plugins:Seen", "-k", "Seen-foe-0"
+    done = cells("--suite", str(suite), *asked)
+    assert "1 passed" in done.stdout, done.stdout
+    assert (os.getpid() in plugins.Seen.processes) == observed
+
+
+def test_who_observes(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    options: dict[str, bool] = {}
+    monkeypatch.setattr(
+        pytestconfig, "getoption", lambda name, default=None: options.get(name, default)
+    )
+    tracing = sys.gettrace()
+    try:
+        sys.settrace(None)
+        alone = is_observed(pytestconfig)
+        sys.settrace(lambda *_: None)
+        assert is_observed(pytestconfig)
+    finally:
+        sys.settrace(tracing)
+    assert not alone
+    options["usepdb"] = True
+    assert is_observed(pytestconfig)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ("ComputingInC", "out of time: rule 'tests.plugins:ComputingInC' computed longer than"),
+        ("Dying", "the process that computed it died (exit status 7)"),
+    ],
+)
+def test_a_rule_that_nothing_stops_fails_its_own_cells(suite: Path, rule: str, reason: str) -> None:
+    suite.write_text(suite.read_text().replace("[scenario]", "time_limit = 0.5\n[scenario]", 1))
+    asked = "--rule", f"tests.plugins:{rule}", "-k", f"median or {rule}-foe-0"
+    done = process(CELLS, "--suite", str(suite), *asked)
+    assert "1 failed, 4 passed" in done.stdout, done.stdout
+    assert reason in done.stdout
