@@ -19,7 +19,6 @@ import numpy as np
 
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
-from hgobench.resolution import Resolver
 from hgobench.results import Result
 from hgobench.results.result import data_notes
 from hgobench.scenario import Role, Scenario
@@ -114,9 +113,9 @@ class Row:
     Attributes:
         rank: the places that it may have; None: rows that are not live, rows that lack cells, and
             the oracle come last, in this order, and have none.
-        label: algorithm and rule, with what else a reader must know: the rule's scope if it has
-            several, the quorum v if rows differ in it, f̂ if they do or if it is not f, and what
-            else tells rows of that name apart.
+        label: algorithm and rule, with what else a reader must know: the scope if the rule's name
+            does not say it, the quorum v if rows differ in it, f̂ if they do or if it is not f, and
+            what else tells rows of that name apart.
         origin: who brought the rule: ``"hgobench"``, a distribution, or ``module:Class``.
         needs: what the rule is told besides the workers' values: ``"root"``: clean data at the
             server; ``"honest"``: who is honest.
@@ -325,8 +324,8 @@ def _labels(
             first = rows[key][0].scenario
             stated = first.to_dict()
             parts = [str(key[i]) for i in headlines]
-            if "scope" in telling or _has_several_scopes(first):
-                parts.append(first.scope)
+            if form := first.scope if "scope" in telling else _form(first):
+                parts.append(form)
             if len(quorums) > 1:
                 parts.append(f"v={first.quorum}")
             if len(believed) > 1 or not all(right for _, right in believed):
@@ -340,17 +339,18 @@ def _labels(
     return labels
 
 
-def _has_several_scopes(scenario: Scenario) -> bool:
-    """Say whether the rule has other scopes too; a plug-in is not imported to be asked."""
-    if scenario.scope != "block":
-        return True
-    named = {"rule": scenario.rule, "algorithm": scenario.algorithm, "workload": scenario.workload}
-    if catalogue.foreign(named):
-        return False
+def _form(scenario: Scenario) -> str:
+    """Return the scope where the rule's name does not say it; no plug-in is imported for it."""
+    named = {name: getattr(scenario, name) for name in ("rule", "algorithm", "workload")}
     try:
-        return Resolver.of(named).rule(scenario.rule, scenario.tolerated, None).columns
+        known = not catalogue.foreign(named)
+        return scenario.form if known else _unless_block(scenario.scope)
     except InputError:  # of an older hgobench
-        return False
+        return _unless_block(scenario.scope)
+
+
+def _unless_block(scope: str) -> str:
+    return "" if scope == "block" else scope
 
 
 def known_examples(group: Iterable[Score]) -> int:

@@ -78,8 +78,8 @@ def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
     assert by_rule["krum"].gap == pytest.approx(0.9 - by_rule["krum"].worst.mean)
     assert by_rule["fltrust"].gap == pytest.approx(-0.05)
     text = render("mine-1", [board])
-    assert "hgo fltrust v=9 ^" in text
-    assert "hgo oracle coordinate v=9 =" in text
+    assert "hgo fltrust block v=9 ^" in text
+    assert "hgo oracle v=9 =" in text
     assert "^ the server has clean training examples of its own" in text
     assert "= not ranked: is told who is honest; gap: how far worst is below its worst" in text
     (data,) = json.loads(render("mine-1", [board], "json"))["boards"]
@@ -243,13 +243,15 @@ def test_a_label_says_scope_quorum_and_what_is_believed() -> None:
 
     few: dict[str, Any] = {"workers": 20, "f": 4}
     krum, median = Scenario(**few, rule="krum"), Scenario(**few, rule="median")
-    assert labels(median) == ["hgo median coordinate"]
-    assert labels(krum, median) == ["hgo krum coordinate v=11", "hgo median coordinate v=9"]
-    assert labels(Scenario(**few, rule="dnc")) == ["hgo dnc"]  # whole vectors are all it knows
+    assert labels(median) == ["hgo median"]
+    assert labels(krum, median) == ["hgo krum coordinate v=11", "hgo median v=9"]
+    assert labels(Scenario(**few, rule="krum", algorithm="sgd")) == [
+        "sgd krum"
+    ]  # as everybody has it
     assert labels(Scenario(**few, rule="median", scope="block")) == ["hgo median block"]
-    assert labels(median.replace(tolerated=3, quorum=9)) == ["hgo median coordinate tolerated=3"]
+    assert labels(median.replace(tolerated=3, quorum=9)) == ["hgo median tolerated=3"]
     assert labels(median, median.replace(tolerated=3, quorum=9)) == [
-        "hgo median coordinate tolerated=3", "hgo median coordinate tolerated=4",
+        "hgo median tolerated=3", "hgo median tolerated=4",
     ]  # fmt: skip
     mine = Scenario(**few, rule="tests.plugins:MyMedian")
     assert labels(mine) == ["hgo tests.plugins:MyMedian"]
@@ -310,8 +312,8 @@ def test_a_split_without_examples_is_refused() -> None:
 def test_rows_that_differ_in_more_than_the_rule_say_in_what() -> None:
     (board,) = boards([*scores(), *scores(granularity="feature")])
     labels = {row.label for row in board.rows}
-    assert "hgo median coordinate v=9 granularity=scalar" in labels
-    assert "hgo median coordinate v=9 granularity=feature" in labels
+    assert "hgo median v=9 granularity=scalar" in labels
+    assert "hgo median v=9 granularity=feature" in labels
 
 
 def test_a_row_that_lacks_cells_is_not_ranked() -> None:

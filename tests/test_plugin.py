@@ -113,8 +113,8 @@ def test_the_board_knows_what_rules_are_told_and_what_is_risky(suite: Path) -> N
     suite.write_text(text)
     done = cells("--suite", str(suite), "--rule", "oracle,fltrust")
     shown = "\n".join(board(done.stdout))
-    assert "hgo oracle coordinate tolerated=1 =" in shown
-    assert "hgo fltrust tolerated=1 ^" in shown
+    assert "hgo oracle tolerated=1 =" in shown
+    assert "hgo fltrust block tolerated=1 ^" in shown
     assert " gap " in shown
     assert (
         "warning: sampling risk: of n=10 workers f=3 are Byzantine; more than 1 of" in done.stdout

@@ -198,7 +198,7 @@ def test_a_new_field_is_everywhere(name: str) -> None:
     elif role == "defence":
         (board,) = made
         assert {row.label for row in board.rows} == {
-            f"hgo trimmed_mean coordinate tolerated=1 {name}={value}" for value in stated
+            f"hgo trimmed_mean tolerated=1 {name}={value}" for value in stated
         }
     else:
         (board,) = made

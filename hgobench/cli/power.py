@@ -32,7 +32,7 @@ def power(
     split: SplitOption = Split.TEST,
     form: DataFormOption = DataForm.TABLE,
 ) -> None:
-    """Say how many seeds are needed to tell two rows of a suite apart.
+    """Say how many seeds tell two rows of a suite apart.
 
     From the paired differences of the seeds that were run already, by the test that ranks. Nothing
     is computed: if there are no results yet, it says what to run as a pilot.
