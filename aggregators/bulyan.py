@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hgobench.kernels.selection import select_repeatedly
 from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
@@ -48,7 +48,7 @@ class Bulyan(Rule):
         """Select, then average around the median."""
         distances = vectors.squared_distances.numpy()
         vectors.require(self.f, self.name)
-        chosen = _select_repeatedly(distances, self.f, len(vectors) - 2 * self.f)
+        chosen = select_repeatedly(distances, self.f, len(vectors) - 2 * self.f)
         rows = vectors.rows
         selected = torch.from_numpy(np.sort(chosen)).to(rows.device)
         answer = torch.empty_like(rows[0])
@@ -57,46 +57,5 @@ class Bulyan(Rule):
             columns = Columns.sort(rows[:, part].index_select(0, selected))
             answer[part] = columns.mean_around(columns.median(), 2 * self.f)
 
-        map_tiles(middle, tiles(rows, copies=2))
+        map_tiles(middle, tiles(rows, copies=4))
         return answer
-
-
-def _select_repeatedly(distances: NDArray[np.float64], f: int, times: int) -> NDArray[np.int64]:
-    """Choose so many vectors, one after the other, from their (m, m) squared distances.
-
-    When a vector is taken out and Krum counts one neighbour less, each score loses one term: the
-    vector's if it counted, else the largest. Terms are set to 0 and added up anew, never
-    subtracted: one of 1e60 would take all others with it.
-    """
-    m = len(distances)
-    nearest = np.argsort(distances + np.diag(np.full(m, -np.inf)), axis=1)[:, 1:]  # not itself
-    ordered = np.take_along_axis(distances, nearest, axis=1)
-    everyone = np.arange(m)
-    place = np.zeros((m, m), dtype=np.int64)  # of each vector among the neighbours of each
-    np.put_along_axis(place, nearest, np.arange(m - 1)[None], axis=1)
-    present = np.ones((m, m - 1), dtype=bool)  # neighbours that are left
-    remaining = np.ones(m, dtype=bool)
-    chosen = np.empty(times, dtype=np.int64)
-    counted, terms, last = 0, ordered, everyone
-    for step in range(times):
-        neighbours = max(m - step - f - 2, 1)
-        if step == 0 or neighbours == counted:
-            inside = present & (present.cumsum(axis=1, dtype=np.int32) <= neighbours)
-            terms = np.where(inside, ordered, 0.0)
-            last = m - 2 - inside[:, ::-1].argmax(axis=1)
-        counted = neighbours
-        scores = terms.sum(axis=1)
-        scores[~remaining] = np.inf
-        tied = np.flatnonzero(remaining & (scores == scores.min()))
-        if len(tied) > 1:
-            more = present & (present.cumsum(axis=1, dtype=np.int32) <= neighbours + 1)
-            tied = tied[[np.where(more, ordered, 0.0).sum(axis=1)[tied].argmin()]]
-        best = chosen[step] = tied[0]
-        remaining[best] = False
-        removed = place[:, best]
-        present[everyone, removed] = False
-        terms[everyone, np.minimum(removed, last)] = 0.0  # its term, or the largest that counted
-        last = last - (removed >= last)
-        while (skipped := ~present[everyone, last] & (last > 0)).any():
-            last = last - skipped
-    return chosen

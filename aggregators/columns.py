@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from hgobench.kernels.arrays import (
     as_numpy,
     count_columns,
@@ -150,7 +152,12 @@ class Columns:
 
     def take_rows(self, row: Tensor) -> Tensor:
         """Read one row index per column, (b,) -> (b,), or several, (r, b) -> (r, b)."""
-        picked = self.values.gather(0, row if row.ndim == 2 else row[None])
+        values = self.values
+        if values.device.type == "cpu" and values.is_contiguous():
+            width = values.shape[1]
+            place = row.numpy() * width + np.arange(width)
+            return torch.from_numpy(values.numpy().reshape(-1).take(place))
+        picked = values.gather(0, row if row.ndim == 2 else row[None])
         return picked if row.ndim == 2 else picked[0]
 
     def count_below(self, bounds: Tensor) -> Tensor:
@@ -206,8 +213,11 @@ class Columns:
         left_out = len(high)
         k, fewest = self.count - left_out, self.fewest - left_out
         if fewest < left_out:  # no row is in all windows
+            start = count_columns(later)
             rows = torch.arange(self.most - left_out, device=k.device)[:, None]
-            picked = self.take_rows((later.sum(dim=0) + rows).clamp_max(self.most - 1))
+            if self.fewest == self.most:
+                return sum_rows(self.take_rows(start + rows)) / k
+            picked = self.take_rows((start + rows).clamp_max(self.most - 1))
             return sum_rows(zero_where_false(picked, rows < k)) / k
         outer = sum_rows(select(later, high, self.values[:left_out]))
         core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)

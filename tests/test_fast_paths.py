@@ -21,6 +21,7 @@ from hgobench.kernels import (
     compiled,
     inner_products,
     moments,
+    selection,
     sorting,
     sorting_network,
     tiles,
@@ -144,6 +145,23 @@ def test_compiled_moments_are_the_plain_ones(
             expected = moments.moments(values, seen)
         for ours, plain in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@given(
+    points=st.lists(st.integers(0, 9), min_size=1, max_size=20),
+    infinite=st.booleans(),
+    f=st.integers(0, 4),
+)
+def test_the_compiled_selection_is_the_plain_one(points: list[int], infinite: bool, f: int) -> None:
+    at = np.array(points, dtype=np.float64) ** 3
+    distances = (at[:, None] - at) ** 2
+    if infinite:
+        distances[0, :], distances[:, 0], distances[0, 0] = np.inf, np.inf, 0.0
+    chosen = selection.select_repeatedly(distances, f, len(at))
+    assert sorted(chosen) == list(range(len(at)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "llvm", None)
+        assert np.array_equal(selection.select_repeatedly(distances, f, len(at)), chosen)
 
 
 def test_a_column_that_nobody_sends_has_no_moments() -> None:
