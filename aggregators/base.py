@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
+from hgobench.boundary import foreign
 from hgobench.determinism import one_blas_thread
 from hgobench.kernels.arrays import all_finite, count_columns
-from hgobench.kernels.tiles import map_tiles, scratch, tiles
+from hgobench.kernels.tiles import map_tiles, scratch, threads_for_tiles, tiles
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
@@ -267,17 +268,21 @@ class Rule(Part):
         self.check_answer_count(len(values), len(values))
         if self.scope == "coordinate" or self.by_columns():
             return self._by_tiles(values, None, None, view)
-        with one_blas_thread():  # BLAS's own threads would compete with those that work on tiles
+        with self._threads():
             answer = self._checked(self.of_vectors(Vectors(values, view)), values)
         own = answer.untyped_storage().data_ptr() != values.untyped_storage().data_ptr()
         return answer if own else answer.clone()  # the caller's values are not to be changed
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """Return a context in which BLAS keeps to one thread; a plug-in has torch's threads."""
+        return one_blas_thread() if foreign(self) else threads_for_tiles()
 
     def _by_steps(
         self, values: Tensor, present: Tensor, enough: Tensor, view: ServerView
     ) -> Answer:
         """Aggregate by steps, (b,) `enough` says where as many sent as the rule takes."""
         out, served = torch.zeros_like(values[0]), torch.zeros_like(enough)
-        with one_blas_thread():
+        with self._threads():
             for step in steps(values, present, view):
                 if not enough[step.columns[0]]:
                     continue
@@ -298,7 +303,7 @@ class Rule(Part):
         self.check_answer_count(len(values), len(values))
         if not enough.any():
             self.check_answer_count(int(present.sum(dim=0).max()), 0)
-        with one_blas_thread():
+        with self._threads():
             vectors = MaskedVectors(values, present, view)
             out = self._checked(self.of_vectors(vectors), values)
         served = enough & ~vectors.stalled

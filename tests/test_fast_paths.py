@@ -363,6 +363,31 @@ def _blas() -> list[dict[str, Any]]:
     return [part for part in determinism._controller().info() if part["user_api"] == "blas"]
 
 
+def test_tiles_have_torchs_threads_and_each_runs_on_one() -> None:
+    parts = [slice(k, k + 1) for k in range(2 * tiles.FEW)]
+    names = set()
+
+    def threads(part: slice) -> int:
+        names.add(threading.current_thread().name)
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    tiles._pool.cache_clear()
+    try:
+        tiles.map_tiles(lambda part: part, parts)  # its threads begin, and ask torch nothing
+        with tiles.threads_for_tiles():
+            assert torch.get_num_threads() == 1
+            with tiles.threads_for_tiles():
+                assert tiles.map_tiles(threads, parts) == [1] * len(parts)
+            assert tiles.map_tiles(threads, parts) == [1] * len(parts)
+        assert tiles.map_tiles(threads, parts) == [1] * len(parts)
+        assert all(name.startswith("hgobench") for name in names)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_lent_memory_is_on_the_tiles_device() -> None:
     with tiles.scratch(torch.empty(3, 50, device="meta")):
         pass

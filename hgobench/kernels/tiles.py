@@ -62,7 +62,7 @@ def map_tiles(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
     >>> map_tiles(lambda tile: tile.stop - tile.start, [slice(0, 3), slice(3, 5)])
     [3, 2]
     """
-    threads = min(torch.get_num_threads(), len(parts) // FEW) if len(parts) > 1 else 1
+    threads = min(_threads(), len(parts) // FEW) if len(parts) > 1 else 1
     if threads <= 1:
         return [function(part) for part in parts]
     mine = torch.get_num_threads()
@@ -71,6 +71,30 @@ def map_tiles(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
             return list(_pool(threads).map(function, parts))
     finally:
         torch.set_num_threads(mine)  # undo what the pool's threads set as the default
+
+
+@contextmanager
+def threads_for_tiles() -> Iterator[None]:
+    """Give tiles as many threads as torch has; what else is computed here is computed on one.
+
+    Threads that wait for the next product or sum would compete with those that work on tiles.
+    """
+    threads = torch.get_num_threads()
+    with one_blas_thread():
+        if threads == 1:
+            yield
+            return
+        _own.threads = threads
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            del _own.threads
+
+
+def _threads() -> int:
+    return vars(_own).get("threads") or torch.get_num_threads()
 
 
 def combinations(weights: Tensor, rows: Tensor) -> Tensor:
@@ -87,6 +111,7 @@ def combinations(weights: Tensor, rows: Tensor) -> Tensor:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     def one_thread() -> None:
+        torch.get_num_threads()  # a thread's first question resets its number to the default
         torch.set_num_threads(1)
         torch.set_grad_enabled(False)
 
