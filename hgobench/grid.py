@@ -74,8 +74,8 @@ class Left:
 
 
 @dataclass(frozen=True)
-class _Axis:
-    """A field with its values, each checked.
+class Axis(Sequence[Any]):
+    """A field with its values, each checked once; as a sequence, the values as they are written.
 
     Attributes:
         name: what the suite calls it.
@@ -84,6 +84,7 @@ class _Axis:
             left out.
         values: the same as scenarios spell them.
         problems: what is wrong with those that are none, by their place.
+        repeated: those that were left out, as scenarios spell them.
     """
 
     name: str
@@ -91,13 +92,23 @@ class _Axis:
     given: tuple[Any, ...]
     values: tuple[Any, ...]
     problems: Mapping[int, list[str]]
+    repeated: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, name: str, values: Sequence[Any]) -> _Axis:
+    def of(cls, name: str, values: Sequence[Any]) -> Axis:
+        """Check values; those of an axis have been checked.
+
+        >>> axis = Axis.of("f", [2, 3, 2])
+        >>> axis.field, axis.values, axis.repeated
+        ('byzantine', (2, 3), (2,))
+        """
+        if isinstance(values, Axis):
+            return values
         field, given, spelled = ALIASES.get(name, name), list[Any](), list[Any]()
         problems: dict[int, list[str]] = {}
         known = field in Scenario.declarations()  # else the name is said to be unknown, once
         seen: set[Any] = set()
+        repeated: list[Any] = []
         for value in values:
             place, canonical = len(given), value
             try:
@@ -106,14 +117,18 @@ class _Axis:
                 problems[place] = error.problems
             else:
                 if known and canonical in seen:
+                    repeated.append(canonical)
                     continue
                 seen |= {canonical} if known else set()
             given.append(value)
             spelled.append(canonical)
-        return cls(name, field, tuple(given), tuple(spelled), problems)
+        return cls(name, field, tuple(given), tuple(spelled), problems, tuple(repeated))
 
     def __len__(self) -> int:
         return len(self.given)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.given[place]
 
 
 def reasons(left: Iterable[Left]) -> dict[str, int]:
@@ -151,14 +166,14 @@ class Grid(Collection[Scenario]):
         axes: Mapping[str, Sequence[Any]],
         leave_out: Sequence[LeaveOut] = (),
     ) -> None:
-        _check_size(axes)
+        check_size(axes)
         known = Scenario.declarations()
         _, self._strange = Scenario._unalias({**fixed, **dict.fromkeys(axes)})
-        constant = [_Axis.of(name, [value]) for name, value in fixed.items()]
+        constant = [Axis.of(name, [value]) for name, value in fixed.items()]
         self._wrong = {one.field: one.problems[0] for one in constant if one.problems}
         given = {one.field: one.values[0] for one in constant if one.field in known}
         self._base = {**Scenario.defaults(), **given}
-        self._axes = [_Axis.of(name, values) for name, values in axes.items()]
+        self._axes = [Axis.of(name, values) for name, values in axes.items()]
         self._unwanted = [entry.canonical() for entry in leave_out]
         named = {name for entry in self._unwanted for name in entry.where}
         asked = {name for name, about in known.items() if about.related or name in named}
@@ -369,7 +384,8 @@ class Listed:
         return tuple(dict.fromkeys(getattr(cell, field) for cell in self))
 
 
-def _check_size(axes: Mapping[str, Sequence[Any]]) -> None:
+def check_size(axes: Mapping[str, Sequence[Any]]) -> None:
+    """Raise InputError if axes have more than `MOST` combinations."""
     count = math.prod(map(len, axes.values()))
     if count > MOST:
         sizes = " x ".join(f"{name} {len(values):,}" for name, values in axes.items())

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hgobench.arguments import instance
 from hgobench.errors import InputError, shown, unknown
 from hgobench.evaluation.plan import CHOSEN, Plan
-from hgobench.grid import Grid, LeaveOut, Left, Listed, Where
+from hgobench.grid import Axis, Grid, LeaveOut, Left, Listed, Where, check_size
 from hgobench.scenario import ALIASES, Scenario, check_field, integer
 from hgobench.settings import check_once, write_setting
 
@@ -217,31 +216,31 @@ class Suite:
         Choosing among an axis's own values leaves each cell what it was, and the ruleset too; any
         other change names another ruleset, so that its scores are not mistaken for the suite's.
         """
-        scenario, grid = dict(self.scenario), dict(self.grid)
+        scenario, grid = dict(self.scenario), dict[str, Sequence[Any]](self._axes)
         chosen, other = [], []
         targets = [ALIASES.get(name, name) for name, _ in settings]
         if self.evaluation is not None and (taken := [t for t in targets if t in CHOSEN]):
             raise InputError(f"settings: {name}: the evaluation chooses it" for name in taken)
         check_once(targets, "settings")
-        _refuse_repeated(dict(settings), "settings")
-        for name, given in settings:
-            target = ALIASES.get(name, name)
-            values = [_spelled(target, value) for value in given]
+        axes = [Axis.of(name, given) for name, given in settings]
+        _refuse_repeated(axes, "settings")
+        for axis in axes:
+            target, values = axis.field, list(axis.values)
             before = self._values(target)
             if values == before:
                 continue
             text = write_setting(target, *values)
             if all(value in before for value in values):
                 chosen.append(text)
-                grid = {k: values if ALIASES.get(k, k) == target else v for k, v in grid.items()}
+                grid = {k: axis if ALIASES.get(k, k) == target else v for k, v in grid.items()}
                 continue
             other.append(text)
             scenario = {k: v for k, v in scenario.items() if ALIASES.get(k, k) != target}
             grid = {k: v for k, v in grid.items() if ALIASES.get(k, k) != target}
             if len(values) == 1:
-                scenario[name] = values[0]
+                scenario[axis.name] = values[0]
             else:
-                grid[name] = list(values)
+                grid[axis.name] = axis
         ruleset = f"{self.ruleset} with {' '.join(sorted(other))}" if other else self.ruleset
         return replace(
             self,
@@ -257,16 +256,25 @@ class Suite:
         known = Scenario.__dataclass_fields__
         default = [known[target].default] if target in known else []
         fixed = [value for key, value in self.scenario.items() if ALIASES.get(key, key) == target]
-        axes = [axis for key, axis in self.grid.items() if ALIASES.get(key, key) == target]
-        return [_spelled(target, value) for value in (axes[0] if axes else fixed or default)]
+        for axis in self._axes.values():
+            if axis.field == target:
+                return list(axis.values)
+        return [_spelled(target, value) for value in fixed or default]
+
+    @cached_property
+    def _axes(self) -> dict[str, Axis]:
+        """The grid's axes, their values checked."""
+        check_size(self.grid)
+        return {name: Axis.of(name, values) for name, values in self.grid.items()}
 
     def with_rules(self, rules: Sequence[str]) -> Suite:
         """Return the suite with rules of one's own beside its own ones; scores stay comparable."""
         if not rules:
             return self
         own = self._values("rule")
-        added = [rule for rule in (_spelled("rule", r) for r in rules) if rule not in own]
-        grid = {**self.grid, "rule": [*own, *dict.fromkeys(added)]}
+        axis = replace(Axis.of("rule", [*own, *rules]), repeated=())
+        added = [rule for rule in axis.values if rule not in own]
+        grid = {**self._axes, "rule": axis}
         scenario = {k: v for k, v in self.scenario.items() if k != "rule"}
         return replace(self, scenario=scenario, grid=grid, added=(*self.added, *added))
 
@@ -294,8 +302,8 @@ class Suite:
         twice = {ALIASES.get(n, n) for n in self.grid} & {ALIASES.get(n, n) for n in self.scenario}
         if twice:
             raise InputError([f"suite: {name}: in both [scenario] and [grid]" for name in twice])
-        _refuse_repeated(self.grid, "suite: grid")
-        grid = Grid(self.scenario, self.grid, self.leave_out)
+        _refuse_repeated(self._axes.values(), "suite: grid")
+        grid = Grid(self.scenario, self._axes, self.leave_out)
         contract = self._contract  # refuses what it can't read, whatever was changed
         dead = [entry for entry in contract if not self.changes and not grid.has(entry)]
         if dead:
@@ -443,17 +451,17 @@ def _spelled(field: str, value: Any) -> Any:
         return value
 
 
-def _refuse_repeated(axes: Mapping[str, Sequence[Any]], where: str) -> None:
+def _refuse_repeated(axes: Iterable[Axis], where: str) -> None:
     """Refuse values that an axis has twice: nothing is run twice, nor under two names.
 
     Raises:
         InputError: naming all of them.
     """
-    problems: list[str] = []
-    for name, values in axes.items():
-        counts = Counter(shown(_spelled(ALIASES.get(name, name), value)) for value in values)
-        again = [text for text, count in counts.items() if count > 1]
-        problems += [f"{where}: {name}: {text} is given twice" for text in again]
+    problems = [
+        f"{where}: {axis.name}: {shown(value)} is given twice"
+        for axis in axes
+        for value in dict.fromkeys(axis.repeated)
+    ]
     if problems:
         raise InputError(problems)
 

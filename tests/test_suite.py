@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hgobench.errors import InputError
+from hgobench.scenario import check_field
 from hgobench.settings import parse_setting
 from hgobench.suite import Suite, cohorts, names
 
@@ -340,6 +342,24 @@ def test_a_built_in_rule_beside_the_suite_s_is_no_cell_of_its_own(tmp_path: Path
 
 def test_a_default_set_explicitly_is_no_change(tmp_path: Path) -> None:
     assert load(tmp_path).changed([("batch_size", [32])]).ruleset == "mine-1"
+
+
+def test_each_value_of_an_axis_is_checked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set, narrowed or the suite's own: whoever expands the suite does not check it again."""
+    checked: Counter[tuple[str, Any]] = Counter()
+
+    def check(field: str, value: Any) -> Any:
+        checked[field, value] += 1
+        return check_field(field, value)
+
+    monkeypatch.setattr("hgobench.grid.check_field", check)
+    changed = load(tmp_path).changed([("partition", ["iid", "by_class(2)"]), ("seed", [0, 1, 2])])
+    grid, _ = changed.expand()
+    assert len(grid) == 2 * 3 * 2 * 2
+    axes = {"rule": 2, "attack": 2, "partition": 2, "seed": 2 + 3}  # its own, and those set
+    assert {field: sum(n for (f, _), n in checked.items() if f == field) for field in axes} == axes
 
 
 def test_a_ruleset_may_be_called_anything(tmp_path: Path) -> None:
