@@ -35,6 +35,9 @@ from hgobench.statistics import (
 
 Split = Literal["test", "validation"]
 ESTIMAND = "the lowest, over attacks, of the mean over seeds"
+GOAL = 0.8  # of the oracle's worst case: the accuracy that rows are timed to
+# Of a threat, what is part of the attack.
+ATTACK = ("attack", "attack_start", "attack_stop", "attack_period")
 LIVE = 0.5  # a row that updates in a smaller share of its rounds without attack is not live
 
 # The roles of the fields that make a board, but for the attack; a row is one defence.
@@ -77,6 +80,9 @@ class Score:
         data: what the result says of its data and the processor; None: the score is of no
             result.
         right: which examples of the split were right (`Result.right`); None: it is not known.
+        path: simulated time, bytes sent and accuracy at each evaluation; empty: not known.
+        given: the row as the suite has it, if its parameters were chosen; None: the scenario.
+        member: what boards call the attack, if it was chosen for the row; empty: its own name.
     """
 
     scenario: Scenario
@@ -87,6 +93,19 @@ class Score:
     late: bool = False
     data: Mapping[str, Any] | None = None
     right: bytes | None = None
+    path: tuple[tuple[float, float, float], ...] = ()
+    given: Scenario | None = None
+    member: str = ""
+
+    @property
+    def row(self) -> Scenario:
+        """The scenario by which it belongs to a row and a board."""
+        return self.given or self.scenario
+
+    @property
+    def attack(self) -> str:
+        """What boards call the attack."""
+        return self.member or self.scenario.attack
 
     @classmethod
     def of(cls, result: Result, split: Split = "test") -> Score:
@@ -103,7 +122,59 @@ class Score:
         needs = tuple(result.provenance.get("needs", ()))
         data = {name: v for name, v in result.provenance.items() if name.startswith(_TOLD)}
         right = result.right if split == "test" else None
-        return cls(result.scenario, result.status, accuracy, live, needs, result.late, data, right)
+        path = _path(result, split)
+        late = result.late
+        return cls(result.scenario, result.status, accuracy, live, needs, late, data, right, path)
+
+
+def _path(result: Result, split: Split) -> tuple[tuple[float, float, float], ...]:
+    """Return (time, bytes, accuracy) at each evaluation of a run."""
+    rounds, sent, path = result.rounds, 0.0, []
+    accuracies = rounds[f"{split}_accuracy"]
+    bytes_ = zip(rounds["bytes_up"], rounds["bytes_down"], strict=True)
+    for time, (up, down), accuracy in zip(rounds["time"], bytes_, accuracies, strict=True):
+        sent += up + down
+        if not math.isnan(accuracy):
+            path.append((time, sent, accuracy))
+    return tuple(path)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What it takes until a row is as accurate as a goal, under its worst attack.
+
+    Attributes:
+        goal: the accuracy.
+        reached: how many seeds reach it, at an evaluation and at all later ones.
+        of: how many seeds there are.
+        time: the median over seeds of the simulated time until then; inf: half of the seeds, or
+            more, do not reach it.
+        bytes: the same of the bytes sent, up and down.
+    """
+
+    goal: float
+    reached: int
+    of: int
+    time: float
+    bytes: float
+
+    @classmethod
+    def by(cls, goal: float, cells: Iterable[Score]) -> Reach | None:
+        """Return what some seeds' cells take to reach a goal; None: their paths are not known."""
+        ends, known = [], list(cells)
+        for cell in known:
+            if not cell.path:
+                return None
+            below = [i for i, (_, _, accuracy) in enumerate(cell.path) if accuracy < goal]
+            first = below[-1] + 1 if below else 0
+            ended = cell.status != "done" or first == len(cell.path)
+            ends.append((math.inf, math.inf) if ended else cell.path[first][:2])
+        if not ends:
+            return None
+        times, sent = (sorted(column) for column in zip(*ends, strict=True))
+        middle = len(ends) // 2  # of an even number the later of the two in the middle
+        reached = sum(end < math.inf for end in times)
+        return cls(goal, reached, len(ends), times[middle], sent[middle])
 
 
 @dataclass(frozen=True)
@@ -135,9 +206,12 @@ class Row:
         ended: how many of its cells diverged or failed.
         late: how many of these ran out of time.
         idle: how many of its cells never updated the model.
-        missing: how many cells others have and it has not.
+        missing: how many cells others have and it has not; of attacks of its own, how many seeds.
         outcomes: its cells under attack, as `hgobench.statistics` takes them; a line per attack in
             the order of their names, a column per seed, which are the board's.
+        chosen: the fields that were chosen for it.
+        flags: what a reader must know before trusting it: names with the reason.
+        reach: what it takes until it is as accurate as the board's goal; None: it is not known.
     """
 
     rank: Rank | None
@@ -160,6 +234,9 @@ class Row:
     idle: int
     missing: int
     outcomes: Outcomes = field(compare=False, repr=False)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+    reach: Reach | None = None
 
     @property
     def is_live(self) -> bool:
@@ -194,7 +271,12 @@ class Board:
     collapse: float = 0.0
 
 
-def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
+def boards(
+    scores: Iterable[Score],
+    *,
+    by: str = "attack",
+    flags: Mapping[Scenario, Mapping[str, str]] | None = None,
+) -> list[Board]:
     """Rank cells.
 
     A board is one combination of all fields of the roles world, threat and measurement, less the
@@ -205,6 +287,7 @@ def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
         scores: of cells of one ruleset.
         by: the columns: each attack, or each value of another field that makes a board (`columns`;
             then every column is the worst case over attacks).
+        flags: what a reader must know of rows (`Row.flags`), by their `Score.row`.
 
     Raises:
         InputError: there are no such columns, or two of the scores are of one cell.
@@ -213,13 +296,14 @@ def boards(scores: Iterable[Score], *, by: str = "attack") -> list[Board]:
         raise InputError(unknown("by", by, columns()))
     every = list(scores)
     kind = type(every[0].scenario) if every else Scenario
-    makes = [name for name in kind.of_role(*BOARD) if name not in ("attack", by)]
+    own = ATTACK if any(score.member for score in every) else ("attack",)
+    makes = [name for name in kind.of_role(*BOARD) if name not in (*own, by)]
     groups: dict[tuple[Any, ...], list[Score]] = {}
     for score in every:
-        groups.setdefault(_values(score.scenario, makes), []).append(score)
+        groups.setdefault(_values(score.row, makes), []).append(score)
     titled = _telling(kind, makes, groups)
     return [
-        _board(groups[key], by, makes, titled)
+        _board(groups[key], by, makes, titled, flags or {})
         for key in sorted(groups, key=lambda key: [order(value) for value in key])
     ]
 
@@ -246,18 +330,25 @@ def _telling(
     ]
 
 
-def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[str]) -> Board:
-    first = group[0].scenario
+def _board(
+    group: list[Score],
+    by: str,
+    makes: Sequence[str],
+    titled: Sequence[str],
+    flags: Mapping[Scenario, Mapping[str, str]],
+) -> Board:
+    first = group[0].row
     stated, kind = first.to_dict(), type(first)
     defence = kind.of_role("defence")
     rows: dict[tuple[Any, ...], list[Score]] = {}
     for score in group:
-        rows.setdefault(_values(score.scenario, defence), []).append(score)
-    columns = sorted(
-        {getattr(score.scenario, by) for score in group}, key=lambda c: (c != "none", order(c))
-    )
+        rows.setdefault(_values(score.row, defence), []).append(score)
     placed = {key: _placed(cells, by) for key, cells in rows.items()}
     expected = {place for cells in placed.values() for place in cells}
+    own = any(score.member for score in group)
+    columns = sorted({place.column for place in expected}, key=lambda c: (c != "none", order(c)))
+    if own and by == "attack":  # few are of more than one row
+        columns = [column for column in columns if column == "none"]
     axes = _Axes(sorted({place.repetition for place in expected}), known_examples(group))
     collapse = 0.5 * max(
         (axes.outcomes(clean).value for cells in placed.values() if (clean := _clean(cells))),
@@ -268,7 +359,8 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
         key: replace(
             _row(cells, by, columns, axes, collapse),
             label=labels[key],
-            missing=len(expected - cells.keys()),
+            flags=flags.get(rows[key][0].row, {}),
+            missing=_missing(expected, cells, own),
         )
         for key, cells in placed.items()
     }
@@ -282,8 +374,11 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
     ranks = ranges(rows_ranked) if rows_ranked else [Rank(1, len(ranked))] * len(ranked)
     for key, rank in zip(ranked, ranks, strict=True):
         by_key[key] = replace(by_key[key], rank=rank)
+    goal = GOAL * max(
+        (row.worst.mean for row in by_key.values() if "honest" in row.needs), default=2 * collapse
+    )
     made = sorted(
-        by_key.values(),
+        (replace(row, reach=_reach(goal, row, placed[key])) for key, row in by_key.items()),
         key=lambda row: (
             "honest" in row.needs,
             row.missing > 0,
@@ -305,6 +400,21 @@ def _board(group: list[Score], by: str, makes: Sequence[str], titled: Sequence[s
     )
 
 
+def _missing(expected: set[Place], cells: Mapping[Place, Score], own: bool) -> int:
+    """Count the cells that others have and a row has not; if its attacks are its own, the seeds."""
+    if own:
+        attacks = {place.attack for place in cells}
+        expected = {place._replace(attack=a, column=a) for place in expected for a in attacks}
+        cells = {place._replace(column=place.attack): cell for place, cell in cells.items()}
+    return len(expected - cells.keys())
+
+
+def _reach(goal: float, row: Row, cells: Mapping[Place, Score]) -> Reach | None:
+    """Return what a row takes to reach a goal under its worst attack."""
+    worst = row.worst_attack or "none"
+    return Reach.by(goal, (cell for place, cell in cells.items() if place.attack == worst))
+
+
 def _labels(
     kind: type[Scenario], rows: Mapping[tuple[Any, ...], Sequence[Score]]
 ) -> dict[tuple[Any, ...], str]:
@@ -314,14 +424,14 @@ def _labels(
     alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for key in rows:
         alike.setdefault(tuple(key[i] for i in headlines), []).append(key)
-    cells = [cell.scenario for row in rows.values() for cell in row]
+    cells = [cell.row for row in rows.values() for cell in row]
     quorums = {cell.quorum for cell in cells}
     believed = {(cell.tolerated, cell.tolerated == cell.byzantine) for cell in cells}
     labels = {}
     for keys in alike.values():
         telling = set(_telling(kind, defence, keys)) - {"quorum", "tolerated"}
         for key in keys:
-            first = rows[key][0].scenario
+            first = rows[key][0].row
             stated = first.to_dict()
             parts = [str(key[i]) for i in headlines]
             if form := first.scope if "scope" in telling else _form(first):
@@ -444,9 +554,11 @@ def paired(rows: Sequence[Row]) -> Paired | None:
     return Paired.of([row.outcomes.of_seeds(common) for row in rows]) if common.any() else None
 
 
-def _place(scenario: Scenario, by: str) -> Place:
+def _place(score: Score, by: str) -> Place:
+    scenario = score.scenario
     repetition = _values(scenario, scenario.of_role("repetition"))
-    return Place(getattr(scenario, by), scenario.attack, repetition)
+    column = score.attack if by == "attack" else getattr(scenario, by)
+    return Place(column, score.attack, repetition)
 
 
 def _placed(cells: Sequence[Score], by: str) -> dict[Place, Score]:
@@ -457,7 +569,7 @@ def _placed(cells: Sequence[Score], by: str) -> dict[Place, Score]:
     """
     placed: dict[Place, Score] = {}
     for cell in cells:
-        other = placed.setdefault(_place(cell.scenario, by), cell)
+        other = placed.setdefault(_place(cell, by), cell)
         if other is not cell:
             raise InputError(
                 "boards: two scores for one cell: "
@@ -478,7 +590,9 @@ def _row(
     collapse: float,
 ) -> Row:
     """Return a row by itself; its label, rank, gap and what it lacks follow from the others."""
-    first = next(iter(cells.values())).scenario
+    cell = next(iter(cells.values()))
+    first, kind = cell.scenario, type(cell.scenario)
+    changed = [name for name in kind.of_role("defence") if _differs(name, cell)]
     clean, attacked = _clean(cells), _attacked(cells)
     lines, members = axes.outcomes(attacked), _members(attacked)
     each, worst = estimates(lines)
@@ -498,8 +612,8 @@ def _row(
     live = _live(cells)
     return Row(
         rank=None,
-        algorithm=first.algorithm,
-        rule=first.rule,
+        algorithm=cell.row.algorithm,
+        rule=cell.row.rule,
         label="",
         origin=catalogue.registry("rule").origin(first.rule),
         needs=sorted({need for cell in cells.values() for need in cell.needs}),
@@ -517,7 +631,13 @@ def _row(
         idle=sum(cell.live == 0 for cell in cells.values()),
         missing=0,
         outcomes=lines,
+        chosen={name: getattr(first, name) for name in changed},
     )
+
+
+def _differs(name: str, score: Score) -> bool:
+    """Say whether a field was chosen for a row."""
+    return bool(getattr(score.scenario, name) != getattr(score.row, name))
 
 
 def _live(cells: Mapping[Place, Score]) -> dict[str, float]:
@@ -591,6 +711,9 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                         "late": row.late,
                         "idle": row.idle,
                         "missing": row.missing,
+                        "chosen": dict(row.chosen),
+                        "flags": dict(row.flags),
+                        "reach": _reached(row.reach),
                         "cells": {name: asdict(cell) for name, cell in row.cells.items()},
                     }
                     for row in board.rows
@@ -603,3 +726,10 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
 
 def _interval(value: Estimate | None) -> list[float] | None:
     return [value.low, value.high] if value else None
+
+
+def _reached(reach: Reach | None) -> dict[str, Any] | None:
+    """Return it as JSON knows it: None for a time that is infinite."""
+    if reach is None:
+        return None
+    return {name: None if v == math.inf else v for name, v in asdict(reach).items()}

@@ -306,6 +306,10 @@ class SuiteOutcome:
         """
         from hgobench.leaderboard import Score, boards
 
+        if self.suite.evaluation is not None:
+            from hgobench.evaluation.verdict import ranked
+
+            return ranked(self.verdicts, by)
         if split is None or split == self.split:
             return boards(self.scores.values(), by=by)
         return boards((Score.of(one, split) for one in self.results()), by=by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -17,12 +18,15 @@ from hgobench import Scenario, Session, run_suite
 from hgobench.engines.cells import OnResult, Outcome
 from hgobench.errors import InputError
 from hgobench.evaluation import members
-from hgobench.evaluation.evaluate import kept
+from hgobench.evaluation.evaluate import selected
 from hgobench.evaluation.members import AUTO_1, Member
 from hgobench.evaluation.plan import CHOICES, Plan
 from hgobench.evaluation.selection import REPORTED, select
+from hgobench.evaluation.verdict import flags
+from hgobench.report.boards import render
 from hgobench.results import Result, open_store
 from hgobench.suite import Suite
+from tests.test_cli import hgobench
 
 Run = Callable[[list[Scenario], str], dict[Scenario, float]]
 ROW = Scenario(workers=20, byzantine=3, rule="median", rounds=40, seed=7)
@@ -243,15 +247,47 @@ def test_a_suite_is_evaluated_kept_and_found_again(suite: Path, tmp_path: Path) 
     assert (again.computed, again.reused) == (0, outcome.computed)
     assert again.verdicts == outcome.verdicts
     with open_store(tmp_path / "out") as store:
-        assert kept(store, "tiny-1") == [verdict.selection for verdict in outcome.verdicts]
+        assert selected(store, "tiny-1") == [verdict.selection for verdict in outcome.verdicts]
         rulesets = Counter(ruleset for ruleset, _ in store.results())
     assert rulesets.keys() == {"tiny-1", "tiny-1, choosing"}
     assert rulesets["tiny-1"] == 2 * (1 + REPORTED) * 3
 
 
+def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path: Path) -> None:
+    outcome = run_suite(suite, out=tmp_path / "out", jobs=1)
+    (board,) = outcome.boards()
+    verdicts = {verdict.selection.row.rule: verdict for verdict in outcome.verdicts}
+    for row in board.rows:
+        verdict = verdicts[row.rule]
+        assert row.worst_attack == verdict.worst
+        assert row.worst.mean == pytest.approx(verdict.mean(verdict.worst))
+        assert row.clean is not None
+        assert row.clean.mean == pytest.approx(verdict.mean("none"))
+        assert row.missing == 0
+        rate = verdict.selection.row.learning_rate
+        assert row.chosen == ({} if rate == 0.32 else {"learning_rate": rate})
+        assert row.flags == flags(verdict)
+    told = render("tiny-1", [board], "json")
+    shown = hgobench("leaderboard", str(tmp_path / "out"), "--format", "json")
+    assert json.loads(shown.stdout) == json.loads(told)
+    refused = hgobench("leaderboard", str(tmp_path / "out"), "--split", "validation")
+    assert "--split: validation examples have chosen the attacks" in refused.stderr
+
+
+def test_what_the_threat_model_does_not_permit_never_runs() -> None:
+    run, calls = accuracy_of(flat())
+    plan = Plan("small", threat_model="independent_at_own_speed")
+    (chosen,) = select([ROW], plan, run)
+    assert set(chosen.members) == {"crash", "sign_flip", "tail", "two", "noise"}
+    every = [cell for _, cells in calls for cell in cells]
+    assert {cell.lies_about_speed for cell in every} == {"no"}
+    larger = Plan("small", threat_model="adaptive")
+    assert {m.name for m in plan.members} < {m.name for m in larger.members}
+
+
 def test_the_selection_of_a_store_without_an_evaluation_is_empty(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        assert kept(store, "tiny-1") == []
+        assert selected(store, "tiny-1") == []
 
 
 def test_test_examples_choose_nothing(

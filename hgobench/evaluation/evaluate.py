@@ -127,24 +127,28 @@ def choosing(ruleset: str) -> str:
     return f"{ruleset}, choosing"
 
 
+def chooses(ruleset: str) -> bool:
+    """Say whether cells under a ruleset only choose for another."""
+    return ruleset.endswith(choosing(""))
+
+
 def verdicts(selections: Sequence[Selection], scores: Mapping[Scenario, Score]) -> list[Verdict]:
-    """Return what is reported of each row.
+    """Return what is reported of each row; rows that lack cells are left out.
 
     Args:
         selections: what was chosen for each.
         scores: of the cells on fresh seeds.
     """
-    return [
-        Verdict(
-            selection,
-            {
-                name: [scores[cell] for cell in cells]
-                for name, cells in selection.fresh.items()
-                if all(cell in scores for cell in cells)
-            },
-        )
-        for selection in selections
-    ]
+    whole = []
+    for selection in selections:
+        told = {
+            name: [scores[cell] for cell in cells]
+            for name, cells in selection.fresh.items()
+            if all(cell in scores for cell in cells)
+        }
+        if told.keys() >= {"none", *selection.reported}:
+            whole.append(Verdict(selection, told))
+    return whole
 
 
 def keep(store: Store, ruleset: str, selections: Sequence[Selection]) -> None:
@@ -152,7 +156,7 @@ def keep(store: Store, ruleset: str, selections: Sequence[Selection]) -> None:
     store.keep(_address(ruleset), f"{WHAT} {ruleset}", [one.to_dict() for one in selections])
 
 
-def kept(store: Store, ruleset: str) -> list[Selection]:
+def selected(store: Store, ruleset: str) -> list[Selection]:
     """Return what was chosen for a ruleset's rows; empty: it is no evaluation."""
     address = _address(ruleset)
     return [Selection.restore(one) for one in store.measurements([address]).get(address, ())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +39,10 @@ class Member:
     def follows(self) -> bool:
         """Whether its attacks are known only when other members have run."""
         return any(STRONGEST in attack for attack in self.attacks)
+
+    def permitted(self, permits: Callable[[Iterable[str]], list[str]]) -> tuple[str, ...]:
+        """Return the variants that `permits` keeps; what follows a value attack needs no more."""
+        return self.attacks if self.follows else tuple(permits(self.attacks))
 
     def variants(self, strongest: Iterable[str]) -> list[str]:
         """Return its attacks, with each of the strongest so far in the place of ``*``.

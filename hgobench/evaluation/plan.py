@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any, Self
 
+from hgobench.attacks.threat_models import DEFAULT, THREAT_MODELS
 from hgobench.errors import InputError, shown, unknown
 from hgobench.scenario import Scenario, check_field
 
@@ -19,6 +20,7 @@ CHOSEN = (
     "attack_stop",
     "attack_period",
     "seed",
+    "lies_about_speed",
 )  # not the suite's to set
 
 
@@ -32,7 +34,9 @@ class Plan:
         fresh_seeds: the seeds that are reported; none of the former.
         learning_rates: those that rows choose from, ascending; none: each keeps its own.
         alternatives: of a rule with thresholds, the specifications that it chooses from.
-        everything: whether all members run on the fresh seeds, which tells what selecting misses.
+        threat_model: what attackers know and can do (`hgobench.attacks.THREAT_MODELS`); members
+            that need more are left out.
+        everything: whether all members run on the fresh seeds, to see what selecting misses.
 
     Raises:
         InputError: a seed is in both lists, or there are none; no such ensemble; all at once.
@@ -43,6 +47,7 @@ class Plan:
     fresh_seeds: tuple[int, ...] = tuple(range(100, 120))
     learning_rates: tuple[float, ...] = ()
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    threat_model: str = DEFAULT
     everything: bool = False
 
     def __post_init__(self) -> None:
@@ -58,13 +63,20 @@ class Plan:
                 problems.append(f"evaluation: {name}: {list(seeds)}; expected different seeds")
         if self.ensemble not in ENSEMBLES:
             problems.append(unknown("evaluation: ensemble", self.ensemble, ENSEMBLES))
+        if self.threat_model not in THREAT_MODELS:
+            problems.append(unknown("evaluation: threat_model", self.threat_model, THREAT_MODELS))
         if problems:
             raise InputError(problems)
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The attacks, in the order in which they run."""
-        return ENSEMBLES[self.ensemble]
+        """The attacks that the threat model permits, in the order in which they run."""
+        permits = THREAT_MODELS[self.threat_model].permitted
+        return tuple(
+            replace(member, attacks=permitted)
+            for member in ENSEMBLES[self.ensemble]
+            if (permitted := member.permitted(permits))
+        )
 
     def choices(self, row: Scenario) -> list[Scenario]:
         """Return a row with each of its choices of parameters: 8, unless there are fewer rates.
@@ -113,6 +125,7 @@ class Plan:
             "fresh_seeds": list(self.fresh_seeds),
             "learning_rates": list(self.learning_rates),
             "alternatives": {name: list(rules) for name, rules in self.alternatives.items()},
+            "threat_model": self.threat_model,
             "everything": self.everything,
         }
         return {name: value for name, value in table.items() if value}
@@ -155,5 +168,6 @@ _READERS = {
     "fresh_seeds": lambda name, value: _each(name, "seed", value),
     "learning_rates": _rates,
     "alternatives": _rules,
+    "threat_model": _word,
     "everything": _flag,
 }

@@ -14,6 +14,7 @@ from itertools import chain, groupby
 from typing import Any, TypeVar
 
 from hgobench import attacks
+from hgobench.attacks.threat_models import THREAT_MODELS
 from hgobench.results.rows import plain
 from hgobench.scenario import Scenario
 
@@ -180,7 +181,8 @@ class _Search:
 
     def __init__(self, given: Scenario, plan: Plan) -> None:
         first = plan.selection_seeds[0]
-        self.given, self.plan = given.replace(attack="none", seed=first), plan
+        fields: Fields = {**THREAT_MODELS[plan.threat_model].fields}
+        self.given, self.plan = given.replace(attack="none", seed=first, **fields), plan
         self.known: dict[Scenario, float] = {}
         self.stage = ""
 

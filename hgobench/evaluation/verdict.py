@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hgobench import aggregators
-from hgobench.leaderboard import Score
+from hgobench.leaderboard import BOARD, Board, Score, boards
 
 from .selection import Selection
 
@@ -37,6 +38,15 @@ class Verdict:
         """The reported member under which the mean is the lowest."""
         return min(self.selection.reported, key=self.mean)
 
+    def named(self) -> list[Score]:
+        """Return its scores as boards take them: by member, and of the row as it was given."""
+        given = self.selection.given
+        return [
+            replace(score, given=given, member="" if name == "none" else name)
+            for name in ("none", *self.selection.reported)
+            for score in self.scores[name]
+        ]
+
     @property
     def regret(self) -> float | None:
         """By how much a member that was not reported is worse on fresh seeds; None: none ran."""
@@ -44,6 +54,35 @@ class Verdict:
         if others <= {*self.selection.reported}:
             return None
         return self.mean(self.worst) - min(map(self.mean, others))
+
+
+def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> list[Board]:
+    """Return the boards of evaluated rows, with their flags.
+
+    Args:
+        verdicts: of the rows.
+        by: as for `hgobench.leaderboard.boards`.
+
+    Raises:
+        InputError: there are no such columns.
+    """
+    oracles: dict[tuple[Any, ...], float] = {}
+    for verdict in verdicts:
+        if any("honest" in score.needs for score in verdict.scores["none"]):
+            setting = _setting(verdict)
+            oracles[setting] = max(oracles.get(setting, 0.0), verdict.mean("none"))
+    raised = {
+        verdict.selection.given: flags(verdict, oracles.get(_setting(verdict)))
+        for verdict in verdicts
+    }
+    scores = [score for verdict in verdicts for score in verdict.named()]
+    return boards(scores, by=by, flags=raised)
+
+
+def _setting(verdict: Verdict) -> tuple[Any, ...]:
+    """Return what the rows of one board have in common."""
+    given = verdict.selection.given
+    return tuple(getattr(given, name) for name in given.of_role(*BOARD))
 
 
 def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:

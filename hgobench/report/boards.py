@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hgobench.leaderboard import ESTIMAND, Board, Row, Split, as_data
+from hgobench.leaderboard import ESTIMAND, GOAL, Board, Row, Split, as_data
 from hgobench.statistics import FEWEST, Estimate
 
 from .page import Block, Cell, Heading, Page, Table, Text
@@ -48,8 +48,9 @@ def page(ruleset: str, made: Sequence[Board], split: Split = "test") -> Page:
         split: which examples the accuracies are on.
     """
     blocks: list[Block] = []
+    flagged = _codes(made)
     for board in made:
-        blocks += [Heading(board.title or "all results"), _table(board)]
+        blocks += [Heading(board.title or "all results"), _table(board, flagged)]
     blocks += [Text(note, "note") for note in _notes(made, split)]
     return Page(
         "boards",
@@ -65,24 +66,25 @@ def attacked(board: Board) -> bool:
     return any(row.worst_attack for row in board.rows)
 
 
-def _table(board: Board) -> Table:
-    """Return a board as a table.
+def _table(board: Board, flagged: Mapping[str, str]) -> Table:
+    """Return a board as a table; `flagged` are the letters of flags.
 
     Without any attack, the worst case is the one there is, and has no column of its own.
     """
     under_attack = attacked(board)
     columns = [name for name in board.columns if under_attack or name != "none"]
+    reached = any(row.reach for row in board.rows)
     gap = any(row.gap is not None for row in board.rows)
     clean = "none" not in board.columns and any(row.clean for row in board.rows) and under_attack
     header = ["#", "algorithm and rule", "worst" if under_attack else "clean", "95 %"]
     header += ["by", "known seed"] * under_attack + ["collapsed", "live"]
-    header += ["gap"] * gap + ["clean"] * clean
+    header += ["gap"] * gap + [f"time to {_goal([board])}"] * reached + ["clean"] * clean
     header += ["clean" if name == "none" else name for name in columns]
     rows = []
     for row in board.rows:
         line: list[Cell] = [
             "-" if row.rank is None else str(row.rank),
-            row.label + _marks(row),
+            row.label + _marks(row) + "".join(f" {flagged[name]}" for name in row.flags),
             _mean(row.worst),
             _interval(row.worst),
         ]
@@ -91,11 +93,34 @@ def _table(board: Board) -> Table:
         line += [_collapsed(row), _live(row)]
         if gap:
             line.append("-" if row.gap is None else f"{row.gap:.3f}")
+        if reached:
+            line.append(_reach(row))
         if clean:
             line.append(_mean(row.clean))
         rows.append([*line, *(_mean(row.cells.get(name)) for name in columns)])
     right = [i for i, name in enumerate(header) if name not in NAMES]
     return Table("", "", header, rows, right, KEPT)
+
+
+def _codes(made: Sequence[Board]) -> dict[str, str]:
+    """Return a letter for each flag that a row has: (a), (b), in the order of their names."""
+    names = sorted({name for board in made for row in board.rows for name in row.flags})
+    return {name: f"({chr(ord('a') + i)})" for i, name in enumerate(names)}
+
+
+def _goal(made: Sequence[Board]) -> str:
+    """Return the accuracies that rows are timed to."""
+    goals = {f"{row.reach.goal:.3f}" for board in made for row in board.rows if row.reach}
+    return _spread(sorted(goals)) if goals else ""
+
+
+def _reach(row: Row) -> str:
+    """Return the median time, and how many seeds reach the goal if not all."""
+    reach = row.reach
+    if reach is None:
+        return "-"
+    some = "" if reach.reached == reach.of else f" ({reach.reached}/{reach.of})"
+    return f"{reach.time:,.0f}{some}" if reach.time < float("inf") else f"never{some}"
 
 
 def _marks(row: Row) -> str:
@@ -178,6 +203,13 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
             "(not live here): not ranked: updates the model in fewer than half of its rounds, "
             "though nobody attacks: its quorum is seldom met on this fleet"
         )
+    if any(row.reach for row in rows):
+        notes.append(
+            f"time to {_goal(made)}: simulated time until it is, and stays, so accurate, "
+            f"{'under that attack, ' * some}{GOAL:.0%} of the oracle's worst case or, without "
+            "oracle, of the best clean accuracy: the median over seeds, and how many reach it."
+        )
+    notes += [f"{code} {name}" for name, code in _codes(made).items()]
     if any(row.origin != "hgobench" for row in rows):
         notes.append("* not part of hgobench")
     if any("root" in row.needs for row in rows):
