@@ -136,8 +136,9 @@ class Rule(Part):
         if scope not in SCOPES:
             raise ValueError(f"scope: {scope!r}; expected one of {', '.join(SCOPES)}")
         if reason := self.lacks(scope):
-            had = " or ".join(map(repr, self.scopes()))
-            raise ValueError(f"scope: {scope!r}; expected {had}, as {self.name} {reason}")
+            *others, last = map(repr, self.scopes())
+            known = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(f"scope: {scope!r}; expected {known}, as {self.name} {reason}")
         self.scope = scope
 
     @property

@@ -287,12 +287,13 @@ class MaskedVectors(Vectors):
 
     Let c be the coordinate-wise median of what was sent, which is defined everywhere, and B the
     number of coordinates. Inner products about c are taken on what two workers both sent, |C_ij|
-    coordinates of it, and scaled to all: g_ij = B/|C_ij| · Σ_{k ∈ C_ij} (x_ik - c_k)(x_jk - c_k),
-    and so are those with c itself, a vector that has everything. Where prefixes of a random order
-    are sent, each is without bias what it would be if all were sent. Two workers with nothing in
-    common count as orthogonal about c. The matrix of cosines g_ij/√(g_ii g_jj) may be indefinite;
-    its negative eigenvalues are then set to 0 and its diagonal back to 1. Distances, lengths and
-    cosines are those of the points that have these inner products, and vectors can be combined.
+    coordinates of it, and scaled to all: g_ij = B/|C_ij| · Σ_{k ∈ C_ij} (x_ik - c_k)(x_jk - c_k).
+    Where prefixes of a random order are sent, each is without bias what it would be if all were
+    sent. Two workers with nothing in common count as orthogonal about c. The matrix of cosines
+    g_ij/√(g_ii g_jj) may be indefinite; its negative eigenvalues are then set to 0 and its diagonal
+    back to 1. Distances are those of the points that have these inner products. Where the origin
+    matters (lengths, cosines, vectors that were shortened), c itself, which has everything, is one
+    of the points whose inner products are estimated and projected.
 
     A combination Σ w_i x_i, w_i >= 0, is at coordinate k the mean of what was sent, by weight,
     times the total weight, Σ_i w_i · (Σ_{i ∈ Q_k} w_i x_ik) / (Σ_{i ∈ Q_k} w_i). It stalls where
@@ -347,8 +348,8 @@ class MaskedVectors(Vectors):
         centre = torch.cat(map_tiles(median, tiles(sent)))
         return centre.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _configuration(self, *others: Tensor) -> Tensor:
-        """Return the inner products about c of points that have them as nearly as there are any.
+    def _estimates(self, *others: Tensor) -> Tensor:
+        """Return estimated inner products about c.
 
         Args:
             others: (b,) float64, further points that are known everywhere.
@@ -370,18 +371,41 @@ class MaskedVectors(Vectors):
             torch.stack(parts).sum(dim=0).cpu()
             for parts in zip(*map_tiles(summed, tiles(sent, copies=4)), strict=True)
         )
-        return positive_semidefinite(products * (sent.shape[1] / common.clamp_min(1.0)))
+        return products * (sent.shape[1] / common.clamp_min(1.0))
 
     @cached_property
     def _centred_gram(self) -> tuple[Tensor, Tensor]:
-        return self._centre, self._configuration()
+        return self._centre, positive_semidefinite(self._estimates())
+
+    @cached_property
+    def _about_centre(self) -> Tensor:
+        """Return the inner products of all x_i - c, (n, n): wherever the origin is the same."""
+        return positive_semidefinite(self._estimates()[1:, 1:])
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """Return (m, m) float64: ⟨x_i - t·c, x_j - t·c⟩, 0 for what is not finite."""
+        mixing = self._coefficients
+        of_centre = mixing.sum(dim=1, keepdim=True) - self._origin_weight
+        if bool((of_centre.abs() < ROUNDING).all()):
+            gram = mixing @ self._mask._about_centre @ mixing.T
+        else:
+            relative = torch.cat((of_centre, mixing), dim=1)
+            gram = relative @ self._mask._centred_gram[1] @ relative.T
+        gram = gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
+        return (gram + gram.T) / 2.0
+
+    @property
+    def _coefficients(self) -> Tensor:
+        """Return the vectors as combinations of what was sent, (m, n)."""
+        if self._mixing is None:
+            return torch.eye(len(self), dtype=torch.float64)
+        return self._mixing
 
     @cached_property
     def inner(self) -> Tensor:
         """Return (m, m) float64: ⟨x_i, x_j⟩ in the configuration, 0 for what is not finite."""
-        mixing = self._mixing
-        if mixing is None:
-            mixing = torch.eye(len(self), dtype=torch.float64)
+        mixing = self._coefficients
         about = torch.cat((mixing.sum(dim=1, keepdim=True), mixing), dim=1)
         gram = about @ self._source._centred_gram[1] @ about.T
         return gram.masked_fill(~(self.finite & self.finite[:, None]), 0.0)
@@ -396,10 +420,8 @@ class MaskedVectors(Vectors):
 
     def distances_to(self, point: Tensor) -> Tensor:
         """Return all ‖x_i - z‖ for a point z that is known everywhere, (b,) -> (m,) float64."""
-        gram = self._mask._configuration(point.double())
-        mixing = self._mixing
-        if mixing is None:
-            mixing = torch.eye(len(self), dtype=torch.float64)
+        gram = positive_semidefinite(self._mask._estimates(point.double()))
+        mixing = self._coefficients
         # x_i - z = (Σ m_k - 1)·c - (z - c) + Σ m_k (x_k - c)
         of_centre = mixing.sum(dim=1, keepdim=True) - 1.0
         apart = torch.cat((of_centre, torch.full_like(of_centre, -1.0), mixing), dim=1)

@@ -486,3 +486,107 @@ PRE_RULES: dict[str, Callable[..., list[Vector]]] = {
     "clipping": clipping,
     "arc": arc,
 }
+
+
+# -- ragged forms ----------------------------------------------------------------------------------
+
+TAG = 1e-6
+
+
+def steps(present: NDArray[np.bool_]) -> list[tuple[list[int], list[int], list[int]]]:
+    """Return senders, all that they all sent, and what just they sent, the fewest senders first.
+
+    What more workers sent comes first, what just they sent last.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for j in range(present.shape[1]):
+        senders = tuple(i for i in range(len(present)) if present[i, j])
+        groups.setdefault(senders, []).append(j)
+    found = []
+    for senders, own in sorted(groups.items(), key=lambda item: (len(item[0]), item[1])):
+        others = [
+            j
+            for j in range(present.shape[1])
+            if j not in own and all(present[i, j] for i in senders)
+        ]
+        others.sort(key=lambda j: -sum(present[:, j]))
+        found.append((list(senders), [*others, *own], own))
+    return found
+
+
+def configuration(
+    values: NDArray[np.float64], present: NDArray[np.bool_], *known: Vector, origin: bool = True
+) -> tuple[Vector, NDArray[np.float64]]:
+    """Return the median c, and the inner products about it of c, other known points and workers.
+
+    Those of c are left out where the origin does not matter.
+
+    Those of two are taken on what both have and scaled to all; then projected, see
+    `hgobench.aggregators.MaskedVectors`.
+    """
+    n, d = values.shape
+    centre = np.array([median([float(values[i, j]) for i in range(n) if present[i, j]])
+                       for j in range(d)])  # fmt: skip
+    everything = set(range(d))
+    points = [(centre, everything)] if origin else []
+    points += [(point - centre, everything) for point in known]
+    points += [(values[i] - centre, set(np.flatnonzero(present[i]))) for i in range(n)]
+    gram = np.zeros((len(points), len(points)))
+    for a, (x, on) in enumerate(points):
+        for b, (y, also) in enumerate(points):
+            both = on & also
+            if both:
+                gram[a, b] = d / len(both) * sum(float(x[j]) * float(y[j]) for j in both)
+    lengths = np.sqrt(gram.diagonal())
+    scale = np.array([1 / x if x else 0.0 for x in lengths])
+    cosines = gram * np.outer(scale, scale)
+    spectrum, vectors = np.linalg.eigh(cosines)
+    if spectrum[0] < -1e-10 * max(spectrum[-1], 1.0):
+        cosines = sum(
+            (max(x, 0.0) * np.outer(v, v) for x, v in zip(spectrum, vectors.T, strict=True)),
+            np.zeros_like(gram),
+        )
+        size = np.array([1 / math.sqrt(x) if x > 0 else 0.0 for x in cosines.diagonal()])
+        cosines = cosines * np.outer(size, size)
+        gram = cosines * np.outer(lengths, lengths)
+    return centre, gram
+
+
+def placed(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points that have these inner products, as rows."""
+    spectrum, vectors = np.linalg.eigh(gram)
+    return np.asarray(vectors * np.sqrt(np.maximum(spectrum, 0.0)))
+
+
+def masked_weights(
+    values: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    rule: Callable[[list[Vector]], Vector],
+    origin: bool,
+) -> Vector:
+    """Return the weights that a rule gives workers, as points of the `configuration`.
+
+    Each point is marked in a dimension of its own, in which it is so near to 0 that no rule notices.
+    """
+    points = placed(configuration(values, present, origin=origin)[1])
+    if origin:
+        points = points[1:] + points[0]
+    marked = np.concatenate((points, TAG * np.eye(len(values))), axis=1)
+    return rule(list(marked))[-len(values) :] / TAG
+
+
+def weighted(
+    weights: Vector, values: NDArray[np.float64], present: NDArray[np.bool_]
+) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return, coordinate by coordinate, the mean by weight of what was sent times all weight.
+
+    And where nobody who sent has weight: there it is 0.
+    """
+    answer, stalled = [], []
+    for j in range(values.shape[1]):
+        senders = [i for i in range(len(values)) if present[i, j]]
+        heard = sum(float(weights[i]) for i in senders)
+        stalled.append(heard <= 0)
+        total = sum(float(weights[i]) * float(values[i, j]) for i in senders)
+        answer.append(total / heard * float(sum(weights)) if heard > 0 else 0.0)
+    return np.array(answer), np.array(stalled)
