@@ -5,6 +5,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hgobench import Scenario, run
 from hgobench.errors import InputError
 from hgobench.leaderboard import LIVE, Score, boards
 from hgobench.report.boards import render
+from hgobench.results import open_store
 from hgobench.statistics import Estimate, Outcomes, estimates
 
 # accuracy by (rule, attack) for seeds 0, 1, 2
@@ -406,3 +408,13 @@ def test_a_board_says_that_its_cells_are_of_several_kinds_of_processor() -> None
     assert "cells are of 2 kinds of processor (one, AVX2; other, AVX512)" in of(
         "one, AVX2", "other, AVX512"
     )
+
+
+def test_results_of_an_older_hgobench_still_make_boards_over_seeds_alone() -> None:
+    with open_store(str(Path(__file__).parent / "schema_1"), create=False) as store:
+        kept = [result for _, result in store.results()]
+    assert {result.right for result in kept} == {None}
+    made = boards(map(Score.of, kept))
+    assert made
+    assert {board.examples for board in made} == {0}
+    assert "worst" in render("r", made)

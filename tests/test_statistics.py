@@ -14,7 +14,17 @@ from scipy import stats
 
 from hgobench import statistics
 from hgobench.errors import InputError
-from hgobench.statistics import FEWEST, Outcomes, Paired, Rank, compare, draw, estimates, step_down
+from hgobench.statistics import (
+    FEWEST,
+    Outcomes,
+    Paired,
+    Rank,
+    compare,
+    coverage,
+    draw,
+    estimates,
+    step_down,
+)
 from hgobench.statistics.draws import GROUPS
 
 RNG = np.random.default_rng
@@ -312,3 +322,58 @@ def test_family_wise_error(collapse: float) -> None:
 def test_the_share_of_collapsed_seeds_has_an_exact_interval() -> None:
     assert statistics.share(0, 20).high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert statistics.share(20, 20).low == pytest.approx(0.025 ** (1 / 20))
+
+
+@pytest.mark.parametrize("collapse", [0.0, 0.5])
+def test_simulated_rows_have_the_truth_that_is_claimed(collapse: float) -> None:
+    design = coverage.Design(400, collapse, (2,))
+    (row,) = design.rows(RNG(0))
+    error = math.sqrt(collapse * (1 - collapse) * 0.83**2 / 400 + 0.3**2 / coverage.EXAMPLES)
+    assert row.means == pytest.approx(np.full(2, coverage.truth(collapse)), abs=3.5 * error)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attacks", [1, 4])
+@pytest.mark.parametrize("seeds", coverage.SEEDS)
+def test_intervals_cover_at_every_share_of_collapses(seeds: int, attacks: int) -> None:
+    """0.93 or more, less three standard errors of what is simulated."""
+    times = 200
+    for collapse in coverage.SHARES:
+        design = coverage.Design(seeds, collapse, (attacks,))
+        covered, width = coverage.covered(design, times, ("boards",))["boards"]
+        assert covered >= 0.93 - 3 * math.sqrt(0.93 * 0.07 / times), (collapse, covered)
+        assert width < 1
+
+
+@pytest.mark.long
+def test_intervals_that_expect_no_collapse_do_not_cover() -> None:
+    """What the choice is for: the simulation can fail an interval."""
+    design = coverage.Design(10, 0.05, (1,))
+    found = coverage.covered(design, 200)
+    assert found["Student"][0] < 0.7
+    assert found["percentile bootstrap"][0] < 0.7
+    valid = ("boards", "Anderson", "empirical Bernstein", "betting")
+    assert all(found[kind][0] >= 0.93 for kind in valid)
+    assert min(valid, key=lambda kind: found[kind][1]) == "boards"  # the narrowest that holds
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attacks", [(1,) * 6, (1, 1, 1, 6, 6, 6)])
+@pytest.mark.parametrize("seeds", [6, 10, 20])
+def test_ranks_seldom_err_at_any_share_of_collapses(seeds: int, attacks: tuple[int, ...]) -> None:
+    """5 %, and 7.5 % where half of the worlds collapse, with three standard errors."""
+    times = 150
+    for collapse in coverage.SHARES:
+        error = coverage.family_wise_error(coverage.Design(seeds, collapse, attacks), times)
+        allowed = 0.075 if collapse == 0.5 else 0.05
+        assert error <= allowed + 3 * math.sqrt(allowed * (1 - allowed) / times), collapse
+
+
+@pytest.mark.parametrize("kind", list(coverage.KINDS))
+def test_the_intervals_that_are_compared_are_intervals(kind: str) -> None:
+    row = outcomes([[0.8, 0.9, 0.85, 0.4, 0.9, 0.7]])
+    low, high = coverage.KINDS[kind](row)
+    assert low < 0.758 < high
+    assert coverage.KINDS[kind](outcomes(1 - row.accuracy)) == pytest.approx(
+        (1 - high, 1 - low), abs=0.02
+    )

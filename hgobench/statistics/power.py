@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,9 +115,11 @@ def level_of_many(rows: Paired) -> float:
     for s in range(S):  # in turn: the last bits follow from the order
         moved += centred[:, s, None] * weights[s] / math.sqrt(S * (S - 1))
     largest = np.zeros(moved.shape[1])
-    for j, k in itertools.combinations(range(count), 2):
-        if (error := rows.error(j, k)) > 0:
-            np.maximum(largest, abs(moved[j] - moved[k]) / error, out=largest)
+    for j in range(count - 1):
+        others = np.arange(j + 1, count)
+        errors = rows.errors(np.full_like(others, j), others)
+        apart = abs(moved[others] - moved[j])[errors > 0] / errors[errors > 0, None]
+        largest = np.maximum(largest, apart.max(axis=0, initial=0.0))
     beyond = float(np.quantile(largest, 1 - LEVEL))
     return min(LEVEL, 2 * float(norm.sf(beyond)))
 
@@ -169,12 +170,16 @@ def needs(
             f"pilot: {count} rows on {S} seeds; expected 2 or more rows on {PILOT} or more seeds"
         )
     level = level_of_many(rows)
-    pairs = [rows.variances(j, k) for j, k in itertools.combinations(range(count), 2)]
-    pairs.sort(key=lambda pair: pair[0] / S + pair[1])
+    by_row = [
+        rows.variances(np.full(count - j - 1, j), np.arange(j + 1, count)) for j in range(count - 1)
+    ]
+    seeds, examples = (np.concatenate(parts) for parts in zip(*by_row, strict=True))
+    rising = np.argsort(seeds / S + examples, kind="stable")
     unlucky = (S - 1) / float(chi2.ppf(1 - CAUTION, S - 1))
     found = []
     for share in shares:
-        by_seed, by_examples = pairs[math.ceil(share * len(pairs)) - 1]
+        at = rising[math.ceil(share * len(rising)) - 1]
+        by_seed, by_examples = float(seeds[at]), float(examples[at])
         numbers = (
             needed(difference, by_seed, by_examples, wanted=wanted),
             needed(difference, by_seed, by_examples, wanted=wanted, level=level),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hgobench.errors import InputError
 from hgobench.statistics.draws import Draws, draw
@@ -16,6 +16,8 @@ from hgobench.statistics.means import LEVEL, Floats
 from hgobench.statistics.worst_case import FEWEST, Outcomes, selected
 
 Verdict = Literal["first", "second", "not told apart", "too few seeds"]
+Places = NDArray[np.intp]  # of rows
+AT_ONCE = 256  # pairs, of which replicates are in memory
 SAME = 1e-12  # what is smaller, relative to what it is of, is rounding
 
 
@@ -83,33 +85,36 @@ class Paired:
             np.array([row.deviations(draws)[row.worst] for row in rows]),
         )
 
-    def variances(self, first: int, second: int) -> tuple[float, float]:
-        """Return two variances: of a seed's difference between two rows, and by test examples.
+    def variances(self, first: Places, second: Places) -> tuple[Floats, Floats]:
+        """Return two variances of P pairs: of a seed's difference, and by test examples, (P,) each.
 
         The variance of the mean difference is the first over S plus the second.
         """
         difference = self.seeds[first] - self.seeds[second]
-        by_seed = float(difference.var(ddof=1)) if len(difference) > 1 else 0.0
-        return by_seed, float((self.redrawn[first] - self.redrawn[second]).var())
+        by_seed = np.zeros(len(difference))
+        if difference.shape[1] > 1:
+            by_seed = np.asarray(difference.var(axis=1, ddof=1))
+        return by_seed, np.asarray((self.redrawn[first] - self.redrawn[second]).var(axis=1))
 
-    def error(self, first: int, second: int) -> float:
-        """Return the standard error of the difference of two rows."""
+    def errors(self, first: Places, second: Places) -> Floats:
+        """Return the standard errors of the differences of P pairs of rows, (P,)."""
         by_seed, by_examples = self.variances(first, second)
-        return math.sqrt(by_seed / self.seeds.shape[1] + by_examples)
+        return np.asarray(np.sqrt(by_seed / self.seeds.shape[1] + by_examples))
 
-    def observed(self, first: int, second: int) -> float:
-        """Return |t| of the difference of two rows.
+    def observed(self, first: Places, second: Places) -> Floats:
+        """Return |t| of the differences of P pairs of rows, (P,).
 
         t = d / √(s²/S + e²): d is the difference of the two estimates of θ, of which the lower one
         is first corrected by `selected`; s² is the sample variance of the seeds' differences and e²
         the variance of d when test examples are drawn again.
         """
-        lower = first if self.value[first] < self.value[second] else second
+        lower = np.where(self.value[first] < self.value[second], first, second)
         apart = abs(self.value[first] - self.value[second]) - self.selected[lower]
-        return float(_ratio(max(apart, 0.0), self.error(first, second) ** 2, apart**2))
+        variance = self.errors(first, second) ** 2
+        return _ratio(np.maximum(apart, 0.0), variance, apart**2)
 
-    def null(self, first: int, second: int) -> Floats:
-        """Return |t| of two rows in B replicates in which they do not differ, (B,).
+    def null(self, first: Places, second: Places) -> Floats:
+        """Return |t| of P pairs of rows in B replicates in which they do not differ, (P, B).
 
         A wild bootstrap (Liu, 1988): every seed's difference keeps its sign or changes it, and the
         test examples are drawn again. Where the seeds' differences are symmetric about 0 and the
@@ -117,23 +122,29 @@ class Paired:
         """
         difference = self.seeds[first] - self.seeds[second]
         flipped = self.flipped[first] - self.flipped[second]
-        square = float((difference**2).mean())
+        changed = self.redrawn[first] - self.redrawn[second]
+        square = (difference**2).mean(axis=1)[:, None]
         spread = np.where(flipped**2 > (1 - SAME) * square, 0.0, square - flipped**2)
-        _, by_examples = self.variances(first, second)
-        moved = abs(flipped + self.redrawn[first] - self.redrawn[second])
-        return _ratio(moved, spread / (len(difference) - 1) + by_examples, square)
+        variance = spread / (difference.shape[1] - 1) + changed.var(axis=1)[:, None]
+        return _ratio(abs(flipped + changed), variance, square)
 
 
-def _ratio(value: Any, variance: Any, scale: float) -> Floats:
+def _ratio(value: Floats, variance: Floats, scale: Floats) -> Floats:
     """Return value / √variance; 0 over nothing is 0, else infinite. What is tiny is rounding."""
-    nothing = np.asarray(variance) <= SAME * scale
+    nothing = variance <= SAME * scale
     root = np.sqrt(np.where(nothing, 1.0, variance))
     return np.where(nothing, np.where(value <= SAME, 0.0, math.inf), value / root)
 
 
-def as_large(null: Floats, observed: float) -> float:
-    """Return the share of replicates that are as large, itself counted: a p-value."""
-    return float((1 + (null >= observed * (1 - SAME)).sum()) / (1 + len(null)))
+def as_large(null: Floats, observed: Floats) -> Floats:
+    """Return p-values: the shares of replicates that are as large, the observed one counted.
+
+    Args:
+        null: (P, B).
+        observed: (P,).
+    """
+    larger = (null >= (observed * (1 - SAME))[:, None]).sum(axis=1)
+    return np.asarray((1 + larger) / (1 + null.shape[1]))
 
 
 def step_down(rows: Paired) -> Floats:
@@ -156,16 +167,18 @@ def step_down(rows: Paired) -> Floats:
     adjusted = np.ones((count, count))
     if count < 2 or S < FEWEST:
         return adjusted
-    pairs = list(itertools.combinations(range(count), 2))
-    observed = np.array([rows.observed(*pair) for pair in pairs])
+    first, second = np.triu_indices(count, 1)
+    parts = np.array_split(np.arange(len(first)), -(-len(first) // AT_ONCE))
+    observed = np.concatenate([rows.observed(first[part], second[part]) for part in parts])
     rising = np.argsort(observed, kind="stable")
-    largest, p = np.zeros(rows.flipped.shape[1]), np.empty(len(pairs))
-    for at in rising:
-        np.maximum(largest, rows.null(*pairs[at]), out=largest)
-        p[at] = as_large(largest, observed[at])
+    largest, p = np.zeros((1, rows.flipped.shape[1])), np.empty(len(first))
+    for part in (rising[part] for part in parts):
+        null = np.concatenate([largest, rows.null(first[part], second[part])])
+        null = np.maximum.accumulate(null, axis=0)[1:]
+        p[part] = as_large(null, observed[part])
+        largest = null[-1:]
     p[rising[::-1]] = np.maximum.accumulate(p[rising[::-1]])
-    for (j, k), value in zip(pairs, p, strict=True):
-        adjusted[j, k] = adjusted[k, j] = value
+    adjusted[first, second] = adjusted[second, first] = p
     return adjusted
 
 
@@ -230,11 +243,11 @@ def compare(first: Outcomes, second: Outcomes, draws: Draws | None = None) -> Di
     difference, S = float(rows.value[0] - rows.value[1]), rows.seeds.shape[1]
     if S < FEWEST:
         return Difference(difference, -1.0, 1.0, 1.0, "too few seeds", S)
-    null = rows.null(0, 1)
-    p = as_large(null, rows.observed(0, 1))
-    error = rows.error(0, 1)
+    pair = np.array([0]), np.array([1])
+    null, error = rows.null(*pair), float(rows.errors(*pair)[0])
+    p = float(as_large(null, rows.observed(*pair))[0])
     # |t| must be above this for the verdict; an end at 0 but for rounding is one beyond it
-    critical = np.sort(null)[-math.floor(LEVEL * (1 + len(null)))] * (1 + 1e-9)
+    critical = np.sort(null[0])[-math.floor(LEVEL * (1 + len(null[0])))] * (1 + 1e-9)
     half = float(critical) * error if error else 0.0
     verdict: Verdict = "not told apart"
     if p <= LEVEL:
