@@ -1,9 +1,9 @@
-"""Where cells are run from: what the command, the pytest plug-in, audits and Python share.
+"""Running cells: for the command, the pytest plug-in, audits and Python.
 
-A `Session` is an open store and the processes that compute for it. `run_suite` is all of it for a
-suite: the grid is expanded, what the store lacks is computed, and boards are ranked.
+A `Session` is an open store and the engine that computes for it. `run_suite` runs a suite: it
+expands the grid, computes the cells that the store lacks, and ranks the boards.
 
-This module does not import torch before something is computed.
+torch is not imported before a cell is computed.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
     from hgobench.scenario import Scenario
 
 SPLITS = ("test", "validation")
-RESULTS = Path("hgobench-results")  # where a suite's folder is, unless another is named
+RESULTS = Path("hgobench-results")  # a suite's folder is in it, unless another is given
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, or another signal, ended a run early; what was finished is kept.
+    """Ctrl-C, or another signal, ended a run early; finished cells are kept.
 
-    The same call goes on with the rest.
+    The same call continues with the others.
 
     Attributes:
-        outcome: what there is so far.
+        outcome: of the run so far.
     """
 
     def __init__(self, message: str, outcome: Any) -> None:
@@ -67,7 +67,7 @@ class Incomplete(RuntimeError):
     """A run ended early, as its store can't be written or its data changed.
 
     Attributes:
-        outcome: what there is so far.
+        outcome: of the run so far.
     """
 
     def __init__(self, message: str, outcome: Any) -> None:
@@ -80,12 +80,12 @@ class Session:
 
     Args:
         store: where results are looked up and kept; the caller closes it.
-        jobs: local processes; 0: one per core, or one if tensors are not on the CPU.
+        jobs: number of local processes; 0: one per core, or one if tensors are not on the CPU.
         engine: where cells are computed (`hgobench.engines.open_engine`), which the caller closes;
             None: in processes of this machine.
         device: where tensors are, as torch names it.
-        progress: whether to show on standard error how far it is.
-        on_progress: told how far it is whenever something finishes.
+        progress: whether to show progress on standard error.
+        on_progress: called with the progress whenever cells are finished.
 
     Example:
         >>> import tempfile
@@ -123,7 +123,7 @@ class Session:
         self.store, self.device = store, device
         self.engine = engine
         self.jobs = self.engine.jobs if self.engine else jobs or default_jobs(device)
-        self._shown, self._told = progress, on_progress
+        self._show_progress, self._on_progress = progress, on_progress
 
     def run(
         self,
@@ -142,11 +142,11 @@ class Session:
             ruleset: the name under which their scores compare.
             width: the most cells side by side; None: as suits them. Numbers do not depend on it.
             time_limit: CPU seconds that a cell's rule and attack may take.
-            on_result: given each result with its address, whether it was found or computed.
-            what: what progress calls them.
+            on_result: called with each address and its result, found or computed.
+            what: their name in messages about progress.
 
         Returns:
-            How it went. Ctrl-C and a store that can't be written end it early, which it says.
+            The outcome. Ctrl-C and a store that can't be written end the run early, which it says.
 
         Raises:
             InputError: an argument is wrong, some data can't be had, or there is no such device;
@@ -183,31 +183,33 @@ class Session:
             )
 
     def measure(self, tasks: Sequence[Task], *, jobs: int = 0) -> list[Any]:
-        """Return what some tasks measure, in their order; what the store has is not done again.
+        """Return the values of tasks, in order; those that the store has are not measured again.
 
         Args:
-            tasks: what to measure.
-            jobs: 1 where other processes would disturb it; 0: as many as the session has.
+            tasks: the measurements.
+            jobs: 1 if other processes would disturb them; 0: as many as the session has.
 
         Raises:
-            InputError: the data behind them can't be had.
-            KeyboardInterrupt: it was interrupted; what was finished is kept.
+            InputError: the data they use can't be loaded.
+            KeyboardInterrupt: Ctrl-C; finished measurements are kept.
             RuntimeError: a measurement raised, or its process died; the others are kept.
         """
         with self._progress(len({task.what for task in tasks}), "measurements") as advance:
             from hgobench.engines.measured import measure
 
-            engine = None if jobs == 1 else self.engine  # what is disturbed is measured here
+            engine = None if jobs == 1 else self.engine  # on this machine, undisturbed
             return measure(tasks, self.store, jobs or self.jobs, advance, engine)
 
     def _progress(self, total: int, what: str) -> AbstractContextManager[OnProgress]:
         from hgobench.report.progress import progress
 
-        return progress(total, what=what, quiet=not self._shown, on_progress=self._told)
+        return progress(
+            total, what=what, quiet=not self._show_progress, on_progress=self._on_progress
+        )
 
 
 def default_jobs(device: str = "cpu") -> int:
-    """Return how many local processes are used unless a number is given."""
+    """Return the default number of local processes: one per core, or one off the CPU."""
     from joblib import cpu_count
 
     return int(cpu_count()) if device == "cpu" else 1
@@ -217,12 +219,12 @@ def check(outcome: Outcome, whole: object = None) -> None:
     """Raise if a run ended early.
 
     Args:
-        outcome: how it went.
-        whole: what the exception carries; None: `outcome`.
+        outcome: of the execution.
+        whole: the `outcome` of the exception; None: the same.
 
     Raises:
-        Interrupted: by Ctrl-C.
-        Incomplete: for another reason.
+        Interrupted: Ctrl-C or another signal ended it.
+        Incomplete: it ended early for another reason.
     """
     if outcome.interrupted:
         kind = Interrupted if outcome.signal else Incomplete
@@ -231,18 +233,18 @@ def check(outcome: Outcome, whole: object = None) -> None:
 
 @dataclass(frozen=True, repr=False)
 class SuiteOutcome:
-    """How a suite went; ``print(outcome)`` shows its boards, as a notebook does.
+    """The outcome of a suite; ``print(outcome)`` shows its boards, as a notebook does.
 
     Attributes:
-        suite: what was run, with all that was changed of it.
+        suite: the suite that was run, with all changes.
         cells: the scenarios.
-        left_out: why combinations of the grid are no cells, and how many of them.
+        left_out: numbers of combinations of the grid that are no cells, by reason.
         folder: where the results are kept.
         split: the examples that scores are on.
-        seconds: how long it took.
-        grid: how the execution went: ``computed``, ``reused``, ``failed``, ``interrupted``.
-        scores: what the cells scored on `split`, by their results' addresses.
-        ended: the labels of cells that did not end well, by how: ``"failed: .."``.
+        seconds: duration of the run.
+        grid: outcome of the execution: ``computed``, ``reused``, ``failed``, ``interrupted``.
+        scores: the cells' scores on `split`, by their results' addresses.
+        ended: labels of the cells that diverged or failed, or have a remark, by reason.
         verdicts: of a suite whose attacks are chosen for each row, what is reported of its rows;
             `cells` are then its rows, and `scores` those of the reported cells.
     """
@@ -260,22 +262,22 @@ class SuiteOutcome:
 
     @property
     def computed(self) -> int:
-        """How many cells were computed now."""
+        """Number of cells that were computed."""
         return self.grid.computed
 
     @property
     def reused(self) -> int:
-        """How many were in the folder already."""
+        """Number of cells that were in the folder already."""
         return self.grid.reused
 
     @property
     def failed(self) -> list[Result]:
-        """The cells that failed now, with the reason; they count as an accuracy of 0."""
+        """The results of cells that failed in this run; each counts as an accuracy of 0."""
         return self.grid.failed
 
     @property
     def interrupted(self) -> str:
-        """What ended the run early; empty: nothing."""
+        """Why the run ended early; empty: it did not."""
         return self.grid.interrupted
 
     @property
@@ -286,7 +288,7 @@ class SuiteOutcome:
         return len(self.cells) - self.computed - self.reused
 
     def results(self) -> Iterator[Result]:
-        """Read the results of all cells, one after the other, in no particular order."""
+        """Yield the results of all cells, in no particular order."""
         from hgobench.results import open_store
 
         with open_store(self.folder, create=False) as store:
@@ -312,10 +314,10 @@ class SuiteOutcome:
             return ranked(self.verdicts, by)
         if split is None or split == self.split:
             return boards(self.scores.values(), by=by)
-        return boards((Score.of(one, split) for one in self.results()), by=by)
+        return boards((Score.of(result, split) for result in self.results()), by=by)
 
     def notes(self) -> list[str]:
-        """Say in lines how cells ended that did not end well, and which the boards lack."""
+        """Return lines on cells that did not end well, and on those that the boards lack."""
         notes = [f"{len(t)} cells {how} (first: {t[0]})" for how, t in self.ended.items()]
         if self.missing:
             notes.append(f"{self.missing} of {len(self.cells)} cells are missing")
@@ -323,8 +325,8 @@ class SuiteOutcome:
 
     def __repr__(self) -> str:
         counts = f"{self.computed} computed, {self.reused} reused, {len(self.failed)} failed"
-        where = f"{self.missing} missing; in {str(self.folder)!r}"
-        return f"<{self.suite.title}: {len(self.cells)} cells, {counts}, {where}>"
+        location = f"{self.missing} missing; in {str(self.folder)!r}"
+        return f"<{self.suite.title}: {len(self.cells)} cells, {counts}, {location}>"
 
     def __str__(self) -> str:
         from hgobench.report.writers import visible
@@ -361,13 +363,13 @@ def run_suite(
 ) -> SuiteOutcome:
     """Run a suite: compute the cells that the folder lacks, and rank them.
 
-    What ``hgobench run`` does: what one of the two has computed, the other finds.
+    It does what ``hgobench run`` does, and each finds the results that the other has computed.
 
     Args:
         suite: a suite's name (``hgobench list suites``) or TOML file, or a
             `hgobench.suite.Suite`.
         out: the folder that results are kept in; None: ``hgobench-results/SUITE``.
-        rules: rules of your own beside the suite's: ``"pkg.mod:Class"``.
+        rules: rules of your own, besides the suite's: ``"pkg.mod:Class"``.
         settings: field to its value, or to a list of values for an axis of the grid.
         jobs: local processes; 0: one per core.
         engine: where cells are computed: ``"local"``, processes of this machine; ``"dask"``, the
@@ -377,16 +379,16 @@ def run_suite(
         device: where tensors are, as torch names it: ``"cpu"``, ``"cuda"``; if not the CPU, one
             process computes.
         split: which examples boards are on; choose parameters on ``"validation"`` only.
-        progress: whether to show on standard error how far it is; None: in a terminal or a
+        progress: whether to show progress on standard error; None: in a terminal or a
             notebook, not in a script whose output goes elsewhere.
-        on_progress: told how far it is whenever something finishes.
-        say: told, in lines, what is left out of the grid and what is risky before anything is
-            computed; None: of risks it is warned, and the outcome says what was left out.
+        on_progress: called with the progress whenever cells are finished.
+        say: called, before anything is computed, with a line on each reason for which cells are
+            left out, and on each risk; None: risks are warnings, and the outcome has the reasons.
 
     Raises:
-        InputError: something of it is wrong, all problems at once; nothing is computed.
-        Interrupted: Ctrl-C; what was finished is kept, and the same call goes on. The exception's
-            ``outcome`` is what there is so far.
+        InputError: an argument is wrong; with all problems, and nothing is computed.
+        Interrupted: Ctrl-C; finished cells are kept, and the same call continues. The exception's
+            ``outcome`` is that of the run so far.
         Incomplete: the store can't be written, or the data have changed; ``outcome`` likewise.
 
     Warns:
@@ -435,7 +437,7 @@ def run_suite(
     where_to = (RESULTS / chosen.name if out is None else Path(out)).absolute()
     started = time.monotonic()
     shown = _watched() if progress is None else progress
-    seen = _Seen(chosen, split)
+    seen = _Scores(chosen, split)
     with opened(engine, address) as where:
         if split == "validation":
             _check_validation(cells.values("data"), jobs or default_jobs(), where)
@@ -461,7 +463,7 @@ def run_suite(
 def _computed(
     session: Session, suite: Suite, cells: Grid, on_result: Callable[[str, Result], None]
 ) -> tuple[Outcome, Sequence[Verdict]]:
-    """Compute a suite's cells, or evaluate its rows; return how it went, and what of the rows."""
+    """Compute a suite's cells, or evaluate its rows; return the outcome and the rows' verdicts."""
     if suite.evaluation is None:
         grid = session.run(
             cells,
@@ -485,8 +487,8 @@ def _computed(
     return done.outcome, done.verdicts
 
 
-class _Seen:
-    """What is kept in memory of each result of a suite: its score, and how it ended if not well."""
+class _Scores:
+    """Keeps the score of each result of a suite, and the reason if it did not end well."""
 
     def __init__(self, suite: Suite, split: Split) -> None:
         self.suite, self.split = suite, split
@@ -503,11 +505,11 @@ class _Seen:
             self._ended[key] = reason, self.suite.label(result.scenario)
 
     def scores(self) -> dict[str, Score]:
-        """Return them by address, in its order: in which order they came is chance."""
+        """Return the scores by address, sorted, as the order in which they arrive is random."""
         return dict(sorted(self._scores.items()))
 
     def ended(self) -> dict[str, list[str]]:
-        """Return labels by reason."""
+        """Return the labels of cells that did not end well, by reason."""
         ended: dict[str, list[str]] = {}
         for _, (reason, label) in sorted(self._ended.items()):
             ended.setdefault(reason, []).append(label)
@@ -523,18 +525,18 @@ def _setting(name: str, value: Any) -> Setting:
 
 
 def _check_validation(data: Sequence[str], jobs: int, engine: Engine | None) -> None:
-    """Refuse data without validation examples."""
+    """Raise InputError for data without validation examples."""
     from hgobench.engines.cells import described
 
-    for name, about in described(data, jobs, engine).items():
-        if isinstance(about, InputError):
-            raise about
-        if not about.validation:
+    for name, description in described(data, jobs, engine).items():
+        if isinstance(description, InputError):
+            raise description
+        if not description.validation:
             raise InputError(f"split: 'validation'; {name!r} has no such examples")
 
 
 def _watched() -> bool:
-    """Say whether somebody sees standard error: in a terminal, or in a notebook."""
+    """Return whether a user sees standard error: in a terminal or a notebook."""
     from rich.console import Console
 
     return sys.stderr.isatty() or Console(file=sys.stderr).is_jupyter

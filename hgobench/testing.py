@@ -2,15 +2,15 @@
 
     hgobench test mypkg.mymod:MyRule
 
-or, in a test suite of one's own::
+or, in a test suite of your own::
 
     from hgobench.testing import check_rule
     check_rule("mypkg.mymod:MyRule")
 
-A law of rules is a function of a `Case`, a rule with values to aggregate; one of attacks is a
-function of how to make one. It raises AssertionError with what it saw. Cases come smallest first,
-so that the first that fails is the smallest. A rule or attack whose definition rules a law out says
-so in its `exempt`: a mapping from the law's name to the reason.
+A law of rules is a function of a `Case`, which is a rule with values to aggregate; a law of attacks
+is a function of a constructor of the attack. A broken law raises AssertionError. Cases come in
+order of size, so that the first that fails is the smallest. A rule or attack whose definition
+contradicts a law says so in its `exempt`: a mapping from the law's name to the reason.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Case:
     """A rule, and values (n, d) for it to aggregate; the first f workers are the Byzantine ones.
 
     Attributes:
-        make: makes the rule from f; called anew for every answer, as rules may remember.
-        f: how many Byzantine workers the rule is told to tolerate.
+        make: constructs the rule from f; called for every answer, as rules may remember.
+        f: number of Byzantine workers that the rule is told to tolerate.
         values: (n, d) float32, standard normal, to three decimals.
     """
 
@@ -71,7 +71,7 @@ class Case:
 
     @property
     def rule(self) -> Rule:
-        """Return a fresh rule."""
+        """A new rule."""
         return self.make(self.f)
 
     def ask(
@@ -88,11 +88,11 @@ class Case:
 
         Args:
             values: (m, b); None: the case's.
-            present: which were sent; None: all.
-            workers: (m,) which of the case's workers the rows are; None: 0..m-1.
-            rule: whom to ask; None: a fresh rule.
-            round_: the round that the server is in.
-            coordinates: (b,) which of the case's coordinates the columns are; None: all.
+            present: (m, b) bool, the entries that were sent; None: all.
+            workers: (m,) the case's worker of each row; None: 0..m-1.
+            rule: the rule that is asked; None: a new one.
+            round_: the server's round.
+            coordinates: (b,) the case's coordinate of each column; None: all.
             served: (b,) bool, which of them the answer is used for; None: all.
         """
         values = self.values if values is None else values
@@ -119,22 +119,22 @@ def cases(make: MakeRule, extra: tuple[int, ...] = (0, 1, 4)) -> Iterator[Case]:
     rng = np.random.default_rng(0)
     collected = []
     for f in range(4):
-        for more in extra:
+        for surplus in extra:
             for d in (1, 7):
-                n = max(make(f).minimum, 2 * f + 1) + more
+                n = max(make(f).minimum, 2 * f + 1) + surplus
                 values = np.round(rng.standard_normal((n, d)), 3).astype(np.float32)
                 collected.append(Case(make, f, torch.from_numpy(values)))
     yield from sorted(collected, key=lambda case: case.values.numel())
 
 
-def _close(found: Tensor, expected: Tensor, about: str) -> None:
-    if not torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
-        raise AssertionError(f"{about}: {_short(found)}; expected {_short(expected)}")
+def _close(actual: Tensor, expected: Tensor, context: str) -> None:
+    if not torch.allclose(actual, expected, rtol=1e-5, atol=1e-6):
+        raise AssertionError(f"{context}: {_short(actual)}; expected {_short(expected)}")
 
 
-def _same(found: Tensor, expected: Tensor, about: str) -> None:
-    if not torch.equal(found, expected):
-        raise AssertionError(f"{about}: {_short(found)}; expected {_short(expected)}")
+def _same(actual: Tensor, expected: Tensor, context: str) -> None:
+    if not torch.equal(actual, expected):
+        raise AssertionError(f"{context}: {_short(actual)}; expected {_short(expected)}")
 
 
 def _short(vector: Tensor) -> str:
@@ -142,7 +142,7 @@ def _short(vector: Tensor) -> str:
 
 
 def answers_at_all(case: Case) -> None:
-    """Plain values of enough workers have a finite answer."""
+    """The answer to ordinary values of enough workers is finite."""
     answer = case.ask()
     if not torch.isfinite(answer).all():
         raise AssertionError(_short(answer))
@@ -156,25 +156,27 @@ def finite_within_honest_range(case: Case) -> None:
     slack = 1e-5 * honest.abs().amax(dim=0)
     low, high = honest.amin(dim=0) - slack, honest.amax(dim=0) + slack
     mixture = torch.tensor(mixed).reshape(f, values.shape[1])
-    tried = [(str(poison), torch.full_like(mixture, poison)) for poison in POISONS]
-    tried.append(("a mixture of poisons", mixture))
-    who = f"when the first {f} workers send"
+    poisoned_rows = [(str(poison), torch.full_like(mixture, poison)) for poison in POISONS]
+    poisoned_rows.append(("a mixture of poisons", mixture))
+    situation = f"when the first {f} workers send"
     if not f:
-        who, tried = "with no attacker,", [("sending nothing", mixture)]
-    for what, poison in tried:
+        situation, poisoned_rows = "with no attacker,", [("sending nothing", mixture)]
+    for name, poison in poisoned_rows:
         poisoned = values.clone()
         poisoned[:f] = poison
-        for sent in (poisoned, poisoned.double()):
+        for values_ in (poisoned, poisoned.double()):
             try:
-                answer = case.ask(sent).float()
+                answer = case.ask(values_).float()
             except RuleError as error:
-                raise AssertionError(f"{who} {what}: {error}") from error
+                raise AssertionError(f"{situation} {name}: {error}") from error
             if not ((answer >= low) & (answer <= high)).all():
-                raise AssertionError(f"{who} {what}: {_short(answer)} leaves the honest range")
+                raise AssertionError(
+                    f"{situation} {name}: {_short(answer)} leaves the honest range"
+                )
 
 
 def ladder(f: int, values: Tensor) -> Tensor:
-    """Return (f, d) spikes of 1e3, 1e6, 1e9, each in a coordinate of its own: some hide others."""
+    """Return (f, d) spikes of 1e3, 1e6, 1e9 in different coordinates: some may hide others."""
     rungs = torch.zeros(f, values.shape[1])
     for i in range(f):
         rungs[i, i % values.shape[1]] = 10.0 ** (3 * (i + 1))
@@ -195,14 +197,14 @@ def translation_equivariant(case: Case) -> None:
 
 
 def scaling_equivariant(case: Case) -> None:
-    """A positive factor comes out as it went in: AR(c·x) = c·AR(x)."""
+    """A positive factor scales the answer: AR(c·x) = c·AR(x)."""
     _close(case.ask(case.values * 8.0), case.ask() * 8.0, "times 8")
 
 
 def dense_equals_ragged(case: Case) -> None:
     """A `present` that is all true is the same as none."""
-    everything = torch.ones_like(case.values, dtype=torch.bool)
-    _same(case.ask(present=everything), case.ask(), "with all present")
+    complete = torch.ones_like(case.values, dtype=torch.bool)
+    _same(case.ask(present=complete), case.ask(), "with all present")
 
 
 def ragged_is_the_rule_on_who_sent(case: Case) -> None:
@@ -280,11 +282,11 @@ def absent_entries_do_not_matter(case: Case) -> None:
 
 def input_is_left_alone(case: Case) -> None:
     """The input is not changed, and its layout and floating-point type do not matter."""
-    values, before = case.values.clone(), case.values.clone()
+    values, original = case.values.clone(), case.values.clone()
     present = torch.ones_like(values, dtype=torch.bool)
     present[-1, -1] = len(values) == case.rule.minimum
     case.ask(values, present)
-    _same(values, before, "its input became")
+    _same(values, original, "its input became")
     strided = torch.stack((values, values), dim=2)[:, :, 0]
     _same(case.ask(strided), case.ask(), "with strided values")
     for dtype in (torch.float32, torch.float64):
@@ -345,15 +347,15 @@ def runs_share_nothing(case: Case) -> None:
 
 
 def rounds_may_differ(case: Case) -> None:
-    """Rounds of other workers and coordinates are fine, and in which order the workers come."""
+    """Rounds may have other workers, coordinates and orders of the workers."""
     n, d = case.values.shape
     if d == 1:
         return  # there are no other coordinates, and ties of directions
     rng = np.random.default_rng(3)
     straight, shuffled = case.rule, case.rule
-    least = min(max(case.rule.minimum, 2 * case.f + 1) + 2, n)
+    minimum = min(max(case.rule.minimum, 2 * case.f + 1) + 2, n)
     for k in range(1, 5):
-        workers = np.sort(rng.permutation(n)[: rng.integers(least, n + 1)])
+        workers = np.sort(rng.permutation(n)[: rng.integers(minimum, n + 1)])
         coordinates = np.sort(rng.permutation(d)[: rng.integers(min(d, 2), d + 1)])
         order = rng.permutation(len(workers))
         columns = torch.from_numpy(coordinates)
@@ -362,11 +364,11 @@ def rounds_may_differ(case: Case) -> None:
             who = torch.from_numpy(ids)
             values = case.values[who][:, columns] * k
             answers.append(case.ask(values, None, who, rule, k, columns))
-        about = f"round {k}, workers {workers.tolist()}, coordinates {coordinates.tolist()}"
+        context = f"round {k}, workers {workers.tolist()}, coordinates {coordinates.tolist()}"
         if not torch.isfinite(answers[0]).all():
-            raise AssertionError(f"{about}: {_short(answers[0])}")
+            raise AssertionError(f"{context}: {_short(answers[0])}")
         if "order_of_workers_is_irrelevant" not in case.rule.exempt:
-            _close(answers[1], answers[0], f"{about}, in another order")
+            _close(answers[1], answers[0], f"{context}, in another order")
 
 
 def poisoned_rounds_stay_bounded(case: Case) -> None:
@@ -379,17 +381,17 @@ def poisoned_rounds_stay_bounded(case: Case) -> None:
         "spikes of 1e3, 1e6, 1e9": spikes,
     }
     poisons |= {"inf": torch.inf, "-1e30": -1e30, "-inf": -torch.inf}
-    for k, (what, poison) in enumerate(poisons.items(), 1):
+    for k, (name, poison) in enumerate(poisons.items(), 1):
         values = case.values * k
         longest = float(values[case.f :].norm(dim=1).max())
         values[: case.f] = poison
         try:
             length = float(case.ask(values, rule=rule, round_=k).norm())
         except RuleError as error:
-            raise AssertionError(f"round {k}, poison {what}: {error}") from error
+            raise AssertionError(f"round {k}, poison {name}: {error}") from error
         if not length <= 100.0 * (longest + 1.0):
             raise AssertionError(
-                f"round {k}, poison {what}: an answer of length {length:.3g}; the longest honest "
+                f"round {k}, poison {name}: an answer of length {length:.3g}; the longest honest "
                 f"vector has {longest:.3g}"
             )
 
@@ -416,8 +418,8 @@ RULE_LAWS: dict[str, Callable[[Case], None]] = {
     )
 }
 
-# Laws with more workers than the rule needs: with fewer, input would not be ragged, or workers tie
-# (with one neighbour to count, the two nearest vectors always do in Krum).
+# Laws with more workers than the rule needs: with fewer, input would not be ragged, or workers
+# would tie (as the two nearest vectors do in Krum with one neighbour).
 _EXTRA = {
     "order_of_workers_is_irrelevant": (4,),
     "translation_equivariant": (4,),
@@ -446,12 +448,12 @@ def laws_of(scope: Scope) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a law.
+    """The result of checking a law.
 
     Attributes:
         law: its name.
-        scope: in which the rule was tried; empty for an attack.
-        outcome: what it came to.
+        scope: of the rule; empty for an attack.
+        outcome: pass, fail or not applicable.
         detail: the smallest failing example, or why the law does not apply.
     """
 
@@ -467,7 +469,7 @@ def rule_maker(specification: str, scope: Scope | None = None) -> MakeRule:
 
 
 def try_law(law: str, make: MakeRule) -> Verdict:
-    """Hold a rule to one law."""
+    """Check one law of a rule."""
     rule = make(0)
     if law in rule.exempt:
         return Verdict(law, rule.scope, "not applicable", rule.exempt[law])
@@ -489,7 +491,7 @@ def _raised(error: Exception) -> str:
 
 
 def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verdict]:
-    """Hold a rule to all laws, in each of its scopes to those that are about it (`laws_of`).
+    """Check all laws of a rule, in each of its scopes those that are about it (`laws_of`).
 
     Args:
         specification: a name, or ``module:Class``.
@@ -516,7 +518,7 @@ def try_rule(specification: str, *, scope: Scope | None = None) -> Iterator[Verd
 def _check_exempt(
     kind: str, specification: str, exempt: Mapping[str, str], laws: Mapping[str, object]
 ) -> None:
-    """Raise InputError for exemptions from laws that there are not."""
+    """Raise InputError for exemptions from unknown laws."""
     if unknown_laws := set(exempt) - set(laws):
         raise InputError(
             f"{kind}: {specification!r}: exempt: no such law {name!r}; expected one of "
@@ -526,7 +528,7 @@ def _check_exempt(
 
 
 def check_rule(specification: str, *, scope: Scope | None = None) -> None:
-    """Hold a rule to all laws (see `try_rule`).
+    """Check all laws of a rule (see `try_rule`).
 
     Raises:
         AssertionError: a law is broken; the message begins with the law's name.
@@ -552,13 +554,13 @@ def view(
     rule: Rule | None = None,
     lies: bool = True,
 ) -> View:
-    """Make a round's view as an attack with full knowledge gets it.
+    """Return a round's view as an attack with full knowledge sees it.
 
     The server steps by `RATE`, and the loss of a model w is ‖w‖²/2.
 
     Args:
         honest, byzantine, dimension: h, b and d.
-        ragged: whether honest workers send parts.
+        ragged: whether honest workers send only some coordinates.
         seed: of the values; the workers are the same for all.
         round_: k.
         rule: the server's, in scope "coordinate" if it is to see ragged input; None: the median.
@@ -630,16 +632,16 @@ def _half_square(models: Tensor) -> Tensor:
 
 
 _ARRAYS = ("position", "own_lengths", "limits", "workers", "honest_workers", "honest_lengths")
-_SEEN = {
+_VISIBLE = {
     "nothing": (),
     "own": ("own", "model", "last_step"),
     "honest": ("own", "model", "last_step", "honest", "sent", "honest_workers", "honest_lengths"),
 }
-_SEEN["server"] = (*_SEEN["honest"], "server", "losses")
+_VISIBLE["server"] = (*_VISIBLE["honest"], "server", "losses")
 
 
 def _blanked(full: View, attack: Attack) -> View:
-    hidden = set(_SEEN["server"]) - set(_SEEN[attack.sees])
+    hidden = set(_VISIBLE["server"]) - set(_VISIBLE[attack.sees])
     return replace(full, **dict.fromkeys(hidden))  # type: ignore[arg-type]
 
 
@@ -647,7 +649,7 @@ MakeAttack = Callable[[], Attack]
 
 
 def _attack(make: MakeAttack, full: View) -> Message:
-    """Ask a fresh attack, with no more to look at than it says that it needs."""
+    """Return a new attack's message, given only what it says that it sees."""
     attack = make()
     message = _message(attack, full)
     _check_message(attack, full, message)
@@ -655,7 +657,7 @@ def _attack(make: MakeAttack, full: View) -> Message:
 
 
 def _message(attack: Attack, full: View) -> Message:
-    """Ask an attack, with no more to look at than it says that it needs."""
+    """Return an attack's message, given only what it says that it sees."""
     with _boundary(attack)("call", full.round):
         return attack(_blanked(full, attack))
 
@@ -666,14 +668,14 @@ def _boundary(attack: Attack) -> Boundary:
 
 def _check_message(attack: Attack, full: View, message: Message) -> None:
     shape, lengths = tuple(message.values.shape), np.asarray(message.lengths)
-    about = f"{full.byzantine} Byzantine of {full.sampled} workers, {full.dimension} coordinates"
+    context = f"{full.byzantine} Byzantine of {full.sampled} workers, {full.dimension} coordinates"
     if shape != (full.byzantine, full.dimension):
-        raise AssertionError(f"{attack}: {about}: values {shape}")
+        raise AssertionError(f"{attack}: {context}: values {shape}")
     if lengths.shape != (full.byzantine,) or not np.issubdtype(lengths.dtype, np.integer):
-        raise AssertionError(f"{attack}: {about}: lengths {lengths.dtype} {lengths.shape}")
+        raise AssertionError(f"{attack}: {context}: lengths {lengths.dtype} {lengths.shape}")
     delay = np.zeros(full.byzantine) if message.delay is None else np.asarray(message.delay)
     if delay.shape != (full.byzantine,) or not (np.isfinite(delay) & (delay >= 0)).all():
-        raise AssertionError(f"{attack}: {about}: delays {delay}")
+        raise AssertionError(f"{attack}: {context}: delays {delay}")
 
 
 def _views() -> Iterator[View]:
@@ -701,12 +703,12 @@ def values_are_finite(make: MakeAttack) -> None:
     """Honest gradients that are finite, equal, 0, huge or tiny are answered by finite values."""
     for full in _views():
         assert full.honest is not None
-        same = torch.full_like(full.honest, 0.5)
-        for honest in (full.honest, 0.0 * same, same, full.honest * 1e30, full.honest * 1e-30):
-            shown = honest if full.sent is None else honest * full.sent
-            values = _attack(make, replace(full, honest=shown)).values
+        equal = torch.full_like(full.honest, 0.5)
+        for honest in (full.honest, 0.0 * equal, equal, full.honest * 1e30, full.honest * 1e-30):
+            visible = honest if full.sent is None else honest * full.sent
+            values = _attack(make, replace(full, honest=visible)).values
             if not torch.isfinite(values).all():
-                raise AssertionError(f"{make()}: {_short(values)} to honest {_short(shown)}")
+                raise AssertionError(f"{make()}: {_short(values)} to honest {_short(visible)}")
 
 
 def same_round_same_message(make: MakeAttack) -> None:
@@ -714,8 +716,8 @@ def same_round_same_message(make: MakeAttack) -> None:
     first, second, untouched = (view(ragged=True) for _ in range(3))
     _equal(_attack(make, first), _attack(make, second), f"{make()}: between two calls")
     for name in ("own", "model", "last_step", "honest", "sent", *_ARRAYS):
-        now, original = (torch.as_tensor(getattr(each, name)) for each in (first, untouched))
-        assert torch.equal(now, original), f"{make()}: changed what it sees: {name}"
+        current, original = (torch.as_tensor(getattr(view_, name)) for view_ in (first, untouched))
+        assert torch.equal(current, original), f"{make()}: changed what it sees: {name}"
 
 
 def attack_remembers_only_if_it_says_so(make: MakeAttack) -> None:
@@ -772,14 +774,14 @@ def attack_acts_alone_if_it_says_so(make: MakeAttack) -> None:
             _equal(_attack(make, alone(full, i)), mine, f"{make()}: of worker {i}, if alone,")
 
 
-def _equal(found: Message, expected: Message, about: str) -> None:
-    if not torch.equal(found.values.nan_to_num(nan=7.25), expected.values.nan_to_num(nan=7.25)):
-        raise AssertionError(f"{about} values differ")
-    if not np.array_equal(found.lengths, expected.lengths):
-        raise AssertionError(f"{about} lengths differ")
-    delays = [np.zeros(0) if m.delay is None else m.delay for m in (found, expected)]
+def _equal(actual: Message, expected: Message, context: str) -> None:
+    if not torch.equal(actual.values.nan_to_num(nan=7.25), expected.values.nan_to_num(nan=7.25)):
+        raise AssertionError(f"{context} values differ")
+    if not np.array_equal(actual.lengths, expected.lengths):
+        raise AssertionError(f"{context} lengths differ")
+    delays = [np.zeros(0) if m.delay is None else m.delay for m in (actual, expected)]
     if not np.array_equal(delays[0], delays[1]):
-        raise AssertionError(f"{about} delays differ")
+        raise AssertionError(f"{context} delays differ")
 
 
 def search_reaches_the_dense_grid(make: MakeAttack) -> str:
@@ -816,7 +818,7 @@ ATTACK_LAWS: dict[str, Callable[[MakeAttack], str | None]] = {
 
 
 def try_attack_law(law: str, make: MakeAttack) -> Verdict:
-    """Hold an attack to one law."""
+    """Check one law of an attack."""
     attack = make()
     exempt = dict(attack.exempt)
     if not isinstance(attack, Optimal):
@@ -826,18 +828,18 @@ def try_attack_law(law: str, make: MakeAttack) -> Verdict:
     if law in exempt:
         return Verdict(law, "", "not applicable", exempt[law])
     try:
-        seen = ATTACK_LAWS[law](make)
+        detail = ATTACK_LAWS[law](make)
     except InputError:
         raise
     except AssertionError as error:
         return Verdict(law, "", "fail", str(error))
     except Exception as error:
         return Verdict(law, "", "fail", _raised(error))
-    return Verdict(law, "", "pass", seen or "")
+    return Verdict(law, "", "pass", detail or "")
 
 
 def try_attack(specification: str) -> Iterator[Verdict]:
-    """Hold an attack to all laws.
+    """Check all laws of an attack.
 
     Raises:
         InputError: there is no such attack.
@@ -848,7 +850,7 @@ def try_attack(specification: str) -> Iterator[Verdict]:
 
 
 def check_attack(specification: str) -> None:
-    """Hold an attack to all laws.
+    """Check all laws of an attack.
 
     Raises:
         AssertionError: a law is broken; the message begins with the law's name.
@@ -858,17 +860,17 @@ def check_attack(specification: str) -> None:
 
 
 def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
-    """Find out what a name names, and test it by its laws.
+    """Check the laws of a rule, pre-rule or attack, given its name.
 
     Returns:
-        ``"rule"``, ``"pre-rule"`` (tested by a rule's laws before the median) or ``"attack"``, and
-        the verdicts.
+        ``"rule"``, ``"pre-rule"`` (checked by the laws of rules, before the median) or
+        ``"attack"``, and the verdicts.
 
     Raises:
-        InputError: there is no such thing.
+        InputError: there is none of this name.
     """
-    parts = aggregators.registry.split(specification)
-    name = aggregators.registry.bare(parts[-1])
+    chain = aggregators.registry.split(specification)
+    name = aggregators.registry.bare(chain[-1])
     factory: object = aggregators.registry.entry(name).factory if ":" in name else None
     kind = factory if isinstance(factory, type) else object
     hostile = {*attacks.registry.names(), *attacks.registry.aliases}
@@ -876,7 +878,7 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
     if issubclass(kind, Attack | HeterogeneityAttack) or name in hostile:
         attacks.build(specification)
         return "attack", try_attack(specification)
-    if len(parts) > 1:
+    if len(chain) > 1:
         aggregators.build(specification)
         return "rule", try_rule(specification)
     if issubclass(kind, PreRule) or name in aggregators.pre_rules.names():
@@ -884,11 +886,11 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
         aggregators.build(specification)
         return "pre-rule", try_rule(specification)
     if ":" not in name and name not in aggregators.registry.names():
-        known = [
+        names = [
             *aggregators.registry.names(),
             *aggregators.pre_rules.names(),
             *hostile,
         ]
-        raise InputError(unknown("test", name, known, hint="or module:Class of your own"))
+        raise InputError(unknown("test", name, names, hint="or module:Class of your own"))
     aggregators.build(specification)
     return "rule", try_rule(specification)

@@ -55,7 +55,7 @@ def command(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
     ] = False,
 ) -> None:
-    """Take what stands before the verb."""
+    """Take the options before the verb."""
 
 
 app.command("list")(list_.list_)
@@ -72,16 +72,18 @@ app.add_typer(bench.bench, name="bench")
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command; what is refused is said in plain lines, exit status 2.
+    """Run the command; refused input is reported in plain lines, exit status 2.
 
-    A file that can't be written, standard output among them, is said in a line, exit status 1;
-    output that nobody reads any more ends it in silence, exit status 141. SIGTERM and SIGHUP are
-    answered as Ctrl-C is, exit status 143 and 129.
+    A file that can't be written, standard output too, is reported in a line, exit status 1; a
+    closed pipe ends the command in silence, exit status 141. SIGTERM and SIGHUP end it as Ctrl-C
+    does, exit status 143 and 129.
     """
     with screen.screens(), gentle() as asked, children_first():
         try:
             if "" not in sys.path and os.getcwd() not in sys.path:
-                sys.path.append(os.getcwd())  # for module:Class of the folder that one stands in
+                sys.path.append(
+                    os.getcwd()
+                )  # so that module:Class is found in the working directory
             return app(arguments)
         except InputError as error:
             print("hgobench: refused, nothing was computed:", file=sys.stderr)

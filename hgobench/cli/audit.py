@@ -65,12 +65,12 @@ def audit(
         header = ["audit", "what it looks at"]
         typer.echo(writers.table(header, audits.AUDITS.items(), layout=layout_for(wide)))
         return
-    wanted = audits.chosen(names)
+    chosen = audits.chosen(names)
     settings = [parse_setting(text) for text in set_ or ()]
     options = audit_options(seeds, settings, rule, attack)
-    if options.settings and len(wanted) > 1:
-        raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(wanted)}")
-    audits.check(wanted, options)
+    if options.settings and len(chosen) > 1:
+        raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(chosen)}")
+    audits.check(chosen, options)
     if document is not None:
         try:
             document.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def audit(
     words = f"audit {' '.join(names)}"
     pages = [
         studied(partial(audits.run, name, options), out, jobs, quiet, wide, None, engine, address)
-        for name in wanted
+        for name in chosen
     ]
     if document is not None:
         from hgobench.audits import document as audit_document

@@ -1,4 +1,4 @@
-"""What audit and plan share: reading their options, and running an audit."""
+"""Shared by audit and plan: reading their options, and running an audit."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def audit_options(
     rules: list[str] | None,
     attacks: list[str] | None,
 ) -> Options:
-    """Read what an audit is asked beyond its name."""
+    """Return the options of an audit."""
     from hgobench.audits import Options
     from hgobench.scenario import check_field
     from hgobench.settings import one_value_each, parse_names
 
     fields = one_value_each(settings, "settings")
-    given = {field: check_field(field, value) for field, value in fields.items()}
-    named = {
+    values = {field: check_field(field, value) for field, value in fields.items()}
+    names = {
         field: tuple(
-            dict.fromkeys(check_field(field, one) for one in parse_names(texts, f"{field}s"))
+            dict.fromkeys(check_field(field, name) for name in parse_names(texts, f"{field}s"))
         )
         for field, texts in (("rule", rules), ("attack", attacks))
     }
-    return Options(seeds, given, named["rule"], named["attack"])
+    return Options(seeds, values, names["rule"], names["attack"])
 
 
 def studied(
@@ -44,11 +44,11 @@ def studied(
     jobs: int,
     quiet: bool,
     wide: bool,
-    told: Callable[[Page], str] | None = None,
+    render: Callable[[Page], str] | None = None,
     engine: str = "local",
     address: str = "",
 ) -> Page:
-    """Run an audit, print what it found (as `told` words it), and write its page."""
+    """Run an audit, print its page (as `render` has it), and write it to a file."""
     from hgobench.audits import Work
     from hgobench.engines import opened
     from hgobench.report import files
@@ -57,23 +57,23 @@ def studied(
 
     started = time.monotonic()
     try:
-        with open_store(out) as store, opened(engine, address) as where:
+        with open_store(out) as store, opened(engine, address) as engine_:
             work = Work(
-                Session(store, jobs=jobs, engine=where, progress=not quiet),
+                Session(store, jobs=jobs, engine=engine_, progress=not quiet),
                 lambda text: typer.echo(text, err=True),
                 lambda text: say(text, quiet),
             )
-            found = study(work)
+            page = study(work)
     except KeyboardInterrupt as error:
         typer.echo(f"{str(error) or 'interrupted'}; the same command goes on", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
         typer.echo(f"{error}; the same command keeps what is done, and tries again", err=True)
         raise typer.Exit(1) from error
-    typer.echo(told(found) if told else f"{shown(found, wide=wide, title=True)}\n")
-    path = files.write(out / "pages", found)
+    typer.echo(render(page) if render else f"{shown(page, wide=wide, title=True)}\n")
+    path = files.write(out / "pages", page)
     say(f"{time.monotonic() - started:.0f} s; page: {path}", quiet)
     if work.failed:
         typer.echo(f"{len(work.failed)} cells failed, and count as an accuracy of 0", err=True)
         raise typer.Exit(1)
-    return found
+    return page

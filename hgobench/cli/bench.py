@@ -92,11 +92,11 @@ def bench_rule(
         raise InputError(f"--allow: {allow:g}; expected a finite number >= 1")
     peers, own = benchmarks("peers"), benchmarks("own_rule")
     shapes = [peers.parsed(text) for text in shape or own.SHAPES]
-    before = {} if against is None else own.saved(against, name, yardstick, shapes)
+    saved_ratios = {} if against is None else own.saved(against, name, yardstick, shapes)
     rows = []
-    for one in dict.fromkeys(shapes):
-        ratio = before.get("{}x{}".format(*one))
-        rows.append(own.compared(name, yardstick, one, ratio, allow))
+    for shape_ in dict.fromkeys(shapes):
+        ratio = saved_ratios.get("{}x{}".format(*shape_))
+        rows.append(own.compared(name, yardstick, shape_, ratio, allow))
     cells = [own.cells(name, yardstick, row) for row in rows]
     typer.echo(shown(page(cells, own.HEADERS), form.value, wide))
     if save is not None:

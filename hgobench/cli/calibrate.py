@@ -24,15 +24,15 @@ def calibrate(
     """Measure this machine's speed: it ties time units to seconds.
 
     Its rate λ in coordinates of one example's gradient per second: how fast one thread of it
-    computes a minibatch's gradient of a model, in CPU time. So plan takes a budget in seconds.
+    computes a minibatch's gradient of a model, in CPU time. With it plan takes a budget in seconds.
     """
     from hgobench.audits import calibration
 
     unit = calibration.number(str(time_unit))
     if unit is None:
         raise InputError(f"--time-unit: {time_unit!r}; expected a number of seconds > 0")
-    found = calibration.calibrate(model, data, batch_size, runs)
+    measured = calibration.calibrate(model, data, batch_size, runs)
     if form is DataForm.JSON:
-        typer.echo(as_json(found.as_data(unit)))
+        typer.echo(as_json(measured.as_data(unit)))
         return
-    typer.echo("\n".join(map(layout_for().text, found.text(unit).split("\n"))))
+    typer.echo("\n".join(map(layout_for().text, measured.text(unit).split("\n"))))

@@ -30,7 +30,7 @@ class ListForm(StrEnum):
 
 
 class DataForm(StrEnum):
-    """How what has many kinds of numbers is written."""
+    """How data with many kinds of numbers are written."""
 
     TABLE = "table"
     JSON = "json"

@@ -1,4 +1,4 @@
-"""How verbs speak: tables as wide as the terminal, and lines on standard error."""
+"""Output of the verbs: tables as wide as the terminal, and lines on standard error."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def as_json(data: Any) -> str:
 
 
 def rendered_boards(
-    ruleset: str, made: Sequence[Board], form: Form, split: Split, wide: bool = False
+    ruleset: str, boards: Sequence[Board], form: Form, split: Split, wide: bool = False
 ) -> str:
-    """Return boards in the form that was asked for."""
+    """Return boards in a format."""
     from hgobench.report.boards import render
 
-    return render(ruleset, made, form.value, split=split.value, width=screen.width(wide))
+    return render(ruleset, boards, form.value, split=split.value, width=screen.width(wide))
 
 
 def shown(page: Page, form: str = "table", wide: bool = False, *, title: bool = False) -> str:
-    """Return a page in the form that was asked for: by default for a terminal, without title."""
+    """Return a page in a format, by default for a terminal and without its title."""
     from hgobench.report.render import render
 
     return render(page, cast("Format", form), layout_for(wide), title=title)
 
 
 def layout_for(wide: bool = False, keep: int | None = None) -> Layout:
-    """Return how tables are laid out: as wide as the terminal, or as wide as they are."""
+    """Return the layout of tables: as wide as the terminal; with `wide`, as wide as needed."""
     return Layout(screen.width(wide), keep)
 
 

@@ -89,19 +89,19 @@ def plan(
 
     def searched(work: Work) -> Page:
         unit = calibration.time_unit(time_unit, options.settings, work)
-        said = ["--target", repr(target), "--budget", budget, "--data", data]
+        words = ["--target", repr(target), "--budget", budget, "--data", data]
         for field, values in among.items():
-            said += ["--set", write_setting(field, *values)]
-        said += [] if unit is None else ["--time-unit", repr(unit)]
+            words += ["--set", write_setting(field, *values)]
+        words += [] if unit is None else ["--time-unit", repr(unit)]
         units = calibration.time_units("--budget", budget, unit)
-        question = planning.Question(target, units, unit, among, shlex.join(said))
+        question = planning.Question(target, units, unit, among, shlex.join(words))
         plans.append(planning.search(options, question, work))
         return answer.page(plans[-1])
 
-    def told(_: Page) -> str:
+    def rendered(_: Page) -> str:
         layout = layout_for(wide)
         if not wide:
             layout = replace(layout, width=layout.width or answer.WIDTH)
         return render(answer.summary(plans[-1]), form.value, layout, title=False)
 
-    studied(searched, out, jobs, quiet, wide, told, engine, address)
+    studied(searched, out, jobs, quiet, wide, rendered, engine, address)

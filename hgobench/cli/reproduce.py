@@ -58,38 +58,38 @@ def reproduce(
     from hgobench.session import Session, default_jobs
 
     jobs = jobs or default_jobs()
-    with opened(engine, address) as where:
-        lacking = runs.lacking(chosen, jobs, where)
+    with opened(engine, address) as engine_:
+        lacking = runs.lacking(chosen, jobs, engine_)
     if lacking and names != ["all"]:
         raise InputError(f"{', '.join(which)}: {reason}" for reason, which in lacking.items())
     for reason, which in lacking.items():
         say(f"left out {', '.join(which)}: {reason}", quiet)
-    gone = {name for which in lacking.values() for name in which}
-    chosen = [figure for figure in chosen if figure.name not in gone]
+    without_data = {name for which in lacking.values() for name in which}
+    chosen = [figure for figure in chosen if figure.name not in without_data]
     started = time.monotonic()
-    with open_store(out) as store, opened(engine, address) as where:
-        session = Session(store, jobs=jobs, engine=where, progress=not quiet)
+    with open_store(out) as store, opened(engine, address) as engine_:
+        session = Session(store, jobs=jobs, engine=engine_, progress=not quiet)
         outcome = runs.compute(chosen, seeds, session)
-        found = (result for _, result in store.results(outcome.keys))
-        measured = runs.Measurements(found, seeds)
-    done = [figure for figure in chosen if measured.has(figure)]
-    known = {figure.name for figure in done}
-    tested = [claim for claim in claims.CLAIMS if known.issuperset(claim.figures)]
+        results = (result for _, result in store.results(outcome.keys))
+        measured = runs.Measurements(results, seeds)
+    complete = [figure for figure in chosen if measured.has(figure)]
+    names_done = {figure.name for figure in complete}
+    tested = [claim for claim in claims.CLAIMS if names_done.issuperset(claim.figures)]
     verdicts = claims.judge(tested, measured.of)
-    met = agreement.agreements(measured.of("published"), done)
-    for figure in done:
+    met = agreement.agreements(measured.of("published"), complete)
+    for figure in complete:
         typer.echo(shown(pages.summary(figure, measured), wide=wide, title=True) + "\n")
     if verdicts:
         typer.echo(shown(pages.judged(verdicts), wide=wide, title=True) + "\n")
     if met:
         typer.echo(f"{sum(a.met for a in met)} of {len(met)} published values are met")
-    if done:
-        say(f"pages: {pages.write(out / 'pages', done, measured, verdicts, met)}", quiet)
+    if complete:
+        say(f"pages: {pages.write(out / 'pages', complete, measured, verdicts, met)}", quiet)
     if document is not None:
         command = f"hgobench reproduce {' '.join(names)} --seeds {seeds}"
-        left_out = dict.fromkeys(sorted(gone), "data are not here")
-        left_out |= {f.name: "runs are not finished" for f in chosen if f.name not in known}
-        paper_document.write(document, command, done, measured, verdicts, met, left_out)
+        left_out = dict.fromkeys(sorted(without_data), "data are not here")
+        left_out |= {f.name: "runs are not finished" for f in chosen if f.name not in names_done}
+        paper_document.write(document, command, complete, measured, verdicts, met, left_out)
         say(f"document: {document}", quiet)
     untested = [claim.id for claim in claims.CLAIMS if claim not in tested]
     if update_reference and untested:

@@ -15,7 +15,7 @@ from hgobench.errors import InputError, unknown
 
 
 def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
-    """Print the cells of a folder that `where` chooses; of a single one, its rounds."""
+    """Print the cells of a folder that match `where`; if that is one cell, its rounds."""
     from hgobench.report import cells as report
     from hgobench.results import export, open_store
     from hgobench.results.result import data_notes
@@ -36,21 +36,21 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
 
 
 def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """Return the cells that ``field=value,value`` or ``ruleset=name`` chooses."""
+    """Return the cells that match ``field=value,value`` or ``ruleset=name``."""
     from hgobench.scenario import check_field
     from hgobench.settings import parse_names, parse_setting
 
     name, equals, value = text.partition("=")
     if name.strip() == "ruleset" and equals:
-        known = {cell["ruleset"] for cell in cells}
-        chosen = {value.strip()} & known or set(parse_names([value], "show: ruleset"))
-        if strange := sorted(chosen - known):
-            raise InputError(unknown("show: ruleset", one, known) for one in strange)
+        rulesets = {cell["ruleset"] for cell in cells}
+        chosen = {value.strip()} & rulesets or set(parse_names([value], "show: ruleset"))
+        if strange := sorted(chosen - rulesets):
+            raise InputError(unknown("show: ruleset", stranger, rulesets) for stranger in strange)
         return [cell for cell in cells if cell["ruleset"] in chosen]
     field, values = parse_setting(text, "show")
     stored = {cell["scenario"][field] for cell in cells if field in cell["scenario"]}
-    wanted = [value if value in stored else check_field(field, value) for value in values]
-    return [cell for cell in cells if cell["scenario"][field] in wanted]
+    accepted = [value if value in stored else check_field(field, value) for value in values]
+    return [cell for cell in cells if cell["scenario"][field] in accepted]
 
 
 def show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
@@ -59,11 +59,11 @@ def show_damaged(folder: Path, form: DataForm, wide: bool) -> None:
     from hgobench.results import open_store
 
     with open_store(folder, create=False) as store:
-        found, every = store.damaged(), len(store)
+        damages, total = store.damaged(), len(store)
     if form is DataForm.JSON:
-        typer.echo(json.dumps([asdict(damage) for damage in found], indent=1))
+        typer.echo(json.dumps([asdict(damage) for damage in damages], indent=1))
         return
-    if found:
-        rows = [(damage.key, damage.ruleset, damage.problem) for damage in found]
+    if damages:
+        rows = [(damage.key, damage.ruleset, damage.problem) for damage in damages]
         typer.echo(shown(damaged(rows), wide=wide))
-    typer.echo(f"{len(found)} of {every} rows are damaged", err=True)
+    typer.echo(f"{len(damages)} of {total} rows are damaged", err=True)

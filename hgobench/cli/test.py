@@ -34,12 +34,12 @@ def test(
         counts[verdict.outcome] += 1
         typer.echo(f"  {verdict.outcome:<14}  {verdict.law}")
         if verdict.detail:
-            about = (
+            detail = (
                 verdict.detail
                 if verdict.outcome != "fail"
                 else f"{laws[verdict.law]}\n{verdict.detail}"
             )
-            typer.echo(indent(about, " " * 18))
+            typer.echo(indent(detail, " " * 18))
     typer.echo(
         ", ".join(f"{n} {o}" for o in ("pass", "fail", "not applicable") if (n := counts[o]))
     )
