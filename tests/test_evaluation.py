@@ -21,8 +21,9 @@ from hgobench.evaluation import members
 from hgobench.evaluation.evaluate import selected
 from hgobench.evaluation.members import AUTO_1, Member
 from hgobench.evaluation.plan import CHOICES, Plan
-from hgobench.evaluation.selection import REPORTED, select
-from hgobench.evaluation.verdict import flags
+from hgobench.evaluation.selection import REPORTED, Selection, Worst, select
+from hgobench.evaluation.verdict import Verdict, flags
+from hgobench.leaderboard import Reach, Score
 from hgobench.report.boards import render
 from hgobench.results import Result, open_store
 from hgobench.suite import Suite
@@ -204,6 +205,79 @@ def test_an_unknown_ensemble_is_refused() -> None:
 def test_auto_1_names_every_member_once() -> None:
     names = [member.name for member in AUTO_1]
     assert len(names) == len(set(names))
+
+
+# What a reader must know
+
+BASELINE = {"foe": 0.7, "fang": 0.6, "noise": 0.6}
+
+
+def verdict_of(
+    clean: float = 0.9, row: Scenario = ROW, score: dict[str, Any] | None = None, **lows: float
+) -> Verdict:
+    """Return a verdict with some members' accuracies, on selection and on fresh seeds."""
+    names = {"foe": "foe[epsilon=1.0]", "fang": "fang", "noise": "random_noise"}
+    lows = BASELINE | lows
+    worst = {name: Worst({"attack": names[name]}, (low,) * 3) for name, low in lows.items()}
+    chosen = Selection(Plan("small"), row, row, {row: math.nan}, clean, worst, ("fang", "foe"), 30)
+    scores = {
+        name: [Score(cell, "done", low, **(score or {})) for cell in chosen.fresh[name]]
+        for name, low in {"none": clean, "foe": lows["foe"], "fang": lows["fang"]}.items()
+    }
+    return Verdict(chosen, scores)
+
+
+@pytest.mark.parametrize(
+    ("fields", "oracle", "expected"),
+    [
+        ({}, 0.95, {}),
+        ({"noise": 0.59}, None, {}),
+        ({"noise": 0.5}, None, {"black box is stronger":
+            "0.500 under a search that knows no attack, 0.600 under the worst member, on the same "
+            "seeds"}),
+        ({"fang": 0.8, "noise": 0.7}, None, {"optimised is weaker than fixed":
+            "0.800 under the worst optimised attack, 0.700 under a fixed one"}),
+        ({"foe": 0.95, "fang": 0.5}, None, {"fixed is weaker than none":
+            "0.950 under the worst fixed attack, 0.900 without"}),
+        ({"clean": 0.4, "foe": 0.3, "fang": 0.2, "noise": 0.2}, 0.9, {"weak without attack":
+            "0.400 without attack; the oracle has 0.900"}),
+        ({"score": {"needs": ("root",)}}, None, {"root data":
+            "the server has clean training examples of its own"}),
+        ({"score": {"late": True}}, None, {"out of time": "60 of 60 cells; each counts as 0"}),
+        ({"row": ROW.replace(rule="bucketing+median")}, None, {"randomised":
+            "draws at random: buckets"}),
+    ],
+)  # fmt: skip
+def test_flags(fields: dict[str, Any], oracle: float | None, expected: dict[str, str]) -> None:
+    assert flags(verdict_of(**fields), oracle) == expected
+
+
+def path(*accuracies: float) -> tuple[tuple[float, float, float], ...]:
+    return tuple((10.0 * k, 1000.0 * k, value) for k, value in enumerate(accuracies, 1))
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([path(0.5, 0.8, 0.9)], (1, 1, 20.0, 2000.0)),
+        ([path(0.8, 0.7, 0.9)], (1, 1, 30.0, 3000.0)),  # it must stay there
+        ([path(0.8, 0.9, 0.7)], (0, 1, math.inf, math.inf)),
+        ([path(0.9), path(0.1), path(0.1, 0.9)], (2, 3, 20.0, 2000.0)),
+        ([path(0.9), path(0.1)], (1, 2, math.inf, math.inf)),
+    ],
+)
+def test_the_time_to_an_accuracy_is_the_median_over_seeds(
+    paths: list[tuple[tuple[float, float, float], ...]],
+    expected: tuple[int, int, float, float],
+) -> None:
+    cells = [Score(ROW.replace(seed=i), "done", 0.9, path=one) for i, one in enumerate(paths)]
+    assert Reach.by(0.75, cells) == Reach(0.75, *expected)
+
+
+def test_a_cell_that_did_not_end_well_never_reaches_an_accuracy() -> None:
+    cell = Score(ROW, "diverged", 0.0, path=path(0.9))
+    assert Reach.by(0.75, [cell]) == Reach(0.75, 0, 1, math.inf, math.inf)
+    assert Reach.by(0.75, [Score(ROW, "done", 0.9)]) is None
 
 
 # With a store, real cells and real data

@@ -10,7 +10,7 @@ from typing import Any
 from hgobench import aggregators
 from hgobench.leaderboard import BOARD, Board, Score, boards
 
-from .selection import Selection
+from .selection import REPORTED, Selection
 
 MARGIN = 0.02  # of accuracy; smaller differences raise no flag
 
@@ -76,7 +76,31 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> list[Board]:
         for verdict in verdicts
     }
     scores = [score for verdict in verdicts for score in verdict.named()]
-    return boards(scores, by=by, flags=raised)
+    told = _told([verdict.selection for verdict in verdicts])
+    return [
+        replace(board, notes=[*told, *board.notes]) for board in boards(scores, by=by, flags=raised)
+    ]
+
+
+def _told(selections: Sequence[Selection]) -> list[str]:
+    """Say how attacks and parameters were chosen."""
+    if not selections:
+        return []
+    plan = selections[0].plan
+    seeds = len(plan.selection_seeds)
+    cells = sorted({round(selection.cells / seeds) for selection in selections})
+    spread = f"{cells[0]}" if len(cells) == 1 else f"{cells[0]} to {cells[-1]}"
+    chosen = (
+        "attacks"
+        if not any(len(s.choices) > 1 for s in selections)
+        else ("attacks, and parameters of rows,")
+    )
+    notes = [
+        f"{plan.ensemble}, threat model {plan.threat_model}: {chosen} are chosen for each row on "
+        f"{seeds} seeds, by accuracy on validation examples, in {spread} runs per seed; the "
+        f"{REPORTED} worst attacks run on {len(plan.fresh_seeds)} fresh seeds."
+    ]
+    return notes
 
 
 def _setting(verdict: Verdict) -> tuple[Any, ...]:
@@ -99,7 +123,7 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
         part for part in (*getattr(rule, "made_of", ()), rule) if getattr(part, "randomised", "")
     ]
     if drawn:
-        raised["randomised"] = f"draws at random {', '.join(part.randomised for part in drawn)}"
+        raised["randomised"] = f"draws at random: {', '.join(part.randomised for part in drawn)}"
     if row.quorum < rule.minimum:
         raised["outside validity"] = f"a quorum is {row.quorum} answers; it needs {rule.minimum}"
     scored = [score for scores in verdict.scores.values() for score in scores]
