@@ -14,15 +14,18 @@ from hgobench.errors import InputError
 from hgobench.protocol.messages import Message
 from hgobench.registry import Registry
 
+from .adaptive import Adaptive
 from .agr_tailored import AgrTailored
 from .alie import Alie
 from .base import ATTACKERS_EXAMPLES, KNOWLEDGE, Attack, Outcome, View
 from .bit_flip import BitFlip
+from .black_box import BlackBox
 from .clustering_aware import ClusteringAware
 from .crash import Crash
 from .fang import Fang
 from .flood import Flood
 from .foe import Foe
+from .greedy import Greedy
 from .heterogeneity import Combined, HeterogeneityAttack
 from .hidden_coordinate import HiddenCoordinate
 from .huge import Huge
@@ -52,16 +55,19 @@ from .wrong_length import WrongLength
 __all__ = [
     "ATTACKERS_EXAMPLES",
     "THREAT_MODELS",
+    "Adaptive",
     "AgrTailored",
     "Alie",
     "Attack",
     "BitFlip",
+    "BlackBox",
     "ClusteringAware",
     "Combined",
     "Crash",
     "Fang",
     "Flood",
     "Foe",
+    "Greedy",
     "HeterogeneityAttack",
     "HiddenCoordinate",
     "Huge",
@@ -173,6 +179,8 @@ registry: Registry[Attack] = Registry(
         "clustering_aware": ClusteringAware,
         "optimal_alie": OptimalAlie,
         "optimal_foe": OptimalFoe,
+        "greedy": Greedy,
+        "black_box": BlackBox,
     },
     prefixes=heterogeneity_attacks,
     assemble=_combined,

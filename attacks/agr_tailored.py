@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hgobench.aggregators import TrimmedMean
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of
 
-from .krum_choice import KrumChoice
-from .perturbation import Perturbed
-from .search import maximise
+from .base import View
+from .krum_choice import DENSER, STEPS, KrumChoice
+from .perturbation import Perturbed, direction
+from .search import log_grid, maximise
 
 
 class AgrTailored(Perturbed):
@@ -49,21 +52,46 @@ class AgrTailored(Perturbed):
 
     def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
         """Go as far as the rule lets."""
-        h = len(apart)
-        if h <= byzantine + 1 or not bool(p.any()):
+        if len(apart) <= byzantine + 1 or not bool(p.any()):
             return 0.0
         if self.rule == "trimmed_mean":
-            rule = TrimmedMean(f=byzantine)
-            widest = float(apart.abs().max()) or 1.0
-            steepest = float(p.abs()[p != 0].min())
-            least, most = 1e-3 * widest / float(p.abs().max()), 10.0 * widest / steepest
+            least, most = _range(p, apart)
+            return maximise(_moved(p, apart, byzantine), least, most, signs="plus").argument
+        return self._selected(p, apart, byzantine)
 
-            def moved(gamma: float) -> float:
-                copies = (gamma * p).expand(byzantine, -1)
-                return float(rule(torch.cat((apart, copies))).norm())
-
-            return maximise(moved, least, min(most, 1e9 * least), signs="plus").argument
+    def _selected(self, p: Tensor, apart: Tensor, byzantine: int, steps: int = STEPS) -> float:
+        """Return the largest γ that is selected, as far as so many steps show."""
         # Of Multi-Krum's n - b - 2 best all but b may be honest ones.
-        honest = 0 if self.rule == "krum" else max(h - 2 - byzantine, 0)
+        honest = 0 if self.rule == "krum" else max(len(apart) - 2 - byzantine, 0)
         choice = KrumChoice(apart, byzantine, torch.zeros_like(p), p)
-        return choice.largest(at_least=h - honest)
+        return choice.largest(len(apart) - honest, steps)
+
+    def fraction(self, view: View, per_decade: int = 500) -> float:
+        """Return γ, or what the trimmed mean is moved by, over the largest of a dense grid's."""
+        p, apart, b = direction(self.perturbation, view), view.deviations(), view.byzantine
+        gamma = self.gamma(p, apart, b)
+        if gamma == 0.0:
+            return 1.0
+        if self.rule != "trimmed_mean":
+            return gamma / (self._selected(p, apart, b, DENSER * per_decade) or gamma)
+        moved, (least, most) = _moved(p, apart, b), _range(p, apart)
+        grid = log_grid(least, most, per_decade)
+        return moved(gamma) / (max(moved(float(x)) for x in grid[grid > 0]) or 1.0)
+
+
+def _range(p: Tensor, apart: Tensor) -> tuple[float, float]:
+    """Return between which γ the trimmed mean moves."""
+    widest = float(apart.abs().max()) or 1.0
+    least = 1e-3 * widest / float(p.abs().max())
+    return least, min(10.0 * widest / float(p.abs()[p != 0].min()), 1e9 * least)
+
+
+def _moved(p: Tensor, apart: Tensor, byzantine: int) -> Callable[[float], float]:
+    """Return how far b copies of γ·p move the trimmed mean from μ, as a function of γ."""
+    rule = TrimmedMean(f=byzantine)
+
+    def moved(gamma: float) -> float:
+        copies = (gamma * p).expand(byzantine, -1)
+        return float(rule(torch.cat((apart, copies))).norm())
+
+    return moved

@@ -43,6 +43,7 @@ class View:
 
     Attributes:
         round: k, from 1.
+        rounds: K, how many there are, unless a budget ends the run before.
         sampled, byzantine: q and b.
         dimension: d.
         places: P, the length of a whole gradient (d, unless places are features).
@@ -67,6 +68,7 @@ class View:
     """
 
     round: int
+    rounds: int
     sampled: int
     byzantine: int
     dimension: int
@@ -272,7 +274,7 @@ class Attack:
         listed = ", ".join(
             f"{name}={value!r}"
             for name, value in vars(self).items()
-            if name not in ("sees", "colludes") and name[0] != "_"
+            if name not in ("sees", "colludes", "exempt") and name[0] != "_"
         )
         return f"{type(self).__name__}({listed})"
 
@@ -299,6 +301,22 @@ class Attack:
         `View.claim`); of an attack that poisons data, as far as the devices get.
         """
         return view.own_lengths if self.poisons else view.claim(view.longest)
+
+    def rule_calls(self, rounds: int) -> int:
+        """Return how often it calls the server's rule in so many rounds, at most (see `View`)."""
+        return 0
+
+    def fraction(self, view: View, per_decade: int = 500) -> float | None:
+        """Return how near a search comes to the best there is; None: the attack searches nothing.
+
+        Args:
+            view: the round.
+            per_decade: how dense the grid of strengths is with which the search is compared.
+
+        Returns:
+            The value that is reached over the best of the grid; 1 or more: all.
+        """
+        return None
 
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Change a minibatch of Byzantine workers: features (b, s, p), labels (b, s).

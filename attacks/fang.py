@@ -10,7 +10,7 @@ from hgobench.lazy import Tensor, torch
 from hgobench.parameters import finite, one_of
 
 from .base import Attack, Knowledge, View
-from .krum_choice import KrumChoice
+from .krum_choice import DENSER, KrumChoice
 
 
 class Fang(Attack):
@@ -60,6 +60,8 @@ class Fang(Attack):
         self.knowledge = one_of("knowledge", knowledge, "full", "partial")
         self.factor = finite("factor", factor)
         self.colludes = (rule, knowledge) != ("trimmed_mean", "full")
+        if rule == "krum":
+            self.exempt = {"search_reaches_the_dense_grid": "halves λ, as its source does"}
         if self.factor <= 1:
             raise ValueError(f"factor: {factor!r}; expected a number > 1")
         if knowledge == "partial":
@@ -98,14 +100,14 @@ class Fang(Attack):
 
     def lam(self, view: View) -> float:
         """Return λ against Krum."""
-        apart, mean, b = view.deviations(), view.centre(), view.byzantine
+        apart, b = view.deviations(), view.byzantine
         h, root = len(apart), math.sqrt(view.dimension)
         if h == 0:
             return 0.0
-        longest = float((mean + apart).norm(dim=1).max())
+        longest = float((view.centre() + apart).norm(dim=1).max())
         if h <= b + 1:
             return longest / root
-        choice = KrumChoice(apart, b, -mean, -mean.sign())
+        choice = self._choice(view)
         near = choice.sorted[:, : h - 2].sqrt().sum(dim=1)
         lam = float(near.min()) / ((h - b - 1) * root) + longest / root
         while lam >= 1e-5:
@@ -113,3 +115,22 @@ class Fang(Attack):
                 break
             lam /= 2.0
         return lam
+
+    @staticmethod
+    def _choice(view: View) -> KrumChoice:
+        """Return whether Krum selects -λ·s, as a function of λ."""
+        mean = view.centre()
+        return KrumChoice(view.deviations(), view.byzantine, -mean, -mean.sign())
+
+    def fraction(self, view: View, per_decade: int = 500) -> float | None:
+        """Return λ over the largest of a dense grid that Krum selects; None: there is no search.
+
+        Halving ends anywhere between that and half of it.
+        """
+        if self.rule != "krum":
+            return None
+        honest = len(view.deviations())
+        if honest <= view.byzantine + 1:
+            return 1.0
+        most = self._choice(view).largest(honest, DENSER * per_decade)
+        return self.lam(view) / most if most > 0 else 1.0

@@ -68,7 +68,8 @@ class Combined(Attack):
         self.poisons, self.stateful = attack.poisons, attack.stateful
         self.columnwise = attack.columnwise and all(step.columnwise for step in self.steps)
         self.colludes = any(part.colludes for part in self.made_of)
-        self.exempt = {law: why for part in self.made_of for law, why in part.exempt.items()}
+        own = {"search_reaches_the_dense_grid": "searches as the attack behind it does"}
+        self.exempt = {law: why for part in self.made_of for law, why in part.exempt.items()} | own
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, (*self.steps, self.attack)))
@@ -80,20 +81,18 @@ class Combined(Attack):
     def _from(self, index: int, view: View) -> Message:
         if index == len(self.steps):
             return self.attack(view)
-        step, seen, server = self.steps[index], view, view.server
+        step = self.steps[index]
+        return _changed(step, view, self._from(index + 1, _through(step, view)))
 
-        def change(message: Message) -> Message:
-            delay = step.delays(seen)
-            return Message(
-                step.values(seen, message.values),
-                step.lengths(seen, message.lengths),
-                message.delay if delay is None else delay,
-            )
+    def rule_calls(self, rounds: int) -> int:
+        """Return how often the value attack calls the server's rule."""
+        return self.attack.rule_calls(rounds)
 
-        narrowed = step.narrow(view)
-        if server is not None:  # what is tried on it goes through the step, too
-            narrowed = replace(narrowed, server=lambda message: server(change(message)))
-        return change(self._from(index + 1, narrowed))
+    def fraction(self, view: View, per_decade: int = 500) -> float | None:
+        """Return how near the value attack's search comes, through the steps before it."""
+        for step in self.steps:
+            view = _through(step, view)
+        return self.attack.fraction(view, per_decade)
 
     def values(self, view: View) -> Tensor:
         """Return the values alone."""
@@ -106,3 +105,21 @@ class Combined(Attack):
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Poison as the value attack does."""
         return self.attack.poison(features, labels, classes)
+
+
+def _changed(step: HeterogeneityAttack, view: View, message: Message) -> Message:
+    """Return what a step makes of a message."""
+    delay = step.delays(view)
+    return Message(
+        step.values(view, message.values),
+        step.lengths(view, message.lengths),
+        message.delay if delay is None else delay,
+    )
+
+
+def _through(step: HeterogeneityAttack, view: View) -> View:
+    """Return what the attack behind a step looks at; what it tries goes through the step, too."""
+    narrowed, server = step.narrow(view), view.server
+    if server is None:
+        return narrowed
+    return replace(narrowed, server=lambda message: server(_changed(step, view, message)))

@@ -6,7 +6,7 @@ from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of, whole
 
 from .base import Attack, View
-from .krum_choice import KrumChoice
+from .krum_choice import DENSER, STEPS, KrumChoice
 from .min_max import min_max_gamma
 
 
@@ -46,13 +46,28 @@ class HiddenCoordinate(Attack):
 
     def values(self, view: View) -> Tensor:
         """Spend everything in one coordinate."""
-        mean, apart = view.mean(), view.deviations()
-        j = self.coordinate % view.dimension
+        p = self._along(view)
+        gamma = self._gamma(view, p)
+        return (view.centre() + gamma * p).to(view.mean())
+
+    def _along(self, view: View) -> Tensor:
+        """Return -sign(μ_j)·e_j, (d,) float64."""
+        mean, j = view.mean(), self.coordinate % view.dimension
         p = torch.zeros_like(mean, dtype=torch.float64)
         p[j] = 1.0 if mean[j] < 0 else -1.0
+        return p
+
+    def _gamma(self, view: View, p: Tensor, steps: int = STEPS) -> float:
+        apart = view.deviations()
         if self.accept == "distance":
-            gamma = min_max_gamma(p, apart)
-        else:
-            choice = KrumChoice(apart, view.byzantine, torch.zeros_like(p), p)
-            gamma = choice.largest(at_least=len(apart))
-        return (view.centre() + gamma * p).to(mean)
+            return min_max_gamma(p, apart)
+        choice = KrumChoice(apart, view.byzantine, torch.zeros_like(p), p)
+        return choice.largest(len(apart), steps)
+
+    def fraction(self, view: View, per_decade: int = 500) -> float | None:
+        """Return γ over the largest of a dense grid that Krum selects; None: γ has a formula."""
+        if self.accept == "distance":
+            return None
+        p = self._along(view)
+        gamma = self._gamma(view, p)
+        return gamma / (self._gamma(view, p, DENSER * per_decade) or gamma) if gamma else 1.0

@@ -10,6 +10,7 @@ import numpy as np
 from hgobench.lazy import Tensor, torch
 
 STEPS = 256
+DENSER = 20  # steps of a dense grid for one of a grid by decades
 HALVINGS = 40
 AT_ONCE = 5  # halvings
 
@@ -71,10 +72,10 @@ class KrumChoice:
         chosen = np.add.reduce(scores >= crafted, axis=0, dtype=np.int64) >= at_least
         return torch.from_numpy(chosen)
 
-    def largest(self, at_least: int) -> float:
+    def largest(self, at_least: int, steps: int = STEPS) -> float:
         """Return the largest γ >= 0 that `selects`, 0 if none does.
 
-        Of 256 steps the last that is selected is refined; what is selected in between two steps
+        Of so many steps the last that is selected is refined; what is selected in between two steps
         only is not seen. Beyond γ‖p‖ = ‖o - x‖ + D·(1 + √(h / near)) a copy's score exceeds all
         honest ones, so that a grid up to there brackets it.
         """
@@ -84,17 +85,17 @@ class KrumChoice:
         reach = math.sqrt(float(self.constant.max()))
         reach += widest * (1.0 + math.sqrt(len(self.sorted) / self.near))
         top = reach / math.sqrt(self.quadratic)
-        return last_true(lambda gamma: self.selects(gamma, at_least), top)
+        return last_true(lambda gamma: self.selects(gamma, at_least), top, steps)
 
 
-def last_true(holds: Callable[[Tensor], Tensor], top: float) -> float:
+def last_true(holds: Callable[[Tensor], Tensor], top: float, steps: int = STEPS) -> float:
     """Return the largest x in [0, top] on a grid for which `holds`, refined by halving; 0: none."""
-    grid = torch.linspace(0.0, top, STEPS + 1, dtype=torch.float64)
+    grid = torch.linspace(0.0, top, steps + 1, dtype=torch.float64)
     true = holds(grid).nonzero()[:, 0]
     if len(true) == 0:
         return 0.0
     low = float(grid[true[-1]])
-    high = min(low + top / STEPS, top)
+    high = min(low + top / steps, top)
     for _ in range(HALVINGS // AT_ONCE):
         low, high = _halved(holds, low, high)
     return low

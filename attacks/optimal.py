@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from hgobench.lazy import Tensor
-from hgobench.parameters import one_of, positive
+from hgobench.parameters import one_of, positive, whole
 from hgobench.protocol.messages import Message
 
 from .base import Attack, View
-from .search import Found, log_grid, maximise
+from .search import Found, log_grid, maximise, most_calls
 
 
 class Optimal(Attack):
@@ -24,6 +24,7 @@ class Optimal(Attack):
         smallest, largest: the range of |x|, both > 0.
         signs: of p's coordinates: ``"free"``: as p has them, as x may be of either sign;
             ``"random"``: times random signs, drawn once, the same in every round of a run.
+        calls: how often the rule may be called in a round, >= 4; None: as often as pays.
 
     Raises:
         ValueError: a parameter is out of its range, or no such word.
@@ -31,13 +32,26 @@ class Optimal(Attack):
 
     sees = "server"
 
-    def __init__(self, smallest: float = 0.01, largest: float = 100.0, signs: str = "free") -> None:
+    def __init__(
+        self,
+        smallest: float = 0.01,
+        largest: float = 100.0,
+        signs: str = "free",
+        calls: int | None = None,
+    ) -> None:
         self.smallest = positive("smallest", smallest)
         self.largest = positive("largest", largest)
         if not self.smallest < self.largest:
             raise ValueError(f"smallest: {smallest!r}; expected a number below largest={largest!r}")
-
         self.signs = one_of("signs", signs, "free", "random")
+        self.calls = None if calls is None else whole("calls", calls, least=4)
+        if calls is not None:
+            self.exempt = {"search_reaches_the_dense_grid": "asks no more often than it is told"}
+
+    def rule_calls(self, rounds: int) -> int:
+        """Return how often it calls the server's rule in so many rounds, at most."""
+        in_a_round = most_calls(self.smallest, self.largest) if self.calls is None else self.calls
+        return rounds * in_a_round
 
     def signed(self, view: View, vector: Tensor) -> Tensor:
         """Return a vector (d,) with random signs, if they are to be random."""
@@ -54,7 +68,9 @@ class Optimal(Attack):
 
     def search(self, view: View) -> Found:
         """Return the best strength that was found."""
-        return maximise(lambda x: self.objective(view, x), self.smallest, self.largest)
+        return maximise(
+            lambda x: self.objective(view, x), self.smallest, self.largest, calls=self.calls
+        )
 
     def fraction(self, view: View, per_decade: int = 500) -> float:
         """Return what share of the best of a dense grid the search reaches (1 or more: all)."""

@@ -11,13 +11,14 @@ from .optimal import Optimal
 class OptimalAlie(Optimal):
     """All Byzantine workers send μ - z·s·σ with the z that moves the server's answer most.
 
-    z = argmax ‖AG(z) - μ‖₂ over both signs (see `Optimal`); up to 115 calls of the rule per
+    z = argmax ‖AG(z) - μ‖₂ over both signs (see `Optimal`); up to 114 calls of the rule per
     round with the default range.
 
     Args:
         smallest, largest: the range of |z|, both > 0.
         signs: s: ``"free"``: the same for all coordinates, plus or minus as z has it;
             ``"random"``: drawn once, the same in every round of a run (see `Alie`).
+        calls: how often the rule may be called in a round, >= 4; None: as often as pays.
 
     Raises:
         ValueError: a parameter is out of its range, or no such word.

@@ -11,13 +11,14 @@ from .optimal import Optimal
 class OptimalFoe(Optimal):
     """All Byzantine workers send -ε·s·μ with the ε that moves the server's answer most.
 
-    ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); up to 115 calls of the rule per
+    ε = argmax ‖AG(ε) - μ‖₂ over both signs (see `Optimal`); up to 114 calls of the rule per
     round with the default range.
 
     Args:
         smallest, largest: the range of |ε|, both > 0.
         signs: s: ``"free"``: the same for all coordinates, plus or minus as ε has it;
             ``"random"``: drawn once, the same in every round of a run.
+        calls: how often the rule may be called in a round, >= 4; None: as often as pays.
 
     Raises:
         ValueError: a parameter is out of its range, or no such word.

@@ -24,13 +24,29 @@ class Found(NamedTuple):
 
 def log_grid(smallest: float, largest: float, per_decade: int) -> NDArray[np.float64]:
     """Return ± so many numbers per decade from `smallest` to `largest`, ascending."""
-    count = max(math.ceil(math.log10(largest / smallest) * per_decade), 1) + 1
-    half = np.geomspace(smallest, largest, count)
+    return _both_signs(smallest, largest, _points(smallest, largest, per_decade))
+
+
+def _points(smallest: float, largest: float, per_decade: int) -> int:
+    return max(math.ceil(math.log10(largest / smallest) * per_decade), 1) + 1
+
+
+def _both_signs(smallest: float, largest: float, points: int) -> NDArray[np.float64]:
+    half = np.geomspace(smallest, largest, points)
     return np.concatenate((-half[::-1], half))
 
 
+def most_calls(smallest: float, largest: float) -> int:
+    """Return how often `maximise` asks at most, if nobody says how often it may."""
+    return 2 * _points(smallest, largest, PER_DECADE) + REFINEMENTS
+
+
 def maximise(
-    function: Callable[[float], float], smallest: float, largest: float, signs: str = "both"
+    function: Callable[[float], float],
+    smallest: float,
+    largest: float,
+    signs: str = "both",
+    calls: int | None = None,
 ) -> Found:
     """Look everywhere, then closer.
 
@@ -44,8 +60,16 @@ def maximise(
         function: to maximise; NaN counts as the least.
         smallest, largest: the decades of |x|.
         signs: ``"both"``, or ``"plus"`` alone.
+        calls: how often the function may be asked, >= 4: half of it on the grid; None: five times
+            per decade and sign, then until nothing promises more, or `REFINEMENTS` times.
     """
-    grid = log_grid(smallest, largest, PER_DECADE)
+    points = _points(smallest, largest, PER_DECADE)
+    refinements = REFINEMENTS
+    if calls is not None:
+        ways = 2 if signs == "both" else 1
+        points = min(points, max(calls // (2 * ways), 2))
+        refinements = calls - ways * points
+    grid = _both_signs(smallest, largest, points)
     x = [float(point) for point in grid if signs == "both" or point > 0]
 
     def ask(point: float) -> float:
@@ -53,7 +77,7 @@ def maximise(
         return -math.inf if math.isnan(value) else value
 
     y = [ask(point) for point in x]
-    for _ in range(REFINEMENTS):
+    for _ in range(refinements):
         at, value = np.array(x), np.array(y)
         promise = _promise(at, value)
         best, widest = float(value.max()), int(promise.argmax())

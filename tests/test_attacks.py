@@ -55,12 +55,14 @@ SPECIFICATIONS = [
     "fang[rule=krum]",
     "fang[knowledge=partial]",
     "hidden_coordinate[accept=distance]",
-    "optimal_alie[signs=random]",
-    "optimal_foe[signs=random]",
+    "optimal_alie[calls=24,signs=random]",
+    "optimal_foe[calls=24,signs=random]",
+    'greedy[attacks="none,mimic,tail+foe"]',
+    "black_box[calls=60,every=2]",
     "stale[age=2]",
     "inf[sign=both]",
     *(f"{name}+alie" for name in HETEROGENEITY),
-    *(f"{name}+optimal_foe" for name in HETEROGENEITY),
+    *(f"{name}+optimal_foe" for name in ("tail", "starve", "flood", "late", "lookalike")),
     "starve+late[delay=2]+label_flip",
     "flood+mimic",
     "wrong_length[claim=both]+foe",
@@ -673,6 +675,123 @@ def test_searches_against_krum_find_cliffs_below_plateaus(byzantine: int, scale:
                 assert attack.fraction(full, per_decade=60) >= 0.98
 
 
+class Counted:
+    """A server that counts how often it is asked."""
+
+    def __init__(self, full: View) -> None:
+        assert full.server is not None
+        self.server, self.calls = full.server, 0
+        self.view = dataclasses.replace(full, server=self)
+
+    def __call__(self, message: Message) -> Outcome:
+        self.calls += 1
+        return self.server(message)
+
+
+@pytest.mark.parametrize("name", [
+    "foe", "optimal_foe", "optimal_alie[calls=11]", "tail+optimal_foe[calls=30]", "greedy",
+    'greedy[attacks="none,optimal_alie[calls=9]"]', "black_box[calls=40]",
+    "black_box[calls=40,every=3]", "late+black_box[calls=7,every=50]",
+])  # fmt: skip
+def test_no_attack_calls_the_rule_more_often_than_it_says(name: str) -> None:
+    """And those of a budget use all of it, in a run of a hundred rounds."""
+    attack, calls, rounds = attacks.build(name), 0, 100 if "black_box" in name else 3
+    for k in range(1, rounds + 1):
+        server = Counted(view(round_=k, ragged=k % 2 == 0))
+        attack(server.view)
+        calls += server.calls
+    most = attack.rule_calls(rounds)
+    assert calls <= most
+    assert calls == most or "optimal" in name or not most  # a search may see that it is done
+
+
+def test_greedy_plays_what_leads_where_the_loss_is_largest() -> None:
+    """An average, steps of 0.1 and the loss ‖w‖²/2: all messages tried by hand, in float64."""
+    names = ("none", "crash", "foe[epsilon=0.5]", "foe", "sign_flip", "alie[z=3,signs=random]")
+    played = set()
+    for share in (0.1, 1.0):
+        for seed in range(6):
+            full = view(seed=seed, rule=build("average"), honest=5, byzantine=2)
+            full = dataclasses.replace(full, own_lengths=np.full(2, full.dimension))
+            w, honest = full.require_model().double(), full.require_honest().double()
+            messages = [attacks.build(name)(full) for name in names]
+            losses = []
+            for message in messages:
+                rows = torch.cat((honest, message.values.double()[message.lengths > 0]))
+                after = w - 0.1 * rows.mean(dim=0)
+                losses.append(float((w + share * (after - w)).square().sum() / 2))
+            greedy = attacks.Greedy(",".join(f'"{name}"' for name in names), share)
+            expected = messages[int(np.argmax(losses))]
+            found = greedy(full)
+            assert torch.equal(found.values, expected.values)
+            assert np.array_equal(found.lengths, expected.lengths)
+            played.add(names[int(np.argmax(losses))])
+    assert len(played) > 1
+
+
+@pytest.mark.parametrize("scale", [0.5, 4.0])
+def test_black_box_finds_the_top_of_a_hill(scale: float) -> None:
+    """A server that steps to what it is sent, and a hill whose top is a combination of the basis."""
+    full = view(dimension=40, honest=9)
+    basis = attacks.BlackBox.basis(full)
+    assert len(basis) == 7
+    top = torch.tensor([1.0, -scale, 0.5, scale, 0.0, 0.5, -0.5]).double() @ basis
+    moved = dataclasses.replace(
+        full,
+        rounds=1,
+        server=lambda m: Outcome(m.values[0], m.values[0].clone),
+        losses=lambda models: -(models.double() - top).square().sum(dim=1),
+    )
+    with one_thread():
+        message = attacks.BlackBox(calls=500, share=1.0)(moved)
+    start = float((full.centre() - top).norm())
+    assert float((message.values[0].double() - top).norm()) < 0.1 * start
+
+
+def test_black_box_searches_when_it_is_time_and_keeps_what_it_found() -> None:
+    attack, calls = attacks.BlackBox(calls=90, every=4), []
+    for k in range(1, 13):
+        server = Counted(dataclasses.replace(view(round_=k), rounds=12))
+        attack(server.view)
+        calls.append(server.calls)
+    assert calls == [30, 0, 0, 0, 30, 0, 0, 0, 30, 0, 0, 0]
+
+
+def test_what_searches_say_how_near_they_come() -> None:
+    """A search that is cut short says so; attacks without one have nothing to say."""
+    full = view(honest=16, byzantine=4, dimension=300, rule=build("krum", f=4))
+    names = ("optimal_foe", "optimal_foe[calls=4]", "agr_tailored", "hidden_coordinate",
+             "agr_tailored[rule=trimmed_mean]", "fang[rule=krum]", "greedy", "starve+optimal_foe")  # fmt: skip
+    share = {}
+    with one_thread():
+        for name in names:
+            found = attacks.build(name).fraction(full, per_decade=30)
+            assert found is not None
+            share[name] = found
+    assert all(share[name] > 0.99 for name in (*names[:1], *names[2:5]))
+    assert share["optimal_foe[calls=4]"] < 0.9
+    assert 0.49 < share["fang[rule=krum]"] <= 1.01
+    assert 0 < share["greedy"] < 1.5
+    for name in ("foe", "fang", "min_max", "hidden_coordinate[accept=distance]", "tail+alie"):
+        assert attacks.build(name).fraction(full) is None
+
+
+def test_a_hill_under_the_budget_is_found() -> None:
+    """With few calls as with many, half of them on a grid over all decades."""
+    asked: list[float] = []
+
+    def hill(x: float) -> float:
+        asked.append(x)
+        return -abs(math.log10(abs(x)) - 0.3) + (x < 0)
+
+    for calls in (4, 10, 25, 60):
+        asked.clear()
+        found = maximise(hill, 0.01, 100, calls=calls)
+        assert len(asked) == found.evaluations <= calls
+        assert found.argument < 0
+        assert calls < 25 or found.argument == pytest.approx(-2.0, rel=0.15)
+
+
 def test_the_search_copes_with_hills_and_cliffs() -> None:
     def cliff(x: float) -> float:
         return x if 0 < x < 7.3219 else 0.5
@@ -823,6 +942,17 @@ def test_chains_have_one_spelling_and_say_what_they_need() -> None:
         ("alie[signs=both]", "signs: 'both'; expected 'minus' or 'plus' or 'random'"),
         ("optimal_alie[signs=minus]", "signs: 'minus'; expected 'free' or 'random'"),
         ("wrong_length[claim=short]", "claim: 'short'; expected 'long' or 'negative' or 'both'"),
+        ("optimal_foe[calls=3]", "calls: 3; expected an integer >= 4"),
+        ('greedy[attacks="none,fo"]', "unknown 'fo'; did you mean 'foe'"),
+        ('greedy[attacks="none,label_flip"]', "attacks: 'label_flip' poisons data, before it can"),
+        (
+            "greedy[attacks=tests.plugins:Blind]",
+            "attacks: 'tests.plugins:Blind'; expected attacks of",
+        ),
+        ('greedy[attacks=""]', "attacks: ''; expected one attack at least"),
+        ("greedy[share=0]", "share: 0.0; expected a finite number > 0"),
+        ("black_box[calls=0]", "calls: 0; expected an integer >= 1"),
+        ("black_box[every=0]", "every: 0; expected an integer >= 1"),
         ("foe[epsilon=inf]", "epsilon: inf; expected a finite number >= 0"),
         ("crash[send=noise]", "send: 'noise'; expected 'nothing' or 'zeros'"),
         ("foe[eps=1]", r"parameter: unknown 'eps'; did you mean 'epsilon'\?"),

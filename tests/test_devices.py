@@ -103,7 +103,7 @@ def test_attacks_elsewhere(attack: str, ragged: bool) -> None:
             judge = aggregators.build("median")
 
             def server(message: Message) -> Outcome:
-                answer = judge(message.values)
+                answer = judge(message.values.to(moved.require_model()))
                 return Outcome(
                     answer.double() - moved.centre(), lambda: moved.require_model() - answer
                 )

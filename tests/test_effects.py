@@ -84,6 +84,9 @@ BREAKS: list[tuple[str, dict[str, Any], float, str]] = [
     ("min_sum", {"rule": "median"}, 0.25, "random_noise[scale=5]"),
     ("agr_tailored[rule=trimmed_mean]", {"rule": "trimmed_mean"}, 0.2, "random_noise[scale=5]"),
     ("fang", {"rule": "trimmed_mean"}, 0.2, "random_noise[scale=5]"),
+    # Trying on the server does more harm than any single one of what is tried.
+    ("greedy", {"rule": "nnm+trimmed_mean", "rounds": 25}, 0.04, "fang"),
+    ("black_box", {"rule": "average"}, 0.3, ""),
     # Copying one honest worker is enough where workers differ.
     ("mimic", {"rule": "median", "partition": "by_class[k=2]"}, 0.2, ""),
     # Fewer answers than the quorum stall every round.

@@ -145,6 +145,7 @@ class Adversary:
             seen = seen if sent is None else zero_where_false(seen, sent)
         view: View = View(
             round=self.k,
+            rounds=cell.scenario.rounds,
             sampled=len(hostile),
             byzantine=len(self.byzantine),
             dimension=beside * order.dimension,
