@@ -273,7 +273,11 @@ def test_every_key_of_a_suite_is_explained() -> None:
         assert key in table[: table.index("\n\n")], key
     groups = guide[guide.index("The groups are") : guide.index("behind `hgobench.`")]
     for kind in Kind:
-        if kind not in (Kind.SUITES, Kind.THREAT_MODELS):  # these have no entry points
+        if kind not in (
+            Kind.SUITES,
+            Kind.THREAT_MODELS,
+            Kind.ENSEMBLES,
+        ):  # these have no entry points
             assert f"{kind.value}`" in groups, kind.value
 
 
@@ -292,6 +296,8 @@ def test_tables_in_the_documentation_are_up_to_date() -> None:
             assert table in page, f"hgobench list {kind} --format markdown"
     page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
     assert markdown(listing.threat_models(), title=False) in page
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert markdown(listing.ensembles(), title=False) in page
     specification = importlib.util.spec_from_file_location(
         "conformance", ROOT / "suites" / "test_conformance.py"
     )

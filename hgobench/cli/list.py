@@ -28,6 +28,7 @@ class Kind(StrEnum):
     MODELS = "models"
     SUITES = "suites"
     THREAT_MODELS = "threat_models"
+    ENSEMBLES = "ensembles"
 
 
 def list_(
@@ -48,6 +49,8 @@ def list_(
         page = listing.suites()
     elif kind is Kind.THREAT_MODELS:
         page = listing.threat_models()
+    elif kind is Kind.ENSEMBLES:
+        page = listing.ensembles()
     else:
         page = listing.page(kind.value, full)
     typer.echo(shown(page, form.value, wide))

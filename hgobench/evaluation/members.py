@@ -102,8 +102,9 @@ AUTO_1: tuple[Member, ...] = (
     Member("optimal_foe", "optimised", ("optimal_foe", "optimal_foe[signs=random]")),
     *(
         Member(step, "heterogeneity", (f"{step}+*",))
-        for step in ("tail", "starve", "flood", "late", "lookalike", "tail_only")
+        for step in ("tail", "starve", "flood", "late", "lookalike")
     ),
+    *_one("heterogeneity", "tail_only"),
     Member("own_lengths", "heterogeneity", ("own_lengths+*",), strongest=3),
     Member("greedy", "adaptive", ("greedy",)),
     Member("schedule", "adaptive", ("*",), strongest=2, scheduled=True),

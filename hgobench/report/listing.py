@@ -121,6 +121,26 @@ def threat_models() -> Page:
     )
 
 
+def ensembles() -> Page:
+    """Return the members of each ensemble of attacks, in the order in which they run."""
+    from hgobench.evaluation.members import ENSEMBLES
+
+    blocks = []
+    for name, members in ENSEMBLES.items():
+        rows: list[list[Cell]] = [
+            [
+                member.stage.replace("_", " "),
+                member.name,
+                ", ".join(member.attacks)
+                + (f" (the {member.strongest} strongest)" if member.strongest > 1 else "")
+                + (", and when to attack" if member.scheduled else ""),
+            ]
+            for member in members
+        ]
+        blocks.append(Table(name, "", ["stage", "member", "variants"], rows, most={2: 60}))
+    return Page("list", "ensembles", blocks)
+
+
 def suites() -> Page:
     """Return the table of the suites that come with hgobench."""
     from hgobench.suite import Suite, names
