@@ -12,13 +12,13 @@ def page(rows: Sequence[Sequence[Cell]], headers: Sequence[str]) -> Page:
 
     Its table leaves out columns without a number; CSV and JSON have all.
     """
-    kept = [i for i in range(len(headers)) if any(row[i] is not None for row in rows)]
-    shown = [[_short(row[i]) for i in kept] for row in rows]
-    right = [j for j, i in enumerate(kept) if not isinstance(rows[0][i], str)]
+    columns = [i for i in range(len(headers)) if any(row[i] is not None for row in rows)]
+    cells = [[_short(row[i]) for i in columns] for row in rows]
+    numeric = [j for j, i in enumerate(columns) if not isinstance(rows[0][i], str)]
     return Page(
         "bench",
         "Measurements",
-        [Table("", "", [headers[i] for i in kept], shown, right)],
+        [Table("", "", [headers[i] for i in columns], cells, numeric)],
         long=Table("bench", "", headers, rows),
         content=[dict(zip(headers, row, strict=True)) for row in rows],
     )

@@ -1,9 +1,9 @@
-"""The one drawer of charts: matplotlib, in colours that the colour-blind tell apart.
+"""Charts, drawn by matplotlib in colours that colour-blind readers can tell apart.
 
-Every line has a colour, a marker and, beyond seven, a dash of its own, so that it is recognised in
-grey, too. Colours are those of Okabe and Ito ("Color Universal Design", 2008) but for yellow, which
-is lost on white, and black, which is the text's. Legends stand outside, where no line runs. In a
-page a drawing has no background, and its colours are CSS variables that the page's dark mode sets.
+Every line has a colour, a marker and, beyond seven, a dash of its own, so that it can be recognised
+in grey, too. Colours are those of Okabe and Ito ("Color Universal Design", 2008) without yellow,
+which is too faint on white, and black, which is the colour of text. Legends are outside the axes.
+In a page a drawing has no background, and its colours are CSS variables that dark mode sets.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#4
 MARKERS = "os^DvPX*<>"
 DASHES: tuple[Any, ...] = ("-", (0, (9, 2)), (0, (9, 2, 2, 2)), (0, (9, 2, 2, 2, 2, 2)))
 HATCHES = ("", "////", "....", "xxxx")
-TOLD_APART = len(COLOURS) * len(HATCHES)  # parts of a bar; of more there is no legend
+DISTINCT = len(COLOURS) * len(HATCHES)  # segments of a bar; with more there is no legend
 INK, GRID, FAINT = "#1b1b1b", "#b0b0b1", "#b0b0b2"
 MARKED = 10  # markers on a line of more points
 SHORT = 30  # characters of a label that fits beside a drawing
-LETTER, HANDLE = 0.062, 0.75  # inches of a legend's letter, and of all else in its columns
+LETTER, HANDLE = (
+    0.062,
+    0.75,
+)  # inches of a letter in a legend, and of everything else in its columns
 
 _VARIABLES = {
     INK: "currentColor", GRID: f"var(--grid, {GRID})", FAINT: f"var(--grid, {FAINT})",
@@ -68,7 +71,7 @@ def draw(chart: Chart) -> Any:
         if bars:
             size = [8.0, min(max(0.22 * bars, 2.4), 16)]
         if many:
-            names = list(map(writers.drawn, looks.handles))
+            names = list(map(writers.plotted, looks.handles))
             style: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 3.2}
             longest = max(map(len, names))
             if shared or longest > SHORT:
@@ -84,7 +87,7 @@ def draw(chart: Chart) -> Any:
 
 
 class _Looks:
-    """Which colour, marker and dash each line has, and what the legend says."""
+    """The colour, marker and dash of each line, and the legend."""
 
     def __init__(self, panels: Sequence[Chart]) -> None:
         self.handles: dict[str, Any] = {}
@@ -97,11 +100,11 @@ class _Looks:
     def number(self, line: Line) -> int:
         return self.numbers[line.like or line.label]
 
-    def told(self, line: Line, handle: Any) -> None:
+    def add_handle(self, line: Line, handle: Any) -> None:
         self.handles.setdefault(line.group or line.label, handle)
 
     def sorted(self, panels: Sequence[Chart]) -> None:
-        """Put what stands for a group last."""
+        """Put the entries of groups last."""
         groups = {line.group for panel in panels for line in panel.lines if line.group}
         self.handles = dict(sorted(self.handles.items(), key=lambda item: item[0] in groups))
 
@@ -117,8 +120,8 @@ def _panel(axes: Any, chart: Chart, looks: _Looks) -> None:
         look = _stacked(looks.number(line), many)
         bars = axes.barh(line.y, line.x, left=lefts, height=0.85, **look)
         lefts = [a + b for a, b in zip(lefts, line.x, strict=True)]
-        if 1 < many <= TOLD_APART:
-            looks.told(line, bars)
+        if 1 < many <= DISTINCT:
+            looks.add_handle(line, bars)
     if many:
         _places(axes, chart)
     _axes(axes, chart)
@@ -129,7 +132,7 @@ def _line(axes: Any, line: Line, looks: _Looks) -> None:
     if line.style == "faint":
         handle = _plot(axes, line, color=FAINT, linewidth=0.7, zorder=1)
         if line.group:
-            looks.told(line, handle)
+            looks.add_handle(line, handle)
         return
     number = looks.number(line)
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -145,7 +148,7 @@ def _line(axes: Any, line: Line, looks: _Looks) -> None:
         "dotted": {"linewidth": 1.3, "linestyle": ":"},
         "points": {"linewidth": 0, "marker": marker, "markersize": 5, "alpha": 0.8},
     }  # fmt: skip
-    looks.told(line, _plot(axes, line, color=colour, **styles[line.style]))
+    looks.add_handle(line, _plot(axes, line, color=colour, **styles[line.style]))
     if line.low is not None and line.high is not None:
         axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
 
@@ -158,15 +161,17 @@ def _axes(axes: Any, chart: Chart) -> None:
         if name in chart.log:
             _logarithmic(axes, axis, name)
     if chart.ticks:
-        names = list(map(writers.drawn, chart.ticks))
+        names = list(map(writers.plotted, chart.ticks))
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
-    elif "x" not in chart.log and all(float(x).is_integer() for one in chart.lines for x in one.x):
+    elif "x" not in chart.log and all(
+        float(x).is_integer() for line in chart.lines for x in line.x
+    ):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if chart.ends is not None:
         axes.set_xlim(0, min(chart.ends, axes.get_xlim()[1]))
-    axes.set_title(writers.drawn(chart.title), fontsize=11)
-    axes.set_xlabel(writers.drawn(chart.x))
-    axes.set_ylabel(writers.drawn(chart.y))
+    axes.set_title(writers.plotted(chart.title), fontsize=11)
+    axes.set_xlabel(writers.plotted(chart.x))
+    axes.set_ylabel(writers.plotted(chart.y))
     axes.grid(alpha=0.35)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -179,10 +184,10 @@ def _plot(axes: Any, line: Line, **style: Any) -> Any:
 
 
 def _stacked(number: int, many: int) -> dict[str, Any]:
-    """Return the look of one of many parts of a bar."""
+    """Return the look of a segment of a stacked bar."""
     from matplotlib import colormaps
 
-    if many > TOLD_APART:  # a colour by their order
+    if many > DISTINCT:  # a colour by their order
         return {"color": colormaps["cividis"](number / (many - 1))}
     hatch = HATCHES[number // len(COLOURS)]
     return {"color": COLOURS[number % len(COLOURS)], "hatch": hatch, "edgecolor": "white",
@@ -190,7 +195,7 @@ def _stacked(number: int, many: int) -> dict[str, Any]:
 
 
 def _places(axes: Any, chart: Chart) -> None:
-    """Count places of horizontal bars from above, in whole numbers."""
+    """Number the positions of horizontal bars from above, in whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylim(max(len(line.y) for line in chart.lines) - 0.5, -0.5)
@@ -209,24 +214,24 @@ def _below(axes: Any, panel: Chart, looks: _Looks) -> None:
         axes.bar(
             left, line.y, 0.72 * wide / many, align="edge", color=COLOURS[number % len(COLOURS)]
         )
-    axes.set_xlabel(writers.drawn(panel.x))
-    axes.set_ylabel(writers.drawn(chart.y))
+    axes.set_xlabel(writers.plotted(panel.x))
+    axes.set_ylabel(writers.plotted(chart.y))
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _same_scale(row: Any, panels: Sequence[Chart]) -> None:
-    """Give panels the y axis that shows every line of all of them; bands may leave it."""
-    seen = [y for panel in panels for line in panel.lines for y in line.y if math.isfinite(y)]
-    if not seen:
+    """Give all panels one y axis that shows every line; bands may exceed it."""
+    values = [y for panel in panels for line in panel.lines for y in line.y if math.isfinite(y)]
+    if not values:
         return
-    low, high = min(seen), max(seen)
+    low, high = min(values), max(values)
     margin = 0.03 * (high - low) or 0.5
     for axes in row:
         axes.set_ylim(low - margin, high + margin)
 
 
 def _logarithmic(axes: Any, axis: Any, name: str) -> None:
-    """Make an axis logarithmic, with plain numbers: 0.01, not ten to the minus two."""
+    """Make an axis logarithmic, with plain numbers: 0.01 instead of a power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     (axes.set_xscale if name == "x" else axes.set_yscale)("log")
@@ -239,7 +244,7 @@ def _logarithmic(axes: Any, axis: Any, name: str) -> None:
 
 
 def plain(value: float) -> str:
-    """Write a number without an exponent, as far as it can be read so.
+    """Write a number without an exponent, if that is readable.
 
     >>> plain(0.001), plain(20000), plain(1e-9)
     ('0.001', '20,000', '1e-09')
@@ -256,8 +261,8 @@ def svg(chart: Chart, name: str) -> str:
     text and axes have the colour of the text around it.
 
     Args:
-        chart: what is drawn.
-        name: unique in the page: what the drawing's inner references are made of.
+        chart: the chart.
+        name: unique in the page; the drawing's inner references are derived from it.
     """
     from matplotlib import rc_context
 

@@ -15,12 +15,12 @@ import hgobench
 
 from . import charts, writers
 from .page import Chart, Page, Table
-from .render import LONG, SAID, cell, chart_csv, table_csv, where
+from .render import LONG, VERDICTS, cell, chart_csv, file_name, table_csv
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-WIDTHS = tuple(range(20, 75, 5))  # of windows, in rem: what a table is compared with
+WIDTHS = tuple(range(20, 75, 5))  # of windows, in rem, that a table is compared with
 LETTER, PADDING = 0.58, 1.2  # of a cell, in rem
 LONGEST = 40  # characters of a cell that is not folded
 
@@ -29,11 +29,11 @@ LONGEST = 40  # characters of a cell that is not folded
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("hgobench.report"), autoescape=True, undefined=StrictUndefined
     )
-    made.filters["shown"] = writers.visible
-    return made
+    environment.filters["shown"] = writers.visible
+    return environment
 
 
 def html(page: Page) -> str:
@@ -45,7 +45,7 @@ def html(page: Page) -> str:
     """
     from markupsafe import Markup
 
-    made = _environment()
+    environment = _environment()
 
     def csv_of(block: Table | Chart) -> str:
         return table_csv(block) if isinstance(block, Table) else chart_csv(block)
@@ -56,16 +56,16 @@ def html(page: Page) -> str:
     def drawing(chart: Chart) -> str:
         return Markup(charts.svg(chart, chart.name or page.name))
 
-    style = made.get_template("style.css").render(widths=WIDTHS)
-    return made.get_template("page.html").render(
+    style = environment.get_template("style.css").render(widths=WIDTHS)
+    return environment.get_template("page.html").render(
         page=page,
         version=hgobench.__version__,
         style=Markup(style),
         text=cell,
-        said=SAID,
+        said=VERDICTS,
         classes={True: "yes", False: "no", None: ""},
         kind_of=lambda block: type(block).__name__,
-        file=lambda block: where(page, block),
+        file=lambda block: file_name(page, block),
         link=link,
         drawing=drawing,
         summary_of=_summary,
@@ -74,13 +74,13 @@ def html(page: Page) -> str:
 
 
 def _summary(table: Table) -> str:
-    """Return the words under which a table is folded away; of one that is open nothing."""
+    """Return the words under which a table is folded; empty: it is not folded."""
     return table.summary or (f"{len(table.rows)} rows" if len(table.rows) > LONG else "")
 
 
 def _wider(table: Table) -> Iterator[int]:
-    """Yield the widths of windows that are too narrow for a table, in rem, by its letters."""
+    """Yield the widths of windows, in rem, that are too narrow for a table, by its letters."""
     columns = zip(table.header, *([cell(value) for value in row] for row in table.rows))  # noqa: B905
     letters = [min(max(map(len, column)), LONGEST) for column in columns]
-    needed = sum(LETTER * count + PADDING for count in letters) + 2
-    yield from (width for width in WIDTHS if width < needed)
+    table_width = sum(LETTER * count + PADDING for count in letters) + 2
+    yield from (width for width in WIDTHS if width < table_width)

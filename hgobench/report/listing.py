@@ -1,4 +1,4 @@
-"""``hgobench list``: what can be named, with parameters, validity and source."""
+"""``hgobench list``: all components, with parameters, validity and source."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NOTES = {"root": "needs clean data at the server", "honest": "is told who is ho
 
 
 def page(kind: str, full: bool = False) -> Page:
-    """Return the table of everything of one kind; plug-ins that do not load say why.
+    """Return the table of all components of a kind; for plug-ins that do not load, the reason.
 
     Args:
         kind: a key of `KINDS`.
@@ -65,7 +65,7 @@ def page(kind: str, full: bool = False) -> Page:
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
         ]
         notes += ["remembers earlier rounds"] if getattr(made, "stateful", False) else []
-        notes += [f"draws {drawn}"] if (drawn := getattr(made, "randomised", "")) else []
+        notes += [f"draws {draws}"] if (draws := getattr(made, "randomised", "")) else []
         rows.append(
             {
                 "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),
@@ -83,8 +83,8 @@ def page(kind: str, full: bool = False) -> Page:
                 "what it is": inspect.cleandoc(made.__doc__ or "").partition("\n")[0],
             }
         )
-    wanted = [h for h in rows[0] if h != "what it is"] if full else list(_SHORT)
-    filled = [header for header in wanted if any(row[header] for row in rows)]
+    headers = [h for h in rows[0] if h != "what it is"] if full else list(_SHORT)
+    filled = [header for header in headers if any(row[header] for row in rows)]
     cells = [[row[header] for header in filled] for row in rows]
     most = {i: wide for i, header in enumerate(filled) if (wide := _SHORT.get(header))}
     table = Table(kind, "", filled, cells, most=most)

@@ -1,8 +1,8 @@
-"""What people see, as data: every producer returns a page, and each format has one renderer.
+"""Pages as data: every producer returns a `Page`, and each format has one renderer.
 
 A `Page` is a title and blocks in their order: text, findings, tables, charts. It holds no markup:
 the renderers (`terminal`, `markdown`, `latex`, `html`, `data`) write the same page for a terminal,
-as Markdown, LaTeX, HTML, CSV and JSON, and escape what each of these would act on.
+as Markdown, LaTeX, HTML, CSV and JSON, and escape what has a meaning in each.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class Line:
     """A line of a chart, its points, or its bars.
 
     Attributes:
-        label: what it is.
-        x, y: its points; a y that is not finite is left out of the drawing. Of bars: the left edge
-            of every group, and the heights. Of a stack: lengths, and the places of horizontal bars.
-        low, high: a band around it, or none.
+        label: its name in the legend.
+        x, y: its points; those whose y is not finite are not drawn. For bars: the left edge of
+            every group, and the heights. For a stack: the lengths and positions of horizontal bars.
+        low, high: the band around it; None: no band.
         style: ``"faint"``: thin and grey, in the legend only as a group; ``"bars"``: side by side
             with the other lines of that style; ``"stack"``: end to end with them.
-        like: the label of an earlier line that has the same colour and marker.
-        group: what the legend calls it and all others of its group, once; none: its label.
+        like: the label of an earlier line, whose colour and marker it has.
+        group: one name in the legend for all lines of the group; empty: the label.
 
     Example:
         >>> line = Line("median", x=[0, 10], y=[0.1, 0.6], low=[0.1, 0.5], high=[0.1, 0.7])
@@ -49,15 +49,15 @@ class Table:
     """A table of text and numbers.
 
     Attributes:
-        name: of its CSV file, unique in its page; empty: it has none.
-        title: above it; empty: nothing.
+        name: of its CSV file, unique in its page; empty: there is no file.
+        title: above it; empty: no title.
         header: the columns' names.
         rows: their cells.
         right: positions of the columns that text formats align to the right: numbers.
-        keep: how many columns, from the left, a narrow terminal never leaves out; None: all.
-        most: column to the characters at which a terminal wraps it, however wide.
-        narrower: the same with less in its cells, which a terminal tries in turn.
-        summary: what a page shows in its place until it is opened; empty: it is open.
+        keep: number of columns, from the left, that a narrow terminal never leaves out; None: all.
+        most: column to its maximum width in a terminal, in characters.
+        narrower: shorter versions of the table, which a terminal tries in turn.
+        summary: the words under which an HTML page folds it; empty: it is not folded.
 
     Example:
         >>> table = Table("times", "Times", ["rule", "ms"], [["median", 1.5], ["krum", 2.5]])
@@ -76,7 +76,7 @@ class Table:
     summary: str = ""
 
     def numbers(self, column: int) -> bool:
-        """Say whether a column holds numbers alone, or is aligned as if it did."""
+        """Return whether a column holds only numbers, or is aligned as if it did."""
         cells = [row[column] for row in self.rows]
         alone = all(isinstance(cell, int | float | Shown) for cell in cells)
         return column in self.right or (alone and bool(cells))
@@ -119,14 +119,14 @@ class Chart:
 
     Attributes:
         name: of the file, unique in its page; empty: the page's own.
-        title, x, y: what stands above it and at its axes.
-        lines: what is drawn.
+        title, x, y: its title, and the names of its axes.
+        lines: its lines.
         log: the axes that are logarithmic: ``""``, ``"x"``, ``"y"``, ``"xy"``.
-        ticks: names of x = 0, 1, ..; none: x is a number.
+        ticks: names of x = 0, 1, ..; empty: x is a number.
         panels: charts side by side with one legend and one scale of y, instead of lines.
-        below: a smaller one under it, over the same x.
-        ends: where the x axis ends, at most; None: with the data.
-        data: what the CSV file holds, if that is more than the points.
+        below: a smaller chart under it, with the same x axis.
+        ends: the largest end of the x axis; None: that of the data.
+        data: the content of the CSV file; None: the points.
 
     Example:
         >>> from hgobench.report.render import chart_csv
@@ -183,9 +183,9 @@ class Text:
     """A paragraph.
 
     Attributes:
-        text: of one paragraph, without markup.
-        kind: ``"about"``: how it was done, left out in a terminal; ``"note"``: what a reader of the
-            numbers must know; ``"answer"``: to the question that was asked, left out in Markdown.
+        text: one paragraph, without markup.
+        kind: ``"about"``: the method, left out in a terminal; ``"note"``: what a reader of the
+            numbers must know; ``"answer"``: to a user's question, left out in Markdown.
 
     Example:
         >>> from hgobench.report.render import terminal
@@ -213,12 +213,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and their values: what is known of one thing.
+    """Names and their values.
 
     Attributes:
-        facts: each a name and a value.
-        title: what they are about; empty: it is plain.
-        folded: whether they are folded away under the title; only pages show them then.
+        facts: pairs of a name and a value.
+        title: above them; empty: no title.
+        folded: whether they are folded under the title; only HTML shows them then.
 
     Example:
         >>> from hgobench.report.render import terminal
@@ -252,15 +252,15 @@ Block = Heading | Text | Findings | Facts | Items | Table | Chart
 
 @dataclass(frozen=True)
 class Page:
-    """A title and blocks, with what makes them again.
+    """A title and blocks, with the command that produces them.
 
     Attributes:
         name: of its files.
-        title: what it is; a terminal or Markdown may be asked to leave it out.
-        blocks: what it says, in order.
-        command: what makes it again; empty: it is not said.
+        title: of the page; terminal and Markdown may leave it out.
+        blocks: its content, in order.
+        command: the command that produces it; empty: it is not shown.
         long: all numbers in one table, as CSV; None: CSV is the page's tables, one after another.
-        content: everything as plain data, as JSON; None: the page has no JSON.
+        content: everything as data for JSON; None: the page has no JSON.
 
     Example:
         >>> table = Table("t", "", ["ms"], [[1.5]])
@@ -307,15 +307,15 @@ def study(
     tables: Sequence[Table] = (),
     answer: str = "",
 ) -> Page:
-    """Return the page of an audit, or of an answer to a question, in the order that all have.
+    """Return the page of an audit, or of an answer to a question, with its blocks in a fixed order.
 
     Args:
         name: of its files.
         title: of the page.
-        about: paragraphs on what was done.
-        command: what makes it again.
-        findings, charts, tables: what came out.
-        answer: to a question, in one or two sentences; none: it is no question.
+        about: paragraphs on the method.
+        command: the command that produces it.
+        findings, charts, tables: the results.
+        answer: to a question, in one or two sentences; empty: there was no question.
 
     >>> page = study("cost", "What it costs", ["How it was measured."], "hgobench audit cost")
     >>> [type(block).__name__ for block in page.blocks]

@@ -1,4 +1,4 @@
-"""How far a long computation is: an honest estimate, shown as a bar or as plain lines."""
+"""Progress of a long computation: the time left, shown as a bar or as plain lines."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from rich.table import Table
 
 from hgobench.engines.progress import Advance
 
-WINDOW = 60.0  # seconds that the recent past lasts, or longer if little finishes in it
+WINDOW = 60.0  # seconds over which the rate is taken, or longer if little finishes in them
 SECONDS_BETWEEN_LINES = 5.0
 BETWEEN_SAMPLES = 0.5  # seconds
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        total: how many cells it has.
-        computed, found: how many are finished: computed now, and found in the store.
-        under_way: how much of others is done, as a number of cells: rounds over all rounds.
-        seconds: since it began.
-        rate: cells per second in the recent past; None: nothing to go by yet.
-        left: the seconds that the rest takes at this rate; None: not known yet.
+        total: number of cells.
+        computed, found: numbers of finished cells: computed, and found in the store.
+        under_way: how much of the cells under way is done, in cells: the share of their rounds.
+        seconds: since the run began.
+        rate: cells per second in the recent past; None: not known yet.
+        left: seconds until the end at this rate; None: not known yet.
     """
 
     total: int
@@ -46,31 +46,31 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many cells are finished."""
+        """Number of finished cells."""
         return self.computed + self.found
 
     def __str__(self) -> str:
-        """Say it in a line.
+        """Return it in a line.
 
         >>> print(Progress(total=90, computed=8, found=40, rate=2.0, left=21.0))
         48/90 (40 found), 2.0 cells/s, 21 s left
         >>> print(Progress(total=90, under_way=3.25))
         0/90, 3.2 more under way
         """
-        parts = [f"{self.done}/{self.total}"]
+        phrases = [f"{self.done}/{self.total}"]
         if self.found:
-            parts[0] += f" ({self.found} found)"
+            phrases[0] += f" ({self.found} found)"
         if self.under_way >= 0.05:
-            parts.append(f"{self.under_way:.1f} more under way")
+            phrases.append(f"{self.under_way:.1f} more under way")
         if self.rate is not None and self.done < self.total:
-            parts.append(_rate(self.rate))
+            phrases.append(_rate(self.rate))
         if self.left is not None and self.done < self.total:
-            parts.append(f"{duration(self.left)} left")
-        return ", ".join(parts)
+            phrases.append(f"{duration(self.left)} left")
+        return ", ".join(phrases)
 
 
 def _rate(rate: float) -> str:
-    """Write a rate so that it has a digit that is not 0.
+    """Write a rate, per minute if it is small.
 
     >>> _rate(12.345), _rate(0.05)
     ('12.3 cells/s', '3.0 cells/min')
@@ -84,26 +84,26 @@ def duration(seconds: float) -> str:
     >>> duration(41.2), duration(125), duration(7_260)
     ('42 s', '2 min 5 s', '2 h 1 min')
     """
-    whole = math.ceil(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    rounded = math.ceil(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
 class _Arrivals:
-    """The rate of what arrives in whole cohorts, if nothing is known of those under way.
+    """The rate of finished cohorts, if the progress of those under way is unknown.
 
-    With J processes cohorts arrive in bursts, so the rate is taken over a whole number of J
-    arrivals, as many as the last minute holds: it is the number of cells of the last m J arrivals
-    over the time since the arrival before them, which is as long as any of them took. Before there
-    were more than J arrivals, each process is taken to be as fast as those that have finished
-    something. If nothing arrives any more, the rate falls.
+    With J processes cohorts finish in bursts, so the rate is taken over a multiple of J arrivals,
+    as many as the last minute holds: the cells of the last m·J arrivals over the time since the
+    arrival before them, which is as long as any of them took. As long as there are no more than J
+    arrivals, all processes are assumed to be as fast as those that have finished a cohort. If no
+    more cohorts arrive, the rate falls.
 
     Args:
         jobs: J.
-        begun: when computing began.
+        begun: the time at which computing began.
     """
 
     def __init__(self, jobs: int, begun: float) -> None:
@@ -111,13 +111,13 @@ class _Arrivals:
         self.times: list[tuple[float, int]] = []
 
     def add(self, now: float, cells: int) -> None:
-        """Take an arrival; drop those that are too old, J at a time, but never the last J + 1."""
+        """Add an arrival; drop old ones, J at a time, but never the last J + 1."""
         self.times.append((now, cells))
         while len(self.times) > 2 * self.jobs and self.times[self.jobs][0] < now - WINDOW:
             del self.times[: self.jobs]
 
     def rate(self, now: float) -> float | None:
-        """Return cells per second; None: nothing to go by."""
+        """Return cells per second; None: not known yet."""
         times, jobs = self.times, self.jobs
         if not times:
             return None
@@ -131,38 +131,38 @@ class _Arrivals:
 
 
 class _Samples:
-    """The rate at which all grows that is done, rounds of cells under way among it."""
+    """The rate at which the amount done grows, including rounds of cells under way."""
 
     def __init__(self) -> None:
         self.done = 0.0
-        self.taken: list[tuple[float, float]] = []  # (time, what was done), the oldest first
+        self.samples: list[tuple[float, float]] = []  # (time, amount done), the oldest first
 
     def add(self, now: float, done: float) -> None:
-        """Take a sample; what has just ended is not counted for a moment, so it never shrinks."""
+        """Add a sample; never less, as cells that have just ended are not counted for a moment."""
         self.done = max(self.done, done)
-        last, before = self.taken[-1] if self.taken else (-math.inf, 0.0)
-        if self.done > before and now - last >= BETWEEN_SAMPLES:
-            self.taken.append((now, self.done))
-        while len(self.taken) > 2 and self.taken[1][0] < now - WINDOW:
-            del self.taken[0]
+        last, previous = self.samples[-1] if self.samples else (-math.inf, 0.0)
+        if self.done > previous and now - last >= BETWEEN_SAMPLES:
+            self.samples.append((now, self.done))
+        while len(self.samples) > 2 and self.samples[1][0] < now - WINDOW:
+            del self.samples[0]
 
     def rate(self, now: float) -> float | None:
-        """Return cells per second; None: nothing to go by."""
-        if not self.taken or now - self.taken[0][0] < 2 * BETWEEN_SAMPLES:
+        """Return cells per second; None: not known yet."""
+        if not self.samples or now - self.samples[0][0] < 2 * BETWEEN_SAMPLES:
             return None
-        since, before = self.taken[0]
-        return (self.done - before) / (now - since) or None
+        since, previous = self.samples[0]
+        return (self.done - previous) / (now - since) or None
 
 
 class Pace:
-    """Estimates the time that is left from what was computed in the last minute.
+    """Estimates the time left from the cells computed in the last minute.
 
-    Neither what was found in the store counts into the rate, nor the time before anything was
-    done. What was not looked for in the store yet is taken to lack as often as what was.
+    The rate includes neither cells found in the store nor the time before the first progress. Cells
+    that were not looked up yet are assumed to be missing as often as those that were.
 
     Args:
-        total: how many cells there are.
-        clock: seconds that only grow.
+        total: number of cells.
+        clock: returns seconds, monotonically.
     """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -175,7 +175,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def advance(self, step: Advance) -> None:
-        """Take what has just happened."""
+        """Add a step of progress."""
         with self._lock:
             now = self.clock()
             self._found += step.found
@@ -188,27 +188,27 @@ class Pace:
                 self._under_way = step.under_way
 
     def progress(self) -> Progress:
-        """Return how far it is; any thread may ask."""
+        """Return the progress; any thread may call it."""
         with self._lock:
             now, under_way, left = self.clock(), 0.0, None
-            rest = self._rest()
+            remaining = self._remaining()
             if self._under_way is None:
                 rate = self._arrivals.rate(now)
                 if rate is not None:
-                    left = max(rest / rate - (now - self._arrivals.times[-1][0]), 0.0)
+                    left = max(remaining / rate - (now - self._arrivals.times[-1][0]), 0.0)
             else:
                 under_way = self._under_way()
                 self._samples.add(now, self._computed + under_way)
                 rate = self._samples.rate(now)
                 if rate is not None:
-                    left = max(rest - (self._samples.done - self._computed), 0.0) / rate
+                    left = max(remaining - (self._samples.done - self._computed), 0.0) / rate
             if self._computed + self._found == self.total:
                 left = 0.0
             seconds = now - self._begun
             return Progress(self.total, self._computed, self._found, under_way, seconds, rate, left)
 
-    def _rest(self) -> float:
-        """Return how many cells are left to compute."""
+    def _remaining(self) -> float:
+        """Return the estimated number of cells left to compute."""
         looked_for = self._found + self._lacking
         if not self._lacking:
             return self.total - self._computed - self._found
@@ -221,7 +221,7 @@ class _Bar:
 
     def __init__(self, pace: Pace, what: str) -> None:
         self.pace, self.what = pace, what
-        self._longest = 0.0  # what has just ended is not counted for a moment
+        self._longest = 0.0  # cells that have just ended are not counted for a moment
 
     def __rich__(self) -> Table:
         now = self.pace.progress()
@@ -237,7 +237,7 @@ class _Lines:
 
     def __init__(self, pace: Pace, what: str, out: TextIO) -> None:
         self.pace, self.what, self.out = pace, what, out
-        self._said, self._last = -math.inf, ""
+        self._printed, self._last = -math.inf, ""
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._go_on, daemon=True)
 
@@ -254,16 +254,16 @@ class _Lines:
             self.say()
 
     def say(self, at_once: bool = False) -> None:
-        """Say how far it is, if it is further than it was, and not too soon after the last time."""
+        """Print the progress if it has changed, and not too soon after the last line."""
         with self._lock:
             now = self.pace.clock()
-            if not at_once and now - self._said < SECONDS_BETWEEN_LINES:
+            if not at_once and now - self._printed < SECONDS_BETWEEN_LINES:
                 return
-            far = self.pace.progress()
-            changed = f"{far.done} {far.under_way:.1f}"
-            if at_once or changed != self._last:
-                self._said, self._last = now, changed
-                print(f"{self.what} {far}", file=self.out, flush=True)
+            progress = self.pace.progress()
+            state = f"{progress.done} {progress.under_way:.1f}"
+            if at_once or state != self._last:
+                self._printed, self._last = now, state
+                print(f"{self.what} {progress}", file=self.out, flush=True)
 
 
 @contextmanager
@@ -282,12 +282,12 @@ def progress(
     few seconds in which something changes, and one at the end.
 
     Args:
-        total: how many cells there are.
+        total: number of cells.
         what: the word for them.
-        quiet: show nothing.
-        on_progress: told how far it is after every `Advance`.
-        out: where; None: standard error.
-        clock: seconds that only grow.
+        quiet: whether to show nothing.
+        on_progress: called with the progress after every `Advance`.
+        out: the stream; None: standard error.
+        clock: returns seconds, monotonically.
 
     Yields:
         A function to call with every `Advance`.

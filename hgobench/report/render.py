@@ -1,7 +1,7 @@
 """A page in every format: one renderer each.
 
-`render` chooses among them by name. A terminal and LaTeX get what can be read there: findings,
-tables and notes; Markdown and HTML all of it; CSV the numbers, JSON the plain data.
+`render` chooses among them by name. Terminal and LaTeX show findings, tables and notes; Markdown
+and HTML everything; CSV the numbers, and JSON the data.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from .page import (
     Table,
     Text,
 )  # fmt: skip
-from .writers import EVERYTHING, Layout
+from .writers import UNLIMITED, Layout
 
 Format = Literal["table", "markdown", "latex", "csv", "json", "html"]
 
-LONG = 48  # rows; a longer table is in its CSV file, and folded on the page
+LONG = 48  # rows; a longer table is only in its CSV file, and folded in HTML
 FILLED = 100  # characters of a line of items
-SAID = {True: "yes", False: "no", None: "undecided"}
+VERDICTS = {True: "yes", False: "no", None: "undecided"}
 STATEMENTS = ("statement", "holds", "evidence")
 
 
 def render(
-    page: Page, form: Format = "table", layout: Layout = EVERYTHING, *, title: bool = True
+    page: Page, form: Format = "table", layout: Layout = UNLIMITED, *, title: bool = True
 ) -> str:
     """Write a page in a format; the text ends without a newline.
 
     Args:
-        page: what is written.
-        form: ``"table"``: for a terminal.
-        layout: how wide a terminal is.
-        title: whether a terminal and Markdown show the page's title.
+        page: the page.
+        form: the format; ``"table"``: for a terminal.
+        layout: of tables in a terminal.
+        title: whether terminal and Markdown show the page's title.
 
     >>> page = Page("a", "A", [Table("t", "T", ["x"], [[0.5]])])
     >>> print(render(page, "csv"))
@@ -64,7 +64,7 @@ def render(
 
 
 def cell(value: Cell) -> str:
-    """Write a cell of a table: numbers with at most four digits, None as nothing."""
+    """Write a cell of a table: numbers with at most four digits, None as an empty text."""
     if isinstance(value, Shown | Link):
         return value.text
     if value is None:
@@ -74,23 +74,23 @@ def cell(value: Cell) -> str:
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """Return statements as a table."""
-    rows = [[f.statement, SAID[f.holds], f.evidence] for f in findings]
+    rows = [[f.statement, VERDICTS[f.holds], f.evidence] for f in findings]
     return Table("", "", STATEMENTS, rows, most={0: 44, 2: 60})
 
 
-def where(page: Page, block: Table | Chart) -> str:
+def file_name(page: Page, block: Table | Chart) -> str:
     """Return the name of the CSV file of a table or a chart."""
     return f"{page.name}-{block.name}.csv" if block.name else f"{page.name}.csv"
 
 
-def _left_to_its_file(page: Page, table: Table) -> str:
-    """Return what stands in a text for a table that is too long for it; else nothing."""
+def _reference_to_file(page: Page, table: Table) -> str:
+    """Return the reference to its file in place of a table that is too long; else empty."""
     if len(table.rows) <= LONG or not table.name:
         return ""
-    return f"{table.title}: {len(table.rows)} rows, {where(page, table)}"
+    return f"{table.title}: {len(table.rows)} rows, {file_name(page, table)}"
 
 
-def _written(table: Table, form: writers.Form, layout: Layout = EVERYTHING) -> str:
+def _table_text(table: Table, form: writers.Form, layout: Layout = UNLIMITED) -> str:
     """Write a table in a text format."""
     cells = [[cell(value) for value in row] for row in table.rows]
     fitted = Layout(layout.width, table.keep, layout.hint)
@@ -99,35 +99,35 @@ def _written(table: Table, form: writers.Form, layout: Layout = EVERYTHING) -> s
     )
 
 
-def terminal(page: Page, layout: Layout = EVERYTHING, *, title: bool = True) -> str:
+def terminal(page: Page, layout: Layout = UNLIMITED, *, title: bool = True) -> str:
     """Write a page for a terminal: findings, facts, tables, notes."""
     head = [layout.text(page.title)] if title else []
     return _joined(head, page, lambda block: _in_terminal(page, block, layout))
 
 
-def _joined(head: list[str], page: Page, written: Callable[[Block], list[str]]) -> str:
-    """Return the parts of a page's blocks behind its head, apart; notes follow each other."""
-    parts, after_note = list(head), False
+def _joined(head: list[str], page: Page, render_block: Callable[[Block], list[str]]) -> str:
+    """Return the head and the texts of a page's blocks, separated by blank lines but for notes."""
+    paragraphs, after_note = list(head), False
     for block in page.blocks:
         note = isinstance(block, Text) and block.kind == "note"
-        shown = written(block)
+        texts = render_block(block)
         if note and after_note:
-            parts[-1] += f"\n{shown[0]}"
+            paragraphs[-1] += f"\n{texts[0]}"
         else:
-            parts += shown
+            paragraphs += texts
         after_note = note
-    return "\n\n".join(parts)
+    return "\n\n".join(paragraphs)
 
 
 def _in_terminal(page: Page, block: Block, layout: Layout) -> list[str]:
-    """Return the parts that a block is in a terminal."""
+    """Return the texts of a block in a terminal."""
     match block:
         case Heading(text):
             return [layout.text(text)]
         case Text(text, kind):
             return [] if kind == "about" else [layout.text(text)]
         case Findings(findings):
-            return [_written(findings_table(findings), "table", layout)]
+            return [_table_text(findings_table(findings), "table", layout)]
         case Facts(facts, title, folded):
             start = "  " * bool(title)
             lines = [layout.text(f"{start}{name}: {value}") for name, value in facts]
@@ -136,16 +136,16 @@ def _in_terminal(page: Page, block: Block, layout: Layout) -> list[str]:
         case Items(title, items):
             return [_filled(title, items, layout)]
         case Table() as table:
-            if elsewhere := _left_to_its_file(page, table):
+            if elsewhere := _reference_to_file(page, table):
                 return [layout.text(elsewhere)]
             above = [layout.text(table.title)] if table.title else []
-            return [*above, _written(_narrowed(table, layout), "table", layout)]
+            return [*above, _table_text(_narrowed(table, layout), "table", layout)]
         case Chart():
             return []
 
 
 def _filled(title: str, items: Sequence[str], layout: Layout) -> str:
-    """Return items on lines; one is cut only if it is wider than a line: it is to be pasted."""
+    """Return items on lines, broken between items only, as these are to be copied."""
     width = min(layout.width or FILLED, FILLED)
     lines = [title]
     for item in map(writers.visible, items):
@@ -156,15 +156,15 @@ def _filled(title: str, items: Sequence[str], layout: Layout) -> str:
 
 
 def _narrowed(table: Table, layout: Layout) -> Table:
-    """Return a table as it fits: whole, or the first narrower one whose kept columns do."""
+    """Return a table if it fits, else the first narrower version whose kept columns do."""
 
-    def fits(one: Table, columns: int | None) -> bool:
-        rows = [[cell(value) for value in row][:columns] for row in one.rows]
-        return writers.fits(one.header[:columns], rows, layout.width)
+    def fits(candidate: Table, columns: int | None) -> bool:
+        rows = [[cell(value) for value in row][:columns] for row in candidate.rows]
+        return writers.fits(candidate.header[:columns], rows, layout.width)
 
     if not table.narrower or fits(table, None):
         return table
-    fitting = (one for one in table.narrower if fits(one, one.keep))
+    fitting = (candidate for candidate in table.narrower if fits(candidate, candidate.keep))
     return next(fitting, table.narrower[-1])
 
 
@@ -178,54 +178,56 @@ def markdown(
     """Write a page as Markdown.
 
     Args:
-        page: what is written.
-        level: of its heading.
+        page: the page.
+        level: of its headings.
         picture: draws a chart into a file and returns its address; None: charts are left out.
-        title: whether it has a heading.
+        title: whether it has a heading with its title.
     """
     hashes = "#" * level
-    parts = [f"{hashes} {writers.markdown(page.title)}"] if title else []
-    parts += [writers.code(page.command)] if page.command else []
+    paragraphs = [f"{hashes} {writers.markdown(page.title)}"] if title else []
+    paragraphs += [writers.code(page.command)] if page.command else []
     for block in page.blocks:
         match block:
             case Heading(text):
-                parts.append(f"{hashes} {writers.markdown(text)}")
+                paragraphs.append(f"{hashes} {writers.markdown(text)}")
             case Text(text, kind):
-                parts += [writers.paragraph(text)] if kind != "answer" else []
+                paragraphs += [writers.paragraph(text)] if kind != "answer" else []
             case Findings(findings):
-                parts.append(_written(findings_table(findings), "markdown"))
+                paragraphs.append(_table_text(findings_table(findings), "markdown"))
             case Facts(facts, about, folded):
-                parts += [writers.paragraph(about)] if about and not folded else []
+                paragraphs += [writers.paragraph(about)] if about and not folded else []
                 lines = [f"- {writers.markdown(f'{name}: {value}')}" for name, value in facts]
-                parts += [] if folded else ["\n".join(lines)]
+                paragraphs += [] if folded else ["\n".join(lines)]
             case Items(about, items):
-                parts.append(f"{writers.paragraph(about)} {', '.join(map(writers.code, items))}")
+                paragraphs.append(
+                    f"{writers.paragraph(about)} {', '.join(map(writers.code, items))}"
+                )
             case Table() as table:
-                if elsewhere := _left_to_its_file(page, table):
-                    parts.append(writers.paragraph(elsewhere))
+                if elsewhere := _reference_to_file(page, table):
+                    paragraphs.append(writers.paragraph(elsewhere))
                 else:
-                    parts += [writers.paragraph(table.title)] if table.title else []
-                    parts.append(_written(table, "markdown"))
+                    paragraphs += [writers.paragraph(table.title)] if table.title else []
+                    paragraphs.append(_table_text(table, "markdown"))
             case Chart() as chart:
-                named = writers.markdown(chart.title)
-                parts += [f"![{named}]({picture(chart)})"] if picture is not None else []
-    return "\n\n".join(parts)
+                caption = writers.markdown(chart.title)
+                paragraphs += [f"![{caption}]({picture(chart)})"] if picture is not None else []
+    return "\n\n".join(paragraphs)
 
 
 def latex(page: Page) -> str:
-    """Write a page as LaTeX: its tables (booktabs), and all text as comments."""
+    """Write a page as LaTeX: its tables (booktabs), and text as comments."""
     return _joined([writers.comment(page.title)], page, _in_latex)
 
 
 def _in_latex(block: Block) -> list[str]:
-    """Return the parts that a block is in LaTeX."""
+    """Return the texts of a block in LaTeX."""
     match block:
         case Heading(text):
             return [writers.comment(text)]
         case Text(text, kind):
             return [] if kind == "about" else [writers.comment(text)]
         case Findings(findings):
-            return [_written(findings_table(findings), "latex")]
+            return [_table_text(findings_table(findings), "latex")]
         case Facts(facts, title, folded):
             lines = [title] * bool(title) + [f"{name}: {value}" for name, value in facts]
             return [] if folded else ["\n".join(map(writers.comment, lines))]
@@ -233,7 +235,7 @@ def _in_latex(block: Block) -> list[str]:
             return ["\n".join(map(writers.comment, [title, *items]))]
         case Table() as table:
             above = [writers.comment(table.title)] if table.title else []
-            return [*above, _written(table, "latex")]
+            return [*above, _table_text(table, "latex")]
         case Chart():
             return []
 
@@ -267,8 +269,8 @@ def chart_csv(chart: Chart) -> str:
     rows: list[Sequence[object]] = [["line", chart.x, chart.y, "low", "high"]]
     panels = chart.panels or (chart,)
     for line in (line for panel in panels for line in panel.lines):
-        nothing = [""] * len(line.x)
-        columns = (line.x, line.y, line.low or nothing, line.high or nothing)
+        empty = [""] * len(line.x)
+        columns = (line.x, line.y, line.low or empty, line.high or empty)
         for point in zip(*columns, strict=True):
             numbers = [f"{n:.7g}" if isinstance(n, float) else str(n) for n in point]
             rows.append([line.label, *numbers])

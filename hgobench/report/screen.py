@@ -1,8 +1,8 @@
 """Standard output and error as the command uses them: any encoding, closed pipes, full disks.
 
-One place decides what reaches a terminal: control characters are shown instead of sent, what the
-encoding lacks is spelt (± is +-), and a stream that can't be written to ends the command in a
-line, or in silence if nobody reads it any more.
+All output to a terminal goes through here: control characters are shown instead of sent, characters
+that the encoding lacks are spelt (± is +-), and a stream that can't be written to ends the command
+with a line, or in silence if it is a closed pipe.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ codecs.register_error(_HANDLER, _handler)
 
 
 def width(wide: bool = False) -> int | None:
-    """Return how many columns a table may take; None: any number.
+    """Return the width that a table may have, in columns; None: any.
 
-    That is what ``COLUMNS`` says, else the terminal, if there is one.
+    It is the value of ``COLUMNS``, else the terminal's width, if there is one.
     """
     if wide:
         return None
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return max(int(asked), NARROWEST)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return max(int(columns), NARROWEST)
     with suppress(OSError, ValueError, AttributeError):
         if sys.stdout.isatty():
             return max(os.get_terminal_size(sys.stdout.fileno()).columns, NARROWEST)
@@ -81,9 +81,9 @@ class Screen(io.TextIOBase):
     """A standard stream.
 
     Args:
-        raw: where it goes; None: it is closed.
-        name: what messages call it.
-        vital: whether a failure ends the command; of what does not, nothing more is written.
+        raw: the underlying stream; None: it is closed.
+        name: its name in messages.
+        vital: whether a failure to write ends the command; if not, later output is dropped.
     """
 
     def __init__(self, raw: TextIO | None, name: str, vital: bool) -> None:
@@ -113,28 +113,28 @@ class Screen(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        """Write a text, what a terminal would act on shown instead."""
+        """Write a text, with control characters shown instead of sent."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         if text and not self._given_up:
             with self._guarded():
                 if self.raw is None:
                     raise OSError(errno.EBADF, "closed")
-                shown = [
-                    part if part.isprintable() else "\t".join(map(visible, part.split("\t")))
-                    for part in text.split("\n")
+                lines = [
+                    line if line.isprintable() else "\t".join(map(visible, line.split("\t")))
+                    for line in text.split("\n")
                 ]
-                self.raw.write("\n".join(shown))
+                self.raw.write("\n".join(lines))
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered text."""
         if self.raw is not None and not self._given_up:
             with self._guarded():
                 self.raw.flush()
 
     def restore(self) -> None:
-        """Write what is left, and leave the stream as it was."""
+        """Flush, and restore the stream's error handling."""
         self.flush()
         if isinstance(self.raw, io.TextIOWrapper) and self._errors:
             with suppress(OSError, ValueError):  # it may be given up
@@ -144,7 +144,7 @@ class Screen(io.TextIOBase):
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError) as error:  # ValueError: somebody closed it
+        except (OSError, ValueError) as error:  # ValueError: it was closed
             self._given_up = True
             self._discard()
             if not self._vital:
@@ -156,7 +156,7 @@ class Screen(io.TextIOBase):
             raise SystemExit(1) from None
 
     def _discard(self) -> None:
-        """Send what the stream still holds nowhere, or Python would complain at its end."""
+        """Discard the buffered text; Python would report an error for it at exit."""
         if self.raw is None:
             return
         with suppress(OSError, ValueError):
@@ -170,12 +170,12 @@ def screens() -> Iterator[None]:
     """Use `Screen` as standard output and error in the body.
 
     Raises:
-        SystemExit: standard output can't be written: 1, said on standard error; or nobody reads it
-            any more: 141, in silence.
+        SystemExit: standard output can't be written: 1, with a line on standard error; or it is a
+            closed pipe: 141, in silence.
     """
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _occupy()
-    before: tuple[Any, Any] = sys.stdout, sys.stderr
+    streams: tuple[Any, Any] = sys.stdout, sys.stderr
     error = Screen(sys.stderr, "standard error", vital=False)
     output = Screen(sys.stdout, "standard output", vital=True)
     sys.stdout, sys.stderr = output, error
@@ -186,11 +186,11 @@ def screens() -> Iterator[None]:
             output.restore()
             error.restore()
     finally:
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = streams
 
 
 def _occupy() -> None:
-    """Keep files that are opened later from becoming standard streams that were closed."""
+    """Occupy the numbers of closed standard streams, which later files would get otherwise."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)

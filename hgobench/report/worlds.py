@@ -1,4 +1,4 @@
-"""Partitions and scenarios, shown before anything runs."""
+"""Partitions and scenarios as pages, before anything runs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ KINDS = ("png", "svg", "pdf")
 
 
 @dataclass(frozen=True)
-class Dealt:
+class Deal:
     """A partition of a data set.
 
     Attributes:
-        partition, data, seed: what was dealt, and by which draw.
+        partition, data, seed: the names, and the seed of the draw.
         counts: (n, classes) how many examples of each class every worker holds; of a regression
             (n, 1), how many examples.
         targets: of a regression, (n, 2): mean and standard deviation of every worker's targets;
@@ -47,32 +47,33 @@ class Dealt:
 
     @property
     def title(self) -> str:
-        """What it is."""
+        """Partition, data set and sizes, in words."""
         n, total = len(self.counts), int(self.counts.sum())
         return f"{self.partition}: {self.data}, {total:,} training examples, {n} workers"
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        known = {"partition": self.partition, "data": self.data, "seed": self.seed}
+        """Return the counts as data for JSON."""
+        names = {"partition": self.partition, "data": self.data, "seed": self.seed}
         if self.targets is None:
-            return {**known, "counts": self.counts.tolist()}
-        return {**known, "sizes": self.counts[:, 0].tolist(), "targets": self.targets.tolist()}
+            return {**names, "counts": self.counts.tolist()}
+        return {**names, "sizes": self.counts[:, 0].tolist(), "targets": self.targets.tolist()}
 
     @property
     def page(self) -> Page:
-        """The counts, a row per worker, and what sums them up."""
-        sizes, held = self.counts.sum(axis=1), (self.counts > 0).sum(axis=1)
+        """The counts, a row per worker, and a summary."""
+        sizes, classes = self.counts.sum(axis=1), (self.counts > 0).sum(axis=1)
         summary = (
             f"examples per worker: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}"
         )
         if self.targets is not None:
-            what = "a regression"
+            columns = "a regression"
             mean = self.targets[:, 0]
             summary += f"; mean target per worker: {mean.min():.4g} to {mean.max():.4g}"
         else:
-            what = "columns are classes"
-            summary += f"; classes per worker: {held.min()} to {held.max()}, mean {held.mean():.1f}"
-        title = f"{self.title} (seed {self.seed}); {what}"
+            columns = "columns are classes"
+            summary += f"; classes per worker: {classes.min()} to {classes.max()}"
+            summary += f", mean {classes.mean():.1f}"
+        title = f"{self.title} (seed {self.seed}); {columns}"
         return Page(
             "partition", title, [self._table(), Text(summary, "note")], content=self.as_data()
         )
@@ -82,30 +83,30 @@ class Dealt:
         sizes = self.counts.sum(axis=1).tolist()
         if self.targets is not None:
             header = ["worker", "examples", "mean target", "deviation"]
-            each = zip(sizes, self.targets.tolist(), strict=True)
-            rows = [[i, size, mean, spread] for i, (size, (mean, spread)) in enumerate(each)]
+            rows_of = zip(sizes, self.targets.tolist(), strict=True)
+            rows = [[i, size, mean, spread] for i, (size, (mean, spread)) in enumerate(rows_of)]
         else:
             header = ["worker", *map(str, range(self.counts.shape[1])), "all"]
-            shown = [
+            cells = [
                 [Shown(str(count) if count else ".", count) for count in counts]
                 for counts in self.counts.tolist()
             ]
-            rows = [[i, *shown[i], size] for i, size in enumerate(sizes)]
+            rows = [[i, *cells[i], size] for i, size in enumerate(sizes)]
         return Table("", "", header, rows, right=range(len(header)), keep=1)
 
     @property
     def chart(self) -> Chart:
         """A bar per worker, divided by class."""
         workers = list(range(len(self.counts)))
-        named = self.targets is None
+        classes = self.targets is None
         lines = [
-            Line(f"class {c}" if named else "examples", count.tolist(), workers, style="stack")
+            Line(f"class {c}" if classes else "examples", count.tolist(), workers, style="stack")
             for c, count in enumerate(self.counts.T)
         ]
         return Chart("partition", self.title, "training examples", "worker", lines)
 
     def draw(self, path: Path) -> None:
-        """Draw it.
+        """Draw the chart into a file.
 
         Raises:
             InputError: the file's ending is not one of `KINDS`, or it can't be written.
@@ -118,40 +119,40 @@ class Dealt:
 
 
 def check_picture(path: Path) -> None:
-    """Raise InputError if the file's ending names no kind of picture."""
+    """Raise InputError unless the file's ending is one of `KINDS`."""
     if path.suffix[1:].lower() not in KINDS:
         raise InputError(f"out: {str(path)!r}; expected a file .{', .'.join(KINDS)}")
 
 
-def deal(partition: str, data: str, workers: int, seed: int) -> Dealt:
+def deal(partition: str, data: str, workers: int, seed: int) -> Deal:
     """Deal a data set's training examples out.
 
     Raises:
-        InputError: no such partition or data set, or it can't be done.
+        InputError: there is no such partition or data set, or it can't be dealt.
     """
     registry = partitions.registry
-    made, found = registry.build(partition), datasets.load(data)
-    shards, labels = made(found.train, workers, seed), found.train.labels
+    dealer, dataset = registry.build(partition), datasets.load(data)
+    shards, labels = dealer(dataset.train, workers, seed), dataset.train.labels
     targets = None
-    if found.classes:
-        counts = [np.bincount(labels[shard], minlength=found.classes) for shard in shards]
+    if dataset.classes:
+        counts = [np.bincount(labels[shard], minlength=dataset.classes) for shard in shards]
     else:
         counts = [np.array([len(shard)]) for shard in shards]
-        each = [labels[shard].astype(np.float64) for shard in shards]
-        targets = np.array([(values.mean(), values.std()) for values in each])
-    return Dealt(registry.canonical(partition), data, seed, np.array(counts), targets)
+        targets_of = [labels[shard].astype(np.float64) for shard in shards]
+        targets = np.array([(values.mean(), values.std()) for values in targets_of])
+    return Deal(registry.canonical(partition), data, seed, np.array(counts), targets)
 
 
 def describe(scenario: Scenario) -> Page:
     """Return all fields of a scenario, and its sampling risk."""
-    most = (scenario.quorum - 1) // 2
+    tolerated = (scenario.quorum - 1) // 2
     fields = [(name, str(value)) for name, value in scenario.to_dict().items()]
     risks = [
         ("per round", f"{scenario.sampling_risk:.4g}"),
         (f"over {scenario.rounds} rounds", f"{scenario.run_risk:.4g}"),
     ]
-    about = (
-        f"sampling risk: more than {most} of {scenario.sampled} sampled workers are "
-        f"Byzantine (a quorum of v={scenario.quorum} tolerates {most})"
+    title = (
+        f"sampling risk: more than {tolerated} of {scenario.sampled} sampled workers are "
+        f"Byzantine (a quorum of v={scenario.quorum} tolerates {tolerated})"
     )
-    return Page("scenario", "A scenario", [Facts(fields), Facts(risks, about)])
+    return Page("scenario", "A scenario", [Facts(fields), Facts(risks, title)])

@@ -1,10 +1,10 @@
-"""How each format writes text: whatever a name holds, it stays a name.
+"""Text in each format, escaped: whatever a name contains, it is shown as text.
 
-A name may be anybody's: of a plug-in, of a suite, or from a store that was sent by mail. Every
-cell, heading and note that people see goes through here. Before all else, what a terminal or an
-editor would act on instead of showing it (control characters, line ends, escape sequences, marks
-that turn the direction of text) is written as Python writes it in a string: ``\\x1b``, ``\\n``,
-``\\u202e``. Then each format escapes what it gives a meaning to. JSON has rules of its own.
+Names come from plug-ins, suites and stores of any source. Every cell, heading and note that users
+see goes through here. First, characters that a terminal or an editor would act on instead of
+showing (control characters, line ends, escape sequences, marks that change the direction of text)
+are written as in a Python string: ``\\x1b``, ``\\n``, ``\\u202e``. Then each format escapes the
+characters with a meaning in it. JSON has rules of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tabulate import tabulate
 Form = Literal["table", "markdown", "latex"]
 
 WIDE = "--wide shows all"
-LEAST = 20  # characters of a column of text that is wrapped; a narrower one is stacked instead
+LEAST = 20  # characters of a wrapped column; if one would be narrower, rows are stacked
 
 
 def visible(text: object) -> str:
-    """Return a text in one line, what does not print written as in a Python string.
+    """Return a text in one line, with unprintable characters as in a Python string.
 
     >>> print(visible("a\\x1b[31m\\nb"))
     a\\x1b[31m\\nb
@@ -45,7 +45,7 @@ def visible(text: object) -> str:
 
 
 def lines(text: object) -> str:
-    """Return a text as `visible` does, but for its line ends, which stay."""
+    """Return a text as `visible` does, with its line ends kept."""
     return "\n".join(visible(line) for line in str(text).split("\n"))
 
 
@@ -61,7 +61,7 @@ _MARKDOWN = re.compile(
 
 
 def markdown(text: object) -> str:
-    """Return a text as Markdown that shows it, for a cell or a heading.
+    """Return a text escaped for Markdown, for a cell or a heading.
 
     >>> print(markdown("a|b <img> `c`"))
     a\\|b \\<img> \\`c\\`
@@ -92,7 +92,7 @@ _LATEX = {
 
 
 def latex(text: object) -> str:
-    """Return a text as LaTeX that prints it.
+    """Return a text escaped for LaTeX.
 
     >>> print(latex("50 % of $x_1$"))
     50 \\% of \\$x\\_1\\$
@@ -106,12 +106,12 @@ def comment(text: object) -> str:
 
 
 def html(text: object) -> str:
-    """Return a text as HTML that shows it, in an element or in a quoted attribute."""
+    """Return a text escaped for HTML, for an element or a quoted attribute."""
     return _html.escape(visible(text))
 
 
-def drawn(text: object) -> str:
-    """Return a text as matplotlib draws it: without formulas, and never left out of a legend."""
+def plotted(text: object) -> str:
+    """Return a text escaped for matplotlib: no formulas, and no label that a legend leaves out."""
     shown = visible(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
@@ -119,8 +119,8 @@ def drawn(text: object) -> str:
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as CSV, a line each; None is an empty field, numbers have all their digits.
 
-    A spreadsheet takes a field that begins with one of ``= + - @`` for a formula; text that does
-    gets an apostrophe before it. Text that is a number is one.
+    Spreadsheets take a field that begins with one of ``= + - @`` for a formula; such text, unless
+    it is a number, gets an apostrophe before it.
 
     >>> csv_text([["=cmd()", "-1.5", -1.5]])
     "'=cmd(),-1.5,-1.5\\n"
@@ -147,16 +147,16 @@ def _number(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table of text is fitted to a terminal, by one rule.
+    """How a table of text is fitted to a terminal.
 
-    A table that is wider than the terminal loses columns from the right; those that must stay are
-    wrapped, unless they are numbers; if that would leave less than `LEAST` characters to one, the
-    rows are stacked: a line per cell.
+    A table that is wider than the terminal loses columns from the right. If the columns that must
+    be kept are still too wide, those with text are wrapped; if one would get less than `LEAST`
+    characters, the rows are stacked, with a line per cell.
 
     Attributes:
-        width: columns of the terminal; None: as wide as it comes.
-        keep: how many columns, from the left, are never left out; None: all.
-        hint: how to see all; it follows the names of columns that are left out.
+        width: columns of the terminal; None: unlimited.
+        keep: number of columns, from the left, that are never left out; None: all.
+        hint: how to see all; it follows the names of the columns that are left out.
     """
 
     width: int | None = None
@@ -168,7 +168,7 @@ class Layout:
         return "\n".join(folded(visible(text), self.width, indent="  "))
 
 
-EVERYTHING = Layout()
+UNLIMITED = Layout()
 
 
 def table(
@@ -177,7 +177,7 @@ def table(
     form: Form = "table",
     *,
     right: Collection[int] = (),
-    layout: Layout = EVERYTHING,
+    layout: Layout = UNLIMITED,
     most: Mapping[int, int] = MappingProxyType({}),
 ) -> str:
     """Write a table.
@@ -187,8 +187,8 @@ def table(
         rows: their cells; None: empty.
         form: text for a terminal, Markdown or LaTeX (booktabs).
         right: positions of the columns that are aligned to the right: numbers.
-        layout: how wide a table of text may be.
-        most: column to the characters at which a table of text wraps it, in any layout.
+        layout: the width of a table of text.
+        most: column to its maximum width in a table of text, in characters.
     """
     names = [str(name) for name in header]
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
@@ -219,12 +219,12 @@ def _text_table(
 
     def row(texts: list[list[str]]) -> list[str]:
         lines = []
-        for each in zip_longest(*texts, fillvalue=""):
+        for fragments in zip_longest(*texts, fillvalue=""):
             padded = [
                 " " * (wide - cell_len(text)) + text
                 if side == "right"
                 else text + " " * (wide - cell_len(text))
-                for text, side, wide in zip(each, align, widths, strict=True)
+                for text, side, wide in zip(fragments, align, widths, strict=True)
             ]
             lines.append("  ".join(padded).rstrip())
         return lines
@@ -279,8 +279,8 @@ def _fitted(
     else:
 
         def row(texts: list[str]) -> list[list[str]]:
-            each = zip(texts, wrapped, strict=True)
-            return [folded(text, wide) for text, wide in each]
+            pairs = zip(texts, wrapped, strict=True)
+            return [folded(text, wide) for text, wide in pairs]
 
         shown = _text_table(row(names), [row(texts) for texts in cells], align, wrapped)
     if not left_out:
@@ -291,7 +291,7 @@ def _fitted(
 
 
 def fits(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None) -> bool:
-    """Say whether a table of text is no wider than so many columns."""
+    """Return whether a table of text fits into a width; None: any width."""
     if width is None:
         return True
     widths = [max(cell_len(visible(c)) for c in col) for col in zip(header, *rows, strict=True)]
@@ -303,39 +303,39 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _wrapped_widths(widths: list[int], align: list[str], width: int) -> list[int] | None:
-    """Return the columns' widths with those of text cut down alike, or None: that is too narrow."""
+    """Return the widths with columns of text cut to one maximum; None: that would be too narrow."""
     if _total(widths) <= width:
         return widths
     text = [wide for wide, side in zip(widths, align, strict=True) if side == "left"]
-    rest = width - _total(widths) + sum(text)
-    for most in range(min(rest, max(text, default=0)), LEAST - 1, -1):
-        if sum(min(wide, most) for wide in text) <= rest:
+    room = width - _total(widths) + sum(text)
+    for maximum in range(min(room, max(text, default=0)), LEAST - 1, -1):
+        if sum(min(wide, maximum) for wide in text) <= room:
             return [
-                min(wide, most) if side == "left" else wide
+                min(wide, maximum) if side == "left" else wide
                 for wide, side in zip(widths, align, strict=True)
             ]
     return None
 
 
 def stacked(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> str:
-    """Return a table with a line per cell: the first names its row, the others stand below it."""
+    """Return a table with a line per cell: the first names its row, the others are below it."""
     blocks = []
-    for first, *others in cells:
+    for first, *further in cells:
         block = folded(first, width)
-        for name, cell in zip(names[1:], others, strict=True):
+        for name, cell in zip(names[1:], further, strict=True):
             if cell:
-                named = f"{name}: {cell}" if name else cell
-                block += folded(f"  {named}", width, indent="    ")
+                line = f"{name}: {cell}" if name else cell
+                block += folded(f"  {line}", width, indent="    ")
         blocks.append("\n".join(block))
     return "\n".join(blocks)
 
 
 def folded(text: str, width: int | None, indent: str = "") -> list[str]:
-    """Return a text in lines of at most so many columns; lines but the first are indented."""
+    """Return a text in lines of at most `width` columns; all lines but the first are indented."""
     if width is None or cell_len(text) <= width:
         return [text]
     wide = cell_len(text) > len(text)  # characters of two columns: as if all were
-    most = max(width // 2 if wide else width, len(indent) + 1)
+    maximum = max(width // 2 if wide else width, len(indent) + 1)
     return wrap(
-        text, most, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
+        text, maximum, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
     ) or [""]
