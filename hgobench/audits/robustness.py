@@ -191,7 +191,8 @@ def run(options: Options, work: Work) -> Page:
             "those, and the answer is wrong where nobody honest is: no Δ holds. 'bounded': on "
             "vectors the rule is itself on each coordinate, so that its Δ is the coordinate-wise "
             "one. 'not refuted': the search found no such input; in brackets the largest ratio. "
-            "Theorems 1 and 2 promise nothing for a rule that has no Δ.",
+            "Theorems 1 and 2 promise nothing for a rule that has no Δ. In scopes staircase and "
+            "masked a rule on vectors is itself where all sent the same: 'none' holds there too.",
             "The paper's Δ of the trimmed mean, 2c(f + c)/(c - f)², is valid but not least: that "
             "is c/(c - f), 2(c + f)/(c - f) times smaller. Both are in the charts.",
         ],

@@ -78,6 +78,7 @@ def page(kind: str, full: bool = False) -> Page:
                 "breakdown": getattr(made, "breakdown", ""),
                 "cost": getattr(made, "cost", ""),
                 "ragged input": getattr(made, "ragged", ""),
+                "scopes": _scopes(kind, name),
                 "notes": "; ".join(notes),
                 "source": getattr(made, "paper", ""),
                 "what it is": inspect.cleandoc(made.__doc__ or "").partition("\n")[0],
@@ -89,6 +90,18 @@ def page(kind: str, full: bool = False) -> Page:
     most = {i: wide for i, header in enumerate(filled) if (wide := _SHORT.get(header))}
     table = Table(kind, "", filled, cells, most=most)
     return Page("list", kind, [table, *(Text(problem, "note") for problem in broken)])
+
+
+def _scopes(kind: str, name: str) -> str:
+    """Return the scopes that a rule can have; nothing of what is none, or can't be made so."""
+    if kind != "rules":
+        return ""
+    from hgobench import aggregators
+
+    try:
+        return ", ".join(aggregators.build(name).scopes())
+    except InputError:
+        return ""
 
 
 def _default(made: Any) -> Any:
