@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from hgobench.kernels.arrays import sum_rows, zero_where_false
 from hgobench.lazy import Tensor, torch
 
+from .averaging import of_median
 from .base import Rule
 from .columns import Columns
 
@@ -28,8 +31,19 @@ class Aksel(Rule):
     paper = "Boussetta et al., OPODIS 2020"
     formula = "mean of the x_i with ‖x_i - median‖ <= the median of these distances"
     breakdown = "1/2"
+    averaging = "(√κ + √(h(1 + κ)/(h - ⌈n/2⌉ + 1)))², κ of the median"
     cost = "m·d·log m"
     ragged = "block: Aksel on complete vectors; coordinate: in one dimension on Q_j"
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return (√κ_c + √(h(1 + κ_c)/(h - ⌈n/2⌉ + 1)))², κ_c the median's.
+
+        The answer is at most r from the centre c, which is √(κ_c·V) from the mean. At least
+        h - ⌈n/2⌉ + 1 honest vectors are r or more from c, and Σ_S ‖x_i - c‖² <= h(1 + κ_c)V.
+        """
+        h, centre = n - self.f, of_median(n, self.f)
+        radius = h * (1.0 + centre) / (h - (n + 1) // 2 + 1)
+        return (math.sqrt(centre) + math.sqrt(radius)) ** 2
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows near the median."""

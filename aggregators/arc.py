@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from hgobench.lazy import torch
@@ -34,6 +36,18 @@ class Arc(PreRule):
         "finite_within_honest_range": "shortened vectors may leave the range of the honest",
         "translation_equivariant": "compares lengths from the origin",
     }
+
+    def proven_kappa(self, n: int, after: Callable[[int], float | None]) -> float | None:
+        """Return κ + k/(h - k), which is at most κ + 2f/(n - 2f); h = n - f.
+
+        Of S at most k vectors are shortened, by δ_i. That moves the mean by β = 1/h Σ δ_i, and as
+        ⟨y_i - ȳ, δ_i⟩ >= 0, V >= V_y + V_δ >= V_y + (h - k)/k·‖β‖². So the error, at most
+        √(κV_y) + ‖β‖, is √((κ + k/(h - k))·V) or less.
+        """
+        kappa, k = after(n), self._cut(n)
+        if kappa is None or math.isinf(kappa):
+            return None
+        return float(kappa + k / (n - self.f - k))
 
     def _cut(self, m: Any) -> Any:
         """Return k for m vectors, one number or (b,) of them."""

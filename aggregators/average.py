@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hgobench.kernels.arrays import sum_rows
 from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
@@ -24,6 +26,7 @@ class Average(Rule):
     formula = "Σ x_i / m"
     validity = "n >= 1; tolerates no Byzantine worker"
     breakdown = "0"
+    averaging = "0 if f = 0, else none"
     cost = "m·d"
     ragged = "mean over Q_j"
     exempt = {
@@ -46,6 +49,10 @@ class Average(Rule):
     def minimum(self) -> int:
         """One answer is enough."""
         return 1
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return 0 if f = 0; else there is none: one attacker moves the mean anywhere."""
+        return math.inf if self.f else 0.0
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""

@@ -122,6 +122,7 @@ class Rule(Part):
         by_worker: whether it matters who sent which vector; such a rule can't follow bucketing.
         by_weights: whether the answer is Σ w_i x_i, the weights from what `Vectors` tells without
             the vectors themselves (no `rows`): only then it has scope "masked".
+        averaging: the κ of `proven_kappa` as a formula, h = n - f; empty: none is proven.
 
     Raises:
         ValueError: f is not an integer >= 0, or the scope is unknown or without a meaning here.
@@ -130,6 +131,7 @@ class Rule(Part):
     needs: frozenset[Need] = frozenset()
     by_worker: bool = False
     by_weights: bool = False
+    averaging: ClassVar[str] = ""
 
     def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
         super().__init__(f=f)
@@ -154,6 +156,20 @@ class Rule(Part):
     def takes_whole_answers(self) -> bool:
         """Whether it looks at nothing but the vectors of those that sent the whole block."""
         return self.scope == "block" and type(self).__call__ is Rule.__call__
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return a κ with which the rule in its scope is proven to be (f, κ)-robust averaging.
+
+        It speaks of n complete vectors (see `aggregators/averaging.py`): on ragged input each
+        coordinate, or each step, has its own n.
+
+        Args:
+            n: how many vectors, at least `minimum`, at most `maximum` and more than 2f.
+
+        Returns:
+            κ; inf: there is none; None: nothing is proven.
+        """
+        return None
 
     def has_columns(self) -> bool:
         """Say whether the rule can aggregate each coordinate by itself."""

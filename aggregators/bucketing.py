@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from hgobench.lazy import torch
 from hgobench.parameters import whole
 
@@ -43,6 +46,19 @@ class Bucketing(PreRule):
     def __init__(self, s: int = 2, *, f: int = 0) -> None:
         super().__init__(f=f)
         self.s = whole("s", s, least=1)
+
+    def proven_kappa(self, n: int, after: Callable[[int], float | None]) -> float | None:
+        """Return h/a·(κ + 1) - 1, whatever is drawn; a = (⌈n/s⌉ - f)·r, r the smallest bucket.
+
+        At least ⌈n/s⌉ - f buckets hold honest vectors alone. About any point g their mean square is
+        at most 1/a Σ_S ‖x_i - g‖², and the rule that follows errs by κ + 1 times that at most.
+        """
+        buckets = -(-n // self.s)
+        kappa = after(buckets) if buckets > 2 * self.f else None
+        if kappa is None or math.isinf(kappa):
+            return None
+        smallest = n - (buckets - 1) * self.s
+        return (n - self.f) * (kappa + 1.0) / ((buckets - self.f) * smallest) - 1.0
 
     @property
     def minimum(self) -> int:

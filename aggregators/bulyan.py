@@ -36,6 +36,7 @@ class Bulyan(Rule):
     formula = "mean of the m - 4f values nearest to the median of m - 2f vectors chosen by Krum"
     validity = "n >= 4f + 3"
     breakdown = "1/4"
+    averaging = "(2√(h/(⌊n/2⌋ + 1 - 2f)) + √(h/(n - 3f)))²"
     cost = "m²·d + m³"
     ragged = "on complete vectors"
 
@@ -43,6 +44,18 @@ class Bulyan(Rule):
     def minimum(self) -> int:
         """Bulyan's condition, 4f + 3."""
         return 4 * self.f + 3
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return (2√(h/t) + √(h/(n - 3f)))², t = ⌊n/2⌋ + 1 - 2f; 0 if f = 0.
+
+        Whoever is chosen, n - 3f or more of the n - 2f are honest. In each coordinate t of these
+        lie as far from the honest mean as the median c does, so that ‖c‖² <= hV/t, and the
+        answer is as near to c as they are in the square mean: √(h/(n - 3f)·V) + ‖c‖.
+        """
+        if not self.f:
+            return 0.0
+        h, t = n - self.f, n // 2 + 1 - 2 * self.f
+        return float((2.0 * np.sqrt(h / t) + np.sqrt(h / (n - 3 * self.f))) ** 2)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Select, then average around the median."""

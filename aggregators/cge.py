@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hgobench.lazy import Tensor, torch
 
 from .base import Rule
@@ -33,10 +35,15 @@ class Cge(Rule):
     paper = "Gupta, Vaidya, PODC 2020"
     formula = "mean of the m - f vectors with the least ‖x_i‖"
     breakdown = "< 1/3"
+    averaging = "0 if f = 0, else none"
     cost = "m²·d"
     by_weights = True
     ragged = "block: on complete vectors; coordinate: the m - f least magnitudes of Q_j"
     exempt = {"translation_equivariant": "compares norms, lengths from the origin"}
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return 0 if f = 0; else there is none: honest vectors all alike lose to shorter ones."""
+        return math.inf if self.f else 0.0
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the shortest vectors."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from hgobench.lazy import torch
 from hgobench.parameters import positive
 
@@ -46,6 +49,11 @@ class Clipping(PreRule):
     def minimum(self) -> int:
         """Any number of answers can be clipped."""
         return 1
+
+    def proven_kappa(self, n: int, after: Callable[[int], float | None]) -> float | None:
+        """Return inf where what follows has a κ: vectors all alike and longer than c are cut."""
+        kappa = after(n)
+        return None if kappa is None or math.isinf(kappa) else math.inf
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Shorten the vectors."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive
 
+from .averaging import of_median
 from .base import Rule, Scope
 from .columns import Columns
 from .vectors import Vectors
@@ -50,6 +51,7 @@ class GeometricMedian(Rule):
     paper = "Chen et al., SIGMETRICS 2018; Pillutla et al., IEEE TSP 2022 (RFA)"
     formula = "argmin_z Σ ‖z - x_i‖"
     breakdown = "1/2"
+    averaging = "h/⌈(n - 2f)/2⌉ - 1"
     cost = "m²·d + a dozen times m³"
     by_weights = True
     ragged = "block: on complete vectors; coordinate: the median of Q_j"
@@ -58,6 +60,20 @@ class GeometricMedian(Rule):
     def __init__(self, tolerance: float = 1e-8, *, f: int = 0, scope: Scope = "block") -> None:
         super().__init__(f=f, scope=scope)
         self.tolerance = positive("tolerance", tolerance)
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return h/⌈(n - 2f)/2⌉ - 1; coordinate-wise it is the median, with the median's κ.
+
+        Let r be the answer's distance from a point g, and c_i the cosine at the answer between the
+        ways to x_i and to g. The unit pulls cancel, so that Σ_S c_i <= f. An honest x_i is at least
+        r·√(1 - c_i²) from g, or r if c_i < 0: what Σ_S ‖x_i - g‖² must be is concave in the c_i,
+        and least where all but one are 1 or -1. So it is at least ⌈(h - f)/2⌉·r², for every g. In
+        two dimensions or more it is approached: n/2 or more vectors near g, the others and the
+        attackers' beyond.
+        """
+        if self.scope == "coordinate":
+            return of_median(n, self.f)
+        return (n - self.f) / -(-(n - 2 * self.f) // 2) - 1.0
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Minimise over the span of the vectors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hgobench.kernels.sorting import sort_rows
 from hgobench.lazy import Tensor, torch
 
+from .averaging import of_best_scores
 from .base import Rule
 from .columns import Columns, first_least
 from .vectors import Vectors
@@ -56,6 +57,7 @@ class Krum(Rule):
     formula = "x_i with the least Σ ‖x_i - x_j‖² over its m - f - 2 nearest x_j"
     validity = "n >= 2f + 3"
     breakdown = "1/2"
+    averaging = "(√(2h(h - 2)/(h - 1)) + √(f + 1))²/(h - f - 1)"
     cost = "m²·d"
     by_weights = True
     ragged = "block: Krum on complete vectors; coordinate: in one dimension on Q_j"
@@ -64,6 +66,10 @@ class Krum(Rule):
     def minimum(self) -> int:
         """Krum's condition for its guarantee, 2f + 3."""
         return 2 * self.f + 3
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return (√(2h(h-2)/(h-1)) + √(f+1))²/(h-f-1) (see `averaging.of_best_scores`)."""
+        return of_best_scores(n, self.f, 1)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Return the best vector."""

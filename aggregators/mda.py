@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,7 @@ class Mda(Rule):
     paper = "Rousseeuw 1985; El Mhamdi et al., 2019"
     formula = "mean of the m - f vectors with the least diameter"
     breakdown = "1/2"
+    averaging = "min(8f²/h, (f·√(2/h) + √(f/(h - f)))²)"
     cost = "m²·d + 2^f·m²"
     by_weights = True
     ragged = "block: on complete vectors; coordinate: the narrowest interval of Q_j"
@@ -48,6 +51,17 @@ class Mda(Rule):
     def __init__(self, subsets: int = 20_000, *, f: int = 0, scope: Scope = "block") -> None:
         super().__init__(f=f, scope=scope)
         self.subsets = whole("subsets", subsets, least=1)
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return min(8f²/h, (f·√(2/h) + √(f/(h - f)))²).
+
+        The diameter D is at most that of S, and so D² <= 2hV. The answer is Σ (z - e)/h over b <= f
+        attackers' vectors z that are taken and honest ones e that are not. With an honest vector
+        that is taken in between, ‖z - e‖ <= 2D; with the mean of all those, z is at most D from it
+        and the mean of the e at most √V·h/√(b(h - b)).
+        """
+        f, h = self.f, n - self.f
+        return min(8.0 * f * f / h, (f * sqrt(2.0 / h) + sqrt(f / (h - f))) ** 2)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the narrowest subset."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hgobench.lazy import Tensor
 
+from .averaging import of_median
 from .base import Rule
 from .columns import Columns
 
@@ -21,8 +22,13 @@ class Median(Rule):
     paper = "Yin et al., ICML 2018"
     formula = "median of each coordinate"
     breakdown = "1/2"
+    averaging = "h/(⌊n/2⌋ + 1 - f) - 1"
     cost = "m·d·log m"
     ragged = "median over Q_j"
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return h/(⌊n/2⌋ + 1 - f) - 1, the least (see `averaging.of_median`)."""
+        return of_median(n, self.f)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Take the middle of each column."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
@@ -32,6 +34,7 @@ class Monna(Rule):
     formula = "mean of the m - f vectors nearest to x_pivot"
     validity = "n >= 2f + 1, an honest pivot"
     breakdown = "0 at a server; 1/2 with an honest pivot"
+    averaging = "0 if f = 0, else none"
     cost = "m²·d"
     ragged = "on complete vectors"
     by_worker = True
@@ -50,6 +53,10 @@ class Monna(Rule):
     def minimum(self) -> int:
         """So many that the pivot is there, too."""
         return max(2 * self.f + 1, self.pivot + 1)
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return 0 if f = 0; else there is none: the pivot may be an attacker's."""
+        return math.inf if self.f else 0.0
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the pivot's neighbours."""

@@ -7,6 +7,7 @@ from hgobench.kernels.sorting import argsort_columns
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
+from .averaging import of_best_scores
 from .base import Rule, Scope
 from .columns import Columns
 from .krum import column_scores, krum_scores
@@ -40,6 +41,7 @@ class MultiKrum(Rule):
     formula = "mean of the m x_i with the least Σ ‖x_i - x_j‖² over their n - f - 2 nearest"
     validity = "n >= 2f + 3, m <= n - f - 2"
     breakdown = "1/2"
+    averaging = "at most that of Krum"
     cost = "n²·d"
     by_weights = True
     ragged = "block: on complete vectors; coordinate: in one dimension on Q_j"
@@ -52,6 +54,10 @@ class MultiKrum(Rule):
     def minimum(self) -> int:
         """Krum's 2f + 3, and so many that m <= n - f - 2, as is usually asked for."""
         return max(2 * self.f + 3, (self.m or 1) + self.f + 2)
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return what `averaging.of_best_scores` says of m vectors."""
+        return of_best_scores(n, self.f, self.m or n - self.f - 2)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the best vectors."""

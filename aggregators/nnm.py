@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from hgobench.kernels.sorting import sort_rows
 from hgobench.lazy import torch
 
@@ -31,6 +34,18 @@ class Nnm(PreRule):
     breakdown = "the rule's"
     cost = "m²·d"
     ragged = "block: on complete vectors; coordinate: values of Q_j"
+
+    def proven_kappa(self, n: int, after: Callable[[int], float | None]) -> float | None:
+        """Return 8f/h·(κ + 1), h = n - f.
+
+        An honest y_i is x̄_S + Σ (z - e)/h over at most f swaps of an honest e for a z as near to
+        x_i or nearer; so 1/h Σ_S ‖y_i - x̄_S‖² <= 4f/h³ Σ_i Σ_j ‖x_i - x_j‖² = 8f/h·V. About the
+        point x̄_S the rule that follows errs by κ + 1 times that at most.
+        """
+        kappa = after(n)
+        if kappa is None or math.isinf(kappa):
+            return None
+        return 8.0 * self.f / (n - self.f) * (kappa + 1.0)
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Mix the vectors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hgobench.lazy import Tensor
 
+from .averaging import around, lower_bound
 from .base import Rule
 from .columns import Columns
 
@@ -23,8 +24,13 @@ class Phocas(Rule):
     paper = "Xie et al., 2018"
     formula = "mean of the m - f values nearest to the trimmed mean"
     breakdown = "1/2"
+    averaging = "around the trimmed mean: min(4f/h·(1 + √(f·κ/h))², (√(1 + κ) + √κ)²)"
     cost = "m·d·log m"
     ragged = "m = |Q_j|"
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return that of a mean around the trimmed mean (see `averaging.around`)."""
+        return around(n, self.f, lower_bound(n, self.f))
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the window of m - f rows around each column's trimmed mean."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from hgobench.lazy import Tensor
@@ -32,6 +33,15 @@ class PreRule(Part):
     def inputs_needed(self, outputs: float) -> float:
         """Return the smallest number of input vectors that yields `outputs` vectors."""
         return outputs
+
+    def proven_kappa(self, n: int, after: Callable[[int], float | None]) -> float | None:
+        """Return the κ of a chain that begins here, as `Rule.proven_kappa` does.
+
+        Args:
+            n: how many vectors come.
+            after: what is proven of what follows, for a number of vectors.
+        """
+        return None
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Transform m complete vectors."""
@@ -110,6 +120,13 @@ class Chain(Rule):
                 # inputs_needed(k + 1) - 1 is the most that still gives k.
                 allowed = step.inputs_needed(allowed + 1) - 1
         return allowed
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Compose what is proven of the parts."""
+        after: Callable[[int], float | None] = self.rule.proven_kappa
+        for step in reversed(self.steps):
+            after = partial(step.proven_kappa, after=after)
+        return after(n)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Transform, then aggregate."""

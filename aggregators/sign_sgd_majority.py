@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hgobench.lazy import Tensor, torch
 
 from .base import Rule
@@ -26,6 +28,7 @@ class SignSgdMajority(Rule):
     paper = "Bernstein et al., ICLR 2019"
     formula = "sign(Σ sign(x_i))"
     breakdown = "1/2"
+    averaging = "none"
     cost = "m·d"
     ragged = "vote of Q_j"
     exempt = {
@@ -33,6 +36,10 @@ class SignSgdMajority(Rule):
         "translation_equivariant": "a shift changes signs",
         "scaling_equivariant": "a factor leaves signs as they are",
     }
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return inf: of vectors all alike it returns the signs."""
+        return math.inf
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Count the signs of each column."""

@@ -38,6 +38,7 @@ class Smea(Rule):
     formula = "mean of the m - f vectors whose covariance has the least λ_max"
     validity = "n >= 2f + 1, C(n, f) <= subsets"
     breakdown = "1/2"
+    averaging = "4f/(n - 2f)"
     cost = "m²·d + C(m, f)·m³"
     by_weights = True
     ragged = "block: on complete vectors; coordinate: the m - f values of Q_j of least variance"
@@ -55,6 +56,14 @@ class Smea(Rule):
         while math.comb(most, self.f) <= self.subsets:
             most += 1
         return most - 1
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return 4f/(n - 2f), even with λ_max of the honest covariance in the place of V.
+
+        S* shares at least h - f vectors with S. Their mean is √(f/(h - f)·λ_max) or less from
+        that of S, and from that of S*, of which the λ_max is no larger.
+        """
+        return 4.0 * self.f / (n - 2 * self.f)
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the subset of least λ_max."""

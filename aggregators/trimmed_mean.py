@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hgobench.lazy import Tensor
 
+from .averaging import lower_bound
 from .base import Rule
 from .columns import Columns
 
@@ -23,8 +24,17 @@ class TrimmedMean(Rule):
     paper = "Yin et al., ICML 2018"
     formula = "mean of x_(f+1) .. x_(m-f)"
     breakdown = "1/2"
+    averaging = "f/(n - 2f)"
     cost = "m·d·log m"
     ragged = "f at each end of Q_j"
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return f/(n - 2f), the least that any rule has.
+
+        Rank by rank the kept n - 2f = h - f values lie below the h - f largest honest ones, of
+        which the mean T has T² <= f/(h - f)·V, as a mean of a part.
+        """
+        return lower_bound(n, self.f)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the middle m - 2f rows of each sorted column."""

@@ -15,6 +15,7 @@ from .bounds import lemma_1, theorem_1, theorem_2
 from .counterexample import FastFew
 from .curvature import Curvature, curvature
 from .dissimilarity import Dissimilarity, breakdown_limit, dissimilarity, spread
+from .kappa import WorstAverage, proven_kappa, record, recorded_kappa, search_kappa
 from .objective import Moments, Objective, minibatch_factor
 from .robustness import (
     Worst,
@@ -31,13 +32,18 @@ __all__ = [
     "Moments",
     "Objective",
     "Worst",
+    "WorstAverage",
     "breakdown_limit",
     "curvature",
     "dissimilarity",
     "lemma_1",
     "median_coefficient",
     "minibatch_factor",
+    "proven_kappa",
+    "record",
+    "recorded_kappa",
     "search",
+    "search_kappa",
     "sharp_trimmed_mean_coefficient",
     "spread",
     "theorem_1",

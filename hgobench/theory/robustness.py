@@ -183,13 +183,13 @@ def search(
         tried += len(new)
     top = samples[int(np.argmax(value))]
     ratio = math.inf if value.max() > UNBOUNDED else float(value.max())
-    answer = _answer(built, top[:-1])
+    answer = answer_of(built, top[:-1])
     if dimension == 1:
         top, answer = top[:, 0], answer[0]
     return Worst(ratio, top[f:-1], top[:f], top[-1], np.asarray(answer), tried)
 
 
-def _answer(original: Rule, values: Floats) -> Floats:
+def answer_of(original: Rule, values: Floats) -> Floats:
     """Return a rule's answer to q vectors, (q, d) -> (d,); NaN: it refuses them."""
     # A stateful rule remembers earlier samples: each gets a copy.
     rule = deepcopy(original) if original.stateful else original
@@ -208,9 +208,9 @@ def _ratios_of(rule: Rule, by_columns: bool) -> Callable[[Floats], Floats]:
     def ask(samples: Floats) -> Floats:
         values, aim = samples[:, :-1], samples[:, -1, 0]
         if by_columns:  # all samples at once, as columns
-            answers = _answer(rule, values[:, :, 0].T)
+            answers = answer_of(rule, values[:, :, 0].T)
         else:
-            answers = np.array([_answer(rule, sample)[0] for sample in values])
+            answers = np.array([answer_of(rule, sample)[0] for sample in values])
         error = np.square(values[:, f:, 0] - aim[:, None]).mean(axis=1)
         # If all honest values are right, a wrong answer has an unbounded ratio; rounding has not.
         squared = np.square(answers - aim)
