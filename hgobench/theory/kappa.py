@@ -153,7 +153,7 @@ def ratio(answer: Floats, honest: Floats) -> float:
         inf where all x_i are equal and the answer is another; 0 where it is x̄_S.
 
     Example:
-        >>> ratio(np.array([2.0]), np.array([[0.0], [2.0]]))
+        >>> round(ratio(np.array([2.0]), np.array([[0.0], [2.0]])), 9)
         1.0
     """
     return float(_ratios(answer[None], honest[None], honest[None])[0])
