@@ -246,3 +246,15 @@ def test_the_worst_of_recorded_gradients() -> None:
             assert one.ratio > by_definition(asked(aggregators.build(rule, f=2), far), each[:9])
     assert theory.recorded_kappa("average", gradients, 2)[0].ratio == math.inf
     assert theory.recorded_kappa("trimmed_mean", gradients, 0)[0].ratio == 0.0
+
+
+@pytest.mark.parametrize("rule", ["krum", "geometric_median", "nnm+multi_krum"])
+def test_on_complete_vectors_all_forms_of_vectors_are_one(rule: str) -> None:
+    """So that what is proven of the block is proven of them, step by step of a staircase."""
+    sample = torch.from_numpy(np.random.default_rng(2).standard_normal((11, 5)))
+    plain = aggregators.build(rule, f=2)
+    for scope in plain.scopes():
+        if scope not in ("block", "coordinate"):
+            made = aggregators.build(rule, f=2, scope=scope)
+            assert torch.equal(made(sample), plain(sample)), scope
+            assert made.proven_kappa(11) == plain.proven_kappa(11)

@@ -29,7 +29,7 @@ from hgobench.attacks.base import Outcome
 from hgobench.attacks.search import log_grid
 from hgobench.determinism import stream
 from hgobench.errors import InputError
-from hgobench.lazy import Tensor, torch
+from hgobench.lazy import torch
 from hgobench.scenario import Scenario
 from hgobench.simulation import Step, simulate
 from hgobench.simulation.world import World
