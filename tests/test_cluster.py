@@ -177,7 +177,9 @@ def test_workers_with_other_sources_are_refused_by_name(cluster: Cluster, tmp_pa
 def test_an_address_where_nobody_is_and_one_that_is_not_wanted() -> None:
     with pytest.raises(InputError, match=r"engine: 'dask': no scheduler at 'tcp://127\.0\.0\.1:1'"):
         open_engine("dask", address="tcp://127.0.0.1:1")
-    with pytest.raises(InputError, match=r"^address: ''; expected the scheduler's: tcp://host:port$"):
+    with pytest.raises(
+        InputError, match=r"^address: ''; expected the scheduler's: tcp://host:port$"
+    ):
         open_engine("dask")
     with pytest.raises(InputError, match="engine 'local' has none"):
         open_engine("local", address="tcp://127.0.0.1:1")
