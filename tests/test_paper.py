@@ -640,7 +640,7 @@ def judged(
         sent = {
             k: v * factor[:, 2] * value("sent", name, label, 1.0) for k, v in one.totals.items()
         }
-        return Series(one.scenarios, one.updates, time, one.values, heard, one.every, sent)
+        return Series(one.scenarios, one.updates, time, one.values, heard, one.answers, sent)
 
     (verdict,) = claims.judge([claim], lambda variant: measured)
     assert all(evidence.text for evidence in verdict.evidence.values())

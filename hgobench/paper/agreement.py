@@ -1,7 +1,7 @@
-"""How near the published variant comes to what was published: every curve with a published value.
+"""Agreement of the published variant with the published values, curve by curve.
 
-Where the authors' code, run with the stated settings, does not give the published value, its own
-stands beside it; those values come from runs of it.
+If the authors' code, run with the stated settings, does not give the published value, its own value
+is listed, too; these values come from runs of that code.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CODE = {
     ("fig6c", "HgO, f = 20, C1"): 0.0579,
     ("fig6c", "HgO, f = 30, C1"): 0.2177,
 }
-ACCURACY = 0.02  # how near an accuracy, or explained variance, has to be
-LOSS = 0.05  # and a loss, relative to the published one
+ACCURACY = 0.02  # tolerance of an accuracy or explained variance
+LOSS = 0.05  # tolerance of a loss, relative to the published one
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Agreement:
     """A published last value, and ours after as many updates.
 
     Attributes:
-        figure, curve: where.
+        figure, curve: their names.
         paper: the published value.
-        ours: (seeds,).
-        tolerance: how near the mean has to be.
-        code: what the authors' code gives, if that is known to be another value; else NaN.
+        ours: (seeds,) our values.
+        tolerance: the largest distance of the mean.
+        code: the value of the authors' code, if it is known to be another one; else NaN.
     """
 
     figure: str
@@ -56,18 +56,18 @@ class Agreement:
 
     @property
     def mean(self) -> float:
-        """Of our seeds."""
+        """The mean over our seeds."""
         return float(self.ours.mean())
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of our seeds; 0 of one."""
+        """The standard deviation over our seeds; 0 for one seed."""
         return float(self.ours.std(ddof=1)) if len(self.ours) > 1 else 0.0
 
     def near(self, value: float) -> bool:
-        """Whether our mean is shown to be within the tolerance of a value: two one-sided t tests.
+        """Return whether our mean is significantly within the tolerance of a value.
 
-        Of one seed there is nothing shown.
+        By two one-sided t tests; with one seed nothing is significant.
         """
         return Comparison("", self.ours - value, self.tolerance, "within").holds <= LEVEL
 
@@ -78,7 +78,7 @@ class Agreement:
 
     @property
     def alike(self) -> bool:
-        """Whether one of our seeds might have given it: it is in their 95 % prediction interval.
+        """Whether the published value is in the 95 % prediction interval of our seeds.
 
         A published curve is of one partition and one initial model, as one of our seeds is.
         """
@@ -90,7 +90,7 @@ class Agreement:
 
     @property
     def text(self) -> str:
-        """What came of it, in words."""
+        """The agreement, in words."""
         if self.met:
             return "yes"
         text = "within the seeds' spread" if self.alike else "no"
@@ -100,8 +100,8 @@ class Agreement:
 def agreements(
     measured: Callable[[str, str], Series], figures: Iterable[Figure]
 ) -> list[Agreement]:
-    """Compare every curve of some figures that has a published value."""
-    found = []
+    """Return the agreement of every curve of some figures that has a published value."""
+    results = []
     for figure in figures:
         for curve in figure.curves:
             if figure.points(curve) is None:
@@ -109,10 +109,10 @@ def agreements(
             paper, ours = final_pair(figure, curve, "published", measured(figure.name, curve.label))
             tolerance = LOSS * paper if figure.y == "test_loss" else ACCURACY
             code = CODE.get((figure.name, curve.label), math.nan)
-            found.append(Agreement(figure.name, curve.label, paper, ours, tolerance, code))
-    return found
+            results.append(Agreement(figure.name, curve.label, paper, ours, tolerance, code))
+    return results
 
 
 def curves(figure: Figure) -> int:
-    """Return of how many of a figure's curves there are published values."""
+    """Return the number of a figure's curves with published values."""
     return len(published().get(figure.published, {}))

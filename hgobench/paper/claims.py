@@ -1,8 +1,8 @@
-"""What the paper says that can be measured, and whether it holds.
+"""Measurable claims of the paper, and whether they hold.
 
-A claim is tested on each variant by itself; the verdict says in which accounting it holds. All
-verdicts of a run are one family (`statistics.holm`). The sentences are ours, after the paper's;
-`where` says where it says so.
+A claim is tested on each variant separately; the verdict says in which accounting it holds. All
+verdicts of a run are one family (`statistics.holm`). The sentences paraphrase the paper's; `source`
+says where they are.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ Measured = Callable[[str, str], Series]  # a figure's name, a curve's label
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the paper claims.
+    """A claim of the paper.
 
     Attributes:
         id: its name.
-        sentence: what is claimed.
-        where: where the paper says so.
-        criterion: what is demanded of the measurements.
-        figures: whose curves decide it.
-        test: the comparisons that decide, and the figures in words.
+        sentence: the claim.
+        source: its place in the paper.
+        criterion: the condition on the measurements, in words.
+        figures: the figures whose curves decide it.
+        test: returns the evidence, given measured curves.
     """
 
     id: str
     sentence: str
-    where: str
+    source: str
     criterion: str
     figures: Sequence[str]
     test: Callable[[Measured], Evidence]
@@ -69,10 +69,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a claim fared: what each variant says of it.
+    """The verdict on a claim, by variant.
 
     Attributes:
-        claim: which.
+        claim: the claim.
         evidence: by variant.
         adjusted: its p-value by variant, adjusted for all verdicts of the run.
     """
@@ -93,32 +93,36 @@ class Verdict:
         if len(set(outcomes.values())) == 1:
             return next(iter(outcomes.values()))
         if set(outcomes.values()) == {"holds", "does not hold"}:
-            return f"holds only as {next(v for v, said in outcomes.items() if said == 'holds')}"
-        parts = (said.partition(":") for said in outcomes.values())
+            return (
+                f"holds only as {next(v for v, outcome in outcomes.items() if outcome == 'holds')}"
+            )
+        pieces = (outcome.partition(":") for outcome in outcomes.values())
         return ", ".join(
-            f"{said} as {variant}{colon}{reason}"
-            for variant, (said, colon, reason) in zip(outcomes, parts, strict=True)
+            f"{outcome} as {variant}{colon}{reason}"
+            for variant, (outcome, colon, reason) in zip(outcomes, pieces, strict=True)
         )
 
 
 def judge(claims: Sequence[Claim], measured: Callable[[Variant], Measured]) -> list[Verdict]:
     """Test claims on every variant that each has, as one family of verdicts."""
-    found = [{v: claim.test(measured(v)) for v in claim.variants} for claim in claims]
-    adjusted = iter(holm([evidence.p for by in found for evidence in by.values()]))
+    evidences = [{v: claim.test(measured(v)) for v in claim.variants} for claim in claims]
+    adjusted = iter(
+        holm([evidence.p for by_variant in evidences for evidence in by_variant.values()])
+    )
     return [
-        Verdict(claim, by, {variant: next(adjusted) for variant in by})
-        for claim, by in zip(claims, found, strict=True)
+        Verdict(claim, by_variant, {variant: next(adjusted) for variant in by_variant})
+        for claim, by_variant in zip(claims, evidences, strict=True)
     ]
 
 
 def reference_path() -> Path:
-    """Return the file of the verdicts that later runs are compared with."""
+    """Return the path of the verdicts that later runs are compared with."""
     return home() / "reference" / "paper.json"
 
 
 def write_reference(verdicts: Sequence[Verdict], met: Sequence[Agreement]) -> Path:
-    """Write the verdicts, the comparisons behind them and the curves' last values; return where."""
-    told = {
+    """Write the verdicts, their comparisons and the curves' last values; return the path."""
+    claims_ = {
         verdict.claim.id: {
             "verdict": verdict.text,
             **{v: _summary(evidence.means) for v, evidence in verdict.evidence.items()},
@@ -130,7 +134,7 @@ def write_reference(verdicts: Sequence[Verdict], met: Sequence[Agreement]) -> Pa
         for name in dict.fromkeys(a.figure for a in met)
     }
     seeds = max(len(a.ours) for a in met)
-    content = {"seeds": seeds, "claims": told, "curves": landed}
+    content = {"seeds": seeds, "claims": claims_, "curves": landed}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     innermost = re.compile(r"\[[^\[\]{}]*\]")  # lists of numbers: each on one line
     path = reference_path()
@@ -138,9 +142,9 @@ def write_reference(verdicts: Sequence[Verdict], met: Sequence[Agreement]) -> Pa
     return path
 
 
-def _summary(each: Mapping[str, Floats]) -> dict[str, list[float]]:
+def _summary(values_by_name: Mapping[str, Floats]) -> dict[str, list[float]]:
     """Return mean, standard deviation and number of those seeds that are finite, by name."""
-    finite = {name: values[np.isfinite(values)] for name, values in each.items()}
+    finite = {name: values[np.isfinite(values)] for name, values in values_by_name.items()}
     return {
         name: [round(float(x.mean()), 6), round(float(x.std(ddof=1)), 6), len(x)]
         if len(x) > 1
@@ -152,32 +156,33 @@ def _summary(each: Mapping[str, Floats]) -> dict[str, list[float]]:
 def surprises(
     found: Mapping[str, Floats], known: Mapping[str, Sequence[float]], seeds: int
 ) -> list[str]:
-    """Say which measurements of a few seeds are not what those of the reference lead to expect.
+    """Return messages on measurements of a few seeds that the reference makes unlikely.
 
-    A few seeds form no verdict, but their mean has to lie where only one in a thousand would not
-    (`comparisons.spread`). Infinite ones (levels that are never reached) have to be known, too.
+    A few seeds give no verdict, but their mean has to be in its 99.9 % prediction interval
+    (`comparisons.spread`). Infinite values (levels that are never reached) must occur in the
+    reference, too.
 
     Args:
-        found: (seeds,) by name.
+        found: (seeds,) values by name.
         known: mean, standard deviation and number of the reference's finite seeds by name.
-        seeds: how many seeds the reference has.
+        seeds: number of seeds of the reference.
     """
-    said = []
+    messages = []
     for name, values in found.items():
         mean, deviation, finite = known[name]
         if not np.isfinite(values).all():
             if finite == seeds:
-                said.append(f"{name}: {values}; expected finite numbers")
+                messages.append(f"{name}: {values}; expected finite numbers")
             continue
         low, high = (-np.inf, np.inf) if finite < 2 else spread(mean, deviation, int(finite),
                                                                len(values))  # fmt: skip
         loose = SLACK * max(1.0, abs(mean))
         if not low - loose <= values.mean() <= high + loose:
-            said.append(f"{name}: {values.mean():.4f}; expected {low:.4f} to {high:.4f}")
-    return said
+            messages.append(f"{name}: {values.mean():.4f}; expected {low:.4f} to {high:.4f}")
+    return messages
 
 
-SLACK = 0.003  # what other machines' last bits may move a mean by; of a large one relatively
+SLACK = 0.003  # change of a mean by other machines' last bits; relative if the mean is above 1
 
 
 def _end(series: Series) -> float:
@@ -193,19 +198,19 @@ def _join(values: Sequence[float], digits: int = 1) -> str:
 
 
 def _over(series: Series) -> Floats:
-    """Return each seed's value on average over its run: higher is faster, (seeds,)."""
+    """Return each seed's mean value over its run, (seeds,): higher is faster."""
     average: Floats = series.values.mean(axis=1)
     return average
 
 
-def _asked(series: Series) -> int:
+def _sampled(series: Series) -> int:
     return series.scenarios[0].sampled
 
 
-def _steps(names: Sequence[str], each: Sequence[Floats], what: str) -> list[Comparison]:
-    """Demand that from curve to curve something rises."""
-    pairs = zip(itertools.pairwise(names), itertools.pairwise(each), strict=True)
-    return [more(f"{b} minus {a}, {what}", high, low) for (a, b), (low, high) in pairs]
+def _steps(names: Sequence[str], values: Sequence[Floats], quantity: str) -> list[Comparison]:
+    """Demand that the values rise from curve to curve."""
+    pairs = zip(itertools.pairwise(names), itertools.pairwise(values), strict=True)
+    return [more(f"{b} minus {a}, {quantity}", high, low) for (a, b), (low, high) in pairs]
 
 
 END, RUN = "final accuracy", "over the run"
@@ -217,8 +222,8 @@ def _hears_all(m: Measured) -> Evidence:
     pairs = [(c, m(f, f"HgO, {c}"), m(f, f"SGD, {c}")) for f, c in shown]
     demanded = []
     for c, hgo, sgd in pairs:
-        demanded.append(above(f"{c}: share that HGO hears", hgo.heard / _asked(hgo), 0.95))
-        missed = 1.0 - sgd.heard / _asked(sgd)
+        demanded.append(above(f"{c}: share that HGO hears", hgo.heard / _sampled(hgo), 0.95))
+        missed = 1.0 - sgd.heard / _sampled(sgd)
         demanded.append(above(f"{c}: share that SGD does not hear", missed, 0.2))
     hears = [[float(series.heard.mean()) for series in kind] for kind in zip(*pairs, strict=True)
              if not isinstance(kind[0], str)]  # fmt: skip
@@ -230,14 +235,14 @@ def _hears_all(m: Measured) -> Evidence:
 
 
 def _beats_sgd(m: Measured) -> Evidence:
-    demanded, ahead = [], []
+    demanded, leads = [], []
     for figure, data in (("short3a", "homogeneous"), ("short3b", "heterogeneous")):
         hgo, sgd = m(figure, "HgO, standard"), m(figure, "SGD, standard")
         demanded.append(more(f"{data}: HGO minus SGD, {END}", hgo.final, sgd.final))
         demanded.append(more(f"{data}: HGO minus SGD, {RUN}", _over(hgo), _over(sgd)))
-        ahead.append(_over(hgo) - _over(sgd))
+        leads.append(_over(hgo) - _over(sgd))
     demanded.append(
-        more(f"lead on heterogeneous minus on homogeneous data, {RUN}", ahead[1], ahead[0])
+        more(f"lead on heterogeneous minus on homogeneous data, {RUN}", leads[1], leads[0])
     )
     text = "HGO minus SGD at the end and over the run, homogeneous / heterogeneous: "
     return Evidence(demanded, text + _join([c.mean for c in demanded[:4]], 4))
@@ -247,7 +252,7 @@ PROFILES = ("Cweak", "C1", "C2", "Cpowerful")
 
 
 def _learns(name: str, final: Floats) -> Comparison:
-    """Demand that what others are compared with has learned: all at chance would be alike."""
+    """Demand that the curve of comparison has learned, as curves at chance level are all equal."""
     return above(f"{name}, {END}", final, LEARNED, f"{name} does not learn", premise=True)
 
 
@@ -298,21 +303,21 @@ def _gap_grows(m: Measured) -> Evidence:
 
 
 def _better_in_every_profile(m: Measured) -> Evidence:
-    demanded, parts = [], []
+    demanded, phrases = [], []
     for figure, model in (("short4a", "softmax regression"), ("short4b", "network")):
         for c in PROFILES[:3]:
             hgo, sgd = m(figure, f"HgO, {c}"), m(figure, f"SGD, {c}")
             final = more(f"{model}, {c}: HGO minus SGD, {END}", hgo.final, sgd.final)
             faster = more(f"{model}, {c}: HGO minus SGD, {RUN}", _over(hgo), _over(sgd))
             demanded += [final, faster]
-            parts.append(f"{model} {c} {final.mean:+.3f} and {faster.mean:+.3f}")
-    return Evidence(demanded, "HGO minus SGD at the end and over the run: " + ", ".join(parts))
+            phrases.append(f"{model} {c} {final.mean:+.3f} and {faster.mean:+.3f}")
+    return Evidence(demanded, "HGO minus SGD at the end and over the run: " + ", ".join(phrases))
 
 
 def _ten_percent_powerful(m: Measured) -> Evidence:
     labels = ["HgO, Cweak", "HgO, Cmin", "HgO, Cpowerful"]
     weak, least, whole = (m("short5", label) for label in labels)
-    bare, ten, best = (_over(each) for each in (weak, least, whole))
+    bare, ten, best = (_over(curve) for curve in (weak, least, whole))
     short = f"Cpowerful minus Cweak, {RUN}"
     demanded = [
         more(short, best, bare, NEAR, "the weak network alone does as well", premise=True),
@@ -342,23 +347,23 @@ CLOCKED = ("HgO, C1, tau=32", "SGD, C1, tau=32", "SGD, C1, tau=inf")
 
 
 def _rounds(series: Series) -> Floats:
-    """Return how long a round lasts on average, (seeds,)."""
-    lasting: Floats = series.time[:, -1] / series.updates[-1]
-    return lasting
+    """Return the mean duration of a round, (seeds,)."""
+    duration: Floats = series.time[:, -1] / series.updates[-1]
+    return duration
 
 
 def _sooner(name: str, first: Series, second: Series, level: float | Floats) -> Comparison:
     """Demand that one curve reaches a level sooner on the clock than another.
 
-    What a run did not reach before its end is later than that.
+    A level that a run did not reach is reached after its end.
     """
     reached = first.reached(level), second.reached(level)
     return sooner(name, *reached, first.time[:, -1], second.time[:, -1])
 
 
 def _middle(series: Series, level: float) -> str:
-    found = float(np.median(series.reached(level)))
-    return "never" if np.isinf(found) else f"{found:.1f}"
+    median = float(np.median(series.reached(level)))
+    return "never" if np.isinf(median) else f"{median:.1f}"
 
 
 def _faster_than_waiting(m: Measured) -> Evidence:
@@ -370,25 +375,25 @@ def _faster_than_waiting(m: Measured) -> Evidence:
 
 def _limit_costs_accuracy(m: Measured) -> Evidence:
     _, cut, waits = (m("fig3", label) for label in CLOCKED)
-    lasting = [_rounds(cut), _rounds(waits)]
+    durations = [_rounds(cut), _rounds(waits)]
     demanded = [
-        times("time per round: without over with a deadline", lasting[1], lasting[0]),
+        times("time per round: without over with a deadline", durations[1], durations[0]),
         more(f"without minus with a deadline, {END}", waits.final, cut.final, NEAR),
     ]
-    means = [float(each.mean()) for each in lasting]
+    means = [float(duration.mean()) for duration in durations]
     text = f"{_listed(m, 'fig3', CLOCKED[1:])}; time per round {_join(means, 2)}"
     return Evidence(demanded, text)
 
 
 def _fast_and_accurate(m: Measured) -> Evidence:
     hgo, cut, waits = (m("fig3", label) for label in CLOCKED)
-    lasting = [_rounds(each) for each in (hgo, cut, waits)]
+    durations = [_rounds(each) for each in (hgo, cut, waits)]
     demanded = [
-        times("time per round: SGD with a deadline over HGO", lasting[1], lasting[0], 1 / 1.05),
-        times("time per round: SGD without a deadline over HGO", lasting[2], lasting[0]),
+        times("time per round: SGD with a deadline over HGO", durations[1], durations[0], 1 / 1.05),
+        times("time per round: SGD without a deadline over HGO", durations[2], durations[0]),
         no_less(f"HGO minus the better SGD, {END}", hgo.final, np.maximum(cut.final, waits.final)),
     ]
-    means = [float(each.mean()) for each in lasting]
+    means = [float(each.mean()) for each in durations]
     return Evidence(demanded, f"{_listed(m, 'fig3', CLOCKED)}; time per round {_join(means, 2)}")
 
 
@@ -486,15 +491,15 @@ def _falls_with_f(m: Measured) -> Evidence:
     return Evidence(demanded, _listed(m, "fig6c", [*labels, *quiet]))
 
 
-def _sent(series: Series) -> Floats:
-    """Return bytes per asked worker and round, (seeds,)."""
-    return series.totals["bytes_up"] / series.scenarios[0].rounds / _asked(series)
+def _bytes_per_worker(series: Series) -> Floats:
+    """Return the bytes per sampled worker and round, (seeds,)."""
+    return series.totals["bytes_up"] / series.scenarios[0].rounds / _sampled(series)
 
 
 def _less_communication(m: Measured, other: str) -> Evidence:
-    ours, theirs = _sent(m("fig3", CLOCKED[0])), _sent(m("fig3", other))
-    text = f"bytes per asked worker and round: HGO {ours.mean():,.0f}, {other} {theirs.mean():,.0f}"
-    return Evidence([times("bytes: SGD over HGO", theirs, ours)], text)
+    hgo, sgd = _bytes_per_worker(m("fig3", CLOCKED[0])), _bytes_per_worker(m("fig3", other))
+    text = f"bytes per asked worker and round: HGO {hgo.mean():,.0f}, {other} {sgd.mean():,.0f}"
+    return Evidence([times("bytes: SGD over HGO", sgd, hgo)], text)
 
 
 def _more_workers(m: Measured) -> Evidence:
@@ -541,7 +546,7 @@ def _excluding_the_weak(m: Measured) -> Evidence:
 def _weak_break(m: Measured) -> Evidence:
     def lost(hardware: str, f: int) -> Floats:
         clean, attacked = (
-            m("tradeoff3", f"{hardware}, {who}") for who in (f"nobody of {f}", f"f = {f}")
+            m("tradeoff3", f"{hardware}, {group}") for group in (f"nobody of {f}", f"f = {f}")
         )
         cost: Floats = clean.final - attacked.final
         return cost
@@ -565,15 +570,15 @@ def _minibatches_against_byzantine(m: Measured) -> Evidence:
 
 
 def _come_and_go(m: Measured) -> Evidence:
-    labels = [curve.label for curve in load("remark2").curves]
+    labels = [line.label for line in load("remark2").curves]
     always, *others = (m("remark2", label) for label in labels)
     demanded = [_learns(labels[0], always.final)]
     for label, other in zip(labels[1:], others, strict=True):
-        share = (always.heard - other.heard) / _asked(always)
-        away = above(f"{label}: share of answers missed", share, 0.05, "nobody is away", True)
-        demanded += [away, no_less(f"{label}, {END}", other.final, always.final)]
-    heard = [float(each.heard.mean()) for each in (always, *others)]
-    return Evidence(demanded, f"{_listed(m, 'remark2', labels)}; answers heard {_join(heard)}")
+        share = (always.heard - other.heard) / _sampled(always)
+        absence = above(f"{label}: share of answers missed", share, 0.05, "nobody is away", True)
+        demanded += [absence, no_less(f"{label}, {END}", other.final, always.final)]
+    answers = [float(curve.heard.mean()) for curve in (always, *others)]
+    return Evidence(demanded, f"{_listed(m, 'remark2', labels)}; answers heard {_join(answers)}")
 
 
 def _dynamic_rate(m: Measured) -> Evidence:

@@ -1,7 +1,7 @@
-"""What several seeds decide: comparisons of means with bounds, and many of them at once.
+"""Comparisons of means over seeds with bounds, and families of them.
 
-A comparison is decided only if its mean lies on one side of a stated bound whatever the seeds, at
-5 % over all claims. Of no difference at all it decides that there is none as large as the bound.
+A comparison is decided if its mean is significantly on one side of a stated bound, at 5 % over all
+claims. Equality can be decided, too: as no difference as large as the bound.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from scipy.stats import t
 from hgobench.statistics import LEVEL, Floats, exceeds, interval
 
 SMALLEST = 0.005  # a smaller difference of accuracies is no effect
-NEAR = 0.02  # accuracies that differ by less are alike
+NEAR = 0.02  # accuracies that differ by less count as equal
 FASTER = 1.1  # a smaller ratio of times or bytes is no effect
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Something that is demanded of the mean over seeds.
+    """A condition on the mean over seeds, μ.
 
     Attributes:
-        name: what is measured, in words.
-        values: (seeds,) one number per seed; of two curves the paired differences.
+        name: of the measured quantity, in words.
+        values: (seeds,) one number per seed; for two curves the paired differences.
         bound: δ.
         kind: ``"above"``: μ > δ; ``"within"``: -δ < μ < δ (two one-sided tests).
-        otherwise: what it means that the opposite is shown; empty: nothing in particular.
-        premise: whether without it the claim is not put to the test.
+        otherwise: the meaning of the opposite, if that is shown; empty: no special one.
+        premise: whether the claim is not tested unless it holds.
         ratio: whether the values are logarithms of ratios.
-        most: (seeds,) the largest that each value may be, where `values` is the least; None: the
-            values are known.
+        most: (seeds,) upper bounds of the values, if `values` are lower bounds; None: the values
+            are known.
 
     Example:
         >>> gain = Comparison("A minus B", np.array([0.02, 0.03, 0.02, 0.03]), SMALLEST)
@@ -58,19 +58,19 @@ class Comparison:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation over seeds; 0 of one."""
+        """The standard deviation over seeds; 0 for one seed."""
         return float(self.values.std(ddof=1)) if len(self.values) > 1 else 0.0
 
     @property
     def holds(self) -> float:
-        """The p-value against the opposite: small where what is demanded is shown."""
+        """The p-value for the condition: small if it is shown to hold."""
         if self.kind == "above":
             return exceeds(self.values, self.bound)
         return max(exceeds(self.values, -self.bound), exceeds(-self.values, -self.bound))
 
     @property
     def fails(self) -> float:
-        """The p-value against what is demanded: small where the opposite is shown."""
+        """The p-value for the opposite: small if the condition is shown to fail."""
         if self.kind == "above":
             return exceeds(-(self.values if self.most is None else self.most), -self.bound)
         outside = min(exceeds(self.values, self.bound), exceeds(-self.values, self.bound))
@@ -78,29 +78,32 @@ class Comparison:
 
     @property
     def met(self) -> int:
-        """In how many seeds the value itself is as demanded."""
+        """Number of seeds whose own value meets the condition."""
         if self.kind == "above":
             return int((self.values > self.bound).sum())
         return int((abs(self.values) < self.bound).sum())
 
     @property
     def row(self) -> list[str]:
-        """The comparison in a table: what, mean, 95 % interval, what is demanded, seeds, p."""
+        """A table's row: name, mean, 95 % interval, condition, seeds, p."""
         sign = {"above": "> ", "within": "within ±"}[self.kind]
 
-        def shown(value: float) -> str:
+        def text(value: float) -> str:
             return f"{math.exp(value):.3g}" if self.ratio else f"{value:.4f}"
 
         finite = self.values[np.isfinite(self.values)]
         if len(finite) == len(self.values):
             low, high = (float(end) for end in interval(finite))
-            told = [shown(self.mean), f"{shown(low)} to {shown(high)}"]
+            numbers = [text(self.mean), f"{text(low)} to {text(high)}"]
         else:
-            median = shown(float(np.median(self.values)))
-            told = [f"median {median}", f"{len(self.values) - len(finite)} seeds never get there"]
-        what = f"premise: {self.name}" if self.premise else self.name
+            median = text(float(np.median(self.values)))
+            numbers = [
+                f"median {median}",
+                f"{len(self.values) - len(finite)} seeds never get there",
+            ]
+        title = f"premise: {self.name}" if self.premise else self.name
         seeds = f"{self.met} of {len(self.values)}"
-        return [what, *told, f"{sign}{shown(self.bound)}", seeds, f"{self.holds:.2g}"]
+        return [title, *numbers, f"{sign}{text(self.bound)}", seeds, f"{self.holds:.2g}"]
 
 
 COLUMNS = ["comparison", "mean", "95 % interval", "demanded", "seeds", "p"]
@@ -134,7 +137,7 @@ def above(
 def times(
     name: str, larger: Floats, smaller: Floats, factor: float = FASTER, otherwise: str = ""
 ) -> Comparison:
-    """Demand that one time, or number of bytes, is more than so many times another."""
+    """Demand that a time, or number of bytes, exceeds `factor` times another."""
     values: Floats = np.log(larger) - np.log(smaller)
     return Comparison(name, values, math.log(factor), otherwise=otherwise, ratio=True)
 
@@ -142,15 +145,15 @@ def times(
 def sooner(
     name: str, first: Floats, second: Floats, first_end: Floats, second_end: Floats
 ) -> Comparison:
-    """Demand that something is reached FASTER times sooner than something else.
+    """Demand that a first curve reaches a level FASTER times sooner than a second.
 
-    What is not reached before the end of its run is reached at any time after it: of the ratio then
-    only bounds are known, and each verdict has to hold at the bound that is worse for it.
+    A level that is not reached before the end of a run may be reached at any time after it. Then
+    only bounds of the ratio are known, and a verdict has to hold at the worse bound.
 
     Args:
-        name: what is measured, in words.
-        first, second: (seeds,) when each is reached; inf: not before the end.
-        first_end, second_end: (seeds,) when the runs end.
+        name: of the measured quantity, in words.
+        first, second: (seeds,) the times at which each reaches it; inf: not before its end.
+        first_end, second_end: (seeds,) the ends of the runs.
     """
     log = np.log
     least = np.where(np.isinf(first), -np.inf, log(np.minimum(second, second_end)) - log(first))
@@ -160,14 +163,14 @@ def sooner(
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the seeds say of a claim.
+    """The evidence on a claim.
 
-    The claim holds if all comparisons do (an intersection-union test: its p-value is their
-    largest), and does not if any fails (Bonferroni: so many times their smallest).
+    The claim holds if all comparisons hold (an intersection-union test, whose p-value is their
+    largest), and does not hold if any fails (Bonferroni: their number times the smallest).
 
     Attributes:
-        comparisons: what it demands.
-        text: the figures behind it, in words.
+        comparisons: the conditions.
+        text: the numbers behind it, in words.
     """
 
     comparisons: Sequence[Comparison]
@@ -175,30 +178,30 @@ class Evidence:
 
     @property
     def holds(self) -> float:
-        """The p-value of the verdict that the claim holds."""
+        """The p-value of the verdict that it holds."""
         return max(comparison.holds for comparison in self.comparisons)
 
     @property
     def fails(self) -> float:
-        """The p-value of the verdict that it does not."""
+        """The p-value of the verdict that it does not hold."""
         return min(1.0, len(self.comparisons) * min(c.fails for c in self.comparisons))
 
     @property
     def p(self) -> float:
-        """The p-value of whichever verdict is nearer, for both being possible."""
+        """The two-sided p-value: twice the smaller of the two."""
         return min(1.0, 2.0 * min(self.holds, self.fails))
 
     def verdict(self, adjusted: float) -> str:
-        """Say what is decided.
+        """Return the verdict, in words.
 
         Args:
-            adjusted: its p-value, adjusted for all claims.
+            adjusted: the p-value, adjusted for all claims.
         """
         if adjusted > LEVEL:
             return "undecided"
         if self.holds < self.fails:
             return "holds"
-        # What else is shown, as surely as what decides.
+        # Comparisons that fail at the same adjusted level.
         limit = LEVEL * (self.p / adjusted if adjusted else 1.0) / (2.0 * len(self.comparisons))
         failed = [c for c in self.comparisons if c.fails <= limit]
         untested = [c.otherwise for c in failed if c.premise]
@@ -216,11 +219,11 @@ class Evidence:
 
 
 def spread(mean: float, deviation: float, known: int, new: int) -> tuple[float, float]:
-    """Return where the mean of some new seeds lies in 999 of 1,000 cases (Student's t).
+    """Return the 99.9 % prediction interval of the mean of new seeds (Student's t).
 
     Args:
         mean, deviation: of the known seeds.
-        known, new: how many.
+        known, new: numbers of known and of new seeds.
     """
     half = t.ppf(0.9995, known - 1) * deviation * math.sqrt(1.0 / known + 1.0 / new)
     return mean - half, mean + half

@@ -1,6 +1,6 @@
 """The Markdown document of all claims and figures, `docs/paper.md`: prose around the pages' tables.
 
-Its prose is Markdown; what names of others might be in is written by the report's own writers.
+Its prose is Markdown; tables and titles, which may hold any names, are escaped by `report.writers`.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ def write(
 
     Args:
         path: of the document.
-        command: that writes it.
-        figures: that were run.
+        command: the command that writes it.
+        figures: the figures that were run.
         measured: their curves.
-        verdicts: on the claims about them.
-        met: how near the published values ours come.
-        left_out: by the name of a figure that was not run, why.
+        verdicts: of the claims about them.
+        met: the agreement with published values.
+        left_out: the reason for each figure that was not run, by its name.
     """
     pictures = path.parent / path.stem
     pictures.mkdir(parents=True, exist_ok=True)
     for figure in figures:
         charts.save(pages.chart(figure, measured), pictures / f"{figure.name}.png", dpi=90)
-    verdict_rows = [[v.claim.id, v.claim.sentence, v.claim.where, v.text] for v in verdicts]
+    verdict_rows = [[v.claim.id, v.claim.sentence, v.claim.source, v.text] for v in verdicts]
     evidence = "\n\n".join(_evidence(verdict) for verdict in verdicts)
     family = sum(len(verdict.evidence) for verdict in verdicts)
-    shown = "\n\n".join(_section(figure, measured, path.stem) for figure in figures)
+    sections = "\n\n".join(_section(figure, measured, path.stem) for figure in figures)
     path.write_text(
         f"""# The paper, reproduced
 
@@ -100,7 +100,7 @@ lines the paper's, drawn after as many updates as they were measured; dotted lin
 ours. In the tables: the mean, the range over seeds and, of an accuracy, the binomial standard error
 of the test examples.
 
-{shown}
+{sections}
 
 ## The quirks of the authors' code
 
@@ -111,7 +111,7 @@ of the test examples.
 
 
 def _method(seeds: int, family: int) -> str:
-    """Return how verdicts are reached."""
+    """Return the section on how verdicts are reached."""
     return _prose(
         f"""A claim is taken apart into comparisons of means over {seeds} seeds, paired by seed:
         two curves of a seed share its partition, its devices and its initial model. Each has a
@@ -143,7 +143,7 @@ def _percent(share: float) -> str:
 
 
 def _critique() -> str:
-    """Return what is said of sampled attackers, with today's numbers."""
+    """Return the paragraph on sampled attackers, with computed numbers."""
     risky = Scenario(workers=100, byzantine=10, sampled=10, rounds=150)
     return _prose(
         f"""A point that was raised against such analyses: they take for granted that a round
@@ -159,20 +159,20 @@ def _critique() -> str:
 
 
 def _untested(verdicts: Sequence[Verdict]) -> str:
-    """Return which claims were not tested, or nothing."""
+    """Return a paragraph on claims that were not tested, or an empty text."""
     tested = {verdict.claim.id for verdict in verdicts}
-    missing = [f"`{claim.id}`" for claim in CLAIMS if claim.id not in tested]
-    text = f"Not tested, as figures behind them were not run: {', '.join(missing)}."
-    return f"\n{_prose(text)}\n" if missing else ""
+    absent = [f"`{claim.id}`" for claim in CLAIMS if claim.id not in tested]
+    text = f"Not tested, as figures behind them were not run: {', '.join(absent)}."
+    return f"\n{_prose(text)}\n" if absent else ""
 
 
 def _landing(met: Sequence[Agreement], left_out: Mapping[str, str]) -> str:
     """Return the comparison of every published curve with ours, folded by figure."""
     absent = ""
     for why in dict.fromkeys(left_out.values()):
-        named = [name for name, reason in left_out.items() if reason == why]
-        count = sum(agreement.curves(load(name)) for name in named)
-        absent += f" Not among them: {count} curves of {', '.join(named)}, whose {why}."
+        names = [name for name, reason in left_out.items() if reason == why]
+        count = sum(agreement.curves(load(name)) for name in names)
+        absent += f" Not among them: {count} curves of {', '.join(names)}, whose {why}."
     alike = sum(a.alike and not a.met for a in met)
     met_, far = sum(a.met for a in met), sum(not a.met and not a.alike for a in met)
     text = f"""**{met_} of {len(met)} published curves are met**, {alike} more lie within the spread
@@ -195,36 +195,36 @@ def _landing(met: Sequence[Agreement], left_out: Mapping[str, str]) -> str:
         is not what its stated configuration gives. Fig. 11b differs from 12b in the paper for the
         same setting; of 12b and 14b the learning rate is not the stated one
         ([below](#the-small-data-sets))."""
-    parts = [_prose(text)]
+    sections = [_prose(text)]
     header = ["curve", "paper", "authors' code", "ours", "our seeds", "tolerance", "met"]
     for name in dict.fromkeys(a.figure for a in met):
-        mine = [a for a in met if a.figure == name]
+        agreements = [a for a in met if a.figure == name]
         rows = [
             [a.curve, number(a.paper), "" if math.isnan(a.code) else number(a.code),
              number(a.mean), f"{number(a.ours.min())} to {number(a.ours.max())}",
              f"± {number(a.tolerance)}", a.text]
-            for a in mine
+            for a in agreements
         ]  # fmt: skip
-        title = f"{name}: {sum(a.met for a in mine)} of {len(mine)} met"
-        parts.append(_folded(title, _markdown(header, rows)))
-    return "\n\n".join(parts)
+        title = f"{name}: {sum(a.met for a in agreements)} of {len(agreements)} met"
+        sections.append(_folded(title, _markdown(header, rows)))
+    return "\n\n".join(sections)
 
 
 def _small(figures: Sequence[Figure], measured: Measurements) -> str:
-    """Return what separates the variants where accounting can't, as far as it was run."""
+    """Return the section on small data sets, whose variants do not differ by accounting."""
     rows = []
     for figure in figures:
-        own = {curve.label: curve for curve in figure.curves}
+        by_label = {curve.label: curve for curve in figure.curves}
         for curve in figure.curves:
             if curve.variants == tuple(figure.variants) or not curve.control_of:
                 continue
-            of, (variant,) = own[curve.control_of], curve.variants
+            original, (variant,) = by_label[curve.control_of], curve.variants
             pairs: list[tuple[Curve, Variant]] = [
-                (of, "published"), (of, "specified"), (curve, variant),
+                (original, "published"), (original, "specified"), (curve, variant),
             ]  # fmt: skip
-            *shown, control = (number(float(measured.series(figure, *pair).final.mean()))
+            *values, control = (number(float(measured.series(figure, *pair).final.mean()))
                                for pair in pairs)  # fmt: skip
-            rows.append([figure.name, curve.label, *shown, f"{control} (as {variant})"])
+            rows.append([figure.name, curve.label, *values, f"{control} (as {variant})"])
     if not rows:
         return ""
     header = ["figure", "control", "curve as published", "curve as specified", "control"]
@@ -263,9 +263,9 @@ def _prose(text: str) -> str:
 def _evidence(verdict: Verdict) -> str:
     heading = f"**`{verdict.claim.id}`: {verdict.text}.** Demanded: {verdict.claim.criterion}."
     lines = [
-        f"- as {variant}: {said} (p = {verdict.adjusted[variant]:.2g}); "
+        f"- as {variant}: {outcome} (p = {verdict.adjusted[variant]:.2g}); "
         f"{verdict.evidence[variant].text}"
-        for variant, said in verdict.outcomes.items()
+        for variant, outcome in verdict.outcomes.items()
     ]
     rows = [[variant, *row] for variant in verdict.evidence for row in _rows(verdict, variant)]
     table = _markdown(["as", *comparisons.COLUMNS], rows)
@@ -281,13 +281,13 @@ def _section(figure: Figure, measured: Measurements, folder: str) -> str:
 
 
 def _quirks() -> str:
-    """Return a line per part of the published variant, from its docstring."""
-    parts = [
-        (name, part)
-        for name, part in vars(quirks).items()
-        if inspect.isclass(part) and part.__module__ == quirks.__name__
+    """Return a line per quirk of the published variant, from its docstring."""
+    classes = [
+        (name, quirk)
+        for name, quirk in vars(quirks).items()
+        if inspect.isclass(quirk) and quirk.__module__ == quirks.__name__
     ]
-    lines = [f"- `{name}`: {_first(part.__doc__ or '')}" for name, part in parts]
+    lines = [f"- `{name}`: {_first(quirk.__doc__ or '')}" for name, quirk in classes]
     core = (
         "- granularity `feature` with cost `unit`: a row of ten weights costs a worker what one "
         "weight costs it under SGD",

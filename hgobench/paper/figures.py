@@ -1,10 +1,10 @@
 """The figures of the paper: what each draws, in two accountings, and what was published.
 
-A figure is a TOML file in ``suites/paper/``: a problem (``problems.toml``), and curves, as axes of
-which every combination is one or each by itself; or it is like another but for what it says. Every
-curve is run in two variants: "published", as the authors' code computes it, and "specified", as
-Algorithm 1 states it. A control is a curve of ours beside one of the paper's: the same run but for
-one thing, to tell what that thing does.
+A figure is a TOML file in ``suites/paper/``: a problem (``problems.toml``) and curves, each given
+by itself or by axes, every combination of which is a curve; or the name of a figure that it is
+like, and the differences. Every curve is run in two variants: "published", as the authors' code
+computes it, and "specified", as Algorithm 1 states it. A control is an additional curve that
+differs from one of the paper's in a single thing, to show its effect.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a figure.
+    """A curve of a figure.
 
     Attributes:
         label: as the paper labels it.
-        fields: what sets it apart, in the words of a `Scenario`.
-        published: what else differs in the authors' accounting.
-        control_of: the label of the curve that it is a control of; empty: it is the paper's own.
-        variants: which it is run in.
+        fields: the fields of a `Scenario` in which it differs from the others.
+        published: further fields in the authors' accounting.
+        control_of: the label of the curve that it is a control of; empty: it is one of the paper's.
+        variants: the variants in which it is run.
     """
 
     label: str
@@ -65,19 +65,19 @@ class Figure:
 
     Attributes:
         name: of its file: ``fig4b``.
-        caption: what it shows.
+        caption: of the figure.
         problem: a table of ``problems.toml``.
         curves: its lines, the paper's own first, then controls.
-        scenario: fields that they share, beside the problem's.
-        published: the figure of the extended paper whose curves are known; empty: none.
-        updates: after how many updates the published point at x was taken: ``"exact"``: x;
+        scenario: fields that they share, besides the problem's.
+        published: the figure of the extended paper with its published curves; empty: none.
+        updates: the number of updates of the published point at x: ``"exact"``: x;
             ``"after"``: x + 1; ``"shifted"``: x - 4, and 0 for 0; ``"time"``: x is a time.
-        clock: ``"every_round"`` or ``"evaluated"``: which rounds the authors' clock counts;
-            empty: drawn by round.
-        y: the column drawn.
-        bars: how many rounds a bar of received gradients stands for; 0: no bars.
-        note: what a reader should know.
-        variants: which there are.
+        clock: the rounds that the authors' clock counts: ``"every_round"`` or ``"evaluated"``;
+            empty: it is drawn by round.
+        y: the column that is drawn.
+        bars: number of rounds per bar of received gradients; 0: no bars.
+        note: for the reader.
+        variants: its variants.
     """
 
     name: str
@@ -107,16 +107,16 @@ class Figure:
         if variant == "published":
             fields.update(curve.published)
             if fields.get("byzantine"):
-                fields["tolerated"] = 0  # its rules know better
+                fields["tolerated"] = 0  # its rules are told the true number
             else:
                 names = {key: value for key, value in names.items() if key != "rule"}
-        for key, called in names.items():
+        for key, renamed in names.items():
             if key in fields:
-                fields[key] = called.get(fields[key], fields[key])
+                fields[key] = renamed.get(fields[key], fields[key])
         return Scenario(**fields, seed=seed)
 
     def cells(self, seeds: Sequence[int]) -> list[Scenario]:
-        """Return all scenarios that the figure needs, some maybe twice."""
+        """Return all scenarios of the figure; some may occur twice."""
         return [
             self.cell(curve, variant, seed)
             for seed in seeds
@@ -130,10 +130,10 @@ class Figure:
 
     def points(self, curve: Curve) -> NDArray[np.float64] | None:
         """Return the published points, (n, 2): updates or time, and value; None: not published."""
-        known = published().get(self.published, {}).get(curve.label)
-        if known is None:
+        values = published().get(self.published, {}).get(curve.label)
+        if values is None:
             return None
-        points = np.array(known)
+        points = np.array(values)
         if self.updates == "after":
             points[:, 0] += 1
         elif self.updates == "shifted":
@@ -143,13 +143,13 @@ class Figure:
 
 def names() -> list[str]:
     """Return the names of all figures, in the paper's order."""
-    found = [path.stem for path in (home() / "paper").glob("*.toml") if path.stem != "problems"]
+    stems = [path.stem for path in (home() / "paper").glob("*.toml") if path.stem != "problems"]
 
     def order(name: str) -> tuple[int, int, str]:
         kind, number = re.fullmatch(r"([a-z]+)(\d*)[a-z]?", name).groups()  # type: ignore[union-attr]
         return KINDS.index(kind), int(number or 0), name
 
-    return sorted(found, key=order)
+    return sorted(stems, key=order)
 
 
 @cache
@@ -165,20 +165,20 @@ def load(name: str) -> Figure:
 
 
 def _content(name: str) -> dict[str, Any]:
-    """Return a figure's file, with what it leaves to the figure that it is like."""
+    """Return the content of a figure's file, completed by that of the figure that it is like."""
     content = tomllib.loads((home() / "paper" / f"{name}.toml").read_text(encoding="utf-8"))
     return _over(_content(content["like"]), content) if "like" in content else content
 
 
 def read(name: str, content: Mapping[str, Any]) -> Figure:
-    """Make a figure of a file's content.
+    """Return the figure of a file's content.
 
     Raises:
-        InputError: a key is unknown, it has no problem or no curves, or a control is of none.
+        InputError: a key is unknown, there is no problem or no curve, or a control has no curve.
     """
-    wrong = [unknown(f"figure {name}: key", key, KEYS) for key in content if key not in KEYS]
-    if wrong:
-        raise InputError(wrong)
+    problems_ = [unknown(f"figure {name}: key", key, KEYS) for key in content if key not in KEYS]
+    if problems_:
+        raise InputError(problems_)
     if content.get("problem") not in problems():
         raise InputError(
             unknown(f"figure {name}: problem", str(content.get("problem")), list(problems()))
@@ -193,38 +193,40 @@ def read(name: str, content: Mapping[str, Any]) -> Figure:
         curves.append(Curve(entry["label"], fields, entry.get("published", {})))
     if not curves:
         raise InputError(f"figure {name}: no curves; expected [axes] or [[curve]]")
-    own = [curve.label for curve in curves]
+    labels = [curve.label for curve in curves]
     for entry in content.get("control", []):
-        if (of := str(entry.get("of"))) not in own:
-            raise InputError(unknown(f"figure {name}: control {entry['label']!r}: of", of, own))
+        if (curve_of := str(entry.get("of"))) not in labels:
+            raise InputError(
+                unknown(f"figure {name}: control {entry['label']!r}: of", curve_of, labels)
+            )
         variants = tuple(entry.get("variants", content.get("variants", VARIANTS)))
-        aside = ("label", "published", "of", "variants")
-        fields = {key: v for key, v in entry.items() if key not in aside}
-        changed = entry.get("published", {})
-        curves.append(Curve(entry["label"], fields, changed, of, variants))
-    aside = ("like", "axes", "curve", "control")
-    given = {key: v for key, v in content.items() if key not in aside}
-    return Figure(name=name, curves=tuple(curves), **given)
+        other_keys = ("label", "published", "of", "variants")
+        fields = {key: v for key, v in entry.items() if key not in other_keys}
+        published_fields = entry.get("published", {})
+        curves.append(Curve(entry["label"], fields, published_fields, curve_of, variants))
+    other_keys = ("like", "axes", "curve", "control")
+    rest = {key: v for key, v in content.items() if key not in other_keys}
+    return Figure(name=name, curves=tuple(curves), **rest)
 
 
 @cache
 def problems() -> dict[str, Any]:
-    """Return the problems, what one is like another filled in."""
+    """Return the problems, completed by those that they are like."""
     content = tomllib.loads((home() / "paper" / "problems.toml").read_text(encoding="utf-8"))
     for problem in content.values():
         if "like" in problem:
-            other = content[problem.pop("like")]
+            base = content[problem.pop("like")]
             for table in ("scenario", *VARIANTS):
-                problem[table] = _over(other.get(table, {}), problem.get(table, {}))
+                problem[table] = _over(base.get(table, {}), problem.get(table, {}))
     return content
 
 
 def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one table over another, tables in them too."""
+    """Return one table updated by another, recursively."""
     merged = dict(lower)
     for key, value in upper.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _over(merged[key], value) if both else value
+        tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if tables else value
     return merged
 
 

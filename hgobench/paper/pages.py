@@ -1,4 +1,4 @@
-"""What `hgobench reproduce` shows: a page per figure, an index, and the last values as tables."""
+"""The pages of `hgobench reproduce`: one per figure, an index, and tables of last values."""
 
 from __future__ import annotations
 
@@ -45,14 +45,16 @@ def page(
     """Return a figure's page.
 
     Args:
-        figure: what is shown.
+        figure: the figure.
         measured: its curves.
-        verdicts: on the claims about it.
-        met: how near its published values ours come.
+        verdicts: of the claims about it.
+        met: the agreement with its published values.
     """
-    known = "the dashed lines are those of the paper" if figure.published else "no values published"
+    legend = (
+        "the dashed lines are those of the paper" if figure.published else "no values published"
+    )
     if any(curve.control_of for curve in figure.curves):
-        known += ", the dotted ones controls of ours"
+        legend += ", the dotted ones controls of ours"
     settings = [
         (f"as {variant}: {curve.label}", repr(figure.cell(curve, variant, 0)))
         for variant in figure.variants
@@ -62,7 +64,7 @@ def page(
     blocks += [
         chart(figure, measured),
         Text(
-            f"Mean and 95 % confidence band of {measured.seeds} seeds; {known}. As published is "
+            f"Mean and 95 % confidence band of {measured.seeds} seeds; {legend}. As published is "
             "the authors' accounting, as specified Algorithm 1 at equal cost per scalar."
         ),
         last_values(figure, measured),
@@ -82,7 +84,7 @@ def title(figure: Figure) -> str:
 
 
 def summary(figure: Figure, measured: Measurements) -> Page:
-    """Return the last values alone, for a terminal."""
+    """Return the last values, for a terminal."""
     return Page(figure.name, title(figure), [last_values(figure, measured)])
 
 
@@ -93,11 +95,11 @@ def judged(verdicts: Sequence[Verdict]) -> Page:
 
 
 def index(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> Page:
-    """Return the page that leads to all others."""
-    leading: list[list[Cell]] = [[Link(f.name, f"{f.name}.html"), f.caption] for f in figures]
+    """Return the page with links to all others."""
+    links: list[list[Cell]] = [[Link(f.name, f"{f.name}.html"), f.caption] for f in figures]
     claims = [[v.claim.sentence, v.text] for v in verdicts]
     tables = [
-        Table("", "Figures", ["figure", "what it shows"], leading),
+        Table("", "Figures", ["figure", "what it shows"], links),
         *([Table("", "Claims", ["what the paper says", "verdict"], claims)] if claims else []),
     ]
     return Page("index", "The paper, reproduced", tables)
@@ -112,44 +114,44 @@ def write(
 ) -> Path:
     """Write a page and a CSV file per figure, and an index; return the index's path."""
     for figure in figures:
-        mine = [v for v in verdicts if figure.name in v.claim.figures]
-        near = [a for a in met if a.figure == figure.name]
-        files.write(folder, page(figure, measured, mine, near))
-    there = [load(name) for name in names() if (folder / f"{name}.html").exists()]
-    return files.write(folder, index(there, verdicts))
+        own = [v for v in verdicts if figure.name in v.claim.figures]
+        agreements = [a for a in met if a.figure == figure.name]
+        files.write(folder, page(figure, measured, own, agreements))
+    written = [load(name) for name in names() if (folder / f"{name}.html").exists()]
+    return files.write(folder, index(written, verdicts))
 
 
 def last_values(figure: Figure, measured: Measurements) -> Table:
-    """Return a row per curve: the published last value, ours in each variant, answers received.
+    """Return a row per curve: the published last value, ours in each variant, answers per round.
 
-    Ours are the mean, the range over seeds and, of an accuracy, the binomial standard error that
-    the test examples leave: they are the same in every seed, so that no range shows it.
+    Ours are the mean, the range over seeds and, for an accuracy, the binomial standard error of the
+    test examples: these are the same in every seed, so that the range does not include it.
     """
     rows = []
     for curve in figure.curves:
         name = f"control: {curve.label}" if curve.control_of else curve.label
-        ours, heard, paper = [], [], math.nan
+        ours, answers, paper = [], [], math.nan
         for variant in figure.variants:
             if variant not in curve.variants:
                 ours.append("")
-                heard.append("-")
+                answers.append("-")
                 continue
             series = measured.series(figure, curve, variant)
-            paper, each = final_pair(figure, curve, variant, series)
-            mean = float(each.mean())
-            range_ = f"{number(each.min())} to {number(each.max())}" if len(each) > 1 else ""
+            paper, finals = final_pair(figure, curve, variant, series)
+            mean = float(finals.mean())
+            range_ = f"{number(finals.min())} to {number(finals.max())}" if len(finals) > 1 else ""
             spread = "; ".join(filter(None, (range_, _of_examples(figure, curve, variant, mean))))
             ours.append(f"{number(mean)} ({spread})" if spread else number(mean))
-            heard.append(f"{series.heard.mean():.1f}")
-        known = [] if not figure.published else ["" if math.isnan(paper) else number(paper)]
-        rows.append([name, *known, *ours, " / ".join(heard)])
+            answers.append(f"{series.heard.mean():.1f}")
+        published = [] if not figure.published else ["" if math.isnan(paper) else number(paper)]
+        rows.append([name, *published, *ours, " / ".join(answers)])
     ours = [f"as {variant}" for variant in figure.variants]
     paper_ = ["paper"] if figure.published else []
     return Table("", "Last values", ["curve", *paper_, *ours, "answers per round"], rows)
 
 
 def _of_examples(figure: Figure, curve: Curve, variant: Variant, accuracy: float) -> str:
-    """Return the binomial standard error of an accuracy; of anything else nothing."""
+    """Return the binomial standard error of an accuracy; for other values an empty text."""
     if figure.y != "test_accuracy" or figure.problem == "regression":
         return ""
     examples = len(datasets.load(figure.cell(curve, variant, 0).data).test)
@@ -170,16 +172,16 @@ def _agreements(met: Sequence[Agreement]) -> Table:
 
 
 def _findings(verdicts: Sequence[Verdict]) -> list[Finding]:
-    """Return every claim in every variant."""
+    """Return a finding per claim and variant."""
     return [
         Finding(
-            f"{verdict.claim.sentence} ({verdict.claim.where}), as {variant}",
-            True if said == "holds" else False if said.startswith("does not hold") else None,
-            f"{said} (p = {verdict.adjusted[variant]:.2g}); demanded: {verdict.claim.criterion}; "
-            f"{verdict.evidence[variant].text}",
+            f"{verdict.claim.sentence} ({verdict.claim.source}), as {variant}",
+            True if outcome == "holds" else False if outcome.startswith("does not hold") else None,
+            f"{outcome} (p = {verdict.adjusted[variant]:.2g}); "
+            f"demanded: {verdict.claim.criterion}; {verdict.evidence[variant].text}",
         )
         for verdict in verdicts
-        for variant, said in verdict.outcomes.items()
+        for variant, outcome in verdict.outcomes.items()
     ]
 
 
@@ -197,7 +199,7 @@ def _comparisons(verdicts: Sequence[Verdict]) -> Table:
 
 
 def points(figure: Figure, measured: Measurements) -> Table:
-    """Return every point of the drawing, ours and the published ones."""
+    """Return all points of a chart, ours and the published ones."""
     rows: list[Sequence[Cell]] = []
     for curve in figure.curves:
         for variant in (v for v in figure.variants if v in curve.variants):
@@ -207,8 +209,8 @@ def points(figure: Figure, measured: Measurements) -> Table:
             for updates, *values in zip(*columns, strict=True):
                 numbers = [f"{value:.6g}" for value in values]
                 name = f"as {variant}"
-                where = (figure.name, name, curve.label, int(updates))
-                rows.append((*where, *numbers, len(series.values)))
+                key = (figure.name, name, curve.label, int(updates))
+                rows.append((*key, *numbers, len(series.values)))
         paper = figure.points(curve)
         for x, value in paper if paper is not None else ():
             place = ["", f"{x:g}"] if figure.clock else [f"{x:g}", ""]
@@ -219,8 +221,8 @@ def points(figure: Figure, measured: Measurements) -> Table:
 def chart(figure: Figure, measured: Measurements) -> Chart:
     """Return a panel per variant: ours as lines with bands, the published ones dashed.
 
-    Controls are dotted, in the colour of the curve that they belong to. Bars, where the paper has
-    them, are the answers that the server received.
+    Controls are dotted, in the colour of their curve. Bars, where the paper has them, are the
+    answers that the server received.
     """
     explained = figure.problem == "regression" and figure.y == "test_accuracy"
     y = "explained variance" if explained else AXES[figure.y]
@@ -250,8 +252,8 @@ def _panel(figure: Figure, measured: Measurements, variant: Variant, y: str) -> 
                      group="published")
             )  # fmt: skip
         if figure.bars:
-            bars.append(_bars(curve.label, series.every, figure.bars))
-    rounds = measured.series(figure, figure.curves[0], variant).every.shape[1]
+            bars.append(_bars(curve.label, series.answers, figure.bars))
+    rounds = measured.series(figure, figure.curves[0], variant).answers.shape[1]
     x = "time (in 1 a device of rate λ computes λ coordinates)" if figure.clock else "updates"
     return Chart(
         "", f"as {variant}", x, y, lines,
@@ -260,9 +262,9 @@ def _panel(figure: Figure, measured: Measurements, variant: Variant, y: str) -> 
     )  # fmt: skip
 
 
-def _bars(label: str, every: Floats, rounds: int) -> Line:
-    """Return the mean answers of every so many rounds."""
-    groups = every.mean(axis=0)[: every.shape[1] // rounds * rounds]
+def _bars(label: str, answers: Floats, rounds: int) -> Line:
+    """Return bars of the mean answers, each over `rounds` rounds."""
+    groups = answers.mean(axis=0)[: answers.shape[1] // rounds * rounds]
     height = groups.reshape(-1, rounds).mean(axis=1)
     left = np.arange(len(height)) * rounds
     return Line(label, left.tolist(), height.tolist(), style="bars", like=label)

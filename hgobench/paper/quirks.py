@@ -1,7 +1,7 @@
-"""What the HGO authors' code computes where it departs from Algorithm 1, each as a named part.
+"""Departures of the HGO authors' code from Algorithm 1, each as a named component.
 
-The parts are plug-ins like anybody's: a figure's suite names them as ``hgobench.paper.quirks:Krum``
-and the core knows none. Granularity ``feature`` with cost ``unit``, the partition ``shards`` and
+The components are plug-ins: a figure's suite names them as ``hgobench.paper.quirks:Krum``, and the
+core does not know them. Granularity ``feature`` with cost ``unit``, the partition ``shards`` and
 the attack's first ten rounds are the core's own parameters.
 
 Source: the authors' public implementation, read and run; nothing of it is copied.
@@ -44,7 +44,7 @@ class Devices(Mix):
     """
 
     def rates(self, population: Population) -> Floats:
-        """Draw, in the order of the workers' numbers."""
+        """Draw λ, (n,), in the order of the workers' numbers."""
         mean, std = self.categories(np.arange(population.workers))
         normal = stream(population.seed, "devices").standard_normal(population.workers)
         return np.maximum(np.floor(mean + std * normal), SILENT)
@@ -62,7 +62,7 @@ class StaleBias:
     biases: NDArray[np.int64]
 
     def keep_aside(self, biases: NDArray[np.int64], stale: bool) -> None:
-        """Take biases out of the order of places; remember which they are."""
+        """Put biases into every block, outside the order of places; note which they are."""
         self.biases, self.stale = biases, boolean("stale_bias", stale)
         self.place_of, self.units = self.place_of.copy(), self.units.copy()
         self.place_of[biases] = ALWAYS
@@ -70,17 +70,17 @@ class StaleBias:
         self._initial = torch.zeros(len(biases))
 
     def remember(self, params: Tensor) -> Tensor:
-        """Keep the bias of the initial model."""
+        """Note the biases of the initial model, and return the parameters."""
         self._initial = params[self.biases].clone()
         return params
 
     def as_seen(self, params: Tensor) -> Tensor:
-        """Return the parameters (R, d) as the workers have them."""
+        """Return the parameters, (R, d), that the workers have."""
         if not self.stale:
             return params
-        seen = params.clone()
-        seen[:, self.biases] = self._initial
-        return seen
+        received = params.clone()
+        received[:, self.biases] = self._initial
+        return received
 
 
 class Softmax(StaleBias, models.Softmax):
@@ -122,18 +122,18 @@ class Softmax(StaleBias, models.Softmax):
         out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d)."""
-        found = super().gradients(self.as_seen(params), x, y, weights, out)
-        bias = found[..., self.biases].clone()
-        found *= self.examples
-        found[..., self.biases] = bias
-        return found
+        gradients_ = super().gradients(self.as_seen(params), x, y, weights, out)
+        bias = gradients_[..., self.biases].clone()
+        gradients_ *= self.examples
+        gradients_[..., self.biases] = bias
+        return gradients_
 
     def probabilities(self, scores: Tensor, batches: int) -> Tensor:
-        """Return the classes' chances, (R, classes, N); N examples are so many minibatches."""
+        """Return the classes' probabilities, (R, classes, N), of `batches` minibatches."""
         if not self.shared_maximum:
             return super().probabilities(scores, batches)
-        apart = scores.reshape(*scores.shape[:2], batches, -1)
-        raised = (apart - apart.amax(dim=(1, 3), keepdim=True)).exp_()
+        by_batch = scores.reshape(*scores.shape[:2], batches, -1)
+        raised = (by_batch - by_batch.amax(dim=(1, 3), keepdim=True)).exp_()
         raised /= raised.sum(dim=1, keepdim=True) + 1e-7
         return raised.reshape(scores.shape)
 
@@ -182,9 +182,9 @@ class NoBias(models.Model):
         out: Tensor | None = None,
     ) -> Tensor:
         """Return (R, q, d), 0 for the bias."""
-        found = super().gradients(params, x, y, weights, out)  # type: ignore[safe-super]
-        found[..., -1] = 0.0
-        return found
+        gradients_ = super().gradients(params, x, y, weights, out)  # type: ignore[safe-super]
+        gradients_[..., -1] = 0.0
+        return gradients_
 
 
 class Logistic(NoBias, models.Logistic):
@@ -235,39 +235,39 @@ class Seen(Source):
         self.table = one_of("table", table, "boston", "breast_cancer")
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Load the table, standardised."""
         if self.table == "boston":
             x, y, _ = tables.Boston().table()
-            whole = Split(x, y)
+            table_ = Split(x, y)
         else:
             from sklearn.datasets import load_breast_cancer
 
             x, y = load_breast_cancer(return_X_y=True)
-            whole = Split(x.astype(np.float32), y.astype(np.int64))
-        (same,) = standardised(whole, whole)
+            table_ = Split(x.astype(np.float32), y.astype(np.int64))
+        (standard,) = standardised(table_, table_)
         classes = 0 if self.table == "boston" else 2
-        return Dataset(same, same.take(np.arange(0)), same, classes)
+        return Dataset(standard, standard.take(np.arange(0)), standard, classes)
 
 
 class CenteredCifar(Cifar10):
     """CIFAR-10 with pixels of 0 .. 255 minus the training images' mean, pixel by pixel."""
 
     def load(self) -> Dataset:
-        """Return it."""
+        """Load the images, and subtract their mean."""
         data = super().load()
         mean = data.train.features.mean(axis=0)
-        train, held, test = (
-            replace(part, features=np.float32(255) * (part.features - mean))
-            for part in (data.train, data.validation, data.test)
+        train, validation, test = (
+            replace(split, features=np.float32(255) * (split.features - mean))
+            for split in (data.train, data.validation, data.test)
         )
-        return replace(data, train=train, validation=held, test=test)
+        return replace(data, train=train, validation=validation, test=test)
 
 
 class Sgd(algorithms.Sgd):
     """SGD whose workers are heard if they finish the weights; biases cost nothing.
 
     Args:
-        biases: how many coordinates are free.
+        biases: number of coordinates that cost nothing.
     """
 
     def __init__(self, biases: int = 10) -> None:
@@ -296,7 +296,7 @@ class Lie(attacks.Attack):
         self.z = finite("z", z)
 
     def values(self, view: View) -> Tensor:
-        """Deviate."""
+        """Return μ + z·σ for every attacker, (b, d)."""
         return view.mean() + self.z * view.std()
 
 
@@ -342,7 +342,7 @@ class OracleQuorum(Rule):
         return self._rule(values, present)
 
     def of_columns(self, columns: Columns) -> Tensor:
-        """Do without a quorum."""
+        """Aggregate sorted columns, without a quorum."""
         assert self._rule is not None
         return self._rule.of_columns(columns)
 
@@ -374,11 +374,11 @@ class Krum(OracleQuorum):
     """
 
     def aggregate(self, values: Tensor, present: Tensor, honest: Tensor) -> Tensor:
-        """Choose column by column."""
+        """Return the chosen value of each column, (b,)."""
         hostile = (~honest).nonzero()[:, 0]
         last = int(hostile[-1]) if len(hostile) else len(values) - 1
-        kept = torch.arange(len(values)) != last
-        x = values[kept].double().masked_fill(~present[kept], torch.nan)
+        others = torch.arange(len(values)) != last
+        x = values[others].double().masked_fill(~present[others], torch.nan)
         count = (~x.isnan()).sum(dim=0)
         total, square = x.nansum(dim=0), x.square().nansum(dim=0)
         low = x.nan_to_num(torch.inf).amin(dim=0)
@@ -386,11 +386,11 @@ class Krum(OracleQuorum):
         farthest = torch.maximum((x - low).square(), (x - high).square())
         score = count * x.square() - 2.0 * x * total + square - farthest
         score = score.nan_to_num(torch.inf)
-        # Of two or three values two tie always; the first is meant, whatever rounding says.
+        # Of two or three values two always tie, and the first is chosen, despite rounding.
         tied = score <= score.amin(dim=0) + 1e-12 * (
             square + count * (low.square() + high.square())
         )
-        chosen = tied.to(torch.uint8).argmax(dim=0)
-        answer = x.gather(0, chosen[None])[0]
-        # Of a coordinate that the last alone sent, there is no other.
+        index = tied.to(torch.uint8).argmax(dim=0)
+        answer = x.gather(0, index[None])[0]
+        # If only the last worker sent a coordinate, there is no other value.
         return torch.where(count > 0, answer, values[last].double()).to(values)

@@ -1,4 +1,4 @@
-"""Running figures, and what their curves measured."""
+"""Running figures, and the measured curves."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Series:
 
     Attributes:
         scenarios: one per seed.
-        updates: (K,) after how many updates.
+        updates: (K,) numbers of updates.
         time: (seeds, K) the simulated time since the start, in the time that a device of rate λ
             takes for λ coordinates of a minibatch's gradient.
-        values: (seeds, K) what the figure draws.
-        heard: (seeds,) answers per round on average.
-        every: (seeds, rounds) answers in each round.
+        values: (seeds, K) the values of the figure.
+        heard: (seeds,) mean answers per round.
+        answers: (seeds, rounds) answers in each round.
         totals: sums over a run, by column, (seeds,) each.
     """
 
@@ -45,7 +45,7 @@ class Series:
     time: Floats
     values: Floats
     heard: Floats
-    every: Floats
+    answers: Floats
     totals: Mapping[str, Floats]
 
     @property
@@ -65,22 +65,22 @@ class Series:
         return interval(self.values)
 
     def reached(self, level: float | Floats) -> Floats:
-        """When each seed first reaches a level on the clock, (seeds,); inf: never.
+        """Return the time at which each seed first reaches a level, (seeds,); inf: never.
 
         Args:
-            level: one, or one per seed.
+            level: a number, or one per seed, (seeds,).
         """
-        there = self.values >= np.reshape(level, (-1, 1))
-        first: Floats = np.where(there, self.time, np.inf).min(axis=1)
+        reached = self.values >= np.reshape(level, (-1, 1))
+        first: Floats = np.where(reached, self.time, np.inf).min(axis=1)
         return first
 
     def average(self) -> float:
-        """The mean value over the whole run: higher is faster."""
+        """Return the mean value over the whole run and all seeds: higher is faster."""
         return float(self.values.mean())
 
 
 def compute(figures: Sequence[Figure], seeds: int, session: Session) -> Outcome:
-    """Run what the session's store does not have of some figures; figures share cells.
+    """Run the cells of some figures that the session's store lacks; figures share cells.
 
     Raises:
         InputError: some data set is missing, or a scenario is wrong; nothing is computed then.
@@ -89,28 +89,30 @@ def compute(figures: Sequence[Figure], seeds: int, session: Session) -> Outcome:
 
 
 def cells(figures: Sequence[Figure], seeds: int) -> list[Scenario]:
-    """Return the different cells that some figures have."""
-    every = (cell for figure in figures for cell in figure.cells(range(seeds)))
-    return list(dict.fromkeys(every))
+    """Return the cells of some figures, each once."""
+    all_cells = (cell for figure in figures for cell in figure.cells(range(seeds)))
+    return list(dict.fromkeys(all_cells))
 
 
 def lacking(
     figures: Sequence[Figure], jobs: int = 1, engine: Engine | None = None
 ) -> dict[str, list[str]]:
-    """Return the figures whose data can't be had, by the reason.
+    """Return the names of figures whose data can't be loaded, by reason.
 
     Args:
-        figures: which.
-        jobs: local processes that read the data.
-        engine: where it is read instead.
+        figures: the figures.
+        jobs: local processes that load the data.
+        engine: where they are loaded instead.
     """
-    found: dict[str, list[str]] = {}
-    needed = {figure.name: {cell.data for cell in figure.cells([0])} for figure in figures}
-    for data, about in described(sorted(set().union(*needed.values())), jobs, engine).items():
-        if isinstance(about, InputError):
-            lacking = [name for name, several in needed.items() if data in several]
-            found.setdefault("; ".join(about.problems), []).extend(lacking)
-    return {reason: list(dict.fromkeys(lacking)) for reason, lacking in found.items()}
+    reasons: dict[str, list[str]] = {}
+    data_of = {figure.name: {cell.data for cell in figure.cells([0])} for figure in figures}
+    for data, description in described(
+        sorted(set().union(*data_of.values())), jobs, engine
+    ).items():
+        if isinstance(description, InputError):
+            lacking = [name for name, several in data_of.items() if data in several]
+            reasons.setdefault("; ".join(description.problems), []).extend(lacking)
+    return {reason: list(dict.fromkeys(lacking)) for reason, lacking in reasons.items()}
 
 
 def series(
@@ -120,30 +122,30 @@ def series(
     seeds: int,
     results: Mapping[Scenario, Result],
 ) -> Series | None:
-    """Return what a curve measured; None: some seed is missing or failed."""
+    """Return a measured curve; None: a seed is missing or failed."""
     scenarios = [figure.cell(curve, variant, seed) for seed in range(seeds)]
-    found = [results.get(scenario) for scenario in scenarios]
-    runs = [result for result in found if result is not None and result.status != "failed"]
+    stored = [results.get(scenario) for scenario in scenarios]
+    runs = [result for result in stored if result is not None and result.status != "failed"]
     if len(runs) < seeds:
         return None
     rounds, length = [result.rounds for result in runs], scenarios[0].rounds
 
     def table(name: str) -> Floats:
-        return np.array([padded(each[name], length) for each in rounds], dtype=np.float64)
+        return np.array([padded(columns[name], length) for columns in rounds], dtype=np.float64)
 
     values, heard = table(figure.y), table("heard")
-    if figure.y == "test_loss":  # of a run that diverged there is none
+    if figure.y == "test_loss":  # a run that diverged has none after its end
         for row, result in zip(values, runs, strict=True):
             row[len(result.rounds["round"]) - (result.status == "diverged") :] = np.inf
     time = table("time") / scenarios[0].batch_size
     if figure.clock and variant == "published":
-        time = np.array([seconds(each, figure.clock == "evaluated") for each in scenarios])
-    kept = np.flatnonzero(np.isfinite(values).all(axis=0))
+        time = np.array([seconds(columns, figure.clock == "evaluated") for columns in scenarios])
+    evaluated = np.flatnonzero(np.isfinite(values).all(axis=0))
     return Series(
         scenarios,
-        kept + 1,
-        time[:, kept],
-        values[:, kept],
+        evaluated + 1,
+        time[:, evaluated],
+        values[:, evaluated],
         heard.mean(axis=1),
         heard,
         {
@@ -154,10 +156,10 @@ def series(
 
 
 def seconds(scenario: Scenario, evaluated: bool) -> Floats:
-    """Return the authors' clock after each round, (K,): as long as the slowest answer, b_i/λ_i.
+    """Return the authors' clock after each round, (K,): a round lasts max b_i/λ_i.
 
-    The size of minibatches, the forward pass, aggregation and the network are not counted. The
-    draws are those of the run; no gradient is needed.
+    It ignores the size of minibatches, the forward pass, aggregation and the network. The draws are
+    those of the run; no gradient is computed.
 
     Args:
         scenario: a cell of the published variant.
@@ -185,7 +187,7 @@ def final_pair(
 ) -> tuple[float, Floats]:
     """Return the last published value, NaN if there is none, and ours at that time, (seeds,).
 
-    The published clock is the authors' own: as specified our last value stands beside theirs.
+    As the published clock is the authors' own, our last value is taken in the specified variant.
     """
     points = figure.points(curve)
     if points is None:
@@ -194,39 +196,39 @@ def final_pair(
     if figure.clock and variant == "specified":
         return float(value), measured.final
     axes = measured.time if figure.clock else [measured.updates] * len(measured.values)
-    each = [np.interp(at, axis, row) for axis, row in zip(axes, measured.values, strict=True)]
-    return float(value), np.array(each)
+    ours = [np.interp(at, axis, row) for axis, row in zip(axes, measured.values, strict=True)]
+    return float(value), np.array(ours)
 
 
 class Measurements:
-    """What the curves of some figures measured, looked up by figure, variant and label.
+    """The measured curves of some figures, by figure, variant and label.
 
     Args:
         results: of the store.
-        seeds: how many of each.
+        seeds: number of seeds of each curve.
     """
 
     def __init__(self, results: Iterable[Result], seeds: int) -> None:
         self.seeds = seeds
         self._results = {result.scenario: result for result in results}
-        self._known: dict[tuple[str, str, Variant], Series] = {}
+        self._series: dict[tuple[str, str, Variant], Series] = {}
 
     def series(self, figure: Figure, curve: Curve, variant: Variant) -> Series:
-        """Return what a curve measured.
+        """Return a measured curve.
 
         Raises:
-            LookupError: a seed of it is missing or failed.
+            LookupError: a seed is missing or failed.
         """
         key = figure.name, curve.label, variant
-        if key not in self._known:
-            found = series(figure, curve, variant, self.seeds, self._results)
-            if found is None:
+        if key not in self._series:
+            curve_series = series(figure, curve, variant, self.seeds, self._results)
+            if curve_series is None:
                 raise LookupError(f"{figure.name}: {curve.label}, as {variant}: cells are missing")
-            self._known[key] = found
-        return self._known[key]
+            self._series[key] = curve_series
+        return self._series[key]
 
     def of(self, variant: Variant) -> Callable[[str, str], Series]:
-        """Return a look-up by figure's name and label for one variant."""
+        """Return a function from a figure's name and a label to the curve of one variant."""
 
         def measured(name: str, label: str) -> Series:
             figure = load(name)
@@ -236,7 +238,7 @@ class Measurements:
         return measured
 
     def has(self, figure: Figure) -> bool:
-        """Say whether all of a figure is there."""
+        """Return whether all curves of a figure are complete."""
         try:
             for variant in figure.variants:
                 for curve in figure.of(variant):
