@@ -328,6 +328,7 @@ def test_a_suite_is_evaluated_kept_and_found_again(suite: Path, tmp_path: Path) 
 
 
 def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path: Path) -> None:
+    suite.write_text(SUITE.replace("11, 12]", "11, 12, 13]"))
     outcome = run_suite(suite, out=tmp_path / "out", jobs=1)
     (board,) = outcome.boards()
     verdicts = {verdict.selection.row.rule: verdict for verdict in outcome.verdicts}
@@ -346,6 +347,9 @@ def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path:
     assert json.loads(shown.stdout) == json.loads(told)
     refused = hgobench("leaderboard", str(tmp_path / "out"), "--split", "validation")
     assert "--split: validation examples have chosen the attacks" in refused.stderr
+    words = ("--difference", "0.1", "--out", str(tmp_path / "out"), "--format", "json")
+    asked = json.loads(hgobench("power", str(suite), *words).stdout)
+    assert [(one["rows"], one["pilot_seeds"]) for one in asked["boards"]] == [(2, 4)]
 
 
 def test_what_the_threat_model_does_not_permit_never_runs() -> None:

@@ -37,6 +37,8 @@ def power(
     From the paired differences of the seeds that were run already, by the test that ranks. Nothing
     is computed: if there are no results yet, it says what to run as a pilot.
     """
+    from hgobench.evaluation.evaluate import selected, verdicts
+    from hgobench.evaluation.verdict import ranked
     from hgobench.leaderboard import Score, boards, paired
     from hgobench.report import power as report
     from hgobench.results import open_store
@@ -49,18 +51,24 @@ def power(
     settings = [parse_setting(text) for text in set_ or ()]
     chosen = Suite.load(suite).changed(settings)
     folder = out or RESULTS / chosen.name
-    kept = []
+    made = []
     if folder.exists():
         with open_store(folder, create=False) as store:
-            kept = [result for name, result in store.results() if name == chosen.ruleset]
+            selections = selected(store, chosen.ruleset)
+            scores = {
+                result.scenario: Score.of(result, split.value)
+                for name, result in store.results()
+                if name == chosen.ruleset
+            }
+        made = ranked(verdicts(selections, scores)) if selections else boards(scores.values())
     plans = []
-    for board in boards(Score.of(result, split.value) for result in kept):
+    for board in made:
         rows = paired([row for row in board.rows if row.rank])
         if rows is not None and len(rows.value) > 1 and rows.seeds.shape[1] >= PILOT:
             plans.append((board, rows, needs(rows, difference, wanted=wanted)))
     if not plans:
         options = [*(set_ or ())]
-        if len(chosen.expand()[0].values("seed")) < PILOT:
+        if chosen.evaluation is None and len(chosen.expand()[0].values("seed")) < PILOT:
             options = [text for text in options if not text.startswith("seed=")]
             options.append(f"seed={','.join(map(str, range(FEWEST)))}")
         told = "".join(f" --set {shlex.quote(text)}" for text in options)
