@@ -319,6 +319,15 @@ def test_family_wise_error(collapse: float) -> None:
     assert wrong <= stats.binom.ppf(0.999, 150, 0.05)
 
 
+@pytest.mark.parametrize("of", [1, 5, 20])
+def test_the_share_of_collapsed_seeds_is_scipy_s_exact_interval(of: int) -> None:
+    for count in range(of + 1):
+        exact = stats.binomtest(count, of).proportion_ci(method="exact")
+        found = statistics.share(count, of)
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+        assert (found.count, found.of) == (count, of)
+
+
 def test_the_share_of_collapsed_seeds_has_an_exact_interval() -> None:
     assert statistics.share(0, 20).high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert statistics.share(20, 20).low == pytest.approx(0.025 ** (1 / 20))
