@@ -224,46 +224,49 @@ def ragged_is_the_rule_on_who_sent(case: Case) -> None:
     if rule.scope == "coordinate" or getattr(rule, "sees_present", False):
         answer = case.ask(present=present)
         for j in range(d):
-            who = present[:, j].nonzero()[:, 0]
-            one = torch.tensor([j])
-            alone = case.ask(values[who][:, one], workers=who, coordinates=one)
-            _close(answer[one], alone, f"coordinate {j}, sent by {who.tolist()}")
+            senders = present[:, j].nonzero()[:, 0]
+            column = torch.tensor([j])
+            alone = case.ask(values[senders][:, column], workers=senders, coordinates=column)
+            _close(answer[column], alone, f"coordinate {j}, sent by {senders.tolist()}")
     elif rule.scope == "staircase":
         _close(case.ask(present=present), _climbed(case, present), "by its steps")
     elif rule.scope == "masked":
-        who = torch.from_numpy(np.sort(rng.permutation(n)[: rng.integers(rule.minimum, n + 1)]))
+        senders = torch.from_numpy(np.sort(rng.permutation(n)[: rng.integers(rule.minimum, n + 1)]))
         present = torch.zeros_like(present)
-        present[who, : max(d - 1, 1)] = True
+        present[senders, : max(d - 1, 1)] = True
         alike = torch.arange(max(d - 1, 1))
-        alone = case.ask(values[who][:, alike], workers=who, coordinates=alike)
-        _close(case.ask(present=present)[alike], alone, f"of which {who.tolist()} sent the same")
+        alone = case.ask(values[senders][:, alike], workers=senders, coordinates=alike)
+        _close(
+            case.ask(present=present)[alike], alone, f"of which {senders.tolist()} sent the same"
+        )
     else:
         present[: rule.minimum] = True
-        who = present.all(dim=1).nonzero()[:, 0]
-        complete = case.ask(values[who], workers=who)
-        _close(case.ask(present=present), complete, f"of which {who.tolist()} sent all")
+        senders = present.all(dim=1).nonzero()[:, 0]
+        complete = case.ask(values[senders], workers=senders)
+        _close(case.ask(present=present), complete, f"of which {senders.tolist()} sent all")
 
 
 def _climbed(case: Case, present: Tensor) -> Tensor:
-    """Return what one rule that is asked for one step after the other answers.
+    """Return a rule's answer in scope "staircase", by its definition: step after step.
 
-    A step is a set of senders of some coordinates, the smallest set first; columns with the most
-    senders come first, those that have just these last.
+    A step is a set of workers and the coordinates that exactly these sent; steps with fewer workers
+    come first. In each, the rule is asked for all coordinates that all of these workers sent: those
+    with the most senders first, the step's own last.
     """
     answer, rule, counts = torch.zeros(present.shape[1]), case.rule, present.sum(dim=0)
     groups: dict[tuple[int, ...], list[int]] = {}
     for j, column in enumerate(present.T):
         groups.setdefault(tuple(column.nonzero()[:, 0].tolist()), []).append(j)
     for senders, own in sorted(groups.items(), key=lambda item: (len(item[0]), item[1])):
-        who = torch.tensor(senders)
-        shared = [j for j in range(present.shape[1]) if present[who, j].all() and j not in own]
+        rows = torch.tensor(senders)
+        shared = [j for j in range(present.shape[1]) if present[rows, j].all() and j not in own]
         shared.sort(key=lambda j: -int(counts[j]))
         columns = torch.tensor([*shared, *own])
         last = torch.arange(len(columns)) >= len(shared)
-        found = case.ask(
-            case.values[who][:, columns], None, who, rule, coordinates=columns, served=last
+        step_answer = case.ask(
+            case.values[rows][:, columns], None, rows, rule, coordinates=columns, served=last
         )
-        answer[columns[last]] = found[last]
+        answer[columns[last]] = step_answer[last]
     return answer
 
 

@@ -53,7 +53,7 @@ class Split(StrEnum):
 
 
 def folder_option(what: str) -> Any:
-    """Return the option ``--out``, a folder; an empty name would be the folder one stands in."""
+    """Return the option ``--out``, a folder; an empty name is refused."""
 
     def read(text: str) -> Path:
         if not str(text):

@@ -167,9 +167,9 @@ class Images(Published):
 
     def _of_pair(self, split: Split) -> Split:
         assert self.pair is not None
-        zero, one = self.pair
-        chosen = split.take(np.flatnonzero((split.labels == zero) | (split.labels == one)))
-        return replace(chosen, labels=np.where(chosen.labels == one, 1, 0))
+        first, second = self.pair
+        chosen = split.take(np.flatnonzero((split.labels == first) | (split.labels == second)))
+        return replace(chosen, labels=np.where(chosen.labels == second, 1, 0))
 
 
 class Mnist(Images):

@@ -331,16 +331,16 @@ def _ten_percent_powerful(m: Measured) -> Evidence:
 
 def _ten_percent_average(m: Measured) -> Evidence:
     labels = ["HgO, Cweak", "HgO, C1", "HgO, Cpowerful"]
-    weak, one, whole = (m("fig12d", label) for label in labels)
+    weak, c1, powerful = (m("fig12d", label) for label in labels)
     short = f"Cpowerful minus Cweak, {RUN}"
     alone = "the weak network alone does as well"
     demanded = [
-        more(short, _over(whole), _over(weak), NEAR, alone, premise=True),
-        alike(f"C1 minus Cpowerful, {END}", one.final, whole.final),
-        alike(f"C1 minus Cpowerful, {RUN}", _over(one), _over(whole), 2 * NEAR),
+        more(short, _over(powerful), _over(weak), NEAR, alone, premise=True),
+        alike(f"C1 minus Cpowerful, {END}", c1.final, powerful.final),
+        alike(f"C1 minus Cpowerful, {RUN}", _over(c1), _over(powerful), 2 * NEAR),
     ]
     text = _listed(m, "fig12d", labels) + "; over the run "
-    return Evidence(demanded, text + _join([weak.average(), one.average(), whole.average()], 3))
+    return Evidence(demanded, text + _join([weak.average(), c1.average(), powerful.average()], 3))
 
 
 CLOCKED = ("HgO, C1, tau=32", "SGD, C1, tau=32", "SGD, C1, tau=inf")
@@ -387,13 +387,13 @@ def _limit_costs_accuracy(m: Measured) -> Evidence:
 
 def _fast_and_accurate(m: Measured) -> Evidence:
     hgo, cut, waits = (m("fig3", label) for label in CLOCKED)
-    durations = [_rounds(each) for each in (hgo, cut, waits)]
+    durations = [_rounds(curve) for curve in (hgo, cut, waits)]
     demanded = [
         times("time per round: SGD with a deadline over HGO", durations[1], durations[0], 1 / 1.05),
         times("time per round: SGD without a deadline over HGO", durations[2], durations[0]),
         no_less(f"HGO minus the better SGD, {END}", hgo.final, np.maximum(cut.final, waits.final)),
     ]
-    means = [float(each.mean()) for each in durations]
+    means = [float(curve.mean()) for curve in durations]
     return Evidence(demanded, f"{_listed(m, 'fig3', CLOCKED)}; time per round {_join(means, 2)}")
 
 
@@ -441,12 +441,12 @@ def _average_fails(m: Measured) -> Evidence:
 
 def _rules_tolerate(m: Measured) -> Evidence:
     labels = ["HgO, ar = average", "HgO, ar = median", "HgO, ar = aksel"]
-    breaks, *several = (m("fig6a", label).final for label in labels)
+    breaks, *finals = (m("fig6a", label).final for label in labels)
     demanded = [
         above("average: distance below 0.2", 0.2 - breaks, 0.0,
               "FOE does not break averaging either", premise=True),
-        *(above(f"{label}, {END}", each, 0.8)
-          for label, each in zip(labels[1:], several, strict=True)),
+        *(above(f"{label}, {END}", final, 0.8)
+          for label, final in zip(labels[1:], finals, strict=True)),
     ]  # fmt: skip
     return Evidence(demanded, _listed(m, "fig6a", labels))
 
@@ -478,8 +478,8 @@ def _falls_with_f(m: Measured) -> Evidence:
     labels = [f"HgO, f = {f}, C1" for f in several]
     quiet = [f"{label}, no attack" for label in labels[1:]]
     demanded = [
-        more(f"f = {a} minus f = {b}, {END}", m("fig6c", one).final, m("fig6c", other).final)
-        for (a, b), (one, other) in zip(
+        more(f"f = {a} minus f = {b}, {END}", m("fig6c", few).final, m("fig6c", many).final)
+        for (a, b), (few, many) in zip(
             itertools.pairwise(several), itertools.pairwise(labels), strict=True
         )
     ]
@@ -589,7 +589,7 @@ def _dynamic_rate(m: Measured) -> Evidence:
         more(f"dynamic minus a constant rate as large on average, {RUN}", _over(dynamic),
              _over(large), otherwise="the gain is the larger mean rate"),
     ]  # fmt: skip
-    averages = [each.average() for each in (constant, dynamic, large)]
+    averages = [curve.average() for curve in (constant, dynamic, large)]
     attacked = ["Cweak, f = 10, constant", "Cweak, f = 10, dynamic"]
     text = _listed(m, "rate", [*labels, *attacked]) + "; over the run (the first three) "
     return Evidence(demanded, text + _join(averages, 3))

@@ -1,7 +1,7 @@
-"""Claims: one run at a time computes for a store, others wait and find what it has computed.
+"""Claims: one run at a time computes for a store; others wait, and find its results.
 
-A claim is a lock on a file beside the store, which the system lets go of with the process that
-holds it, however that ends. The file says who holds it.
+A claim is a lock on a file next to the store. The system releases it with the process that holds
+it, however that ends. The file names the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ else:
 
 POLL = 0.2  # seconds
 LONGEST = 1_000  # characters of a claim that are read
-BEHIND = 1 << 20  # where Windows locks a byte, so that the text can be read
+LOCKED_BYTE = 1 << 20  # on Windows: beyond the text, which can then be read
 
 
 @contextmanager
@@ -34,9 +34,9 @@ def claim(path: Path, needed: Callable[[], bool], say: Callable[[str], None]) ->
 
     Args:
         path: the claim's file, which is removed afterwards.
-        needed: asked only if another process holds the claim: whether to wait for it, which is
-            said; else the body goes on without.
-        say: called with a line that the user should see.
+        needed: called only if another process holds the claim; returns whether to wait for it,
+            with a message. If not, the body runs without the claim.
+        say: called with each line that a user should see.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -47,60 +47,60 @@ def claim(path: Path, needed: Callable[[], bool], say: Callable[[str], None]) ->
     True
     False
     """
-    held = _try(path)
-    if held is None and needed():
+    own_claim = _try(path)
+    if own_claim is None and needed():
         say(
             f"waiting for {path.parent}: {_holder(path)} computes there, and what it has computed "
             "is not computed again (Ctrl-C ends waiting)"
         )
-        while (held := _try(path)) is None:
+        while (own_claim := _try(path)) is None:
             time.sleep(POLL)
     try:
         yield
     finally:
-        if held is not None:
-            held.close()
+        if own_claim is not None:
+            own_claim.close()
 
 
-class _Held:
-    """A claim, in a locked file; None: files can't be locked here, and nobody is kept away."""
+class _Claim:
+    """A claim, in a locked file; None: files can't be locked here, and no process is kept out."""
 
     def __init__(self, path: Path, file: IO[str] | None = None) -> None:
         self.path, self.file = path, file
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the claim."""
         if self.file is not None:
-            with suppress(OSError):  # while it is locked: the next makes another
+            with suppress(OSError):  # while it is locked, so that the next process creates another
                 self.path.unlink()
             self.file.close()
 
 
-def _try(path: Path) -> _Held | None:
+def _try(path: Path) -> _Claim | None:
     """Return a claim; None: another process has it."""
     while True:
         try:
             file = path.open("a+", encoding="utf-8")
         except OSError:  # a folder that can't be written to, as the store will say
-            return _Held(path)
+            return _Claim(path)
         try:
             _lock(file)
             if _is_at(path, file):
                 _write_holder(file)
-                return _Held(path, file)
+                return _Claim(path, file)
         except (BlockingIOError, PermissionError):
             file.close()
             return None
         except OSError:
             file.close()
-            return _Held(path)
-        file.close()  # who held it before has removed it meanwhile
+            return _Claim(path)
+        file.close()  # its former holder has removed it in the meantime
 
 
 def _lock(file: IO[str]) -> None:
     """Lock a file, or raise OSError."""
     if sys.platform == "win32":
-        file.seek(BEHIND)
+        file.seek(LOCKED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,9 +122,9 @@ def _write_holder(file: IO[str]) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Return who holds a claim; the file may be anybody's."""
+    """Return the process that holds a claim, in words; the file may contain anything."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8")[:LONGEST])
-        return plain(f"process {about['process']} on {about['host']}, since {about['since']},")
+        holder = json.loads(path.read_text(encoding="utf-8")[:LONGEST])
+        return plain(f"process {holder['process']} on {holder['host']}, since {holder['since']},")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
