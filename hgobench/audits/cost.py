@@ -421,10 +421,10 @@ def _charts(costs: Costs, fit: Fit) -> list[Chart]:
         ], "xy"),
         Chart("server-deadline", "Server: a round's aggregation over τ (d = 7,850, q = 80)", "τ",
               "CPU ms",
-              [Line(costs.rule, DEADLINES, milliseconds(measured.seconds for measured in rounds))], "xy"),
+              [Line(costs.rule, DEADLINES, milliseconds(run.seconds for run in rounds))], "xy"),
         Chart("block", "The block over τ (d = 7,850, q = 80, s = 32)", "τ", "coordinates", [
-            Line("b: the v-th largest τ·λ_i/s", DEADLINES, [measured.block for measured in rounds]),
-            Line("min(τ·λ̄/s, d)", DEADLINES, [measured.expected for measured in rounds], style="dashed"),
+            Line("b: the v-th largest τ·λ_i/s", DEADLINES, [run.block for run in rounds]),
+            Line("min(τ·λ̄/s, d)", DEADLINES, [run.expected for run in rounds], style="dashed"),
         ], "xy"),
         Chart("worker-d", "Worker: a whole gradient over d (s = 32)", "d", "CPU ms",
               [Line("measured", DIMENSIONS, milliseconds(costs.whole_gradients))], "xy"),
