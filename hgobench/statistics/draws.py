@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.determinism import stream
+from hgobench.determinism import one_blas_thread, stream
 from hgobench.errors import InputError
 from hgobench.statistics.means import Floats
 
@@ -57,9 +57,10 @@ class Draws:
         groups = len(self.examples)
         right = np.array([np.bincount(self.group, row, groups) for row in counts], dtype=np.float32)
         sizes = np.bincount(self.group, minlength=groups).astype(np.float32)
-        drawn = (right @ self.examples).astype(np.float64)
-        mean = counts.sum(axis=1)[:, None] / counts.shape[1]
-        changed = drawn - mean * (sizes @ self.examples).astype(np.float64)
+        with one_blas_thread():  # the matrices are small
+            drawn = (right @ self.examples).astype(np.float64)
+            size = (sizes @ self.examples).astype(np.float64)
+        changed = drawn - counts.sum(axis=1)[:, None] / counts.shape[1] * size
         return np.asarray(changed / (counts.shape[1] * total[:, None]))
 
 
