@@ -789,6 +789,24 @@ def _equal(actual: Message, expected: Message, context: str) -> None:
         raise AssertionError(f"{context} delays differ")
 
 
+def attack_says_how_often_it_calls_the_rule(make: MakeAttack) -> None:
+    """An attack that tries messages on the server calls its rule no more often than it says."""
+    for full in (view(), view(ragged=True)):
+        called: list[Message] = []
+
+        def server(message: Message, full: View = full, called: list[Message] = called) -> Outcome:
+            called.append(message)
+            return full.outcome(message)
+
+        attack = make()
+        _attack(lambda attack=attack: attack, replace(full, server=server))  # type: ignore[misc]
+        most = attack.rule_calls(1)
+        if len(called) > most:
+            raise AssertionError(
+                f"{attack}: {len(called)} calls of the rule in a round; its rule_calls(1) is {most}"
+            )
+
+
 def search_reaches_the_dense_grid(make: MakeAttack) -> str:
     """A search finds 99 % of the best of a dense grid (MeaMed, NNM + trimmed mean, Krum).
 
@@ -817,6 +835,7 @@ ATTACK_LAWS: dict[str, Callable[[MakeAttack], str | None]] = {
         attack_remembers_only_if_it_says_so,
         attacks_share_nothing,
         attack_acts_alone_if_it_says_so,
+        attack_says_how_often_it_calls_the_rule,
         search_reaches_the_dense_grid,
     )
 }
@@ -831,6 +850,8 @@ def try_attack_law(law: str, make: MakeAttack) -> Verdict:
         exempt[law] = "searches nothing"
     if attack.colludes:
         exempt[attack_acts_alone_if_it_says_so.__name__] = "its workers act together"
+    if attack.sees != "server":
+        exempt[attack_says_how_often_it_calls_the_rule.__name__] = "does not see the server"
     if law in exempt:
         return Verdict(law, "", "not applicable", exempt[law])
     try:

@@ -125,12 +125,24 @@ def test_laws_catch_broken_attacks() -> None:
         check_attack("tests.test_attacks:Meddling")
     with pytest.raises(AssertionError, match=r"attacks_share_nothing: .* beside another, round"):
         check_attack("tests.test_attacks:Leaking")
+    with pytest.raises(AssertionError, match=r"often_it_calls_the_rule: .* 1 calls of .* is 0"):
+        check_attack("tests.test_attacks:Inquiring")
     with pytest.raises(AssertionError, match=r"acts_alone_if_it_says_so: .* worker 0, if alone, v"):
         check_attack("tests.test_attacks:Huddling")
     with pytest.raises(AssertionError, match=r"PermissionError: .* its `sees` forbids it"):
         check_attack("tests.test_attacks:Peeking")
     with pytest.raises(AssertionError, match=r"same_round_same_message: .* values differ"):
         check_attack("tests.test_attacks:Drifting")
+
+
+class Inquiring(Attack):
+    """Tries a message on the server without saying so."""
+
+    sees = "server"
+
+    def values(self, view: View) -> torch.Tensor:
+        message = Message(view.require_own(), view.own_lengths)
+        return view.stepped(message).expand(view.byzantine, -1)
 
 
 class Huddling(Attack):

@@ -351,10 +351,10 @@ def test_list_as_markdown_tells_all() -> None:
     [
         ("krum", 0, ["rule krum", "scope block:", "scope masked:", "38 pass\n"]),
         ("nnm", 0, ["pre-rule nnm", "scope staircase:", "35 pass\n"]),
-        ("foe", 0, ["attack foe", "6 pass, 1 not applicable\n"]),
+        ("foe", 0, ["attack foe", "6 pass, 2 not applicable\n"]),
         ("ipm", 0, ["attack ipm"]),
-        ("tail+alie", 0, ["attack tail+alie", "5 pass, 2 not applicable\n"]),
-        ("optimal_foe", 0, ["of the grid's maximum: meamed ", "6 pass, 1 not applicable\n"]),
+        ("tail+alie", 0, ["attack tail+alie", "5 pass, 3 not applicable\n"]),
+        ("optimal_foe", 0, ["of the grid's maximum: meamed ", "7 pass, 1 not applicable\n"]),
         ("nan", 0, ["not applicable  values_are_finite", "sends NaN"]),
         (
             "average",
