@@ -20,11 +20,12 @@ AUDITS = {
     "breakdown": "the attackers that a rule tolerates, every number of them tried",
     "channels": "convolutional networks: a sub-network by channels at the same budget",
     "bandwidth": "the impact of bandwidth",
+    "rule": "one rule from every side, also your own: audit rule mine:MyRule",
 }
 GROUPS = {
     "theory": ("constants", "robustness", "bounds", "cost", "breakdown"),
     "questions": ("channels", "bandwidth"),
-    "all": tuple(AUDITS),
+    "all": tuple(name for name in AUDITS if name != "rule"),
 }
 
 

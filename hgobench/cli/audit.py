@@ -53,7 +53,8 @@ def audit(
 ) -> None:
     """Audit the HGO paper's theory, or answer an open question.
 
-    theory: constants, robustness, bounds, cost, breakdown. questions: channels, bandwidth.
+    theory: constants, robustness, bounds, cost, breakdown. questions: channels, bandwidth. rule
+    NAME: one rule from every side, also your own: audit rule mine:MyRule.
 
     Leaves a page per audit with the data behind its plots. What the folder has already is not
     computed again; Ctrl-C keeps what is done.
@@ -65,6 +66,8 @@ def audit(
         header = ["audit", "what it looks at"]
         typer.echo(writers.table(header, audits.AUDITS.items(), layout=layout_for(wide)))
         return
+    if names[0] == "rule":  # what follows is no audit, but the rule
+        rule, names = [*(rule or ()), *names[1:]], names[:1]
     chosen = audits.chosen(names)
     settings = [parse_setting(text) for text in set_ or ()]
     options = audit_options(seeds, settings, rule, attack)

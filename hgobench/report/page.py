@@ -306,6 +306,7 @@ def study(
     charts: Sequence[Chart] = (),
     tables: Sequence[Table] = (),
     answer: str = "",
+    content: Any = None,
 ) -> Page:
     """Return the page of an audit, or of an answer to a question, with its blocks in a fixed order.
 
@@ -316,6 +317,7 @@ def study(
         command: the command that produces it.
         findings, charts, tables: the results.
         answer: to a question, in one or two sentences; empty: there was no question.
+        content: everything as data for JSON; None: nothing.
 
     >>> page = study("cost", "What it costs", ["How it was measured."], "hgobench audit cost")
     >>> [type(block).__name__ for block in page.blocks]
@@ -324,4 +326,4 @@ def study(
     blocks: list[Block] = [Text(answer, "answer")] if answer else []
     blocks += [Text(paragraph) for paragraph in about]
     blocks += [Findings(tuple(findings))] if findings else []
-    return Page(name, title, (*blocks, *tables, *charts), command)
+    return Page(name, title, (*blocks, *tables, *charts), command, content=content)

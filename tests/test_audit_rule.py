@@ -1,0 +1,137 @@
+"""A rule from every side, and whose values rules use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hgobench import Scenario, aggregators
+from hgobench.audits import Options, Work, rule, run
+from hgobench.errors import InputError
+from hgobench.evaluation import members
+from hgobench.evaluation.members import Member
+from hgobench.report import files
+from hgobench.results import open_store
+from hgobench.session import Session
+from hgobench.theory.influence import influences, unlike
+from tests.test_cli import hgobench
+
+FEW = (
+    Member("crash", "fault", ("crash",)),
+    Member("sign_flip", "fixed", ("sign_flip",)),
+    Member("foe", "fixed", ("foe",)),
+    Member("min_max", "optimised", ("min_max",)),
+)
+SETTINGS = {"workers": 12, "byzantine": 2, "rounds": 6, "evaluation_interval": 6}
+
+
+@pytest.mark.parametrize("scope", ["block", "coordinate"])
+def test_the_average_follows_everybody_equally(scope: str) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal((7, 40)))
+    average = aggregators.build("average", scope=scope)  # type: ignore[arg-type]
+    np.testing.assert_allclose(influences(average, values), 1 / 7, rtol=1e-6)
+
+
+def test_who_is_chosen_is_followed_and_nobody_else() -> None:
+    values = torch.from_numpy(np.random.default_rng(1).standard_normal((9, 40)))
+    krum = aggregators.build("krum", f=2)
+    chosen = int((values == krum(values)).all(dim=1).nonzero()[0, 0])
+    np.testing.assert_allclose(influences(krum, values), np.eye(9)[chosen], atol=1e-6)
+    many = aggregators.build("multi_krum", f=2)
+    followed = influences(many, values)
+    assert sorted(np.round(followed * 5, 6)) == [0] * 4 + [1] * 5
+
+
+def test_a_coordinate_wise_rule_follows_each_as_often_as_it_is_in_the_middle() -> None:
+    values = torch.from_numpy(np.random.default_rng(2).standard_normal((5, 400)))
+    followed = influences(aggregators.build("median"), values)
+    ranks = values.argsort(dim=0).argsort(dim=0)
+    np.testing.assert_allclose(followed, (ranks == 2).double().mean(dim=1), atol=1e-6)
+    assert followed.sum() == pytest.approx(1.0)
+
+
+def test_on_ragged_input_it_is_the_mean_over_what_a_worker_sent() -> None:
+    values = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 6)))
+    present = torch.ones(4, 6, dtype=torch.bool)
+    present[0, 3:] = False
+    present[3] = False
+    average = aggregators.build("average", scope="coordinate")
+    followed = influences(average, values, present)
+    # Three send the first three coordinates, two the others.
+    np.testing.assert_allclose(followed, [1 / 3, 5 / 12, 5 / 12, 0.0], rtol=1e-6)
+
+
+def test_a_stateful_rule_keeps_its_memory() -> None:
+    rule_ = aggregators.build("centered_clipping", f=1)
+    values = torch.from_numpy(np.random.default_rng(4).standard_normal((5, 8)))
+    first = aggregators.build("centered_clipping", f=1)
+    influences(rule_, values)
+    torch.testing.assert_close(rule_(values), first(values))
+
+
+def test_how_unlike_labels_are_is_their_distance_in_total_variation() -> None:
+    labels = np.array([0] * 6 + [1] * 4)
+    shards = [np.arange(6), np.arange(6, 10), np.array([0, 1, 2, 6, 7])]
+    np.testing.assert_allclose(unlike(labels, shards, 2), [0.4, 0.6, 0.0], atol=1e-12)
+
+
+def test_a_page_of_one_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(members.ENSEMBLES, "auto-1", FEW)
+    monkeypatch.setattr(rule, "KAPPA_WORKERS", 5)
+    monkeypatch.setattr(rule, "SHAPES", ((8, 100),))
+    monkeypatch.setattr(rule, "RATES", (0.2, 0.5))
+    monkeypatch.setattr(rule, "RECORDED", (2, 4))
+    options = Options(seeds=2, settings=SETTINGS, rules=("median",))
+    with open_store(tmp_path / "store") as store:
+        page = run("rule", options, Work(Session(store, jobs=1)))
+    tables = {table.name: table for table in page.tables}
+    assert {row[1] for row in tables["members"].rows} == {member.name for member in FEW}
+    assert [row[0] for row in tables["told"].rows] == ["0", "1", "2", "4"]
+    assert {row[2] for row in tables["laws"].rows} <= {"pass", "not applicable"}
+    assert {chart.name for chart in page.charts} == {"breakdown", "kappa"}
+    laws, faults, flags, kappa = page.findings
+    assert laws.holds is True
+    assert kappa.holds is True
+    assert isinstance(faults.holds, bool)
+    assert isinstance(flags.holds, bool)
+    files.write(tmp_path, page)
+    kept = json.loads((tmp_path / "rule.json").read_text())
+    assert kept["rule"] == "median"
+    assert [len(accuracies) for accuracies in kept["fresh"].values()] == [2] * 4
+    shares = [share for share in kept["used"]["followed"] if share is not None]
+    assert np.mean(shares) == pytest.approx(1.0, abs=0.35)
+
+
+def test_whose_values_are_used_is_taken_where_nobody_attacks() -> None:
+    fields = Scenario(**{**rule.BASE, **SETTINGS}, rule="average", algorithm="sgd").to_dict()
+    used = rule.use({**fields, "hardware": "powerful"})
+    heard = [share for share in used["followed"] if share is not None]
+    np.testing.assert_allclose(heard, 1.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(), "rule: none; expected one: hgobench audit rule NAME"),
+        (Options(rules=("median", "krum")), "rules: median, krum; this audit takes 1"),
+        (
+            Options(rules=("median",), settings={"attack": "foe"}),
+            "settings: attack: the audit chooses it",
+        ),
+        (Options(rules=("medain",)), "rule: unknown 'medain'; did you mean 'median'?"),
+    ],
+)
+def test_what_can_not_be_audited_is_refused(options: Options, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        rule.check(options)
+    assert any(problem.startswith(message) for problem in caught.value.problems)
+
+
+def test_the_command_takes_the_rule_after_its_name(tmp_path: Path) -> None:
+    shown = hgobench("audit", "rule", "medain", "--out", str(tmp_path))
+    assert shown.returncode == 2
+    assert "did you mean 'median'?" in shown.stderr
