@@ -136,8 +136,9 @@ def mean_shift(points: Floats, radius: float) -> NDArray[np.int64]:
             break
     best = sorted(range(len(points)), key=lambda i: (among[i], *centres[i]), reverse=True)
     kept: list[int] = []
+    apart = _distances(centres, centres) > radius
     for i in best:
-        if not kept or _distances(centres[i : i + 1], centres[kept]).min() > radius:
+        if apart[i, kept].all():
             kept.append(i)
     distances = _distances(points, centres[kept])
     first: NDArray[np.int64] = (distances <= TIED * distances.min(axis=1)[:, None]).argmax(axis=1)
