@@ -30,6 +30,8 @@ class Arc(PreRule):
     paper = "Allouah et al., ICLR 2025"
     formula = "the ⌊2(f/m)(m - f)⌋ longest x_i cut to the next length"
     breakdown = "the rule's"
+    averaging = "κ + k/(h - k), k = ⌊2fh/n⌋"
+    published = "κ + 2f/(n - 2f)"
     cost = "m²·d"
     ragged = "block: complete vectors; coordinate: values of Q_j"
     exempt = {

@@ -34,6 +34,7 @@ class Bucketing(PreRule):
     formula = "means of random groups of s vectors"
     validity = "⌈n/s⌉ enough for the rule at f"
     breakdown = "the rule's, divided by s"
+    averaging = "h/a·(κ of ⌈n/s⌉ + 1) - 1, a = (⌈n/s⌉ - f)·(size of the smallest bucket)"
     cost = "m·d"
     randomised = "buckets"
     ragged = "block: complete vectors; coordinate: values of Q_j"

@@ -33,6 +33,7 @@ class Clipping(PreRule):
     formula = "x_i <- x_i·min(1, c/‖x_i‖)"
     validity = "n >= 1"
     breakdown = "the rule's"
+    averaging = "none"
     cost = "m²·d"
     ragged = "block: complete vectors; coordinate: each value"
     exempt = {

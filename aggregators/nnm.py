@@ -32,6 +32,8 @@ class Nnm(PreRule):
     paper = "Allouah et al., AISTATS 2023"
     formula = "x_i <- mean of the m - f vectors nearest to x_i"
     breakdown = "the rule's"
+    averaging = "8f/h·(κ + 1)"
+    published = "8f/h·(κ + 1), the same"
     cost = "m²·d"
     ragged = "block: on complete vectors; coordinate: values of Q_j"
 

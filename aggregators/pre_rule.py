@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from hgobench.lazy import Tensor
 
@@ -26,9 +26,13 @@ class PreRule(Part):
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
         keeps_workers: whether vector i of its output still belongs to worker i.
+        averaging: the κ of `proven_kappa` as a formula of that of what follows, κ; h = n - f.
+        published: that of its paper, where it is another.
     """
 
     keeps_workers: bool = True
+    averaging: ClassVar[str] = ""
+    published: ClassVar[str] = ""
 
     def inputs_needed(self, outputs: float) -> float:
         """Return the smallest number of input vectors that yields `outputs` vectors."""

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hgobench import Scenario, aggregators, theory
+from hgobench import Scenario, Session, aggregators, open_store, theory
 from hgobench.aggregators import Rule, Scope, averaging
+from hgobench.audits import kappa as audit
+from hgobench.audits.base import Options, Work, reject_unused_options
 from hgobench.errors import InputError
+from hgobench.leaderboard import Score
+from hgobench.report.page import Page, Table
 from hgobench.simulation import Step, simulate
+from hgobench.statistics import rank_correlation
 from hgobench.theory import kappa
 from hgobench.theory.kappa import Floats
+from tests.test_cli import hgobench
 
 CHAINS = (
     "nnm+trimmed_mean", "nnm+krum", "nnm+geometric_median", "arc+trimmed_mean", "arc+nnm+median",
@@ -258,3 +267,161 @@ def test_on_complete_vectors_all_forms_of_vectors_are_one(rule: str) -> None:
             made = aggregators.build(rule, f=2, scope=scope)
             assert torch.equal(made(sample), plain(sample)), scope
             assert made.proven_kappa(11) == plain.proven_kappa(11)
+
+
+# The audit
+
+
+class Claims(aggregators.TrimmedMean):
+    """A rule that claims half of the least κ."""
+
+    def proven_kappa(self, n: int) -> float | None:
+        return averaging.lower_bound(n, self.f) / 2
+
+
+def tables(page: Page) -> dict[str, Table]:
+    return {block.name: block for block in page.blocks if isinstance(block, Table)}
+
+
+def known(**changes: object) -> audit.Kappa:
+    plain = audit.Kappa("trimmed_mean", "any", proven=2 / 7, of_any=2 / 7, of_data=0.1, largest=0.2)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_a_search_above_what_is_proven_is_a_flag_and_a_finding() -> None:
+    cell = Scenario(**audit.BASE, rule="average", attack="none")
+    rule = "tests.test_kappa:Claims"
+    found = audit.searched(rule, "block", 11, 2, 0)
+    claimed = theory.proven_kappa(rule, 11, 2)
+    assert found["ratio"] == pytest.approx(2 * claimed, rel=1e-3)  # type: ignore[operator]
+    page = audit.told([known(rule=rule, proven=claimed, of_any=found["ratio"])], cell, Options())
+    (row,) = tables(page)["kappa"].rows
+    assert row[-1] == "above what is proven"
+    assert row[-3] == pytest.approx(2.0, rel=1e-3)
+    within = page.findings[0]
+    assert within.holds is False
+    assert within.evidence == "tests.test_kappa:Claims, any: 0.2857 > 0.1429"
+
+
+def test_findings_can_fail() -> None:
+    cell = Scenario(**audit.BASE, rule="average", attack="none")
+    calm = audit.told([known(), known(rule="average", proven=math.inf, of_any=math.inf)], cell,
+                      Options())  # fmt: skip
+    assert [finding.holds for finding in calm.findings] == [True] * 4
+    weak = audit.told(
+        [known(of_any=0.2), known(rule="average", proven=math.inf, of_any=3.0),
+         known(rule="krum", proven=None, of_any=8.0)], cell, Options(),
+    )  # fmt: skip
+    assert [finding.holds for finding in weak.findings] == [True, False, False, False]
+    assert weak.findings[2].evidence == "missed: average, any"
+    assert "krum, any: 8 > 7.714" in weak.findings[3].evidence
+
+
+def test_what_remembers_or_is_told_more_is_undefined(tmp_path: Path) -> None:
+    cell = Scenario(**audit.BASE, rule="average", attack="none")
+    with open_store(tmp_path) as store:
+        names = ["fltrust", "oracle", "foolsgold", "nnm+centered_clipping"]
+        rows = audit.measured(names, [cell], Work(Session(store)))
+    (table, _) = tables(audit.told(rows, cell, Options())).values()
+    assert [row[0] for row in table.rows] == names
+    for row in table.rows:
+        assert row[2:5] == ["undefined"] * 3
+        assert "κ is undefined" in str(row[-1])
+
+
+@pytest.mark.long
+def test_the_audit_of_a_rule_of_ones_own_against_a_folder(tmp_path: Path) -> None:
+    trained = hgobench(
+        "run", "quick", "--set", "rule=average,median,trimmed_mean,krum",
+        "--set", "attack=foe", "--set", "seed=0", "--set", "rounds=10", "--out",
+        str(tmp_path / "trained"), "--quiet",
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    found = hgobench(
+        "audit", "kappa", "--rule", "tests.test_kappa:Claims,average,median,trimmed_mean",
+        "--set", "rounds=2", "--against", str(tmp_path / "trained"), "--out",
+        str(tmp_path / "out"), "--quiet",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    told = " ".join(found.stdout.split())
+    assert "above what is proven" in told
+    assert "Rank correlation with worst cases of trained boards" in told
+    assert "(3 rows)" in told
+
+
+def score(rule: str, attack: str, accuracy: float, seed: int = 0, rounds: int = 100) -> Score:
+    cell = Scenario(
+        workers=11, byzantine=2, rule=rule, attack=attack, seed=seed, rounds=rounds
+    )  # fmt: skip
+    return Score(cell, "done", accuracy)
+
+
+def test_worst_cases_are_the_least_mean_of_an_attack() -> None:
+    scores = [
+        score("median", "none", 0.1), score("median", "foe", 0.9), score("median", "foe", 0.5, 1),
+        score("median", "alie", 0.6), score("median", "alie", 0.7, 1), score("krum", "none", 0.8),
+        score("median", "foe", 0.2, rounds=7),
+    ]  # fmt: skip
+    first, second = audit.worst_cases(scores).values()
+    assert dict(first) == {
+        ("median", "coordinate"): pytest.approx(0.65), ("krum", "coordinate"): 0.8
+    }  # fmt: skip
+    assert second == [(("median", "coordinate"), 0.2)]
+
+
+def test_correlations_pair_rules_and_forms() -> None:
+    rows = [known(of_data=0.1), known(rule="krum", scope="block", of_data=2.0, of_any=3.0),
+            known(rule="krum", scope="coordinate", of_data=0.5, of_any=1.0),
+            known(rule="fltrust", scope="block", reason="undefined")]  # fmt: skip
+    board = [
+        (("trimmed_mean", "coordinate"), 0.9), (("krum", "staircase"), 0.2),
+        (("krum", "coordinate"), 0.6), (("fltrust", "block"), 0.8), (("phocas", "block"), 0.8),
+    ]  # fmt: skip
+    told = audit.correlations(rows, {"board 1": board, "board 2": board[:1]})
+    assert list(told) == ["board 1"]
+    assert told["board 1"]["κ̂_data"].tau == -1.0
+    assert told["board 1"]["κ̂_any"].rows == 3
+
+
+def test_options_that_are_not_heeded_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this audit compares with no results"):
+        reject_unused_options(Options(against=tmp_path))
+    with open_store(tmp_path / "empty"):
+        pass
+    with pytest.raises(InputError, match="holds results of 0 rulesets; expected one"):
+        audit.check(Options(against=tmp_path / "empty"))
+    with pytest.raises(InputError, match="settings: scope: the audit chooses it"):
+        audit.check(Options(settings={"scope": "block"}))
+    assert Options(against=tmp_path).command("audit kappa").endswith(f"--against {tmp_path}")
+
+
+def test_a_rank_correlation_is_that_of_its_definition() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(5, size=12).astype(float), rng.integers(5, size=12).astype(float)
+    agree, x_pairs, y_pairs = 0.0, 0, 0
+    for i, j in combinations(range(12), 2):
+        agree += np.sign(x[i] - x[j]) * np.sign(y[i] - y[j])
+        x_pairs += x[i] != x[j]
+        y_pairs += y[i] != y[j]
+    found = rank_correlation(x.tolist(), y.tolist())
+    assert found.tau == pytest.approx(agree / math.sqrt(x_pairs * y_pairs))
+    assert found.low < found.tau < found.high
+    assert rank_correlation([1.0, math.inf, 2.0, 3.0], [4.0, 1.0, 3.0, 2.0]).tau == -1.0
+    assert math.isnan(rank_correlation([1.0, 1.0], [1.0, 2.0]).tau)
+    assert math.isnan(rank_correlation([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).low)
+    with pytest.raises(InputError, match="rank correlation: 2 and 1 values"):
+        rank_correlation([1.0, 2.0], [1.0])
+    with pytest.raises(InputError, match="NaN has no rank"):
+        rank_correlation([1.0, math.nan], [1.0, 2.0])
+
+
+def test_the_interval_of_a_rank_correlation_covers() -> None:
+    """Of bivariate normal columns τ is 2/π·arcsin ρ."""
+    rng = np.random.default_rng(0)
+    rho, covered, repeats = 0.6, 0, 20
+    for _ in range(repeats):
+        x = rng.standard_normal(20)
+        y = rho * x + math.sqrt(1 - rho**2) * rng.standard_normal(20)
+        found = rank_correlation(x.tolist(), y.tolist())
+        covered += found.low <= 2 / math.pi * math.asin(rho) <= found.high
+    assert covered >= 16

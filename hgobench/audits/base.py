@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hgobench.data import datasets
@@ -26,6 +27,7 @@ class Options:
         seeds: number of seeds; None: the audit's default.
         settings: fields of a scenario; empty: the audit's own problems.
         rules, attacks: their names; empty: the audit's own.
+        against: a folder of results with which to compare; None: none.
 
     Example:
         >>> Options(seeds=3, rules=("krum",)).command("audit bounds")
@@ -36,6 +38,7 @@ class Options:
     settings: Mapping[str, Any] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
+    against: Path | None = None
 
     def command(self, words: str, *stated: str) -> str:
         """Return the command with these options.
@@ -54,6 +57,8 @@ class Options:
         for option, names in (("--rule", self.rules), ("--attack", self.attacks)):
             for name in names:
                 arguments += [option, name]
+        if self.against is not None:
+            arguments += ["--against", str(self.against)]
         return shlex.join(arguments)
 
 
@@ -104,7 +109,12 @@ class Work:
 
 
 def reject_unused_options(
-    options: Options, *chosen: str, rules: float = 0, attacks: float = 0, seeds: bool = True
+    options: Options,
+    *chosen: str,
+    rules: float = 0,
+    attacks: float = 0,
+    seeds: bool = True,
+    against: bool = False,
 ) -> None:
     """Raise InputError for options that an audit would ignore.
 
@@ -113,6 +123,7 @@ def reject_unused_options(
         chosen: fields that the audit sets itself.
         rules, attacks: how many of them it takes at most.
         seeds: whether it repeats anything.
+        against: whether it compares with results.
 
     Raises:
         InputError: with all problems.
@@ -132,6 +143,8 @@ def reject_unused_options(
         problems.append("attacks: no worker attacks with byzantine=0")
     if options.seeds is not None and not seeds:
         problems.append(f"seeds: {options.seeds}; this audit has none")
+    if options.against is not None and not against:
+        problems.append(f"against: {str(options.against)!r}; this audit compares with no results")
     if problems:
         raise InputError(problems)
 

@@ -48,13 +48,17 @@ def audit(
             "these sections are replaced."
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        folder_option("Results of hgobench run, with whose worst cases kappa compares rules."),
+    ] = None,
     quiet: Quiet = False,
     wide: Wide = False,
 ) -> None:
     """Audit the HGO paper's theory, or answer an open question.
 
-    theory: constants, robustness, bounds, cost, breakdown. questions: channels, bandwidth. rule
-    NAME: one rule from every side, also your own: audit rule mine:MyRule.
+    theory: constants, robustness, kappa, bounds, cost, breakdown. questions: channels, bandwidth.
+    rule NAME: one rule from every side, also your own: audit rule mine:MyRule.
 
     Leaves a page per audit with the data behind its plots. What the folder has already is not
     computed again; Ctrl-C keeps what is done.
@@ -70,7 +74,7 @@ def audit(
         rule, names = [*(rule or ()), *names[1:]], names[:1]
     chosen = audits.chosen(names)
     settings = [parse_setting(text) for text in set_ or ()]
-    options = audit_options(seeds, settings, rule, attack)
+    options = audit_options(seeds, settings, rule, attack, against)
     if options.settings and len(chosen) > 1:
         raise InputError(f"--set: one audit at a time; {' '.join(names)} is {len(chosen)}")
     audits.check(chosen, options)

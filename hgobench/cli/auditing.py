@@ -21,6 +21,7 @@ def audit_options(
     settings: Sequence[Setting],
     rules: list[str] | None,
     attacks: list[str] | None,
+    against: Path | None = None,
 ) -> Options:
     """Return the options of an audit."""
     from hgobench.audits import Options
@@ -35,7 +36,7 @@ def audit_options(
         )
         for field, texts in (("rule", rules), ("attack", attacks))
     }
-    return Options(seeds, values, names["rule"], names["attack"])
+    return Options(seeds, values, names["rule"], names["attack"], against)
 
 
 def studied(

@@ -1,5 +1,6 @@
 """Means, the worst case over attacks, and which rows differ."""
 
+from hgobench.statistics.correlation import Correlation, rank_correlation
 from hgobench.statistics.draws import Draws, draw
 from hgobench.statistics.means import LEVEL, Floats, exceeds, holm, interval
 from hgobench.statistics.ranks import Difference, Paired, Rank, compare, ranges, step_down
@@ -16,6 +17,7 @@ from hgobench.statistics.worst_case import (
 __all__ = [
     "FEWEST",
     "LEVEL",
+    "Correlation",
     "Difference",
     "Draws",
     "Estimate",
@@ -32,6 +34,7 @@ __all__ = [
     "holm",
     "interval",
     "ranges",
+    "rank_correlation",
     "share",
     "step_down",
 ]

@@ -27,7 +27,7 @@ from hgobench.attacks import Attack, Message, View
 from hgobench.attacks.adaptive import Adaptive
 from hgobench.attacks.base import Outcome
 from hgobench.attacks.search import log_grid
-from hgobench.determinism import stream
+from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 from hgobench.scenario import Scenario
@@ -251,6 +251,13 @@ def search_kappa(
         >>> search_kappa("average", 10, 2).ratio
         inf
     """
+    with one_thread():  # asked for once, and not in every call
+        return _searched_forms(rule, n, f, scope, seed, generations)
+
+
+def _searched_forms(
+    rule: str, n: int, f: int, scope: Scope | None, seed: int, generations: int
+) -> WorstAverage:
     search = _Search(built(rule, n, f, scope), n)
     found: list[_Tried] = []
     if search.rule.has_columns() and not search.by_columns:
@@ -557,10 +564,11 @@ def recorded_kappa(
         inf
     """
     made = built(rule, gradients.shape[1], f, scope)
-    return [
-        _worst_of_round(_Search(made, len(each)), each, seed, k, generations)
-        for k, each in enumerate(gradients, 1)
-    ]
+    with one_thread():  # asked for once, and not in every call
+        return [
+            _worst_of_round(_Search(made, len(each)), each, seed, k, generations)
+            for k, each in enumerate(gradients, 1)
+        ]
 
 
 def _worst_of_round(
