@@ -362,7 +362,11 @@ def test_worst_cases_are_the_least_mean_of_an_attack() -> None:
         score("median", "alie", 0.6), score("median", "alie", 0.7, 1), score("krum", "none", 0.8),
         score("median", "foe", 0.2, rounds=7),
     ]  # fmt: skip
-    first, second = audit.worst_cases(scores).values()
+    boards = audit.worst_cases(scores)
+    assert list(boards) == [
+        "data digits, rounds 100, algorithm hgo", "data digits, rounds 7, algorithm hgo"
+    ]  # fmt: skip
+    first, second = boards.values()
     assert dict(first) == {
         ("median", "coordinate"): pytest.approx(0.65), ("krum", "coordinate"): 0.8
     }  # fmt: skip

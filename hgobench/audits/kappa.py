@@ -208,27 +208,33 @@ Worst = Mapping[str, Sequence[tuple[Row, float]]]  # of each board, by its title
 def worst_cases(scores: Sequence[Score]) -> dict[str, list[tuple[Row, float]]]:
     """Return the worst case of every row of every board: the least mean accuracy of an attack.
 
+    What is compared are rules: of a board with several algorithms, each has its own.
+
     Args:
         scores: of cells of one ruleset; those without attack count only where there is no other.
 
     Returns:
-        By board, pairs of rule and scope with the worst case.
+        By board and algorithm, pairs of rule and scope with the worst case.
     """
     boards: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, list[float]]]] = {}
+    makes = [name for name in (*Scenario.of_role(*BOARD), "algorithm") if name != "attack"]
     for score in scores:
         cell = score.row
-        makes = tuple(getattr(cell, x) for x in cell.of_role(*BOARD) if x != "attack")
-        defence = tuple(getattr(cell, name) for name in cell.of_role("defence"))
-        rows = boards.setdefault(makes, {})
-        key = (cell.rule, cell.scope, *defence)
-        rows.setdefault(key, {}).setdefault(score.attack, []).append(score.accuracy)
+        board = tuple(getattr(cell, name) for name in makes)
+        row = (cell.rule, cell.scope, *(getattr(cell, name) for name in cell.of_role("defence")))
+        by_attack = boards.setdefault(board, {}).setdefault(row, {})
+        by_attack.setdefault(score.attack, []).append(score.accuracy)
+    shown = [
+        k for k, name in enumerate(makes)
+        if name in ("data", "algorithm") or len({board[k] for board in boards}) > 1
+    ]  # fmt: skip
     told: dict[str, list[tuple[Row, float]]] = {}
-    for number, rows in enumerate(boards.values(), 1):
+    for board, rows in boards.items():
         cases = []
-        for key, by_attack in rows.items():
+        for row, by_attack in rows.items():
             attacked = {name: v for name, v in by_attack.items() if name != "none"} or by_attack
-            cases.append(((key[0], key[1]), min(float(np.mean(v)) for v in attacked.values())))
-        told[f"board {number}"] = cases
+            cases.append(((row[0], row[1]), min(float(np.mean(v)) for v in attacked.values())))
+        told[", ".join(f"{makes[k]} {board[k]}" for k in shown)] = cases
     return told
 
 
