@@ -62,7 +62,7 @@ SPECIFICATIONS = [
     "stale[age=2]",
     "inf[sign=both]",
     *(f"{name}+alie" for name in HETEROGENEITY),
-    *(f"{name}+optimal_foe" for name in ("tail", "starve", "flood", "late", "lookalike")),
+    *(f"{name}+optimal_foe[calls=12]" for name in HETEROGENEITY),
     "starve+late[delay=2]+label_flip",
     "flood+mimic",
     "wrong_length[claim=both]+foe",
