@@ -29,6 +29,7 @@ from hgobench.evaluation.plan import Plan
 from hgobench.paper import CITATION
 from hgobench.report import listing
 from hgobench.report.render import markdown
+from hgobench.testing import RULE_LAWS
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
 
@@ -147,7 +148,9 @@ def test_the_guide_to_a_new_rule(tmp_path: Path, run_here: Run) -> None:
     assert len(source.splitlines()) < 20
     (tmp_path / "mine.py").write_text(source)
     laws = run_here("test", "mine:NearMedian")
-    assert (laws.returncode, laws.stdout.count("  pass ")) == (0, 16), laws.stdout
+    assert laws.returncode == 0, laws.stdout
+    assert laws.stdout.count("  pass ") >= len(RULE_LAWS)
+    assert "  fail" not in laws.stdout
 
     broken = source.replace("Columns.sort(rows).median()", "rows.double().mean(dim=0)")
     assert broken != source
