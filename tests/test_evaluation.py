@@ -202,9 +202,13 @@ def test_an_unknown_ensemble_is_refused() -> None:
         Plan("auto-0")
 
 
-def test_auto_1_names_every_member_once() -> None:
+def test_auto_1_names_every_member_once_and_attacks_that_there_are() -> None:
     names = [member.name for member in AUTO_1]
     assert len(names) == len(set(names))
+    for member in AUTO_1:
+        for attack in member.variants(["foe"]):
+            assert ROW.replace(attack=attack).attack
+    assert {member.name for member in Plan().members} == set(names)
 
 
 # What a reader must know
