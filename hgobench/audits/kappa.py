@@ -40,7 +40,7 @@ CHAINS = (
     "bucketing[s=2]+trimmed_mean", "clipping+trimmed_mean",
 )  # fmt: skip
 FORMS: tuple[Scope, ...] = ("block", "coordinate")
-RECORDED = 6  # rounds of a run
+RECORDED = 4  # rounds of a run
 LEAST = ("trimmed_mean", "median", "geometric_median")  # rules of which the least κ is proven
 ROUNDED = 1 + 1e-6
 REACHED = 0.99
@@ -438,7 +438,7 @@ def _table(known: Sequence[Kappa], n: int, f: int) -> Table:
 
 def _proven_table(known: Sequence[Kappa], n: int, f: int) -> Table:
     rows: list[list[Cell]] = []
-    for rule in dict.fromkeys(one.rule for one in known if "+" not in one.rule):
+    for rule in dict.fromkeys(one.rule for one in known if "+" not in one.rule and not one.reason):
         made = aggregators.build(rule, f=f)
         if not made.averaging:
             continue
