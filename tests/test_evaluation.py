@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hgobench import Scenario, Session, run_suite
+from hgobench.audits import kappa
 from hgobench.engines.cells import OnResult, Outcome
 from hgobench.errors import InputError
 from hgobench.evaluation import members
@@ -346,6 +347,10 @@ def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path:
         rate = verdict.selection.row.learning_rate
         assert row.chosen == ({} if rate == 0.32 else {"learning_rate": rate})
         assert row.flags == flags(verdict)
+    (cases,) = kappa.worst_cases_of(tmp_path / "out").values()
+    assert {rule: worst for (rule, _), worst in cases} == {
+        row.rule: pytest.approx(row.worst.mean) for row in board.rows
+    }
     told = render("tiny-1", [board], "json")
     shown = hgobench("leaderboard", str(tmp_path / "out"), "--format", "json")
     assert json.loads(shown.stdout) == json.loads(told)

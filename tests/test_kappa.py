@@ -346,7 +346,7 @@ def test_the_audit_of_a_rule_of_ones_own_against_a_folder(tmp_path: Path) -> Non
     told = " ".join(found.stdout.split())
     assert "above what is proven" in told
     assert "Rank correlation with worst cases of trained boards" in told
-    assert "(3 rows)" in told
+    assert told.count("(3 rows)") >= 4  # HGO and SGD, κ̂_data and κ̂_any
 
 
 def score(rule: str, attack: str, accuracy: float, seed: int = 0, rounds: int = 100) -> Score:
@@ -392,7 +392,7 @@ def test_options_that_are_not_heeded_are_refused(tmp_path: Path) -> None:
         reject_unused_options(Options(against=tmp_path))
     with open_store(tmp_path / "empty"):
         pass
-    with pytest.raises(InputError, match="holds results of 0 rulesets; expected one"):
+    with pytest.raises(InputError, match="holds 0 rulesets; expected one"):
         audit.check(Options(against=tmp_path / "empty"))
     with pytest.raises(InputError, match="settings: scope: the audit chooses it"):
         audit.check(Options(settings={"scope": "block"}))

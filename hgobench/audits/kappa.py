@@ -16,6 +16,7 @@ from hgobench.aggregators import Scope
 from hgobench.aggregators.averaging import lower_bound
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
+from hgobench.evaluation.evaluate import chooses, selected, verdicts
 from hgobench.leaderboard import BOARD, Score
 from hgobench.report.page import Cell, Finding, Page, Table, study
 from hgobench.results import open_store
@@ -134,7 +135,7 @@ def check(options: Options) -> None:
     reject_unused_options(options, *own, rules=math.inf, against=True)
     _cell(options, 0)
     if options.against is not None:
-        _worst_cases(options.against)
+        worst_cases_of(options.against)
 
 
 def _cell(options: Options, seed: int) -> Scenario:
@@ -238,20 +239,27 @@ def worst_cases(scores: Sequence[Score]) -> dict[str, list[tuple[Row, float]]]:
     return told
 
 
-def _worst_cases(folder: Path) -> Worst:
-    """Read the boards of a folder of results.
+def worst_cases_of(folder: Path) -> Worst:
+    """Return the worst cases of the boards of a folder of results, as `worst_cases` does.
+
+    Of rows whose attacks were chosen it is that of the reported attacks on fresh seeds.
 
     Raises:
         InputError: it holds none, or results of several rulesets.
     """
     with open_store(folder, create=False) as store:
         kept = list(store.results())
-    rulesets = sorted({name for name, _ in kept})
-    if len(rulesets) != 1:
-        raise InputError(
-            f"--against: {str(folder)!r} holds results of {len(rulesets)} rulesets; expected one"
-        )
-    return worst_cases([Score.of(result) for _, result in kept])
+        rulesets = sorted({name for name, _ in kept if not chooses(name)})
+        if len(rulesets) != 1:
+            raise InputError(
+                f"--against: {str(folder)!r} holds {len(rulesets)} rulesets; expected one"
+            )
+        selections = selected(store, rulesets[0])
+    scores = {result.scenario: Score.of(result) for name, result in kept if name == rulesets[0]}
+    if selections:  # rows whose attacks were chosen: what is reported of them
+        reported = verdicts(selections, scores)
+        return worst_cases([score for verdict in reported for score in verdict.named()])
+    return worst_cases(list(scores.values()))
 
 
 def correlations(known: Sequence[Kappa], worst: Worst) -> dict[str, dict[str, Correlation]]:
@@ -295,7 +303,7 @@ def run(options: Options, work: Work) -> Page:
     cells = [_cell(options, seed) for seed in range(options.seeds or 1)]
     names = list(options.rules) or [*aggregators.registry.names(), *CHAINS]
     known = measured(names, cells, work)
-    worst = None if options.against is None else _worst_cases(options.against)
+    worst = None if options.against is None else worst_cases_of(options.against)
     return told(known, cells[0], options, worst)
 
 
