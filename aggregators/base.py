@@ -122,6 +122,8 @@ class Rule(Part):
         by_worker: whether it matters who sent which vector; such a rule can't follow bucketing.
         by_weights: whether the answer is Σ w_i x_i, the weights from what `Vectors` tells without
             the vectors themselves (no `rows`): only then it has scope "masked".
+        on_parts: the scope of a vector rule where workers send parts of gradients, if none is
+            asked for: of those that it has the one with the best worst case (docs/rules.md).
         averaging: the κ of `proven_kappa` as a formula, h = n - f; empty: none is proven.
 
     Raises:
@@ -131,6 +133,7 @@ class Rule(Part):
     needs: frozenset[Need] = frozenset()
     by_worker: bool = False
     by_weights: bool = False
+    on_parts: Scope = "staircase"
     averaging: ClassVar[str] = ""
 
     def __init__(self, *, f: int = 0, scope: Scope = "block") -> None:
@@ -195,6 +198,17 @@ class Rule(Part):
         ('block', 'coordinate')
         """
         return tuple(scope for scope in SCOPES if not self.lacks(scope))
+
+    @property
+    def scope_on_parts(self) -> Scope:
+        """The scope under algorithms that take parts of gradients, if none is asked for.
+
+        >>> from hgobench import aggregators
+        >>> aggregators.build("median").scope_on_parts
+        'coordinate'
+        """
+        had = self.scopes()
+        return self.on_parts if self.on_parts in had else had[-1]
 
     @property
     def maximum(self) -> float:

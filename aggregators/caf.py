@@ -40,6 +40,7 @@ class Caf(Rule):
     breakdown = "1/2"
     cost = "m²·d + up to m times m³"
     by_weights = True
+    on_parts = "masked"
     ragged = "block: on complete vectors; coordinate: in one dimension on Q_j"
 
     def of_vectors(self, vectors: Vectors) -> Tensor:

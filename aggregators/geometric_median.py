@@ -54,6 +54,7 @@ class GeometricMedian(Rule):
     averaging = "h/⌈(n - 2f)/2⌉ - 1"
     cost = "m²·d + a dozen times m³"
     by_weights = True
+    on_parts = "masked"
     ragged = "block: on complete vectors; coordinate: the median of Q_j"
     exempt = {"finite_within_honest_range": "stays near the honest, not in their range"}
 

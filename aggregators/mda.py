@@ -46,6 +46,7 @@ class Mda(Rule):
     averaging = "min(8f²/h, (f·√(2/h) + √(f/(h - f)))²)"
     cost = "m²·d + 2^f·m²"
     by_weights = True
+    on_parts = "masked"
     ragged = "block: on complete vectors; coordinate: the narrowest interval of Q_j"
 
     def __init__(self, subsets: int = 20_000, *, f: int = 0, scope: Scope = "block") -> None:

@@ -44,6 +44,7 @@ class MultiKrum(Rule):
     averaging = "at most that of Krum"
     cost = "n²·d"
     by_weights = True
+    on_parts = "masked"
     ragged = "block: on complete vectors; coordinate: in one dimension on Q_j"
 
     def __init__(self, m: int | None = None, *, f: int = 0, scope: Scope = "block") -> None:

@@ -41,6 +41,7 @@ class Smea(Rule):
     averaging = "4f/(n - 2f)"
     cost = "m²·d + C(m, f)·m³"
     by_weights = True
+    on_parts = "block"  # a staircase compares the subsets of every step
     ragged = "block: on complete vectors; coordinate: the m - f values of Q_j of least variance"
 
     def __init__(self, subsets: int = 50_000, *, f: int = 0, scope: Scope = "block") -> None:

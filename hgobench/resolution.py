@@ -28,7 +28,7 @@ class Resolved(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    columns: bool
+    on_parts: str
     columnwise: bool
     minimum: int
     maximum: float
@@ -135,7 +135,7 @@ class Resolver:
         )
         scope, quorum = v["scope"], v["quorum"]
         if scope is None:
-            scope = "coordinate" if algorithm.partial and rule.columns else "block"
+            scope = rule.on_parts if algorithm.partial else "block"
         elif scope in ("staircase", "masked") and not algorithm.partial:
             raise InputError(
                 f"scope: {scope!r}; expected 'block', as {v['algorithm']!r} takes whole gradients "
@@ -207,8 +207,8 @@ def _asked(specification: str, f: int, scope: str | None) -> _Rule | InputError:
 
     try:
         rule = aggregators.build(specification, f=f, scope=scope)  # type: ignore[arg-type]
-        columns, columnwise = rule.has_columns(), rule.scopes() == ("block", "coordinate")
-        return _Rule(columns, columnwise, rule.minimum, rule.maximum)
+        columnwise = rule.scopes() == ("block", "coordinate")
+        return _Rule(rule.scope_on_parts, columnwise, rule.minimum, rule.maximum)
     except InputError as error:
         return error.with_traceback(None)
 

@@ -237,8 +237,8 @@ class Scenario:
         cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).
         rule, attack: what the server and the Byzantine workers do.
         scope: ``"coordinate"``, ``"block"``, ``"staircase"`` or ``"masked"`` (see
-            `hgobench.aggregators.Rule`); None: coordinate under HGO if the rule has that form, else
-            block.
+            `hgobench.aggregators.Rule`); None: under HGO coordinate of a coordinate-wise rule and
+            of others the one that holds best (docs/rules.md), else block.
         attack_start: how many rounds the Byzantine workers behave first (10 in the HGO paper).
         attack_stop: the last round in which they attack; inf: they never stop.
         attack_period: how many rounds a burst of attacks lasts, and the pause after it; inf: there
@@ -428,7 +428,7 @@ class Scenario:
         coordinate-wise one on coordinates, is what its name says.
 
         >>> Scenario(rule="krum").form, Scenario(rule="median").form
-        ('coordinate', '')
+        ('staircase', '')
         >>> Scenario(rule="krum", algorithm="sgd").form
         ''
         """

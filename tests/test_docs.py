@@ -370,7 +370,7 @@ def test_the_readme_s_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     names: dict[str, Any] = {}
     with chdir(tmp_path):
         exec(suite.replace('"f": 4}', '"f": 4, "rounds": 2, "seed": 0}, jobs=1'), names)
-    assert "ruleset smoke-1 with byzantine=4 rounds=2" in capsys.readouterr().out
+    assert "ruleset smoke-2 with byzantine=4 rounds=2" in capsys.readouterr().out
     exec(first.replace("f=10)", "f=10, rounds=3)"), names)
     assert names["result"].summary["status"] == "done"
     exec(second, names)

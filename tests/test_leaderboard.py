@@ -80,7 +80,7 @@ def test_the_oracle_has_no_rank_and_others_the_gap_to_it() -> None:
     assert by_rule["krum"].gap == pytest.approx(0.9 - by_rule["krum"].worst.mean)
     assert by_rule["fltrust"].gap == pytest.approx(-0.05)
     text = render("mine-1", [board])
-    assert "hgo fltrust block v=9 ^" in text
+    assert "hgo fltrust staircase v=9 ^" in text
     assert "hgo oracle v=9 =" in text
     assert "^ the server has clean training examples of its own" in text
     assert "= not ranked: is told who is honest; gap: how far worst is below its worst" in text
@@ -170,7 +170,7 @@ def test_a_row_that_seldom_updates_though_nobody_attacks_has_no_rank(live: float
     text = render("r", [board])
     if live < LIVE:
         assert ranks == [("median", "1"), ("average", "2"), ("krum", "None")]
-        assert "hgo krum coordinate v=11 (not live here)" in text
+        assert "hgo krum staircase v=11 (not live here)" in text
         assert "(not live here): not ranked: updates the model in fewer than half" in text
         assert " 0.49 " in text
     else:
@@ -246,7 +246,7 @@ def test_a_label_says_scope_quorum_and_what_is_believed() -> None:
     few: dict[str, Any] = {"workers": 20, "f": 4}
     krum, median = Scenario(**few, rule="krum"), Scenario(**few, rule="median")
     assert labels(median) == ["hgo median"]
-    assert labels(krum, median) == ["hgo krum coordinate v=11", "hgo median v=9"]
+    assert labels(krum, median) == ["hgo krum staircase v=11", "hgo median v=9"]
     assert labels(Scenario(**few, rule="krum", algorithm="sgd")) == [
         "sgd krum"
     ]  # as everybody has it
@@ -256,7 +256,7 @@ def test_a_label_says_scope_quorum_and_what_is_believed() -> None:
         "hgo median tolerated=3", "hgo median tolerated=4",
     ]  # fmt: skip
     mine = Scenario(**few, rule="tests.plugins:MyMedian")
-    assert labels(mine) == ["hgo tests.plugins:MyMedian"]
+    assert labels(mine) == ["hgo tests.plugins:MyMedian staircase"]
     gone = Scenario.restore({**median.to_dict(), "rule": "gone", "scope": "block"})
     assert labels(gone) == ["hgo gone"]
 
@@ -338,9 +338,9 @@ def made() -> list[Any]:
 def test_terminal_table(made: list[Any]) -> None:
     text = render("quick-1", made, "table")
     assert "ruleset quick-1" in text
-    assert "hgo tests.plugins:MyMedian v=9 *" in text
+    assert "hgo tests.plugins:MyMedian staircase v=9 *" in text
     assert "* not part of hgobench" in text
-    assert "hgo krum coordinate v=11 !" in text
+    assert "hgo krum staircase v=11 !" in text
     assert "! 1 cells diverged or failed; each counts as 0" in text
     assert "0.700" in text
 
@@ -348,7 +348,7 @@ def test_terminal_table(made: list[Any]) -> None:
 def test_cells_that_never_moved_are_marked(made: list[Any]) -> None:
     idle = [replace(s, live=float(s.scenario.rule != "krum")) for s in scores()]
     text = render("quick-1", boards(idle))
-    assert "hgo krum coordinate v=11 ~" in text
+    assert "hgo krum staircase v=11 ~" in text
     assert "~ in 9 cells too few workers answered, in every round, to aggregate" in text
     stalled = run(Scenario(workers=5, rounds=2, algorithm="sgd", hardware="weak", rule="median"))
     assert Score.of(stalled).live == 0

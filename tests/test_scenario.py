@@ -169,8 +169,9 @@ def test_chains_have_one_spelling() -> None:
     assert spelled.rule == "bucketing+multi_krum"
     assert spelled.quorum == 13  # Krum needs 7 buckets of 2
     assert Scenario(rule="nnm+bucketing[s=3]+median", workers=20, f=2).quorum == 13
-    assert Scenario(rule="nnm+krum", workers=20, f=2).scope == "coordinate"
-    assert Scenario(rule="nnm+bulyan", workers=20, f=2).scope == "block"
+    assert Scenario(rule="nnm+krum", workers=20, f=2).scope == "staircase"
+    assert Scenario(rule="nnm+median", workers=20, f=2).scope == "staircase"
+    assert Scenario(rule="tests.plugins:ragged_function", workers=20, f=2).scope == "block"
 
 
 def test_replace_works_out_anew() -> None:

@@ -41,7 +41,7 @@ BASE: dict[str, Any] = {
         {"rule": "average", "byzantine": 0},
         {"rule": "trimmed_mean", "attack": "foe"},
         {"rule": "median", "attack": "alie[z=1.5]", "partition": "by_class[k=2]"},
-        {"rule": "krum", "attack": "sign_flip", "hardware": "c2"},
+        {"rule": "krum", "attack": "sign_flip", "hardware": "c2", "scope": "coordinate"},
         {"rule": "meamed", "attack": "crash", "hardware": "weak"},
         {"rule": "phocas", "attack": "crash[send=zeros]", "quorum": 7},
         {"rule": "aksel", "attack": "foe", "granularity": "feature", "cost": "unit"},
@@ -113,22 +113,22 @@ BASE: dict[str, Any] = {
         {"rule": "median", "deadline": math.inf, "attack": "foe"},
         {"rule": "median", "algorithm": "hgo[momentum=0.9]", "attack": "sign_flip"},
         {"rule": "median", "algorithm": "sgd[momentum=0.5]", "attack": "foe", "deadline": 40.0},
-        {"rule": "centered_clipping", "attack": "foe"},
+        {"rule": "centered_clipping", "attack": "foe", "scope": "coordinate"},
         {"rule": "centered_clipping", "attack": "foe", "scope": "block", "rounds": 6},
-        {"rule": "foolsgold", "attack": "foe", "workers": 30, "rounds": 6},
-        {"rule": "clipped_clustering", "attack": "sign_flip", "rounds": 6},
-        {"rule": "fltrust", "attack": "foe"},
+        {"rule": "foolsgold", "attack": "foe", "workers": 30, "rounds": 6, "scope": "block"},
+        {"rule": "clipped_clustering", "attack": "sign_flip", "rounds": 6, "scope": "block"},
+        {"rule": "fltrust", "attack": "foe", "scope": "block"},
         {"rule": "zeno", "attack": "sign_flip", "algorithm": "sgd"},
         {"rule": "zeno", "attack": "foe", "algorithm": "sgd", "learning_rate": 3.0},
         {"rule": "oracle", "attack": "foe"},
         {"rule": "oracle", "attack": "foe", "scope": "block"},
-        {"rule": "multi_krum", "attack": "foe"},
-        {"rule": "geometric_median", "attack": "foe"},
-        {"rule": "cge", "attack": "alie[z=1.5]"},
+        {"rule": "multi_krum", "attack": "foe", "scope": "coordinate"},
+        {"rule": "geometric_median", "attack": "foe", "scope": "coordinate"},
+        {"rule": "cge", "attack": "alie[z=1.5]", "scope": "coordinate"},
         {"rule": "smea", "attack": "foe", "algorithm": "sgd"},
         {"rule": "mda", "attack": "foe", "algorithm": "sgd"},
-        {"rule": "caf", "attack": "foe"},
-        {"rule": "bulyan", "attack": "foe", "byzantine": 1},
+        {"rule": "caf", "attack": "foe", "scope": "coordinate"},
+        {"rule": "bulyan", "attack": "foe", "byzantine": 1, "scope": "block"},
         *(
             {"rule": rule, "attack": "foe", "scope": "staircase", **fields}
             for rule, fields in (
@@ -152,13 +152,13 @@ def test_agrees_with_algorithm_1_round_by_round(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"rule": "fltrust"},
-        {"rule": "zeno", "attack": "sign_flip"},
-        {"rule": "zeno", "attack": "foe", "schedule": "inverse_sqrt_block"},
-        {"rule": "foolsgold", "workers": 30},
-        {"rule": "centered_clipping"},
+        {"rule": "fltrust", "scope": "block"},
+        {"rule": "zeno", "attack": "sign_flip", "scope": "block"},
+        {"rule": "zeno", "attack": "foe", "schedule": "inverse_sqrt_block", "scope": "block"},
+        {"rule": "foolsgold", "workers": 30, "scope": "block"},
+        {"rule": "centered_clipping", "scope": "coordinate"},
         {"rule": "centered_clipping", "scope": "block"},
-        {"rule": "clipped_clustering"},
+        {"rule": "clipped_clustering", "scope": "block"},
         {"rule": "oracle"},
         {"rule": "oracle", "scope": "block"},
         {"rule": "median", "algorithm": "hgo[momentum=0.8]"},
@@ -173,8 +173,9 @@ def test_what_a_server_keeps_and_knows_is_of_the_block(fields: dict[str, Any]) -
 
 def test_a_view_draws_from_the_stream_of_its_round() -> None:
     plugins.DrawingView.drawn.clear()
-    run(Scenario(**{**BASE, "rule": "tests.plugins:DrawingView", "seed": 3}))
-    run(Scenario(**{**BASE, "rule": "nnm+tests.plugins:DrawingView", "seed": 3}))
+    fields = {**BASE, "seed": 3, "scope": "block"}
+    run(Scenario(**{**fields, "rule": "tests.plugins:DrawingView"}))
+    run(Scenario(**{**fields, "rule": "nnm+tests.plugins:DrawingView"}))
     expected = [stream(3, "rule", k, step).random() for step in (0, 1) for k in range(1, 5)]
     assert plugins.DrawingView.drawn == expected
 
@@ -663,7 +664,7 @@ def test_what_is_tried_on_the_server_is_what_it_then_answers(rule: str) -> None:
     answers = getattr(plugins, rule).answers
     answers.clear()
     fields = {**BASE, "hardware": "c2", "rule": f"tests.plugins:{rule}", "rounds": 6}
-    run(Scenario(**fields, attack="tests.plugins:Trying"))
+    run(Scenario(**fields, attack="tests.plugins:Trying", scope="block"))
     tried, given = answers[::2], answers[1::2]
     assert len(tried) == len(given) == 6
     for a, b in zip(tried, given, strict=True):
@@ -676,7 +677,8 @@ def test_the_server_is_tried_as_it_is() -> None:
     plugins.Trying.seen.clear()
     plugins.RecordingMedian.answers.clear()
     rule = "nnm+tests.plugins:RecordingMedian"
-    run(Scenario(**{**BASE, "hardware": "c2", "rule": rule}, attack="tests.plugins:Trying"))
+    fields = {**BASE, "hardware": "c2", "rule": rule, "scope": "block"}
+    run(Scenario(**fields, attack="tests.plugins:Trying"))
     answers = plugins.RecordingMedian.answers[1::2]
     for answer, (view, apart, _) in zip(answers, plugins.Trying.seen, strict=True):
         assert view.honest_lengths is not None
@@ -771,7 +773,7 @@ def test_robust_rules_ignore_nan_from_f_workers() -> None:
 def test_rules_of_one_s_own() -> None:
     for rule in ("MyMedian", "SubclassedMean", "Ragged", "ragged_function", "plain"):
         scenario = Scenario(**BASE, rule=f"tests.plugins:{rule}")
-        assert scenario.scope == "block"
+        assert scenario.scope == ("block" if "agged" in rule else "staircase")
         assert run(scenario).status == "done"
         assert run(scenario.replace(algorithm="sgd")).status == "done"
 

@@ -115,9 +115,9 @@ class Algorithm(ABC):
 
     Attributes:
         paper, validity: what tables say of it.
-        partial: whether a part of a gradient is an answer; rules then have scope "coordinate" by
-            default. Answers that are parts of different orders can't be aggregated together, so a
-            `continuous` algorithm's are whole.
+        partial: whether a part of a gradient is an answer; rules then have the scope
+            `scope_on_parts` by default. Answers that are parts of different orders can't be
+            aggregated together, so a `continuous` algorithm's are whole.
         continuous: whether a worker that has answered is asked anew at once, with the parameters of
             that moment.
         step: how far the order of places moves from round to round; 0: it is drawn every round.

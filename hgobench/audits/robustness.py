@@ -181,11 +181,10 @@ def run(options: Options, work: Work) -> Page:
             "against it. 'inf' is more than 10⁶, growing with what attackers send; '-' is a rule "
             "that takes no q values at that f.",
             "Coordinate-wise: applied to the values of each coordinate by themselves (scope "
-            "coordinate, HGO's default where a rule has that form), a rule is one of q numbers, "
-            "and the largest ratio in one dimension is that of all coordinates. "
-            + _without_form(results.forms),
-            "As a vector rule: applied to whole vectors (scope block: SGD, and HGO with rules that "
-            f"have no other form), here in d = {DIMENSION}. What attackers send in the other "
+            "coordinate), a rule is one of q numbers, and the largest ratio in one dimension is "
+            "that of all coordinates. " + _without_form(results.forms),
+            "As a vector rule: applied to whole vectors (scope block, SGD's default), here in "
+            f"d = {DIMENSION}. What attackers send in the other "
             "coordinates may decide whom such a rule believes. 'none': all honest vectors are "
             "right in a coordinate and differ in others, attackers send what the rule likes in "
             "those, and the answer is wrong where nobody honest is: no Δ holds. 'bounded': on "
