@@ -137,7 +137,7 @@ def test_the_readme_s_own_rule_obeys_the_laws_and_gets_on_a_board(
     assert laws.returncode == 0, laws.stdout + laws.stderr
     done = run_here("run", "smoke", "--rule", "mine:MyRule", "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"hgo mine:MyRule v=\d+ \*", done.stdout)
+    assert re.search(r"hgo mine:MyRule staircase v=\d+ \*", done.stdout)
 
 
 @pytest.mark.long
