@@ -401,7 +401,7 @@ def run_suite(
         ...     outcome = run_suite("smoke", out=folder, settings=few, jobs=1)
         ...     (board,) = outcome.boards()
         >>> outcome.computed, [(str(row.rank), row.label) for row in board.rows]
-        (8, [('1-2', 'hgo krum coordinate v=9'), ('1-2', 'hgo average v=7')])
+        (8, [('1-2', 'hgo krum staircase v=9'), ('1-2', 'hgo average v=7')])
     """
     from hgobench.engines import JOBS, Engine, opened
     from hgobench.grid import reasons

@@ -190,7 +190,7 @@ def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
 
 
 def test_the_coefficient_of_a_bound_is_that_of_what_the_rule_is_applied_to(work: Work) -> None:
-    """Krum has one coordinate by coordinate, HGO's default, and none on blocks."""
+    """Krum has one coordinate by coordinate, and none on vectors, whoever sent what."""
     fields: dict[str, Any] = {
         "workers": 12,
         "byzantine": 2,
@@ -198,9 +198,11 @@ def test_the_coefficient_of_a_bound_is_that_of_what_the_rule_is_applied_to(work:
         "rounds": 1,
         "rule": "krum",
     }
-    single = bounds.coefficients(Scenario(**fields), work)
+    single = bounds.coefficients(Scenario(**fields, scope="coordinate"), work)
     assert 1 < single["corrected"] < 10
-    assert bounds.coefficients(Scenario(**fields, scope="block"), work)["corrected"] == math.inf
+    for scope in ("block", "staircase", "masked"):
+        found = bounds.coefficients(Scenario(**fields, scope=scope), work)  # type: ignore[arg-type]
+        assert found["corrected"] == math.inf
 
 
 class Hand:
@@ -609,7 +611,7 @@ def test_channels_and_bandwidth_run_on_a_problem_of_ones_own(tmp_path: Path) -> 
         (("audit", "breakdown", "--attack", "none"), "--attack: 'none' is no attack"),
         (("audit", "constants", "--document", "/proc/x/y.md"), "--document: '/proc/x/y.md': No such"),
         (("audit", "bonds"), "audit: unknown 'bonds'; did you mean 'bounds'"),
-        (("audit", "theory", "--set", "rounds=3"), "--set: one audit at a time; theory is 5"),
+        (("audit", "theory", "--set", "rounds=3"), "--set: one audit at a time; theory is 6"),
         (("audit", "bounds", "--set", "seed=3"), "--set: seed: the audit chooses it"),
         (("audit", "bounds", "--set", "rounds=3,4"), "--set: rounds: expected one value"),
         (("audit", "bounds", "--set", "rounds=3", "--set", "rounds=4"), "--set: rounds: given twice"),

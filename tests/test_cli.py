@@ -183,7 +183,7 @@ def test_failed_cells_give_status_1(tiny: Path) -> None:
         in done.stderr
     )
     assert "4 of 12 cells failed" in done.stderr
-    assert "hgo tests.plugins:Raising * !" in done.stdout
+    assert "hgo tests.plugins:Raising staircase * !" in done.stdout
 
 
 def test_left_out_cells_are_explained(tiny: Path) -> None:
