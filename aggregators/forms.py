@@ -55,28 +55,30 @@ def steps(values: Tensor, present: Tensor, view: ServerView) -> Iterator[Stair]:
         values, present: (m, b); every column has a sender.
         view: what the server knows of the round.
     """
-    sent = present.cpu().numpy()
-    counts = count_columns(present.cpu()).numpy()
-    order = np.argsort(-sent.sum(axis=1), kind="stable")
-    if (sent[order] == (np.arange(len(sent))[:, None] < counts)).all():
-        staircase = _Staircase(values, order, counts, view)
+    counts = count_columns(present)
+    order = present.sum(dim=1).argsort(descending=True, stable=True)
+    rank = torch.arange(len(present), device=present.device)[:, None]
+    if bool((present[order] == (rank < counts)).all()):
+        staircase = _Staircase(values, order.cpu().numpy(), counts, view)
         yield from (staircase.stair(k) for k in reversed(range(len(staircase.segments))))
         return
-    _, first, members = np.unique(
-        np.packbits(sent, axis=0), axis=1, return_index=True, return_inverse=True
-    )
-    for group in sorted(range(len(first)), key=lambda g: (counts[first[g]], first[g])):
-        mine = members.reshape(-1) == group
-        who = sent[:, first[group]]
-        shared = np.flatnonzero(sent[who].all(axis=0))
-        shared = shared[np.lexsort((shared, mine[shared], -counts[shared]))]
-        yield _stair(values, who, shared, int(mine.sum()), view, None)
+    sets, group = torch.unique(present.to(torch.uint8), dim=1, return_inverse=True)
+    place = torch.arange(len(group), device=group.device)
+    first = torch.full_like(place[: sets.shape[1]], len(group))
+    first.scatter_reduce_(0, group, place, "amin")
+    senders = sets.sum(dim=0).tolist()
+    for _, start in sorted(zip(senders, first.tolist(), strict=True)):
+        who = present[:, start]
+        shared = present[who].all(dim=0).nonzero()[:, 0]
+        shared = shared[(-counts[shared]).argsort(stable=True)]  # its own have the fewest senders
+        own = int((counts[shared] == counts[start]).sum())
+        yield _stair(values, who, shared, own, view, None)
 
 
 def _stair(
     values: Tensor,
-    who: NDArray[np.bool_],
-    shared: Ints,
+    who: Tensor,
+    shared: Tensor,
     own: int,
     view: ServerView,
     make: Callable[[ServerView], Vectors] | None,
@@ -86,12 +88,12 @@ def _stair(
     Args:
         make: makes its vectors; None: from the values.
     """
-    columns, rows = (torch.from_numpy(x).to(values.device) for x in (shared, who))
-    last = torch.arange(len(shared)) >= len(shared) - own
-    mine = view.of_workers(rows).of_coordinates(columns, values.shape[1])
-    mine = replace(mine, served=last.to(values.device))
-    vectors = make(mine) if make else Vectors(values[rows].index_select(1, columns), mine)
-    return Stair(columns[len(shared) - own :], slice(len(shared) - own, len(shared)), vectors)
+    before = len(shared) - own
+    served = torch.arange(len(shared), device=values.device) >= before
+    mine = view.of_workers(who).of_coordinates(shared, values.shape[1])
+    mine = replace(mine, served=served)
+    vectors = make(mine) if make else Vectors(values[who].index_select(1, shared), mine)
+    return Stair(shared[before:], slice(before, len(shared)), vectors)
 
 
 class _Staircase:
@@ -106,28 +108,28 @@ class _Staircase:
     Attributes:
         segments: the vectors of S_k on segment k.
         rows: which rows are S_k, ascending.
-        columns: which columns are segment k.
+        columns: (b_k,) int64, which columns are segment k.
     """
 
-    def __init__(self, values: Tensor, order: Ints, counts: Ints, view: ServerView) -> None:
+    def __init__(self, values: Tensor, order: Ints, counts: Tensor, view: ServerView) -> None:
         self.values, self.view = values, view
-        sizes = np.unique(counts)[::-1]
+        sizes = torch.unique(counts).tolist()[::-1]
         self.rows: list[Ints] = [np.sort(order[:size]) for size in sizes]
-        self.columns: list[Ints] = [np.flatnonzero(counts == size) for size in sizes]
+        self.columns: list[Tensor] = [(counts == size).nonzero()[:, 0] for size in sizes]
         self.segments = [
-            Vectors(values[torch.from_numpy(rows).to(values.device)].index_select(
-                1, torch.from_numpy(columns).to(values.device)))
+            Vectors(values[torch.from_numpy(rows)].index_select(1, columns))
             for rows, columns in zip(self.rows, self.columns, strict=True)
-        ]  # fmt: skip
+        ]
         self.ends = np.cumsum([len(columns) for columns in self.columns]).tolist()
 
     def stair(self, k: int) -> Stair:
         """Return a step."""
         who = np.zeros(len(self.values), dtype=bool)
         who[self.rows[k]] = True
-        shared = np.concatenate(self.columns[: k + 1])
+        there = torch.from_numpy(who).to(self.values.device)
+        shared = torch.cat(self.columns[: k + 1])
         return _stair(
-            self.values, who, shared, len(self.columns[k]), self.view, lambda v: Step(self, k, v)
+            self.values, there, shared, len(self.columns[k]), self.view, lambda v: Step(self, k, v)
         )
 
     def running(self, parts: list[Tensor], add: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
@@ -140,7 +142,7 @@ class _Staircase:
         for k, part in enumerate(parts[1:], 1):
             kept = torch.from_numpy(np.searchsorted(self.rows[k - 1], self.rows[k]))
             if len(part) > len(kept):
-                kept = torch.cat((torch.zeros(1, dtype=torch.int64), kept + 1))
+                kept = torch.cat((torch.zeros_like(kept[:1]), kept + 1))
             inside = total[kept] if part.ndim == 1 else total[kept][:, kept]
             total = add(inside, part)
             sums.append(total)

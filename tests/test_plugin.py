@@ -81,7 +81,7 @@ def test_a_cell_that_fails_fails_its_test_and_is_marked_on_the_board(suite: Path
     assert done.returncode == 1, done.stdout
     assert "4 failed, 8 passed" in done.stdout
     assert "out of ideas" in done.stdout
-    assert "tests.plugins:Raising * !" in done.stdout
+    assert "tests.plugins:Raising staircase * !" in done.stdout
     assert "No reference values for tiny" in done.stdout
 
 
@@ -105,7 +105,7 @@ def test_a_suite_that_chooses_its_attacks_is_refused(suite: Path) -> None:
 def test_a_rule_of_one_s_own(suite: Path) -> None:
     done = cells("--suite", str(suite), "--rule", "tests.plugins:MyMedian")
     assert "12 passed" in done.stdout
-    assert "tests.plugins:MyMedian *" in done.stdout
+    assert "tests.plugins:MyMedian staircase *" in done.stdout
 
 
 def test_the_board_knows_what_rules_are_told_and_what_is_risky(suite: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_board_knows_what_rules_are_told_and_what_is_risky(suite: Path) -> N
     done = cells("--suite", str(suite), "--rule", "oracle,fltrust")
     shown = "\n".join(board(done.stdout))
     assert "hgo oracle tolerated=1 =" in shown
-    assert "hgo fltrust block tolerated=1 ^" in shown
+    assert "hgo fltrust staircase tolerated=1 ^" in shown
     assert " gap " in shown
     assert (
         "warning: sampling risk: of n=10 workers f=3 are Byzantine; more than 1 of" in done.stdout
