@@ -368,7 +368,7 @@ def test_worst_cases_are_the_least_mean_of_an_attack() -> None:
     ]  # fmt: skip
     first, second = boards.values()
     assert dict(first) == {
-        ("median", "coordinate"): pytest.approx(0.65), ("krum", "coordinate"): 0.8
+        ("median", "coordinate"): pytest.approx(0.65), ("krum", "staircase"): 0.8
     }  # fmt: skip
     assert second == [(("median", "coordinate"), 0.2)]
 

@@ -249,7 +249,7 @@ def test_addresses_are_what_they_were() -> None:
     assert Scenario().digest == "3d790df7c97301a3bb5c064c9101ceabb8123a0fab7650daab255e2e2f72c38b"
     chosen = Scenario(
         workers=20, f=4, q=15, rule="nnm+krum", attack="alie[z=1.50]", deadline=math.inf,
-        partition="dirichlet[alpha=0.1]",
+        partition="dirichlet[alpha=0.1]", scope="coordinate",
     )  # fmt: skip
     assert chosen.digest == "23fc9bb8e1715c10383f318c5d1750e0d74d65402ce9277787d4365fa3d99061"
 
