@@ -201,7 +201,7 @@ def test_the_coefficient_of_a_bound_is_that_of_what_the_rule_is_applied_to(work:
     single = bounds.coefficients(Scenario(**fields, scope="coordinate"), work)
     assert 1 < single["corrected"] < 10
     for scope in ("block", "staircase", "masked"):
-        found = bounds.coefficients(Scenario(**fields, scope=scope), work)  # type: ignore[arg-type]
+        found = bounds.coefficients(Scenario(**fields, scope=scope), work)
         assert found["corrected"] == math.inf
 
 
