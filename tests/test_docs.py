@@ -104,7 +104,8 @@ def test_public_names_have_examples() -> None:
     for field in REGISTERED:
         for entry in catalogue.registry(field).builtins.values():
             thing = getattr(entry.factory, "func", entry.factory)
-            things[_name(thing)] = thing
+            if thing.__module__.startswith("hgobench."):  # benchmarks name some of their own
+                things[_name(thing)] = thing
     without = {name for name, thing in things.items() if not _has_example(thing)}
     assert without - WITHOUT_EXAMPLE.keys() == set(), "write an example, or say why there is none"
     assert WITHOUT_EXAMPLE.keys() - without == set(), "it has an example, or is not public"

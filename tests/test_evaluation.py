@@ -183,6 +183,11 @@ def test_rows_are_asked_for_together() -> None:
             "evaluation: fresh_seeds: [1] are selection_seeds too; expected others, or what was "
             "chosen on a seed would be reported on it",
         ),
+        (
+            {"alternatives": {"median": ("median",) * 5}},
+            "evaluation: alternatives: median: 5; expected at most 4, so that each meets two "
+            "learning rates or more",
+        ),
         ({"fresh_seeds": ()}, "evaluation: fresh_seeds: []; expected different seeds"),
         (
             {"selection_seeds": (0, 0)},
@@ -370,6 +375,18 @@ def test_what_the_threat_model_does_not_permit_never_runs() -> None:
     assert {cell.lies_about_speed for cell in every} == {"no"}
     larger = Plan("small", threat_model="adaptive")
     assert {m.name for m in plan.members} < {m.name for m in larger.members}
+
+
+def test_rows_that_are_evaluated_later_stand_beside_those_before(
+    suite: Path, tmp_path: Path
+) -> None:
+    run_suite(suite, out=tmp_path / "out", jobs=1, settings={"rule": "median"})
+    run_suite(suite, out=tmp_path / "out", jobs=1, settings={"rule": "average"})
+    with open_store(tmp_path / "out") as store:
+        assert [s.given.rule for s in selected(store, "tiny-1")] == ["median", "average"]
+    suite.write_text(SUITE.replace("fresh_seeds = [10, 11, 12]", "fresh_seeds = [10, 11]"))
+    with pytest.raises(InputError, match="holds rows of 'tiny-1' that were evaluated in another"):
+        run_suite(suite, out=tmp_path / "out", jobs=1)
 
 
 def test_the_selection_of_a_store_without_an_evaluation_is_empty(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from hgobench.engines.cells import Outcome
+from hgobench.errors import InputError
 from hgobench.leaderboard import Score
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
@@ -70,9 +71,16 @@ def evaluate(
         call goes on.
 
     Raises:
-        InputError: some data can't be had.
+        InputError: some data can't be had, or the store holds rows of the ruleset that were
+            evaluated by another plan.
     """
     done = Evaluation()
+    before = selected(session.store, ruleset)
+    if any(selection.plan != plan for selection in before):
+        raise InputError(
+            f"{session.store.where}: holds rows of {ruleset!r} that were evaluated in another way; "
+            "give the suite's ruleset a new version, or use another folder"
+        )
 
     def run(cells: Sequence[Scenario], name: str, what: str, take: _Take) -> None:
         done.cells[what] = done.cells.get(what, 0) + len(cells)
@@ -99,7 +107,9 @@ def evaluate(
 
     try:
         done.selections = select(rows, plan, choose)
-        keep(session.store, ruleset, done.selections)
+        now = {selection.given for selection in done.selections}
+        others = [selection for selection in before if selection.given not in now]
+        keep(session.store, ruleset, [*others, *done.selections])
         fresh = [selection.fresh for selection in done.selections]
         reported = chain.from_iterable(chain.from_iterable(one.values() for one in fresh))
         scores: dict[Scenario, Score] = {}

@@ -65,6 +65,12 @@ class Plan:
             problems.append(unknown("evaluation: ensemble", self.ensemble, ENSEMBLES))
         if self.threat_model not in THREAT_MODELS:
             problems.append(unknown("evaluation: threat_model", self.threat_model, THREAT_MODELS))
+        for rule, listed in self.alternatives.items():
+            if len(listed) > CHOICES // 2:
+                problems.append(
+                    f"evaluation: alternatives: {rule}: {len(listed)}; expected at most "
+                    f"{CHOICES // 2}, so that each meets two learning rates or more"
+                )
         if problems:
             raise InputError(problems)
 
@@ -92,7 +98,7 @@ class Plan:
         spread = dict.fromkeys(rates[round(i * last / steps)] for i in range(count))
         pairs = product(rules, spread)
         every = (row.replace(rule=rule, learning_rate=rate) for rule, rate in pairs)
-        return list(dict.fromkeys(every))[:CHOICES]
+        return list(dict.fromkeys(every))
 
     @classmethod
     def read(cls, table: Mapping[str, Any]) -> Self:

@@ -100,8 +100,8 @@ class Selection:
         return {name: self.under(name, self.plan.fresh_seeds) for name in ("none", *told)}
 
     def _whole(self, member: str) -> bool:
-        """Say whether a member ran on all selection seeds."""
-        return len(self.members[member].accuracies) == len(self.plan.selection_seeds)
+        """Say whether a member is one that may be reported: none that is only compared."""
+        return all(m.seeds is None for m in self.plan.members if m.name == member)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON knows it; `restore` reads it back."""
