@@ -118,9 +118,7 @@ class View:
         Raises:
             PermissionError: the attack's `sees` does not include it.
         """
-        if self.own is None:
-            raise PermissionError("the attack looks at own gradients; its `sees` does not say so")
-        return self.own
+        return _permitted(self.own, "own gradients; its `sees` does not say so")
 
     def require_honest(self) -> Tensor:
         """Return `honest`.
@@ -128,9 +126,7 @@ class View:
         Raises:
             PermissionError: the attack's `sees` does not include it.
         """
-        if self.honest is None:
-            raise PermissionError("the attack looks at honest gradients; its `sees` forbids it")
-        return self.honest
+        return _permitted(self.honest, "honest gradients; its `sees` forbids it")
 
     def require_model(self) -> Tensor:
         """Return `model`.
@@ -138,9 +134,7 @@ class View:
         Raises:
             PermissionError: the attack's `sees` does not include it.
         """
-        if self.model is None:
-            raise PermissionError("the attack looks at the model; its `sees` does not say so")
-        return self.model
+        return _permitted(self.model, "the model; its `sees` does not say so")
 
     def require_last_step(self) -> Tensor:
         """Return `last_step`.
@@ -148,9 +142,7 @@ class View:
         Raises:
             PermissionError: the attack's `sees` does not include it.
         """
-        if self.last_step is None:
-            raise PermissionError("the attack looks at the last step; its `sees` does not say so")
-        return self.last_step
+        return _permitted(self.last_step, "the last step; its `sees` does not say so")
 
     def mean(self) -> Tensor:
         """Return μ, (d,): the mean of what honest workers send; 0 where none sends."""
@@ -230,6 +222,12 @@ class View:
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of what is sent, (d,) float64 each."""
         return moments(self.require_honest(), self.sent)
+
+
+def _permitted(seen: Tensor | None, what: str) -> Tensor:
+    if seen is None:
+        raise PermissionError(f"the attack looks at {what}")
+    return seen
 
 
 class Attack:

@@ -21,7 +21,7 @@ from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 from hgobench.results import Result
 from hgobench.results.result import data_notes
-from hgobench.scenario import Role, Scenario
+from hgobench.scenario import ATTACK, Role, Scenario
 from hgobench.statistics import (
     Estimate,
     Outcomes,
@@ -36,8 +36,6 @@ from hgobench.statistics import (
 Split = Literal["test", "validation"]
 ESTIMAND = "the lowest, over attacks, of the mean over seeds"
 GOAL = 0.8  # of the oracle's worst case: the accuracy that rows are timed to
-# Of a threat, what is part of the attack.
-ATTACK = ("attack", "attack_start", "attack_stop", "attack_period")
 LIVE = 0.5  # a row that updates in a smaller share of its rounds without attack is not live
 
 # The roles of the fields that make a board, but for the attack; a row is one defence.
@@ -114,9 +112,7 @@ class Score:
         Raises:
             InputError: there were no examples of that split.
         """
-        accuracy = result.summary[f"{split}_accuracy"]
-        if math.isnan(accuracy):
-            raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
+        accuracy = accuracy_of(result, split)
         rounds, stalled = result.summary["rounds"], result.summary["stalled"]
         live = 1 - stalled / rounds if rounds else 1.0
         needs = tuple(result.provenance.get("needs", ()))
@@ -125,6 +121,18 @@ class Score:
         path = _path(result, split)
         late = result.late
         return cls(result.scenario, result.status, accuracy, live, needs, late, data, right, path)
+
+
+def accuracy_of(result: Result, split: Split) -> float:
+    """Return the final accuracy on a split; 0 if the run did not end well.
+
+    Raises:
+        InputError: there were no examples of that split.
+    """
+    accuracy: float = result.summary[f"{split}_accuracy"]
+    if math.isnan(accuracy):
+        raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
+    return accuracy
 
 
 def _path(result: Result, split: Split) -> tuple[tuple[float, float, float], ...]:

@@ -21,6 +21,8 @@ RISK = 0.01  # over a run; more is worth a warning
 
 Role = Literal["world", "threat", "defence", "repetition", "measurement"]
 Check = Callable[[str, Any], Any]
+# The fields of a threat that say what an attack is and when it acts.
+ATTACK = ("attack", "attack_start", "attack_stop", "attack_period")
 SHARED: tuple[Role, ...] = ("world", "repetition", "measurement")  # by the cells of a world
 
 

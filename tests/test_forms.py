@@ -52,6 +52,15 @@ def least(rule: str, f: int) -> int:
     return max(aggregators.build(rule, f=f).minimum, 2 * f + 1) + (f == 0 and "krum" in rule)
 
 
+INPUTS: dict[str, st.SearchStrategy[Any]] = {
+    "f": st.integers(0, 2),
+    "more": st.integers(0, 4),
+    "d": st.integers(2, 8),
+    "seed": st.integers(0, 2**32 - 1),
+    "nested": st.booleans(),
+}
+
+
 def junk(values: np.ndarray, present: np.ndarray) -> Tensor:
     """Put anything where nothing was sent."""
     noise = np.resize([np.nan, np.inf, 1e30, 0.0], values.shape).astype(values.dtype)
@@ -63,14 +72,7 @@ def junk(values: np.ndarray, present: np.ndarray) -> Tensor:
 
 @pytest.mark.parametrize("rule", [r for r in PURE if r not in ("fltrust", "zeno")])
 @FEW
-@given(
-    f=st.integers(0, 2),
-    more=st.integers(0, 4),
-    d=st.integers(2, 8),
-    seed=st.integers(0, 2**32 - 1),
-    nested=st.booleans(),
-    dtype=st.sampled_from(FLOATS),
-)
+@given(**INPUTS, dtype=st.sampled_from(FLOATS))
 def test_a_staircase_is_the_rule_on_each_step(
     rule: str, f: int, more: int, d: int, seed: int, nested: bool, dtype: Any
 ) -> None:
@@ -180,13 +182,7 @@ WEIGHED += [
 
 @pytest.mark.parametrize("rule", [r for r in WEIGHED if not r.endswith("geometric_median")])
 @FEW
-@given(
-    f=st.integers(0, 2),
-    more=st.integers(0, 4),
-    d=st.integers(2, 8),
-    seed=st.integers(0, 2**32 - 1),
-    nested=st.booleans(),
-)
+@given(**INPUTS)
 def test_masked_weighs_points_of_the_configuration(
     rule: str, f: int, more: int, d: int, seed: int, nested: bool
 ) -> None:

@@ -16,7 +16,7 @@ from hgobench.aggregators import Scope
 from hgobench.aggregators.averaging import lower_bound
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
-from hgobench.evaluation.evaluate import chooses, selected, verdicts
+from hgobench.evaluation.evaluate import chooses, reported
 from hgobench.leaderboard import BOARD, Score
 from hgobench.report.page import Cell, Finding, Page, Table, study
 from hgobench.results import open_store
@@ -254,12 +254,8 @@ def worst_cases_of(folder: Path) -> Worst:
             raise InputError(
                 f"--against: {str(folder)!r} holds {len(rulesets)} rulesets; expected one"
             )
-        selections = selected(store, rulesets[0])
-    scores = {result.scenario: Score.of(result) for name, result in kept if name == rulesets[0]}
-    if selections:  # rows whose attacks were chosen: what is reported of them
-        reported = verdicts(selections, scores)
-        return worst_cases([score for verdict in reported for score in verdict.named()])
-    return worst_cases(list(scores.values()))
+        results = (result for name, result in kept if name == rulesets[0])
+        return worst_cases(reported(store, rulesets[0], results).scores)
 
 
 def correlations(known: Sequence[Kappa], worst: Worst) -> dict[str, dict[str, Correlation]]:

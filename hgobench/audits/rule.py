@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any
 
@@ -32,6 +31,8 @@ from hgobench.theory.influence import influences, unlike
 from hgobench.theory.kappa import proven_kappa, search_kappa
 
 from .base import RULESET, Options, Work, merge_settings, reject_unused_options, require_classes
+from .breakdown import accuracy
+from .cost import cpu_seconds
 
 BASE: dict[str, Any] = {
     "data": "digits",
@@ -82,13 +83,9 @@ def run(options: Options, work: Work) -> Page:
         ]
     )
     verdict = _evaluated(row, options, work)
-    counts = _tolerated(verdict.selection.row)
-    attackers = _attackers(verdict.selection.row)
-    results = work.execute([*chain.from_iterable(_cells(verdict, counts, attackers).values())])
-    trained = {
-        key: [float(results[cell].summary["test_accuracy"]) for cell in cells]
-        for key, cells in _cells(verdict, counts, attackers).items()
-    }
+    cells = _cells(verdict)
+    results = work.execute([*chain.from_iterable(cells.values())])
+    trained = {key: [accuracy(results[cell]) for cell in some] for key, some in cells.items()}
     return page(Audited(rule, row, laws, kappas, prices, used, verdict, trained), options)
 
 
@@ -116,6 +113,12 @@ class Audited:
     verdict: Verdict
     trained: Mapping[tuple[str, int], Sequence[float]]
 
+    @cached_property
+    def board_row(self) -> Row:
+        """The rule's row on a board of its own."""
+        ((row,),) = (board.rows for board in ranked([self.verdict]))
+        return row
+
 
 # Measurements
 
@@ -140,7 +143,7 @@ def kappa_curve(rule: str, workers: int) -> list[list[float | None]] | str:
 
 
 def cost(rule: str, shapes: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Return [n, d, milliseconds of CPU time, those of the average], medians of five calls."""
+    """Return [n, d, milliseconds of CPU time, those of the average], medians."""
     prices = []
     for n, d in shapes:
         values = torch.from_numpy(np.random.default_rng(0).standard_normal((n, d), np.float32))
@@ -149,23 +152,9 @@ def cost(rule: str, shapes: Sequence[Sequence[int]]) -> list[list[float]]:
         view = ServerView(
             root=root, honest=np.ones(n, dtype=bool) if "honest" in made.needs else None
         )
-        price = _median_time(partial(made, values, None, view))
-        prices.append([n, d, price, _median_time(partial(aggregators.build("average"), values))])
+        calls = partial(made, values, None, view), partial(aggregators.build("average"), values)
+        prices.append([n, d, *(1e3 * cpu_seconds(call) for call in calls)])
     return prices
-
-
-def _median_time(call: Callable[[], object]) -> float:
-    started = time.process_time()
-    for _ in range(20):  # what pays to be compiled is compiled after some calls
-        call()
-        if time.process_time() - started > 1.0:
-            break
-    times = []
-    for _ in range(5):
-        started = time.process_time()
-        call()
-        times.append(1e3 * (time.process_time() - started))
-    return float(np.median(times))
 
 
 class _Root:
@@ -260,15 +249,13 @@ def _attackers(row: Scenario) -> list[int]:
     return sorted({round(share * most) for share in (0.25, 0.5, 0.75, 1.0)} - {0})
 
 
-def _cells(
-    verdict: Verdict, tolerated: Sequence[int], attackers: Sequence[int]
-) -> dict[tuple[str, int], list[Scenario]]:
+def _cells(verdict: Verdict) -> dict[tuple[str, int], list[Scenario]]:
     """Return the cells in which the server is told another f̂, and those with other f."""
     selection = verdict.selection
     seeds = selection.plan.fresh_seeds[:4]
     cells: dict[tuple[str, int], list[Scenario]] = {}
-    wanted = [("tolerated", f) for f in tolerated]
-    wanted += [(name, f) for name in selection.reported for f in attackers]
+    wanted = [("tolerated", f) for f in _tolerated(selection.row)]
+    wanted += [(name, f) for name in selection.reported for f in _attackers(selection.row)]
     for name, f in wanted:
         told = name == "tolerated"
         under = selection.under(verdict.worst if told else name, seeds)
@@ -311,7 +298,8 @@ def page(audited: Audited, options: Options) -> Page:
 
 def _findings(audited: Audited) -> list[Finding]:
     failed = [f"{law} ({scope})" for law, scope, outcome, _ in audited.laws if outcome == "fail"]
-    told = _row(audited)
+    flags, clean = audited.board_row.flags, audited.verdict.selection.clean
+    low = audited.verdict.selection.lowest["fault"]
     findings = [
         Finding(
             "It keeps the laws of rules",
@@ -321,20 +309,20 @@ def _findings(audited: Audited) -> list[Finding]:
         ),
         Finding(
             f"Faults (crash, zeros, NaN, huge values, flipped bits, ..) cost less than {LOSS:g}",
-            (low := _lowest(audited, "fault")) >= _clean(audited) - LOSS,
-            f"accuracy {low:.3f} under the worst of them, {_clean(audited):.3f} without, "
+            low >= clean - LOSS,
+            f"accuracy {low:.3f} under the worst of them, {clean:.3f} without, "
             "on validation examples",
         ),
         Finding(
             "No flag is raised",
-            not told.flags,
-            "; ".join(f"{name}: {why}" for name, why in told.flags.items()) or "none",
+            not flags,
+            "; ".join(f"{name}: {why}" for name, why in flags.items()) or "none",
         ),
     ]
     if not isinstance(audited.kappas, str):
         proven = [(f, k, p) for f, k, p in audited.kappas if p is not None]
         if proven:
-            over = [f for f, k, p in proven if k is None or (p is not None and k > p * (1 + 1e-9))]
+            over = [f for f, k, p in proven if k is None or k > p * (1 + 1e-9)]
             findings.append(
                 Finding(
                     "κ̂ is below what is proven",
@@ -345,15 +333,9 @@ def _findings(audited: Audited) -> list[Finding]:
     return findings
 
 
-def _row(audited: Audited) -> Row:
-    """Return the rule's row on a board of its own."""
-    ((row,),) = (board.rows for board in ranked([audited.verdict]))
-    return row
-
-
 def _answer(audited: Audited) -> str:
     """Say what its worst case is."""
-    row = _row(audited)
+    row = audited.board_row
     clean = row.clean.mean if row.clean else math.nan
     return (
         f"The worst attack is {row.worst_attack}: it leaves {row.worst.mean:.3f} of {clean:.3f} "
@@ -377,25 +359,14 @@ def _content(audited: Audited) -> dict[str, Any]:
         "used": audited.used,
         "selection": verdict.selection.to_dict(),
         "fresh": {name: [s.accuracy for s in scores] for name, scores in verdict.scores.items()},
-        "flags": dict(_row(audited).flags),
+        "flags": dict(audited.board_row.flags),
         "trained": [[name, f, list(values)] for (name, f), values in audited.trained.items()],
     }
 
 
-def _clean(audited: Audited) -> float:
-    """Return the accuracy without attack on validation examples."""
-    return audited.verdict.selection.clean
-
-
-def _lowest(audited: Audited, stage: str) -> float:
-    selection = audited.verdict.selection
-    stages = {member.name: member.stage for member in selection.plan.members}
-    return min(worst.accuracy for name, worst in selection.members.items() if stages[name] == stage)
-
-
 def _tables(audited: Audited) -> list[Table]:
     selection = audited.verdict.selection
-    stages = {member.name: member.stage for member in selection.plan.members}
+    stages = selection.plan.stages
     laws = [
         [law, scope, outcome, detail.partition("\n")[0]]
         for law, scope, outcome, detail in audited.laws

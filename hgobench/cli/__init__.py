@@ -81,9 +81,8 @@ def main(arguments: list[str] | None = None) -> Any:
     with screen.screens(), gentle() as asked, children_first():
         try:
             if "" not in sys.path and os.getcwd() not in sys.path:
-                sys.path.append(
-                    os.getcwd()
-                )  # so that module:Class is found in the working directory
+                # So that module:Class is found in the working directory.
+                sys.path.append(os.getcwd())
             return app(arguments)
         except InputError as error:
             print("hgobench: refused, nothing was computed:", file=sys.stderr)

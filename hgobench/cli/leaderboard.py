@@ -23,9 +23,7 @@ def leaderboard(
     wide: Wide = False,
 ) -> None:
     """Print the leaderboards of a folder's results."""
-    from hgobench.evaluation.evaluate import chooses, selected, verdicts
-    from hgobench.evaluation.verdict import ranked
-    from hgobench.leaderboard import Score, boards
+    from hgobench.evaluation.evaluate import chooses, reported
     from hgobench.results import open_store
 
     with open_store(folder, create=False) as store:
@@ -41,21 +39,15 @@ def leaderboard(
         if not rulesets:
             raise InputError(f"store: {str(folder)!r}: no row is chosen for yet; run it again")
         chosen = ruleset or rulesets[0]
-        selections = selected(store, chosen)
-    results = [result for name, result in kept if name == chosen]
-    if not results:
-        raise InputError(f"--ruleset: unknown {chosen!r}; the folder holds {rulesets}")
+        results = [result for name, result in kept if name == chosen]
+        if not results:
+            raise InputError(f"--ruleset: unknown {chosen!r}; the folder holds {rulesets}")
+        found = reported(store, chosen, results, split.value)
     codes = {result.provenance["code"] for result in results}
     if len(codes) > 1:
         typer.echo(f"note: these results come from {len(codes)} versions of the code", err=True)
-    scores = {result.scenario: Score.of(result, split.value) for result in results}
-    if selections:
-        if split is not Split.TEST:
-            raise InputError("--split: validation examples have chosen the attacks; expected test")
-        whole = verdicts(selections, scores)
-        if lacking := len(selections) - len(whole):
-            typer.echo(f"{lacking} of {len(selections)} rows lack cells; run it again", err=True)
-        ranked_boards = ranked(whole, by)
-    else:
-        ranked_boards = boards(scores.values(), by=by)
-    typer.echo(rendered_boards(chosen, ranked_boards, form, split, wide))
+    if found.selections and split is not Split.TEST:
+        raise InputError("--split: validation examples have chosen the attacks; expected test")
+    if lacking := len(found.selections) - len(found.verdicts):
+        typer.echo(f"{lacking} of {len(found.selections)} rows lack cells; run it again", err=True)
+    typer.echo(rendered_boards(chosen, found.boards(by), form, split, wide))

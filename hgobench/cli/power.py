@@ -37,9 +37,8 @@ def power(
     From the paired differences of the seeds that were run already, by the test that ranks. Nothing
     is computed: if there are no results yet, it says what to run as a pilot.
     """
-    from hgobench.evaluation.evaluate import selected, verdicts
-    from hgobench.evaluation.verdict import ranked
-    from hgobench.leaderboard import Score, boards, paired
+    from hgobench.evaluation.evaluate import reported
+    from hgobench.leaderboard import paired
     from hgobench.report import power as report
     from hgobench.results import open_store
     from hgobench.session import RESULTS
@@ -54,13 +53,8 @@ def power(
     made = []
     if folder.exists():
         with open_store(folder, create=False) as store:
-            selections = selected(store, chosen.ruleset)
-            scores = {
-                result.scenario: Score.of(result, split.value)
-                for name, result in store.results()
-                if name == chosen.ruleset
-            }
-        made = ranked(verdicts(selections, scores)) if selections else boards(scores.values())
+            results = (result for name, result in store.results() if name == chosen.ruleset)
+            made = reported(store, chosen.ruleset, results, split.value).boards()
     plans = []
     for board in made:
         rows = paired([row for row in board.rows if row.rank])

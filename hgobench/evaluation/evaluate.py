@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from hgobench.engines.cells import Outcome
 from hgobench.errors import InputError
-from hgobench.leaderboard import Score
+from hgobench.leaderboard import Board, Score, Split, accuracy_of, boards
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 
 from .plan import Plan
 from .selection import Accuracies, Selection, select
-from .verdict import Verdict
+from .verdict import Verdict, ranked
 
 if TYPE_CHECKING:
     from hgobench.session import Session
@@ -32,13 +32,11 @@ class Evaluation:
         outcome: how its cells went, all together.
         selections: what was chosen for each row; empty: it ended before.
         verdicts: what is reported of each row; empty: likewise.
-        cells: all that were asked for, by what they are for.
     """
 
     outcome: Outcome = field(default_factory=lambda: Outcome(set()))
     selections: Sequence[Selection] = ()
     verdicts: Sequence[Verdict] = ()
-    cells: dict[str, int] = field(default_factory=dict)
 
 
 class _EndedEarly(Exception):
@@ -83,7 +81,6 @@ def evaluate(
         )
 
     def run(cells: Sequence[Scenario], name: str, what: str, take: _Take) -> None:
-        done.cells[what] = done.cells.get(what, 0) + len(cells)
         now = session.run(
             cells, name, width=width, time_limit=time_limit, on_result=take, what=what
         )
@@ -100,7 +97,7 @@ def evaluate(
         answers: dict[Scenario, float] = {}
 
         def take(key: str, result: Result) -> None:
-            answers[result.scenario] = Score.of(result, "validation").accuracy
+            answers[result.scenario] = accuracy_of(result, "validation")
 
         run(cells, choosing(ruleset), f"cells to choose, {stage}", take)
         return answers
@@ -170,6 +167,55 @@ def selected(store: Store, ruleset: str) -> list[Selection]:
     """Return what was chosen for a ruleset's rows; empty: it is no evaluation."""
     address = _address(ruleset)
     return [Selection.restore(one) for one in store.measurements([address]).get(address, ())]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What the results of a ruleset come to, whether or not its attacks were chosen for each row.
+
+    Attributes:
+        every: the score of each result, by its cell.
+        selections: what was chosen for rows; empty: attacks are an axis of the grid.
+        verdicts: what is reported of those rows that have all their cells.
+    """
+
+    every: Mapping[Scenario, Score]
+    selections: Sequence[Selection]
+    verdicts: Sequence[Verdict]
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores that boards rank."""
+        if not self.selections:
+            return list(self.every.values())
+        return [score for verdict in self.verdicts for score in verdict.named()]
+
+    def boards(self, by: str = "attack") -> list[Board]:
+        """Return them ranked, as `hgobench.leaderboard.boards` does.
+
+        Raises:
+            InputError: there are no such columns.
+        """
+        return ranked(self.verdicts, by) if self.selections else boards(self.scores, by=by)
+
+
+def reported(
+    store: Store, ruleset: str, results: Iterable[Result], split: Split = "test"
+) -> Reported:
+    """Return what results come to.
+
+    Args:
+        store: it may hold what was chosen for their rows.
+        ruleset: theirs.
+        results: all of that ruleset.
+        split: which examples scores are on.
+
+    Raises:
+        InputError: there are no examples of the split.
+    """
+    scores = {result.scenario: Score.of(result, split) for result in results}
+    selections = selected(store, ruleset)
+    return Reported(scores, selections, verdicts(selections, scores))
 
 
 def _address(ruleset: str) -> str:

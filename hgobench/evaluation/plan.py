@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, Self
 
 from hgobench.attacks.threat_models import DEFAULT, THREAT_MODELS
 from hgobench.errors import InputError, shown, unknown
-from hgobench.scenario import Scenario, check_field
+from hgobench.scenario import ATTACK, Scenario, check_field
 
-from .members import ENSEMBLES, Member
+from .members import ENSEMBLES, Member, Stage
 
 CHOICES = 8  # of a row's parameters; as many for every row
-CHOSEN = (
-    "attack",
-    "attack_start",
-    "attack_stop",
-    "attack_period",
-    "seed",
-    "lies_about_speed",
-)  # not the suite's to set
+CHOSEN = (*ATTACK, "seed", "lies_about_speed")  # not the suite's to set
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class Plan:
         if problems:
             raise InputError(problems)
 
-    @property
+    @cached_property
     def members(self) -> tuple[Member, ...]:
         """The attacks that the threat model permits, in the order in which they run."""
         permits = THREAT_MODELS[self.threat_model].permitted
@@ -83,6 +77,16 @@ class Plan:
             for member in ENSEMBLES[self.ensemble]
             if (permitted := member.permitted(permits))
         )
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """The stage of each member, by its name."""
+        return {member.name: member.stage for member in self.members}
+
+    @cached_property
+    def reportable(self) -> frozenset[str]:
+        """The members that may be reported: none that only some selection seeds see."""
+        return frozenset(member.name for member in self.members if member.seeds is None)
 
     def choices(self, row: Scenario) -> list[Scenario]:
         """Return a row with each of its choices of parameters: 8, unless there are fewer rates.
@@ -93,9 +97,8 @@ class Plan:
             return [row]
         rules = self.alternatives.get(row.rule, (row.rule,))
         rates = self.learning_rates or (row.learning_rate,)
-        count = max(CHOICES // len(rules), 1)
-        last, steps = len(rates) - 1, max(count - 1, 1)
-        spread = dict.fromkeys(rates[round(i * last / steps)] for i in range(count))
+        count, last = CHOICES // len(rules), len(rates) - 1
+        spread = dict.fromkeys(rates[round(i * last / (count - 1))] for i in range(count))
         pairs = product(rules, spread)
         every = (row.replace(rule=rule, learning_rate=rate) for rule, rate in pairs)
         return list(dict.fromkeys(every))

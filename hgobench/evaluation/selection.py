@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain, groupby
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from hgobench.attacks.threat_models import THREAT_MODELS
 from hgobench.results.rows import plain
 from hgobench.scenario import Scenario
 
-from .members import Member
+from .members import Member, Stage
 from .plan import Plan
 
 T = TypeVar("T")
@@ -92,16 +93,21 @@ class Selection:
         fields = {} if member == "none" else self.members[member].fields
         return [self.row.replace(**fields, seed=seed) for seed in seeds]
 
-    @property
+    @cached_property
     def fresh(self) -> dict[str, list[Scenario]]:
         """The cells that are reported, one per fresh seed, by member; ``"none"``: no attack."""
-        every = [name for name in self.members if self._whole(name)]
+        every = [name for name in self.members if name in self.plan.reportable]
         told = every if self.plan.everything else self.reported
         return {name: self.under(name, self.plan.fresh_seeds) for name in ("none", *told)}
 
-    def _whole(self, member: str) -> bool:
-        """Say whether a member is one that may be reported: none that is only compared."""
-        return all(m.seeds is None for m in self.plan.members if m.name == member)
+    @property
+    def lowest(self) -> dict[Stage, float]:
+        """The lowest accuracy under the members of each stage."""
+        lowest: dict[Stage, float] = {}
+        for name, worst in self.members.items():
+            stage = self.plan.stages[name]
+            lowest[stage] = min(lowest.get(stage, 1.0), worst.accuracy)
+        return lowest
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON knows it; `restore` reads it back."""
@@ -193,8 +199,8 @@ class _Search:
         members = yield from self._attack(row, self.plan.members)
         self.stage = "no attack"
         (clean,) = yield from self._play([(row, {}, None)])
-        whole = [member.name for member in self.plan.members if member.seeds is None]
-        ranked = sorted(filter(members.__contains__, whole), key=lambda n: members[n].accuracy)
+        whole = filter(self.plan.reportable.__contains__, members)
+        ranked = sorted(whole, key=lambda name: members[name].accuracy)
         # Of members that come to the same run for run, such as flood before what is as long
         # anyway, one is enough.
         different = {members[name].accuracies: name for name in reversed(ranked)}

@@ -140,11 +140,7 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
 def _of_search(selection: Selection) -> dict[str, str]:
     """Return the flags that the search raises: attacks that may be weak against this rule."""
     raised: dict[str, str] = {}
-    stages = {member.name: member.stage for member in selection.plan.members}
-    lowest: dict[str, float] = {}
-    for name, worst in selection.members.items():
-        stage = stages[name]
-        lowest[stage] = min(lowest.get(stage, 1.0), worst.accuracy)
+    stages, lowest = selection.plan.stages, selection.lowest
     if {"fixed", "optimised"} <= lowest.keys():
         fixed, optimised = lowest["fixed"], lowest["optimised"]
         if optimised > fixed + MARGIN:
