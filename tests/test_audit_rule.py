@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,9 @@ def test_a_page_of_one_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(rule, "RECORDED", (2, 4))
     options = Options(seeds=2, settings=SETTINGS, rules=("median",))
     with open_store(tmp_path / "store") as store:
-        page = run("rule", options, Work(Session(store, jobs=1)))
+        work = Work(Session(store, jobs=1))
+        run("rule", replace(options, seeds=1), work)  # other seeds, in the same folder
+        page = run("rule", options, work)
     tables = {table.name: table for table in page.tables}
     assert {row[1] for row in tables["members"].rows} == {member.name for member in FEW}
     assert [row[0] for row in tables["told"].rows] == ["0", "1", "2", "4"]

@@ -230,7 +230,7 @@ def _evaluated(row: Scenario, options: Options, work: Work) -> Verdict:
     """Return what the strongest attacks do to the rule."""
     fresh = tuple(range(100, 100 + (options.seeds or FRESH)))
     plan = Plan(selection_seeds=SELECTION, fresh_seeds=fresh, learning_rates=RATES)
-    done = evaluate([row], plan, work.session, RULESET, time_limit=600.0)
+    done = evaluate([row], plan, work.session, RULESET, time_limit=600.0, for_boards=False)
     check_outcome(done.outcome)
     work.failed.extend(done.outcome.failed)
     (verdict,) = done.verdicts

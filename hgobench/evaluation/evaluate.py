@@ -52,6 +52,7 @@ def evaluate(
     width: int | None = None,
     time_limit: float = 60.0,
     on_result: Callable[[str, Result], None] = lambda key, result: None,
+    for_boards: bool = True,
 ) -> Evaluation:
     """Evaluate rows; what the session's store has is not computed again.
 
@@ -63,17 +64,19 @@ def evaluate(
             under `choosing`, so that no board takes them for scores.
         width, time_limit: as for `Session.run`.
         on_result: given each reported result with its address.
+        for_boards: whether the store keeps what is chosen, so that boards of the ruleset can be
+            told from it alone.
 
     Returns:
         How it went. Ctrl-C and a store that can't be written end it early, which it says; the same
         call goes on.
 
     Raises:
-        InputError: some data can't be had, or the store holds rows of the ruleset that were
-            evaluated by another plan.
+        InputError: some data can't be had, or boards would hold rows that were evaluated by
+            another plan.
     """
     done = Evaluation()
-    before = selected(session.store, ruleset)
+    before = selected(session.store, ruleset) if for_boards else []
     if any(selection.plan != plan for selection in before):
         raise InputError(
             f"{session.store.where}: holds rows of {ruleset!r} that were evaluated in another way; "
@@ -104,9 +107,10 @@ def evaluate(
 
     try:
         done.selections = select(rows, plan, choose)
-        now = {selection.given for selection in done.selections}
-        others = [selection for selection in before if selection.given not in now]
-        keep(session.store, ruleset, [*others, *done.selections])
+        if for_boards:
+            now = {selection.given for selection in done.selections}
+            others = [selection for selection in before if selection.given not in now]
+            keep(session.store, ruleset, [*others, *done.selections])
         fresh = [selection.fresh for selection in done.selections]
         reported = chain.from_iterable(chain.from_iterable(one.values() for one in fresh))
         scores: dict[Scenario, Score] = {}
