@@ -125,7 +125,7 @@ def test_a_rule_of_one_s_own_from_the_folder_one_stands_in(tiny: Path) -> None:
         "run", "tiny.toml", "--rule", "mine:MyRule", "--quiet", "--jobs", "2", cwd=tiny.parent
     )
     assert done.returncode == 0, done.stderr
-    assert "hgo mine:MyRule *" in done.stdout
+    assert "hgo mine:MyRule staircase *" in done.stdout
     assert "* not part of hgobench" in done.stdout
 
 

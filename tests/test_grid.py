@@ -256,7 +256,7 @@ def test_a_cell_that_takes_all_memory_fails_alone(
     assert outcome.computed == 7
     assert (
         "cells are computed again, one at a time: out of memory: rule 'tests.plugins:Growing' held "
-        "more than 0.9 GiB; with fewer --jobs each process may hold more"
+        "more than 0.9 GiB; with fewer jobs each process may hold more"
     ) in capsys.readouterr().err
     assert [result.reason for result in outcome.failed] == [
         "ended with its process: out of memory: rule 'tests.plugins:Growing' held more than 1.8 GiB"

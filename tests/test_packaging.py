@@ -129,7 +129,7 @@ def test_the_wheel_works_away_from_the_checkout(built: Path, tmp_path: Path) -> 
         cwd=elsewhere, PYTHONPATH=str(tmp_path / "site"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "<td>hgo krum</td>" in done.stdout
+    assert "<td>hgo krum staircase v=9</td>" in done.stdout
 
 
 def test_a_checkout_without_links_works(tmp_path: Path) -> None:

@@ -572,6 +572,7 @@ def test_mutated_boston_files(home: Path, content: bytes) -> None:
 
 @FUZZ
 @given(content=mutated(BATCH))
+@example(content=pickle.dumps({b"data": []}, 2)[:-1] + b"r\xff\xff\xff\x0a.")  # a place of 180 M
 def test_mutated_batches(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "test_batch").write_bytes(content)
     only_refused(lambda: cifar._batch(tmp_path, "test_batch"))

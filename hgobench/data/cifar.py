@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import pickletools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,7 @@ def _batch(folder: Path, name: str) -> _Batch:
         step = PIXELS + 1
     else:
         with reading.refusing(location, "a batch of CIFAR-10, in its python version"):
+            _check_places(content)
             batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
             images = np.asarray(batch[b"data"])
             if images.dtype != np.uint8:
@@ -176,6 +178,13 @@ def _batch(folder: Path, name: str) -> _Batch:
             f"{location}: {place(bad * step)}: {labels[bad]}; expected a class, 0 .. 9"
         )
     return _Batch(path, images, labels, md5)
+
+
+def _check_places(content: bytes) -> None:
+    """Refuse a place in the pickle's memo beyond its length: the memo is a table of that size."""
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name.endswith("PUT") and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"{operation.name} {argument} in {len(content)} bytes")
 
 
 class _Arrays(pickle.Unpickler):
