@@ -17,13 +17,16 @@ import os
 import random
 import signal
 import sys
+import sysconfig
 import threading
 import time
+import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache, partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -46,11 +49,11 @@ class PluginError(Exception):
 
     Args:
         who: the component: ``"rule 'mine:Rule'"``.
-        message: what it raised, or what is wrong with what it returned.
+        message: what it raised and where, or what is wrong with what it returned.
 
     Example:
-        >>> PluginError("rule 'mine:Rule'", "ValueError: no values").problem
-        "rule: 'mine:Rule': ValueError: no values"
+        >>> PluginError("rule 'mine:Rule'", "ValueError: no values (mine.py:12)").problem
+        "rule: 'mine:Rule': ValueError: no values (mine.py:12)"
     """
 
     def __init__(self, who: str, message: str) -> None:
@@ -84,6 +87,58 @@ def foreign(component: object) -> bool:
     if not own(type(component).__module__):
         return True
     return any(foreign(inner) for inner in getattr(component, "made_of", ()))
+
+
+def packages(component: object) -> set[str]:
+    """Return the top-level packages of a component and of those that it contains."""
+    if isinstance(component, partial):
+        component = component.func
+    module = getattr(component, "__module__", None)
+    own_package = {module.partition(".")[0]} if isinstance(module, str) else set()
+    return own_package.union(*map(packages, getattr(component, "made_of", ())))
+
+
+def installed(file: Path) -> bool:
+    """Say whether a source file is the standard library's or an installed package's.
+
+    >>> installed(Path(os.__file__)), installed(Path("mine.py"))
+    (True, False)
+    """
+    path = file.resolve()
+    library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    return library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
+def raised_at(error: BaseException, installed_too: Collection[str] = ()) -> str:
+    """Return the innermost line of plug-in code that an exception came through.
+
+    Args:
+        error: the exception.
+        installed_too: the top-level packages that are plug-in code although they are installed.
+
+    Returns:
+        `` (mine.py:12)``, to follow its text: the file is named as far as its module is, so that it
+        is the same on every machine. Empty if no line of plug-in code had a part in it.
+    """
+    place = ""
+    with suppress(Exception):  # what a frame says of itself is plug-in code's too
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            module, file = frame.f_globals.get("__name__"), frame.f_code.co_filename
+            name = module if type(module) is str else ""
+            if file.startswith("<") or own(name):
+                continue
+            if name.partition(".")[0] in installed_too or not installed(Path(file)):
+                place = plain(f" ({_file_in_package(Path(file), name)}:{line})")
+    return place
+
+
+def _file_in_package(file: Path, module: str) -> str:
+    """Return a module's file, with the folders that are packages: ``pkg/mod.py``."""
+    *folders, last = module.split(".")
+    for parts in ((*folders, f"{last}.py"), (*folders, last, "__init__.py")):
+        if file.parts[-len(parts) :] == parts:
+            return "/".join(parts)
+    return file.name
 
 
 def plain(text: str) -> str:
@@ -319,6 +374,7 @@ class Boundary:
         passes: exceptions that are raised unchanged, as the caller handles them.
         notes: list to which restored state is added; None: it is written to standard error.
         keeps: state that is not restored.
+        module: whose import or constructor it is, where there is no component yet.
 
     Example:
         >>> boundary = Boundary("rule", "mine:Rule", seed=0)
@@ -340,9 +396,13 @@ class Boundary:
         passes: tuple[type[BaseException], ...] = (),
         notes: list[str] | None = None,
         keeps: frozenset[str] = frozenset(),
+        module: str = "",
     ) -> None:
         self.kind, self.name, self.who = kind, name, plain(f"{kind} {name!r}")
         self.foreign = component is None or foreign(component)
+        self.packages = packages(component) if self.foreign else set()
+        if module:
+            self.packages.add(module.partition(".")[0])
         self.seed, self.clock, self.passes = seed, clock, passes
         self.notes, self.keeps = notes, keeps
         self._timed = _FREE if clock is None else _Timed(clock, self.who)
@@ -434,7 +494,7 @@ class _Call:
             return
         if isinstance(error, OutOfTime) and _TICKING:
             return  # of a call around this one
-        raise PluginError(at.who, text) from error
+        raise PluginError(at.who, text + raised_at(error, at.packages)) from error
 
 
 def importing(module: str) -> AbstractContextManager[None]:
@@ -453,7 +513,7 @@ def importing(module: str) -> AbstractContextManager[None]:
         return _FREE
     _try_first(f"import of {module!r}", "import", module)
     untracked = frozenset({ENVIRONMENT, FILTERS})
-    return Boundary("import of", module, seed=0, keeps=untracked)(module)
+    return Boundary("import of", module, seed=0, keeps=untracked, module=module)(module)
 
 
 def making(
@@ -465,10 +525,12 @@ def making(
         PluginError: the factory is plug-in code and raises an exception that is not in `passes`.
     """
     maker = factory.func if isinstance(factory, partial) else factory
-    if own(getattr(maker, "__module__", None) or type(maker).__module__):
+    module = getattr(maker, "__module__", None) or type(maker).__module__
+    if own(module):
         return _FREE
     _try_first(f"{field} {specification!r}", field, specification)
-    return Boundary(field, specification, passes=passes)(f"make {specification}")
+    boundary = Boundary(field, specification, passes=passes, module=module)
+    return boundary(f"make {specification}")
 
 
 class _Generators:

@@ -15,7 +15,16 @@ from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from hgobench.boundary import PluginError, error_text, importing, making, message, plain
+from hgobench.boundary import (
+    PluginError,
+    error_text,
+    importing,
+    making,
+    message,
+    packages,
+    plain,
+    raised_at,
+)
 from hgobench.errors import InputError, shown, unknown
 from hgobench.notation import (
     Value,
@@ -402,11 +411,13 @@ class Registry(Generic[T]):
             ) from error
         except TypeError as error:
             supplied = ", ".join(sorted(self.context)) or "nothing"
+            where = _where(error, entry)
             raise InputError(
-                f"{self.field}: {text!r}: {message(error)}; hgobench supplies {supplied}"
+                f"{self.field}: {text!r}: {message(error)}{where}; hgobench supplies {supplied}"
             ) from error
         except ValueError as error:
-            raise InputError(f"{self.field}: {text!r}: {message(error)}") from error
+            where = _where(error, entry)
+            raise InputError(f"{self.field}: {text!r}: {message(error)}{where}") from error
         except Exception as error:
             raise InputError(f"{self.field}: {text!r}: {_raised(error)}") from error
         if self.kind is not None and not isinstance(component, self.kind):
@@ -441,6 +452,11 @@ def _home(cls: type) -> str:
     package = cls.__module__.rpartition(".")[0]
     exported = getattr(sys.modules.get(package), cls.__name__, None) is cls
     return plain(f"{package if exported else cls.__module__}.{cls.__qualname__}")
+
+
+def _where(error: BaseException, entry: Entry[Any]) -> str:
+    """Return the line of plug-in code that refused its own parameters, to follow its message."""
+    return "" if entry.origin == "hgobench" else raised_at(error, packages(entry.factory))
 
 
 def _raised(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from contextlib import suppress
@@ -253,6 +254,11 @@ class Remembering(Rule):
 class NotFinite:
     def __call__(self, values: Tensor) -> Tensor:
         return torch.full(values.shape[1:], torch.nan)
+
+
+def without_lines(text: str) -> str:
+    """Return a message without the lines of tests from which plug-ins raised."""
+    return re.sub(r" \(tests/\w+\.py:\d+\)", "", text)
 
 
 class Raising(Rule):

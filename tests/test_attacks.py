@@ -11,6 +11,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import ndtri
 
 from hgobench import attacks
 from hgobench.aggregators import Scope, build
@@ -25,7 +26,7 @@ from hgobench.attacks import (
     ThreatModel,
     View,
 )
-from hgobench.attacks.alie import z_max
+from hgobench.attacks.alie import Alie, z_max
 from hgobench.attacks.min_max import min_max_gamma
 from hgobench.attacks.min_sum import min_sum_gamma
 from hgobench.attacks.search import maximise
@@ -310,6 +311,16 @@ def test_z_max_of_the_paper() -> None:
             low, high = (middle, high) if below else (low, middle)
         assert z_max(n, m) == pytest.approx(low, abs=1e-9)
         assert z_max(n, m) == pytest.approx(expected, abs=5e-5)
+
+
+def test_the_z_of_others_is_larger() -> None:
+    """(n - s)/n is above (n - m - s)/(n - m) by m·s/(n·(n - m))."""
+    for n in range(7, 60):
+        for m in range(3, (n - 1) // 2 + 1):
+            assert float(ndtri(1 - (n // 2 + 1 - m) / n)) > z_max(n, m)
+    others = float(ndtri((50 - (50 // 2 + 1 - 24)) / 50))
+    said = f"Φ⁻¹((n - s)/n), a larger z: {others:.2f} instead of {z_max(50, 24):.2f} for n = 50, m = 24"
+    assert said in " ".join((Alie.__doc__ or "").split())
 
 
 def test_z_max_stays_finite_when_the_attackers_are_a_majority() -> None:

@@ -6,6 +6,7 @@ import gc
 import locale
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from tests import misbehaving
 from tests.misbehaving import CHANGING, RAISING
 
 HERE = "tests.misbehaving:"
+PLACE = r" \(tests/misbehaving\.py:\d+\)"
 BASE: dict[str, Any] = {
     "workers": 10, "byzantine": 2, "batch_size": 4, "rounds": 2, "attack": "foe", "rule": "median",
     "quorum": 5, "deadline": 16.0,
@@ -119,6 +121,7 @@ def test_what_raises_fails_its_cell_alone(kind: str, name: str, alone: Result) -
     assert found.status == "failed"
     assert found.reason.startswith(f"round 1: {field} '{value}': ")
     assert RAISING[name][1] in found.reason
+    assert re.search(f"{PLACE}$", found.reason)
     assert len(found.reason) < 1200
     found.reason.encode()
     assert found.summary["test_accuracy"] == found.rounds["test_accuracy"][-1] == 0.0
@@ -161,6 +164,7 @@ def test_a_constructor_that_raises_is_refused_in_one_line(name: str) -> None:
     (problem,) = error.value.problems
     assert problem.startswith(f"rule: '{value}': ")
     assert RAISING[name][1].partition(": ")[2] in problem
+    assert re.search(PLACE, problem)
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGING if name != "Deterministic"])
@@ -243,11 +247,11 @@ def test_an_import_that_draws_is_keyed_by_its_name(
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("import sys; sys.exit(0)", "SystemExit: 0; what runs as a script belongs under if"),
+        ("import sys; sys.exit(0)", "; what runs as a script belongs under if __name__"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("raise BaseException('x')", "BaseException: x"),
         ("x = (", "SyntaxError: "),
-        ("raise ValueError('\\ud800')", "ValueError: \\ud800"),
+        ("raise ValueError('\\ud800')", "ValueError: \\ud800 ("),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
@@ -262,6 +266,8 @@ def test_a_module_that_does_not_import_is_refused(
     (problem,) = error.value.problems
     assert problem.startswith(f"rule: '{name}:Rule' does not import: ")
     assert said in problem
+    assert f"({name}.py" in problem
+    assert str(tmp_path) not in problem
 
 
 def test_a_file_is_no_module() -> None:
@@ -462,8 +468,51 @@ def test_what_the_caller_knows_comes_out_as_it_is() -> None:
     guard = Boundary("rule", "x", passes=(NonFiniteError,))
     with pytest.raises(NonFiniteError, match=r"^no$"), guard():
         raise NonFiniteError("no")
-    with pytest.raises(PluginError, match=r"^rule 'x': ValueError: no$"), guard():
+    line = sys._getframe().f_lineno + 2
+    with pytest.raises(PluginError) as caught, guard():
         raise ValueError("no")
+    assert str(caught.value) == f"rule 'x': ValueError: no (tests/test_boundary.py:{line})"
+
+
+@pytest.mark.parametrize("folder", ["project", "site-packages"])
+def test_what_a_plug_in_raises_is_said_with_its_line(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The innermost of its own lines, not torch's, and no folder of this machine."""
+    name = f"raising_{folder[:4]}"
+    package = tmp_path / folder / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("def deep(f): f()\n")
+    (package / "rules.py").write_text(
+        "import json, torch\n"
+        f"from {name} import deep\n"
+        "@torch.no_grad()\n"
+        "def product(values):\n"
+        "    deep(lambda: torch.ones(2) @ values[:, :3])\n"
+        "class Made:\n"
+        "    def __init__(self, path='{'):\n"
+        "        json.loads(path)\n"
+        "    def __call__(self, values):\n"
+        "        return values[0]\n"
+        "class Typed(Made):\n"
+        "    def __init__(self):\n"
+        "        self.f = 1 + 'a'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / folder))
+    found = run(GOOD.replace(rule=f"{name}.rules:product"))
+    assert found.reason.endswith(f" ({name}/rules.py:5)")
+    assert str(tmp_path) not in found.reason
+    for specification, line in (("Made", 8), ("Typed", 13)):
+        with pytest.raises(InputError) as error:
+            GOOD.replace(rule=f"{name}.rules:{specification}")
+        (problem,) = error.value.problems
+        assert f" ({name}/rules.py:{line})" in problem
+        assert str(tmp_path) not in problem
+
+
+def test_what_hgobench_raises_by_itself_has_no_line() -> None:
+    with pytest.raises(InputError, match=r"expected a number in \[0, 1\)$"):
+        GOOD.replace(algorithm="hgo[momentum=1]")
 
 
 def test_texts_are_made_plain() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from hgobench import catalogue
+from hgobench.boundary import installed
 from hgobench.scenario import Scenario
 
 # The code that numbers depend on; changes elsewhere keep results valid.
@@ -79,9 +79,7 @@ def _reach(name: str, package: str, modules: dict[str, Path]) -> None:
     if module is None or file is None or name in modules or is_core:
         return
     path = Path(file).resolve()
-    library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
-    installed = library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-    if installed and name.partition(".")[0] != package:
+    if installed(path) and name.partition(".")[0] != package:
         return
     modules[name] = path
     for value in list(vars(module).values()):

@@ -23,6 +23,7 @@ from hgobench.boundary import (
     foreign,
     keyed,
     plain,
+    raised_at,
 )
 from hgobench.determinism import stream
 from hgobench.errors import InputError, shown
@@ -283,7 +284,8 @@ class Attempt:
             cell.end("failed", f"{where}: {error}")
         elif isinstance(error, RuleError):
             who = f"{cell.rules.who}: " if cell.rules.foreign else ""
-            cell.end("failed", f"{where}: {who}{error_text(error)}")
+            at = raised_at(error, cell.rules.packages) if cell.rules.foreign else ""
+            cell.end("failed", f"{where}: {who}{error_text(error)}{at}")
         else:
             cell.end("failed", f"{where}: {error_text(error)}")
 
