@@ -32,7 +32,7 @@ from .dnc import Dnc
 from .errors import NonFiniteError, RuleError
 from .fltrust import FlTrust
 from .foolsgold import FoolsGold
-from .forms import MaskedVectors
+from .ragged import MaskedVectors
 from .geometric_median import GeometricMedian
 from .krum import Krum
 from .mda import Mda
@@ -163,7 +163,7 @@ def build(specification: str, *, f: int = 0, scope: Scope | None = None) -> Rule
     *before, last = registry.split(specification)
     if not before:
         return _rule(last, f, scope)
-    # Whether there is a coordinate-wise form is for the whole chain to say.
+    # Whether there is a scope "coordinate" is for the whole chain to say.
     rule = _rule(last, f, None)
     if scope == "coordinate" and rule.has_columns():
         rule = _rule(last, f, scope)
@@ -218,8 +218,6 @@ def _rule(specification: str, f: int, scope: Scope | None) -> Rule:
         except PluginError as error:
             raise InputError(error.problem) from error
         return made
-    if scope == "coordinate":
-        raise InputError(f"rule: {specification!r}: no coordinate-wise form, use scope 'block'")
     if not callable(made):
         raise InputError(f"rule: {specification!r}: its instances are not callable")
     if getattr(made, "needs", None):

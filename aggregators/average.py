@@ -40,9 +40,9 @@ class Average(Rule):
         return True
 
     def lacks(self, scope: Scope) -> str:
-        """Say why the rule has no form for a scope: a mean of vectors is one of each coordinate."""
+        """Say why the rule lacks a scope: a mean of vectors is one of each coordinate."""
         if scope in ("staircase", "masked"):
-            return f"is coordinate-wise: its {scope} form is scope 'coordinate'"
+            return f"is coordinate-wise: scope {scope!r} would be scope 'coordinate'"
         return super().lacks(scope)
 
     @property

@@ -20,7 +20,7 @@ from hgobench.parameters import whole
 
 from .columns import Columns
 from .errors import NonFiniteError, RuleError
-from .forms import MaskedVectors, steps
+from .ragged import MaskedVectors, steps
 from .vectors import Vectors
 from .view import ServerView
 
@@ -98,8 +98,8 @@ class Rule(Part):
     - `of_columns` sees each coordinate by itself, sent by its own set Q_j of workers.
 
     A coordinate-wise rule writes `of_columns` alone. A geometric rule (Krum, Aksel) writes
-    `of_vectors`, or the plainer `of_rows` (m, b) -> (b,), and `of_columns` too if it has a
-    one-dimensional form. All but the `stateful` rules are pure functions.
+    `of_vectors`, or the plainer `of_rows` (m, b) -> (b,), and `of_columns` too if it can
+    treat each coordinate by itself. All but the `stateful` rules are pure functions.
 
     Args:
         f: how many Byzantine workers the rule is told to tolerate.
@@ -109,7 +109,7 @@ class Rule(Part):
             vectors of those workers that sent every coordinate which anybody sent. For
             coordinate-wise rules the two differ on ragged input only; vector rules have two more.
             ``"staircase"``: coordinate j is that of the rule applied to the vectors of Q_j on all
-            coordinates that all of Q_j sent (see `hgobench.aggregators.forms.steps`); it has no
+            coordinates that all of Q_j sent (see `hgobench.aggregators.ragged.steps`); it has no
             answer where Q_j is too small, or too large. ``"masked"``: the rule weighs workers by
             distances estimated from what two of them both sent, and coordinate j is the weighted
             mean over Q_j (see `MaskedVectors`); it has no answer where Q_j is too small or has no
@@ -179,11 +179,11 @@ class Rule(Part):
         return type(self).of_columns is not Rule.of_columns
 
     def lacks(self, scope: Scope) -> str:
-        """Say why the rule has no form for a scope; empty: it has one."""
+        """Say why the rule lacks a scope; empty: it has it."""
         if scope == "coordinate" and not self.has_columns():
-            return "has no coordinate-wise form"
+            return "can't treat each coordinate by itself"
         if scope == "staircase" and self.by_columns():
-            return "is coordinate-wise: its staircase is scope 'coordinate'"
+            return "is coordinate-wise: scope 'staircase' would be scope 'coordinate'"
         if scope == "masked" and self.by_columns():
             return "is coordinate-wise and weighs no workers"
         if scope == "masked" and not self.by_weights:
@@ -452,15 +452,17 @@ class Rule(Part):
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Aggregate each coordinate by itself, -> (b,); every count is >= `minimum`."""
-        raise NotImplementedError(f"{self.name} has no coordinate-wise form")
+        raise NotImplementedError(f"{self.name} can't treat each coordinate by itself")
 
 
 class Function(Rule):
     """A user's own callable as a rule.
 
-    ``function(values)`` sees the complete vectors only, (m, d) -> (d,), scope "block". If it names
-    a parameter `present`, ``function(values, present=present)`` sees everything that was sent, as
-    `Rule` does, and it must return 0 for a coordinate that no worker sent.
+    ``function(values)`` is a rule on complete vectors, (m, d) -> (d,): in scope "staircase", the
+    default under HGO, of the workers that sent as far as each step; in scope "block" of those that
+    sent the whole block. If it names a parameter `present`, ``function(values, present=present)``
+    sees everything that was sent, as `Rule` does, and it must return 0 for a coordinate that no
+    worker sent.
     """
 
     sees_present = False
@@ -477,7 +479,7 @@ class Function(Rule):
         super().__init__(f=f, scope=scope)
 
     def lacks(self, scope: Scope) -> str:
-        """Say why there is no form for a scope; what sees `present` decides for itself."""
+        """Say why the rule lacks a scope; what sees `present` decides for itself."""
         if self.sees_present and scope != "block":
             return "is told what was sent and decides by itself"
         return super().lacks(scope)

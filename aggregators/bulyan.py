@@ -25,8 +25,9 @@ class Bulyan(Rule):
     in 2: of two values equally far, the smaller.
 
     Validity: m >= 4f + 3; breakdown point 1/4; removes Krum's leeway of √d.
-    On ragged input: Bulyan on the vectors of those that sent the whole block. It has no
-    coordinate-wise form: its second stage is one already.
+    On ragged input: Bulyan on the vectors of those that sent the whole block; in scope "staircase"
+    of those that sent as far as each step. It has no scope "coordinate": its second stage is
+    coordinate-wise already.
 
     Source: El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in
     Byzantium", ICML 2018.

@@ -9,7 +9,7 @@ from hgobench.parameters import positive, whole
 
 from .base import Rule, Scope
 from .columns import Columns
-from .forms import MaskedVectors
+from .ragged import MaskedVectors
 from .vectors import Vectors
 from .view import Memory, ServerView
 

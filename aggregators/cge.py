@@ -23,8 +23,8 @@ class Cge(Rule):
     that sent the whole block.
 
     Departs from its source: the paper sums; the mean keeps the step's size comparable with that of
-    other rules. In scope "coordinate", the default under HGO, it is another rule: the magnitudes of
-    single coordinates are compared instead of norms, and the paper's guarantee says nothing of it.
+    other rules. In scope "coordinate" it is another rule: the magnitudes of single coordinates
+    are compared instead of norms, and the paper's guarantee says nothing of it.
 
     Source: Gupta, Vaidya, "Fault-Tolerance in Distributed Optimization: The Case of Redundancy",
     PODC 2020; Gupta, Liu, Vaidya, "Byzantine Fault-Tolerant Distributed Machine Learning Using

@@ -28,7 +28,8 @@ class ClippedClustering(Rule):
         largest: the bound of τ, in units of the gradients.
 
     Validity: m >= 2f + 1; heuristic, no guarantee.
-    On ragged input: the vectors of those that sent the whole block, and their lengths on it.
+    On ragged input: the vectors of those that sent the whole block, and their lengths on it; in
+    scope "staircase" of those that sent as far as each step.
 
     Source: Li, Ngai, Voigt, "An Experimental Study of Byzantine-Robust Aggregation Schemes in
     Federated Learning", IEEE Transactions on Big Data 2023.

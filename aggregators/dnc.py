@@ -35,7 +35,8 @@ class Dnc(Rule):
     act along one direction are found; of two that act along different ones at different scales the
     larger hides the smaller, however many iterations there are, unless the coordinates drawn part
     them.
-    On ragged input: the rule on the vectors of those that sent the whole block.
+    On ragged input: the rule on the vectors of those that sent the whole block; in scope
+    "staircase" of those that sent as far as each step.
 
     Raises:
         RuleError: no worker was good every time.

@@ -22,7 +22,8 @@ class FlTrust(Rule):
         examples: how many clean training examples the server has.
 
     Validity: any f, if the root data are clean and like the workers'.
-    On ragged input: g_0 and the vectors of those that sent the whole block, on the block.
+    On ragged input: g_0 and the vectors of those that sent the whole block, on the block; in scope
+    "staircase" of those that sent as far as each step, on its coordinates.
 
     Raises:
         RuleError: the server has no root data.

@@ -26,7 +26,8 @@ class FoolsGold(Rule):
 
     Validity: m >= 2, at least one honest; tolerates any number of Sybils that look alike, and no
     attackers that differ; honest workers with like data count as Sybils.
-    On ragged input: the vectors of those that sent the whole block.
+    On ragged input: the vectors of those that sent the whole block; in scope "staircase" of those
+    that sent as far as each step.
 
     Departs from its source: the paper sums; the mean keeps the step's size comparable. The
     importance weights of features are left out. κ is the paper's to tune; with 1, the default, it

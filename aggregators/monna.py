@@ -23,8 +23,9 @@ class Monna(Rule):
         pivot: p, the row of the trusted vector among those that answered, from 0.
 
     Validity: m >= 2f + 1 and an honest pivot. The peer-to-peer theory asks for m >= 11f.
-    On ragged input: the rule on the vectors of those that sent the whole block. It has no
-    coordinate-wise form: the pivot need not have sent the coordinate.
+    On ragged input: the rule on the vectors of those that sent the whole block; in scope
+    "staircase" of those that sent as far as each step. It has no scope "coordinate": the pivot need
+    not have sent the coordinate.
 
     Source: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust Collaborative Learning
     with Linear Gradient Overhead", ICML 2023.

@@ -49,11 +49,11 @@ class PreRule(Part):
 
     def of_vectors(self, vectors: Vectors) -> Vectors:
         """Transform m complete vectors."""
-        raise NotImplementedError(f"{self.name} has no form for vectors")
+        raise NotImplementedError(f"{self.name} can't transform vectors")
 
     def of_columns(self, columns: Columns) -> Columns:
         """Transform each coordinate by itself."""
-        raise NotImplementedError(f"{self.name} has no coordinate-wise form")
+        raise NotImplementedError(f"{self.name} can't transform single coordinates")
 
 
 class Chain(Rule):
@@ -62,12 +62,12 @@ class Chain(Rule):
     Args:
         steps: the pre-rules.
         rule: the rule that follows them; the chain has its f.
-        scope: as for a `Rule`; ``"coordinate"`` if every part has that form, ``"masked"`` if the
-            rule has it.
+        scope: as for a `Rule`; ``"coordinate"`` if every part has it, ``"masked"`` if the rule
+            has it.
 
     Raises:
-        ValueError: a part has no form for the scope, or the rule must know who sent which vector
-            and a step makes vectors that no longer belong to single workers.
+        ValueError: a part lacks the scope, or the rule must know who sent which vector and a
+            step makes vectors that no longer belong to single workers.
     """
 
     def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:

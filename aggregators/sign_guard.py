@@ -35,7 +35,8 @@ class SignGuard(Rule):
         share: of the coordinates that is looked at, 0 < share <= 1.
 
     Validity: m >= 2f + 1; heuristic, no guarantee.
-    On ragged input: the vectors of those that sent the whole block.
+    On ragged input: the vectors of those that sent the whole block; in scope "staircase" of those
+    that sent as far as each step.
 
     Source: Xu, Huang, Song, Lan, "Byzantine-robust Federated Learning through Collaborative
     Malicious Gradient Filtering", ICDCS 2022.

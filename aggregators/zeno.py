@@ -27,7 +27,8 @@ class Zeno(Rule):
         examples: how many clean training examples the server has.
 
     Validity: any f < m, if the root data are clean and like the workers'.
-    On ragged input: the vectors of those that sent the whole block; the other parameters stay.
+    On ragged input: the vectors of those that sent the whole block, or in scope "staircase" as far
+    as each step; the other parameters stay.
 
     Raises:
         RuleError: the server has no root data, or more than f steps have no finite loss.

@@ -442,8 +442,8 @@ def _labels(
             first = rows[key][0].row
             stated = first.to_dict()
             parts = [str(key[i]) for i in headlines]
-            if form := first.scope if "scope" in telling else _form(first):
-                parts.append(form)
+            if scope := first.scope if "scope" in telling else _stated_scope(first):
+                parts.append(scope)
             if len(quorums) > 1:
                 parts.append(f"v={first.quorum}")
             if len(believed) > 1 or not all(right for _, right in believed):
@@ -457,12 +457,12 @@ def _labels(
     return labels
 
 
-def _form(scenario: Scenario) -> str:
+def _stated_scope(scenario: Scenario) -> str:
     """Return the scope where the rule's name does not say it; no plug-in is imported for it."""
     named = {name: getattr(scenario, name) for name in ("rule", "algorithm", "workload")}
     try:
         known = not catalogue.foreign(named)
-        return scenario.form if known else _unless_block(scenario.scope)
+        return scenario.stated_scope if known else _unless_block(scenario.scope)
     except InputError:  # of an older hgobench
         return _unless_block(scenario.scope)
 

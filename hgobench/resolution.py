@@ -17,7 +17,7 @@ class Resolved(NamedTuple):
     """The fields that may be left open.
 
     Attributes:
-        scope: the form that the rule has.
+        scope: what the rule is on ragged answers.
         tolerated, sampled, quorum: f̂, q and v.
     """
 
@@ -160,8 +160,8 @@ class Resolver:
             )
         return Resolved(scope, tolerated, sampled, quorum)
 
-    def form(self, v: Mapping[str, Any]) -> str:
-        """Return the scope of a scenario where its rule's name does not say it; else nothing.
+    def stated_scope(self, v: Mapping[str, Any]) -> str:
+        """Return the scope of a scenario where its rule's name does not say it; else empty.
 
         The name says it of a coordinate-wise rule that aggregates each coordinate by itself, and of
         a rule that gets whole vectors.

@@ -423,18 +423,18 @@ class Scenario:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     @property
-    def form(self) -> str:
-        """Return the scope where the rule's name does not say it, else nothing: what to add to it.
+    def stated_scope(self) -> str:
+        """Return the scope where the rule's name does not say it; else an empty text.
 
         A vector rule under HGO has several; a rule that gets whole vectors under SGD, and a
         coordinate-wise one on coordinates, is what its name says.
 
-        >>> Scenario(rule="krum").form, Scenario(rule="median").form
+        >>> Scenario(rule="krum").stated_scope, Scenario(rule="median").stated_scope
         ('staircase', '')
-        >>> Scenario(rule="krum", algorithm="sgd").form
+        >>> Scenario(rule="krum", algorithm="sgd").stated_scope
         ''
         """
-        return Resolver.of(vars(self)).form(vars(self))
+        return Resolver.of(vars(self)).stated_scope(vars(self))
 
     @property
     def given(self) -> dict[str, Any]:

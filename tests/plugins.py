@@ -36,7 +36,7 @@ class SubclassedMean(Rule):
 
 
 class Ragged:
-    """Takes what was sent and what was not, as design's form of a rule allows."""
+    """Takes what was sent and what was not, as a rule may."""
 
     def __call__(self, values: Tensor, present: Tensor | None = None) -> Tensor:
         sent = torch.ones_like(values, dtype=torch.bool) if present is None else present

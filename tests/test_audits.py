@@ -172,8 +172,8 @@ def test_theorem_1_as_published_fails_on_two_of_twenty_numbers(work: Work) -> No
 
 
 def test_what_a_rule_is_on_vectors_decides_its_verdict() -> None:
-    forms = {"median": "coordinate", "krum": "both", "bulyan": "vector", "nnm+median": "both"}
-    assert {rule: robustness.form(rule) for rule in forms} == forms
+    kinds = {"median": "coordinate", "krum": "both", "bulyan": "vector", "nnm+median": "both"}
+    assert {rule: robustness.defined_on(rule) for rule in kinds} == kinds
     krum = robustness.largest("krum", 20, 2, 0, 8)
     kept = json.loads(json.dumps(robustness.as_json(rule="krum", q=20, f=2, seed=0, dimension=8)))
     assert robustness.Largest(**kept) == krum
@@ -378,7 +378,7 @@ def test_coefficients_of_rules_of_ones_own(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     told = " ".join(found.stdout.split())
     assert "of 2 rules with a bounded ratio it does not for median" in told
-    assert "of 2 rules with a coordinate-wise form above 1e+06: none" in told
+    assert "of 2 rules defined on single coordinates above 1e+06: none" in told
     assert "of 2 rules 0 have no Δ: -; bounded: median, trimmed_mean" in told
     assert "the worst case reaches from 0.050 to 0.500 of it" in told
     rows = table(tmp_path / "pages" / "robustness-found.csv")

@@ -33,7 +33,7 @@ SCOPES: tuple[Scope, ...] = ("block", "coordinate")
 
 
 def proven(*, finite: bool) -> list[tuple[str, Scope, int, int]]:
-    """Rules, forms, n and f of which something is proven."""
+    """Rules, scopes, n and f of which something is proven."""
     listed = []
     for rule in (*aggregators.registry.builtins, *CHAINS):
         for scope in SCOPES:
@@ -258,7 +258,7 @@ def test_the_worst_of_recorded_gradients() -> None:
 
 
 @pytest.mark.parametrize("rule", ["krum", "geometric_median", "nnm+multi_krum"])
-def test_on_complete_vectors_all_forms_of_vectors_are_one(rule: str) -> None:
+def test_on_complete_vectors_all_scopes_of_vectors_are_one(rule: str) -> None:
     """So that what is proven of the block is proven of them, step by step of a staircase."""
     sample = torch.from_numpy(np.random.default_rng(2).standard_normal((11, 5)))
     plain = aggregators.build(rule, f=2)
@@ -373,7 +373,7 @@ def test_worst_cases_are_the_least_mean_of_an_attack() -> None:
     assert second == [(("median", "coordinate"), 0.2)]
 
 
-def test_correlations_pair_rules_and_forms() -> None:
+def test_correlations_pair_rules_and_scopes() -> None:
     rows = [known(of_data=0.1), known(rule="krum", scope="block", of_data=2.0, of_any=3.0),
             known(rule="krum", scope="coordinate", of_data=0.5, of_any=1.0),
             known(rule="fltrust", scope="block", reason="undefined")]  # fmt: skip

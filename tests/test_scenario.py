@@ -55,7 +55,7 @@ def problems(**fields: Any) -> list[str]:
         ({"rule": 3}, "rule: 3; expected a name"),
         ({"rule": "smea", "workers": 40, "f": 5}, "rule: 'smea' aggregates at most 24 answers at tolerated=5; sampled is 40"),
         ({"rule": "bucketing+krum", **SMALL, "workers": 15}, "rule: 'bucketing+krum' needs 21 answers for tolerated=4; quorum is 15 of sampled=15"),
-        ({"rule": "nnm+bulyan", "scope": "coordinate", **SMALL}, "rule: 'nnm+bulyan': scope: 'coordinate'; expected 'block' or 'staircase', as Nnm+Bulyan has no coordinate-wise form"),
+        ({"rule": "nnm+bulyan", "scope": "coordinate", **SMALL}, "rule: 'nnm+bulyan': scope: 'coordinate'; expected 'block' or 'staircase', as Nnm+Bulyan can't treat each coordinate by itself"),
         ({"algorithm": "hgo[momentum=1]"}, "algorithm: 'hgo[momentum=1]': momentum: 1.0; expected a number in [0, 1)"),
         ({"rule": "tests.plugins:Unmakable"}, "rule: 'tests.plugins:Unmakable': RuntimeError: no"),
         ({"model": "feed_forward[hidden=0]"}, "model: 'feed_forward[hidden=0]': hidden: 0; expected an integer >= 1"),

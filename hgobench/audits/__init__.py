@@ -15,7 +15,7 @@ __all__ = ["AUDITS", "GROUPS", "Options", "Page", "Work", "check", "chosen", "ru
 AUDITS = {
     "constants": "L_j, L, μ, δ, M_w, s', A_w, B_w and the region W of a problem",
     "robustness": "Δ(q, f) of every rule, coordinate by coordinate and on vectors, by a search",
-    "kappa": "κ of every rule and form: proven, and by a search of any inputs and gradients",
+    "kappa": "κ of every rule and scope: proven, and by a search of any inputs and gradients",
     "bounds": "Lemma 1 and Theorems 1 and 2 against runs under every attack",
     "cost": "Proposition 1: the time of a round over q, b, d and τ, measured and fitted",
     "breakdown": "the attackers that a rule tolerates, every number of them tried",

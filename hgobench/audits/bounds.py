@@ -88,7 +88,7 @@ def coefficients(scenario: Scenario, work: Work) -> dict[str, float]:
     answers = range(scenario.quorum, scenario.sampled + 1)
     values = [exact_coefficient(rule, m - f, f) for m in answers]
     # A rule may have a Δ on single coordinates and none on vectors.
-    on_vectors = scenario.scope != "coordinate" and robustness.form(rule) != "coordinate"
+    on_vectors = scenario.scope != "coordinate" and robustness.defined_on(rule) != "coordinate"
     if values[0] is None:
         needs = ", ".join(aggregators.build(rule, f=f).needs)
         if needs:

@@ -40,7 +40,7 @@ CHAINS = (
     "nnm+trimmed_mean", "nnm+krum", "nnm+geometric_median", "arc+trimmed_mean",
     "bucketing[s=2]+trimmed_mean", "clipping+trimmed_mean",
 )  # fmt: skip
-FORMS: tuple[Scope, ...] = ("block", "coordinate")
+SCOPES: tuple[Scope, ...] = ("block", "coordinate")
 RECORDED = 4  # rounds of a run
 LEAST = ("trimmed_mean", "median", "geometric_median")  # rules of which the least κ is proven
 ROUNDED = 1 + 1e-6
@@ -78,10 +78,10 @@ def _gradients(cell: Scenario) -> Floats:
 
 @dataclass(frozen=True)
 class Kappa:
-    """What is known of a rule in one form.
+    """What is known of a rule in one scope.
 
     Attributes:
-        rule, scope: which; scope ``"any"``: all forms, of a rule that treats coordinates alone.
+        rule, scope: which; scope ``"any"``: all, of a rule that treats each coordinate by itself.
         randomised: whether it draws.
         reason: why κ is undefined; empty: it is not, and:
         proven: κ; inf: there is none; None: nothing is proven.
@@ -116,17 +116,17 @@ class Kappa:
         return max(self.of_any, self.largest) > self.proven * ROUNDED + 1e-9
 
 
-def forms(rule: str, f: int) -> tuple[Scope, ...]:
-    """Return the forms of a rule that differ on complete vectors.
+def scopes(rule: str, f: int) -> tuple[Scope, ...]:
+    """Return the scopes of a rule that differ on complete vectors.
 
     Example:
-        >>> forms("median", 2), forms("krum", 2), forms("bulyan", 2)
+        >>> scopes("median", 2), scopes("krum", 2), scopes("bulyan", 2)
         (('block',), ('block', 'coordinate'), ('block',))
     """
     made = aggregators.build(rule, f=f)
     if made.by_columns() or made.needs or made.stateful:
-        return FORMS[:1]
-    return tuple(scope for scope in FORMS if scope in made.scopes())
+        return SCOPES[:1]
+    return tuple(scope for scope in SCOPES if scope in made.scopes())
 
 
 def check(options: Options) -> None:
@@ -144,7 +144,7 @@ def _cell(options: Options, seed: int) -> Scenario:
 
 
 def measured(rules: Sequence[str], cells: Sequence[Scenario], work: Work) -> list[Kappa]:
-    """Return what is known of every rule in every form.
+    """Return what is known of every rule in every scope.
 
     Args:
         rules: their names.
@@ -152,7 +152,7 @@ def measured(rules: Sequence[str], cells: Sequence[Scenario], work: Work) -> lis
         work: where it is computed and kept.
     """
     n, f = cells[0].sampled, cells[0].tolerated
-    rows = [(rule, scope) for rule in rules for scope in forms(rule, f)]
+    rows = [(rule, scope) for rule in rules for scope in scopes(rule, f)]
     reasons = {row: _refusal(*row, n, f) for row in rows}
     asked = [row for row in rows if not reasons[row]]
     tasks = []
@@ -180,15 +180,15 @@ def _told(
     rule: str, scope: Scope, n: int, f: int, reason: str, found: Sequence[tuple[Any, Any]]
 ) -> Kappa:
     made = aggregators.build(rule, f=f, scope=scope)
-    form = "any" if made.by_columns() else scope
+    named = "any" if made.by_columns() else scope
     if reason:
-        return Kappa(rule, form, bool(made.randomised), reason)
+        return Kappa(rule, named, bool(made.randomised), reason)
     best = max((one for one, _ in found), key=lambda one: float(one["ratio"]))
     rounds = [float(each["ratio"]) for _, run in found for each in run]
     parts = getattr(made, "made_of", (made,))
     return Kappa(
         rule,
-        form,
+        named,
         any(bool(getattr(part, "randomised", "")) for part in parts),
         "",
         theory.proven_kappa(rule, n, f, scope),
@@ -262,10 +262,10 @@ def correlations(known: Sequence[Kappa], worst: Worst) -> dict[str, dict[str, Co
     """Return how κ̂_data and κ̂_any order rows in comparison with worst cases.
 
     A robust rule has a small κ and a high worst case: agreement is a τ near -1. On complete
-    vectors the ragged forms are the rule on vectors, and have its κ.
+    vectors "staircase" and "masked" are the rule on vectors, and have its κ.
 
     Args:
-        known: of rules and forms.
+        known: of rules and scopes.
         worst: of boards; rows whose κ is not known, or undefined, are left out.
 
     Returns:
@@ -294,7 +294,7 @@ def correlations(known: Sequence[Kappa], worst: Worst) -> dict[str, dict[str, Co
 
 
 def run(options: Options, work: Work) -> Page:
-    """Search κ of every rule in every form, and hold it against what is proven."""
+    """Search κ of every rule in every scope, and hold it against what is proven."""
     check(options)
     cells = [_cell(options, seed) for seed in range(options.seeds or 1)]
     names = list(options.rules) or [*aggregators.registry.names(), *CHAINS]
@@ -327,8 +327,8 @@ def told(
             f"honest run ({cell.data}, {cell.partition}): the mean over rounds of the largest "
             "ratio in each, and not a high quantile, as a run adds up what goes wrong in each "
             "round; the largest round is beside it. 'inf' is more than 10⁶.",
-            "'any': the rule treats each coordinate by itself, so that all its forms are one. "
-            "'block' is the rule on complete vectors, and so are the forms staircase and masked "
+            "'any': the rule treats each coordinate by itself, so that all its scopes are one. "
+            "'block' is the rule on complete vectors, and so are staircase and masked "
             "where all vectors are complete; 'coordinate' the rule on each coordinate by itself. "
             "Applied to each coordinate, a rule has in every dimension the κ that it has in one, "
             "as both sides are sums over coordinates. On ragged input what is proven holds of each "
@@ -354,7 +354,7 @@ def _within(known: Sequence[Kappa]) -> Finding:
         "no input exceeds a proven κ",
         not above if judged else None,
         "; ".join(f"{one.rule}, {one.scope}: {one.of_any:.4g} > {one.proven:.4g}" for one in above)
-        or f"{len(judged)} rules and forms"
+        or f"{len(judged)} rules and scopes"
         + (f"; nearest {most.rule}, {most.scope}: {most.share:.4f} of it" if most else ""),
     )
 
@@ -379,7 +379,7 @@ def _unbounded(known: Sequence[Kappa]) -> Finding:
     return Finding(
         "rules that have no κ are found out",
         not missed if none else None,
-        (f"missed: {'; '.join(missed)}" if missed else f"all of {len(none)} rules and forms")
+        (f"missed: {'; '.join(missed)}" if missed else f"all of {len(none)} rules and scopes")
         + (f"; without a proof either way: {'; '.join(also)}" if also else ""),
     )
 
@@ -434,7 +434,7 @@ def _table(known: Sequence[Kappa], n: int, f: int) -> Table:
         ])  # fmt: skip
     return Table(
         "kappa", f"κ̂ of n = {n} vectors at f = {f}",
-        ["rule", "form", "κ̂_any", "κ̂_data", "largest round", "proven κ", "κ̂_any/proven",
+        ["rule", "scope", "κ̂_any", "κ̂_data", "largest round", "proven κ", "κ̂_any/proven",
          "κ̂_any/least of all rules", "flags"],
         rows,
     )  # fmt: skip

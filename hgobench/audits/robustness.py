@@ -83,12 +83,12 @@ def task(rule: str, q: int, f: int, seed: int, dimension: int = 1) -> Task:
     return Task(as_json, {**arguments, **extra}, [{"rule": rule}])
 
 
-def form(rule: str) -> str:
-    """Return which forms a rule has.
+def defined_on(rule: str) -> str:
+    """Return what a rule is defined on.
 
     Returns:
-        ``"coordinate"``: on vectors it is applied to each coordinate; ``"both"``: it has a form for
-        vectors and another for single coordinates; ``"vector"``: it has a form for vectors only.
+        ``"coordinate"``: on vectors it is applied to each coordinate; ``"both"``: it is one rule on
+        vectors and another on single coordinates; ``"vector"``: it is defined on vectors only.
     """
     built = aggregators.build(rule, f=1)
     if built.by_columns():
@@ -114,14 +114,14 @@ class Searched:
     Attributes:
         rules: the rules.
         places: the (q, f) of one dimension.
-        forms: the forms of each rule (see `form`).
+        kinds: what each rule is defined on (see `defined_on`).
         single: by rule, q and f the searches in one dimension, one per seed.
         vectors: the same of vectors, of rules that are not coordinate-wise.
     """
 
     rules: Sequence[str]
     places: Sequence[tuple[int, int]]
-    forms: Mapping[str, str]
+    kinds: Mapping[str, str]
     single: Mapping[Place, Sequence[Largest]]
     vectors: Mapping[Place, Sequence[Largest]]
 
@@ -133,7 +133,7 @@ class Searched:
     def verdict(self, rule: str, q: int, f: int) -> Verdict:
         """Return whether a rule on vectors has a Δ."""
         searched = self.vectors.get((rule, q, f), ())
-        return verdict(self.forms[rule], self.worst(rule, q, f), searched)
+        return verdict(self.kinds[rule], self.worst(rule, q, f), searched)
 
 
 def searched(rules: Sequence[str], seeds: int, work: Work) -> Searched:
@@ -144,9 +144,9 @@ def searched(rules: Sequence[str], seeds: int, work: Work) -> Searched:
     """
     places = [(q, ATTACKERS) for q in VALUES] + [(ALL, f) for f in BYZANTINE]
     places = list(dict.fromkeys(places))
-    forms = {rule: form(rule) for rule in rules}
+    kinds = {rule: defined_on(rule) for rule in rules}
     single = [(rule, q, f) for rule in rules for q, f in places]
-    vectors = [(rule, q, f) for rule in rules if forms[rule] != "coordinate" for q, f in VECTORS]
+    vectors = [(rule, q, f) for rule in rules if kinds[rule] != "coordinate" for q, f in VECTORS]
     tasks = [task(*place, seed) for place in single for seed in range(seeds)]
     tasks += [task(*place, seed, DIMENSION) for place in vectors for seed in range(seeds)]
     results = iter([Largest(**value) for value in work.measure(tasks)])
@@ -158,7 +158,7 @@ def searched(rules: Sequence[str], seeds: int, work: Work) -> Searched:
     silent = [r for r in rules if all(single_results[r, *key][0].ratio is None for key in places)]
     if silent:
         raise InputError(single_results[rule, *places[0]][0].reason for rule in silent)
-    return Searched(rules, places, forms, single_results, by_place(vectors))
+    return Searched(rules, places, kinds, single_results, by_place(vectors))
 
 
 def run(options: Options, work: Work) -> Page:
@@ -182,7 +182,7 @@ def run(options: Options, work: Work) -> Page:
             "that takes no q values at that f.",
             "Coordinate-wise: applied to the values of each coordinate by themselves (scope "
             "coordinate), a rule is one of q numbers, and the largest ratio in one dimension is "
-            "that of all coordinates. " + _without_form(results.forms),
+            "that of all coordinates. " + _vectors_only(results.kinds),
             "As a vector rule: applied to whole vectors (scope block, SGD's default), here in "
             f"d = {DIMENSION}. What attackers send in the other "
             "coordinates may decide whom such a rule believes. 'none': all honest vectors are "
@@ -204,7 +204,7 @@ def run(options: Options, work: Work) -> Page:
             _robust_on_vectors(results),
         ],
         _charts(results),
-        [_forms_table(results), _table(results)],
+        [_scopes_table(results), _table(results)],
     )
 
 
@@ -222,7 +222,7 @@ class Verdict:
 
 
 def verdict(kind: str, single: float | None, searched: Sequence[Largest]) -> Verdict:
-    """Return whether a rule has a Δ, by its form and the ratios that were found."""
+    """Return whether a rule has a Δ, by what it is defined on and by the ratios of searches."""
     if single is None:
         return Verdict("-")
     if kind == "coordinate":
@@ -243,14 +243,14 @@ def verdict(kind: str, single: float | None, searched: Sequence[Largest]) -> Ver
     return Verdict(f"not refuted ({max(single, *ratios.values()):.3g})")
 
 
-def _without_form(forms: Mapping[str, str]) -> str:
+def _vectors_only(kinds: Mapping[str, str]) -> str:
     """Return a note on rules that are applied to vectors of length one."""
-    names = [rule for rule, kind in forms.items() if kind == "vector"]
+    names = [rule for rule, kind in kinds.items() if kind == "vector"]
     if not names:
         return ""
     return (
-        f"Rules without that form ({', '.join(names)}) are applied to vectors of length one, a "
-        "special case of what they are used for."
+        f"Rules that are not defined on single coordinates ({', '.join(names)}) are applied to vectors "
+        "of length one, a special case of what they are used for."
     )
 
 
@@ -316,13 +316,13 @@ def _falls_with_q(results: Searched) -> Finding:
 
 
 def _robust_by_coordinates(results: Searched) -> Finding:
-    ratios = {r: results.worst(r, ALL, 2) for r in results.rules if results.forms[r] != "vector"}
+    ratios = {r: results.worst(r, ALL, 2) for r in results.rules if results.kinds[r] != "vector"}
     known = {rule: ratio for rule, ratio in ratios.items() if ratio is not None}
     unbounded = [rule for rule, ratio in known.items() if ratio == math.inf]
     return Finding(
         f"coordinate-wise, every rule is Δ-robust against f = 2 of {ALL}",
         not unbounded if known else None,
-        f"of {len(known)} rules with a coordinate-wise form above {UNBOUNDED:g}: "
+        f"of {len(known)} rules defined on single coordinates above {UNBOUNDED:g}: "
         f"{', '.join(unbounded) or 'none'}",
     )
 
@@ -364,15 +364,15 @@ def _charts(results: Searched) -> list[Chart]:
     return charts
 
 
-def _forms_table(results: Searched) -> Table:
+def _scopes_table(results: Searched) -> Table:
     rows: list[list[str | float | int]] = []
     for rule in results.rules:
         row: list[str | float | int] = [rule]
         for q, f in VECTORS:
             single = results.worst(rule, q, f)
-            no_form = results.forms[rule] == "vector"
+            only_vectors = results.kinds[rule] == "vector"
             row += [
-                "no such form" if no_form else "-" if single is None else single,
+                "not defined" if only_vectors else "-" if single is None else single,
                 results.verdict(rule, q, f).text,
             ]
         rows.append([*row, results.verdict(rule, *VECTORS[0]).witness])
@@ -381,7 +381,7 @@ def _forms_table(results: Searched) -> Table:
         header += [f"coordinate-wise Δ({q}, {f})", f"as a vector rule, f = {f}"]
     first = VECTORS[0][1]
     return Table(
-        "forms", f"Coordinate-wise and as a vector rule, {ALL} workers",
+        "scopes", f"Coordinate-wise and as a vector rule, {ALL} workers",
         [*header, f"what shows it, f = {first}"], rows,
     )  # fmt: skip
 

@@ -127,7 +127,7 @@ def proven_kappa(rule: str, n: int, f: int, scope: Scope | None = None) -> float
         rule: its name, with pre-rules before it.
         n: how many complete vectors.
         f: how many Byzantine workers the rule is told to tolerate.
-        scope: the form; None: the rule's own.
+        scope: of the rule; None: the rule's own.
 
     Raises:
         InputError: κ is undefined (see `built`).
@@ -237,7 +237,7 @@ def search_kappa(
         rule: its name, with pre-rules before it.
         n: how many vectors.
         f: how many of them are the attackers', as many as the rule is told.
-        scope: the form of the rule; None: its own.
+        scope: of the rule; None: its own.
         seed: of the search.
         generations: how often the best are changed.
 
@@ -251,16 +251,16 @@ def search_kappa(
         inf
     """
     with one_thread():  # asked for once, and not in every call
-        return _searched_forms(rule, n, f, scope, seed, generations)
+        return _searched_dimensions(rule, n, f, scope, seed, generations)
 
 
-def _searched_forms(
+def _searched_dimensions(
     rule: str, n: int, f: int, scope: Scope | None, seed: int, generations: int
 ) -> WorstAverage:
     search = _Search(built(rule, n, f, scope), n)
     found: list[_Tried] = []
     if search.rule.has_columns() and not search.by_columns:
-        # In one dimension it is its coordinate-wise form, which takes many samples in one call.
+        # In one dimension it is scope "coordinate", which takes many samples in one call.
         single = _Search(built(rule, n, f, "coordinate"), n)
         found = _searched(single, (1,), [], seed, generations)
         search.tried = single.tried
@@ -547,7 +547,7 @@ def recorded_kappa(
         rule: its name, with pre-rules before it.
         gradients: (rounds, q, d), such as `record` returns.
         f: how many of the q attack.
-        scope: the form of the rule; None: its own.
+        scope: of the rule; None: its own.
         seed: of the search.
         generations: how often the best are changed.
 

@@ -127,7 +127,7 @@ def search(
     a fixed one.
 
     Definition 1 is about single coordinates. In one dimension the rule is applied to q numbers, in
-    scope "coordinate" if it has that form, and the ratio bounds its Δ as HGO applies it. The search
+    scope "coordinate" if it has that, and the ratio bounds its Δ as HGO applies it. The search
     starts at two-point, three-point, evenly spaced and random samples, with attackers that all send
     the same value, extreme or honest-looking, or two values.
 

@@ -1,4 +1,4 @@
-"""Vectors of workers that sent different coordinates: the ragged forms of vector rules."""
+"""Vectors of workers that sent different coordinates: scopes "staircase" and "masked"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ragged forms of vector rules, against their definitions and as servers use them."""
+"""Vector rules on ragged answers, against their definitions and as servers use them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hgobench import Scenario, aggregators, run
 from hgobench.aggregators import MaskedVectors, Rule, RuleError, Scope, ServerView
-from hgobench.aggregators.forms import positive_semidefinite, steps
+from hgobench.aggregators.ragged import positive_semidefinite, steps
 from hgobench.kernels import tiles
 from hgobench.protocol import Reception
 from tests import oracles
@@ -392,7 +392,7 @@ def test_threads_change_nothing(rule: str, scope: Scope, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(answers[0], answers[1])
 
 
-def test_forms_that_a_rule_lacks_say_why() -> None:
+def test_scopes_that_a_rule_lacks_say_why() -> None:
     for rule, scope, reason in (
         ("median", "staircase", "expected 'block' or 'coordinate', as Median is coordinate-wise"),
         ("average", "masked", "as Average is coordinate-wise"),
@@ -448,7 +448,7 @@ def test_a_run_counts_and_updates_what_has_an_answer(solver: str) -> None:
         "workers": 9, "rounds": 3, "solver": solver, "hardware": "powerful", "learning_rate": 0.1,
         "attack": "none",
     }  # fmt: skip
-    found = run(Scenario(**fields, rule="tests.test_forms:Halved"))
+    found = run(Scenario(**fields, rule="tests.test_ragged:Halved"))
     assert found.status == "done", found.reason
     half = 650 // 2
     assert list(found.rounds["block_size"]) == [half, half, 0]
@@ -478,11 +478,11 @@ def test_the_form_is_said_where_the_name_does_not() -> None:
         {"rule": "average"},
         {"rule": "nnm+median", "scope": "staircase"},
     ]
-    assert [Scenario(**given).form for given in fields] == [
+    assert [Scenario(**given).stated_scope for given in fields] == [
         "", "block", "block", "masked", "", "coordinate", "block", "", "staircase"
     ]  # fmt: skip
 
 
-def test_sgd_has_no_ragged_forms() -> None:
+def test_sgd_has_no_ragged_scopes() -> None:
     with pytest.raises(Exception, match="scope: 'masked'; expected 'block', as 'sgd' takes whole"):
         Scenario(rule="krum", algorithm="sgd", scope="masked")
