@@ -32,7 +32,6 @@ from .dnc import Dnc
 from .errors import NonFiniteError, RuleError
 from .fltrust import FlTrust
 from .foolsgold import FoolsGold
-from .ragged import MaskedVectors
 from .geometric_median import GeometricMedian
 from .krum import Krum
 from .mda import Mda
@@ -44,6 +43,7 @@ from .nnm import Nnm
 from .oracle import Oracle
 from .phocas import Phocas
 from .pre_rule import Chain, PreRule
+from .ragged import MaskedVectors
 from .sign_guard import SignGuard
 from .sign_sgd_majority import SignSgdMajority
 from .smea import Smea

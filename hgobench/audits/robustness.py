@@ -249,8 +249,8 @@ def _vectors_only(kinds: Mapping[str, str]) -> str:
     if not names:
         return ""
     return (
-        f"Rules that are not defined on single coordinates ({', '.join(names)}) are applied to vectors "
-        "of length one, a special case of what they are used for."
+        f"Rules that are not defined on single coordinates ({', '.join(names)}) are applied to "
+        "vectors of length one, a special case of what they are used for."
     )
 
 
