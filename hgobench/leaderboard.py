@@ -81,6 +81,7 @@ class Score:
         path: simulated time, bytes sent and accuracy at each evaluation; empty: not known.
         given: the row as the suite has it, if its parameters were chosen; None: the scenario.
         member: what boards call the attack, if it was chosen for the row; empty: its own name.
+        free: the fields that were chosen for the row.
     """
 
     scenario: Scenario
@@ -94,6 +95,7 @@ class Score:
     path: tuple[tuple[float, float, float], ...] = ()
     given: Scenario | None = None
     member: str = ""
+    free: tuple[str, ...] = ()
 
     @property
     def row(self) -> Scenario:
@@ -217,7 +219,10 @@ class Row:
         missing: how many cells others have and it has not; of attacks of its own, how many seeds.
         outcomes: its cells under attack, as `hgobench.statistics` takes them; a line per attack in
             the order of their names, a column per seed, which are the board's.
-        chosen: the fields that were chosen for it.
+        chosen: the fields that were chosen for it, with what was chosen; empty where columns are
+            not attacks, as each column has its own.
+        attacks: of attacks that were chosen for it, the column to what they are: the attack's
+            specification, and the rounds in which it acts if not in all; empty likewise.
         flags: what a reader must know before trusting it: names with the reason.
         reach: what it takes until it is as accurate as the board's goal; None: it is not known.
     """
@@ -243,6 +248,7 @@ class Row:
     missing: int
     outcomes: Outcomes = field(compare=False, repr=False)
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    attacks: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
     reach: Reach | None = None
 
@@ -355,7 +361,7 @@ def _board(
     expected = {place for cells in placed.values() for place in cells}
     own = any(score.member for score in group)
     columns = sorted({place.column for place in expected}, key=lambda c: (c != "none", order(c)))
-    if own and by == "attack":  # few are of more than one row
+    if own and by == "attack":  # a row's are in its `attacks` and `cells`; few rows share one
         columns = [column for column in columns if column == "none"]
     axes = _Axes(sorted({place.repetition for place in expected}), known_examples(group))
     collapse = 0.5 * max(
@@ -599,8 +605,7 @@ def _row(
 ) -> Row:
     """Return a row by itself; its label, rank, gap and what it lacks follow from the others."""
     cell = next(iter(cells.values()))
-    first, kind = cell.scenario, type(cell.scenario)
-    changed = [name for name in kind.of_role("defence") if _differs(name, cell)]
+    first = cell.scenario
     clean, attacked = _clean(cells), _attacked(cells)
     lines, members = axes.outcomes(attacked), _members(attacked)
     each, worst = estimates(lines)
@@ -633,19 +638,27 @@ def _row(
         live=live.get("none", max(live.values())),
         live_attacked=min(live.values()),
         gap=None,
-        cells={str(column): found[column] for column in columns if column in found},
+        cells={str(column): found[column] for column in (*columns, *found) if column in found},
         ended=sum(cell.status != "done" for cell in cells.values()),
         late=sum(cell.late for cell in cells.values()),
         idle=sum(cell.live == 0 for cell in cells.values()),
         missing=0,
         outcomes=lines,
-        chosen={name: getattr(first, name) for name in changed},
+        chosen={name: getattr(first, name) for name in cell.free if by == "attack"},
+        attacks={
+            one.member: _specification(one.scenario)
+            for one in cells.values()
+            if one.member and by == "attack"
+        },
     )
 
 
-def _differs(name: str, score: Score) -> bool:
-    """Say whether a field was chosen for a row."""
-    return bool(getattr(score.scenario, name) != getattr(score.row, name))
+def _specification(scenario: Scenario) -> str:
+    """Return an attack, and the rounds in which it acts if not in all."""
+    defaults = scenario.defaults()
+    when = {name: getattr(scenario, name) for name in ATTACK if name != "attack"}
+    told = [f"{name}={value}" for name, value in when.items() if value != defaults[name]]
+    return " ".join([scenario.attack, *told])
 
 
 def _live(cells: Mapping[Place, Score]) -> dict[str, float]:
@@ -720,6 +733,7 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                         "idle": row.idle,
                         "missing": row.missing,
                         "chosen": dict(row.chosen),
+                        "attacks": dict(row.attacks),
                         "flags": dict(row.flags),
                         "reach": _reached(row.reach),
                         "cells": {name: asdict(cell) for name, cell in row.cells.items()},

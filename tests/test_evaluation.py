@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections import Counter
@@ -350,12 +352,31 @@ def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path:
         assert row.clean.mean == pytest.approx(verdict.mean("none"))
         assert row.missing == 0
         rate = verdict.selection.row.learning_rate
-        assert row.chosen == ({} if rate == 0.32 else {"learning_rate": rate})
+        assert row.chosen == {"learning_rate": rate}
+        assert set(row.attacks) == {*verdict.selection.reported} == {*row.cells} - {"none"}
+        for member, attack in row.attacks.items():
+            assert attack.startswith(verdict.selection.members[member].fields["attack"])
+            assert row.cells[member].mean == pytest.approx(verdict.mean(member))
         assert row.flags == flags(verdict)
     (cases,) = kappa.worst_cases_of(tmp_path / "out").values()
     assert {rule: worst for (rule, _), worst in cases} == {
         row.rule: pytest.approx(row.worst.mean) for row in board.rows
     }
+    for form in ("table", "markdown", "latex", "html"):
+        page = render("tiny-1", [board], form)
+        assert "What was chosen for each row" in page
+        assert all(
+            name in page.replace("\\_", "_")
+            for row in board.rows
+            for name in ("learning_rate", *row.attacks.values())
+        )
+    lines = list(csv.DictReader(io.StringIO(render("tiny-1", [board], "csv"))))
+    for row in board.rows:
+        ran = {line["column"]: line for line in lines if line["label"] == row.label}
+        for member, attack in row.attacks.items():
+            assert ran[member]["attack"] == attack
+            assert float(ran[member]["mean"]) == row.cells[member].mean
+            assert ran[member]["chosen"] == f"learning_rate={row.chosen['learning_rate']:g}"
     told = render("tiny-1", [board], "json")
     shown = hgobench("leaderboard", str(tmp_path / "out"), "--format", "json")
     assert json.loads(shown.stdout) == json.loads(told)

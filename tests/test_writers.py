@@ -401,7 +401,8 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
     head = next(line for line in texts["board"].split("\n") if line.lstrip().startswith("#"))
     assert head.split()[0] == "#"
     assert re.match(r" *# +algorithm and rule +worst", head)
-    left_out = {40: 11, 60: 11, 80: 9, 120: 4}[width]
+    assert (" ".join(head.split()[4:9]) == "worst 95 % by clean") == (width >= 60), head
+    left_out = {40: 11, 60: 8, 80: 8, 120: 4}[width]
     said = " ".join(texts["board"].split())
     assert (f"{left_out} columns left out (" in said) == (left_out > 0), said
     assert ("--wide shows all" in said) == (left_out > 0)

@@ -101,6 +101,16 @@ class Selection:
         return {name: self.under(name, self.plan.fresh_seeds) for name in ("none", *told)}
 
     @property
+    def free(self) -> tuple[str, ...]:
+        """The fields in which its choices differ."""
+        first, *others = self.choices
+        return tuple(
+            name
+            for name in first.of_role("defence")
+            if any(getattr(other, name) != getattr(first, name) for other in others)
+        )
+
+    @property
     def lowest(self) -> dict[Stage, float]:
         """The lowest accuracy under the members of each stage."""
         lowest: dict[Stage, float] = {}

@@ -40,9 +40,9 @@ class Verdict:
 
     def named(self) -> list[Score]:
         """Return its scores as boards take them: by member, and of the row as it was given."""
-        given = self.selection.given
+        given, free = self.selection.given, self.selection.free
         return [
-            replace(score, given=given, member="" if name == "none" else name)
+            replace(score, given=given, member="" if name == "none" else name, free=free)
             for name in ("none", *self.selection.reported)
             for score in self.scores[name]
         ]

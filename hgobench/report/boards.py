@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hgobench.aggregators import SCOPES
 from hgobench.leaderboard import ESTIMAND, GOAL, Board, Row, Split, as_data
 from hgobench.statistics import FEWEST, Estimate
 
@@ -13,7 +14,8 @@ from .render import render as written
 from .writers import WIDE, Layout
 
 KEPT = 3  # columns that are never left out: rank, name, worst
-NAMES = ("algorithm and rule", "by")  # columns of text
+NAMES = ("algorithm and rule", "by", "attack")  # columns of text
+ALL = f"{WIDE}, and so do --format html and csv"
 
 
 def render(
@@ -23,7 +25,7 @@ def render(
     *,
     split: Split = "test",
     width: int | None = None,
-    hint: str = WIDE,
+    hint: str = ALL,
 ) -> str:
     """Write boards of one ruleset in a format; the text ends without a newline.
 
@@ -33,7 +35,8 @@ def render(
         form: the format.
         split: which examples the accuracies are on.
         width: how many columns a table may take; None: any number. Of one that is wider, columns
-            are left out from the right, but never rank, name and worst case.
+            are left out from the right, but never rank, name and worst case; its interval, the
+            attack and the accuracy without attack only if wrapping names does not help.
         hint: how to see all; it follows the names of columns that are left out.
     """
     return written(page(ruleset, made, split), form, Layout(width, hint=hint))
@@ -51,6 +54,7 @@ def page(ruleset: str, made: Sequence[Board], split: Split = "test") -> Page:
     flagged = _codes(made)
     for board in made:
         blocks += [Heading(board.title or "all results"), _table(board, flagged)]
+        blocks += [_chosen(board)] if any(row.attacks for row in board.rows) else []
     blocks += [Text(note, "note") for note in _notes(made, split)]
     return Page(
         "boards",
@@ -72,14 +76,15 @@ def _table(board: Board, flagged: Mapping[str, str]) -> Table:
     Without any attack, the worst case is the one there is, and has no column of its own.
     """
     under_attack = attacked(board)
-    columns = [name for name in board.columns if under_attack or name != "none"]
+    columns = [name for name in board.columns if name != "none"]
     reached = any(row.reach for row in board.rows)
     gap = any(row.gap is not None for row in board.rows)
-    clean = "none" not in board.columns and any(row.clean for row in board.rows) and under_attack
+    clean = under_attack and any(row.clean for row in board.rows)
     header = ["#", "algorithm and rule", "worst" if under_attack else "clean", "95 %"]
-    header += ["by", "known seed"] * under_attack + ["collapsed", "live"]
-    header += ["gap"] * gap + [f"time to {_goal([board])}"] * reached + ["clean"] * clean
-    header += ["clean" if name == "none" else name for name in columns]
+    header += ["by"] * under_attack + ["clean"] * clean
+    wrapped = len(header)
+    header += ["known seed"] * under_attack + ["collapsed", "live"]
+    header += ["gap"] * gap + [f"time to {_goal([board])}"] * reached + columns
     rows = []
     for row in board.rows:
         line: list[Cell] = [
@@ -89,17 +94,38 @@ def _table(board: Board, flagged: Mapping[str, str]) -> Table:
             _interval(row.worst),
         ]
         if under_attack:
-            line += [row.worst_attack or "-", _mean(row.known_seed)]
+            line.append(row.worst_attack or "-")
+        if clean:
+            line.append(_mean(row.clean))
+        if under_attack:
+            line.append(_mean(row.known_seed))
         line += [_collapsed(row), _live(row)]
         if gap:
             line.append("-" if row.gap is None else f"{row.gap:.3f}")
         if reached:
             line.append(_reach(row))
-        if clean:
-            line.append(_mean(row.clean))
         rows.append([*line, *(_mean(row.cells.get(name)) for name in columns)])
     right = [i for i, name in enumerate(header) if name not in NAMES]
-    return Table("", "", header, rows, right, KEPT)
+    return Table("", "", header, rows, right, KEPT, wrapped)
+
+
+def _chosen(board: Board) -> Table:
+    """Return what was chosen for each row of a board: parameters, and the attacks it met."""
+    fields = list(dict.fromkeys(name for row in board.rows for name in row.chosen))
+    header = ["algorithm and rule", *fields, "attack", "accuracy", "95 %"]
+    lines: list[Sequence[Cell]] = []
+    for row in board.rows:
+        about: list[Cell] = [row.label, *(_value(row.chosen.get(name)) for name in fields)]
+        for name in sorted(row.attacks, key=lambda name: row.cells[name].mean):
+            value = row.cells[name]
+            lines.append([*about, row.attacks[name], _mean(value), _interval(value)])
+            about = [""] * len(about)
+    right = [i for i, name in enumerate(header) if name not in (*NAMES, "rule")]
+    return Table("", "What was chosen for each row", header, lines, right, len(header) - 1)
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _codes(made: Sequence[Board]) -> dict[str, str]:
@@ -189,6 +215,16 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
             "#: the places that a row may have: after those that are significantly better, before "
             "those significantly worse, on the same seeds, with an error of 5 % over all pairs."
         )
+    words = {word for row in rows for word in row.label.split()}
+    if any(word.startswith("v=") for word in words):
+        notes.append(
+            "v: the quorum: the model is updated as far as v of the sampled workers have sent."
+        )
+    if scopes := [scope for scope in SCOPES if scope in words]:
+        notes.append(
+            f"{', '.join(scopes)}: the scope of a rule, what it does with answers of different "
+            "lengths (docs/rules.md)."
+        )
     below = _spread(sorted({f"{board.collapse:.3f}" for board in made}))
     notes.append(
         f"collapsed: the seeds that ended below {below}, half of the best clean accuracy"
@@ -253,7 +289,7 @@ def _long(ruleset: str, made: Sequence[Board], split: Split) -> Table:
     counts = ("collapsed", "collapsed_low", "collapsed_high")
     header = (
         *("ruleset", "split", *settings, "rank_first", "rank_last", *about, *counts),
-        *("column", "mean", "low", "high", "seeds"),
+        *("chosen", "column", "attack", "mean", "low", "high", "seeds"),
     )
     lines: list[Sequence[Cell]] = []
     for board in made:
@@ -265,7 +301,11 @@ def _long(ruleset: str, made: Sequence[Board], split: Split) -> Table:
             places = row.rank or (None, None)
             told = (*places, *known.values())
             share = (row.collapsed.count, row.collapsed.low, row.collapsed.high)
+            chosen = " ".join(f"{field}={_value(v)}" for field, v in row.chosen.items())
             for name, cell in named.items():
                 numbers = (cell.mean, cell.low, cell.high, cell.seeds)
-                lines.append((ruleset, split, *where, *told, *share, name, *numbers))
+                attack = row.attacks.get(name)
+                lines.append(
+                    (ruleset, split, *where, *told, *share, chosen, name, attack, *numbers)
+                )
     return Table("boards", "", header, lines)

@@ -55,6 +55,8 @@ class Table:
         rows: their cells.
         right: positions of the columns that text formats align to the right: numbers.
         keep: number of columns, from the left, that a narrow terminal never leaves out; None: all.
+        wrap: number of columns, from the left, whose text a narrow terminal wraps before it leaves
+            one of them out; None: `keep`.
         most: column to its maximum width in a terminal, in characters.
         narrower: shorter versions of the table, which a terminal tries in turn.
         summary: the words under which an HTML page folds it; empty: it is not folded.
@@ -71,6 +73,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     right: Collection[int] = ()
     keep: int | None = None
+    wrap: int | None = None
     most: Mapping[int, int] = field(default_factory=dict)
     narrower: Sequence[Table] = ()
     summary: str = ""

@@ -9,7 +9,7 @@ from hgobench.leaderboard import Board
 from hgobench.statistics import Paired
 from hgobench.statistics.power import Need
 
-from .page import Cell, Page, Table, Text
+from .page import Block, Cell, Heading, Page, Table, Text
 
 NEVER = "no number"
 
@@ -20,32 +20,37 @@ def page(
     difference: float,
     wanted: float,
 ) -> Page:
-    """Return how many seeds tell two rows apart that differ, a line per board and share of pairs.
+    """Return how many seeds tell two rows apart that differ, a table per board.
 
     Args:
         ruleset: of the pilot.
         plans: boards with their ranked rows and what they need.
         difference, wanted: what was asked.
     """
-    header = ["board", "rows", "pilot", "pair", "sd", "alone", "on the board", "cautious", "least"]
-    rows: list[list[Cell]] = [
-        [
-            board.title or "all results",
-            len(paired.value),
-            paired.seeds.shape[1],
-            "median" if need.share == 0.5 else f"{need.share:.0%}",
-            f"{need.deviation:.4f}",
-            *(_number(n) for n in (need.alone, need.among, need.cautious)),
-            f"{need.least:.3f}",
+    header = ["pair", "sd", "alone", "on the board", "cautious", "least"]
+    blocks: list[Block] = []
+    for number, (board, paired, found) in enumerate(plans):
+        rows: list[list[Cell]] = [
+            [
+                "median" if need.share == 0.5 else f"{need.share:.0%}",
+                f"{need.deviation:.4f}",
+                *(_number(n) for n in (need.alone, need.among, need.cautious)),
+                f"{need.least:.3f}",
+            ]
+            for need in found
         ]
-        for board, paired, found in plans
-        for need in found
-    ]
+        pilot = f"{len(paired.value)} rows, a pilot of {paired.seeds.shape[1]} seeds"
+        name = "power" if len(plans) == 1 else f"power-{number + 1}"
+        blocks += [
+            Heading(f"{board.title or 'all results'}: {pilot}"),
+            Table(name, "", header, rows, range(1, len(header))),
+        ]
     notes = [
         f"Seeds with which two rows whose worst cases differ by {difference:g} are told apart with "
         f"a probability of {wanted:g}, at 5 %.",
-        "pair: the pair of rows whose difference spreads as the median's, or as nine tenths of the "
-        "pairs' at most; sd: the standard deviation of a seed's difference.",
+        "pair: median, the pair of rows whose difference varies over seeds as the median pair's; "
+        "90%, more than that of nine tenths of the pairs; sd: the standard deviation of "
+        "that difference.",
         "alone: for one comparison that was chosen beforehand; on the board: among all its pairs; "
         "cautious: the same if sd is at its upper 80 % limit, as so few seeds know it poorly.",
         "least: the least difference that any number of seeds tells apart among all pairs, as the "
@@ -65,11 +70,10 @@ def page(
             for board, paired, found in plans
         ],
     }
-    right = [i for i, name in enumerate(header) if name not in ("board", "pair")]
     return Page(
         "power",
         f"seeds that {ruleset} needs",
-        [Table("power", "", header, rows, right), *(Text(note, "note") for note in notes)],
+        [*blocks, *(Text(note, "note") for note in notes)],
         content=content,
     )
 

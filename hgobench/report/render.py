@@ -93,7 +93,7 @@ def _reference_to_file(page: Page, table: Table) -> str:
 def _table_text(table: Table, form: writers.Form, layout: Layout = UNLIMITED) -> str:
     """Write a table in a text format."""
     cells = [[cell(value) for value in row] for row in table.rows]
-    fitted = Layout(layout.width, table.keep, layout.hint)
+    fitted = Layout(layout.width, table.keep, layout.hint, table.wrap)
     return writers.table(
         table.header, cells, form, right=table.right, layout=fitted, most=table.most
     )

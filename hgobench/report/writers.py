@@ -149,19 +149,23 @@ def _number(text: str) -> bool:
 class Layout:
     """How a table of text is fitted to a terminal.
 
-    A table that is wider than the terminal loses columns from the right. If the columns that must
-    be kept are still too wide, those with text are wrapped; if one would get less than `LEAST`
-    characters, the rows are stacked, with a line per cell.
+    A table that is wider than the terminal loses columns from the right, as far as `wrap`. If those
+    are still too wide, text is wrapped, in columns of at least `LEAST` characters; if that is not
+    enough, further columns are left out, as far as `keep`; and if that is not, the rows are
+    stacked, with a line per cell.
 
     Attributes:
         width: columns of the terminal; None: unlimited.
         keep: number of columns, from the left, that are never left out; None: all.
+        wrap: number of columns, from the left, whose text is wrapped before one of them is left
+            out; None: `keep`.
         hint: how to see all; it follows the names of the columns that are left out.
     """
 
     width: int | None = None
     keep: int | None = None
     hint: str = WIDE
+    wrap: int | None = None
 
     def text(self, text: object) -> str:
         """Return a line of text, folded if it is wider; its further lines are indented."""
@@ -268,8 +272,11 @@ def _fitted(
     width = layout.width or sys.maxsize
     count = len(names)
     keep = count if layout.keep is None else min(layout.keep, count)
-    while count > keep and _total(widths[:count]) > width:
-        count -= 1
+    wrap = keep if layout.wrap is None else max(keep, min(layout.wrap, count))
+    whole = (n for n in range(count, wrap, -1) if _total(widths[:n]) <= width)
+    counts = range(next(whole, wrap), keep - 1, -1)
+    wrapping = (n for n in counts if _wrapped_widths(widths[:n], align[:n], width))
+    count = next(wrapping, wrap)  # if none, a row is stacked, and has room for `wrap` of them
     left_out = names[count:]
     names, align, widths = names[:count], align[:count], widths[:count]
     cells = [row[:count] for row in cells]
