@@ -15,7 +15,7 @@ TIED = 1.0 + 1e-12  # distances that differ by rounding are equal
 
 
 class Aksel(Rule):
-    """Mean of the vectors whose distance to the coordinate-wise median is at most the median one.
+    """Mean of the vectors whose distance to the coordinate-wise median is at most their median.
 
     AR(x) = mean {x_i : ‖x_i - c‖ <= r}, c the coordinate-wise median of x_1..x_m and r the h-th
     smallest of the m distances, h = ⌈m/2⌉. Vectors tied at the distance r are all kept.

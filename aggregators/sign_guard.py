@@ -20,7 +20,7 @@ TIED = 1.0 + 1e-9
 
 
 class SignGuard(Rule):
-    """Mean of the clipped vectors whose length and whose shares of signs are those of the crowd.
+    """Mean of the clipped vectors whose length and whose shares of signs are like the majority's.
 
     M is the median of the lengths. S_1 = {i : L·M <= ‖x_i‖ <= R·M}. On a random share of the
     coordinates each vector has three features, the fractions of positive, of negative and of zero

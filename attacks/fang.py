@@ -14,7 +14,7 @@ from .krum_choice import DENSER, KrumChoice
 
 
 class Fang(Attack):
-    """Directed deviation: against the sign of the honest mean, as far as the rule bears it.
+    """Directed deviation: against the sign of the honest mean, as far as the rule lets it.
 
     With s = sign(μ), in terms of gradients (a model that was poisoned by +λ has a gradient of -λ).
 
