@@ -15,7 +15,7 @@ NOTHING = 1e-12  # a factor below it is 0
 
 
 class Caf(Rule):
-    """Weights go down along the direction in which the vectors spread most; the mean of least spread wins.
+    """Mean under weights that go down along the direction in which the vectors spread most.
 
     Start with weights c_i = 1. While Σ c_i > m - 2f:
 
