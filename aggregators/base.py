@@ -254,9 +254,9 @@ class Rule(Part):
         _check(values, present, view)
         if values.shape[1] == 0:
             return Answer(values.new_zeros(0))
-        values = values.detach()
-        if values.stride(1) != 1:
-            values = values.contiguous()  # the last bits must not depend on the layout
+        # The last bits must not depend on the layout.
+        values = values.detach() if values.stride(1) == 1 else values.detach().contiguous()
+        present = None if present is None else present.contiguous()
         if not values.dtype.itemsize >= 4:
             wide = self._answered(values.float(), present, view)
             return Answer(self._checked(wide.values, values), wide.served)
@@ -508,6 +508,22 @@ class Function(Rule):
         return self.function(rows.clone(), **all_sent)  # type: ignore[return-value]  # checked
 
 
+def _check_present(present: Tensor, values: Tensor) -> None:
+    if not isinstance(present, torch.Tensor):
+        raise RuleError(f"present: {type(present).__name__}; expected a torch.Tensor")
+    if present.shape != values.shape or present.dtype != torch.bool:
+        raise RuleError(
+            f"present: {present.dtype} {tuple(present.shape)}; "
+            f"expected torch.bool {tuple(values.shape)}"
+        )
+    # What counts and packs them takes them for numbers, and so does torch here and there.
+    if present.numel() and int(present.view(torch.uint8).max()) > 1:
+        raise RuleError(
+            "present: holds bytes that are neither 0 nor 1, as of numbers that are viewed as bool; "
+            "compare them with 0 instead"
+        )
+
+
 def _check(values: Tensor, present: Tensor | None, view: ServerView) -> None:
     if not isinstance(values, torch.Tensor):
         raise RuleError(f"values: {type(values).__name__}; expected a torch.Tensor")
@@ -515,11 +531,8 @@ def _check(values: Tensor, present: Tensor | None, view: ServerView) -> None:
         raise RuleError(f"values: shape {tuple(values.shape)}; expected (m, d) with m >= 1")
     if not values.dtype.is_floating_point:
         raise RuleError(f"values: {values.dtype}; expected a floating-point tensor")
-    if present is not None and (present.shape != values.shape or present.dtype != torch.bool):
-        raise RuleError(
-            f"present: {present.dtype} {tuple(present.shape)}; "
-            f"expected torch.bool {tuple(values.shape)}"
-        )
+    if present is not None:
+        _check_present(present, values)
     if view is NOTHING:
         return
     for name, length, expected in (

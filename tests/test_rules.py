@@ -606,6 +606,17 @@ def test_half_precision_is_computed_in_float32() -> None:
             r"present: torch.float32 \(2, 2\); expected torch.bool \(2, 2\)",
         ),
         (
+            lambda: aggregators.build("median")(torch.zeros(1, 2), [[True, False]]),  # type: ignore[arg-type]
+            "present: list; expected a torch.Tensor",
+        ),
+        (
+            lambda: aggregators.build("median")(
+                torch.zeros(1, 2), torch.tensor([[255, 0]], dtype=torch.uint8).view(torch.bool)
+            ),
+            "present: holds bytes that are neither 0 nor 1, as of numbers that are viewed as bool; "
+            "compare them with 0 instead",
+        ),
+        (
             lambda: aggregators.build("average")(torch.tensor([[torch.nan], [1.0]])),
             "Average: no finite answer; 1 of 2 workers sent NaN or infinite values, and f=0",
         ),
@@ -717,6 +728,29 @@ def test_every_failure_under_a_law_names_the_law() -> None:
         AssertionError, match=r"^answers_at_all: rule 'Raising': RuntimeError: out of"
     ):
         check_rule("tests.plugins:Raising")
+
+
+@pytest.mark.parametrize(("rule", "scope"), EVERY)
+def test_it_does_not_matter_where_a_mask_lies(rule: str, scope: Scope) -> None:
+    rng = np.random.default_rng(0)
+    view = ServerView(honest=np.arange(9) > 0, root=QuadraticRoot(33))
+    values = torch.from_numpy(rng.standard_normal((9, 33)))
+    for present in (rng.random((9, 33)) < 0.8, np.arange(33) < rng.integers(1, 34, (9, 1))):
+        wide, flat = np.zeros((18, 99), dtype=bool), np.zeros(9 * 33 + 3, dtype=bool)
+        wide[::2, ::3] = present
+        flat[3:] = present.ravel()
+        lying = [present, np.asfortranarray(present), wide[::2, ::3], flat[3:].reshape(9, 33)]
+        answers = []
+        for mask in lying:
+            try:
+                answer = aggregators.build(rule, f=1, scope=scope)(
+                    values, torch.from_numpy(mask), view
+                )
+            except RuleError as error:
+                answers.append(str(error))
+            else:
+                answers.append(str(answer.tolist()))
+        assert len(set(answers)) == 1
 
 
 @pytest.mark.parametrize(("rule", "scope"), EVERY)
