@@ -25,7 +25,7 @@ else:
         """Stands for torch until somebody asks it for something, then gives way to it."""
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):  # who looks at modules does not use them
+            if name.startswith("__") and name != "__version__":  # who looks at modules uses none
                 raise AttributeError(name)
             real = importlib.import_module(self.__name__)
             for module in list(sys.modules.values()):  # from now on nobody asks this one

@@ -23,7 +23,9 @@ def test_peers_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["bench", "peers", "--rule", "median,optimal_alie", "--shape", "12x40"]
     done = hgobench(*arguments, "--format", "json")
     assert done.returncode == 0
-    assert done.stderr.splitlines() == ["median at 12 x 40: done", "optimal_alie at 12 x 40: done"]
+    told = done.stderr.splitlines()
+    assert told[:2] == ["median at 12 x 40: done", "optimal_alie at 12 x 40: done"]
+    assert [line.split()[2].rstrip(",") for line in told[2:]] == list(peers.missing())
     rows = json.loads(done.stdout)
     assert [row["rule or attack"] for row in rows] == ["median", "optimal_alie"]
     assert all(row["hgobench"] > 0 for row in rows)
@@ -36,6 +38,12 @@ def test_peers_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_peer_that_is_missing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     peers = benchmarks("peers")
     monkeypatch.setattr(peers, "peer", lambda package, module: None)
+    monkeypatch.setattr(peers, "SECONDS", 0.0)
+    done = hgobench("bench", "peers", "--rule", "average", "--shape", "12x40")
+    assert done.stderr.splitlines()[1:] == [
+        "left out byzfl, which can't be imported here: pip install 'hgobench[peers]'",
+        "left out byzpy, which can't be imported here: pip install --no-deps byzpy",
+    ]
     for name in peers.NAMES:
         assert set(peers.contenders(name, 12, 30)) <= {"hgobench", "torch.mean"}
     row = peers.measure("krum", (12, 30), threads=1, seconds=0.0)

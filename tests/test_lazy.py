@@ -164,3 +164,12 @@ def test_the_name_for_annotations_is_asked_of_no_object() -> None:
 def test_what_stands_for_torch_gives_way_to_it() -> None:
     assert lazy.torch.float32 is torch.float32
     assert lazy.torch is arrays.torch is base.torch is torch  # type: ignore[attr-defined]
+
+
+def test_torch_is_asked_for_its_version_first() -> None:
+    """As `hgobench audit cost` does, which computes nothing in its own process."""
+    asked = "from hgobench.audits.cost import machine; print(machine())"
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip().endswith(f"torch {torch.__version__}")

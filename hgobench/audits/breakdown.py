@@ -347,8 +347,8 @@ def _half_reached(swept: Swept) -> Finding:
     return Finding(
         "rules with a breakdown point of 1/2 tolerate every f < n/2 that they take",
         bool(half) and len(reached) == len(half),
-        f"of {len(half)} such rules: {', '.join(reached) or 'none'}; losing 5 points is "
-        "less than a breakdown, but it is what users see",
+        f"{len(reached)} of {len(half)} such rules do{': ' * bool(reached)}{', '.join(reached)}; "
+        "to lose 5 points is not to tolerate, though it is less than a breakdown",
     )
 
 
@@ -361,9 +361,10 @@ def _monotone(swept: Swept) -> Finding:
     return Finding(
         "what breaks at some f breaks at every larger one",
         False if significant else None if recovered or not breaking else True,
-        f"of {len(breaking)} rules and attacks that break {len(recovered)} don't in the mean, "
-        f"{len(significant)} of them beyond what {swept.seeds} seeds do by chance (paired t tests "
-        f"of {len(swept.recoveries)} pairs, Holm, 5 %)" + (": " if recovered else "")
+        f"{len(recovered)} of {len(breaking)} pairs of rule and attack that break at some f do not "
+        f"in the mean at a larger one, {len(significant)} of them beyond what {swept.seeds} seeds "
+        f"do by chance (paired t tests of {len(swept.recoveries)} pairs, Holm, 5 %)"
+        + (": " if recovered else "")
         + "; ".join(map(_recovery, (significant or recovered)[:3]))
         + ("; .." if len(significant or recovered) > 3 else ""),
     )  # fmt: skip
@@ -376,9 +377,9 @@ def _limited(swept: Swept) -> Finding:
     return Finding(
         "no rule tolerates more than 1/(2 + B²)",
         not above,
-        f"{above} of {len(swept.worst)} rules and places do; the best rule and the limit: "
+        f"{above} of {len(swept.worst)} rules and settings do; the best rule and the limit: "
         + "; ".join(f"{label}: {best[label]:.2f}, {limit:.2f}" for label, limit in limits.items())
-        + ". It limits what can be promised for all problems with such a B, not every one",
+        + "; it limits what can be promised for all problems with such a B, not single problems",
     )
 
 

@@ -242,10 +242,10 @@ def _findings(measured: Measured) -> list[Finding]:
     whole_gradient = [float(np.mean(along.whole)) for along in runs]
     return [
         Finding(
-            "runs pass through the region W of (5), with Δ before A_w",
+            "runs pass through the region W of the paper's (5), with Δ before A_w",
             max(strict) > 0,
-            f"at most {max(strict):.0%} of a run's rounds; with the whole gradient as the only "
-            f"block {min(whole_gradient):.0%} to {max(whole_gradient):.0%}",
+            f"in W in at most {max(strict):.0%} of a run's rounds; if only the whole gradient is a "
+            f"block, in {min(whole_gradient):.0%} to {max(whole_gradient):.0%}",
         )
     ]
 
@@ -277,8 +277,8 @@ def _tables(measured: Measured) -> list[Table]:
     return [
         Table(
             "curvature", "Curvature of the loss, and the learning rates that it allows",
-            ["problem", "d", "least L_j", "largest L_j", "L", "μ", "", "1/Σ L_j", "1/(√d·max L_j)",
-             "1/L"],
+            ["problem", "d", "least L_j", "largest L_j", "L", "μ", "L_j and L", "1/Σ L_j",
+             "1/(√d·max L_j)", "1/L"],
             [
                 [
                     name, dimension,
@@ -286,7 +286,7 @@ def _tables(measured: Measured) -> list[Table]:
                     _mean(constants.largest for constants in curvatures),
                     _mean(constants.lipschitz for constants in curvatures),
                     _mean(constants.strong_convexity for constants in curvatures),
-                    "exact" if curvatures[0].exact else "L bounds",
+                    "exact" if curvatures[0].exact else "upper bounds",
                     *(_mean(constants.steps[i] for constants in curvatures) for i in range(3)),
                 ]
                 for name, dimension, curvatures in curved

@@ -172,7 +172,7 @@ def _refusal(rule: str, scope: Scope, n: int, f: int) -> str:
     try:
         theory.proven_kappa(rule, n, f, scope)
     except InputError as error:
-        return "; ".join(error.problems)
+        return "; ".join(problem.removeprefix("rule: ") for problem in error.problems)
     return ""
 
 
@@ -379,7 +379,13 @@ def _unbounded(known: Sequence[Kappa]) -> Finding:
     return Finding(
         "rules that have no κ are found out",
         not missed if none else None,
-        (f"missed: {'; '.join(missed)}" if missed else f"all of {len(none)} rules and scopes")
+        (
+            "none was asked"
+            if not none
+            else f"missed: {'; '.join(missed)}"
+            if missed
+            else f"all of {len(none)} rules and scopes"
+        )
         + (f"; without a proof either way: {'; '.join(also)}" if also else ""),
     )
 

@@ -269,7 +269,7 @@ def _least_reached(results: Searched) -> list[Finding]:
                 Finding(
                     f"no ratio of {rule} exceeds its least Δ, and the search reaches it",
                     max(shares) < 1 + 1e-6 and min(shares) > 0.99,
-                    f"found/least Δ from {min(shares):.4f} to {max(shares):.4f}",
+                    f"largest ratios of {min(shares):.4f} to {max(shares):.4f} of it",
                 )
             )
     return findings
@@ -310,8 +310,8 @@ def _falls_with_q(results: Searched) -> Finding:
     return Finding(
         f"Remark 1: Δ(q, f) falls with q, in one dimension, at f = {ATTACKERS}",
         not rising if falls else None,
-        f"of {len(falls)} rules with a bounded ratio it does not for {', '.join(rising)}"
-        if rising else f"for all of {len(falls)} rules with a bounded ratio",
+        f"{len(falls) - len(rising)} of {len(falls)} rules with a bounded ratio"
+        + (f"; not {', '.join(rising)}" if rising else ""),
     )  # fmt: skip
 
 
@@ -322,8 +322,8 @@ def _robust_by_coordinates(results: Searched) -> Finding:
     return Finding(
         f"coordinate-wise, every rule is Δ-robust against f = 2 of {ALL}",
         not unbounded if known else None,
-        f"of {len(known)} rules defined on single coordinates above {UNBOUNDED:g}: "
-        f"{', '.join(unbounded) or 'none'}",
+        f"ratios above {UNBOUNDED:g}: {len(unbounded)} of {len(known)} rules defined on single "
+        f"coordinates{_listed(unbounded)}",
     )
 
 
@@ -336,9 +336,13 @@ def _robust_on_vectors(results: Searched) -> Finding:
     return Finding(
         f"as a vector rule, every rule is Δ-robust against f = 2 of {ALL}",
         False if refuted else None if open_ or not judged else True,
-        f"of {len(judged)} rules {len(refuted)} have no Δ: {', '.join(refuted) or '-'}; "
-        f"bounded: {', '.join(bounded) or '-'}; not refuted: {', '.join(open_) or '-'}",
+        f"no Δ: {len(refuted)} of {len(judged)} rules{_listed(refuted)}; bounded: {len(bounded)}"
+        f"{_listed(bounded)}; not refuted: {len(open_)}{_listed(open_)}",
     )
+
+
+def _listed(rules: Sequence[str]) -> str:
+    return f" ({', '.join(rules)})" if rules else ""
 
 
 def _charts(results: Searched) -> list[Chart]:

@@ -44,13 +44,13 @@ def audit(
     document: Annotated[
         Path | None,
         typer.Option(
-            help="A Markdown file for all that was found; of one that holds other audits too, only "
-            "these sections are replaced."
+            help="A Markdown file for all results; if it holds other audits already, only these "
+            "sections are replaced."
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        folder_option("Results of hgobench run, with whose worst cases kappa compares rules."),
+        folder_option("kappa: results of hgobench run, whose worst cases κ̂ is compared with."),
     ] = None,
     quiet: Quiet = False,
     wide: Wide = False,

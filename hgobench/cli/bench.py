@@ -25,7 +25,7 @@ def bench_peers(
     ] = None,
     shape: Annotated[
         list[str] | None,
-        typer.Option(help="Vectors x coordinates, as 80x7850, repeatable [default: two small]."),
+        typer.Option(help="Vectors x coordinates, repeatable [default: 80x7850 and 80x23860]."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="1: CPU time; more: wall time.")] = 1,
     form: BenchFormOption = BenchForm.TABLE,
@@ -34,7 +34,7 @@ def bench_peers(
     """Compare the speed of rules with other libraries'.
 
     On identical tensors, call by call. Milliseconds, medians; the ratio is the fastest peer's time
-    over ours. A peer that is not installed (pip install 'hgobench[peers]') is left out.
+    over ours. A library that is not installed is left out, which the command says.
     """
     from hgobench.report.bench import page
     from hgobench.suite import benchmarks
@@ -56,6 +56,8 @@ def bench_peers(
     if rows:
         cells = [peers.cells(row) for row in rows]
         typer.echo(shown(page(cells, peers.HEADERS), form.value, wide))
+    for library, how in peers.missing().items():
+        say(f"left out {library}, which can't be imported here: {how}", False)
     if interrupted:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130)
@@ -66,7 +68,7 @@ def bench_rule(
     name: Annotated[str, typer.Argument(help="A rule of your own: pkg.mod:Class; or any other.")],
     shape: Annotated[
         list[str] | None,
-        typer.Option(help="Vectors x coordinates, as 80x7850, repeatable [default: two small]."),
+        typer.Option(help="Vectors x coordinates, repeatable [default: 80x7850 and 80x23860]."),
     ] = None,
     yardstick: Annotated[str, typer.Option(help="The rule that is timed beside it.")] = "median",
     save: Annotated[Path | None, typer.Option(help="A file to write the ratios to.")] = None,

@@ -12,10 +12,10 @@ from hgobench.errors import InputError
 
 
 def calibrate(
-    model: Annotated[str, typer.Option(help="Of which model.")] = "softmax",
-    data: Annotated[str, typer.Option(help="On which data set.")] = "digits",
+    model: Annotated[str, typer.Option(help="The model whose gradients are timed.")] = "softmax",
+    data: Annotated[str, typer.Option(help="The data set of the minibatches.")] = "digits",
     batch_size: Annotated[int, typer.Option(min=1, help="Examples of a minibatch, s.")] = 32,
-    runs: Annotated[int, typer.Option(min=2, help="Measurements, of which the median.")] = 15,
+    runs: Annotated[int, typer.Option(min=2, help="How often to measure; the median counts.")] = 15,
     time_unit: Annotated[
         float, typer.Option(help="Seconds that a time unit lasts, for the line of a devices CSV.")
     ] = 1.0,

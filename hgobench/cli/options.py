@@ -72,10 +72,10 @@ EngineOption = Annotated[
     ),
 ]
 AddressOption = Annotated[
-    str, typer.Option("--address", help="Of the Dask scheduler: tcp://host:port.")
+    str, typer.Option("--address", help="Where the Dask scheduler is: tcp://host:port.")
 ]
 Wide = Annotated[
-    bool, typer.Option("--wide", help="All columns, wider than the terminal if they are.")
+    bool, typer.Option("--wide", help="All columns, also if the terminal is narrower.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]

@@ -18,7 +18,8 @@ def power(
         str, typer.Argument(help="A suite's name (hgobench list suites) or TOML file.")
     ],
     difference: Annotated[
-        float, typer.Option(help="How far the worst cases of two rows are apart: 0.03.")
+        float,
+        typer.Option(help="The difference of two rows' worst cases that is to be told: 0.03."),
     ],
     wanted: Annotated[
         float, typer.Option("--power", help="The probability of telling them apart.")

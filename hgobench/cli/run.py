@@ -28,7 +28,10 @@ def run(
         str, typer.Argument(help="A suite's name (hgobench list suites) or TOML file.")
     ],
     rule: Annotated[
-        list[str] | None, typer.Option(help="A rule of your own beside the suite's: pkg.mod:Class.")
+        list[str] | None,
+        typer.Option(
+            help="A rule beside the suite's, also your own: pkg.mod:Class; as often as wanted."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,

@@ -52,14 +52,19 @@ def page(kind: str, full: bool = False) -> Page:
     """
     registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
+    first: dict[Any, tuple[str, list[str]]] = {}  # class to its first name and parameters
     for name in registry.names():
         try:
             entry = registry.entry(name)
         except InputError as error:
             broken += error.problems
             continue
-        parameters = ", ".join(registry.parameters(name))
+        parameters = registry.parameters(name)
         made = getattr(entry.factory, "func", entry.factory)
+        like, theirs = first.setdefault(made, (name, parameters))
+        if like != name:  # the same class with other defaults
+            others = [parameter for parameter in parameters if parameter not in theirs]
+            parameters = [*others, f"{'otherwise ' * bool(others)}as {like}"]
         default = _default(made)
         notes = [
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
@@ -69,7 +74,7 @@ def page(kind: str, full: bool = False) -> Page:
         rows.append(
             {
                 "name": name + ("" if entry.origin == "hgobench" else f" ({entry.origin})"),
-                "parameters": parameters,
+                "parameters": ", ".join(parameters),
                 "formula": getattr(made, "formula", ""),
                 "knows": _KNOWS.get(getattr(default, "sees", ""), ""),
                 "colludes": _COLLUDES.get(str(getattr(default, "colludes", "")), ""),

@@ -49,6 +49,17 @@ def alone(package: str, module: str) -> ModuleType | None:
     return importlib.import_module(f"{package}.{module}")
 
 
+INSTALL = {
+    "byzfl": "pip install 'hgobench[peers]'",
+    "byzpy": "pip install --no-deps byzpy",
+}
+
+
+def missing() -> dict[str, str]:
+    """Return the other libraries that can't be imported here, with how to install them."""
+    return {name: how for name, how in INSTALL.items() if peer(name, "aggregators") is None}
+
+
 @cache
 def peer(package: str, module: str) -> ModuleType | None:
     """Import a module of another library; None if it is missing, or does not work here."""
