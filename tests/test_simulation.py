@@ -513,6 +513,18 @@ def test_a_cell_without_time_fails_before_it_begins() -> None:
     )
 
 
+def test_what_an_attacker_tries_changes_no_memory_of_a_rule() -> None:
+    """Also not that of a rule of one's own that does not say that it has one."""
+    cells = [
+        Scenario(**BASE, rule=f"tests.plugins:{name}", attack="optimal_foe", algorithm="sgd")
+        for name in ("SaysSo", "Smoothing", "Uncopied")
+    ]
+    declared, silent, uncopied = simulate(cells)
+    assert declared.status == silent.status == uncopied.status == "done"
+    same(silent, declared)
+    assert silent.rounds["test_loss"] != uncopied.rounds["test_loss"]
+
+
 def test_a_neighbour_that_fails_changes_nothing() -> None:
     good = Scenario(**BASE, rule="median", attack="foe")
     bad = [

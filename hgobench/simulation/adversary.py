@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -199,6 +200,9 @@ class Adversary:
             server = cell.server
             if cell.stateful:
                 server = replace(server, rule=deepcopy(cell.rule))
+            elif cell.rules.foreign:  # it may remember without saying so
+                with suppress(Exception):  # it can't be copied
+                    server = replace(server, rule=deepcopy(cell.rule))
             known = cell.view(self.k, self.draw, params[r], reception)
             answer = server.aggregate(self.answers.values[r], reception, known)
         kept, values = reception.answered(answer)
