@@ -10,30 +10,38 @@ import json
 import os
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import hgobench
-from hgobench import aggregators, attacks, catalogue, suite
+from hgobench import aggregators, attacks, audits, catalogue, suite
+from hgobench.cli import app
 from hgobench.cli.list import Kind
 from hgobench.data import partitions
+from hgobench.errors import InputError
 from hgobench.evaluation.plan import Plan
-from hgobench.paper import CITATION
-from hgobench.report import listing
+from hgobench.paper import CITATION, figures
+from hgobench.report import listing, worlds
 from hgobench.report.render import markdown
+from hgobench.scenario import check_field
+from hgobench.settings import parse_names, parse_setting
 from hgobench.testing import RULE_LAWS
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "your-project.md").read_text(encoding="utf-8")
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(hgobench.__path__, "hgobench.")
@@ -376,6 +384,142 @@ def test_the_readme_s_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert names["result"].summary["status"] == "done"
     exec(second, names)
     assert len(names["problem"].curvature.smoothness) == 65
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+OWN = re.compile(r"[\w.]+:\w+|near_median")  # what a reader has written
+PLACEHOLDER = re.compile(r"\.\.$|=\.\.|^[A-Z_]+$")
+
+
+def _commands(page: str) -> Iterator[tuple[str, list[str], bool]]:
+    """Yield commands of hgobench and pytest that a page shows: as written, split, and if whole.
+
+    Those in running text may lack arguments, or have placeholders.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:bash|sh|yaml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shown = [(line, True) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    shown += [(inline, False) for inline in re.findall(r"`(hgobench [^`]+|pytest [^`]+)`", text)]
+    for line, whole in shown:
+        lexer = shlex.shlex(line.removeprefix("      - run: "), posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if not set(word) <= set(";|&()<>"):
+                words.append(word)
+                continue
+            while words and re.match(r"\w+=", words[0]):  # the environment
+                words = words[1:]
+            name = words[0].rpartition("/")[2] if words else ""
+            if name in ("hgobench", "pytest"):
+                yield line, [name, *words[1:]], whole
+            words = [] if word != ">" else ["to a file"]
+
+
+def _asked(words: list[str]) -> Any:
+    """Return the context of a command; None if it is of the whole command. Wrong ones raise."""
+    group = typer.main.get_command(app)
+    context = group.make_context("hgobench", ["list", "rules"])
+    while isinstance(group, typer.core.TyperGroup) and words and not words[0].startswith("-"):
+        name, found, words = group.resolve_command(context, list(words))
+        assert found is not None
+        if not isinstance(found, typer.core.TyperGroup):
+            return found.make_context(name, words, parent=context)
+        group = found
+    return None
+
+
+def _names_what_exists(verb: str, asked: Any, toml: set[str]) -> None:
+    """Raise InputError unless what a command names exists; what a reader writes does."""
+    told = asked.params
+    texts = [*(told.get("set_") or ())]
+    if verb == "show" and told["what"] == "scenario":
+        texts += told["which"]
+    for setting in map(parse_setting, texts):
+        for value in setting.values:
+            if not OWN.search(str(value)) and "path=" not in str(value):
+                check_field(setting.field, value)
+    for field in ("rule", "attack"):
+        for name in parse_names(told.get(field) or (), f"{field}s"):
+            if not OWN.search(name) and verb != "bench":
+                check_field(field, name)
+    if verb in ("run", "power") and told["suite"] not in toml:
+        suite.Suite.load(told["suite"] if "/" not in told["suite"] else str(ROOT / told["suite"]))
+    if verb == "show" and told["what"] == "partition":
+        check_field("partition", told["which"][0])
+    if verb == "reproduce" and told["names"] not in (["list"], ["all"]):
+        for name in told["names"]:
+            figures.load(name)
+    if verb == "audit" and told["names"][0] not in ("list", "rule"):
+        audits.chosen(told["names"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_a_page_shows_can_be_given(page: str) -> None:
+    """Verbs, options, suites, settings and names are those that there are; nothing is run."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    toml = set(re.findall(r"^# (\S+\.toml)$", text, re.MULTILINE))
+    toml |= set(re.findall(r"^# (\S+\.toml)$", GUIDE, re.MULTILINE))
+    wrong = []
+    for line, (name, *words), whole in _commands(page):
+        whole = whole and not any(map(PLACEHOLDER.search, words))
+        try:
+            if name == "pytest":
+                for option, value in pairwise(words):
+                    if option == "--suite" and value not in toml:
+                        suite.Suite.load(value)
+                continue
+            asked = _asked(words)
+            if asked is not None and whole:
+                _names_what_exists(words[0], asked, toml)
+        except Exception as error:
+            if type(error).__name__ == "MissingParameter" and not whole:
+                continue
+            wrong.append(f"{line.strip()}: {type(error).__name__}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_command_that_can_t_be_given_is_found_out() -> None:
+    for words, what in (
+        (["run", "quick", "--nope"], "No such option"),
+        (["nope"], "No such command"),
+        (["list", "nope"], "nope"),
+        (["run", "quick", "--by", "nope"], "nope"),
+    ):
+        with pytest.raises(Exception, match=what):
+            _asked(words)
+    for words in (
+        ["run", "nope"],
+        ["run", "quick", "--set", "attack=nope"],
+        ["run", "quick", "--rule", "median,nope"],
+        ["show", "partition", "nope"],
+        ["audit", "nope"],
+        ["reproduce", "nope"],
+    ):
+        with pytest.raises(InputError, match="nope"):
+            _names_what_exists(words[0], _asked(words), set())
+    assert any(words[1:3] == ["run", "quick"] for _, words, _ in _commands("README.md"))
+
+
+def test_what_the_readme_s_commands_write_is_no_part_of_the_clone() -> None:
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    written = {
+        name
+        for block in blocks
+        for name in re.findall(r"(?:(?<!\S)> ?|--out |--save )([\w.]+)", block)
+    }
+    assert {"mine.py", "mine.csv", "board.html", "results", "main.json"} <= written
+    (shown,) = re.findall(r"show partition '(.*?)'", README)
+    slug = worlds.deal(shown, "digits", 20, 0).slug
+    written |= {"hgobench-results/quick", f"{slug}.png", f"{slug}.svg"}
+    ignored = subprocess.run(
+        ["git", "check-ignore", *written, *(f"{name}/x" for name in ("results",))],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if ignored.returncode == 128:
+        pytest.skip("this is no clone")
+    assert written - {name.strip('"') for name in ignored.stdout.splitlines()} <= {"results"}
+    assert "results/x" in ignored.stdout
 
 
 def test_files_that_the_readme_points_to_exist() -> None:
