@@ -315,7 +315,7 @@ class Rule(Part):
         out, served = torch.zeros_like(values[0]), torch.zeros_like(enough)
         with self._threads():
             for step in steps(values, present, view):
-                if not enough[step.columns[0]]:
+                if not self.minimum <= step.senders <= self.maximum:
                     continue
                 vectors = step.vectors
                 whole = values[:1, :1].expand(len(vectors), vectors.width)  # has its shape

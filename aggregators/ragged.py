@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.kernels.arrays import count_columns, zero_where_false
-from hgobench.kernels.inner_products import inner_products
+from hgobench.kernels.inner_products import inner_products, summed
 from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
 from .columns import Columns
 from .errors import RuleError
-from .vectors import ROUNDING, Vectors
+from .vectors import LARGEST, ROUNDING, Vectors
 from .view import ServerView
 
+MANY = 2**17  # numbers; of fewer, float32 products save nothing
 INDEFINITE = 1e-10  # of the largest eigenvalue; what is below 0 by less is rounding
 
 Ints = NDArray[np.int64]
@@ -31,11 +33,13 @@ class Stair:
     Attributes:
         columns: (k,) int64, which columns of the input it answers for.
         served: where they are among the columns of `vectors`.
+        senders: how many workers.
         vectors: those workers' vectors on all columns that all of them sent.
     """
 
     columns: Tensor
     served: slice
+    senders: int
     vectors: Vectors
 
 
@@ -60,7 +64,7 @@ def steps(values: Tensor, present: Tensor, view: ServerView) -> Iterator[Stair]:
     rank = torch.arange(len(present), device=present.device)[:, None]
     if bool((present[order] == (rank < counts)).all()):
         staircase = _Staircase(values, order.cpu().numpy(), counts, view)
-        yield from (staircase.stair(k) for k in reversed(range(len(staircase.segments))))
+        yield from (staircase.stair(k) for k in reversed(range(len(staircase))))
         return
     sets, group = torch.unique(present.to(torch.uint8), dim=1, return_inverse=True)
     place = torch.arange(len(group), device=group.device)
@@ -72,32 +76,18 @@ def steps(values: Tensor, present: Tensor, view: ServerView) -> Iterator[Stair]:
         shared = present[who].all(dim=0).nonzero()[:, 0]
         shared = shared[(-counts[shared]).argsort(stable=True)]  # its own have the fewest senders
         own = int((counts[shared] == counts[start]).sum())
-        yield _stair(values, who, shared, own, view, None)
-
-
-def _stair(
-    values: Tensor,
-    who: Tensor,
-    shared: Tensor,
-    own: int,
-    view: ServerView,
-    make: Callable[[ServerView], Vectors] | None,
-) -> Stair:
-    """Return a step of some workers, (m,) bool, on `shared` columns, of which the last are its own.
-
-    Args:
-        make: makes its vectors; None: from the values.
-    """
-    before = len(shared) - own
-    served = torch.arange(len(shared), device=values.device) >= before
-    mine = view.of_workers(who).of_coordinates(shared, values.shape[1])
-    mine = replace(mine, served=served)
-    vectors = make(mine) if make else Vectors(values[who].index_select(1, shared), mine)
-    return Stair(shared[before:], slice(before, len(shared)), vectors)
+        before = len(shared) - own
+        served = torch.arange(len(shared), device=values.device) >= before
+        mine = view.of_part(who.nonzero()[:, 0].cpu().numpy(), shared, values.shape[1], served)
+        vectors = Vectors(values[who].index_select(1, shared), mine)
+        yield Stair(shared[before:], slice(before, len(shared)), len(vectors), vectors)
 
 
 class _Staircase:
-    """Nested steps: segment k is sent by S_k, and S_1 ⊃ S_2 ⊃ ...
+    """Nested steps: segment k of the columns is sent by S_k, and S_1 ⊃ S_2 ⊃ ...
+
+    What a rule asks of a step is a sum over its segments. All steps' are computed at once, of all
+    workers: what a worker did not send counts as 0 there, and no step looks at it.
 
     Args:
         values: (m, b).
@@ -106,77 +96,131 @@ class _Staircase:
         view: what the server knows of the round.
 
     Attributes:
-        segments: the vectors of S_k on segment k.
         rows: which rows are S_k, ascending.
-        columns: (b_k,) int64, which columns are segment k.
+        columns: (b,) int64, which column of the input stands where: segment by segment.
+        starts: where each segment starts, and b.
+        ordered: (m, b) the values in this order, 0 for what was not sent.
     """
 
     def __init__(self, values: Tensor, order: Ints, counts: Tensor, view: ServerView) -> None:
-        self.values, self.view = values, view
-        sizes = torch.unique(counts).tolist()[::-1]
-        self.rows: list[Ints] = [np.sort(order[:size]) for size in sizes]
-        self.columns: list[Tensor] = [(counts == size).nonzero()[:, 0] for size in sizes]
-        self.segments = [
-            Vectors(values[torch.from_numpy(rows)].index_select(1, columns))
-            for rows, columns in zip(self.rows, self.columns, strict=True)
-        ]
-        self.ends = np.cumsum([len(columns) for columns in self.columns]).tolist()
+        self.view = view
+        sizes, lengths = (found.tolist() for found in torch.unique(counts, return_counts=True))
+        self.rows: list[Ints] = [np.sort(order[:size]) for size in reversed(sizes)]
+        self.starts: list[int] = [0, *np.cumsum(lengths[::-1]).tolist()]
+        self.columns = counts.argsort(descending=True, stable=True)
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        self._counts = counts[self.columns]
+        self._present = torch.from_numpy(rank).to(counts.device)[:, None] < self._counts
+        self.ordered = zero_where_false(values.index_select(1, self.columns), self._present)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def stair(self, k: int) -> Stair:
         """Return a step."""
-        who = np.zeros(len(self.values), dtype=bool)
-        who[self.rows[k]] = True
-        there = torch.from_numpy(who).to(self.values.device)
-        shared = torch.cat(self.columns[: k + 1])
-        return _stair(
-            self.values, there, shared, len(self.columns[k]), self.view, lambda v: Step(self, k, v)
+        start, end = self.starts[k : k + 2]
+        shared = self.columns[:end]
+        served = torch.arange(end, device=shared.device) >= start
+        view = self.view.of_part(self.rows[k], shared, len(self.columns), served)
+        return Stair(shared[start:], slice(start, end), len(self.rows[k]), Step(self, k, view))
+
+    @cached_property
+    def finite(self) -> NDArray[np.bool_]:
+        """Return which vectors of each step are finite, (K, m)."""
+        parts = Vectors(self.ordered)
+        if parts._all_finite():
+            return np.ones((len(self), len(self.ordered)), dtype=bool)
+        most = self._summed(lambda part: self.ordered[:, part].abs(), _largest)
+        return np.logical_and.accumulate(most < LARGEST, axis=0)
+
+    @cached_property
+    def centre(self) -> Tensor:
+        """Return the coordinate-wise median of what was sent, (b,) float64."""
+
+        def median(part: slice) -> Tensor:
+            tile, there = self.ordered[:, part], self._present[:, part]
+            return Columns.sort(tile, there, self._counts[part]).median()
+
+        centre = torch.cat(map_tiles(median, tiles(self.ordered)))
+        if self.finite.all():
+            return centre
+        # Where most are not finite the median may not be either; any centre will do.
+        return centre.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+    @cached_property
+    def products(self) -> NDArray[np.float64] | None:
+        """Return the inner products of each step from float32 ones, (K, m, m).
+
+        None where they are not float32, or so few that float64 costs no more.
+        """
+        if self.ordered.dtype != torch.float32 or self.ordered.numel() < MANY:
+            return None
+        return self._running(lambda part: self.ordered[:, part], summed)
+
+    @cached_property
+    def float64_grams(self) -> NDArray[np.float64]:
+        """Return the inner products of each step, (K, m, m)."""
+        return self._running(lambda part: self._wide(part, self.ordered[:, part]), inner_products)
+
+    @cached_property
+    def centred_grams(self) -> NDArray[np.float64]:
+        """Return those of each step's centre and of the vectors about it, (K, 1 + m, 1 + m).
+
+        The centre is the median of all that sent a coordinate, also of those that a step lacks.
+        """
+
+        def about(part: slice) -> Tensor:
+            centre = self.centre[part]
+            apart = zero_where_false(self.ordered[:, part] - centre, self._present[:, part])
+            return torch.cat((centre[None], self._wide(part, apart)))
+
+        return self._running(about, inner_products)
+
+    @cached_property
+    def squared_lengths(self) -> NDArray[np.float64]:
+        """Return ‖x_i‖² of each step, (K, m)."""
+        return self._running(
+            lambda part: self._wide(part, self.ordered[:, part]).square(), lambda x: x.sum(dim=1)
         )
 
-    def running(self, parts: list[Tensor], add: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
-        """Return sums over the first segments of what segment k says of S_k, (m_k,) or (m_k, m_k).
+    def _wide(self, part: slice, rows: Tensor) -> Tensor:
+        """Return columns in float64, 0 where a vector is not finite."""
+        rows = rows.double()
+        if self.finite.all():
+            return rows
+        steps = np.searchsorted(self.starts, np.arange(part.start, part.stop), side="right") - 1
+        return zero_where_false(rows, torch.from_numpy(self.finite[steps].T).to(rows.device))
 
-        A matrix that is larger than m_k has a row and a column for the centre before the others.
+    def _running(
+        self, rows: Callable[[slice], Tensor], total: Callable[[Tensor], Tensor]
+    ) -> NDArray[np.float64]:
+        """Return, for each step, the sum over its segments of what `total` says of their columns.
+
+        Args:
+            rows: given columns, what is known of them, (r, b').
+            total: given some of those, (r, b'), their sum.
         """
-        total = parts[0]
-        sums = [total]
-        for k, part in enumerate(parts[1:], 1):
-            kept = torch.from_numpy(np.searchsorted(self.rows[k - 1], self.rows[k]))
-            if len(part) > len(kept):
-                kept = torch.cat((torch.zeros_like(kept[:1]), kept + 1))
-            inside = total[kept] if part.ndim == 1 else total[kept][:, kept]
-            total = add(inside, part)
-            sums.append(total)
+        return self._summed(rows, total).cumsum(axis=0)
+
+    def _summed(
+        self, rows: Callable[[slice], Tensor], total: Callable[[Tensor], Tensor]
+    ) -> NDArray[np.float64]:
+        """Return, for each segment, what `total` says of its columns; over tiles it is added up."""
+
+        def of_tile(part: slice) -> list[tuple[int, NDArray[np.float64]]]:
+            tile = rows(part)
+            return [
+                (k, total(tile[:, start - part.start : end - part.start]).cpu().numpy())
+                for k, (first, last) in enumerate(pairwise(self.starts))
+                if (start := max(first, part.start)) < (end := min(last, part.stop))
+            ]
+
+        pieces = [piece for tile in map_tiles(of_tile, tiles(self.ordered)) for piece in tile]
+        sums = np.zeros((len(self), *pieces[0][1].shape))
+        for k, piece in pieces:
+            sums[k] += piece
         return sums
-
-    @cached_property
-    def finite(self) -> list[Tensor]:
-        """Return which vectors of each step are finite."""
-        return self.running([part.finite for part in self.segments], torch.logical_and)
-
-    @cached_property
-    def products(self) -> list[Tensor] | None:
-        """Return the inner products of each step from float32 ones; None if they are not."""
-        parts = [part._products() for part in self.segments]
-        known = [part for part in parts if part is not None]
-        return self.running(known, torch.add) if len(known) == len(parts) else None
-
-    @cached_property
-    def float64_grams(self) -> list[Tensor]:
-        """Return the inner products of each step."""
-        return self.running([part._float64_gram for part in self.segments], torch.add)
-
-    @cached_property
-    def centred_grams(self) -> list[Tensor]:
-        """Return the inner products of each step's centre and of the vectors about it.
-
-        A segment's centre is the median of all that sent it, also of those that a later step lacks.
-        """
-        return self.running([part._centred_gram[1] for part in self.segments], torch.add)
-
-    @cached_property
-    def squared_lengths(self) -> list[Tensor]:
-        """Return ‖x_i‖² of each step."""
-        return self.running([part._squared_lengths for part in self.segments], torch.add)
 
 
 class Step(Vectors):
@@ -188,8 +232,8 @@ class Step(Vectors):
     def __init__(self, staircase: _Staircase, k: int, view: ServerView) -> None:
         self.staircase, self.k, self.view = staircase, k, view
         self._mixing, self._source = None, self
-        ends = staircase.ends
-        self.served = slice(ends[k] - len(staircase.columns[k]), ends[k])
+        self._rows = staircase.rows[k]
+        self.served = slice(*staircase.starts[k : k + 2])
 
     @property
     def _step(self) -> Step:
@@ -203,13 +247,14 @@ class Step(Vectors):
 
     @cached_property
     def _whole(self) -> Tensor:
-        staircase, k = self.staircase, self.k
-        parts = []
-        for at in range(k + 1):
-            kept = np.searchsorted(staircase.rows[at], staircase.rows[k])
-            part = staircase.segments[at].sent
-            parts.append(part[torch.from_numpy(kept).to(part.device)])
-        return torch.cat(parts, dim=1)
+        return self._rows_of(slice(0, self.served.stop))
+
+    def _rows_of(self, part: slice) -> Tensor:
+        """Return some columns of the step's workers."""
+        ordered, rows = self.staircase.ordered[:, part], self._rows
+        if len(rows) == len(ordered):
+            return ordered
+        return ordered.index_select(0, torch.from_numpy(rows).to(ordered.device))
 
     @property
     def width(self) -> int:
@@ -217,58 +262,49 @@ class Step(Vectors):
         return int(self._step.served.stop)
 
     def __len__(self) -> int:
-        return len(
-            self._step.staircase.rows[self._step.k] if self._mixing is None else self._mixing
-        )
+        return len(self._step._rows if self._mixing is None else self._mixing)
 
     @cached_property
     def finite(self) -> Tensor:
         """Return which vectors count as finite, (m,) bool."""
-        if vars(self).get("_float32_gram") is not None:
-            return torch.ones(len(self), dtype=torch.bool)
-        return self.staircase.finite[self.k]
+        return torch.from_numpy(self.staircase.finite[self.k, self._rows])
+
+    def _of(self, every: NDArray[np.float64]) -> Tensor:
+        """Return what all steps' matrices, (K, m, m), hold of this one's vectors."""
+        return torch.from_numpy(every[self.k][self._rows[:, None], self._rows])
 
     def _products(self) -> Tensor | None:
         products = self.staircase.products
-        return None if products is None else products[self.k]
+        return None if products is None else self._of(products)
 
     def _is_zero(self, row: int) -> bool:
-        return all(segment._is_zero(at) for segment, at in self._parts_of(row))
+        return not bool(self.staircase.ordered[self._rows[row], : self.width].any())
 
     def _are_equal(self, row: int, other: int) -> bool:
-        pairs = zip(self._parts_of(row), self._parts_of(other), strict=True)
-        return all(segment._are_equal(at, twin) for (segment, at), (_, twin) in pairs)
-
-    def _parts_of(self, row: int) -> Iterator[tuple[Vectors, int]]:
-        """Yield the segments and which row of each is some row of the step."""
-        staircase = self.staircase
-        who = staircase.rows[self.k][row]
-        for k in range(self.k + 1):
-            yield staircase.segments[k], int(np.searchsorted(staircase.rows[k], who))
+        ordered = self.staircase.ordered[:, : self.width]
+        return torch.equal(ordered[self._rows[row]], ordered[self._rows[other]])
 
     @cached_property
     def _centred_gram(self) -> tuple[Tensor, Tensor]:
-        segments = self.staircase.segments[: self.k + 1]
-        centre = torch.cat([segment._centred_gram[0] for segment in segments])
-        return centre, self.staircase.centred_grams[self.k]
+        kept = np.concatenate(([0], self._rows + 1))
+        gram = self.staircase.centred_grams[self.k][kept[:, None], kept]
+        return self.staircase.centre[: self.width], torch.from_numpy(gram)
 
     @cached_property
     def _float64_gram(self) -> Tensor:
         apart = ~(self.finite & self.finite[:, None])
-        return self.staircase.float64_grams[self.k].masked_fill(apart, 0.0)
+        return self._of(self.staircase.float64_grams).masked_fill(apart, 0.0)
 
     @cached_property
     def _squared_lengths(self) -> Tensor:
-        return self.staircase.squared_lengths[self.k]
+        return torch.from_numpy(self.staircase.squared_lengths[self.k, self._rows])
 
     def squared_distances_from(self, k: int) -> Tensor:
         """Return all ‖x_i - x_k‖², (m,) float64; inf from and to what is not finite."""
         return self.squared_distances[k]
 
     def _read(self, part: slice) -> Tensor:
-        if part == self.served:
-            return self.staircase.segments[self.k].sent
-        return self.sent[:, part]
+        return self._rows_of(part) if part == self.served else self.sent[:, part]
 
     def on_served(self, aggregate: Callable[[Vectors], Tensor]) -> Tensor:
         """Aggregate the columns that the step answers for; 0 elsewhere."""
@@ -282,6 +318,11 @@ class Step(Vectors):
         whole = answer.new_zeros(self.width)
         whole[served] = answer
         return whole
+
+
+def _largest(rows: Tensor) -> Tensor:
+    """Return the largest of each row, (r,); NaN: one of them is."""
+    return rows.amax(dim=1)
 
 
 class MaskedVectors(Vectors):

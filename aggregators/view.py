@@ -82,6 +82,15 @@ class ServerView:
         honest = None if self.honest is None else self.honest[rows]
         return replace(self, workers=workers[rows], honest=honest)
 
+    def of_part(
+        self, rows: NDArray[np.int64], indices: Tensor, columns: int, served: Tensor
+    ) -> ServerView:
+        """Return the view of some rows and columns, (k,) bool `served` says of which an answer."""
+        workers = rows if self.workers is None else self.workers[rows]
+        honest = None if self.honest is None else self.honest[rows]
+        part = self.of_coordinates(indices, columns)
+        return replace(part, workers=workers, honest=honest, served=served)
+
     def of_coordinates(self, indices: Tensor, columns: int) -> ServerView:
         """Return the view of some of its columns, by (k,) int64 indices."""
         chosen = indices if self.coordinates is None else self.coordinates[indices]
