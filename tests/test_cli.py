@@ -327,7 +327,7 @@ def test_damaged_rows_are_said_listed_and_computed_anew(tiny: Path) -> None:
         ("partitions", ["by_class", "k=2", "alpha=0.5"]),
         ("hardware", ["standard", "c2", "weak_mean=500.0"]),
         ("models", ["softmax", "feed_forward", "hidden=30"]),
-        ("suites", ["quick", "quick-2", "smoke"]),
+        ("suites", ["quick", "quick-3", "smoke"]),
     ],
 )
 def test_list(kind: str, expected: list[str]) -> None:

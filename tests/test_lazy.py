@@ -97,7 +97,7 @@ def test_a_suite_starts_and_a_store_is_shown_without_torch(tmp_path: Path) -> No
         with open_store({str(ROOT / "tests" / "schema_1")!r}, create=False) as store:
             print(len(boards(Score.of(result) for _, result in store.results())))
     """)
-    assert said.splitlines() == ["30360 96", "3"]
+    assert said.splitlines() == ["2580 66", "3"]
 
 
 @pytest.mark.long
