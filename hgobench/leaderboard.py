@@ -23,14 +23,17 @@ from hgobench.results import Result
 from hgobench.results.result import data_notes
 from hgobench.scenario import ATTACK, Role, Scenario
 from hgobench.statistics import (
+    LEVEL,
     Estimate,
     Outcomes,
     Paired,
     Rank,
     Share,
+    certain,
     estimates,
     ranges,
     share,
+    step_down,
 )
 
 Split = Literal["test", "validation"]
@@ -273,6 +276,9 @@ class Board:
         seeds: how many seeds ranks compare rows on.
         collapse: an accuracy below this is a collapse: half of the best row's without attack; where
             that was not run, of the best mean.
+        told: how many pairs of ranked rows are told apart, if no row collapses more often than its
+            seeds show.
+        certain: how many of them whatever seeds have not shown.
     """
 
     setting: Mapping[str, Any]
@@ -283,6 +289,8 @@ class Board:
     examples: int = 0
     seeds: int = 0
     collapse: float = 0.0
+    told: int = 0
+    certain: int = 0
 
 
 def boards(
@@ -385,7 +393,10 @@ def _board(
         if row.is_live and not row.missing and "honest" not in row.needs
     ]
     rows_ranked = paired([by_key[key] for key in ranked])
-    ranks = ranges(rows_ranked) if rows_ranked else [Rank(1, len(ranked))] * len(ranked)
+    better = np.ones((len(ranked), len(ranked)))
+    if rows_ranked:
+        better = step_down(rows_ranked)
+    ranks = ranges(better)
     for key, rank in zip(ranked, ranks, strict=True):
         by_key[key] = replace(by_key[key], rank=rank)
     goal = GOAL * max(
@@ -411,6 +422,8 @@ def _board(
         examples=axes.examples,
         seeds=rows_ranked.seeds.shape[1] if rows_ranked else 0,
         collapse=collapse,
+        told=int((better <= LEVEL).sum()),
+        certain=int(certain(rows_ranked, better).sum()) if rows_ranked else 0,
     )
 
 
@@ -709,6 +722,8 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                 "examples": board.examples,
                 "seeds": board.seeds,
                 "collapse": board.collapse,
+                "told": board.told,
+                "certain": board.certain,
                 "rows": [
                     {
                         "rank": list(row.rank) if row.rank else None,

@@ -3,7 +3,7 @@
 from hgobench.statistics.correlation import Correlation, rank_correlation
 from hgobench.statistics.draws import Draws, draw
 from hgobench.statistics.means import LEVEL, Floats, exceeds, holm, interval
-from hgobench.statistics.ranks import Difference, Paired, Rank, compare, ranges, step_down
+from hgobench.statistics.ranks import Difference, Paired, Rank, certain, compare, ranges, step_down
 from hgobench.statistics.worst_case import (
     FEWEST,
     Estimate,
@@ -26,6 +26,7 @@ __all__ = [
     "Paired",
     "Rank",
     "Share",
+    "certain",
     "compare",
     "draw",
     "estimate",

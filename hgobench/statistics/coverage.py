@@ -12,14 +12,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hgobench.determinism import stream
 from hgobench.statistics.draws import draw
 from hgobench.statistics.means import LEVEL, Floats
-from hgobench.statistics.ranks import Paired, step_down
+from hgobench.statistics.ranks import Paired, certain, step_down
 from hgobench.statistics.worst_case import Outcomes, estimates
 
 EXAMPLES = 360  # as digits has
@@ -42,9 +42,17 @@ def accuracy(logit: float) -> float:
     return float((weights / (1 + np.exp(-(logit + spread * nodes)))).sum() / weights.sum())
 
 
-def truth(collapse: float) -> float:
-    """Return θ of a simulated row."""
-    return (1 - collapse) * accuracy(TRAINED) + collapse * accuracy(COLLAPSED)
+@cache
+def trained(theta: float, collapse: float) -> float:
+    """Return the logit of a row that does not collapse, at which its θ is as wanted.
+
+    >>> round(trained(accuracy(TRAINED), 0.0), 6)
+    3.0
+    """
+    from scipy.optimize import brentq
+
+    wanted = (theta - collapse * accuracy(COLLAPSED)) / (1 - collapse)
+    return float(brentq(lambda logit: accuracy(logit) - wanted, -20, 20))
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,11 @@ class Design:
         collapse: the share of worlds in which a row collapses.
         attacks: how many attacks each row meets; a row for each number.
         alike: the share of collapses that all attacks of a row have in common.
-        shared: the share of a world's variance that all rows have in common.
+        shared: the share of a world's and of an example's variance that all rows have in common.
+        examples: N.
+        unlearnt: the share of examples of a kind that no row ever answers rightly.
+        steady: every second row never collapses: it is no better, as it trains less well.
+        gap: by how much θ of the second half of the rows is below that of the first.
     """
 
     seeds: int
@@ -64,24 +76,50 @@ class Design:
     attacks: tuple[int, ...] = (1,)
     alike: float = 0.7
     shared: float = 0.5
+    examples: int = EXAMPLES
+    unlearnt: float = 0.0
+    steady: bool = False
+    gap: float = 0.0
+
+    @property
+    def theta(self) -> Floats:
+        """(R,) the truth.
+
+        >>> Design(seeds=6, collapse=0.5, attacks=(1, 1), gap=0.1).theta.round(3).tolist()
+        [0.5, 0.4]
+        """
+        lower = np.arange(len(self.attacks)) >= len(self.attacks) / 2
+        best = (1 - self.collapse) * accuracy(TRAINED) + self.collapse * accuracy(COLLAPSED)
+        return np.asarray((1 - self.unlearnt) * (best - self.gap * lower))
 
     def rows(self, rng: np.random.Generator) -> list[Outcomes]:
-        """Return rows that are all alike in truth."""
-        hard = rng.normal(0, DIFFICULTY, EXAMPLES)
-        world = rng.normal(0, math.sqrt(self.shared), self.seeds)
+        """Return rows, all of them under attacks that tie."""
+        kept, own_share = math.sqrt(self.shared), math.sqrt(1 - self.shared)
+        N = self.examples
+        hard = kept * rng.normal(0, DIFFICULTY, N)
+        world = rng.normal(0, kept, self.seeds)
+        learnt = rng.random(N) >= self.unlearnt
         rows = []
-        for attacks in self.attacks:
+        for i, (attacks, theta) in enumerate(zip(self.attacks, self.theta, strict=True)):
+            collapse = 0.0 if self.steady and i % 2 else self.collapse
             shape = (attacks, self.seeds)
-            own = rng.normal(0, math.sqrt((1 - self.shared) / 2), (2, *shape))
+            own = rng.normal(0, own_share / math.sqrt(2), (2, *shape))
             level = world + own[0, :1] + own[1]
-            common = rng.random((1, self.seeds)) < self.collapse
-            each = rng.random(shape) < self.collapse
+            common = rng.random((1, self.seeds)) < collapse
+            each = rng.random(shape) < collapse
             fallen = np.where(rng.random(shape) < self.alike, common, each)
-            logit = np.where(fallen, COLLAPSED, TRAINED) + WORLD * level
-            chance = 1 / (1 + np.exp(-(logit[..., None] + hard)))
+            logit = trained(float(theta / (1 - self.unlearnt)), collapse)
+            logits = np.where(fallen, COLLAPSED, logit) + WORLD * level
+            easy = hard + own_share * rng.normal(0, DIFFICULTY, N)
+            chance = learnt / (1 + np.exp(-(logits[..., None] + easy)))
             right = rng.random(chance.shape) < chance
-            rows.append(Outcomes(right.mean(axis=2), np.packbits(right, axis=2), EXAMPLES))
+            rows.append(Outcomes(right.mean(axis=2), np.packbits(right, axis=2), N))
         return rows
+
+    def key(self) -> list[int]:
+        """Return the key of its random numbers."""
+        shares = (self.collapse, self.unlearnt, self.gap, float(self.steady))
+        return [self.seeds, self.examples, *(round(1000 * x) for x in shares), *self.attacks]
 
 
 Interval = tuple[float, float]
@@ -171,9 +209,9 @@ def covered(
         times: how often it is simulated.
         kinds: of `KINDS`.
     """
-    rng = stream(1, "coverage", design.seeds, round(100 * design.collapse), *design.attacks)
+    rng = stream(1, "coverage", *design.key())
     hits, widths = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0.0)
-    theta = truth(design.collapse)
+    (theta,) = design.theta
     for _ in range(times):
         (row,) = design.rows(rng)
         for kind in kinds:
@@ -183,11 +221,35 @@ def covered(
     return {kind: (hits[kind] / times, widths[kind] / times) for kind in kinds}
 
 
-def family_wise_error(design: Design, times: int, replicates: int = 600) -> float:
-    """Return how often any pair of rows is said to differ, though all are alike."""
-    rng = stream(2, "coverage", design.seeds, round(100 * design.collapse), *design.attacks)
-    draws = draw(design.seeds, EXAMPLES, replicates)
-    wrong = sum(
-        bool((step_down(Paired.of(design.rows(rng), draws)) <= LEVEL).any()) for _ in range(times)
-    )
-    return wrong / times
+class Told(NamedTuple):
+    """What is said of a board's rows.
+
+    Attributes:
+        wrong: how often any row is said to be better that is not: the family-wise error.
+        right: of the pairs of rows that differ, the share that is told apart: the power.
+    """
+
+    wrong: float
+    right: float
+
+
+def told(design: Design, times: int, replicates: int = 600) -> tuple[Told, Told]:
+    """Return how well ranks tell rows apart, and how well what is certain does.
+
+    Args:
+        design: with two rows or more.
+        times: how often it is simulated.
+        replicates: of the test.
+    """
+    rng = stream(2, "coverage", *design.key())
+    draws = draw(design.seeds, design.examples, replicates)
+    better = design.theta[:, None] > design.theta + 1e-9
+    wrong, right = np.zeros(2), np.zeros(2)
+    for _ in range(times):
+        rows = Paired.of(design.rows(rng), draws)
+        p = step_down(rows)
+        for i, said in enumerate((p <= LEVEL, certain(rows, p))):
+            wrong[i] += (said & ~better).any()
+            right[i] += (said & better).sum() / max(better.sum(), 1)
+    ranks, surely = zip((wrong / times).tolist(), (right / times).tolist(), strict=True)
+    return Told(*ranks), Told(*surely)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +15,30 @@ from hgobench.statistics.means import Floats
 
 REPLICATES = 2000
 GROUPS = 512  # more examples than this are drawn in as many groups of equal size, or nearly
+FINE = 1024  # examples' weights are multiples of 1/FINE
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
     """Random weights of S seeds and N examples in B replicates, the same for all rows and attacks.
 
-    What is compared is thereby paired: a seed that counts twice does so for every row.
+    What is compared is thereby paired: a seed that counts twice does so for every row. Weights of
+    both kinds are independent (the Bayesian pigeonhole bootstrap: Owen and Eckles, 2012,
+    arXiv:1106.2125, after Rubin, 1981).
 
     Attributes:
         seeds: (S + 1, B) independent exponential weights; divided by their sum they are uniform on
             the simplex. The last is that of a seed that nobody has seen.
         signs: (S, B) of -1 and 1.
-        examples: (G, B) how often each example, or group of examples, is drawn: multinomial. In
-            float32, in which sums of such numbers are exact in any order.
+        examples: (G + 1, B) the same for examples, or groups of examples; the last is that of one
+            that nobody has seen. Multiples of 1/1024, so that sums of products with whole numbers
+            are exact in any order.
         group: (N,) the group of each example.
     """
 
     seeds: Floats
     signs: Floats
-    examples: NDArray[np.float32]
+    examples: Floats
     group: NDArray[np.intp]
 
     @property
@@ -45,23 +50,31 @@ class Draws:
         for drawn in (self.seeds, self.signs, self.examples, self.group):
             drawn.setflags(write=False)  # they are shared
 
-    def deviations(self, counts: NDArray[np.int64], total: NDArray[np.int64]) -> Floats:
+    def deviations(
+        self,
+        counts: NDArray[np.int64],
+        total: NDArray[np.int64],
+        unseen: Literal[0, 1] | None = None,
+    ) -> Floats:
         """Return by how much means change when the examples are drawn again, (A, B).
 
         Args:
             counts: (A, N) in how many cells each example was right.
             total: (A,) of how many cells.
+            unseen: whether an example that nobody has seen is right in all cells; None: there is
+                none.
         """
         if not counts.shape[1]:
             return np.zeros((len(counts), self.replicates))
-        groups = len(self.examples)
-        right = np.array([np.bincount(self.group, row, groups) for row in counts], dtype=np.float32)
-        sizes = np.bincount(self.group, minlength=groups).astype(np.float32)
+        groups = len(self.examples) - 1
+        right = np.array([np.bincount(self.group, row, groups) for row in counts])
+        sizes = np.bincount(self.group, minlength=groups).astype(np.float64)
         with one_blas_thread():  # the matrices are small
-            drawn = (right @ self.examples).astype(np.float64)
-            size = (sizes @ self.examples).astype(np.float64)
-        changed = drawn - counts.sum(axis=1)[:, None] / counts.shape[1] * size
-        return np.asarray(changed / (counts.shape[1] * total[:, None]))
+            drawn = right @ self.examples[:-1] / total[:, None]
+            size = sizes @ self.examples[:-1]
+        if unseen is not None:
+            drawn, size = drawn + unseen * self.examples[-1], size + self.examples[-1]
+        return np.asarray(drawn / size - (counts.sum(axis=1) / total)[:, None] / counts.shape[1])
 
 
 @lru_cache(maxsize=8)
@@ -77,8 +90,8 @@ def draw(seeds: int, examples: int = 0, replicates: int = REPLICATES) -> Draws:
         InputError: a number is too small.
 
     >>> draws = draw(seeds=5, examples=10)
-    >>> draws.seeds.shape, draws.signs.shape, draws.examples.shape, draws.examples[:, 0].sum()
-    ((6, 2000), (5, 2000), (10, 2000), np.float32(10.0))
+    >>> draws.seeds.shape, draws.signs.shape, draws.examples.shape
+    ((6, 2000), (5, 2000), (11, 2000))
     """
     for name, value, least in (
         ("seeds", seeds, 1), ("examples", examples, 0), ("replicates", replicates, 100),
@@ -90,6 +103,5 @@ def draw(seeds: int, examples: int = 0, replicates: int = REPLICATES) -> Draws:
     rng = stream(0, "bootstrap examples", examples)
     groups = min(examples, GROUPS)
     group = rng.permutation(examples) % groups if groups < examples else np.arange(examples)
-    chance = np.full(groups, 1 / max(groups, 1))
-    counts = rng.multinomial(groups, chance, replicates).T if groups else np.zeros((0, replicates))
-    return Draws(weights, signs, np.ascontiguousarray(counts, dtype=np.float32), group)
+    drawn = np.ceil(rng.exponential(size=(groups + 1, replicates)) * FINE) / FINE
+    return Draws(weights, signs, drawn, group)

@@ -111,13 +111,13 @@ def level_of_many(rows: Paired) -> float:
         return LEVEL
     centred = rows.seeds - rows.seeds.mean(axis=1, keepdims=True)
     weights = stream(0, "power").standard_normal((S, rows.redrawn.shape[1]))
-    moved = rows.redrawn.copy()
+    moved = rows.redrawn[rows.worst]
     for s in range(S):  # in turn: the last bits follow from the order
         moved += centred[:, s, None] * weights[s] / math.sqrt(S * (S - 1))
     largest = np.zeros(moved.shape[1])
     for j in range(count - 1):
         others = np.arange(j + 1, count)
-        errors = rows.errors(np.full_like(others, j), others)
+        errors = rows.errors(rows.worst[[j]], rows.worst[others])[0]
         apart = abs(moved[others] - moved[j])[errors > 0] / errors[errors > 0, None]
         largest = np.maximum(largest, apart.max(axis=0, initial=0.0))
     beyond = float(np.quantile(largest, 1 - LEVEL))
@@ -170,10 +170,8 @@ def needs(
             f"pilot: {count} rows on {S} seeds; expected 2 or more rows on {PILOT} or more seeds"
         )
     level = level_of_many(rows)
-    by_row = [
-        rows.variances(np.full(count - j - 1, j), np.arange(j + 1, count)) for j in range(count - 1)
-    ]
-    seeds, examples = (np.concatenate(parts) for parts in zip(*by_row, strict=True))
+    upper = np.triu_indices(count, 1)
+    seeds, examples = (spread[upper] for spread in rows.variances(rows.worst, rows.worst))
     rising = np.argsort(seeds / S + examples, kind="stable")
     unlucky = (S - 1) / float(chi2.ppf(1 - CAUTION, S - 1))
     found = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,26 +154,35 @@ class Outcomes:
         right = None if self.right is None else self.right[:, kept]
         return Outcomes(self.accuracy[:, kept], right, self.examples)
 
-    def deviations(self, draws: Draws) -> Floats:
-        """Return by how much the means change when the test examples are drawn again, (A, B)."""
+    def deviations(self, draws: Draws, unseen: Literal[0, 1] | None = None) -> Floats:
+        """Return by how much the means change when the test examples are drawn again, (A, B).
+
+        Args:
+            draws: those that suit it.
+            unseen: whether an example that nobody has seen is right in all cells; None: there is
+                none.
+        """
         counts = np.where(self.there[:, :, None], self.marks, 0).sum(axis=1, dtype=np.int64)
-        return draws.deviations(counts, self.there.sum(axis=1))
+        return draws.deviations(counts, self.there.sum(axis=1), unseen)
 
 
 def estimates(outcomes: Outcomes, draws: Draws | None = None) -> tuple[list[Estimate], Estimate]:
     """Return the mean under each attack and the worst case θ, with 95 % intervals.
 
-    In a replicate the seeds' weights (w_1, .., w_S, w_0) are uniform on the simplex, and test
-    examples are drawn with replacement. w_0 belongs to a seed that nobody has seen: its accuracy is
-    0 for the lower end and 1 for the upper one. The ends are the 2.5 % and 97.5 % quantiles. Of
-    accuracies that are 0 or 1 this is Clopper and Pearson's interval, of others Gaffke's (2005):
-    for any distribution on [0, 1] no undercoverage of it is known (Learned-Miller and Thomas,
-    arXiv:1905.06208). It allows for collapses that so few seeds may not have shown.
+    In a replicate the seeds' weights (w_1, .., w_S, w_0) are uniform on the simplex, and so are,
+    independently, those of test examples (v_1, .., v_N, v_0); what the examples change is added.
+    w_0 belongs to a seed and v_0 to an example that nobody has seen: each is wrong for the lower
+    end and right for the upper one. The ends are the 2.5 % and 97.5 % quantiles. Without examples
+    this is, but for the error of so many replicates, Clopper and Pearson's interval of accuracies
+    that are 0 or 1, and Gaffke's (2005) of others: for any distribution on [0, 1] no undercoverage
+    of it is known (Learned-Miller and Thomas, arXiv:1905.06208). With examples it is a two-way
+    Bayesian bootstrap (Owen and Eckles, 2012, arXiv:1106.2125). It allows for collapses that so few
+    seeds, and for kinds of examples that so few examples, may not have shown.
 
     Of the minimum over attacks, the lower end is the lowest of the attacks': under the attack that
     is the worst in truth it is too high with a probability of 2.5 %, however many others there are.
-    The upper end is the lowest of theirs at the level at which they hold together: it counts A
-    looks.
+    The upper end is the lowest of theirs at the level at which they hold together (Beran, 1988,
+    *Balanced simultaneous confidence sets*): it counts A looks.
 
     Args:
         outcomes: what a row did.
@@ -195,9 +205,8 @@ def estimates(outcomes: Outcomes, draws: Draws | None = None) -> tuple[list[Esti
         total += np.where(there[:, s], outcomes.accuracy[:, s], 0.0)[:, None] * draws.seeds[s]
         weight += there[:, s, None] * draws.seeds[s]
     unseen = draws.seeds[-1]
-    changed = outcomes.deviations(draws)
-    low = np.sort(total / (weight + unseen) + changed, axis=1)
-    high = (total + unseen) / (weight + unseen) + changed
+    low = np.sort(total / (weight + unseen) + outcomes.deviations(draws, 0), axis=1)
+    high = (total + unseen) / (weight + unseen) + outcomes.deviations(draws, 1)
     ordered = np.sort(high, axis=1)
     B = draws.replicates
     below, above = math.floor(LEVEL / 2 * B), math.ceil((1 - LEVEL / 2) * B) - 1
@@ -224,23 +233,3 @@ def estimate(values: Floats) -> Estimate:
     (0.5, 1.0)
     """
     return estimates(Outcomes(np.asarray(values, dtype=np.float64)[None]))[1]
-
-
-def selected(outcomes: Outcomes, draws: Draws) -> float:
-    """Return by how much θ's estimate is too low, as the lowest of several means was chosen.
-
-    A replicate of that choice lowers the minimum further: by √2 - 1 of what the choice itself has
-    done, where the attacks are tied (their means have noise of one size, and those of a replicate
-    √2 times that), and by nothing where one is clearly the worst. It is what replicates show,
-    divided by √2 - 1. No cell may be missing.
-    """
-    S = outcomes.accuracy.shape[1]
-    if len(outcomes.accuracy) == 1 or S == 1:
-        return 0.0
-    weights = draws.seeds[:-1] / draws.seeds[:-1].sum(axis=0)
-    weights = 1 / S + math.sqrt((S + 1) / (S - 1)) * (weights - 1 / S)  # a mean's variance is s²/S
-    means = outcomes.deviations(draws)
-    for s in range(S):
-        means += outcomes.accuracy[:, s, None] * weights[s]
-    shown = float((means[outcomes.worst] - means.min(axis=0)).mean())
-    return shown / (math.sqrt(2) - 1)
