@@ -85,6 +85,8 @@ class Score:
         given: the row as the suite has it, if its parameters were chosen; None: the scenario.
         member: what boards call the attack, if it was chosen for the row; empty: its own name.
         free: the fields that were chosen for the row.
+        exceeded: the share of rounds in which more Byzantine workers answered than f̂.
+        outvoted: the share of rounds in which most that answered were Byzantine.
     """
 
     scenario: Scenario
@@ -99,6 +101,8 @@ class Score:
     given: Scenario | None = None
     member: str = ""
     free: tuple[str, ...] = ()
+    exceeded: float = 0.0
+    outvoted: float = 0.0
 
     @property
     def row(self) -> Scenario:
@@ -124,8 +128,13 @@ class Score:
         data = {name: v for name, v in result.provenance.items() if name.startswith(_TOLD)}
         right = result.right if split == "test" else None
         path = _path(result, split)
-        late = result.late
-        return cls(result.scenario, result.status, accuracy, live, needs, late, data, right, path)
+        heard, hostile = result.rounds["heard"], result.rounds["byzantine_heard"]
+        exceeded = sum(byzantine > result.scenario.tolerated for byzantine in hostile)
+        outvoted = sum(2 * b > every for b, every in zip(hostile, heard, strict=True))
+        return cls(
+            result.scenario, result.status, accuracy, live, needs, result.late, data, right, path,
+            exceeded=exceeded / max(rounds, 1), outvoted=outvoted / max(rounds, 1),
+        )  # fmt: skip
 
 
 def accuracy_of(result: Result, split: Split) -> float:

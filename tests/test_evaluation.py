@@ -255,6 +255,9 @@ def verdict_of(
             "0.400 without attack; the oracle has 0.900"}),
         ({"score": {"needs": ("root",)}}, None, {"root data":
             "the server has clean training examples of its own"}),
+        ({"score": {"exceeded": 0.25, "outvoted": 0.01}}, None, {"more attackers than f̂":
+            "more than 3 Byzantine workers answered in 25.00% of rounds, a majority of all that "
+            "did in 1.00%"}),
         ({"score": {"late": True}}, None, {"out of time": "60 of 60 cells; each counts as 0"}),
         ({"row": ROW.replace(rule="bucketing+median")}, None, {"randomised":
             "draws at random: buckets"}),

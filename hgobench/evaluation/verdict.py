@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,14 +127,27 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
     if row.quorum < rule.minimum:
         raised["outside validity"] = f"a quorum is {row.quorum} answers; it needs {rule.minimum}"
     scored = [score for scores in verdict.scores.values() for score in scores]
+    attacked = [score for name in verdict.selection.reported for score in verdict.scores[name]]
     if any("root" in score.needs for score in scored):
         raised["root data"] = "the server has clean training examples of its own"
     if late := sum(score.late for score in scored):
         raised["out of time"] = f"{late} of {len(scored)} cells; each counts as 0"
+    if exceeded := _mean(score.exceeded for score in attacked):
+        outvoted = _mean(score.outvoted for score in attacked)
+        raised["more attackers than f̂"] = (
+            f"more than {row.tolerated} Byzantine workers answered in {exceeded:.2%} of rounds, a "
+            f"majority of all that did in {outvoted:.2%}"
+        )
     clean = verdict.mean("none")
     if oracle is not None and clean < oracle / 2:
         raised["weak without attack"] = f"{clean:.3f} without attack; the oracle has {oracle:.3f}"
     return raised
+
+
+def _mean(shares: Iterable[float]) -> float:
+    """Return the mean of some shares; 0 of none."""
+    known = list(shares)
+    return math.fsum(known) / max(len(known), 1)
 
 
 def _of_search(selection: Selection) -> dict[str, str]:
