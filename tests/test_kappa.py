@@ -294,7 +294,7 @@ def test_a_search_above_what_is_proven_is_a_flag_and_a_finding() -> None:
     found = audit.searched(rule, "block", 11, 2, 0)
     claimed = theory.proven_kappa(rule, 11, 2)
     assert found["ratio"] == pytest.approx(2 * claimed, rel=1e-3)  # type: ignore[operator]
-    page = audit.told([known(rule=rule, proven=claimed, of_any=found["ratio"])], cell, Options())
+    page = audit.page([known(rule=rule, proven=claimed, of_any=found["ratio"])], cell, Options())
     (row,) = tables(page)["kappa"].rows
     assert row[-1] == "above what is proven"
     assert row[-3] == pytest.approx(2.0, rel=1e-3)
@@ -305,10 +305,10 @@ def test_a_search_above_what_is_proven_is_a_flag_and_a_finding() -> None:
 
 def test_findings_can_fail() -> None:
     cell = Scenario(**audit.BASE, rule="average", attack="none")
-    calm = audit.told([known(), known(rule="average", proven=math.inf, of_any=math.inf)], cell,
+    calm = audit.page([known(), known(rule="average", proven=math.inf, of_any=math.inf)], cell,
                       Options())  # fmt: skip
     assert [finding.holds for finding in calm.findings] == [True] * 4
-    weak = audit.told(
+    weak = audit.page(
         [known(of_any=0.2), known(rule="average", proven=math.inf, of_any=3.0),
          known(rule="krum", proven=None, of_any=8.0)], cell, Options(),
     )  # fmt: skip
@@ -322,7 +322,7 @@ def test_what_remembers_or_is_told_more_is_undefined(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         names = ["fltrust", "oracle", "foolsgold", "nnm+centered_clipping"]
         rows = audit.measured(names, [cell], Work(Session(store)))
-    (table, _) = tables(audit.told(rows, cell, Options())).values()
+    (table, _) = tables(audit.page(rows, cell, Options())).values()
     assert [row[0] for row in table.rows] == names
     for row in table.rows:
         assert row[2:5] == ["undefined"] * 3

@@ -123,10 +123,10 @@ def scopes(rule: str, f: int) -> tuple[Scope, ...]:
         >>> scopes("median", 2), scopes("krum", 2), scopes("bulyan", 2)
         (('block',), ('block', 'coordinate'), ('block',))
     """
-    made = aggregators.build(rule, f=f)
-    if made.by_columns() or made.needs or made.stateful:
+    built = aggregators.build(rule, f=f)
+    if built.by_columns() or built.needs or built.stateful:
         return SCOPES[:1]
-    return tuple(scope for scope in SCOPES if scope in made.scopes())
+    return tuple(scope for scope in SCOPES if scope in built.scopes())
 
 
 def check(options: Options) -> None:
@@ -154,9 +154,9 @@ def measured(rules: Sequence[str], cells: Sequence[Scenario], work: Work) -> lis
     n, f = cells[0].sampled, cells[0].tolerated
     rows = [(rule, scope) for rule in rules for scope in scopes(rule, f)]
     reasons = {row: _refusal(*row, n, f) for row in rows}
-    asked = [row for row in rows if not reasons[row]]
+    defined = [row for row in rows if not reasons[row]]
     tasks = []
-    for rule, scope in asked:
+    for rule, scope in defined:
         of = {"rule": rule, "scope": scope}
         for cell in cells:
             values = cell.to_dict()
@@ -164,8 +164,8 @@ def measured(rules: Sequence[str], cells: Sequence[Scenario], work: Work) -> lis
             tasks.append(Task(searched, place, [{"rule": rule}]))
             tasks.append(Task(of_run, {**of, "scenario": values}, [values, {"rule": rule}]))
     answers = iter(work.measure(tasks))
-    found = {row: [(next(answers), next(answers)) for _ in cells] for row in asked}
-    return [_told(*row, n, f, reasons[row], found.get(row, [])) for row in rows]
+    searches = {row: [(next(answers), next(answers)) for _ in cells] for row in defined}
+    return [_kappa(*row, n, f, reasons[row], searches.get(row, [])) for row in rows]
 
 
 def _refusal(rule: str, scope: Scope, n: int, f: int) -> str:
@@ -176,16 +176,17 @@ def _refusal(rule: str, scope: Scope, n: int, f: int) -> str:
     return ""
 
 
-def _told(
-    rule: str, scope: Scope, n: int, f: int, reason: str, found: Sequence[tuple[Any, Any]]
+def _kappa(
+    rule: str, scope: Scope, n: int, f: int, reason: str, searches: Sequence[tuple[Any, Any]]
 ) -> Kappa:
-    made = aggregators.build(rule, f=f, scope=scope)
-    named = "any" if made.by_columns() else scope
+    """Return what is known of a rule in one scope, given its searches on each seed."""
+    built = aggregators.build(rule, f=f, scope=scope)
+    named = "any" if built.by_columns() else scope
     if reason:
-        return Kappa(rule, named, bool(made.randomised), reason)
-    best = max((one for one, _ in found), key=lambda one: float(one["ratio"]))
-    rounds = [float(each["ratio"]) for _, run in found for each in run]
-    parts = getattr(made, "made_of", (made,))
+        return Kappa(rule, named, bool(built.randomised), reason)
+    best = max((one for one, _ in searches), key=lambda one: float(one["ratio"]))
+    rounds = [float(worst["ratio"]) for _, run in searches for worst in run]
+    parts = getattr(built, "made_of", (built,))
     return Kappa(
         rule,
         named,
@@ -229,14 +230,14 @@ def worst_cases(scores: Sequence[Score]) -> dict[str, list[tuple[Row, float]]]:
         k for k, name in enumerate(makes)
         if name in ("data", "algorithm") or len({board[k] for board in boards}) > 1
     ]  # fmt: skip
-    told: dict[str, list[tuple[Row, float]]] = {}
+    by_board: dict[str, list[tuple[Row, float]]] = {}
     for board, rows in boards.items():
         cases = []
         for row, by_attack in rows.items():
             attacked = {name: v for name, v in by_attack.items() if name != "none"} or by_attack
             cases.append(((row[0], row[1]), min(float(np.mean(v)) for v in attacked.values())))
-        told[", ".join(f"{makes[k]} {board[k]}" for k in shown)] = cases
-    return told
+        by_board[", ".join(f"{makes[k]} {board[k]}" for k in shown)] = cases
+    return by_board
 
 
 def worst_cases_of(folder: Path) -> Worst:
@@ -248,13 +249,13 @@ def worst_cases_of(folder: Path) -> Worst:
         InputError: it holds none, or results of several rulesets.
     """
     with open_store(folder, create=False) as store:
-        kept = list(store.results())
-        rulesets = sorted({name for name, _ in kept if not chooses(name)})
+        stored = list(store.results())
+        rulesets = sorted({name for name, _ in stored if not chooses(name)})
         if len(rulesets) != 1:
             raise InputError(
                 f"--against: {str(folder)!r} holds {len(rulesets)} rulesets; expected one"
             )
-        results = (result for name, result in kept if name == rulesets[0])
+        results = (result for name, result in stored if name == rulesets[0])
         return worst_cases(reported(store, rulesets[0], results).scores)
 
 
@@ -277,17 +278,17 @@ def correlations(known: Sequence[Kappa], worst: Worst) -> dict[str, dict[str, Co
             same = one.scope in ("any", scope) or (one.scope == "block" != scope != "coordinate")
             if same and not one.reason:
                 by_row[one.rule, scope] = one
-    told = {}
+    by_board = {}
     for board, cases in worst.items():
         pairs = [(by_row[row], accuracy) for row, accuracy in cases if row in by_row]
         if len(pairs) < 2:
             continue
         accuracies = [accuracy for _, accuracy in pairs]
-        told[board] = {
+        by_board[board] = {
             "κ̂_data": rank_correlation([one.of_data for one, _ in pairs], accuracies),
             "κ̂_any": rank_correlation([one.of_any for one, _ in pairs], accuracies),
         }
-    return told
+    return by_board
 
 
 # The page
@@ -300,13 +301,13 @@ def run(options: Options, work: Work) -> Page:
     names = list(options.rules) or [*aggregators.registry.names(), *CHAINS]
     known = measured(names, cells, work)
     worst = None if options.against is None else worst_cases_of(options.against)
-    return told(known, cells[0], options, worst)
+    return page(known, cells[0], options, worst)
 
 
-def told(
+def page(
     known: Sequence[Kappa], cell: Scenario, options: Options, worst: Worst | None = None
 ) -> Page:
-    """Tell what was found."""
+    """Return the page of what is known."""
     n, f = cell.sampled, cell.tolerated
     tables = [_table(known, n, f), _proven_table(known, n, f)]
     findings = [_within(known), _reached(known), _unbounded(known), _published(known, n, f)]
@@ -412,12 +413,12 @@ def _published(known: Sequence[Kappa], n: int, f: int) -> Finding:
 
 
 def _ordered(compared: Mapping[str, Mapping[str, Correlation]]) -> Finding:
-    each = [both["κ̂_data"] for both in compared.values()]
+    orders = [both["κ̂_data"] for both in compared.values()]
     return Finding(
         "the lower κ̂_data, the higher the worst case of a trained board",
-        all(one.high < 0 for one in each) if each else None,
-        "Kendall's τ with a 95 % interval: " + "; ".join(map(str, each))
-        if each else "no board has two rows whose κ̂ is known",
+        all(one.high < 0 for one in orders) if orders else None,
+        "Kendall's τ with a 95 % interval: " + "; ".join(map(str, orders))
+        if orders else "no board has two rows whose κ̂ is known",
     )  # fmt: skip
 
 
@@ -449,12 +450,12 @@ def _table(known: Sequence[Kappa], n: int, f: int) -> Table:
 def _proven_table(known: Sequence[Kappa], n: int, f: int) -> Table:
     rows: list[list[Cell]] = []
     for rule in dict.fromkeys(one.rule for one in known if "+" not in one.rule and not one.reason):
-        made = aggregators.build(rule, f=f)
-        if not made.averaging:
+        built = aggregators.build(rule, f=f)
+        if not built.averaging:
             continue
         said = PUBLISHED.get(rule)
         rows.append([
-            rule, made.averaging,
+            rule, built.averaging,
             f"{said.formula}{f' ({said.of})' if said.of else ''}" if said else "-",
             said.kappa(n, f) if said else "-",
         ])  # fmt: skip

@@ -302,7 +302,7 @@ def _findings(audited: Audited) -> list[Finding]:
     low = audited.verdict.selection.lowest["fault"]
     findings = [
         Finding(
-            "It keeps the laws of rules",
+            "It obeys the laws of rules",
             not failed,
             f"{sum(law[2] == 'pass' for law in audited.laws)} hold"
             + (f"; broken: {', '.join(failed)}" if failed else ""),
@@ -319,7 +319,10 @@ def _findings(audited: Audited) -> list[Finding]:
             "; ".join(f"{name}: {why}" for name, why in flags.items()) or "none",
         ),
     ]
-    if not isinstance(audited.kappas, str):
+    if isinstance(audited.kappas, str):
+        why = audited.kappas.removeprefix("rule: ")
+        findings.append(Finding("κ̂ is below what is proven", None, why))
+    else:
         proven = [(f, k, p) for f, k, p in audited.kappas if p is not None]
         if proven:
             over = [f for f, k, p in proven if k is None or k > p * (1 + 1e-9)]
@@ -338,9 +341,10 @@ def _answer(audited: Audited) -> str:
     row = audited.board_row
     clean = row.clean.mean if row.clean else math.nan
     return (
-        f"The worst attack is {row.worst_attack}: it leaves {row.worst.mean:.3f} of {clean:.3f} "
-        f"({row.worst.low:.3f} to {row.worst.high:.3f}, 95 %); {row.collapsed.count} of "
-        f"{row.collapsed.of} seeds collapse; {row.live:.0%} of the rounds update the model."
+        f"Under the worst attack, {row.worst_attack}, the accuracy is {row.worst.mean:.3f} "
+        f"({row.worst.low:.3f} to {row.worst.high:.3f}, 95 %), without attack {clean:.3f}; "
+        f"{row.collapsed.count} of {row.collapsed.of} seeds collapse; without attack "
+        f"{row.live:.0%} of the rounds update the model."
     )
 
 
@@ -404,7 +408,8 @@ def _tables(audited: Audited) -> list[Table]:
         ),
         Table(
             "told",
-            f"Told another f than {audited.row.byzantine}, under {audited.verdict.worst}",
+            f"The server told another f̂ than f = {audited.row.byzantine}, under "
+            f"{audited.verdict.worst}",
             ["f̂", "accuracy", "seeds"],
             told,
             {0, 1},

@@ -150,16 +150,16 @@ def verdicts(selections: Sequence[Selection], scores: Mapping[Scenario, Score]) 
         selections: what was chosen for each.
         scores: of the cells on fresh seeds.
     """
-    whole = []
+    complete = []
     for selection in selections:
-        told = {
+        by_member = {
             name: [scores[cell] for cell in cells]
             for name, cells in selection.fresh.items()
             if all(cell in scores for cell in cells)
         }
-        if told.keys() >= {"none", *selection.reported}:
-            whole.append(Verdict(selection, told))
-    return whole
+        if by_member.keys() >= {"none", *selection.reported}:
+            complete.append(Verdict(selection, by_member))
+    return complete
 
 
 def keep(store: Store, ruleset: str, selections: Sequence[Selection]) -> None:

@@ -97,8 +97,8 @@ class Selection:
     def fresh(self) -> dict[str, list[Scenario]]:
         """The cells that are reported, one per fresh seed, by member; ``"none"``: no attack."""
         every = [name for name in self.members if name in self.plan.reportable]
-        told = every if self.plan.everything else self.reported
-        return {name: self.under(name, self.plan.fresh_seeds) for name in ("none", *told)}
+        chosen = every if self.plan.everything else self.reported
+        return {name: self.under(name, self.plan.fresh_seeds) for name in ("none", *chosen)}
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -209,8 +209,8 @@ class _Search:
         members = yield from self._attack(row, self.plan.members)
         self.stage = "no attack"
         (clean,) = yield from self._play([(row, {}, None)])
-        whole = filter(self.plan.reportable.__contains__, members)
-        ranked = sorted(whole, key=lambda name: members[name].accuracy)
+        reportable = filter(self.plan.reportable.__contains__, members)
+        ranked = sorted(reportable, key=lambda name: members[name].accuracy)
         # Of members that come to the same run for run, such as flood before what is as long
         # anyway, one is enough.
         different = {members[name].accuracies: name for name in reversed(ranked)}

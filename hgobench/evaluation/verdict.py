@@ -10,6 +10,7 @@ from typing import Any
 from hgobench import aggregators
 from hgobench.leaderboard import BOARD, Board, Score, boards
 
+from .plan import Plan
 from .selection import REPORTED, Selection
 
 MARGIN = 0.02  # of accuracy; smaller differences raise no flag
@@ -76,31 +77,25 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> list[Board]:
         for verdict in verdicts
     }
     scores = [score for verdict in verdicts for score in verdict.named()]
-    told = _told([verdict.selection for verdict in verdicts])
+    selections = [verdict.selection for verdict in verdicts]
+    how = [_how(selections[0].plan, selections)] if selections else []
     return [
-        replace(board, notes=[*told, *board.notes]) for board in boards(scores, by=by, flags=raised)
+        replace(board, notes=[*how, *board.notes]) for board in boards(scores, by=by, flags=raised)
     ]
 
 
-def _told(selections: Sequence[Selection]) -> list[str]:
-    """Say how attacks and parameters were chosen."""
-    if not selections:
-        return []
-    plan = selections[0].plan
+def _how(plan: Plan, selections: Sequence[Selection]) -> str:
+    """Say how the attacks and the parameters of some rows were chosen."""
     seeds = len(plan.selection_seeds)
-    cells = sorted({round(selection.cells / seeds) for selection in selections})
-    spread = f"{cells[0]}" if len(cells) == 1 else f"{cells[0]} to {cells[-1]}"
-    chosen = (
-        "attacks"
-        if not any(len(s.choices) > 1 for s in selections)
-        else ("attacks, and parameters of rows,")
+    runs = sorted({round(selection.cells / seeds) for selection in selections})
+    spread = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    tuned = any(len(selection.choices) > 1 for selection in selections)
+    return (
+        f"{plan.ensemble}, threat model {plan.threat_model}: for each row "
+        f"{'parameters and ' * tuned}attacks are chosen on {seeds} seed{'s' * (seeds > 1)}, by "
+        f"accuracy on validation examples, in {spread} runs per seed; the {REPORTED} worst attacks "
+        f"run on {len(plan.fresh_seeds)} fresh seeds."
     )
-    notes = [
-        f"{plan.ensemble}, threat model {plan.threat_model}: {chosen} are chosen for each row on "
-        f"{seeds} seeds, by accuracy on validation examples, in {spread} runs per seed; the "
-        f"{REPORTED} worst attacks run on {len(plan.fresh_seeds)} fresh seeds."
-    ]
-    return notes
 
 
 def _setting(verdict: Verdict) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ ALL = f"{WIDE}, and so do --format html and csv"
 
 def render(
     ruleset: str,
-    made: Sequence[Board],
+    boards: Sequence[Board],
     form: Format = "table",
     *,
     split: Split = "test",
@@ -31,7 +31,7 @@ def render(
 
     Args:
         ruleset: the name under which the scores compare.
-        made: the boards.
+        boards: of the ruleset.
         form: the format.
         split: which examples the accuracies are on.
         width: how many columns a table may take; None: any number. Of one that is wider, columns
@@ -39,29 +39,29 @@ def render(
             attack and the accuracy without attack only if wrapping names does not help.
         hint: how to see all; it follows the names of columns that are left out.
     """
-    return written(page(ruleset, made, split), form, Layout(width, hint=hint))
+    return written(page(ruleset, boards, split), form, Layout(width, hint=hint))
 
 
-def page(ruleset: str, made: Sequence[Board], split: Split = "test") -> Page:
+def page(ruleset: str, boards: Sequence[Board], split: Split = "test") -> Page:
     """Return boards of one ruleset as a page.
 
     Args:
         ruleset: the name under which the scores compare.
-        made: the boards.
+        boards: of the ruleset.
         split: which examples the accuracies are on.
     """
     blocks: list[Block] = []
-    flagged = _codes(made)
-    for board in made:
+    flagged = _codes(boards)
+    for board in boards:
         blocks += [Heading(board.title or "all results"), _table(board, flagged)]
         blocks += [_chosen(board)] if any(row.attacks for row in board.rows) else []
-    blocks += [Text(note, "note") for note in _notes(made, split)]
+    blocks += [Text(note, "note") for note in _notes(boards, split)]
     return Page(
         "boards",
         f"ruleset {ruleset}",
         blocks,
-        long=_long(ruleset, made, split),
-        content=as_data(ruleset, made, split),
+        long=_long(ruleset, boards, split),
+        content=as_data(ruleset, boards, split),
     )
 
 
@@ -128,15 +128,15 @@ def _value(value: object) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _codes(made: Sequence[Board]) -> dict[str, str]:
+def _codes(boards: Sequence[Board]) -> dict[str, str]:
     """Return a letter for each flag that a row has: (a), (b), in the order of their names."""
-    names = sorted({name for board in made for row in board.rows for name in row.flags})
+    names = sorted({name for board in boards for row in board.rows for name in row.flags})
     return {name: f"({chr(ord('a') + i)})" for i, name in enumerate(names)}
 
 
-def _goal(made: Sequence[Board]) -> str:
+def _goal(boards: Sequence[Board]) -> str:
     """Return the accuracies that rows are timed to."""
-    goals = {f"{row.reach.goal:.3f}" for board in made for row in board.rows if row.reach}
+    goals = {f"{row.reach.goal:.3f}" for board in boards for row in board.rows if row.reach}
     return _spread(sorted(goals)) if goals else ""
 
 
@@ -181,11 +181,11 @@ def _live(row: Row) -> str:
     return live if live == attacked else f"{live} ({attacked})"
 
 
-def _notes(made: Sequence[Board], split: Split) -> list[str]:
-    rows: list[Row] = [row for board in made for row in board.rows]
+def _notes(boards: Sequence[Board], split: Split) -> list[str]:
+    rows: list[Row] = [row for board in boards for row in board.rows]
     seeds = sorted({cell.seeds for row in rows for cell in row.cells.values()})
     counted = _spread([str(number) for number in seeds])
-    under_attack = [attacked(board) for board in made]
+    under_attack = [attacked(board) for board in boards]
     some = any(under_attack)
     notes = [f"{split.capitalize()} accuracy, mean over {counted} seed{'s' * (seeds != [1])}."]
     if some:
@@ -199,7 +199,7 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
         )
     if any(row.worst.seeds >= FEWEST for row in rows):
         drawn = "seeds and test examples"
-        if not all(board.examples for board in made):
+        if not all(board.examples for board in boards):
             drawn = "seeds alone, as it is not known of all cells which test examples were right"
         notes.append(
             f"95 %: the interval of {'worst' if some else 'clean'} over {drawn}; it allows for "
@@ -226,7 +226,7 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
             f"{', '.join(scopes)}: the scope of a rule, what it does with answers of different "
             "lengths (docs/rules.md)."
         )
-    below = _spread(sorted({f"{board.collapse:.3f}" for board in made}))
+    below = _spread(sorted({f"{board.collapse:.3f}" for board in boards}))
     notes.append(
         f"collapsed: the seeds that ended below {below}, half of the best clean accuracy"
         f"{', under that attack' * some}, and the exact 95 % interval of their share."
@@ -242,11 +242,12 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
         )
     if any(row.reach for row in rows):
         notes.append(
-            f"time to {_goal(made)}: simulated time until it is, and stays, so accurate, "
-            f"{'under that attack, ' * some}{GOAL:.0%} of the oracle's worst case or, without "
-            "oracle, of the best clean accuracy: the median over seeds, and how many reach it."
+            f"time to {_goal(boards)} ({GOAL:.0%} of the oracle's worst case or, without oracle, "
+            "of the best clean accuracy): simulated time until a row is, and stays, so accurate"
+            f"{' under that attack' * some}: the median over seeds, and how many reach it if not "
+            "all."
         )
-    notes += [f"{code} {name}" for name, code in _codes(made).items()]
+    notes += [f"{code} {name}" for name, code in _codes(boards).items()]
     if any(row.origin != "hgobench" for row in rows):
         notes.append("* not part of hgobench")
     if any("root" in row.needs for row in rows):
@@ -259,7 +260,7 @@ def _notes(made: Sequence[Board], split: Split) -> list[str]:
         notes.append(f"! {ended} cells diverged or failed{out}; each counts as 0")
     if idle := sum(row.idle for row in rows):
         notes.append(f"~ in {idle} cells too few workers answered, in every round, to aggregate")
-    notes += dict.fromkeys(note for board in made for note in board.notes)
+    notes += dict.fromkeys(note for board in boards for note in board.notes)
     if any(row.missing for row in rows):
         notes.append("- not ranked: lacks cells that other rows have")
     return notes
@@ -283,9 +284,9 @@ def _spread(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{texts[0]}-{texts[-1]}"
 
 
-def _long(ruleset: str, made: Sequence[Board], split: Split) -> Table:
+def _long(ruleset: str, boards: Sequence[Board], split: Split) -> Table:
     """Return a line per row and column: everything that boards round."""
-    settings = list(made[0].setting) if made else []
+    settings = list(boards[0].setting) if boards else []
     about = (
         "algorithm",
         "rule",
@@ -306,20 +307,20 @@ def _long(ruleset: str, made: Sequence[Board], split: Split) -> Table:
         *("chosen", "column", "attack", "mean", "low", "high", "seeds"),
     )
     lines: list[Sequence[Cell]] = []
-    for board in made:
+    for board in boards:
         where = [board.setting[name] for name in settings]
         for row in board.rows:
             named = {"worst": row.worst, "known_seed": row.known_seed}
             named |= ({"clean": row.clean} if row.clean else {}) | dict(row.cells)
             known = {name: getattr(row, name) for name in about} | {"needs": " ".join(row.needs)}
             places = row.rank or (None, None)
-            told = (*places, *known.values())
+            about_row = (*places, *known.values())
             share = (row.collapsed.count, row.collapsed.low, row.collapsed.high)
             chosen = " ".join(f"{field}={_value(v)}" for field, v in row.chosen.items())
             for name, cell in named.items():
                 numbers = (cell.mean, cell.low, cell.high, cell.seeds)
                 attack = row.attacks.get(name)
                 lines.append(
-                    (ruleset, split, *where, *told, *share, chosen, name, attack, *numbers)
+                    (ruleset, split, *where, *about_row, *share, chosen, name, attack, *numbers)
                 )
     return Table("boards", "", header, lines)
