@@ -214,7 +214,7 @@ def _notes(boards: Sequence[Board], split: Split) -> list[str]:
         notes.append(
             "#: the places that a row may have: after those that are significantly better, before "
             "those significantly worse, on the same seeds, with an error of 5 % over all pairs if "
-            f"no row collapses more often than its seeds show. {_told(made)}"
+            f"no row collapses more often than its seeds show. {_told(boards)}"
         )
     words = {word for row in rows for word in row.label.split()}
     if any(word.startswith("v=") for word in words):
@@ -266,11 +266,11 @@ def _notes(boards: Sequence[Board], split: Split) -> list[str]:
     return notes
 
 
-def _told(made: Sequence[Board]) -> str:
+def _told(boards: Sequence[Board]) -> str:
     """Return how many pairs are told apart, and how far that rests on what seeds have shown."""
-    ranked = [(board, sum(row.rank is not None for row in board.rows)) for board in made]
+    ranked = [(board, sum(row.rank is not None for row in board.rows)) for board in boards]
     pairs = sum(rows * (rows - 1) // 2 for _, rows in ranked)
-    told, certain = sum(board.told for board in made), sum(board.certain for board in made)
+    told, certain = sum(board.told for board in boards), sum(board.certain for board in boards)
     seeds = min(board.seeds for board, rows in ranked if rows)
     return (
         f"Told apart: {told} of {pairs} pairs, {certain} of them whatever seeds have not shown: "
