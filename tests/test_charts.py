@@ -167,3 +167,15 @@ def test_bars_and_stacks_add_up(tmp_path: Path) -> None:
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     charts.save(panel, tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_picture_is_saved_alike_each_time(kind: str, tmp_path: Path) -> None:
+    chart = Chart("c", "Accuracy", "round", "accuracy", [Line("median", [0, 1], [0.1, 0.6])])
+    pictures = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        charts.save(chart, folder / f"c.{kind}")
+        pictures.append((folder / f"c.{kind}").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert not re.search(rb"Date|<dc:date>", pictures[0])

@@ -285,5 +285,16 @@ def _variable(match: re.Match[str]) -> str:
 
 
 def save(chart: Chart, path: Path, dpi: int = 80) -> None:
-    """Write a drawing as a picture of the kind that the path's ending names."""
-    draw(chart).savefig(path, dpi=dpi, metadata={"Software": None} if path.suffix == ".png" else {})
+    """Write a drawing as a picture of the kind that the path's ending names.
+
+    A chart is written alike, byte for byte, each time it is saved under a name: no date is in it.
+    """
+    from matplotlib import rc_context
+
+    unsaid: dict[str, dict[str, Any]] = {
+        ".png": {"Software": None},
+        ".svg": {"Date": None, "Creator": None},
+        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    with rc_context({"svg.hashsalt": path.name}):
+        draw(chart).savefig(path, dpi=dpi, metadata=unsaid.get(path.suffix, {}))
