@@ -247,6 +247,7 @@ class SuiteOutcome:
         ended: labels of the cells that diverged or failed, or have a remark, by reason.
         verdicts: of a suite whose attacks are chosen for each row, what is reported of its rows;
             `cells` are then its rows, and `scores` those of the reported cells.
+        choosing: of such a suite, the outcome of the cells that only choose; None: of others.
     """
 
     suite: Suite
@@ -259,6 +260,7 @@ class SuiteOutcome:
     scores: Mapping[str, Score]
     ended: Mapping[str, list[str]]
     verdicts: Sequence[Verdict] = ()
+    choosing: Outcome | None = None
 
     @property
     def computed(self) -> int:
@@ -275,6 +277,17 @@ class SuiteOutcome:
         """The results of cells that failed in this run; each counts as an accuracy of 0."""
         return self.grid.failed
 
+    def failures(self) -> list[str]:
+        """Return lines on how many cells failed: those that only choose apart from the others."""
+        counts = [(len(self.failed), len(self.cells), "cells")]
+        if self.choosing is not None:
+            chosen, others = self.choosing, self.grid.keys - self.choosing.keys
+            counts = [
+                (len(chosen.failed), len(chosen.keys), "cells that choose attacks and parameters"),
+                (len(self.failed) - len(chosen.failed), len(others), "reported cells"),
+            ]
+        return [f"{count} of {of} {what} failed" for count, of, what in counts if count]
+
     @property
     def interrupted(self) -> str:
         """Why the run ended early; empty: it did not."""
@@ -286,6 +299,11 @@ class SuiteOutcome:
         if self.suite.evaluation is not None:
             return len(self.cells) - len(self.verdicts)
         return len(self.cells) - self.computed - self.reused
+
+    @property
+    def unit(self) -> str:
+        """What `cells` are called: rows, if their attacks are chosen."""
+        return "cells" if self.suite.evaluation is None else "rows"
 
     def results(self) -> Iterator[Result]:
         """Yield the results of all cells, in no particular order."""
@@ -320,13 +338,13 @@ class SuiteOutcome:
         """Return lines on cells that did not end well, and on those that the boards lack."""
         notes = [f"{len(t)} cells {how} (first: {t[0]})" for how, t in self.ended.items()]
         if self.missing:
-            notes.append(f"{self.missing} of {len(self.cells)} cells are missing")
+            notes.append(f"{self.missing} of {len(self.cells)} {self.unit} are missing")
         return [*notes, *(f"left out {n} cells: {why}" for why, n in self.left_out.items())]
 
     def __repr__(self) -> str:
         counts = f"{self.computed} computed, {self.reused} reused, {len(self.failed)} failed"
         location = f"{self.missing} missing; in {str(self.folder)!r}"
-        return f"<{self.suite.title}: {len(self.cells)} cells, {counts}, {location}>"
+        return f"<{self.suite.title}: {len(self.cells)} {self.unit}, {counts}, {location}>"
 
     def __str__(self) -> str:
         from hgobench.report.writers import visible
@@ -450,20 +468,27 @@ def run_suite(
                 progress=shown,
                 on_progress=on_progress,
             )
-            grid, verdicts = _computed(session, chosen, cells, seen.take)
+            grid, verdicts, choosing = _computed(session, chosen, cells, seen.take)
+    for result in choosing.failed if choosing else ():
+        seen.note(result.scenario.digest, result)
     seconds = time.monotonic() - started
     scores, ended = seen.scores(), seen.ended()
     outcome = SuiteOutcome(
-        chosen, cells, reasons(left), where_to, split, seconds, grid, scores, ended, verdicts
-    )
+        chosen, cells, reasons(left), where_to, split, seconds, grid, scores, ended, verdicts,
+        choosing,
+    )  # fmt: skip
     check(grid, outcome)
     return outcome
 
 
 def _computed(
     session: Session, suite: Suite, cells: Grid, on_result: Callable[[str, Result], None]
-) -> tuple[Outcome, Sequence[Verdict]]:
-    """Compute a suite's cells, or evaluate its rows; return the outcome and the rows' verdicts."""
+) -> tuple[Outcome, Sequence[Verdict], Outcome | None]:
+    """Compute a suite's cells, or evaluate its rows.
+
+    Returns:
+        The outcome, the verdicts of rows, and the outcome of the cells that only choose.
+    """
     if suite.evaluation is None:
         grid = session.run(
             cells,
@@ -472,7 +497,7 @@ def _computed(
             time_limit=suite.time_limit,
             on_result=on_result,
         )
-        return grid, ()
+        return grid, (), None
     from hgobench.evaluation.evaluate import evaluate
 
     done = evaluate(
@@ -484,7 +509,7 @@ def _computed(
         time_limit=suite.time_limit,
         on_result=on_result,
     )
-    return done.outcome, done.verdicts
+    return done.outcome, done.verdicts, done.choosing
 
 
 class _Scores:
@@ -499,10 +524,17 @@ class _Scores:
         from hgobench.leaderboard import Score
 
         self._scores[key] = Score.of(result, self.split)
+        self.note(key, result)
+
+    def note(self, key: str, result: Result) -> None:
+        """Keep why a cell did not end well."""
         if result.status != "done" or result.reason:
             why = re.sub(r"^round \d+: ", "", result.reason)
             reason = " ".join(f"{result.status}: {why}".split())
-            self._ended[key] = reason, self.suite.label(result.scenario)
+            label, cell = self.suite.label(result.scenario), result.scenario
+            if self.suite.evaluation is not None:  # its axes say neither
+                label = f"{label}-{cell.attack}-{cell.seed}"
+            self._ended[key] = reason, label
 
     def scores(self) -> dict[str, Score]:
         """Return the scores by address, sorted, as the order in which they arrive is random."""

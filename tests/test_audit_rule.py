@@ -47,6 +47,27 @@ def test_who_is_chosen_is_followed_and_nobody_else() -> None:
     assert sorted(np.round(followed * 5, 6)) == [0] * 4 + [1] * 5
 
 
+@pytest.mark.parametrize("far", [1e3, 1e9, 1e15, -1e30])
+def test_one_vector_that_is_far_away_changes_no_other_s_share(far: float) -> None:
+    """Against the closed forms; vectors of the middle lie 1e-3 and less apart."""
+    values = torch.from_numpy(1e-3 * np.random.default_rng(6).standard_normal((7, 400)))
+    values[3] = far
+    ranks = values.argsort(dim=0).argsort(dim=0)
+    median = influences(aggregators.build("median", f=1), values)
+    np.testing.assert_allclose(median, (ranks == 3).double().mean(dim=1), atol=1e-6)
+    average = aggregators.build("average")
+    np.testing.assert_allclose(influences(average, values), 1 / 7, rtol=1e-3)
+    krum = aggregators.build("krum", f=2)
+    chosen = (values == krum(values)).all(dim=1).double()
+    np.testing.assert_allclose(influences(krum, values), chosen, atol=1e-6)
+
+
+def test_equal_vectors_are_followed_equally() -> None:
+    for values in (torch.full((5, 6), 3.0), torch.zeros(5, 6)):
+        average = aggregators.build("average")
+        np.testing.assert_allclose(influences(average, values), 1 / 5, rtol=1e-6)
+
+
 def test_a_coordinate_wise_rule_follows_each_as_often_as_it_is_in_the_middle() -> None:
     values = torch.from_numpy(np.random.default_rng(2).standard_normal((5, 400)))
     followed = influences(aggregators.build("median"), values)

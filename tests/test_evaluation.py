@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -24,15 +25,17 @@ from hgobench.evaluation import members
 from hgobench.evaluation.evaluate import selected
 from hgobench.evaluation.members import AUTO_1, Member
 from hgobench.evaluation.plan import CHOICES, Plan
-from hgobench.evaluation.selection import REPORTED, Selection, Worst, select
+from hgobench.evaluation.selection import REPORTED, Played, Selection, Worst, select
 from hgobench.evaluation.verdict import Verdict, flags
 from hgobench.leaderboard import Reach, Score
 from hgobench.report.boards import render
+from hgobench.report.progress import Progress
 from hgobench.results import Result, open_store
+from hgobench.session import Interrupted
 from hgobench.suite import Suite
 from tests.test_cli import hgobench
 
-Run = Callable[[list[Scenario], str], dict[Scenario, float]]
+Run = Callable[[list[Scenario], str], dict[Scenario, Played]]
 ROW = Scenario(workers=20, byzantine=3, rule="median", rounds=40, seed=7)
 RATES = tuple(0.1 * 2**i for i in range(CHOICES))
 SMALL = (
@@ -50,17 +53,23 @@ SMALL = (
 @pytest.fixture(autouse=True)
 def small_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(members.ENSEMBLES, "small", SMALL)
+    monkeypatch.setitem(members.ENSEMBLES, "two", SMALL[:1] + SMALL[2:3])
+    timed = Member("schedule", "adaptive", ("*",), scheduled=True)
+    monkeypatch.setitem(members.ENSEMBLES, "timed", (*SMALL, timed))
 
 
 def accuracy_of(
-    table: Callable[[Scenario], float],
+    table: Callable[[Scenario], float], trace: Callable[[Scenario], float] | None = None
 ) -> tuple[Run, list[tuple[str, list[Scenario]]]]:
-    """Return a `run` that answers from a table of attacks' accuracies, and a list of its calls."""
+    """Return a `run` that answers from a table of attacks' accuracies, and a list of its calls.
+
+    Runs are the same where `trace` is; without it, where accuracies are.
+    """
     calls: list[tuple[str, list[Scenario]]] = []
 
-    def run(cells: list[Scenario], stage: str) -> dict[Scenario, float]:
+    def run(cells: list[Scenario], stage: str) -> dict[Scenario, Played]:
         calls.append((stage, cells))
-        return {cell: table(cell) for cell in cells}
+        return {cell: Played(table(cell), ((trace or table)(cell),)) for cell in cells}
 
     return run, calls
 
@@ -98,6 +107,45 @@ def test_members_that_come_to_the_same_are_reported_once() -> None:
     run, _ = accuracy_of(flat(**table))
     (chosen,) = select([ROW], Plan("small"), run)
     assert chosen.reported == ("fang", "two", "min_max")
+    assert chosen.same == {"tail": "fang"}
+    assert Selection.restore(json.loads(json.dumps(chosen.to_dict()))) == chosen
+
+
+@pytest.mark.parametrize("lost", [0.1, math.nan, math.inf])
+def test_attacks_that_leave_a_model_at_chance_are_not_taken_for_one(lost: float) -> None:
+    """Their accuracies are equal; their losses tell them apart, or nothing does."""
+    losses = {"crash": lost, "sign_flip": lost + 1, "fang": lost + 2, "min_max": lost + 2}
+    run, _ = accuracy_of(
+        flat(**dict.fromkeys(losses, 0.1)), lambda cell: losses.get(cell.attack, 9.0)
+    )
+    (chosen,) = select([ROW], Plan("small"), run)
+    if math.isfinite(lost):
+        assert chosen.reported == ("crash", "sign_flip", "fang")
+        assert chosen.same == {"min_max": "fang"}
+    else:
+        assert chosen.reported == ("crash", "sign_flip", "fang")
+        assert chosen.same == {}
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 5])
+def test_a_short_run_has_fewer_rounds_to_choose_from(rounds: int) -> None:
+    run, calls = accuracy_of(flat())
+    row = ROW.replace(rounds=rounds)
+    plan = Plan("timed")
+    (chosen,) = select([row], plan, run)
+    starts = {cell.attack_start for _, cells in calls for cell in cells}
+    assert starts <= set(range(rounds))
+    assert "schedule" in chosen.members
+
+
+def test_a_cell_that_can_t_be_says_which_attack_wants_it() -> None:
+    run, _ = accuracy_of(flat())
+    with pytest.raises(InputError) as caught:
+        select([ROW.replace(byzantine=0)], Plan("small"), run)
+    assert caught.value.problems == [
+        "evaluation: hgo median can't be tried with attack=crash: attack: 'crash'; expected "
+        "byzantine >= 1, or it attacks nobody"
+    ]
 
 
 def test_a_member_on_fewer_seeds_is_compared_and_never_reported() -> None:
@@ -251,6 +299,11 @@ def verdict_of(
             "0.800 under the worst optimised attack, 0.700 under a fixed one"}),
         ({"foe": 0.95, "fang": 0.5}, None, {"fixed is weaker than none":
             "0.950 under the worst fixed attack, 0.900 without"}),
+        ({"foe": 0.91, "fang": 0.5}, None, {}),
+        ({"clean": 0.9, "foe": 0.95, "fang": 0.93, "noise": 0.93}, None, {
+            "fixed is weaker than none": "0.950 under the worst fixed attack, 0.900 without",
+            "no member hurts it":
+                "0.930 under the worst attack, 0.900 without, on the same 20 seeds"}),
         ({"clean": 0.4, "foe": 0.3, "fang": 0.2, "noise": 0.2}, 0.9, {"weak without attack":
             "0.400 without attack; the oracle has 0.900"}),
         ({"score": {"needs": ("root",)}}, None, {"root data":
@@ -265,6 +318,32 @@ def verdict_of(
 )  # fmt: skip
 def test_flags(fields: dict[str, Any], oracle: float | None, expected: dict[str, str]) -> None:
     assert flags(verdict_of(**fields), oracle) == expected
+
+
+@pytest.mark.parametrize(
+    ("clean", "worst", "hurt"),
+    [
+        ([0.90, 0.80, 0.85] * 4, [0.95, 0.86, 0.91] * 4, False),
+        ([0.90, 0.80, 0.85] * 4, [0.95, 0.70, 0.95] * 4, True),  # higher, and that is noise
+        ([0.90, 0.80, 0.85] * 4, [0.90, 0.80, 0.85] * 4, True),
+        ([0.80] * 5, [0.90] * 5, True),  # too few seeds to tell
+    ],
+)
+def test_that_no_member_hurts_a_row_is_said_beyond_noise(
+    clean: list[float], worst: list[float], hurt: bool
+) -> None:
+    plan = Plan("small", fresh_seeds=tuple(range(100, 100 + len(clean))))
+    one = {"fang": Worst({"attack": "fang"}, (0.5,) * 3)}
+    chosen = Selection(plan, ROW, ROW, {ROW: math.nan}, 0.9, one, ("fang",), 30)
+    accuracies = {"none": clean, "fang": worst}
+    scores = {
+        name: [
+            Score(cell, "done", value)
+            for cell, value in zip(chosen.fresh[name], accuracies[name], strict=True)
+        ]
+        for name in ("none", "fang")
+    }
+    assert ("no member hurts it" in flags(Verdict(chosen, scores))) is not hurt
 
 
 def path(*accuracies: float) -> tuple[tuple[float, float, float], ...]:
@@ -388,6 +467,12 @@ def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path:
     words = ("--difference", "0.1", "--out", str(tmp_path / "out"), "--format", "json")
     asked = json.loads(hgobench("power", str(suite), *words).stdout)
     assert [(one["rows"], one["pilot_seeds"]) for one in asked["boards"]] == [(2, 4)]
+    assert asked["left_out"] == 0
+    suite.write_text(
+        SUITE.replace("11, 12]", "11, 12, 13]").replace('"average"]', '"trimmed_mean"]')
+    )
+    lone = hgobench("power", str(suite), *words)
+    assert "has no board of 'tiny-1' with 2 or more ranked rows" in lone.stderr
 
 
 def test_what_the_threat_model_does_not_permit_never_runs() -> None:
@@ -435,7 +520,10 @@ def test_test_examples_choose_nothing(
         """Run cells whose test accuracies are others than they were."""
 
         def take(key: str, result: Result) -> None:
+            # Losses say which runs are the same, and other losses of the same do so too.
+            losses = [7.0 - 0.5 * loss for loss in result.rounds["test_loss"]]
             columns = {**result.rounds, "test_accuracy": [hash(key) % 97 / 97] * 3}
+            columns["test_loss"] = losses
             on_result(key, replace(result, rounds=columns, right=None))
 
         return run(self, scenarios, ruleset, on_result=take, **more)
@@ -484,6 +572,80 @@ def test_a_suite_says_what_is_wrong_with_its_evaluation(
     with pytest.raises(InputError) as caught:
         Suite.load(suite)
     assert message in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"byzantine": [0, 2]}, "byzantine: 0; expected 1 or more, as an evaluation attacks every "
+         "row; leave 0 out, or run it in a suite without [evaluation]"),
+        ({"data": "digits[validation=0]"}, "data: 'digits[validation=0.0]' has no validation "
+         "examples, by which an evaluation chooses attacks and parameters; hold some out "
+         "(validation=0.15), or run it in a suite without [evaluation]"),
+        ({"data": "csv[path=gone.csv,label=y]"}, "data: 'gone.csv': No such file or "
+         "directory"),
+    ],
+)  # fmt: skip
+def test_what_can_t_be_evaluated_is_refused_before_anything_is_computed(
+    suite: Path, tmp_path: Path, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        run_suite(suite, out=tmp_path / "out", jobs=1, settings=settings)
+    assert caught.value.problems == [problem]
+    with open_store(tmp_path / "out") as store:
+        assert not list(store.results())
+
+
+@pytest.mark.long
+def test_failures_while_choosing_are_counted_apart(suite: Path, tmp_path: Path) -> None:
+    shorter = SUITE.replace('"average"]', '"tests.plugins:Raising"]').replace("small", "two")
+    suite.write_text(shorter.replace("[10, 11, 12]", "[10]").replace("learning_rates", "#"))
+    out = ("--out", str(tmp_path / "out"), "--jobs", "1", "--quiet")
+    done = hgobench("run", str(suite), *out)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "failed" in line]
+    with open_store(tmp_path / "out") as store:
+        of = Counter((ruleset, result.status == "failed") for ruleset, result in store.results())
+    choosing, reported = "tiny-1, choosing", "tiny-1"
+    assert of[choosing, True] > of[reported, True] == 1 + 2
+    every = {name: of[name, True] + of[name, False] for name in (choosing, reported)}
+    assert said[-2:] == [
+        f"{of[choosing, True]} of {every[choosing]} cells that choose attacks and parameters "
+        "failed",
+        f"{of[reported, True]} of {every[reported]} reported cells failed",
+    ]
+    failed = of[choosing, True] + of[reported, True]
+    assert re.fullmatch(
+        rf"{failed} cells failed: rule 'tests.plugins:Raising': RuntimeError: out of ideas "
+        r"\(tests/plugins\.py:\d+\) \(first: tests\.plugins:Raising-\w+.*-\d+\)",
+        said[0],
+    )
+
+
+def test_an_evaluation_that_is_ended_goes_on_where_it_was(suite: Path, tmp_path: Path) -> None:
+    """In any stage: it comes to the same, and nothing is computed twice."""
+    suite.write_text(SUITE.replace("small", "two").replace("[10, 11, 12]", "[10, 11]"))
+    whole = run_suite(suite, out=tmp_path / "whole", jobs=1)
+    computed, ended = 0, 0
+    while True:
+        before = computed
+
+        def stop(progress: Progress) -> None:
+            if progress.computed:
+                raise KeyboardInterrupt
+
+        try:
+            last = run_suite(suite, out=tmp_path / "parts", jobs=1, on_progress=stop)
+        except Interrupted as error:
+            computed += error.outcome.computed
+            ended += 1
+            assert computed > before
+        else:
+            break
+    assert ended >= 6  # stages, of which each has some stacks
+    assert (computed, last.computed) == (whole.computed, 0)
+    assert last.verdicts == whole.verdicts
+    assert last.boards() == whole.boards()
 
 
 def test_what_an_evaluation_chooses_can_not_be_set(suite: Path, tmp_path: Path) -> None:

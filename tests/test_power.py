@@ -159,4 +159,20 @@ def test_the_verb_tells_it_from_a_folder_or_says_which_pilot_to_run(
     (board,) = content["boards"]
     assert (board["rows"], board["pilot_seeds"]) == (3, 5)
     assert [need["share"] for need in board["needs"]] == [0.5, 0.9]
+    assert content["left_out"] == 0
     assert asked(capsys, *words[:3], "2", *words[4:])[0] == 2
+    # Rows that the suite has no more, and cells that are not asked for, are no part of the pilot.
+    suite.write_text(TINY.replace(', "trimmed_mean"]', "]"))
+    for settings, left_out, title in (
+        ((), 10, "tiny-1"),
+        (("attack=foe",), 20, "tiny-1 (attack=foe)"),
+        (("attack=foe", "seed=0,1,2,3"), 22, "tiny-1 (attack=foe, seed=0,1,2,3)"),
+    ):
+        narrowed = [word for setting in settings for word in ("--set", setting)]
+        content = json.loads(asked(capsys, *words, *narrowed, "--format", "json")[1])
+        (board,) = content["boards"]
+        assert (content["ruleset"], content["left_out"]) == (title, left_out)
+        assert (board["rows"], board["pilot_seeds"]) == (2, 4 if len(settings) == 2 else 5)
+    told = " ".join(asked(capsys, *words)[1].split())
+    assert "The pilot: results of tiny-1. Seeds with which two rows" in told
+    assert "The folder's other 10 results of that ruleset are left out" in told

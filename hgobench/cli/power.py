@@ -51,11 +51,14 @@ def power(
     settings = [parse_setting(text) for text in set_ or ()]
     chosen = Suite.load(suite).changed(settings)
     folder = out or RESULTS / chosen.name
-    made = []
+    cells, _ = chosen.expand()
+    made, others = [], 0
     if folder.exists():
         with open_store(folder, create=False) as store:
             results = (result for name, result in store.results() if name == chosen.ruleset)
-            made = reported(store, chosen.ruleset, results, split.value).boards()
+            every = reported(store, chosen.ruleset, results, split.value)
+            pilot = every.of(cells, chosen.evaluation)
+            made, others = pilot.boards(), len(every.scores) - len(pilot.scores)
     plans = []
     for board in made:
         rows = paired([row for row in board.rows if row.rank])
@@ -63,14 +66,14 @@ def power(
             plans.append((board, rows, needs(rows, difference, wanted=wanted)))
     if not plans:
         options = [*(set_ or ())]
-        if chosen.evaluation is None and len(chosen.expand()[0].values("seed")) < PILOT:
+        if chosen.evaluation is None and len(cells.values("seed")) < PILOT:
             options = [text for text in options if not text.startswith("seed=")]
             options.append(f"seed={','.join(map(str, range(FEWEST)))}")
         told = "".join(f" --set {shlex.quote(text)}" for text in options)
         raise InputError(
-            f"pilot: {str(folder)!r} has no board of {chosen.ruleset!r} with 2 or more ranked rows "
+            f"pilot: {str(folder)!r} has no board of {chosen.title!r} with 2 or more ranked rows "
             f"on {PILOT} or more seeds; run one with hgobench run {suite}{told}, then ask with the "
             "same --set"
         )
-    page = report.page(chosen.ruleset, plans, difference, wanted)
+    page = report.page(chosen.title, plans, difference, wanted, others)
     typer.echo(as_json(page.content) if form is DataForm.JSON else shown(page, wide=False))

@@ -104,10 +104,12 @@ def run(
     for reason, labels in outcome.ended.items():
         typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
     if early is not None:
-        typer.echo(f"the same command goes on with the {outcome.missing} missing cells", err=True)
+        missing = f"{outcome.missing} missing {outcome.unit}"
+        typer.echo(f"the same command goes on with the {missing}", err=True)
         raise typer.Exit(outcome.grid.status)
     if outcome.failed:
-        typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} cells failed", err=True)
+        for line in outcome.failures():
+            typer.echo(line, err=True)
         raise typer.Exit(1)
     if update_reference:
         written = chosen.write_reference(outcome.results()).resolve()

@@ -77,6 +77,15 @@ class Outcome:
         """The exit status of a command: 128 + the signal's number; 1: incomplete or failed; 0."""
         return 128 + self.signal if self.signal else int(bool(self.interrupted or self.failed))
 
+    def add(self, more: Outcome) -> None:
+        """Add how other cells went, that were executed after these."""
+        self.keys |= more.keys
+        self.computed += more.computed
+        self.reused += more.reused
+        self.failed += more.failed
+        if more.interrupted:
+            self.interrupted, self.signal = more.interrupted, more.signal
+
     def end(self, error: BaseException) -> None:
         """Record the exception that ended it early."""
         if isinstance(error, KeyboardInterrupt):

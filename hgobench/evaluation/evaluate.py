@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from hgobench.engines.cells import Outcome
+from hgobench.engines.cells import Outcome, described
 from hgobench.errors import InputError
 from hgobench.leaderboard import Board, Score, Split, accuracy_of, boards
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 
 from .plan import Plan
-from .selection import Accuracies, Selection, select
+from .selection import Answers, Played, Selection, select, unattacked
 from .verdict import Verdict, ranked
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ class Evaluation:
 
     Attributes:
         outcome: how its cells went, all together.
+        choosing: how those went that only choose.
         selections: what was chosen for each row; empty: it ended before.
-        verdicts: what is reported of each row; empty: likewise.
+        verdicts: what is reported of each row that has all its cells.
     """
 
     outcome: Outcome = field(default_factory=lambda: Outcome(set()))
+    choosing: Outcome = field(default_factory=lambda: Outcome(set()))
     selections: Sequence[Selection] = ()
     verdicts: Sequence[Verdict] = ()
 
@@ -72,9 +75,10 @@ def evaluate(
         call goes on.
 
     Raises:
-        InputError: some data can't be had, or boards would hold rows that were evaluated by
-            another plan.
+        InputError: some data can't be had or have no validation examples, a row has no attackers,
+            or boards would hold rows that were evaluated by another plan.
     """
+    _check(rows, session, time_limit)
     done = Evaluation()
     before = selected(session.store, ruleset) if for_boards else []
     if any(selection.plan != plan for selection in before):
@@ -83,26 +87,27 @@ def evaluate(
             "give the suite's ruleset a new version, or use another folder"
         )
 
-    def run(cells: Sequence[Scenario], name: str, what: str, take: _Take) -> None:
+    def run(cells: Sequence[Scenario], name: str, what: str, take: _Take) -> Outcome:
         now = session.run(
             cells, name, width=width, time_limit=time_limit, on_result=take, what=what
         )
-        whole = done.outcome
-        whole.keys |= now.keys
-        whole.computed += now.computed
-        whole.reused += now.reused
-        whole.failed += now.failed
-        if now.interrupted:
-            whole.interrupted, whole.signal = now.interrupted, now.signal
-            raise _EndedEarly
+        done.outcome.add(now)
+        return now
 
-    def choose(cells: Sequence[Scenario], stage: str) -> Accuracies:
-        answers: dict[Scenario, float] = {}
+    def choose(cells: Sequence[Scenario], stage: str) -> Answers:
+        answers: dict[Scenario, Played] = {}
 
         def take(key: str, result: Result) -> None:
-            answers[result.scenario] = accuracy_of(result, "validation")
+            # Losses are of test examples: they say which runs are the same, and no more.
+            rounds = result.rounds
+            pairs = zip(rounds["validation_accuracy"], rounds["test_loss"], strict=True)
+            trace = tuple(loss for accuracy, loss in pairs if not math.isnan(accuracy))
+            answers[result.scenario] = Played(accuracy_of(result, "validation"), trace)
 
-        run(cells, choosing(ruleset), f"cells to choose, {stage}", take)
+        now = run(cells, choosing(ruleset), f"cells to choose, {stage}", take)
+        done.choosing.add(now)
+        if now.interrupted:
+            raise _EndedEarly
         return answers
 
     try:
@@ -127,6 +132,28 @@ def evaluate(
 
 
 _Take = Callable[[str, Result], None]
+
+
+def _check(rows: Collection[Scenario], session: Session, time_limit: float) -> None:
+    """Raise InputError for rows that can't be evaluated."""
+    if any(row.byzantine == 0 for row in rows):
+        raise InputError(
+            "byzantine: 0; expected 1 or more, as an evaluation attacks every row; leave 0 out, or "
+            "run it in a suite without [evaluation]"
+        )
+    names = dict.fromkeys(row.data for row in rows)
+    problems = []
+    for name, data in described(names, session.jobs, session.engine, time_limit).items():
+        if isinstance(data, InputError):
+            problems += data.problems
+        elif not data.validation:
+            problems.append(
+                f"data: {name!r} has no validation examples, by which an evaluation chooses "
+                "attacks and parameters; hold some out (validation=0.15), or run it in a suite "
+                "without [evaluation]"
+            )
+    if problems:
+        raise InputError(problems)
 
 
 def choosing(ruleset: str) -> str:
@@ -193,6 +220,20 @@ class Reported:
         if not self.selections:
             return list(self.every.values())
         return [score for verdict in self.verdicts for score in verdict.named()]
+
+    def of(self, cells: Iterable[Scenario], plan: Plan | None) -> Reported:
+        """Return what some cells alone come to.
+
+        Args:
+            cells: of a suite's grid; if attacks are chosen, its rows.
+            plan: how its attacks are chosen; None: they are an axis of the grid.
+        """
+        if plan is None:
+            wanted = {cell for cell in cells if cell in self.every}
+            return Reported({cell: self.every[cell] for cell in wanted}, (), ())
+        rows = {unattacked(row, plan) for row in cells}
+        chosen = [one for one in self.selections if one.given in rows and one.plan == plan]
+        return Reported(self.every, chosen, verdicts(chosen, self.every))
 
     def boards(self, by: str = "attack") -> list[Board]:
         """Return them ranked, as `hgobench.leaderboard.boards` does.

@@ -1,21 +1,23 @@
 """Which attacks are the worst for a row: a search over whole runs, on selection seeds.
 
-A search never sees a test example: it asks for cells, and is answered with their accuracies on
-validation examples. The searches of many rows go side by side, so that what they ask for at a time
-fills stacks and engines; each depends on its own answers alone.
+A search chooses by accuracies on validation examples: it asks for cells, and is answered with
+these. What it is told besides says which runs are one and the same, not which is worse. The
+searches of many rows go side by side, so that what they ask for at a time fills stacks and engines;
+each depends on its own answers alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import chain, groupby
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hgobench import attacks
 from hgobench.attacks.threat_models import THREAT_MODELS
+from hgobench.errors import InputError
 from hgobench.results.rows import plain
 from hgobench.scenario import Scenario
 
@@ -23,8 +25,23 @@ from .members import Member, Stage
 from .plan import Plan
 
 T = TypeVar("T")
-Accuracies = Mapping[Scenario, float]  # on validation examples
-Asking = Generator[Sequence[Scenario], Accuracies, T]
+
+
+class Played(NamedTuple):
+    """What a search is told of a cell.
+
+    Attributes:
+        accuracy: on validation examples; 0 if the cell diverged or failed.
+        trace: a series that two runs have in common only if they are the same, such as the loss at
+            each evaluation; empty: nothing is known that would tell.
+    """
+
+    accuracy: float
+    trace: tuple[float, ...] = ()
+
+
+Answers = Mapping[Scenario, Played]
+Asking = Generator[Sequence[Scenario], Answers, T]
 Fields = dict[str, Any]
 
 PROBES = 3  # members that parameters are chosen against
@@ -77,6 +94,8 @@ class Selection:
         members: what each member does at its worst.
         reported: the members that run on fresh seeds, the worst first.
         cells: how many runs the search asked for.
+        same: members that came to the same runs as one of the reported, and were therefore not
+            reported, with that one.
     """
 
     plan: Plan
@@ -87,6 +106,7 @@ class Selection:
     members: Mapping[str, Worst]
     reported: tuple[str, ...]
     cells: int
+    same: Mapping[str, str] = field(default_factory=dict)
 
     def under(self, member: str, seeds: Iterable[int]) -> list[Scenario]:
         """Return the row's cells under a member, one per seed; ``"none"``: without attack."""
@@ -130,6 +150,7 @@ class Selection:
             "members": {name: asdict(worst) for name, worst in self.members.items()},
             "reported": list(self.reported),
             "cells": self.cells,
+            "same": dict(self.same),
         }
 
     @classmethod
@@ -151,21 +172,21 @@ class Selection:
             worst,
             tuple(kept["reported"]),
             kept["cells"],
+            kept.get("same", {}),  # of an older hgobench
         )
 
 
 def select(
     rows: Collection[Scenario],
     plan: Plan,
-    run: Callable[[list[Scenario], str], Accuracies],
+    run: Callable[[list[Scenario], str], Answers],
 ) -> list[Selection]:
     """Return what is chosen for each row.
 
     Args:
         rows: the rows, each in its setting; their attack and their seed are not heeded.
         plan: how they are evaluated.
-        run: given cells, each once, and what they are for; returns their accuracies on validation
-            examples, 0 of those that diverged or failed.
+        run: given cells, each once, and what they are for; returns how they went.
     """
     searches = [_Search(row, plan) for row in rows]
     playing = {number: search.play() for number, search in enumerate(searches)}
@@ -185,7 +206,7 @@ def select(
 
 
 class _Search:
-    """The search for one row: generators that yield the cells they need, and are sent accuracies.
+    """The search for one row: generators that yield the cells they need, and are sent answers.
 
     Args:
         given: the row.
@@ -196,10 +217,8 @@ class _Search:
     """
 
     def __init__(self, given: Scenario, plan: Plan) -> None:
-        first = plan.selection_seeds[0]
-        fields: Fields = {**THREAT_MODELS[plan.threat_model].fields}
-        self.given, self.plan = given.replace(attack="none", seed=first, **fields), plan
-        self.known: dict[Scenario, float] = {}
+        self.given, self.plan = unattacked(given, plan), plan
+        self.known: dict[Scenario, Played] = {}
         self.stage = ""
 
     def play(self) -> Asking[Selection]:
@@ -213,12 +232,29 @@ class _Search:
         ranked = sorted(reportable, key=lambda name: members[name].accuracy)
         # Of members that come to the same run for run, such as flood before what is as long
         # anyway, one is enough.
-        different = {members[name].accuracies: name for name in reversed(ranked)}
-        reported = tuple([name for name in ranked if name in different.values()][:REPORTED])
+        first: dict[object, str] = {}
+        same = {
+            name: other
+            for name in ranked
+            if (other := first.setdefault(self._trace(row, name, members[name]), name)) != name
+        }
+        reported = tuple([name for name in ranked if name not in same][:REPORTED])
+        same = {name: other for name, other in same.items() if other in reported}
         cells = len(self.known)
         return Selection(
-            self.plan, self.given, row, choices, _mean(clean), members, reported, cells
+            self.plan, self.given, row, choices, _mean(clean), members, reported, cells, same
         )
+
+    def _trace(self, row: Scenario, name: str, worst: Worst) -> object:
+        """Return what a member's runs have in common with no others; its name, if it isn't known.
+
+        Equal accuracies are no such thing: any two attacks that break a model leave it at chance.
+        """
+        played = [
+            self.known[row.replace(**worst.fields, seed=seed)] for seed in self.plan.selection_seeds
+        ]
+        known = all(one.trace and all(map(math.isfinite, one.trace)) for one in played)
+        return tuple(played) if known else name
 
     def _tune(self) -> Asking[dict[Scenario, float]]:
         """Return each choice of parameters with its accuracy under the members that are worst."""
@@ -283,13 +319,34 @@ class _Search:
         """
         seeds = self.plan.selection_seeds
         cells = [
-            [row.replace(**fields, seed=seed) for seed in seeds[:count]]
-            for row, fields, count in wanted
+            [_cell(row, fields, seed) for seed in seeds[:count]] for row, fields, count in wanted
         ]
         missing = [c for c in dict.fromkeys(chain.from_iterable(cells)) if c not in self.known]
         if missing:
             self.known.update((yield missing))
-        return [tuple(self.known[cell] for cell in some) for some in cells]
+        return [tuple(self.known[cell].accuracy for cell in some) for some in cells]
+
+
+def unattacked(row: Scenario, plan: Plan) -> Scenario:
+    """Return a row as selections have it: without attack, on the first selection seed."""
+    fields: Fields = {**THREAT_MODELS[plan.threat_model].fields}
+    return row.replace(attack="none", seed=plan.selection_seeds[0], **fields)
+
+
+def _cell(row: Scenario, fields: Fields, seed: int) -> Scenario:
+    """Return a row under attack.
+
+    Raises:
+        InputError: it can't be attacked so, which says whose attack it is, as no user wrote it.
+    """
+    try:
+        return row.replace(**fields, seed=seed)
+    except InputError as error:
+        stated = ", ".join(f"{name}={value}" for name, value in fields.items()) or "no attack"
+        raise InputError(
+            f"evaluation: {row.algorithm} {row.rule} can't be tried with {stated}: {problem}"
+            for problem in error.problems
+        ) from error
 
 
 def _mean(accuracies: Sequence[float]) -> float:
@@ -305,13 +362,15 @@ def _probes(member: Member) -> bool:
 
 def _starts(fields: Fields, rounds: int) -> list[Fields]:
     """Return later starts of an attack."""
-    return [{"attack_start": round(share * rounds)} for share in SHARES]
+    starts = [round(share * rounds) for share in SHARES]
+    return [{"attack_start": start} for start in starts if start < rounds]
 
 
 def _stops(fields: Fields, rounds: int) -> list[Fields]:
     """Return earlier ends of an attack."""
     start = fields.get("attack_start", 0)
-    return [{"attack_stop": start + round(share * (rounds - start))} for share in SHARES]
+    stops = [start + round(share * (rounds - start)) for share in SHARES]
+    return [{"attack_stop": stop} for stop in stops if stop > start]
 
 
 def _bursts(fields: Fields, rounds: int) -> list[Fields]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from hgobench import aggregators
-from hgobench.leaderboard import BOARD, Board, Score, boards
+from hgobench.leaderboard import BOARD, Board, Score, boards, known_examples, outcomes
+from hgobench.statistics import compare
 
 from .plan import Plan
 from .selection import REPORTED, Selection
@@ -78,9 +81,10 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> list[Board]:
     }
     scores = [score for verdict in verdicts for score in verdict.named()]
     selections = [verdict.selection for verdict in verdicts]
-    how = [_how(selections[0].plan, selections)] if selections else []
+    how = [_how(selections[0].plan, selections), _same(selections)] if selections else []
+    told = list(filter(None, how))
     return [
-        replace(board, notes=[*how, *board.notes]) for board in boards(scores, by=by, flags=raised)
+        replace(board, notes=[*told, *board.notes]) for board in boards(scores, by=by, flags=raised)
     ]
 
 
@@ -96,6 +100,16 @@ def _how(plan: Plan, selections: Sequence[Selection]) -> str:
         f"accuracy on validation examples, in {spread} runs per seed; the {REPORTED} worst attacks "
         f"run on {len(plan.fresh_seeds)} fresh seeds."
     )
+
+
+def _same(selections: Sequence[Selection]) -> str:
+    """Say which attacks came to the same runs, of which one is reported; empty: none did."""
+    same = Counter(pair for selection in selections for pair in selection.same.items())
+    listed = ", ".join(
+        f"{name} to those of {other}" + f" ({count} rows)" * (count > 1)
+        for (name, other), count in sorted(same.items())
+    )
+    return f"Of attacks that come to the same runs one is reported: {listed}." * bool(same)
 
 
 def _setting(verdict: Verdict) -> tuple[Any, ...]:
@@ -133,6 +147,8 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
             f"more than {row.tolerated} Byzantine workers answered in {exceeded:.2%} of rounds, a "
             f"majority of all that did in {outvoted:.2%}"
         )
+    if above := _above_clean(verdict):
+        raised["no member hurts it"] = above
     clean = verdict.mean("none")
     if oracle is not None and clean < oracle / 2:
         raised["weak without attack"] = f"{clean:.3f} without attack; the oracle has {oracle:.3f}"
@@ -145,6 +161,20 @@ def _mean(shares: Iterable[float]) -> float:
     return math.fsum(known) / max(len(known), 1)
 
 
+def _above_clean(verdict: Verdict) -> str:
+    """Say how far the worst case is above the accuracy without attack, if that is no noise."""
+    attacked = [verdict.scores[name] for name in verdict.selection.reported]
+    clean = [verdict.scores["none"]]
+    examples = known_examples(chain(*attacked, *clean))
+    apart = compare(outcomes(attacked, examples), outcomes(clean, examples))
+    if apart.verdict != "first":
+        return ""
+    return (
+        f"{verdict.mean(verdict.worst):.3f} under the worst attack, {verdict.mean('none'):.3f} "
+        f"without, on the same {apart.seeds} seeds"
+    )
+
+
 def _of_search(selection: Selection) -> dict[str, str]:
     """Return the flags that the search raises: attacks that may be weak against this rule."""
     raised: dict[str, str] = {}
@@ -155,7 +185,7 @@ def _of_search(selection: Selection) -> dict[str, str]:
             raised["optimised is weaker than fixed"] = (
                 f"{optimised:.3f} under the worst optimised attack, {fixed:.3f} under a fixed one"
             )
-    if "fixed" in lowest and lowest["fixed"] > selection.clean:
+    if "fixed" in lowest and lowest["fixed"] > selection.clean + MARGIN:
         raised["fixed is weaker than none"] = (
             f"{lowest['fixed']:.3f} under the worst fixed attack, {selection.clean:.3f} without"
         )

@@ -15,17 +15,19 @@ NEVER = "no number"
 
 
 def page(
-    ruleset: str,
+    suite: str,
     plans: Sequence[tuple[Board, Paired, Sequence[Need]]],
     difference: float,
     wanted: float,
+    others: int = 0,
 ) -> Page:
     """Return how many seeds tell two rows apart that differ, a table per board.
 
     Args:
-        ruleset: of the pilot.
+        suite: the pilot's ruleset, with what it was narrowed to.
         plans: boards with their ranked rows and what they need.
         difference, wanted: what was asked.
+        others: how many results the folder has of the ruleset besides the pilot's.
     """
     header = ["pair", "sd", "alone", "on the board", "cautious", "least"]
     blocks: list[Block] = []
@@ -46,7 +48,7 @@ def page(
             Table(name, "", header, rows, range(1, len(header))),
         ]
     notes = [
-        f"Seeds with which two rows whose worst cases differ by {difference:g} are told apart with "
+        f"The pilot: results of {suite}. Seeds with which two rows whose worst cases differ by {difference:g} are told apart with "
         f"a probability of {wanted:g}, at 5 %.",
         "pair: median, the pair of rows whose difference varies over seeds as the median pair's; "
         "90%, more than that of nine tenths of the pairs; sd: the standard deviation of "
@@ -56,10 +58,16 @@ def page(
         "least: the least difference that any number of seeds tells apart among all pairs, as the "
         "test examples are as many as they are.",
     ]
+    if others:
+        notes.append(
+            f"The folder's other {others} results of that ruleset are left out: they are of rows, "
+            "settings or seeds that the suite does not have, as it is and was set."
+        )
     content = {
-        "ruleset": ruleset,
+        "ruleset": suite,
         "difference": difference,
         "power": wanted,
+        "left_out": others,
         "boards": [
             {
                 **board.setting,
@@ -72,7 +80,7 @@ def page(
     }
     return Page(
         "power",
-        f"seeds that {ruleset} needs",
+        f"seeds that {suite} needs",
         [*blocks, *(Text(note, "note") for note in notes)],
         content=content,
     )

@@ -11,7 +11,8 @@ from hgobench.aggregators import Rule, ServerView
 from hgobench.lazy import Tensor, torch
 from hgobench.statistics import Floats
 
-STEP = 1e-6  # of a worker's distance from the mean: too little to change who is chosen
+STEP = 1e-6  # of the distance to the nearest worker: too little to change who is chosen
+ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
 
 
 def influences(
@@ -27,7 +28,9 @@ def influences(
     w_i = ⟨AR(x + δ_i) - AR(x), δ_i⟩ / ‖δ_i‖². The average has w_i = 1/m, or 1/|Q_j| where only
     Q_j sent; a rule that chooses one vector has w_i = 1 for it and 0 for others; of a rule that
     treats each coordinate by itself it is the mean over what worker i sent. Weights that depend on
-    the values, as the geometric median's, add what they change.
+    the values, as the geometric median's, add what they change. ‖δ_i‖ is a millionth of the
+    distance to the nearest other worker's values, so that no distance between two workers changes
+    by more than a millionth of itself, wherever the others are.
 
     Args:
         rule: the rule; a stateful one is asked as it is now, and keeps its memory.
@@ -47,17 +50,16 @@ def influences(
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], d)
     directions = torch.from_numpy(signs).to(values)
     sent = torch.ones_like(values, dtype=torch.bool) if present is None else present
-    counted = sent.sum(dim=0).clamp_min(1)
-    mean = torch.where(sent, values, 0.0).sum(dim=0) / counted
-    apart = torch.where(sent, values - mean, 0.0)
     before = _answer(rule, values, present, view)
     followed = np.zeros(m)
     for i in range(m):
-        entries = int(sent[i].sum())
-        if entries == 0:
+        if not sent[i].any():
             continue
-        length = float(apart[i].norm()) / entries**0.5 or float(values.abs().max()) or 1.0
-        delta = torch.where(sent[i], STEP * length * directions, 0.0)
+        # What is far from 0 can't be moved by less than its rounding, nor can such an answer.
+        largest = max(float(values[i][sent[i]].abs().max()), float(before.abs().max()))
+        least = ROUNDING * torch.finfo(values.dtype).eps * largest
+        length = max(STEP * _nearest(values, sent, i), least) or STEP
+        delta = torch.where(sent[i], length * directions, 0.0)
         moved = values.clone()
         moved[i] += delta
         # What was added is not quite delta, once it is rounded.
@@ -65,6 +67,17 @@ def influences(
         change = _answer(rule, moved, present, view) - before
         followed[i] = float((change @ delta) / (delta @ delta))
     return followed
+
+
+def _nearest(values: Tensor, sent: Tensor, i: int) -> float:
+    """Return the least distance above 0 from worker i to another, per entry that both sent.
+
+    It is ‖x_i - x_j‖ / √n over the n entries that i and j sent; 0 if there is no such worker.
+    """
+    both = sent & sent[i]
+    squares = torch.where(both, values - values[i], 0.0).square().sum(dim=1)
+    distances = (squares / both.sum(dim=1).clamp_min(1)).sqrt()
+    return float(torch.where(distances > 0, distances, torch.inf).min().nan_to_num(posinf=0.0))
 
 
 def _answer(rule: Rule, values: Tensor, present: Tensor | None, view: ServerView | None) -> Tensor:
