@@ -66,9 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.args.append(str(home() / CELLS))
     if _runs_cells(config):
-        folder = str(config.invocation_params.dir)
-        if folder not in sys.path:
-            sys.path.append(folder)  # for module:Class of the folder that the user stands in
+        from hgobench.registry import path_with
+
+        sys.path[:] = path_with(config.invocation_params.dir)
         suite_of(config)
         return
     for option in ("--rule", "--attack"):

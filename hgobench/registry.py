@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
-from collections.abc import Callable, Mapping
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from hgobench.boundary import (
     PluginError,
     error_text,
     importing,
+    installed,
     making,
     message,
     packages,
@@ -38,6 +44,30 @@ from hgobench.notation import (
 )
 
 T = TypeVar("T")
+
+
+def path_with(folder: str | Path) -> list[str]:
+    """Return this process's import path with a folder right after the standard library.
+
+    So ``module:Class`` is the folder's module, whatever is installed under that name or lies in
+    PYTHONPATH, and a file ``random.py`` in it breaks nothing.
+    """
+    library = sysconfig.get_path("stdlib")
+    standard = [path for path in sys.path if path.startswith(library) and "-packages" not in path]
+    others = [path for path in sys.path if path not in (*standard, str(folder))]
+    return [*standard, str(folder), *others]
+
+
+@contextmanager
+def working_folder_first() -> Iterator[None]:
+    """Import modules of the working folder in the body, before others of the same name."""
+    before = list(sys.path)
+    with suppress(OSError):  # a folder that is gone holds no module
+        sys.path[:] = path_with(os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @dataclass(frozen=True)
@@ -275,6 +305,11 @@ class Registry(Generic[T]):
                 home = importlib.import_module(module)
         except (Exception, SystemExit) as error:
             raise InputError(f"{self.field}: {name!r} does not import: {_raised(error)}") from error
+        if other := _shadowed(home):
+            raise InputError(
+                f"{self.field}: {name!r}: {other.as_posix()} here is not what Python imports as "
+                f"{module}, but {str(home.__file__)!r}; rename the file here"
+            )
         names = [key for key in vars(home) if not key.startswith("_")]
         if attribute not in names:
             raise InputError(unknown(f"{self.field}: {name!r}: {module}", attribute, names))
@@ -353,6 +388,24 @@ class Registry(Generic[T]):
                 ]
                 return owners[0] if owners else name
         return "hgobench"
+
+    def sources(self, text: str) -> list[str]:
+        """Return the files that a specification's plug-ins come from, as seen from here.
+
+        Raises:
+            InputError: a plug-in does not import.
+        """
+        files: dict[str, None] = {}
+        for registry, name in self.named(text):
+            if name in registry.builtins:
+                continue
+            module = sys.modules.get(getattr(registry.entry(name).factory, "__module__", ""))
+            if file := getattr(module, "__file__", None):
+                path = Path(file)
+                with suppress(ValueError, OSError):  # not in the working folder, or that is gone
+                    path = path.relative_to(Path.cwd())
+                files[str(path)] = None
+        return list(files)
 
     def function(self, text: str) -> Callable[..., Any] | None:
         """Return the plain function that `text` names; None: it names a class.
@@ -445,6 +498,20 @@ class Registry(Generic[T]):
     def _wanted_class(self) -> str:
         assert self.kind is not None
         return f"a subclass of {_home(self.kind)}"
+
+
+def _shadowed(module: ModuleType) -> Path | None:
+    """Return the working folder's file of a module's name, if an installed module has taken it."""
+    file = getattr(module, "__file__", None)
+    with suppress(OSError):
+        if file is None or {"", os.getcwd()}.isdisjoint(sys.path) or not installed(Path(file)):
+            return None
+        *folders, last = module.__name__.split(".")
+        for parts in ((*folders, last, "__init__.py"), (*folders, f"{last}.py")):
+            here = Path(*parts)
+            if here.is_file():
+                return None if here.samefile(file) else here
+    return None
 
 
 def _home(cls: type) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from hgobench.cli import main
+from hgobench.registry import path_with
 from tests.conftest import ROOT
 from tests.plugins import without_lines
 
@@ -160,6 +161,33 @@ def test_a_module_that_ends_the_process_is_refused(tiny: Path) -> None:
     done = hgobench("run", str(tiny), "--rule", "tests.misbehaving:InitExit", cwd=tiny.parent)
     assert (done.returncode, done.stdout) == (2, "")
     assert "rule: 'tests.misbehaving:InitExit': SystemExit: 0" in done.stderr
+
+
+def test_the_working_folder_s_modules_come_before_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr("hgobench.report.listing.suites", lambda: seen.append(list(sys.path)))
+    monkeypatch.setattr("hgobench.cli.list.shown", lambda *_: "")
+    before = list(sys.path)
+    assert hgobench("list", "suites", cwd=tmp_path).returncode == 0
+    assert sys.path == before
+    with chdir(tmp_path):
+        assert seen == [path_with(tmp_path)]
+
+
+@pytest.mark.parametrize("name", ["random", "rich.table"])
+def test_a_name_that_python_has_taken_is_refused(name: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name.replace('.', '/')}.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("class Rule:\n    pass\n")
+    done = hgobench("test", f"{name}:Rule", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    taken = sys.modules[name].__file__
+    assert (
+        f"'{name}:Rule': {file.relative_to(tmp_path).as_posix()} here is not what Python imports "
+        f"as {name}, but {taken!r}; rename the file here"
+    ) in done.stderr
 
 
 @pytest.mark.long
@@ -382,8 +410,16 @@ def test_list_as_markdown_tells_all() -> None:
                 "\n1 fail\n",
             ],
         ),
-        ("tests.plugins:Halving", 0, ["pre-rule tests.plugins:Halving", "not applicable"]),
-        ("tests.plugins:NotANumber", 1, ["attack tests.plugins:NotANumber", "1 fail"]),
+        (
+            "tests.plugins:Halving",
+            0,
+            ["pre-rule tests.plugins:Halving (tests/plugins.py)\n", "not applicable"],
+        ),
+        (
+            "tests.plugins:NotANumber",
+            1,
+            ["attack tests.plugins:NotANumber (tests/plugins.py)\n", "1 fail"],
+        ),
         ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
         ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
         ("bucketing[s=1]+median", 0, ["rule bucketing[s=1]+median", "not applicable"]),

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import sys
+import sysconfig
+from contextlib import chdir
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hgobench import aggregators
 from hgobench import registry as module
 from hgobench.errors import InputError
 from hgobench.notation import parse_value, split_list
-from hgobench.registry import Registry
+from hgobench.registry import Registry, path_with, working_folder_first
 
 
 class Thing:
@@ -128,6 +133,42 @@ def test_a_broken_plugin_says_so_and_leaves_the_rest(
     with pytest.raises(InputError, match="'bad' of one does not load: ImportError: no x"):
         things.build("bad")
     assert things.build("good").a == 1
+
+
+def test_a_folder_comes_right_after_the_standard_library() -> None:
+    library = sysconfig.get_path("stdlib")
+    for folder in ("/somewhere", sys.path[-1]):
+        path = path_with(folder)
+        at = path.index(folder)
+        assert all(p.startswith(library) and "-packages" not in p for p in path[:at])
+        assert not any(p.startswith(library) and "-packages" not in p for p in path[at:])
+        assert set(path) == {*sys.path, folder}
+        assert path.count(folder) == 1
+
+
+def test_the_working_folder_s_module_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another of the same name elsewhere is not imported, nor are its helpers."""
+    here, other = tmp_path / "here", tmp_path / "other"
+    for folder in (here, other):
+        (folder / "their_package").mkdir(parents=True)
+    rule = "class Rule:\n    def __call__(self, values):\n        return values[0]\n"
+    (here / "their_module.py").write_text(f"import their_helper\n{rule}")
+    (here / "their_helper.py").write_text("")
+    (here / "their_package" / "__init__.py").write_text("")
+    (here / "their_package" / "rules.py").write_text(rule)
+    for name in ("their_module.py", "their_helper.py", "their_package/__init__.py"):
+        (other / name).write_text("raise ImportError('of another folder')\n")
+    monkeypatch.syspath_prepend(str(other))
+    name = "nnm+their_package.rules:Rule"
+    with chdir(here), working_folder_first():
+        aggregators.build("their_module:Rule", f=1)
+        aggregators.build(name, f=1)
+        assert aggregators.registry.sources("their_module:Rule") == ["their_module.py"]
+        assert aggregators.registry.sources(name) == [str(Path("their_package/rules.py"))]
+        assert aggregators.registry.sources("nnm+median") == []
+    assert aggregators.registry.sources(name) == [str(here / "their_package/rules.py")]
 
 
 def test_real_entry_points_have_the_group_that_the_readers_are_told() -> None:

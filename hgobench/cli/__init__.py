@@ -6,7 +6,6 @@ written; 2 refused, nothing was computed; 130 interrupted; 143 and 129: by SIGTE
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
@@ -30,6 +29,7 @@ from hgobench.cli.output import SPELLING
 from hgobench.engines.signals import gentle
 from hgobench.engines.trial import children_first
 from hgobench.errors import InputError, respelled
+from hgobench.registry import working_folder_first
 from hgobench.report import screen
 
 app = typer.Typer(
@@ -78,11 +78,8 @@ def main(arguments: list[str] | None = None) -> Any:
     closed pipe ends the command in silence, exit status 141. SIGTERM and SIGHUP end it as Ctrl-C
     does, exit status 143 and 129.
     """
-    with screen.screens(), gentle() as asked, children_first():
+    with screen.screens(), gentle() as asked, working_folder_first(), children_first():
         try:
-            if "" not in sys.path and os.getcwd() not in sys.path:
-                # So that module:Class is found in the working directory.
-                sys.path.append(os.getcwd())
             return app(arguments)
         except InputError as error:
             print("hgobench: refused, nothing was computed:", file=sys.stderr)

@@ -20,11 +20,13 @@ def test(
 
     Exit status: 0 no law is broken; 1 one is; 2 there is no such thing.
     """
+    from hgobench import catalogue
     from hgobench.testing import ATTACK_LAWS, RULE_LAWS, try_named
 
     laws = {law: (f.__doc__ or "").strip() for law, f in (*RULE_LAWS.items(), *ATTACK_LAWS.items())}
     kind, verdicts = try_named(name)
-    typer.echo(f"{kind} {name}")
+    files = catalogue.registry(kind.replace("-", "_")).sources(name)
+    typer.echo(f"{kind} {name}" + (f" ({', '.join(files)})" if files else ""))
     counts: Counter[str] = Counter()
     scope = ""
     for verdict in verdicts:

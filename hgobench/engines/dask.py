@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from hgobench.errors import InputError
+from hgobench.registry import path_with
 
 from . import site
 from .base import UNLIMITED, EngineError, Failure, Limits
@@ -350,7 +351,7 @@ def _compute(values: tuple[Any, ...]) -> bytes:
     total = worker.memory_manager.memory_limit or memory()
     share = int(total * USABLE / (1 if task.alone else worker.state.nthreads))
     limits = replace(task.limits, memory=task.limits.memory or share)
-    engine = Local(1, Place(site.path_with(home), folder), wanted)
+    engine = Local(1, Place(tuple(path_with(home)), folder), wanted)
     answers = dict(engine.relay(task.code, enumerate(task.items), limits))
     cancelled = Failure("died", "it was cancelled")
     ordered = [answers.get(number, cancelled) for number in range(len(task.items))]

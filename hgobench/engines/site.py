@@ -114,13 +114,6 @@ def unpacked(data: bytes, folder: Path) -> Path:
     return home
 
 
-def path_with(home: Path) -> tuple[str, ...]:
-    """Return this process's import path, with a folder right after the standard library."""
-    library = sysconfig.get_path("stdlib")
-    standard = [path for path in sys.path if path.startswith(library) and "-packages" not in path]
-    return (*standard, str(home), *(path for path in sys.path if path not in standard))
-
-
 def _folders(package: str) -> list[str]:
     """Return the folders of a package, or the file of a module; nothing is imported."""
     module = sys.modules.get(package)

@@ -31,6 +31,7 @@ _SHORT = {
     "valid if": 30,
     "source": 34,
     "what it is": 60,
+    "file": None,
 }
 _KNOWS = {
     "nothing": "nothing",
@@ -86,6 +87,7 @@ def page(kind: str, full: bool = False) -> Page:
                 "scopes": _scopes(kind, name),
                 "notes": "; ".join(notes),
                 "source": getattr(made, "paper", ""),
+                "file": ", ".join(registry.sources(name)),
                 "what it is": inspect.cleandoc(made.__doc__ or "").partition("\n")[0],
             }
         )

@@ -48,8 +48,8 @@ def page(
             Table(name, "", header, rows, range(1, len(header))),
         ]
     notes = [
-        f"The pilot: results of {suite}. Seeds with which two rows whose worst cases differ by {difference:g} are told apart with "
-        f"a probability of {wanted:g}, at 5 %.",
+        f"The pilot: results of {suite}. Seeds with which two rows whose worst cases differ by "
+        f"{difference:g} are told apart with a probability of {wanted:g}, at 5 %.",
         "pair: median, the pair of rows whose difference varies over seeds as the median pair's; "
         "90%, more than that of nine tenths of the pairs; sd: the standard deviation of "
         "that difference.",
