@@ -419,13 +419,17 @@ def test_a_rank_correlation_is_that_of_its_definition() -> None:
         rank_correlation([1.0, math.nan], [1.0, 2.0])
 
 
-def test_the_interval_of_a_rank_correlation_covers() -> None:
+@pytest.mark.parametrize("rows", [5, 8, 20])
+def test_the_interval_of_a_rank_correlation_covers(rows: int) -> None:
     """Of bivariate normal columns τ is 2/π·arcsin ρ."""
-    rng = np.random.default_rng(0)
-    rho, covered, repeats = 0.6, 0, 20
-    for _ in range(repeats):
-        x = rng.standard_normal(20)
-        y = rho * x + math.sqrt(1 - rho**2) * rng.standard_normal(20)
-        found = rank_correlation(x.tolist(), y.tolist())
-        covered += found.low <= 2 / math.pi * math.asin(rho) <= found.high
-    assert covered >= 16
+    rng = np.random.default_rng(rows)
+    for rho in (0.0, 0.6, 0.9):
+        covered, repeats = 0, 100
+        for _ in range(repeats):
+            x = rng.standard_normal(rows)
+            y = rho * x + math.sqrt(1 - rho**2) * rng.standard_normal(rows)
+            found = rank_correlation(x.tolist(), y.tolist())
+            covered += found.low <= 2 / math.pi * math.asin(rho) <= found.high
+        assert covered >= 85, rho
+    assert rank_correlation(range(5), range(0, -5, -1)).high > 0  # 5 rows do not show it for all
+    assert rank_correlation(range(10), range(0, -10, -1)).high < -0.7

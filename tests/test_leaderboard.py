@@ -131,6 +131,21 @@ def test_ranks_are_ranges() -> None:
     assert places["phocas"] == ("1", "2")
 
 
+def test_boards_say_what_ranks_assume_and_how_much_is_certain() -> None:
+    made = boards(many({"median": 0.95, "krum": 0.6, "average": 0.01}))
+    (board,) = made
+    (data,) = json.loads(render("r", made, "json"))["boards"]
+    assert (board.told, board.certain) == (data["told"], data["certain"])
+    assert (board.told, board.certain) == (3, 1)
+    text = " ".join(render("r", made).split())
+    missed = f"{0.95**board.seeds:.0%}"
+    assert (
+        "if no row collapses more often than its seeds show. Told apart: 3 of 3 pairs, "
+        f"1 of them whatever seeds have not shown: {board.seeds} miss a collapse in "
+        f"1 run of 20 with a probability of {missed} (docs/statistics.md)."
+    ) in text
+
+
 def test_a_row_is_not_above_another_for_the_lower_end_of_its_interval() -> None:
     """A rule that is at chance in every seed is below one that works in most."""
     chance = many({"average": 0.1, "median": 0.8})

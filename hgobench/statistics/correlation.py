@@ -6,14 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.statistics.means import LEVEL
 
-RESAMPLES = 2000
-FEWEST_ROWS = 4  # fewer have too few orders to say anything
+FEWEST_ROWS = 5  # fewer have too few orders to say anything
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,7 @@ class Correlation:
 
     Attributes:
         tau: in [-1, 1]; NaN: one of the columns is constant.
-        low, high: of rows drawn again (a percentile bootstrap); NaN with fewer than 4 rows.
+        low, high: NaN with fewer than 5 rows.
         rows: how many.
 
     Example:
@@ -45,8 +41,11 @@ class Correlation:
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Correlation:
     """Return Kendall's τ_b of two columns; infinite values are larger than all others.
 
-    The rows are drawn again with replacement 2,000 times; resamples with a constant column have
-    no τ and do not count. The interval says how much τ depends on which rows there are.
+    The interval says how much τ depends on which rows there are: tanh(atanh τ ± z·√(0.437/(R - 4)))
+    (Fieller, Hartley and Pearson, 1957, *Tests for rank correlation coefficients*, Biometrika). Of
+    rows that agree in all pairs, or in none, it is that of one pair that does otherwise: 5 rows
+    that agree do not show that all would. Of normal columns it covers τ in 0.90 of simulations or
+    more where |τ| is at most 0.8, and in fewer where it is near 1 (0.67 at 0.96 with 20 rows).
 
     Args:
         first, second: (R,), paired.
@@ -58,6 +57,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Correla
         >>> rank_correlation([1.0, 2.0, float("inf")], [0.3, 0.2, 0.1]).tau
         -1.0
     """
+    from scipy.special import ndtri
     from scipy.stats import kendalltau, rankdata
 
     if len(first) != len(second) or len(first) < 2:
@@ -71,14 +71,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Correla
     tau = float(kendalltau(x, y).statistic)
     low = high = math.nan
     if len(x) >= FEWEST_ROWS and not math.isnan(tau):
-        drawn = stream(0, "rank correlation").integers(len(x), size=(RESAMPLES, len(x)))
-        again = np.array([_tau(x[rows], y[rows]) for rows in drawn])
-        low, high = np.nanpercentile(again, [50 * LEVEL, 100 - 50 * LEVEL]).tolist()
+        most = 1 - 4 / (len(x) * (len(x) - 1))
+        z = math.atanh(min(max(tau, -most), most))
+        half = -float(ndtri(LEVEL / 2)) * math.sqrt(0.437 / (len(x) - 4))
+        low, high = min(math.tanh(z - half), tau), max(math.tanh(z + half), tau)
     return Correlation(tau, low, high, len(x))
-
-
-def _tau(x: np.ndarray, y: np.ndarray) -> float:
-    """Return τ_b by its definition: Σ a_ij b_ij / √(Σ a_ij² Σ b_ij²), a and b signs of pairs."""
-    a, b = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
-    size = math.sqrt(float(np.square(a).sum() * np.square(b).sum()))
-    return float((a * b).sum()) / size if size else math.nan
