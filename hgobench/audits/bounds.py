@@ -457,7 +457,7 @@ class Trial:
 
     @property
     def ratio(self) -> float:
-        """The largest left/right, under the worst attack."""
+        """The largest share of the bound that was reached, under the worst attack."""
         return self.attacks[self.worst].closest
 
 
@@ -562,7 +562,7 @@ def _finding(audited: Audited, bound: str) -> Finding:
     if any(trial.ratio > 0 for trial in holding):
         closest = max(holding, key=lambda trial: trial.ratio)
         text += (
-            f"; there the closest has {closest.ratio:.2g} of the bound ({closest.place} under "
+            f"; the closest reaches {closest.ratio:.2g} of the bound ({closest.place} under "
             f"{closest.worst})"
         )
     places = [place for trial in trials for place in _violations(trial)]
@@ -599,7 +599,8 @@ def _violations(trial: Trial) -> list[str]:
 
 def _summary(trials: Sequence[Trial]) -> Table:
     header = (
-        "problem", "step", "bound", "attacks", "violated", "no promise", "largest left/right", "by",
+        "problem", "step", "bound", "attacks", "violated", "no finite bound",
+        "largest share of the bound", "by",
     )  # fmt: skip
     rows: list[list[Cell]] = [
         [

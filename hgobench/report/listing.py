@@ -135,7 +135,7 @@ def threat_models() -> Page:
         ]
         for name, model in THREAT_MODELS.items()
     ]
-    header = ["name", "knows", "colludes", "lies about speed", "attacks"]
+    header = ["name", "knows", "colludes", "lies about speed", "permitted attacks"]
     return Page(
         "list", "threat_models", [Table("threat_models", "", header, rows, right={4}, most={1: 40})]
     )
