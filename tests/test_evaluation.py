@@ -26,7 +26,7 @@ from hgobench.evaluation.evaluate import selected
 from hgobench.evaluation.members import AUTO_1, Member
 from hgobench.evaluation.plan import CHOICES, Plan
 from hgobench.evaluation.selection import REPORTED, Played, Selection, Worst, select
-from hgobench.evaluation.verdict import Verdict, flags
+from hgobench.evaluation.verdict import Verdict, flags, ranked
 from hgobench.leaderboard import Reach, Score
 from hgobench.report.boards import render
 from hgobench.report.progress import Progress
@@ -318,6 +318,20 @@ def verdict_of(
 )  # fmt: skip
 def test_flags(fields: dict[str, Any], oracle: float | None, expected: dict[str, str]) -> None:
     assert flags(verdict_of(**fields), oracle) == expected
+
+
+def test_a_board_says_which_attacks_are_reported_once() -> None:
+    rows = [verdict_of(), verdict_of(row=ROW.replace(rule="trimmed_mean"))]
+    kept = [{"noise": "fang", "tail": "foe"}, {"noise": "fang"}]
+    told = [
+        Verdict(replace(verdict.selection, same=same), verdict.scores)
+        for verdict, same in zip(rows, kept, strict=True)
+    ]
+    said = (
+        "Attacks that come to the same runs are reported once: noise as fang (2 rows), tail as foe."
+    )
+    assert said in ranked(told)[0].notes
+    assert not any("same runs" in note for note in ranked(rows)[0].notes)
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,10 @@ def _same(selections: Sequence[Selection]) -> str:
     """Say which attacks came to the same runs, of which one is reported; empty: none did."""
     same = Counter(pair for selection in selections for pair in selection.same.items())
     listed = ", ".join(
-        f"{name} to those of {other}" + f" ({count} rows)" * (count > 1)
+        f"{name} as {other}" + f" ({count} rows)" * (count > 1)
         for (name, other), count in sorted(same.items())
     )
-    return f"Of attacks that come to the same runs one is reported: {listed}." * bool(same)
+    return f"Attacks that come to the same runs are reported once: {listed}." * bool(same)
 
 
 def _setting(verdict: Verdict) -> tuple[Any, ...]:

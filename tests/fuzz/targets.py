@@ -8,23 +8,29 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import os
 import pickle
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn.datasets import dump_svmlight_file
 
-from hgobench import Scenario, catalogue, hardware
+from hgobench import Scenario, aggregators, catalogue, hardware
+from hgobench.aggregators import RuleError
 from hgobench.data import cifar, datasets, tables
+from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
 from hgobench.report.boards import render
 from hgobench.results import export, open_store
@@ -36,6 +42,7 @@ from tests.test_data import idx
 
 from .mutation import contents, texts, values
 
+FLOATS = (torch.float32, torch.float32, torch.float64, torch.bfloat16, torch.int64)
 KINDS = (*catalogue.FIELDS, "pre_rule", "heterogeneity_attack", "condition")
 Case = Any
 
@@ -293,6 +300,44 @@ def _columns() -> st.SearchStrategy[tuple[str, Any]]:
     )
 
 
+RULES = [
+    aggregators.build(name, f=1, scope=scope)
+    for name in (*aggregators.registry.builtins, "nnm+krum", "clipping+median", "arc+meamed")
+    if not (rule := aggregators.build(name, f=1)).needs
+    for scope in rule.scopes()
+]
+ENTRIES = st.sampled_from([0.0, -0.0, 1.0, -2.5, 3e-45, 1e38, 1e300, math.nan, math.inf, -math.inf])
+
+
+@st.composite
+def _sent(draw: st.DrawFn) -> tuple[int, Any, Any]:
+    """Draw a rule, what workers sent and a mask of it: mostly valid, in every layout."""
+    m, d = draw(st.integers(0, 9)), draw(st.integers(0, 7))
+    values = draw(arrays("f8", (m, d), elements=ENTRIES))
+    values = torch.from_numpy(values).to(draw(st.sampled_from(FLOATS)))
+    bits = draw(arrays(bool, (m, d)))
+    mask = torch.from_numpy(bits)
+    other = [
+        None, mask, mask, mask.t().contiguous().t(), mask.expand(2, m, d)[1], mask.repeat(2, 2)[::2, ::2],
+        mask.to(torch.uint8).mul(3).view(torch.bool), mask.float(), mask[:1], mask[None], bits,
+        bits.tolist(), torch.zeros(m, d + 1, dtype=torch.bool), "all",
+    ]  # fmt: skip
+    return draw(st.integers(0, len(RULES) - 1)), values, draw(st.sampled_from(other))
+
+
+def _rule(case: tuple[int, Any, Any], _: Path) -> None:
+    which, values, present = case
+    rule = deepcopy(RULES[which])
+    try:
+        answer = rule(values, present)
+    except RuleError as error:
+        raise InputError(str(error)) from error
+    assert (answer.shape, answer.dtype) == (values.shape[1:], values.dtype)
+    assert answer.isfinite().all()
+    if present is not None:
+        assert not answer[~present.any(dim=0)].any()
+
+
 def targets() -> list[Target]:
     """Return all targets."""
     named = st.sampled_from(KINDS).flatmap(
@@ -326,6 +371,7 @@ def targets() -> list[Target]:
         Target("setting", texts(settings), _setting, 2),
         Target("suite", contents([SUITE]), _suite, 2),
         Target("fields", given, _fields, 3),
+        Target("rule", _sent(), _rule),
         Target("images", image, _images),
         Target("phishing", contents([_phishing_file()]), phishing),
         Target("boston", contents([BOSTON.encode()]), boston),
