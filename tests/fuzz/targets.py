@@ -313,8 +313,8 @@ ENTRIES = st.sampled_from([0.0, -0.0, 1.0, -2.5, 3e-45, 1e38, 1e300, math.nan, m
 def _sent(draw: st.DrawFn) -> tuple[int, Any, Any]:
     """Draw a rule, what workers sent and a mask of it: mostly valid, in every layout."""
     m, d = draw(st.integers(0, 9)), draw(st.integers(0, 7))
-    values = draw(arrays("f8", (m, d), elements=ENTRIES))
-    values = torch.from_numpy(values).to(draw(st.sampled_from(FLOATS)))
+    numbers = draw(arrays("f8", (m, d), elements=ENTRIES))
+    values = torch.from_numpy(numbers).to(draw(st.sampled_from(FLOATS)))
     bits = draw(arrays(bool, (m, d)))
     mask = torch.from_numpy(bits)
     other = [
