@@ -21,6 +21,9 @@ if not (Path(__file__).parent / "attacks").is_dir():
 
 if TYPE_CHECKING:
     from hgobench import aggregators, attacks, leaderboard, theory
+    from hgobench.comparison import compare
+    from hgobench.merging import merge
+    from hgobench.report.export import export_tables
     from hgobench.results import Result, Store, open_store
     from hgobench.scenario import Scenario
     from hgobench.session import Session, run_suite
@@ -35,7 +38,10 @@ __all__ = [
     "__version__",
     "aggregators",
     "attacks",
+    "compare",
+    "export_tables",
     "leaderboard",
+    "merge",
     "open_store",
     "run",
     "run_suite",
@@ -47,6 +53,9 @@ _HOME = {
     "Scenario": "scenario",
     "Store": "results",
     "World": "simulation",
+    "compare": "comparison",
+    "export_tables": "report.export",
+    "merge": "merging",
     "open_store": "results",
     "Session": "session",
     "run": "simulation",

@@ -13,14 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
+from hgobench.notation import format_value
 from hgobench.results import Result
 from hgobench.results.result import data_notes
+from hgobench.results.tables import Kind, Line, cell_kinds, frame
 from hgobench.scenario import ATTACK, Role, Scenario
 from hgobench.statistics import (
     LEVEL,
@@ -35,6 +37,9 @@ from hgobench.statistics import (
     share,
     step_down,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 Split = Literal["test", "validation"]
 ESTIMAND = "the lowest, over attacks, of the mean over seeds"
@@ -302,12 +307,31 @@ class Board:
     certain: int = 0
 
 
+class Boards(list[Board]):
+    """Boards, in the order of what defines them.
+
+    Example:
+        >>> cells = [Scenario(rule=rule, seed=s) for rule in ("krum", "median") for s in range(6)]
+        >>> frame = boards(Score(cell, "done", 0.5) for cell in cells).to_frame()
+        >>> frame[frame["column"] == "worst"][["rule", "mean"]].to_numpy().tolist()
+        [['krum', 0.5], ['median', 0.5]]
+    """
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return them as a pandas data frame, as ``--format csv`` writes them (see `tidy`).
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return frame(*tidy(self))
+
+
 def boards(
     scores: Iterable[Score],
     *,
     by: str = "attack",
     flags: Mapping[Scenario, Mapping[str, str]] | None = None,
-) -> list[Board]:
+) -> Boards:
     """Rank cells.
 
     A board is one combination of all fields of the roles world, threat and measurement, less the
@@ -333,10 +357,10 @@ def boards(
     for score in every:
         groups.setdefault(_values(score.row, makes), []).append(score)
     titled = _telling(kind, makes, groups)
-    return [
+    return Boards(
         _board(groups[key], by, makes, titled, flags or {})
         for key in sorted(groups, key=lambda key: [order(value) for value in key])
-    ]
+    )
 
 
 def _values(scenario: Scenario, names: Iterable[str]) -> tuple[Any, ...]:
@@ -716,6 +740,70 @@ def _gap(
     if not oracles or row.missing:
         return None
     return max(other.worst.mean for other in oracles) - row.worst.mean
+
+
+_ABOUT: Mapping[str, Kind] = {
+    "algorithm": "text",
+    "rule": "text",
+    "label": "text",
+    "needs": "text",
+    "worst_attack": "text",
+    "live": "number",
+    "live_attacked": "number",
+    "gap": "number",
+    "ended": "whole",
+    "late": "whole",
+    "idle": "whole",
+    "missing": "whole",
+}
+_COUNTED: Mapping[str, Kind] = {
+    "collapsed": "whole",
+    "collapsed_low": "number",
+    "collapsed_high": "number",
+}
+_ESTIMATED: Mapping[str, Kind] = {
+    "chosen": "text",
+    "column": "text",
+    "attack": "text",
+    "mean": "number",
+    "low": "number",
+    "high": "number",
+    "seeds": "whole",
+}
+
+
+def tidy(made: Sequence[Board]) -> tuple[dict[str, Kind], list[Line]]:
+    """Return boards as a tidy table: a line per row and estimate, with all that boards round.
+
+    Args:
+        made: boards with the same columns.
+
+    Returns:
+        The table's columns, and its lines. ``column`` says what is estimated: ``worst``,
+        ``known_seed``, ``clean``, and each of the boards' columns; ``attack`` what an attack that
+        was chosen for the row is.
+    """
+    settings = list(made[0].setting) if made else []
+    kinds: dict[str, Kind] = {name: cell_kinds()[name] for name in settings}
+    kinds |= {"rank_first": "whole", "rank_last": "whole", **_ABOUT, **_COUNTED, **_ESTIMATED}
+    lines: list[Line] = []
+    for board in made:
+        where = [board.setting[name] for name in settings]
+        where = [
+            math.inf if value == "inf" and kinds[name] == "number" else value
+            for name, value in zip(settings, where, strict=True)
+        ]
+        for row in board.rows:
+            named = {"worst": row.worst, "known_seed": row.known_seed}
+            named |= ({"clean": row.clean} if row.clean else {}) | dict(row.cells)
+            about = {name: getattr(row, name) for name in _ABOUT} | {"needs": " ".join(row.needs)}
+            told = (*where, *(row.rank or (None, None)), *about.values())
+            share = (row.collapsed.count, row.collapsed.low, row.collapsed.high)
+            chosen = " ".join(f"{name}={format_value(v)}" for name, v in row.chosen.items())
+            for name, cell in named.items():
+                estimate = cell.mean, cell.low, cell.high, cell.seeds
+                lines.append((*told, *share, chosen, name, row.attacks.get(name), *estimate))
+    return kinds, lines
 
 
 def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[str, Any]:

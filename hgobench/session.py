@@ -34,13 +34,15 @@ from hgobench.settings import Setting
 from hgobench.suite import WIDTH, Suite
 
 if TYPE_CHECKING:
+    import pandas
+
     from hgobench.engines import Engine
     from hgobench.engines.cells import Outcome
     from hgobench.engines.measured import Task
     from hgobench.engines.progress import OnProgress
     from hgobench.evaluation.verdict import Verdict
     from hgobench.grid import Grid
-    from hgobench.leaderboard import Board, Score, Split
+    from hgobench.leaderboard import Boards, Score, Split
     from hgobench.report.progress import Progress
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
@@ -313,7 +315,20 @@ class SuiteOutcome:
             for _, result in store.results(self.grid.keys):
                 yield result
 
-    def boards(self, by: str = "attack", split: Split | None = None) -> list[Board]:
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the cells as a pandas data frame: a line each, with its fields and its summary.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        from hgobench.results import open_store
+        from hgobench.results.tables import cell_kinds, cell_line, frame
+
+        with open_store(self.folder, create=False) as store:
+            entries = store.entries(self.grid.keys)
+            return frame(cell_kinds(), (cell_line(*entry) for entry in entries))
+
+    def boards(self, by: str = "attack", split: Split | None = None) -> Boards:
         """Rank the cells.
 
         Args:

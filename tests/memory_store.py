@@ -29,7 +29,7 @@ class MemoryStore:
 
     def __init__(self, kept: MemoryStore | None = None) -> None:
         self.cells: dict[str, tuple[str, Result]] = {} if kept is None else kept.cells
-        self.measured: dict[str, tuple[str, str]] = {} if kept is None else kept.measured
+        self.values: dict[str, tuple[str, str]] = {} if kept is None else kept.values
 
     def add(self, result: Result, ruleset: str, key: str | None = None) -> None:
         made = result.provenance
@@ -37,7 +37,7 @@ class MemoryStore:
         for other, (name, old) in list(self.cells.items()):
             if (name, old.scenario.digest) == (ruleset, result.scenario.digest):
                 del self.cells[other]
-        told = {**made, "code": code_digest()[:12]}
+        told = {**made, "code": made.get("code", code_digest()[:12])}
         self.cells[key] = ruleset, replace(copy.deepcopy(result), provenance=told)
 
     def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:
@@ -59,8 +59,11 @@ class MemoryStore:
         return {key for key, _ in self.reusable(among)}
 
     def results(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Result]]:
+        yield from ((ruleset, result) for _, ruleset, result in self.entries(keys))
+
+    def entries(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, str, Result]]:
         wanted = set(self.cells if keys is None else keys)
-        yield from (self.cells[key] for key in sorted(wanted & self.cells.keys()))
+        yield from ((key, *self.cells[key]) for key in sorted(wanted & self.cells.keys()))
 
     def damaged(self) -> list[Damage]:
         return []
@@ -69,13 +72,17 @@ class MemoryStore:
         return len(self.cells)
 
     def keep(self, key: str, what: str, value: Any) -> None:
-        same = {other for other, (name, _) in self.measured.items() if name == what}
+        same = {other for other, (name, _) in self.values.items() if name == what}
         for other in same:
-            del self.measured[other]
-        self.measured[key] = what, json.dumps(value)
+            del self.values[other]
+        self.values[key] = what, json.dumps(value)
 
     def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
-        return {key: json.loads(self.measured[key][1]) for key in keys if key in self.measured}
+        return {key: json.loads(self.values[key][1]) for key in keys if key in self.values}
+
+    def measured(self) -> Iterator[tuple[str, str, Any]]:
+        for key, (what, value) in sorted(self.values.items()):
+            yield key, what, json.loads(value)
 
     def claim(self, needed: Callable[[], bool]) -> AbstractContextManager[None]:
         return nullcontext()

@@ -71,6 +71,32 @@ class TestEveryStore:
         for name in COLUMNS:
             assert np.array_equal(again.rounds[name], sent.rounds[name], equal_nan=True)
 
+    def test_entries_are_results_with_their_addresses(self, opened: Opened) -> None:
+        cells = [SMALL.replace(seed=seed) for seed in (0, 1, 2)]
+        with opened() as store:
+            store.add_all((result(cell), f"r-{cell.seed % 2}", f"k{cell.seed}") for cell in cells)
+            entries = list(store.entries())
+            assert [(key, name) for key, name, _ in entries] == [
+                ("k0", "r-0"), ("k1", "r-1"), ("k2", "r-0"),
+            ]  # fmt: skip
+            assert [one.scenario for *_, one in entries] == cells
+            assert [key for key, *_ in store.entries(["k2", "k0", "other"])] == ["k0", "k2"]
+
+    def test_what_another_store_kept_says_of_its_sources_is_kept(self, opened: Opened) -> None:
+        with opened() as store:
+            store.add(result(provenance={"device": "cpu", "code": "of a store before"}), "r-1", "k")
+            ((_, _, again),) = store.entries()
+        assert again.provenance["code"] == "of a store before"
+
+    def test_all_measurements_are_listed_by_address(self, opened: Opened) -> None:
+        with opened() as store:
+            assert list(store.measured()) == []
+            for key, value in (("b", 1.5), ("a", {"x": [None, "ü"]})):
+                store.keep(key, f"what {key}", value)
+            assert list(store.measured()) == [
+                ("a", "what a", {"x": [None, "ü"]}), ("b", "what b", 1.5),
+            ]  # fmt: skip
+
     def test_several_are_kept_together_or_not_at_all(self, opened: Opened) -> None:
         cells = [SMALL.replace(seed=seed) for seed in (0, 1, 2)]
         with opened() as store:

@@ -16,7 +16,10 @@ from hgobench.cli import (
     audit,
     bench,
     calibrate,
+    compare,
+    export,
     leaderboard,
+    merge,
     plan,
     power,
     reproduce,
@@ -64,6 +67,9 @@ app.command()(run.run)
 app.command()(leaderboard.leaderboard)
 app.command()(power.power)
 app.command()(show.show)
+app.command()(compare.compare)
+app.command()(export.export)
+app.command()(merge.merge)
 app.command()(reproduce.reproduce)
 app.command()(audit.audit)
 app.command()(plan.plan)

@@ -23,6 +23,7 @@ SPELLING = {
     "settings": "--set",
     "rules": "--rule",
     "attacks": "--attack",
+    "form": "--format",
     **{name: f"--{name}" for name in ("address", "budget", "out", "seeds", "split", "target")},
 }
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hgobench.cli.options import DataForm, DataFormOption, Split, SplitOption
 from hgobench.cli.output import as_json, shown
 from hgobench.errors import InputError
+
+if TYPE_CHECKING:
+    from hgobench.leaderboard import Board
 
 
 def power(
@@ -52,7 +55,8 @@ def power(
     chosen = Suite.load(suite).changed(settings)
     folder = out or RESULTS / chosen.name
     cells, _ = chosen.expand()
-    made, others = [], 0
+    made: list[Board] = []
+    others = 0
     if folder.exists():
         with open_store(folder, create=False) as store:
             results = (result for name, result in store.results() if name == chosen.ruleset)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from hgobench.cli.options import DataForm
 from hgobench.cli.output import shown
-from hgobench.errors import InputError, unknown
+from hgobench.errors import InputError
 
 
 def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
     """Print the cells of a folder that match `where`; if that is one cell, its rounds."""
     from hgobench.report import cells as report
-    from hgobench.results import export, open_store
+    from hgobench.results import open_store
+    from hgobench.results.choice import choice, parse_choice
     from hgobench.results.result import data_notes
+    from hgobench.results.store import as_data
 
+    settings = [parse_choice(text, "show") for text in where]
     with open_store(folder, create=False) as store:
-        cells = export(store)
-    for text in where:
-        cells = _matching(cells, text)
+        kept = list(store.results())
+    meant = choice(settings, ((name, result.scenario) for name, result in kept), "show")
+    cells = [as_data(name, result) for name, result in kept if meant(name, result.scenario)]
     if not cells:
         raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where)}")
     if form is DataForm.JSON:
@@ -33,24 +35,6 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
         typer.echo(shown(page, wide=wide))
     for note in data_notes((cell["scenario"]["data"], cell["provenance"]) for cell in cells):
         typer.echo(f"note: {note}", err=True)
-
-
-def _matching(cells: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """Return the cells that match ``field=value,value`` or ``ruleset=name``."""
-    from hgobench.scenario import check_field
-    from hgobench.settings import parse_names, parse_setting
-
-    name, equals, value = text.partition("=")
-    if name.strip() == "ruleset" and equals:
-        rulesets = {cell["ruleset"] for cell in cells}
-        chosen = {value.strip()} & rulesets or set(parse_names([value], "show: ruleset"))
-        if strange := sorted(chosen - rulesets):
-            raise InputError(unknown("show: ruleset", stranger, rulesets) for stranger in strange)
-        return [cell for cell in cells if cell["ruleset"] in chosen]
-    field, values = parse_setting(text, "show")
-    stored = {cell["scenario"][field] for cell in cells if field in cell["scenario"]}
-    accepted = [value if value in stored else check_field(field, value) for value in values]
-    return [cell for cell in cells if cell["scenario"][field] in accepted]
 
 
 def show_damaged(folder: Path, form: DataForm, wide: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hgobench.engines.cells import Outcome, described
 from hgobench.errors import InputError
-from hgobench.leaderboard import Board, Score, Split, accuracy_of, boards
+from hgobench.leaderboard import Boards, Score, Split, accuracy_of, boards
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 
@@ -191,13 +191,13 @@ def verdicts(selections: Sequence[Selection], scores: Mapping[Scenario, Score]) 
 
 def keep(store: Store, ruleset: str, selections: Sequence[Selection]) -> None:
     """Keep what was chosen, so that boards can be told again from the store alone."""
-    store.keep(_address(ruleset), f"{WHAT} {ruleset}", [one.to_dict() for one in selections])
+    store.keep(address(ruleset), f"{WHAT} {ruleset}", [one.to_dict() for one in selections])
 
 
 def selected(store: Store, ruleset: str) -> list[Selection]:
     """Return what was chosen for a ruleset's rows; empty: it is no evaluation."""
-    address = _address(ruleset)
-    return [Selection.restore(one) for one in store.measurements([address]).get(address, ())]
+    key = address(ruleset)
+    return [Selection.restore(one) for one in store.measurements([key]).get(key, ())]
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Reported:
         chosen = [one for one in self.selections if one.given in rows and one.plan == plan]
         return Reported(self.every, chosen, verdicts(chosen, self.every))
 
-    def boards(self, by: str = "attack") -> list[Board]:
+    def boards(self, by: str = "attack") -> Boards:
         """Return them ranked, as `hgobench.leaderboard.boards` does.
 
         Raises:
@@ -263,5 +263,6 @@ def reported(
     return Reported(scores, selections, verdicts(selections, scores))
 
 
-def _address(ruleset: str) -> str:
+def address(ruleset: str) -> str:
+    """Return the address of what was chosen for a ruleset's rows."""
     return hashlib.sha256(f"{WHAT} {ruleset}".encode()).hexdigest()

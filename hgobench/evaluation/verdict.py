@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from hgobench import aggregators
-from hgobench.leaderboard import BOARD, Board, Score, boards, known_examples, outcomes
+from hgobench.leaderboard import BOARD, Boards, Score, boards, known_examples, outcomes
 from hgobench.statistics import compare
 
 from .plan import Plan
@@ -60,7 +60,7 @@ class Verdict:
         return self.mean(self.worst) - min(map(self.mean, others))
 
 
-def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> list[Board]:
+def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> Boards:
     """Return the boards of evaluated rows, with their flags.
 
     Args:
@@ -83,9 +83,9 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> list[Board]:
     selections = [verdict.selection for verdict in verdicts]
     how = [_how(selections[0].plan, selections), _same(selections)] if selections else []
     told = list(filter(None, how))
-    return [
+    return Boards(
         replace(board, notes=[*told, *board.notes]) for board in boards(scores, by=by, flags=raised)
-    ]
+    )
 
 
 def _how(plan: Plan, selections: Sequence[Selection]) -> str:

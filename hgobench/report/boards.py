@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hgobench.aggregators import SCOPES
-from hgobench.leaderboard import ESTIMAND, GOAL, Board, Row, Split, as_data
+from hgobench.leaderboard import ESTIMAND, GOAL, Board, Row, Split, as_data, tidy
 from hgobench.statistics import FEWEST, Estimate
 
 from .page import Block, Cell, Heading, Page, Table, Text
@@ -286,41 +286,6 @@ def _spread(texts: Sequence[str]) -> str:
 
 def _long(ruleset: str, boards: Sequence[Board], split: Split) -> Table:
     """Return a line per row and column: everything that boards round."""
-    settings = list(boards[0].setting) if boards else []
-    about = (
-        "algorithm",
-        "rule",
-        "label",
-        "needs",
-        "worst_attack",
-        "live",
-        "live_attacked",
-        "gap",
-        "ended",
-        "late",
-        "idle",
-        "missing",
-    )
-    counts = ("collapsed", "collapsed_low", "collapsed_high")
-    header = (
-        *("ruleset", "split", *settings, "rank_first", "rank_last", *about, *counts),
-        *("chosen", "column", "attack", "mean", "low", "high", "seeds"),
-    )
-    lines: list[Sequence[Cell]] = []
-    for board in boards:
-        where = [board.setting[name] for name in settings]
-        for row in board.rows:
-            named = {"worst": row.worst, "known_seed": row.known_seed}
-            named |= ({"clean": row.clean} if row.clean else {}) | dict(row.cells)
-            known = {name: getattr(row, name) for name in about} | {"needs": " ".join(row.needs)}
-            places = row.rank or (None, None)
-            about_row = (*places, *known.values())
-            share = (row.collapsed.count, row.collapsed.low, row.collapsed.high)
-            chosen = " ".join(f"{field}={_value(v)}" for field, v in row.chosen.items())
-            for name, cell in named.items():
-                numbers = (cell.mean, cell.low, cell.high, cell.seeds)
-                attack = row.attacks.get(name)
-                lines.append(
-                    (ruleset, split, *where, *about_row, *share, chosen, name, attack, *numbers)
-                )
-    return Table("boards", "", header, lines)
+    kinds, lines = tidy(boards)
+    header = ("ruleset", "split", *kinds)
+    return Table("boards", "", header, [(ruleset, split, *line) for line in lines])

@@ -68,6 +68,13 @@ def overview(cells: Sequence[Cell]) -> Page:
     return Page("cells", "Cells", [*blocks, Table("", "", header, rows, right, len(first_columns))])
 
 
+def varying_fields(stated: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the fields that vary among scenarios, but for those that follow from others."""
+    varying = [name for name in stated[0] if len({fields[name] for fields in stated}) > 1]
+    implied = _implied(stated, varying)
+    return [name for name in varying if name not in implied]
+
+
 def _implied(scenarios: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
     """Return the fields that follow from others, and that vary only with these."""
     independent = [name for name in varying if name not in Resolved._fields]

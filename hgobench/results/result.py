@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hgobench.boundary import OUT_OF_TIME
 from hgobench.scenario import Scenario
+
+if TYPE_CHECKING:
+    import pandas
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -99,6 +102,22 @@ class Result:
             "bytes_down": sum(self.rounds["bytes_down"]),
             "seconds": self.seconds,
         }
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return its rounds as a pandas data frame, a line per round (`COLUMNS`).
+
+        Raises:
+            InputError: pandas is not installed.
+
+        Example:
+            >>> from hgobench import Scenario, run
+            >>> frame = run(Scenario(workers=20, rounds=2)).to_frame()
+            >>> frame[["round", "heard"]].to_numpy().tolist()
+            [[1, 20], [2, 20]]
+        """
+        from hgobench.results.tables import ROUNDS, frame, round_lines
+
+        return frame(ROUNDS, round_lines(self))
 
 
 def data_notes(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:

@@ -33,7 +33,7 @@ FIELDS = (
     "right",
     "provenance",
     "seconds",
-    "finished",  # seconds since the start of 1970
+    "finished",  # when the row was written to this store, in seconds since the start of 1970
     "checksum",  # of all others
 )
 
@@ -59,8 +59,19 @@ class Damage:
 
 
 def to_row(result: Result, ruleset: str, key: str, code: str, finished: float) -> tuple[Any, ...]:
-    """Return a result as the values of `FIELDS`; numbers that are not finite become null."""
-    rounds = {name: [plain(value) for value in result.rounds[name]] for name in COLUMNS}
+    """Return a result as the values of `FIELDS`; numbers that are not finite become null.
+
+    Args:
+        result: the cell's.
+        ruleset, key: its ruleset and address.
+        code: the digest of the sources, unless the result says it: a store kept it before.
+        finished: seconds since the start of 1970.
+    """
+    rounds = {
+        name: [plain(value) for value in result.rounds[name]]
+        for name in COLUMNS
+        if name in result.rounds or name not in _LATER
+    }
     values = (
         key,
         ruleset,
@@ -70,7 +81,7 @@ def to_row(result: Result, ruleset: str, key: str, code: str, finished: float) -
         result.reason,
         json.dumps(rounds),
         result.right,
-        json.dumps({**result.provenance, "code": code}),
+        json.dumps({**result.provenance, "code": result.provenance.get("code", code)}),
         float(result.seconds),
         finished,
     )

@@ -405,21 +405,29 @@ class SqliteStore:
 
         Damaged ones are left out, with a message: they are to be measured again.
         """
+        return {key: value for key, _, value in self._measured(keys)}
+
+    def measured(self) -> Iterator[tuple[str, str, Any]]:
+        """Yield (address, what, value), ordered by address; damaged ones are left out, as above."""
+        return self._measured(None)
+
+    def _measured(self, keys: Iterable[str] | None) -> Iterator[tuple[str, str, Any]]:
         if not self._has("measurements"):
-            return {}
-        values, damaged = {}, 0
+            return
+        damaged = 0
         checked = "NULL" if self._schema == 1 else "checksum"
         query = f"SELECT key, what, value, {checked} FROM measurements"
         for *row, stored in self._paged(query, keys):
             try:
                 if stored not in (None, rows.checksum(row).encode()):
                     raise ValueError
-                values[row[0].decode()] = json.loads(_decoded(row[2]))
+                entry = row[0].decode(), row[1].decode(), json.loads(_decoded(row[2]))
             except (ValueError, RecursionError):
                 damaged += 1
+            else:
+                yield entry
         if damaged:
             self._say(f"{_damaged(damaged)} in {self.path} to be measured anew")
-        return values
 
     def keep(self, key: str, what: str, value: Any) -> None:
         """Keep a measurement, in a transaction of its own; see `Store`."""
@@ -432,12 +440,19 @@ class SqliteStore:
 
         Damaged rows are left out, with a message at the end.
         """
+        return ((ruleset, result) for _, ruleset, result in self.entries(keys))
+
+    def entries(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, str, Result]]:
+        """Yield (address, ruleset, result), ordered by key; with `keys` only those.
+
+        Damaged rows are left out, with a message at the end.
+        """
         damaged = 0
         for row in self._checked(keys):
             if isinstance(row, Damage):
                 damaged += 1
             else:
-                yield row[1:]
+                yield row
         if damaged:
             self._say(
                 f"{_damaged(damaged)} in {self.path} left out; to list: "

@@ -44,7 +44,8 @@ class Store(Protocol):
         """Keep a result under its address; None: it is worked out (`result_key`).
 
         It replaces the result of the same ruleset and cell (`Scenario.digest`), and the result at
-        the same address.
+        the same address. A result that a store kept before keeps the digest of the sources that it
+        was computed with.
 
         Raises:
             StoreError: it can't be written; nothing was replaced.
@@ -86,6 +87,13 @@ class Store(Protocol):
             InputError: the store can't be read.
         """
 
+    def entries(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, str, Result]]:
+        """Yield (address, ruleset, result): the `results` with their addresses.
+
+        Raises:
+            InputError: the store can't be read.
+        """
+
     def damaged(self) -> list[Damage]:
         """Return the rows that can't be results, with the problem of each."""
 
@@ -106,6 +114,13 @@ class Store(Protocol):
 
     def measurements(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of measurements by their addresses; damaged ones are left out.
+
+        Raises:
+            InputError: the store can't be read.
+        """
+
+    def measured(self) -> Iterator[tuple[str, str, Any]]:
+        """Yield (address, what, value) of all measurements that are not damaged, by address.
 
         Raises:
             InputError: the store can't be read.
@@ -147,14 +162,16 @@ def export(store: Store) -> list[dict[str, Any]]:
     >>> cell["ruleset"], cell["scenario"]["workers"], cell["rounds"]["round"]
     ('mine-1', 20, [1])
     """
-    return [
-        {
-            "ruleset": ruleset,
-            "scenario": result.scenario.to_dict(),
-            "summary": {name: plain(v) for name, v in result.summary.items()},
-            "rounds": {n: [plain(v) for v in c] for n, c in result.rounds.items()},
-            "right": None if result.right is None else result.right.hex(),
-            "provenance": dict(result.provenance),
-        }
-        for ruleset, result in store.results()
-    ]
+    return [as_data(ruleset, result) for ruleset, result in store.results()]
+
+
+def as_data(ruleset: str, result: Result) -> dict[str, Any]:
+    """Return a result as `export` does."""
+    return {
+        "ruleset": ruleset,
+        "scenario": result.scenario.to_dict(),
+        "summary": {name: plain(v) for name, v in result.summary.items()},
+        "rounds": {n: [plain(v) for v in c] for n, c in result.rounds.items()},
+        "right": None if result.right is None else result.right.hex(),
+        "provenance": dict(result.provenance),
+    }
