@@ -472,7 +472,7 @@ def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path:
         for member, attack in row.attacks.items():
             assert ran[member]["attack"] == attack
             assert float(ran[member]["mean"]) == row.cells[member].mean
-            assert ran[member]["chosen"] == f"learning_rate={row.chosen['learning_rate']:g}"
+            assert ran[member]["chosen"] == f"learning_rate={row.chosen['learning_rate']}"
     told = render("tiny-1", [board], "json")
     shown = hgobench("leaderboard", str(tmp_path / "out"), "--format", "json")
     assert json.loads(shown.stdout) == json.loads(told)
