@@ -147,9 +147,8 @@ class Line:
             return "identical"
         if self.found.seeds < FEWEST:
             return "too few seeds"
-        if self.p > LEVEL or abs(self.difference) <= SAME:
-            return "not told apart"
-        return "B" if self.difference > 0 else "A"
+        better = {"first": "B", "second": "A"}  # the test's first is B
+        return better[self.found.verdict] if self.p <= LEVEL else "not told apart"
 
 
 @dataclass(frozen=True)
@@ -303,6 +302,7 @@ def _line(line: Line) -> dict[str, Any]:
         "p": line.found.p,
         "adjusted": line.p,
         "verdict": line.verdict,
+        "certain": line.found.certain,
         "seeds": line.found.seeds,
         "cells": line.cells,
         "changed": line.changed,
@@ -650,7 +650,11 @@ def _difference(
     examples = known_examples(score for table in tables for line in table for score in line)
     a, b = (outcomes(table, examples) for table in tables)
     same = names[0] == names[1] and not any(pair.changed for pair in pairs.values())
-    found = Difference(0.0, 0.0, 0.0, 1.0, "not told apart", len(seeds)) if same else tested(b, a)
+    found = (
+        Difference(0.0, 0.0, 0.0, 1.0, "not told apart", False, len(seeds))
+        if same
+        else tested(b, a)
+    )
     worst = [side[outcome.worst] for side, outcome in zip(names, (a, b), strict=True)]
     first, second = next(iter(left.values())), next(iter(right.values()))
     return Line(
@@ -711,7 +715,7 @@ def _overall(pairs: Mapping[Place, Pair]) -> Line:
     ]
     every = list(pairs.values())
     changed = sum(bool(pair.changed) for pair in every)
-    found = Difference(0.0, 0.0, 0.0, 1.0, "not told apart", len(by_seed))
+    found = Difference(0.0, 0.0, 0.0, 1.0, "not told apart", False, len(by_seed))
     if changed:
         found = tested(means[1], means[0])
     first = every[0]

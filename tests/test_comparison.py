@@ -432,7 +432,7 @@ Worst case of each row, the largest difference first
 
 rule        A      B    B - A  95 %                  p  better  seeds  changed  worst in A  worst in B
 ------  -----  -----  -------  ----------------  -----  ------  -----  -------  ----------  ----------
-median  0.835  0.735  -0.1000  [-0.100, -0.100]  0.008  A           8     8/16  alie        foe
+median  0.835  0.735  -0.1000  [-0.100, -0.100]  0.013  A           8     8/16  alie        foe
 
 Each row under each attack, the largest difference first
 

@@ -185,7 +185,7 @@ def _notes(made: Comparison) -> list[str]:
         notes.append(
             "95 %: of the mean difference over seeds and, where it is known which were right, test "
             "examples; each line's own. p: of all lines of its table together (Holm). better: at "
-            "5 %."
+            "5 %, if no collapse is hidden that these seeds do not show."
         )
     if any(line.found.seeds < FEWEST for line in lines):
         notes.append(f"With fewer than {FEWEST} seeds no difference can be told from chance.")
