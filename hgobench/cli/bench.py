@@ -34,7 +34,8 @@ def bench_peers(
     """Compare the speed of rules with other libraries'.
 
     On identical tensors, call by call. Milliseconds, medians; the ratio is the fastest peer's time
-    over ours. A library that is not installed is left out, which the command says.
+    over ours. A library that is not installed (pip install 'hgobench[peers]') is left out, and
+    named.
     """
     from hgobench.report.bench import page
     from hgobench.suite import benchmarks
