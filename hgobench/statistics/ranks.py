@@ -60,8 +60,8 @@ class Paired:
         accuracy: (M, S) of members.
         flipped: (M, B) their means, where a replicate changes the signs of some seeds.
         redrawn: (M, B) by how much their means change when the test examples are drawn again.
-        right: (M, N) the share of the seeds on which each example was right, times S; N is 0 if
-            that is not known. Whole numbers, of which sums are exact in any order.
+        right: (M, N) on how many seeds each example was right; N is 0 if that is not known. Whole
+            numbers, of which sums of products are exact in any order.
         weights: (S + 1, B) of seeds, and of one that nobody has seen (`Draws.seeds`).
     """
 
