@@ -371,8 +371,11 @@ def compared(
 ) -> Comparison:
     """Do what `compare` does, with what chooses cells as settings."""
     _check_sides(a, b, alone=second is None)
-    of_a, name_a = _read(first, split)
-    of_b, name_b = (of_a, name_a) if second is None else _read(second, split)
+    asked = {
+        str(v) for setting in (*where, *a, *b) if setting.field == RULESET for v in setting.values
+    }
+    of_a, name_a = _read(first, split, asked)
+    of_b, name_b = (of_a, name_a) if second is None else _read(second, split, asked)
     left = _chosen("A", name_a, of_a, [*where, *a])
     right = _chosen("B", name_b, of_b, [*where, *b])
     by_ruleset = _by_ruleset(left, right, {setting.field for setting in a})
@@ -436,14 +439,14 @@ def _check_sides(a: Sequence[Setting], b: Sequence[Setting], alone: bool) -> Non
         raise InputError(problems)
 
 
-def _read(results: str | Path | Store, split: Split) -> tuple[list[Cell], str]:
-    """Return the cells of a store that boards rank, and where it is."""
+def _read(results: str | Path | Store, split: Split, asked: set[str]) -> tuple[list[Cell], str]:
+    """Return the cells of a store that boards rank or whose ruleset is asked, and where it is."""
     if not isinstance(results, Store):
         with open_store(results, create=False) as store:
-            return _read(store, split)[0], str(results)
+            return _read(store, split, asked)[0], str(results)
     cells: dict[str, dict[Scenario, Cell]] = {}
     for ruleset, result in results.results():
-        if not chooses(ruleset):
+        if not chooses(ruleset) or ruleset in asked:
             cells.setdefault(ruleset, {})[result.scenario] = Cell.of(ruleset, result, split)
     told = []
     for ruleset, of_ruleset in cells.items():

@@ -390,6 +390,9 @@ def test_evaluated_rows_are_compared_by_what_was_chosen_for_each(
     assert {line.verdict for line in compare(first, first, where={"rule": "median"}).rows} == {
         "identical"
     }
+    choosing = compare(first, first, where={"ruleset": "worst-1, choosing"})
+    assert choosing.a.rulesets == ("worst-1, choosing",)
+    assert choosing.identical == len(choosing.pairs) > 0
     assert refusal(first, other, split="validation") == [
         "split: validation examples have chosen the attacks; expected test"
     ]
