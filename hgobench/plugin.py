@@ -66,9 +66,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.args.append(str(home() / CELLS))
     if _runs_cells(config):
-        from hgobench.registry import path_with
+        from hgobench.errors import InputError
+        from hgobench.registry import modules_of
 
-        sys.path[:] = path_with(config.invocation_params.dir)
+        try:
+            sys.path[:] = modules_of(config.invocation_params.dir)
+        except InputError as error:
+            raise pytest.UsageError("\n".join(error.problems)) from error
         suite_of(config)
         return
     for option in ("--rule", "--attack"):

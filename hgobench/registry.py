@@ -58,12 +58,46 @@ def path_with(folder: str | Path) -> list[str]:
     return [*standard, str(folder), *others]
 
 
+# What hgobench imports itself, as modules.
+NEEDED = (
+    "cmaes", "jinja2", "joblib", "llvmlite", "matplotlib", "numpy", "platformdirs", "psutil",
+    "pytest", "rich", "sklearn", "scipy", "tabulate", "threadpoolctl", "torch", "typer",
+)  # fmt: skip
+
+
+def modules_of(folder: Path) -> list[str]:
+    """Return the import path with a user's folder right after the standard library.
+
+    Raises:
+        InputError: a file in it has the name of a module that hgobench needs and would be imported
+            in its place.
+    """
+    taken = [
+        file
+        for name in NEEDED
+        if name not in sys.modules
+        for file in (f"{name}.py", f"{name}/__init__.py")
+        if (folder / file).is_file() and not installed(folder / file)
+    ]
+    if taken:
+        raise InputError(
+            f"working folder: {file} would be imported in place of the package that hgobench "
+            "needs; rename it, or call hgobench from another folder"
+            for file in taken
+        )
+    return path_with(folder)
+
+
 @contextmanager
 def working_folder_first() -> Iterator[None]:
-    """Import modules of the working folder in the body, before others of the same name."""
+    """Import modules of the working folder in the body, before others of the same name.
+
+    Raises:
+        InputError: it holds one that hgobench needs itself.
+    """
     before = list(sys.path)
     with suppress(OSError):  # a folder that is gone holds no module
-        sys.path[:] = path_with(os.getcwd())
+        sys.path[:] = modules_of(Path.cwd())
     try:
         yield
     finally:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
+import tomllib
 from contextlib import chdir
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,7 +15,8 @@ from hgobench import aggregators
 from hgobench import registry as module
 from hgobench.errors import InputError
 from hgobench.notation import parse_value, split_list
-from hgobench.registry import Registry, path_with, working_folder_first
+from hgobench.registry import NEEDED, Registry, modules_of, path_with, working_folder_first
+from tests.conftest import ROOT
 
 
 class Thing:
@@ -169,6 +172,28 @@ def test_the_working_folder_s_module_is_meant(
         assert aggregators.registry.sources(name) == [str(Path("their_package/rules.py"))]
         assert aggregators.registry.sources("nnm+median") == []
     assert aggregators.registry.sources(name) == [str(here / "their_package/rules.py")]
+
+
+def test_a_file_that_would_be_imported_in_place_of_what_is_needed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("")
+    assert modules_of(tmp_path) == path_with(tmp_path)  # it is imported already
+    monkeypatch.delitem(sys.modules, "numpy")
+    before = list(sys.path)
+    with pytest.raises(InputError) as caught, chdir(tmp_path), working_folder_first():
+        pass
+    assert caught.value.problems == [
+        "working folder: numpy.py would be imported in place of the package that hgobench needs; "
+        "rename it, or call hgobench from another folder"
+    ]
+    assert sys.path == before
+
+
+def test_all_that_is_needed_is_known() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[>=<\[]", entry)[0] for entry in project["dependencies"]}
+    assert {name.replace("scikit-learn", "sklearn") for name in names} == set(NEEDED)
 
 
 def test_real_entry_points_have_the_group_that_the_readers_are_told() -> None:

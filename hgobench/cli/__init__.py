@@ -84,9 +84,10 @@ def main(arguments: list[str] | None = None) -> Any:
     closed pipe ends the command in silence, exit status 141. SIGTERM and SIGHUP end it as Ctrl-C
     does, exit status 143 and 129.
     """
-    with screen.screens(), gentle() as asked, working_folder_first(), children_first():
+    with screen.screens(), gentle() as asked, children_first():
         try:
-            return app(arguments)
+            with working_folder_first():
+                return app(arguments)
         except InputError as error:
             print("hgobench: refused, nothing was computed:", file=sys.stderr)
             for problem in error.problems:
