@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from hgobench import __version__
 from hgobench.boundary import error_text
@@ -50,6 +51,30 @@ def processor() -> str:
     return f"{' '.join(name.split())}, {torch.backends.cpu.get_cpu_capability()}"
 
 
+@cache
+def system() -> str:
+    """Return the operating system and its C library, whose functions differ in last bits."""
+    library = " ".join(filter(None, platform.libc_ver()))
+    return f"{platform.system()}, {library or platform.release()}"
+
+
+@cache
+def blas() -> str:
+    """Return NumPy's library of linear algebra, and the kernels that it chose for this processor.
+
+    torch brings a library of its own, which goes with its version.
+    """
+    known = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    own = [one for one in known if "numpy" in one["filepath"]] or known
+    told = {
+        " ".join(
+            str(one[key]) for key in ("internal_api", "version", "architecture") if one.get(key)
+        )
+        for one in own
+    }
+    return "; ".join(sorted(told)) or "unknown"
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Return the versions and the hardware that a result is computed with.
 
@@ -65,6 +90,8 @@ def environment(device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "machine": platform.machine(),
         "processor": processor(),
+        "system": system(),
+        "blas": blas(),
         "device": device_name(str(device)),
         "threads": 1,
     }

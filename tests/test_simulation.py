@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import platform
 import re
 import signal
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from hgobench import Scenario, World, aggregators, attacks, run, testing
 from hgobench.determinism import one_thread, stream
@@ -960,3 +962,15 @@ def test_cells_whose_budgets_end_at_different_rounds_are_what_they_are_alone() -
     for cell, result in zip(cells, together, strict=True):
         alone = run(cell)
         assert (result.rounds, result.right) == (alone.rounds, alone.right)
+
+
+def test_a_result_names_what_moves_last_bits() -> None:
+    """The processor with its vector instructions, the system's C library, the kernels of BLAS."""
+    made = run(Scenario(workers=10, rounds=1)).provenance
+    assert made["processor"].rpartition(", ")[2] == torch.backends.cpu.get_cpu_capability()
+    assert made["system"].startswith(f"{platform.system()}, ")
+    known = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    named = [one["internal_api"] in made["blas"] for one in known]
+    assert any(named) if known else made["blas"] == "unknown"
+    kernels = [one["architecture"] for one in known if one.get("architecture")]
+    assert not kernels or any(kernel in made["blas"] for kernel in kernels)
