@@ -17,7 +17,7 @@ from hgobench.suite import Suite, cohorts, names
 from tests.conftest import ROOT
 from tests.test_cli import hgobench
 
-WITH_REFERENCE = ["quick", "rules", "smoke"]
+WITH_REFERENCE = ["quick", "rules", "smoke", "standard"]
 
 GOOD = """
 ruleset = "mine-1"
