@@ -501,6 +501,12 @@ def test_a_command_that_can_t_be_given_is_found_out() -> None:
     assert any(words[1:3] == ["run", "quick"] for _, words, _ in _commands("README.md"))
 
 
+def test_how_often_optimal_attacks_call_the_rule_is_what_they_say() -> None:
+    page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+    for name in ("optimal_alie", "optimal_foe"):
+        assert f"`rule_calls` says {attacks.build(name).rule_calls(1)}, the most" in page
+
+
 def test_what_the_readme_s_commands_write_is_no_part_of_the_clone() -> None:
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     written = {
