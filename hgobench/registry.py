@@ -51,6 +51,10 @@ def path_with(folder: str | Path) -> list[str]:
 
     So ``module:Class`` is the folder's module, whatever is installed under that name or lies in
     PYTHONPATH, and a file ``random.py`` in it breaks nothing.
+
+    >>> path = path_with("/home/me/rules")
+    >>> path.index(sysconfig.get_path("stdlib")) < path.index("/home/me/rules") < len(path) - 1
+    True
     """
     library = sysconfig.get_path("stdlib")
     standard = [path for path in sys.path if path.startswith(library) and "-packages" not in path]
@@ -71,6 +75,9 @@ def modules_of(folder: Path) -> list[str]:
     Raises:
         InputError: a file in it has the name of a module that hgobench needs and would be imported
             in its place.
+
+    >>> modules_of(Path("/home/me/rules")) == path_with("/home/me/rules")
+    True
     """
     taken = [
         file
@@ -94,6 +101,13 @@ def working_folder_first() -> Iterator[None]:
 
     Raises:
         InputError: it holds one that hgobench needs itself.
+
+    >>> before = list(sys.path)
+    >>> with working_folder_first():
+    ...     str(Path.cwd()) in sys.path
+    True
+    >>> sys.path == before
+    True
     """
     before = list(sys.path)
     with suppress(OSError):  # a folder that is gone holds no module

@@ -273,13 +273,18 @@ BASELINE = {"foe": 0.7, "fang": 0.6, "noise": 0.6}
 
 
 def verdict_of(
-    clean: float = 0.9, row: Scenario = ROW, score: dict[str, Any] | None = None, **lows: float
+    clean: float = 0.9,
+    row: Scenario = ROW,
+    score: dict[str, Any] | None = None,
+    rates: tuple[float, ...] = (),
+    **lows: float,
 ) -> Verdict:
     """Return a verdict with some members' accuracies, on selection and on fresh seeds."""
     names = {"foe": "foe[epsilon=1.0]", "fang": "fang", "noise": "random_noise"}
     lows = BASELINE | lows
     worst = {name: Worst({"attack": names[name]}, (low,) * 3) for name, low in lows.items()}
-    chosen = Selection(Plan("small"), row, row, {row: math.nan}, clean, worst, ("fang", "foe"), 30)
+    choices = {row: math.nan} | {row.replace(learning_rate=rate): 0.5 for rate in rates}
+    chosen = Selection(Plan("small"), row, row, choices, clean, worst, ("fang", "foe"), 30)
     scores = {
         name: [Score(cell, "done", low, **(score or {})) for cell in chosen.fresh[name]]
         for name, low in {"none": clean, "foe": lows["foe"], "fang": lows["fang"]}.items()
@@ -311,6 +316,9 @@ def verdict_of(
         ({"score": {"exceeded": 0.25, "outvoted": 0.01}}, None, {"more attackers than f̂":
             "more than 3 Byzantine workers answered in 25.00% of rounds, a majority of all that "
             "did in 1.00%"}),
+        ({"rates": (0.1, 1.0)}, None, {}),
+        ({"rates": (0.1, 0.2)}, None, {"learning rate at an end":
+            "0.32; the choices go from 0.1 to 0.32"}),
         ({"score": {"late": True}}, None, {"out of time": "60 of 60 cells; each counts as 0"}),
         ({"row": ROW.replace(rule="bucketing+median")}, None, {"randomised":
             "draws at random: buckets"}),

@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hgobench.errors import InputError
+from hgobench.leaderboard import BOARD
 from hgobench.scenario import check_field
 from hgobench.settings import parse_setting
 from hgobench.statistics import FEWEST
@@ -95,6 +98,35 @@ def test_the_reference_breaks_where_the_contract_says(name: str) -> None:
     ]
     assert broken
     assert all(reference[suite.label(scenario)] < below for below, scenario in broken)
+
+
+def test_the_rows_of_board_1_for_a_small_machine() -> None:
+    """Of the leading rules the best row with each algorithm; the first two with momentum too."""
+    loader = SourceFileLoader("board", str(ROOT / "tools" / "board"))
+    spec = spec_from_loader("board", loader)
+    assert spec is not None
+    board = module_from_spec(spec)
+    loader.exec_module(board)
+    every = {name: board.rows(name) for name in board.SETTINGS}
+    for rows in every.values():  # each is one board
+        assert (
+            len({tuple(getattr(row, field) for field in row.of_role(*BOARD)) for row in rows}) == 1
+        )
+    cells = board.in_screen("dirichlet")
+    assert len(cells) == 146 * len(board.ATTACKS) * len(board.SEEDS)
+    worst = {"krum": 0.5, "median": 0.4, "oracle": 0.9}
+    told = {
+        row: {"clean": 0.9, "worst": worst[row[2]] + 0.1 * (row[1] == "masked"), "live": 1.0}
+        for row, _ in cells.values()
+        if row[2] in worst
+    }
+    told |= {("hgo", "block", "average"): {"clean": 0.9, "worst": 0.1, "live": 1.0}}
+    told |= {("sgd", "block", "average"): {"clean": 0.9, "worst": 0.1, "live": 0.4}}
+    assert board.leading(told, few=1) == [
+        ("hgo", "masked", "krum"), ("sgd", "coordinate", "krum"),
+        ("hgo", "block", "average"), ("sgd", "block", "average"),
+        ("hgo[momentum=0.9]", "masked", "krum"), ("sgd[momentum=0.9]", "coordinate", "krum"),
+    ]  # fmt: skip
 
 
 @pytest.mark.long

@@ -149,6 +149,11 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
         )
     if above := _above_clean(verdict):
         raised["no member hurts it"] = above
+    rates = sorted({choice.learning_rate for choice in verdict.selection.choices})
+    if len(rates) > 1 and row.learning_rate in (rates[0], rates[-1]):
+        raised["learning rate at an end"] = (
+            f"{row.learning_rate:g}; the choices go from {rates[0]:g} to {rates[-1]:g}"
+        )
     clean = verdict.mean("none")
     if oracle is not None and clean < oracle / 2:
         raised["weak without attack"] = f"{clean:.3f} without attack; the oracle has {oracle:.3f}"
