@@ -15,7 +15,7 @@ from urllib.error import URLError
 
 import pytest
 
-from hgobench.data import datasets, files
+from hgobench.data import files
 from hgobench.plugin import is_observed
 from tests import plugins
 from tests.conftest import ROOT
@@ -234,7 +234,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         warnings.warn("Invalid cache, redownloading file", RuntimeWarning, stacklevel=2)
         raise URLError("Temporary failure in name resolution")
 
-    monkeypatch.setattr(datasets, "fetch_openml", offline)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", offline)
     monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
     monkeypatch.delenv("HGOBENCH_DATA", raising=False)
     monkeypatch.delenv("HGOBENCH_OFFLINE")

@@ -486,8 +486,7 @@ def test_whatever_a_download_client_does_is_one_plain_message(
         raise {"raises": KeyError("data_set_description"), "dies": MemoryError()}[how]
 
     monkeypatch.delenv("HGOBENCH_OFFLINE")
-    for room in (datasets, tables):
-        monkeypatch.setattr(room, "fetch_openml", fetch)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     for name in ("mnist", "fashion_mnist", "phishing", "boston"):
         with pytest.raises(InputError) as error:
             load(name)

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from hgobench.errors import InputError
 from hgobench.parameters import boolean
@@ -261,6 +260,8 @@ class Source(ABC):
         if self.validation == 0:
             return train, train.take(np.arange(0))
         with splitting():
+            from sklearn.model_selection import train_test_split  # it takes long to import
+
             remaining, held_out = train_test_split(
                 np.arange(len(train)),
                 test_size=self.validation,

@@ -21,8 +21,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
-from sklearn.model_selection import train_test_split
 
 from hgobench import catalogue, csv_file, reading
 from hgobench.boundary import Boundary, PluginError, keyed
@@ -63,6 +61,8 @@ class Digits(Source):
 
     def load(self) -> Dataset:
         """Load, scale and split the images."""
+        from sklearn.datasets import load_digits
+
         x, y = load_digits(return_X_y=True)
         train, test = _embedded_split((x / 16.0).astype(np.float32), y.astype(np.int64), (8, 8))
         checksum = digest({"features": x, "labels": y})
@@ -89,6 +89,8 @@ class BreastCancer(Source):
 
     def load(self) -> Dataset:
         """Load, split and standardise the table."""
+        from sklearn.datasets import load_breast_cancer
+
         x, y = load_breast_cancer(return_X_y=True)
         train, test = _embedded_split(x, y.astype(np.int64))
         train, validation = self.hold_out(train)
@@ -100,6 +102,8 @@ class BreastCancer(Source):
 def _embedded_split(
     x: NDArray[np.floating], y: Labels, image: tuple[int, int] | None = None
 ) -> tuple[Split, Split]:
+    from sklearn.model_selection import train_test_split
+
     a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
     return Split(a, c, image=image), Split(b, d, image=image)
 
@@ -287,6 +291,8 @@ class Csv(Source):
         # In float64 until it is standardised.
         table = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
         with splitting(f"{self.path}: "):
+            from sklearn.model_selection import train_test_split
+
             halves = train_test_split(
                 np.arange(len(x)), test_size=self.test, random_state=0, stratify=y
             )
@@ -438,6 +444,8 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
         InputError: a file has another MD5.
         OSError: the network failed.
     """
+    from sklearn.datasets import fetch_openml
+
     bunch = fetch_openml(
         openml, version=1, as_frame=False, parser="liac-arff", data_home=str(folder / "openml")
     )

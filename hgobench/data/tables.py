@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import dump_svmlight_file, fetch_openml, load_svmlight_file
-from sklearn.model_selection import train_test_split
 
 from hgobench import csv_file, reading
 from hgobench.errors import InputError
@@ -63,6 +61,8 @@ class Phishing(Published):
         x, labels, md5 = phishing(path)
         differs = self.judge(_unlike_phishing(path, x, labels, md5))
         with splitting():
+            from sklearn.model_selection import train_test_split
+
             a, b, c, d = train_test_split(x, labels, test_size=0.2, random_state=0, stratify=labels)
         checksum = digest({"features": x, "labels": labels})
         return Dataset(
@@ -110,6 +110,8 @@ def phishing(path: Path) -> tuple[Features, NDArray[np.int64], str]:
 
 
 def _svmlight(text: bytes) -> Any:
+    from sklearn.datasets import load_svmlight_file
+
     return load_svmlight_file(io.BytesIO(text), n_features=PHISHING_FEATURES)
 
 
@@ -173,6 +175,8 @@ class Boston(Published):
         """Read, split and standardise the table."""
         x, y, differs = self.table()
         with splitting():
+            from sklearn.model_selection import train_test_split
+
             a, b, c, d = train_test_split(x, y, test_size=0.2, random_state=0)
         train, validation = self.hold_out(Split(a, c))
         train, validation, test = standardised(train, train, validation, Split(b, d))
@@ -213,6 +217,8 @@ def _unlike_boston(x: Features, y: NDArray[np.float32]) -> list[str]:
 
 def download_phishing(folder: Path) -> None:
     """Fetch the table from OpenML and write it in LIBSVM's format, a feature per property value."""
+    from sklearn.datasets import dump_svmlight_file, fetch_openml
+
     bunch = fetch_openml(
         "PhishingWebsites", version=1, as_frame=False, parser="liac-arff", data_home=str(folder)
     )
@@ -231,6 +237,8 @@ def download_phishing(folder: Path) -> None:
 
 def download_boston(folder: Path) -> None:
     """Fetch the table from OpenML and write it as CSV."""
+    from sklearn.datasets import fetch_openml
+
     bunch = fetch_openml(
         "boston", version=1, as_frame=False, parser="liac-arff", data_home=str(folder)
     )
