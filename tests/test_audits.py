@@ -371,14 +371,15 @@ def test_constants_of_a_problem_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_coefficients_of_rules_of_ones_own(tmp_path: Path) -> None:
+def test_coefficients_of_rules_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the median does not fall with q; a rule that can't be asked is refused."""
+    monkeypatch.setenv("COLUMNS", "300")
     found = hgobench("audit", "robustness", "--rule", "median,trimmed_mean", "--jobs", "1",
                      "--out", str(tmp_path), "--quiet")  # fmt: skip
     assert found.returncode == 0, found.stderr
     told = " ".join(found.stdout.split())
     assert "1 of 2 rules with a bounded ratio; not median" in told
-    assert "ratios above 1e+06: 0 of 2 rules defined on single" in told
+    assert "ratios above 1e+06: 0 of 2 rules defined on single coordinates" in told
     assert "no Δ: 0 of 2 rules; bounded: 2 (median, trimmed_mean); not refuted: 0" in told
     assert "the worst case reaches from 0.050 to 0.500 of it" in told
     rows = table(tmp_path / "pages" / "robustness-found.csv")
