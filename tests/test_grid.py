@@ -153,11 +153,23 @@ def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def rows_so_far(folder: Path) -> int:
+    """Return how many rows there are; 0 while the file or its table is still to be created."""
+    if not (folder / "results.sqlite").exists():
+        return 0
+    try:
+        return len(content(folder))
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        return 0
+
+
 def wait_for_rows(folder: Path, process: subprocess.Popen[str], least: int) -> None:
     for _ in range(1200):
         if process.poll() is not None:
             return
-        if (folder / "results.sqlite").exists() and len(content(folder)) >= least:
+        if rows_so_far(folder) >= least:
             return
         time.sleep(0.05)
     raise AssertionError("no results within a minute")
