@@ -293,7 +293,7 @@ class Rule(Part):
             return self._masked(values, present, counts >= self.minimum, view)
         if not enough.any():
             self.check_answer_count(most, fewest)
-        return self._by_steps(values, present, enough, view)
+        return self._by_steps(values, present, view)
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
         self.check_answer_count(len(values), len(values))
@@ -308,11 +308,9 @@ class Rule(Part):
         """Return a context in which BLAS keeps to one thread; a plug-in has torch's threads."""
         return one_blas_thread() if foreign(self) else threads_for_tiles()
 
-    def _by_steps(
-        self, values: Tensor, present: Tensor, enough: Tensor, view: ServerView
-    ) -> Answer:
-        """Aggregate by steps, (b,) `enough` says where as many sent as the rule takes."""
-        out, served = torch.zeros_like(values[0]), torch.zeros_like(enough)
+    def _by_steps(self, values: Tensor, present: Tensor, view: ServerView) -> Answer:
+        """Aggregate by steps; those of fewer or more workers than the rule takes have no answer."""
+        out, served = torch.zeros_like(values[0]), torch.zeros_like(present[0])
         with self._threads():
             for step in steps(values, present, view):
                 if not self.minimum <= step.senders <= self.maximum:

@@ -22,27 +22,16 @@ from hgobench.results import COLUMNS, Result
 from hgobench.results.tables import cell_kinds
 from hgobench.session import SuiteOutcome
 from tests.stores import stored
+from tests.test_cli import TINY
 from tests.test_cli import hgobench as command
 
 FORMATS = get_args(export.Format)
-SUITE = """
-ruleset = "tiny-1"
-[scenario]
-workers = 10
-byzantine = 2
-rounds = 3
-evaluation_interval = 3
-[grid]
-rule = ["average", "median"]
-attack = ["none", "foe"]
-seed = [0, 1]
-"""
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> SuiteOutcome:
     folder = tmp_path_factory.mktemp("export")
-    (folder / "tiny.toml").write_text(SUITE)
+    (folder / "tiny.toml").write_text(TINY)
     return run_suite(folder / "tiny.toml", out=folder / "out", jobs=1)
 
 

@@ -27,8 +27,8 @@ from hgobench.results import Result, Store, StoreError
 from hgobench.writing import UNFINISHED
 from tests.conftest import ROOT
 from tests.stores import stored
+from tests.test_cli import TINY
 from tests.test_cli import hgobench as command
-from tests.test_export import SUITE
 
 CELLS = [
     Scenario(workers=8, f=1, rounds=2, rule=rule, attack=attack, seed=seed)
@@ -382,7 +382,7 @@ def test_damaged_rows_are_left_out_and_said(
 def test_a_run_takes_a_merged_folder_for_its_own(tmp_path: Path) -> None:
     """Seeds that were run on two machines: nothing is left to compute."""
     path = tmp_path / "tiny.toml"
-    path.write_text(SUITE)
+    path.write_text(TINY)
     for seed in (0, 1):
         run_suite(path, out=tmp_path / str(seed), settings={"seed": seed}, jobs=1)
     merge(tmp_path / "0", tmp_path / "1", out=tmp_path / "both")

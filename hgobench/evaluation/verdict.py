@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from hgobench import aggregators
@@ -141,8 +142,8 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
         raised["root data"] = "the server has clean training examples of its own"
     if late := sum(score.late for score in scored):
         raised["out of time"] = f"{late} of {len(scored)} cells; each counts as 0"
-    if exceeded := _mean(score.exceeded for score in attacked):
-        outvoted = _mean(score.outvoted for score in attacked)
+    if exceeded := fmean(score.exceeded for score in attacked):
+        outvoted = fmean(score.outvoted for score in attacked)
         raised["more attackers than f̂"] = (
             f"more than {row.tolerated} Byzantine workers answered in {exceeded:.2%} of rounds, a "
             f"majority of all that did in {outvoted:.2%}"
@@ -158,12 +159,6 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
     if oracle is not None and clean < oracle / 2:
         raised["weak without attack"] = f"{clean:.3f} without attack; the oracle has {oracle:.3f}"
     return raised
-
-
-def _mean(shares: Iterable[float]) -> float:
-    """Return the mean of some shares; 0 of none."""
-    known = list(shares)
-    return math.fsum(known) / max(len(known), 1)
 
 
 def _above_clean(verdict: Verdict) -> str:
