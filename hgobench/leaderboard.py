@@ -242,6 +242,7 @@ class Row:
             specification, and the rounds in which it acts if not in all; empty likewise.
         flags: what a reader must know before trusting it: names with the reason.
         reach: what it takes until it is as accurate as the board's goal; None: it is not known.
+        scores: its cells, in the order of their places.
     """
 
     rank: Rank | None
@@ -268,6 +269,7 @@ class Row:
     attacks: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
     reach: Reach | None = None
+    scores: Sequence[Score] = field(default=(), compare=False, repr=False)
 
     @property
     def is_live(self) -> bool:
@@ -696,7 +698,13 @@ def _row(
             for one in cells.values()
             if one.member and by == "attack"
         },
+        scores=[cells[place] for place in sorted(cells, key=_place_order)],
     )
+
+
+def _place_order(place: Place) -> tuple[Any, ...]:
+    column, repetition = order(place.column), [order(value) for value in place.repetition]
+    return place.attack != "none", place.attack, column, repetition
 
 
 def _specification(scenario: Scenario) -> str:

@@ -519,13 +519,17 @@ def test_what_the_readme_s_commands_write_is_no_part_of_the_clone() -> None:
     slug = worlds.deal(shown, "digits", 20, 0).slug
     written |= {"hgobench-results/quick", f"{slug}.png", f"{slug}.svg"}
     ignored = subprocess.run(
-        ["git", "check-ignore", *written, *(f"{name}/x" for name in ("results",))],
+        ["git", "check-ignore", *written, *(f"{name}/x" for name in ("results", "site"))],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if ignored.returncode == 128:
         pytest.skip("this is no clone")
-    assert written - {name.strip('"') for name in ignored.stdout.splitlines()} <= {"results"}
+    assert written - {name.strip('"') for name in ignored.stdout.splitlines()} <= {
+        "results",
+        "site",
+    }
     assert "results/x" in ignored.stdout
+    assert "site/x" in ignored.stdout
 
 
 def test_files_that_the_readme_points_to_exist() -> None:

@@ -25,6 +25,7 @@ from hgobench.cli import (
     reproduce,
     run,
     show,
+    site,
     test,
 )
 from hgobench.cli import list as list_
@@ -67,6 +68,7 @@ app.command()(run.run)
 app.command()(leaderboard.leaderboard)
 app.command()(power.power)
 app.command()(show.show)
+app.command()(site.site)
 app.command()(compare.compare)
 app.command()(export.export)
 app.command()(merge.merge)

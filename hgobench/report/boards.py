@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hgobench.aggregators import SCOPES
 from hgobench.leaderboard import ESTIMAND, GOAL, Board, Row, Split, as_data, tidy
+from hgobench.scenario import Scenario
 from hgobench.statistics import FEWEST, Estimate
 
-from .page import Block, Cell, Heading, Page, Table, Text
+from .cells import varying_fields
+from .page import Block, Cell, Heading, Link, Page, Table, Text
 from .render import Format
 from .render import render as written
 from .writers import WIDE, Layout
 
 KEPT = 3  # columns that are never left out: rank, name, worst
 NAMES = ("algorithm and rule", "by", "attack")  # columns of text
+Address = Callable[[Row], str]
 ALL = f"{WIDE}, and so do --format html and csv"
 
 
@@ -42,18 +45,21 @@ def render(
     return written(page(ruleset, boards, split), form, Layout(width, hint=hint))
 
 
-def page(ruleset: str, boards: Sequence[Board], split: Split = "test") -> Page:
+def page(
+    ruleset: str, boards: Sequence[Board], split: Split = "test", to: Address | None = None
+) -> Page:
     """Return boards of one ruleset as a page.
 
     Args:
         ruleset: the name under which the scores compare.
         boards: of the ruleset.
         split: which examples the accuracies are on.
+        to: given a row, the address of its own page; None: it has none.
     """
     blocks: list[Block] = []
     flagged = _codes(boards)
     for board in boards:
-        blocks += [Heading(board.title or "all results"), _table(board, flagged)]
+        blocks += [Heading(board.title or "all results"), _table(board, flagged, to)]
         blocks += [_chosen(board)] if any(row.attacks for row in board.rows) else []
     blocks += [Text(note, "note") for note in _notes(boards, split)]
     return Page(
@@ -70,7 +76,7 @@ def attacked(board: Board) -> bool:
     return any(row.worst_attack for row in board.rows)
 
 
-def _table(board: Board, flagged: Mapping[str, str]) -> Table:
+def _table(board: Board, flagged: Mapping[str, str], to: Address | None) -> Table:
     """Return a board as a table; `flagged` are the letters of flags.
 
     Without any attack, the worst case is the one there is, and has no column of its own.
@@ -87,9 +93,10 @@ def _table(board: Board, flagged: Mapping[str, str]) -> Table:
     header += ["gap"] * gap + [f"time to {_goal([board])}"] * reached + columns
     rows = []
     for row in board.rows:
+        label = row.label + _marks(row) + "".join(f" {flagged[name]}" for name in row.flags)
         line: list[Cell] = [
             "-" if row.rank is None else str(row.rank),
-            row.label + _marks(row) + "".join(f" {flagged[name]}" for name in row.flags),
+            label if to is None else Link(label, to(row)),
             _mean(row.worst),
             _interval(row.worst),
         ]
@@ -106,7 +113,28 @@ def _table(board: Board, flagged: Mapping[str, str]) -> Table:
             line.append(_reach(row))
         rows.append([*line, *(_mean(row.cells.get(name)) for name in columns)])
     right = [i for i, name in enumerate(header) if name not in NAMES]
-    return Table("", "", header, rows, right, KEPT, wrapped)
+    return Table("", "", header, rows, right, KEPT, wrapped, factors=factors(board.rows))
+
+
+def factors(rows: Sequence[Row], *further: str) -> dict[str, list[tuple[str, ...]]]:
+    """Return what rows can be chosen by, with each row's values, where these are not all the same.
+
+    Args:
+        rows: of one board or several.
+        further: fields besides those of a defence, of rows of several boards.
+    """
+    if not all(row.scores for row in rows):
+        return {}
+    stated = [row.scores[0].row.to_dict() for row in rows]
+    names = varying_fields(stated) if stated else []
+    wanted = {*Scenario.of_role("defence"), *further}
+    found: dict[str, list[tuple[str, ...]]] = {
+        name: [(str(fields[name]),) for fields in stated] for name in names if name in wanted
+    }
+    found["worst attack"] = [(row.worst_attack,) if row.worst_attack else () for row in rows]
+    found["flag"] = [tuple(row.flags) for row in rows]
+    found["ranked"] = [("no" if row.rank is None else "yes",) for row in rows]
+    return {name: values for name, values in found.items() if len(set(values)) > 1}
 
 
 def _chosen(board: Board) -> Table:

@@ -60,6 +60,9 @@ class Table:
         most: column to its maximum width in a terminal, in characters.
         narrower: shorter versions of the table, which a terminal tries in turn.
         summary: the words under which an HTML page folds it; empty: it is not folded.
+        anchors: a name for each row, unique in its page, by which links reach it; empty: none.
+        factors: what the rows of a site's page can be chosen by: a factor's name to its values in
+            each row.
 
     Example:
         >>> table = Table("times", "Times", ["rule", "ms"], [["median", 1.5], ["krum", 2.5]])
@@ -77,17 +80,25 @@ class Table:
     most: Mapping[int, int] = field(default_factory=dict)
     narrower: Sequence[Table] = ()
     summary: str = ""
+    anchors: Sequence[str] = ()
+    factors: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
     def numbers(self, column: int) -> bool:
         """Return whether a column holds only numbers, or is aligned as if it did."""
-        cells = [row[column] for row in self.rows]
-        alone = all(isinstance(cell, int | float | Shown) for cell in cells)
-        return column in self.right or (alone and bool(cells))
+        if column in self.right:
+            return True
+        alone = all(isinstance(row[column], int | float | Shown) for row in self.rows)
+        return alone and bool(self.rows)
 
 
 @dataclass(frozen=True)
 class Shown:
     """A number as a table shows it; a CSV file has all its digits.
+
+    Attributes:
+        text: what is shown.
+        value: the number.
+        to: the address of what shows how it came about; empty: there is no link.
 
     Example:
         >>> from hgobench.report.render import csv
@@ -98,11 +109,12 @@ class Shown:
 
     text: str
     value: float | int | str | None
+    to: str = ""
 
 
 @dataclass(frozen=True)
 class Link:
-    """A cell with a link to another page.
+    """A text with a link to another page.
 
     Example:
         >>> Table("figures", "Figures", ["figure"], [[Link("fig4b", to="fig4b.html")]]).numbers(0)
@@ -152,6 +164,50 @@ class Chart:
     below: Chart | None = None
     ends: float | None = None
     data: Table | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One of the curves of `Curves`.
+
+    Attributes:
+        group: what it is one of several of, such as an attack.
+        label: what tells it from others of its group, such as a seed.
+        columns: name to its values, all as long; None where there is none.
+
+    Example:
+        >>> Curve("foe", "seed 0", {"round": [20, 40], "accuracy": [0.5, 0.8]}).label
+        'seed 0'
+    """
+
+    group: str
+    label: str
+    columns: Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves whose axes a reader chooses; only a site's page has them, drawn once it is asked to.
+
+    Attributes:
+        name: of the file of data, unique in its page.
+        title: above them.
+        x, y: the columns that each axis may have, the first first.
+        curves: the curves; each group has a colour and, in bold, its mean.
+        elsewhere: the command that shows the same numbers.
+
+    Example:
+        >>> curve = Curve("foe", "seed 0", {"round": [20, 40], "accuracy": [0.5, 0.8]})
+        >>> Curves("curves", "Curves", ["round"], ["accuracy"], [curve]).x
+        ['round']
+    """
+
+    name: str
+    title: str
+    x: Sequence[str]
+    y: Sequence[str]
+    curves: Sequence[Curve]
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,7 +275,7 @@ class Facts:
     """Names and their values.
 
     Attributes:
-        facts: pairs of a name and a value.
+        facts: pairs of a name and a value, which may be a link.
         title: above them; empty: no title.
         folded: whether they are folded under the title; only HTML shows them then.
 
@@ -230,7 +286,7 @@ class Facts:
         f: 4
     """
 
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str | Link]]
     title: str = ""
     folded: bool = False
 
@@ -250,7 +306,7 @@ class Items:
     items: Sequence[str]
 
 
-Block = Heading | Text | Findings | Facts | Items | Table | Chart
+Block = Heading | Text | Findings | Facts | Items | Table | Chart | Curves
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .page import (
     Block,
     Cell,
     Chart,
+    Curves,
     Facts,
     Finding,
     Findings,
@@ -78,8 +79,8 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return Table("", "", STATEMENTS, rows, most={0: 44, 2: 60})
 
 
-def file_name(page: Page, block: Table | Chart) -> str:
-    """Return the name of the CSV file of a table or a chart."""
+def file_name(page: Page, block: Table | Chart | Curves) -> str:
+    """Return the name of the CSV file of a table, a chart or curves."""
     return f"{page.name}-{block.name}.csv" if block.name else f"{page.name}.csv"
 
 
@@ -130,7 +131,7 @@ def _in_terminal(page: Page, block: Block, layout: Layout) -> list[str]:
             return [_table_text(findings_table(findings), "table", layout)]
         case Facts(facts, title, folded):
             start = "  " * bool(title)
-            lines = [layout.text(f"{start}{name}: {value}") for name, value in facts]
+            lines = [layout.text(f"{start}{name}: {cell(value)}") for name, value in facts]
             named = [layout.text(title)] if title else []
             return [] if folded else ["\n".join([*named, *lines])]
         case Items(title, items):
@@ -140,7 +141,7 @@ def _in_terminal(page: Page, block: Block, layout: Layout) -> list[str]:
                 return [layout.text(elsewhere)]
             above = [layout.text(table.title)] if table.title else []
             return [*above, _table_text(_narrowed(table, layout), "table", layout)]
-        case Chart():
+        case Chart() | Curves():
             return []
 
 
@@ -196,7 +197,7 @@ def markdown(
                 paragraphs.append(_table_text(findings_table(findings), "markdown"))
             case Facts(facts, about, folded):
                 paragraphs += [writers.paragraph(about)] if about and not folded else []
-                lines = [f"- {writers.markdown(f'{name}: {value}')}" for name, value in facts]
+                lines = [f"- {writers.markdown(f'{name}: {cell(value)}')}" for name, value in facts]
                 paragraphs += [] if folded else ["\n".join(lines)]
             case Items(about, items):
                 paragraphs.append(
@@ -211,6 +212,8 @@ def markdown(
             case Chart() as chart:
                 caption = writers.markdown(chart.title)
                 paragraphs += [f"![{caption}]({picture(chart)})"] if picture is not None else []
+            case Curves():
+                pass
     return "\n\n".join(paragraphs)
 
 
@@ -229,14 +232,14 @@ def _in_latex(block: Block) -> list[str]:
         case Findings(findings):
             return [_table_text(findings_table(findings), "latex")]
         case Facts(facts, title, folded):
-            lines = [title] * bool(title) + [f"{name}: {value}" for name, value in facts]
+            lines = [title] * bool(title) + [f"{name}: {cell(value)}" for name, value in facts]
             return [] if folded else ["\n".join(map(writers.comment, lines))]
         case Items(title, items):
             return ["\n".join(map(writers.comment, [title, *items]))]
         case Table() as table:
             above = [writers.comment(table.title)] if table.title else []
             return [*above, _table_text(table, "latex")]
-        case Chart():
+        case Chart() | Curves():
             return []
 
 
@@ -274,4 +277,14 @@ def chart_csv(chart: Chart) -> str:
         for point in zip(*columns, strict=True):
             numbers = [f"{n:.7g}" if isinstance(n, float) else str(n) for n in point]
             rows.append([line.label, *numbers])
+    return writers.csv_text(rows)
+
+
+def curves_csv(curves: Curves) -> str:
+    """Return every point of curves as CSV."""
+    names = [*curves.x, *curves.y]
+    rows: list[Sequence[object]] = [["group", "curve", *names]]
+    for curve in curves.curves:
+        points = zip(*(curve.columns[name] for name in names), strict=True)
+        rows += [[curve.group, curve.label, *point] for point in points]
     return writers.csv_text(rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import html as _html
 import io
+import json
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -108,6 +109,27 @@ def comment(text: object) -> str:
 def html(text: object) -> str:
     """Return a text escaped for HTML, for an element or a quoted attribute."""
     return _html.escape(visible(text))
+
+
+def json_text(data: object) -> str:
+    """Return data as JSON in one line that is the same text in a script of a page.
+
+    >>> print(json_text({"rule": "</script>"}))
+    {"rule":"\\u003c/script\\u003e"}
+    """
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def script(function: str, *data: object) -> str:
+    """Return a script that calls a function with data, which stays data whatever it contains.
+
+    >>> print(script("hgobench.data", "a.js", ["<b>"]), end="")
+    hgobench.data("a.js",["\\u003cb\\u003e"]);
+    """
+    return f"{function}({','.join(map(json_text, data))});\n"
 
 
 def plotted(text: object) -> str:

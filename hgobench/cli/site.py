@@ -1,0 +1,29 @@
+"""``hgobench site``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hgobench.cli.options import folder_option
+
+
+def site(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR..", help="Folders of results.")],
+    out: Annotated[Path, folder_option("Where the site goes.")] = Path("site"),
+) -> None:
+    """Write a site of boards that works from a disk, offline, and can be read without JavaScript.
+
+    Boards, rows, cells with their curves, rules and attacks; every number leads to its scenario,
+    its seeds, what it was computed with and the command that runs it again. Of results that are
+    still being computed the site shows what is there, and says what is missing.
+    """
+    from hgobench.site import write_site
+
+    made = write_site(*folders, out=out)
+    for ruleset, missing in made.missing.items():
+        for line in missing:
+            typer.echo(f"missing: {ruleset}: {line}", err=True)
+    typer.echo(f"{made.index}: {made.pages} pages")

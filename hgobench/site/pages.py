@@ -1,0 +1,251 @@
+"""The pages of a site that are of no single row: boards, all rows, rules and attacks."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hgobench import catalogue
+from hgobench.leaderboard import BOARD, Board, Row
+from hgobench.report import boards as told
+from hgobench.report import listing
+from hgobench.report.cells import varying_fields
+from hgobench.report.page import Block, Cell, Facts, Heading, Items, Link, Page, Shown, Table, Text
+from hgobench.scenario import ATTACK, Scenario
+from hgobench.settings import parse_setting
+from hgobench.suite import Suite
+
+from .again import suite_of
+from .held import Held
+
+INDEX, ROWS, RULES, ATTACKS = "index", "rows", "rules", "attacks"
+EXPECTED = 20_000  # cells of a suite that are held against those that are there
+
+
+def board_page(held: Held, board: Board) -> Page:
+    """Return the page of a board; its rows lead to their own pages."""
+
+    def to(row: Row) -> str:
+        return f"{held.row_name(row)}.html"
+
+    page = told.page(held.ruleset, [board], to=to)
+    heading, table, *rest = page.blocks
+    assert isinstance(heading, Heading)
+    blocks: list[Block] = [table]
+    if held.selections:
+        blocks.append(_by_stage(held, board, to))
+    command = shlex.join(["hgobench", "leaderboard", held.folder, "--ruleset", held.ruleset])
+    setting = [(name, str(value)) for name, value in board.setting.items()]
+    blocks += [*rest, *_again(held), Facts(setting, "All fields of its setting", True)]
+    return replace(page, name=held.board_name(board), title=title_of(board), blocks=blocks,
+                   command=command)  # fmt: skip
+
+
+def title_of(board: Board) -> str:
+    """Return what a board is called."""
+    return board.title or "all results"
+
+
+def _again(held: Held) -> list[Block]:
+    known = suite_of(held.ruleset)
+    return [Items("Run it again:", [known[1]])] if known else []
+
+
+def _by_stage(held: Held, board: Board, to: told.Address) -> Table:
+    """Return the lowest accuracy of each row under the attacks of each stage."""
+    stages: dict[str, None] = {}
+    rows = [(row, chosen) for row in board.rows if (chosen := held.selection(row)) is not None]
+    for _, chosen in rows:
+        stages |= dict.fromkeys(chosen.plan.stages.values())
+    lines: list[Sequence[Cell]] = []
+    for row, chosen in rows:
+        lowest = {str(stage): value for stage, value in chosen.lowest.items()}
+        line: list[Cell] = [Link(row.label, to(row)), Shown(f"{chosen.clean:.3f}", chosen.clean)]
+        for stage in stages:
+            value = lowest.get(stage)
+            line.append(Shown("-" if value is None else f"{value:.3f}", value))
+        lines.append(line)
+    header = ["algorithm and rule", "no attack", *(stage.replace("_", " ") for stage in stages)]
+    title = "The lowest accuracy by stage of attack, when attacks were chosen"
+    return Table("", title, header, lines, range(1, len(header)))
+
+
+def index_page(every: Sequence[Held]) -> Page:
+    """Return the first page: all boards, what is here, and what is missing."""
+    blocks: list[Block] = [
+        Text(
+            "Which algorithm and which aggregation rule survive which attack, on which devices, on "
+            "which data? A board ranks them by their worst case: the attacker chooses the attack, "
+            "and does not know the seed. A row leads to each attack that it met, and from there to "
+            "every cell, its scenario, its seeds, what it was computed with, and the command that "
+            "runs it again."
+        )
+    ]
+    if any(held.boards for held in every):
+        blocks.append(_boards(every))
+    blocks += [_here(every), *(Text(note, "note") for note in _notes(every))]
+    return Page(INDEX, "Boards", blocks)
+
+
+def _boards(every: Sequence[Held]) -> Table:
+    several = len({held.name for held in every if held.boards}) > 1
+    pairs = [(held, board) for held in every for board in held.boards]
+    header = ["board", *(["ruleset"] if several else []), "first", "rank", "worst", "by", "rows"]
+    header += ["told apart", "seeds"]
+    lines: list[Sequence[Cell]] = []
+    for held, board in pairs:
+        first = next((row for row in board.rows if row.rank is not None), board.rows[0])
+        ranked = sum(row.rank is not None for row in board.rows)
+        lines.append(
+            [
+                Link(title_of(board), f"{held.board_name(board)}.html"),
+                *([held.ruleset] if several else []),
+                Link(first.label, f"{held.row_name(first)}.html"),
+                "-" if first.rank is None else str(first.rank),
+                Shown(f"{first.worst.mean:.3f}", first.worst.mean),
+                first.worst_attack or "-",
+                len(board.rows),
+                f"{board.told} of {ranked * (ranked - 1) // 2} pairs",
+                board.seeds,
+            ]
+        )
+    stated = [dict(board.rows[0].scores[0].row.to_dict()) for _, board in pairs]
+    wanted = set(Scenario.of_role(*BOARD)) - {"attack"}
+    factors = {
+        name: [(str(fields[name]),) for fields in stated]
+        for name in varying_fields(stated)
+        if name in wanted
+    }
+    if several:
+        factors = {"ruleset": [(held.ruleset,) for held, _ in pairs], **factors}
+    textual = ("board", "ruleset", "first", "by")
+    right = [i for i, name in enumerate(header) if name not in textual]
+    return Table("", "", header, lines, right, factors=factors)
+
+
+def _here(every: Sequence[Held]) -> Table:
+    """Return what each ruleset's folder holds, and what it lacks."""
+    lines: list[Sequence[Cell]] = []
+    for held in every:
+        ended = sum(run.summary["status"] != "done" for run in held.runs.values())
+        rows = sum(len(board.rows) for board in held.boards)
+        codes = {facts.get("code", "not stated") for facts in held.facts}
+        lines.append(
+            [held.ruleset, held.folder, len(held.runs), rows, ended, held.choosing,
+             "; ".join(missing(held)) or "nothing that is known of", ", ".join(sorted(codes))]
+        )  # fmt: skip
+    header = ["ruleset", "folder", "cells", "rows", "diverged or failed", "cells that only choose"]
+    header += ["missing", "sources"]
+    return Table("", "What is here, and what is missing", header, lines, [2, 3, 4, 5])
+
+
+def missing(held: Held) -> list[str]:
+    """Say what a ruleset's results lack, as far as that is known."""
+    said = []
+    if held.choosing and not held.selections:
+        said.append("attacks are still being chosen: no row is reported yet")
+    if held.lacking:
+        lack = sum(of - here for _, here, of in held.lacking)
+        said.append(f"{len(held.lacking)} of {len(held.selections)} rows lack {lack} cells")
+    incomplete = sum(row.missing > 0 for board in held.boards for row in board.rows)
+    if incomplete:
+        said.append(f"{incomplete} rows lack cells that other rows have")
+    if (known := suite_of(held.ruleset)) is not None and not held.selections:
+        said += _of_suite(known[0], held)
+    return said
+
+
+def _of_suite(suite: Suite, held: Held) -> list[str]:
+    """Say how many cells of a suite are not there."""
+    named = [parse_setting(text) for text in suite.altered]
+    foreign = any(catalogue.foreign({field: v}) for field, values in named for v in values)
+    if foreign or suite.evaluation is not None:  # reading results imports nothing that they name
+        return []
+    grid = suite.expand()[0]
+    if len(grid) > EXPECTED:
+        return []
+    lacking = sum(cell not in held.runs for cell in grid)
+    return [f"{lacking} of the {len(grid)} cells of the suite {suite.name}"] if lacking else []
+
+
+def _notes(every: Sequence[Held]) -> list[str]:
+    notes = [f"{held.ruleset}: no boards: {held.trouble}" for held in every if held.trouble]
+    for held in every:
+        for chosen, here, of in held.lacking:
+            row = chosen.given
+            notes.append(
+                f"{held.ruleset}: not on a board yet: {row.algorithm} {row.rule} {row.scope}: "
+                f"{here} of {of} cells"
+            )
+    return notes
+
+
+def rows_page(every: Sequence[Held]) -> Page:
+    """Return the page of all rows of all boards."""
+    triples = [(held, board, row) for held in every for board in held.boards for row in board.rows]
+    several = len({held.name for held, _, _ in triples}) > 1
+    stated = [row.scores[0].row.to_dict() for _, _, row in triples]
+    wanted = [
+        name for name in varying_fields(stated) if name in Scenario.of_role(*BOARD, "defence")
+    ] if stated else []  # fmt: skip
+    wanted = [name for name in wanted if name not in ATTACK]
+    shown = [name for name in wanted if name in Scenario.of_role(*BOARD)]
+    header = ["algorithm and rule", *(["ruleset"] if several else []), *shown, "#", "worst"]
+    header += ["95 %", "by", "clean", "collapsed", "live", "flags"]
+    lines: list[Sequence[Cell]] = []
+    for (held, _, row), fields in zip(triples, stated, strict=True):
+        lines.append(
+            [
+                Link(row.label, f"{held.row_name(row)}.html"),
+                *([held.ruleset] if several else []),
+                *(str(fields[name]) for name in shown),
+                "-" if row.rank is None else str(row.rank),
+                Shown(f"{row.worst.mean:.3f}", row.worst.mean),
+                f"{row.worst.low:.3f}-{row.worst.high:.3f}",
+                row.worst_attack or "-",
+                "-" if row.clean is None else f"{row.clean.mean:.3f}",
+                f"{row.collapsed.count}/{row.collapsed.of}",
+                f"{row.live:.2f}",
+                ", ".join(row.flags) or "-",
+            ]
+        )
+    factors: dict[str, list[tuple[str, ...]]] = {}
+    if several:
+        factors["ruleset"] = [(held.ruleset,) for held, _, _ in triples]
+    factors |= told.factors([row for _, _, row in triples], *wanted)
+    right = [i for i, name in enumerate(header) if name in ("#", "worst", "95 %", "clean", "live")]
+    table = Table("", "", header, lines, right, factors=factors)
+    note = (
+        "Accuracies compare within a board: one setting of one ruleset. #: the place on its board."
+    )
+    return Page(ROWS, "All rows", [Text(note), table])
+
+
+def rules_page() -> Page:
+    """Return the tables of rules and pre-rules."""
+    return _listed(RULES, "Rules", {"rules": "Rules", "pre_rules": "Pre-rules"})
+
+
+def attacks_page() -> Page:
+    """Return the tables of attacks, threat models and ensembles."""
+    values, heterogeneity = "Attacks on values and data", "Attacks on heterogeneity"
+    kinds = {"attacks": values, "heterogeneity_attacks": heterogeneity}
+    page = _listed(ATTACKS, "Attacks", kinds)
+    further = [
+        Heading("Threat models"), *listing.threat_models().blocks,
+        Heading("Ensembles"), *listing.ensembles().blocks,
+    ]  # fmt: skip
+    return replace(page, blocks=[*page.blocks, *further])
+
+
+def _listed(name: str, title: str, kinds: dict[str, str]) -> Page:
+    blocks: list[Block] = []
+    for kind, heading in kinds.items():
+        blocks.append(Heading(heading))
+        for block in listing.page(kind, full=True).blocks:
+            if isinstance(block, Table):
+                anchors = [f"{kind}-{str(row[0]).partition(' ')[0]}" for row in block.rows]
+                block = replace(block, name="", anchors=anchors)
+            blocks.append(block)
+    return Page(name, title, blocks)

@@ -1,0 +1,405 @@
+"""A site of boards: every link resolves, every number leads to where it comes from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hgobench import Scenario
+from hgobench.errors import InputError
+from hgobench.evaluation import evaluate
+from hgobench.evaluation.plan import Plan
+from hgobench.evaluation.selection import Selection, Worst, unattacked
+from hgobench.leaderboard import boards
+from hgobench.report import boards as told
+from hgobench.report import files
+from hgobench.report.html import Frame, html
+from hgobench.report.page import Link
+from hgobench.report.render import render
+from hgobench.results import open_store
+from hgobench.settings import parse_setting
+from hgobench.site import Site, pages, write_site
+from hgobench.site.again import commands, suite_of
+from hgobench.site.held import read
+from hgobench.suite import Suite
+from tests.stores import stored
+from tests.test_cli import hgobench
+
+EVIL = "evil:<script>alert(1)</script>"
+ATTACKS = ("none", "foe", "tail+alie[z=1.5]")
+SEEDS = range(6)
+FIELDS: dict[str, Any] = {"workers": 20, "f": 4, "rounds": 4, "evaluation_interval": 2}
+
+
+def grid() -> Iterator[Scenario]:
+    for algorithm in ("hgo", "sgd"):
+        for rule in ("median", "krum", EVIL):
+            for attack in ATTACKS:
+                for seed in SEEDS:
+                    known = "median" if rule == EVIL else rule
+                    cell = Scenario(
+                        rule=known, algorithm=algorithm, attack=attack, seed=seed, **FIELDS
+                    )
+                    yield Scenario.restore({**cell.to_dict(), "rule": rule})
+
+
+def accuracy(cell: Scenario) -> float:
+    """A number of its own for each cell."""
+    return 0.3 + int(cell.digest[:6], 16) / 16**6 / 2
+
+
+def evaluated(rule: str, plan: Plan) -> Selection:
+    given = unattacked(Scenario(rule=rule, **FIELDS), plan)
+    members = {
+        "foe 1": Worst({"attack": "foe[epsilon=1.0]"}, (0.4, 0.41)),
+        "nan": Worst({"attack": "nan"}, (0.7, 0.71)),
+        "schedule": Worst({"attack": "alie", "attack_start": 2}, (0.5, 0.51), 3),
+        "tail": Worst({"attack": "tail+alie"}, (0.4, 0.41)),
+    }
+    rates = {given.replace(learning_rate=rate): 0.3 + rate / 10 for rate in (0.1, 0.2)}
+    row = given.replace(learning_rate=0.2)
+    reported = ("foe 1", "schedule", "nan")
+    return Selection(plan, given, row, rates, 0.9, members, reported, 24, {"tail": "foe 1"})
+
+
+PLAN = Plan(selection_seeds=(0, 1), fresh_seeds=tuple(range(100, 106)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results with a plain ruleset and an evaluated one."""
+    path = tmp_path_factory.mktemp("results")
+    with open_store(path) as store:
+        results = [
+            (stored(cell, accuracy(cell), provenance={"data": "d", "torch": "2.5", "code": "c0de"}),
+             "mine-1", cell.digest)
+            for cell in grid()
+        ]  # fmt: skip
+        store.add_all(results)
+        chosen = [evaluated(rule, PLAN) for rule in ("krum", "median")]
+        evaluate.keep(store, "worst-1", chosen)
+        for one in chosen:
+            cells = [cell for some in one.fresh.values() for cell in some]
+            store.add_all((stored(c, accuracy(c)), "worst-1", c.digest + "w") for c in cells)
+            store.add(stored(one.row, 0.5), "worst-1, choosing", one.row.digest + "c")
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return write_site(folder, out=tmp_path_factory.mktemp("site"))
+
+
+class Read(HTMLParser):
+    """Reads a page: links, anchors, scripts, and the tables' cells with their links."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.scripts: list[str | None] = []
+        self.rows: list[tuple[str, list[list[str]]]] = []  # anchor; text and link of each cell
+        self.text = ""
+        self.inside = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        assert not any(name.startswith("on") for name in given)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        if tag in ("a", "link"):
+            self.links.append(given["href"] or "")
+        if tag == "script":
+            self.scripts.append(given.get("src"))
+        if tag == "tr":
+            self.rows.append((given.get("id") or "", []))
+        if tag == "td":
+            self.rows[-1][1].append(["", ""])
+            self.inside = True
+        if tag == "a" and self.inside:
+            self.rows[-1][1][-1][1] = given["href"] or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "td"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.inside:
+            self.rows[-1][1][-1][0] += data
+
+
+@pytest.fixture(scope="module")
+def read_pages(site: Site) -> dict[str, Read]:
+    found = {path.name: Read(path) for path in site.index.parent.glob("*.html")}
+    assert len(found) == site.pages
+    return found
+
+
+def test_all_links_resolve_within_the_site(site: Site, read_pages: dict[str, Read]) -> None:
+    here = {path.name for path in site.index.parent.iterdir()}
+    for name, page in read_pages.items():
+        assert len(page.ids) == len(set(page.ids)), name
+        assert page.scripts == ["site.js"], name
+        for link in page.links:
+            target, _, anchor = link.partition("#")
+            assert not target or target in here, (name, link)
+            assert not anchor or anchor in read_pages[target or name].ids, (name, link)
+        assert "://" not in re.sub(r"<[^>]*>[^<]*", "", page.path.read_text())
+    linked = {link.partition("#")[0] for page in read_pages.values() for link in page.links}
+    beside = {
+        "site.json",
+        *(name for name in here if name.startswith("cells") and name.endswith(".js")),
+    }
+    assert here - linked == beside | {"site.js"}
+
+
+def test_every_number_of_a_row_leads_to_its_cells(read_pages: dict[str, Read]) -> None:
+    of_boards = [page for name, page in read_pages.items() if name.startswith("board-")]
+    assert len(of_boards) == 2
+    rows = {link for page in of_boards for _, cells in page.rows for _, link in cells if link}
+    rows = {link for link in rows if link.startswith("row-")}
+    assert len(rows) == 6 + 2
+    seen = 0
+    for name in rows:
+        row = read_pages[name]
+        for _, cells in row.rows:
+            for text, link in cells:
+                target, _, anchor = link.partition("#")
+                if not target.startswith("cells-"):
+                    continue
+                (found,) = [c for at, c in read_pages[target].rows if at == anchor]
+                if re.fullmatch(r"\d+", cells[0][0]):  # a seed's
+                    assert float(found[2][0]) == pytest.approx(float(text), abs=6e-4)
+                    assert found[1][0] == cells[0][0]
+                    seen += 1
+        for page in (row, read_pages[name.replace("row", "cells")]):
+            assert "evaluation_interval" in page.text
+            assert "Computed with" in page.text
+            assert "hgobench run smoke --set " in page.text
+    assert seen == 6 * len(ATTACKS) * len(SEEDS) + 2 * 4 * 6
+
+
+def test_commands_run_the_same_cells_again(site: Site, read_pages: dict[str, Read]) -> None:
+    (held, evaluated_) = read_held(site)
+    for one in (held, evaluated_):
+        for row in (row for board in one.boards for row in board.rows):
+            if row.rule == EVIL:
+                continue
+            text = read_pages[f"{one.row_name(row)}.html"].text
+            scenarios = [score.scenario for score in row.scores]
+            again: set[Scenario] = set()
+            for command, group in commands(scenarios).items():
+                assert command in text
+                cells = expanded(command)
+                assert cells == set(group)
+                again |= cells
+            assert again == set(scenarios)
+
+
+def read_held(site: Site) -> list[Any]:
+    page = Read(site.index)
+    (where,) = {cells[1][0] for _, cells in page.rows if len(cells) == 8}
+    return read([where])
+
+
+def expanded(command: str) -> set[Scenario]:
+    words = shlex.split(command)
+    assert words[:3] == ["hgobench", "run", "smoke"]
+    settings = [parse_setting(word) for word in words[4::2]]
+    return set(Suite.load("smoke").changed(settings).expand()[0])
+
+
+def test_a_ruleset_s_command_is_that_of_its_suite() -> None:
+    for name in ("quick", "standard"):
+        found = suite_of(Suite.load(name).ruleset)
+        assert found is not None
+        assert (found[0].name, found[1]) == (name, f"hgobench run {name}")
+    changed = Suite.load("quick").changed([parse_setting("f=4"), parse_setting("rounds=7")])
+    known = suite_of(changed.ruleset)
+    assert known is not None
+    assert known[0].ruleset == changed.ruleset
+    assert set(known[0].expand()[0]) == set(changed.expand()[0])
+    for ruleset in ("quick-2", "quick-3 with nonsense=4", "quick-3 with rounds=1 rounds=2", "x"):
+        assert suite_of(ruleset) is None
+
+
+def test_downloads_are_what_the_writers_write(site: Site) -> None:
+    (held, _) = read_held(site)
+    (board,) = held.boards
+    page = pages.board_page(held, board)
+    written = site.index.parent / page.name
+    assert written.with_suffix(".csv").read_text() == render(page, "csv") + "\n"
+    assert json.loads(written.with_suffix(".json").read_text()) == page.content
+    assert written.with_suffix(".tex").read_text() == render(page, "latex") + "\n"
+    plain = told.page(held.ruleset, [board])
+    assert render(plain, "csv") == render(page, "csv")
+    assert plain.content == page.content
+
+
+def test_a_hostile_name_stays_text(site: Site, read_pages: dict[str, Read]) -> None:
+    for path in site.index.parent.iterdir():
+        text = path.read_text()
+        if path.suffix in (".html", ".js") and path.name != "site.js":
+            assert "<script>alert" not in text, path
+        if path.suffix == ".js" and path.name != "site.js":
+            assert not set("<>&") & set(text), path
+    board = next(
+        page for name, page in read_pages.items() if EVIL in page.text and "board-" in name
+    )
+    assert any(EVIL in cells[1][0] for _, cells in board.rows if cells)
+
+
+def test_curves_are_data_in_a_script(site: Site) -> None:
+    (held, _) = read_held(site)
+    row = held.boards[0].rows[0]
+    name = held.row_name(row).replace("row", "cells")
+    text = (site.index.parent / f"{name}-curves.js").read_text()
+    match = re.fullmatch(r'hgobench\.data\("(.*?)",(.*)\);\n', text)
+    assert match
+    assert match[1] == f"{name}-curves.js"
+    data = json.loads(match[2])
+    assert {group for group, _, _ in data["curves"]} == set(ATTACKS)
+    assert len(data["curves"]) == len(ATTACKS) * len(SEEDS)
+    for group, label, columns in data["curves"]:
+        (score,) = [
+            one for one in row.scores
+            if one.attack == group and label == f"seed {one.scenario.seed}"
+        ]  # fmt: skip
+        assert columns["test accuracy"][-1] == pytest.approx(score.accuracy, abs=1e-4)
+        assert columns["round"] == [4]
+
+
+def test_members_of_an_ensemble_are_shown_by_stage(read_pages: dict[str, Read]) -> None:
+    rows = [page for name, page in read_pages.items() if "by stage" in page.text and "row-" in name]
+    assert len(rows) == 2
+    for page in rows:
+        lines = {
+            cells[1][0]: [cells[0][0], cells[3][0], cells[8][0]]
+            for _, cells in page.rows
+            if len(cells) == 9
+        }
+        assert list(lines) == ["nan", "foe 1", "tail", "schedule"]
+        assert lines["tail"] == ["heterogeneity", "always", "same runs as foe 1"]
+        assert lines["schedule"][:2] == ["adaptive", "attack_start=2"]
+        assert sorted(line[2] for line in lines.values()) == [
+            "reported", "reported", "same runs as foe 1", "the worst case"
+        ]  # fmt: skip
+
+
+def test_a_growing_store_shows_what_is_there_and_says_what_is_missing(tmp_path: Path) -> None:
+    suite = Suite.load("smoke")
+    every = list(suite.expand()[0])
+    chosen = [evaluated(rule, PLAN) for rule in ("krum", "median")]
+    with open_store(tmp_path / "r") as store:
+        few = [cell for cell in every if cell.rule != "krum" or cell.seed == 0]
+        store.add_all((stored(cell, 0.5), suite.ruleset, cell.digest) for cell in few)
+        evaluate.keep(store, "worst-1", chosen)
+        first, second = ([c for some in one.fresh.values() for c in some] for one in chosen)
+        cells = [*first, *second[:5]]
+        store.add_all((stored(cell, 0.5), "worst-1", cell.digest + "w") for cell in cells)
+        store.add(stored(every[0], 0.5), "late-1, choosing", "c" * 64)
+    done = hgobench("site", str(tmp_path / "r"), "--out", str(tmp_path / "s"))
+    assert done.returncode == 0, done.stderr
+    lines = [
+        "late-1: attacks are still being chosen: no row is reported yet",
+        "smoke-2: 2 rows lack cells that other rows have",
+        "smoke-2: 6 of the 36 cells of the suite smoke",
+        "worst-1: 1 of 2 rows lack 19 cells",
+    ]
+    assert [line for line in done.stderr.split("\n") if line] == [f"missing: {t}" for t in lines]
+    page = Read(tmp_path / "s" / "index.html")
+    for line in lines:
+        ruleset, _, said = line.partition(": ")
+        (row,) = [cells for _, cells in page.rows if len(cells) == 8 and cells[0][0] == ruleset]
+        assert said in row[6][0].split("; ")
+    assert "worst-1: not on a board yet: hgo median coordinate: 5 of 24 cells" in page.text
+
+
+def test_a_site_that_is_written_again_has_no_pages_of_before(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    (out / "site.json").write_text(json.dumps(["row-gone.html", "../mine.txt", "kept"]))
+    (out / "row-gone.html").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    first = write_site(folder, out=out)
+    assert not (out / "row-gone.html").exists()
+    assert (out / "mine.txt").exists()
+    assert (tmp_path / "mine.txt").exists()
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert write_site(folder, out=out) == first
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_what_can_t_be_a_site_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="folders: none; expected a folder of results"):
+        write_site(out=tmp_path / "s")
+    done = hgobench("site", str(tmp_path / "nowhere"), "--out", str(tmp_path / "s"))
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_board_of_500_rows_is_under_400_kilobytes() -> None:
+    scores = [one for board in _suite_boards() for row in board.rows for one in row.scores]
+    (board,) = boards(scores)
+    row = max(board.rows, key=lambda row: len(row.label))
+    rows = [
+        replace(row, label=f"hgo[momentum=0.9] bucketing+geometric_median masked v={i}",
+                flags={"learning rate at an end": "", "randomised": ""})
+        for i in range(500)
+    ]  # fmt: skip
+    held = read_none()
+    page = pages.board_page(held, replace(board, rows=rows))
+    frame = Frame([Link("Boards", "index.html")], "Boards")
+    written = html(page, frame)
+    assert written.count("<tr") > 500
+    assert len(written.encode()) < 400_000
+
+
+def _suite_boards() -> Any:
+    attacks = (
+        "none",
+        "foe",
+        "alie",
+        "fang",
+        "mimic",
+        "min_max",
+        "min_sum",
+        "sign_flip",
+        "nan",
+        "inf",
+    )
+    from hgobench.leaderboard import Score
+
+    return boards(
+        Score(Scenario(rule=rule, attack=attack, seed=seed, **FIELDS), "done", 0.5)
+        for rule in ("median", "geometric_median")
+        for attack in attacks
+        for seed in SEEDS
+    )
+
+
+def read_none() -> Any:
+    from hgobench.site.held import Held
+
+    return Held("results", "mine-1", "mine-1")
+
+
+def test_pages_by_themselves_are_as_they_were(tmp_path: Path) -> None:
+    """A page that is of no site has its style inside, and neither a script nor anything beside."""
+    board = _suite_boards()
+    page = told.page("mine-1", board)
+    assert "<script" not in html(page)
+    assert "site.js" not in html(page)
+    assert "data-f" not in html(page)
+    assert files.write(tmp_path, page).read_text() == html(page)
