@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hgobench.aggregators import Columns, Memory, PreRule, Rule, Scope, Vectors
+from hgobench.aggregators.trimmed_mean import TrimmedMean
 from hgobench.algorithms import Algorithm, Order, Work
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
 from hgobench.data.base import Dataset, Source, Split
@@ -291,6 +292,20 @@ def without_lines(text: str) -> str:
 class Raising(Rule):
     def of_rows(self, rows: Tensor) -> Tensor:
         raise RuntimeError("out of ideas")
+
+
+class Unprovable(Raising):
+    """It states a κ, and has none."""
+
+    def proven_kappa(self, n: int) -> float | None:
+        return 1.0
+
+
+class Overproven(TrimmedMean):
+    """The trimmed mean with a κ that it does not have."""
+
+    def proven_kappa(self, n: int) -> float | None:
+        return 0.001
 
 
 class Lazy:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgobench import Scenario, Session, run_suite
+from hgobench import Scenario, Session, run_suite, theory
 from hgobench.audits import kappa
 from hgobench.engines.cells import OnResult, Outcome
 from hgobench.errors import InputError
@@ -25,6 +25,7 @@ from hgobench.evaluation import members
 from hgobench.evaluation.evaluate import selected
 from hgobench.evaluation.members import AUTO_1, Member
 from hgobench.evaluation.plan import CHOICES, Plan
+from hgobench.evaluation.proof import Proof, held_against_proof, proofs
 from hgobench.evaluation.selection import REPORTED, Played, Selection, Worst, select
 from hgobench.evaluation.verdict import Verdict, flags, ranked
 from hgobench.leaderboard import Reach, Score
@@ -326,6 +327,81 @@ def verdict_of(
 )  # fmt: skip
 def test_flags(fields: dict[str, Any], oracle: float | None, expected: dict[str, str]) -> None:
     assert flags(verdict_of(**fields), oracle) == expected
+
+
+def test_a_board_says_what_each_member_costs() -> None:
+    names = ("foe", "fang", "noise", "parameters", "none")
+    runs = [dict(zip(names, (3, 6, 1, 12, 3), strict=True)), {"foe": 3, "fang": 9, "none": 3}]
+    told = [
+        Verdict(replace(verdict.selection, runs=counts), verdict.scores)
+        for verdict, counts in zip(
+            (verdict_of(), verdict_of(row=ROW.replace(rule="trimmed_mean"))), runs, strict=True
+        )
+    ]
+    assert (
+        "Runs per seed: 2.5 fang; 2 parameters; 1 foe, no attack; 0.5 noise. What several ask for "
+        "is counted once."
+    ) in ranked(told)[0].notes
+    assert not any("Runs per seed" in note for note in ranked([verdict_of()])[0].notes)
+
+
+def test_flags_hold_a_rule_against_its_proof() -> None:
+    raised = []
+    for proof in (Proof(9, 0.5, 0.5), Proof(9, 0.5, 0.51), Proof(9, 0.5, unsearched="it is slow")):
+        verdict = verdict_of()
+        raised.append(flags(Verdict(replace(verdict.selection, kappa=proof), verdict.scores)))
+    assert raised == [
+        {},
+        {"κ̂ above what is proven": "0.51 of 9 vectors, f̂ = 3; κ = 0.5 is proven"},
+        {"κ̂ not searched": "it is slow"},
+    ]
+
+
+def test_rules_are_held_against_their_proofs(tmp_path: Path) -> None:
+    rules = (
+        "trimmed_mean",
+        "caf",
+        "average",
+        "tests.plugins:Overproven",
+        "tests.plugins:Unprovable",
+    )
+    rows = [ROW.replace(rule=rule) for rule in rules]
+    with open_store(tmp_path) as store:
+        known = proofs([*rows, rows[0].replace(seed=7)], Session(store, jobs=1))
+        again = proofs([*rows, rows[0].replace(seed=7)], Session(store, jobs=1))
+    assert again == known
+    trimmed, caf, average, over, failing, twin = known
+    assert trimmed == twin
+    assert trimmed is not None
+    assert not trimmed.exceeded
+    assert (
+        trimmed.reached
+        == pytest.approx(trimmed.proven)
+        == ROW.tolerated / (ROW.quorum - 2 * ROW.tolerated)
+    )
+    assert caf is None  # nothing is proven
+    assert average is None  # that there is no κ
+    assert over is not None
+    assert over.exceeded
+    assert over.proven == 0.001
+    assert failing is not None
+    assert "out of ideas" in failing.unsearched
+
+
+@pytest.mark.long
+def test_a_rule_on_steps_is_held_against_what_is_proven_on_vectors(tmp_path: Path) -> None:
+    row = ROW.replace(algorithm="hgo", rule="krum", quorum=10)
+    with open_store(tmp_path) as store:
+        (known,) = proofs([row], Session(store, jobs=1))
+    assert row.scope == "staircase"
+    assert known is not None
+    assert known.reached < known.proven == theory.proven_kappa("krum", 10, 3, "block")
+
+
+def test_a_rule_that_is_slow_is_not_searched() -> None:
+    answer = held_against_proof("smea", "block", 15, 4)
+    assert answer is not None
+    assert re.fullmatch(r"a call takes \d+ ms", answer["unsearched"])
 
 
 def test_a_board_says_which_attacks_are_reported_once() -> None:
@@ -648,7 +724,7 @@ def test_an_evaluation_that_is_ended_goes_on_where_it_was(suite: Path, tmp_path:
     """In any stage: it comes to the same, and nothing is computed twice."""
     suite.write_text(SUITE.replace("small", "two").replace("[10, 11, 12]", "[10, 11]"))
     whole = run_suite(suite, out=tmp_path / "whole", jobs=1)
-    computed, ended = 0, 0
+    computed, ended, searches = 0, 0, 0
     while True:
         before = computed
 
@@ -661,10 +737,11 @@ def test_an_evaluation_that_is_ended_goes_on_where_it_was(suite: Path, tmp_path:
         except Interrupted as error:
             computed += error.outcome.computed
             ended += 1
-            assert computed > before
+            searches += computed == before  # of κ, which are no cells
         else:
             break
     assert ended >= 6  # stages, of which each has some stacks
+    assert searches == len({(v.selection.row.rule, v.selection.row.scope) for v in whole.verdicts})
     assert (computed, last.computed) == (whole.computed, 0)
     assert last.verdicts == whole.verdicts
     assert last.boards() == whole.boards()

@@ -43,7 +43,6 @@ CHAINS = (
 SCOPES: tuple[Scope, ...] = ("block", "coordinate")
 RECORDED = 4  # rounds of a run
 LEAST = ("trimmed_mean", "median", "geometric_median")  # rules of which the least κ is proven
-ROUNDED = 1 + 1e-6
 REACHED = 0.99
 UNDEFINED = "undefined"
 
@@ -113,7 +112,7 @@ class Kappa:
         """Whether an input has a larger ratio than was proven."""
         if self.proven is None or self.reason:
             return False
-        return max(self.of_any, self.largest) > self.proven * ROUNDED + 1e-9
+        return theory.contradicts(max(self.of_any, self.largest), self.proven)
 
 
 def scopes(rule: str, f: int) -> tuple[Scope, ...]:
@@ -393,7 +392,9 @@ def _unbounded(known: Sequence[Kappa]) -> Finding:
 
 def _published(known: Sequence[Kappa], n: int, f: int) -> Finding:
     judged = [one for one in known if one.rule in PUBLISHED and not one.reason]
-    above = [one for one in judged if one.of_any > PUBLISHED[one.rule].kappa(n, f) * ROUNDED]
+    above = [
+        one for one in judged if theory.contradicts(one.of_any, PUBLISHED[one.rule].kappa(n, f))
+    ]
     return Finding(
         "published κ hold",
         not above if judged else None,

@@ -98,13 +98,13 @@ def measure(
         answers = tried_twice(engine, _measured, missing, lambda pair: [pair], COMPUTING)
         try:
             for (key, task), answer in answers:
-                on_progress(Advance(computed=1))
                 value, problem = (None, reason(answer)) if isinstance(answer, Failure) else answer
                 if problem:
                     problems.append(f"{task.measure.__module__.rpartition('.')[2]}: {problem}")
-                    continue
-                store.keep(key, task.what, value)
-                values[key] = value
+                else:
+                    store.keep(key, task.what, value)
+                    values[key] = value
+                on_progress(Advance(computed=1))  # may end it: what is finished is kept by now
         except StoreError as error:
             raise RuntimeError(f"the store can't be written: {error}") from error
         finally:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from hgobench.engines.base import EngineError
 from hgobench.engines.cells import Outcome, described
 from hgobench.errors import InputError
 from hgobench.leaderboard import Boards, Score, Split, accuracy_of, boards
@@ -16,6 +17,7 @@ from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 
 from .plan import Plan
+from .proof import proofs
 from .selection import Answers, Played, Selection, select, unattacked
 from .verdict import Verdict, ranked
 
@@ -111,7 +113,11 @@ def evaluate(
         return answers
 
     try:
-        done.selections = select(rows, plan, choose)
+        chosen = select(rows, plan, choose)
+        known = proofs([selection.row for selection in chosen], session)
+        done.selections = [
+            replace(selection, kappa=kappa) for selection, kappa in zip(chosen, known, strict=True)
+        ]
         if for_boards:
             now = {selection.given for selection in done.selections}
             others = [selection for selection in before if selection.given not in now]
@@ -128,6 +134,8 @@ def evaluate(
         done.verdicts = verdicts(done.selections, scores)
     except _EndedEarly:
         pass
+    except (KeyboardInterrupt, EngineError) as error:  # of the searches without training
+        done.outcome.end(error)
     return done
 
 

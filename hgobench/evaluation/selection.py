@@ -9,10 +9,11 @@ each depends on its own answers alone.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 from hgobench import attacks
@@ -23,6 +24,7 @@ from hgobench.scenario import Scenario
 
 from .members import Member, Stage
 from .plan import Plan
+from .proof import Proof
 
 T = TypeVar("T")
 
@@ -44,6 +46,7 @@ Answers = Mapping[Scenario, Played]
 Asking = Generator[Sequence[Scenario], Answers, T]
 Fields = dict[str, Any]
 
+TUNING = "parameters"
 PROBES = 3  # members that parameters are chosen against
 REPORTED = 3  # members that run on fresh seeds
 VALUE_STAGES = ("fixed", "optimised")
@@ -96,6 +99,10 @@ class Selection:
         cells: how many runs the search asked for.
         same: members that came to the same runs as one of the reported, and were therefore not
             reported, with that one.
+        runs: how many runs were first asked for by each member, by ``"parameters"`` and by
+            ``"none"``; empty: an older hgobench did not count them.
+        kappa: what is proven of the row's rule, beside what a search reaches (see `Proof`); None:
+            nothing is proven, or it was not searched.
     """
 
     plan: Plan
@@ -107,6 +114,8 @@ class Selection:
     reported: tuple[str, ...]
     cells: int
     same: Mapping[str, str] = field(default_factory=dict)
+    runs: Mapping[str, int] = field(default_factory=dict)
+    kappa: Proof | None = None
 
     def under(self, member: str, seeds: Iterable[int]) -> list[Scenario]:
         """Return the row's cells under a member, one per seed; ``"none"``: without attack."""
@@ -151,6 +160,8 @@ class Selection:
             "reported": list(self.reported),
             "cells": self.cells,
             "same": dict(self.same),
+            "runs": dict(self.runs),
+            "kappa": None if self.kappa is None else asdict(self.kappa),
         }
 
     @classmethod
@@ -172,7 +183,9 @@ class Selection:
             worst,
             tuple(kept["reported"]),
             kept["cells"],
-            kept.get("same", {}),  # of an older hgobench
+            kept.get("same", {}),  # these three: of an older hgobench
+            kept.get("runs", {}),
+            None if kept.get("kappa") is None else Proof(**kept["kappa"]),
         )
 
 
@@ -219,6 +232,7 @@ class _Search:
     def __init__(self, given: Scenario, plan: Plan) -> None:
         self.given, self.plan = unattacked(given, plan), plan
         self.known: dict[Scenario, Played] = {}
+        self.runs: Counter[str] = Counter()
         self.stage = ""
 
     def play(self) -> Asking[Selection]:
@@ -227,7 +241,7 @@ class _Search:
         row = max(choices, key=choices.__getitem__)  # of equals the first
         members = yield from self._attack(row, self.plan.members)
         self.stage = "no attack"
-        (clean,) = yield from self._play([(row, {}, None)])
+        (clean,) = yield from self._play([(row, {}, None)], ["none"])
         reportable = filter(self.plan.reportable.__contains__, members)
         ranked = sorted(reportable, key=lambda name: members[name].accuracy)
         # Of members that come to the same run for run, such as flood before what is as long
@@ -240,9 +254,9 @@ class _Search:
         }
         reported = tuple([name for name in ranked if name not in same][:REPORTED])
         same = {name: other for name, other in same.items() if other in reported}
-        cells = len(self.known)
+        cells, runs = len(self.known), dict(self.runs)
         return Selection(
-            self.plan, self.given, row, choices, _mean(clean), members, reported, cells, same
+            self.plan, self.given, row, choices, _mean(clean), members, reported, cells, same, runs
         )
 
     def _trace(self, row: Scenario, name: str, worst: Worst) -> object:
@@ -261,25 +275,36 @@ class _Search:
         choices = self.plan.choices(self.given)
         if len(choices) == 1:
             return {choices[0]: math.nan}
-        probes = yield from self._attack(self.given, filter(_probes, self.plan.members))
+        probes = yield from self._attack(self.given, filter(_probes, self.plan.members), TUNING)
         worst = sorted(probes.values(), key=lambda one: one.accuracy)[:PROBES]
         self.stage = "parameters"
         tried = [(choice, one.fields, None) for choice in choices for one in worst]
-        played = yield from self._play(tried)
+        played = yield from self._play(tried, [TUNING] * len(tried))
         lowest = dict.fromkeys(choices, math.inf)
         for (choice, *_), accuracies in zip(tried, played, strict=True):
             lowest[choice] = min(lowest[choice], _mean(accuracies))
         return lowest
 
-    def _attack(self, row: Scenario, members: Iterable[Member]) -> Asking[dict[str, Worst]]:
-        """Return what each member does to a row at its worst, stage by stage."""
+    def _attack(
+        self, row: Scenario, members: Iterable[Member], purpose: str = ""
+    ) -> Asking[dict[str, Worst]]:
+        """Return what each member does to a row at its worst, stage by stage.
+
+        Args:
+            row: with its parameters.
+            members: the attacks.
+            purpose: on whose account the runs are; empty: the members'.
+        """
         worst: dict[str, Worst] = {}
         strengths: dict[str, float] = {}  # of the value attacks so far
         for stage, group in groupby(members, key=lambda member: member.stage):
             self.stage = f"{stage} attacks"
             strongest = sorted(strengths, key=strengths.__getitem__)
             variants = [(m, {"attack": a}) for m in group for a in m.variants(strongest)]
-            played = yield from self._play([(row, fields, m.seeds) for m, fields in variants])
+            played = yield from self._play(
+                [(row, fields, m.seeds) for m, fields in variants],
+                [purpose or m.name for m, _ in variants],
+            )
             scheduled = []
             for (member, fields), accuracies in zip(variants, played, strict=True):
                 worst[member.name] = Worst.of(worst.get(member.name), fields, accuracies)
@@ -303,26 +328,35 @@ class _Search:
                 for number, (_, so_far) in enumerate(attacks)
                 for changes in steps(so_far.fields, row.rounds)
             ]
-            played = yield from self._play([(row, fields, None) for _, fields in variants])
+            played = yield from self._play(
+                [(row, fields, None) for _, fields in variants],
+                [attacks[number][0] for number, _ in variants],
+            )
             for (number, fields), accuracies in zip(variants, played, strict=True):
                 name, so_far = attacks[number]
                 attacks[number] = name, Worst.of(so_far, fields, accuracies)
                 worst[name] = Worst.of(worst[name], fields, accuracies)
 
     def _play(
-        self, wanted: Sequence[tuple[Scenario, Fields, int | None]]
+        self, wanted: Sequence[tuple[Scenario, Fields, int | None]], names: Sequence[str]
     ) -> Asking[list[tuple[float, ...]]]:
         """Return accuracies by selection seed.
 
         Args:
             wanted: rows, with what attacks them, and on how many seeds; None: on all.
+            names: on whose account each of these is.
         """
         seeds = self.plan.selection_seeds
         cells = [
             [_cell(row, fields, seed) for seed in seeds[:count]] for row, fields, count in wanted
         ]
-        missing = [c for c in dict.fromkeys(chain.from_iterable(cells)) if c not in self.known]
-        if missing:
+        first: dict[Scenario, str] = {}
+        for name, some in zip(names, cells, strict=True):
+            for cell in some:
+                if cell not in self.known:
+                    first.setdefault(cell, name)
+        if missing := list(first):
+            self.runs.update(first.values())
             self.known.update((yield missing))
         return [tuple(self.known[cell].accuracy for cell in some) for some in cells]
 

@@ -14,7 +14,6 @@ from hgobench import aggregators
 from hgobench.leaderboard import BOARD, Boards, Score, boards, known_examples, outcomes
 from hgobench.statistics import compare
 
-from .plan import Plan
 from .selection import REPORTED, Selection
 
 MARGIN = 0.02  # of accuracy; smaller differences raise no flag
@@ -82,15 +81,16 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> Boards:
     }
     scores = [score for verdict in verdicts for score in verdict.named()]
     selections = [verdict.selection for verdict in verdicts]
-    how = [_how(selections[0].plan, selections), _same(selections)] if selections else []
-    told = list(filter(None, how))
+    how = [_how, _cost, _same] if selections else []
+    told = list(filter(None, (say(selections) for say in how)))
     return Boards(
         replace(board, notes=[*told, *board.notes]) for board in boards(scores, by=by, flags=raised)
     )
 
 
-def _how(plan: Plan, selections: Sequence[Selection]) -> str:
+def _how(selections: Sequence[Selection]) -> str:
     """Say how the attacks and the parameters of some rows were chosen."""
+    plan = selections[0].plan
     seeds = len(plan.selection_seeds)
     runs = sorted({round(selection.cells / seeds) for selection in selections})
     spread = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
@@ -101,6 +101,30 @@ def _how(plan: Plan, selections: Sequence[Selection]) -> str:
         f"accuracy on validation examples, in {spread} runs per seed; the {REPORTED} worst attacks "
         f"run on {len(plan.fresh_seeds)} fresh seeds."
     )
+
+
+def _cost(selections: Sequence[Selection]) -> str:
+    """Say how many runs per seed each member has first asked for, on average over rows."""
+    counted = [selection for selection in selections if selection.runs]
+    if not counted:
+        return ""
+    by_count: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for selection in counted for name in selection.runs):
+        seeds = [_seeds(selection, name) for selection in counted]
+        runs = fmean(one.runs.get(name, 0) / n for one, n in zip(counted, seeds, strict=True))
+        by_count.setdefault(f"{runs:.3g}", []).append("no attack" if name == "none" else name)
+    listed = "; ".join(
+        f"{count} {', '.join(names)}"
+        for count, names in sorted(by_count.items(), key=lambda pair: -float(pair[0]))
+    )
+    return f"Runs per seed: {listed}. What several ask for is counted once."
+
+
+def _seeds(selection: Selection, member: str) -> int:
+    """Return on how many selection seeds a member runs."""
+    plan = selection.plan
+    own = next((one.seeds for one in plan.members if one.name == member), None)
+    return len(plan.selection_seeds[:own])
 
 
 def _same(selections: Sequence[Selection]) -> str:
@@ -138,6 +162,14 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
         raised["outside validity"] = f"a quorum is {row.quorum} answers; it needs {rule.minimum}"
     scored = [score for scores in verdict.scores.values() for score in scores]
     attacked = [score for name in verdict.selection.reported for score in verdict.scores[name]]
+    if (kappa := verdict.selection.kappa) is not None:
+        if kappa.unsearched:
+            raised["κ̂ not searched"] = kappa.unsearched
+        elif kappa.exceeded:
+            raised["κ̂ above what is proven"] = (
+                f"{kappa.reached:.4g} of {kappa.n} vectors, f̂ = {row.tolerated}; κ = "
+                f"{kappa.proven:.4g} is proven"
+            )
     if any("root" in score.needs for score in scored):
         raised["root data"] = "the server has clean training examples of its own"
     if late := sum(score.late for score in scored):

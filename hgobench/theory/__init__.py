@@ -15,7 +15,7 @@ from .bounds import lemma_1, theorem_1, theorem_2
 from .counterexample import FastFew
 from .curvature import Curvature, curvature
 from .dissimilarity import Dissimilarity, breakdown_limit, dissimilarity, spread
-from .kappa import WorstAverage, proven_kappa, record, recorded_kappa, search_kappa
+from .kappa import WorstAverage, contradicts, proven_kappa, record, recorded_kappa, search_kappa
 from .objective import Moments, Objective, minibatch_factor
 from .robustness import (
     Worst,
@@ -34,6 +34,7 @@ __all__ = [
     "Worst",
     "WorstAverage",
     "breakdown_limit",
+    "contradicts",
     "curvature",
     "dissimilarity",
     "lemma_1",

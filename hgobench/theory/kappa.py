@@ -39,6 +39,7 @@ from .robustness import UNBOUNDED, answer_of
 Floats = NDArray[np.float64]
 FAR = 1e6
 ROUNDING = 1e-12  # of the largest entry: what is nearer to the mean is the mean
+PROVEN = 1e-6  # of κ: a search that ends this near above it has reached it
 DIMENSIONS = (1, 2, 3, 8)
 DIRECTED = 12  # attackers that are tried with each honest sample of vectors
 FAMILIES = 2  # honest samples that the attacks of the registry are tried on
@@ -139,6 +140,16 @@ def proven_kappa(rule: str, n: int, f: int, scope: Scope | None = None) -> float
         2.6666666666666665
     """
     return built(rule, n, f, scope).proven_kappa(n)
+
+
+def contradicts(reached: float, proven: float) -> bool:
+    """Say whether a ratio that a search has reached is above a proven κ, by more than rounding.
+
+    Example:
+        >>> contradicts(0.5 + 1e-12, 0.5), contradicts(0.51, 0.5)
+        (False, True)
+    """
+    return reached > proven * (1.0 + PROVEN) + 1e-9
 
 
 def ratio(answer: Floats, honest: Floats) -> float:
