@@ -240,11 +240,11 @@ def _parameters(selection: Selection) -> list[Block]:
         [
             *(format_value(getattr(choice, name)) for name in free),
             Shown(f"{low:.3f}", low),
-            "chosen" if choice == selection.row else "",
+            "yes" if choice == selection.row else "-",
         ]
         for choice, low in selection.choices.items()
     ]
-    header = [*free, "lowest accuracy", ""]
+    header = [*free, "lowest accuracy", "chosen"]
     return [Table("", "The parameters that it chose from", header, lines, [len(free)])]
 
 

@@ -2,6 +2,7 @@
 // view, and curves are drawn when they are asked for. Nothing is fetched: data comes as scripts.
 "use strict";
 const hgobench = (() => {
+  const AT_ONCE = 500; // rows; a browser takes seconds to lay out thousands
   const MANY = 30; // rows; of fewer, nobody searches one by its words
   const SVG = "http://www.w3.org/2000/svg";
   const make = (tag, options = {}, ...children) => {
@@ -32,22 +33,38 @@ const hgobench = (() => {
   const place = (text) => {
     if (text === "" || text === "-") return [3, 0, ""];
     const number = /^[\[(]?([-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)/i.exec(text);
-    if (number) return [0, Number(number[1].replaceAll(",", "")), text];
-    return text.startsWith("never") || text === "inf" ? [1, 0, text] : [2, 0, text];
+    if (number) return [0, Number(number[1].replaceAll(",", "")), ""];
+    return text.startsWith("never") || text === "inf" ? [1, 0, ""] : [2, 0, natural(text)];
   };
-  const collator = new Intl.Collator("en", { numeric: true });
-  const compared = (a, b) => a[0] - b[0] || a[1] - b[1] || (a[0] === 2 ? collator.compare(a[2], b[2]) : 0);
+  // Numbers in names by their size; comparing such texts is many times faster than Intl.Collator.
+  const natural = (text) => text.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(9, "0"));
+  const compared = (a, b) =>
+    a[0] - b[0] || a[1] - b[1] || (a[2] < b[2] ? -1 : a[2] > b[2] ? 1 : 0);
 
   const interactive = (table, number) => {
     const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
     const names = heads.map((head) => head.textContent);
     const prefix = number ? `${number}.` : "";
+    const kept = new Set(rows);
+    let sorted = rows, most = AT_ONCE;
+    const more = make("button", { type: "button", className: "more", hidden: true });
+    const lay = () => {
+      let shown = 0;
+      for (const row of sorted) row.hidden = !kept.has(row) || ++shown > most;
+      const rest = kept.size - most;
+      more.hidden = rest <= 0;
+      more.textContent = `Show ${Math.min(rest, AT_ONCE)} more of ${rest}`;
+    };
+    more.addEventListener("click", () => {
+      most += AT_ONCE;
+      lay();
+    });
     // Rows that go on with the one above have no place of their own.
     if (rows.length < 2 || !names[0] || rows.some((row) => !row.cells[0].textContent)) return;
 
     const sort = (column, down) => {
       heads.forEach((head) => head.removeAttribute("aria-sort"));
-      let sorted = rows;
+      sorted = rows;
       if (column >= 0) {
         const keys = rows.map((row, i) => [place(row.cells[column].textContent), i]);
         keys.sort(([a, i], [b, j]) => {
@@ -57,11 +74,13 @@ const hgobench = (() => {
         sorted = keys.map(([, i]) => rows[i]);
         heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
       }
-      const fragment = document.createDocumentFragment();
-      fragment.append(...sorted);
-      body.append(fragment);
+      most = AT_ONCE;
+      lay();
+      body.replaceChildren(); // at once: taken out one by one they take seconds
+      body.append(...sorted);
     };
     heads.forEach((head, column) => {
+      if (!names[column]) return;
       const button = make("button", { type: "button" }, ...head.childNodes);
       button.addEventListener("click", () => {
         const now = head.getAttribute("aria-sort");
@@ -82,13 +101,14 @@ const hgobench = (() => {
     const count = make("output");
     const filter = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let shown = 0;
+      kept.clear();
       rows.forEach((row, i) => {
-        const kept = [...chosen].every(([factor, value]) => values[i][factor].includes(value)) &&
-          (!words.length || words.every((word) => row.textContent.toLowerCase().includes(word)));
-        row.hidden = !kept;
-        shown += kept;
+        if ([...chosen].every(([factor, value]) => values[i][factor].includes(value)) &&
+          words.every((word) => row.textContent.toLowerCase().includes(word))) kept.add(row);
       });
+      most = AT_ONCE;
+      lay();
+      const shown = kept.size;
       count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
       if (shown < rows.length) folded.open = true;
     };
@@ -128,6 +148,7 @@ const hgobench = (() => {
     const folded = make("details", { className: "chooser", open: innerWidth > 640 },
       make("summary", {}, "Choose rows: ", count), bar);
     table.closest(".wide").before(folded);
+    table.closest(".wide").after(more);
     factors.forEach(([name, known], factor) => {
       const at = known.indexOf(view.get(prefix + name));
       if (at >= 0) {
