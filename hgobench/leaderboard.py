@@ -10,9 +10,11 @@ row that seldom updates the model even when nobody attacks.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ import numpy as np
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 from hgobench.notation import format_value
+from hgobench.resolution import Resolved
 from hgobench.results import Result
 from hgobench.results.result import data_notes
 from hgobench.results.tables import Kind, Line, cell_kinds, frame
@@ -65,11 +68,28 @@ class Place(NamedTuple):
 
 
 def columns() -> tuple[str, ...]:
-    """Return the fields that can be a board's columns: all that make a board, and the attack."""
-    return Scenario.of_role(*BOARD)
+    """Return the fields that can be a board's columns: all fields of a scenario."""
+    return tuple(Scenario.declarations())
 
 
+NAMED = 3  # cells that folders contradict each other about
+DIGITS = 12  # of a row's hash: of a million rows, two have the same in 1 case of 600
 _TOLD = ("data", "processor")  # of provenance, what boards say
+
+
+class Spent(NamedTuple):
+    """What a cell's run took, in all its rounds.
+
+    Attributes:
+        time: simulated, in time units.
+        coordinates: gradient coordinates that all workers computed.
+        bytes_up, bytes_down: what workers and what the server sent.
+    """
+
+    time: float
+    coordinates: int
+    bytes_up: int
+    bytes_down: int
 
 
 @dataclass(frozen=True)
@@ -92,6 +112,10 @@ class Score:
         free: the fields that were chosen for the row.
         exceeded: the share of rounds in which more Byzantine workers answered than f̂.
         outvoted: the share of rounds in which most that answered were Byzantine.
+        spent: what its run took; None: it is not known.
+        seconds: CPU seconds that it took to compute.
+        address: of the result in its store; empty: it is of none.
+        folder: where it was found, if there are several places.
     """
 
     scenario: Scenario
@@ -108,6 +132,10 @@ class Score:
     free: tuple[str, ...] = ()
     exceeded: float = 0.0
     outvoted: float = 0.0
+    spent: Spent | None = None
+    seconds: float = field(default=0.0, compare=False)
+    address: str = field(default="", compare=False)
+    folder: str = field(default="", compare=False)
 
     @property
     def row(self) -> Scenario:
@@ -119,9 +147,22 @@ class Score:
         """What boards call the attack."""
         return self.member or self.scenario.attack
 
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """What boards show of it, whatever it was computed with: two of one cell agree in it."""
+        return (
+            self.status, self.accuracy, self.live, self.late, self.right, self.path, self.exceeded,
+            self.outvoted, self.spent,
+        )  # fmt: skip
+
     @classmethod
-    def of(cls, result: Result, split: Split = "test") -> Score:
+    def of(cls, result: Result, split: Split = "test", address: str = "") -> Score:
         """Read the score off a result; choices are made on the split ``"validation"``.
+
+        Args:
+            result: the result.
+            split: the examples that the accuracy is on.
+            address: of the result in its store.
 
         Raises:
             InputError: there were no examples of that split.
@@ -136,9 +177,11 @@ class Score:
         heard, hostile = result.rounds["heard"], result.rounds["byzantine_heard"]
         exceeded = sum(byzantine > result.scenario.tolerated for byzantine in hostile)
         outvoted = sum(2 * b > every for b, every in zip(hostile, heard, strict=True))
+        spent = Spent(*(result.summary[name] for name in Spent._fields))
         return cls(
             result.scenario, result.status, accuracy, live, needs, result.late, data, right, path,
-            exceeded=exceeded / max(rounds, 1), outvoted=outvoted / max(rounds, 1),
+            exceeded=exceeded / max(rounds, 1), outvoted=outvoted / max(rounds, 1), spent=spent,
+            seconds=result.seconds, address=address,
         )  # fmt: skip
 
 
@@ -242,7 +285,10 @@ class Row:
             specification, and the rounds in which it acts if not in all; empty likewise.
         flags: what a reader must know before trusting it: names with the reason.
         reach: what it takes until it is as accurate as the board's goal; None: it is not known.
+        hash: by which it is cited (`row_hash`); empty: its cells are of no store.
+        folders: where its cells were found, if there are several places.
         scores: its cells, in the order of their places.
+        under_worst: those under the attack with the lowest mean, in the order of the seeds.
     """
 
     rank: Rank | None
@@ -269,7 +315,10 @@ class Row:
     attacks: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
     reach: Reach | None = None
+    hash: str = ""
+    folders: Sequence[str] = ()
     scores: Sequence[Score] = field(default=(), compare=False, repr=False)
+    under_worst: Sequence[Score] = field(default=(), compare=False, repr=False)
 
     @property
     def is_live(self) -> bool:
@@ -295,6 +344,7 @@ class Board:
         told: how many pairs of ranked rows are told apart, if no row collapses more often than its
             seeds show.
         certain: how many of them whatever seeds have not shown.
+        by: the field whose values the columns are.
     """
 
     setting: Mapping[str, Any]
@@ -307,6 +357,7 @@ class Board:
     collapse: float = 0.0
     told: int = 0
     certain: int = 0
+    by: str = "attack"
 
 
 class Boards(list[Board]):
@@ -332,7 +383,7 @@ def boards(
     scores: Iterable[Score],
     *,
     by: str = "attack",
-    flags: Mapping[Scenario, Mapping[str, str]] | None = None,
+    flags: Mapping[tuple[str, Scenario], Mapping[str, str]] | None = None,
 ) -> Boards:
     """Rank cells.
 
@@ -340,11 +391,17 @@ def boards(
     attack; a row is one defence; within a row, cells differ by attack and repetition. Titles and
     labels name every field that tells boards, and rows of one algorithm and rule, apart.
 
+    What was found in several folders is one row, if the folders do not contradict each other; a
+    cell that several hold with the same numbers counts once. If they do, the row is shown as each
+    folder has it, and a note names the cells.
+
     Args:
         scores: of cells of one ruleset.
-        by: the columns: each attack, or each value of another field that makes a board (`columns`;
-            then every column is the worst case over attacks).
-        flags: what a reader must know of rows (`Row.flags`), by their `Score.row`.
+        by: the columns: each attack, or each value of another field (`columns`; then every column
+            is the worst case over attacks, and so is a row's over all its columns). Fields that are
+            worked out from that field do not tell boards and rows apart.
+        flags: what a reader must know of rows (`Row.flags`), by their `Score.folder` and
+            `Score.row`.
 
     Raises:
         InputError: there are no such columns, or two of the scores are of one cell.
@@ -354,15 +411,80 @@ def boards(
     every = list(scores)
     kind = type(every[0].scenario) if every else Scenario
     own = ATTACK if any(score.member for score in every) else ("attack",)
-    makes = [name for name in kind.of_role(*BOARD) if name not in (*own, by)]
+    without = {*own, by, *_following(by, every, own)}
+    makes = [name for name in kind.of_role(*BOARD) if name not in without]
+    tells = [name for name in kind.of_role("defence") if name not in without]
     groups: dict[tuple[Any, ...], list[Score]] = {}
     for score in every:
         groups.setdefault(_values(score.row, makes), []).append(score)
     titled = _telling(kind, makes, groups)
     return Boards(
-        _board(groups[key], by, makes, titled, flags or {})
+        _board(groups[key], by, makes, tells, titled, flags or {})
         for key in sorted(groups, key=lambda key: [order(value) for value in key])
     )
+
+
+# From which fields those that may be left open are worked out (`hgobench.resolution`).
+_DETERMINES: Mapping[str, tuple[str, ...]] = {
+    "workers": ("sampled", "tolerated", "quorum"),
+    "byzantine": ("tolerated", "quorum"),
+    "sampled": ("tolerated", "quorum"),
+    "tolerated": ("quorum",),
+    "quorum": ("tolerated",),
+    "rule": ("scope", "quorum"),
+    "scope": ("quorum",),
+    "algorithm": ("scope", "quorum"),
+}
+
+
+def _following(by: str, scores: Sequence[Score], own: Sequence[str]) -> list[str]:
+    """Return the fields that are worked out from the columns' field and differ between columns.
+
+    Where cells that agree in all else have several values of such a field, it was given, and tells
+    them apart as any other.
+    """
+    candidates = [name for name in Resolved._fields if name in _DETERMINES.get(by, ())]
+    if not candidates or not scores:
+        return []
+    left_out = {*candidates, by, *own, "attack"}
+    names = [name for name in type(scores[0].row).declarations() if name not in left_out]
+    alike: dict[tuple[Any, ...], dict[Any, set[tuple[Any, ...]]]] = {}
+    for row in dict.fromkeys(score.row for score in scores):
+        by_value = alike.setdefault(_values(row, names), {})
+        by_value.setdefault(getattr(row, by), set()).add(_values(row, candidates))
+    given = {
+        name
+        for by_value in alike.values()
+        for several in by_value.values()
+        for i, name in enumerate(candidates)
+        if len({values[i] for values in several}) > 1
+    }
+    differs = {
+        name
+        for by_value in alike.values()
+        for i, name in enumerate(candidates)
+        if len({values[i] for several in by_value.values() for values in several}) > 1
+    }
+    return [name for name in candidates if name in differs - given]
+
+
+def row_hash(scores: Iterable[Score]) -> str:
+    """Return the hash by which a row is cited, 12 hexadecimal digits; empty: it has none.
+
+    Formula: the beginning of SHA-256 over the sorted, different addresses of its cells. An address
+    is made of the cell's scenario, the ruleset, the code with that of plug-ins, the data and, off
+    the CPU, the device (`hgobench.results.address`). So the hash changes with any of these and with
+    which attacks and seeds the row has, and not with the processor, the folder, the order, or what
+    other rows there are.
+
+    >>> cells = [Score(Scenario(seed=seed), "done", 0.5, address=f"a{seed}") for seed in (0, 1)]
+    >>> row_hash(cells), row_hash(reversed(cells)) == row_hash(cells), row_hash(cells[:1])
+    ('86035f27e91b', True, '4e1195df020d')
+    """
+    addresses = {score.address for score in scores}
+    if not all(addresses):
+        return ""
+    return hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:DIGITS]
 
 
 def _values(scenario: Scenario, names: Iterable[str]) -> tuple[Any, ...]:
@@ -391,15 +513,13 @@ def _board(
     group: list[Score],
     by: str,
     makes: Sequence[str],
+    tells: Sequence[str],
     titled: Sequence[str],
-    flags: Mapping[Scenario, Mapping[str, str]],
+    flags: Mapping[tuple[str, Scenario], Mapping[str, str]],
 ) -> Board:
     first = group[0].row
     stated, kind = first.to_dict(), type(first)
-    defence = kind.of_role("defence")
-    rows: dict[tuple[Any, ...], list[Score]] = {}
-    for score in group:
-        rows.setdefault(_values(score.row, defence), []).append(score)
+    rows, folders, contradictions = _by_row(group, tells, any(score.member for score in group))
     placed = {key: _placed(cells, by) for key, cells in rows.items()}
     expected = {place for cells in placed.values() for place in cells}
     own = any(score.member for score in group)
@@ -411,17 +531,23 @@ def _board(
         (axes.outcomes(clean).value for cells in placed.values() if (clean := _clean(cells))),
         default=max(axes.outcomes(cells).means.max() for cells in placed.values()),
     )
-    labels = _labels(kind, rows)
+    if by in kind.of_role("repetition"):  # of each row the worst case, on one seed at a time
+        seeds = {getattr(score.scenario, by) for score in group}
+        columns = sorted(seeds, key=order)
+    labels = _labels(kind, tells, rows)
     by_key = {
         key: replace(
             _row(cells, by, columns, axes, collapse),
             label=labels[key],
-            flags=flags.get(rows[key][0].row, {}),
+            flags=flags.get((rows[key][0].folder, rows[key][0].row), {}),
             missing=_missing(expected, cells, own),
+            folders=folders[key],
         )
         for key, cells in placed.items()
     }
-    by_key = {key: replace(row, gap=_gap(kind, key, row, by_key)) for key, row in by_key.items()}
+    by_key = {
+        key: replace(row, gap=_gap(kind, tells, key, row, by_key)) for key, row in by_key.items()
+    }
     ranked = [
         key
         for key, row in by_key.items()
@@ -453,13 +579,92 @@ def _board(
         [str(column) for column in columns],
         made,
         title=", ".join(f"{name} {stated[name]}" for name in titled),
-        notes=data_notes((one.scenario.data, one.data) for one in group if one.data is not None),
+        notes=[
+            *contradictions,
+            *data_notes((one.scenario.data, one.data) for one in group if one.data is not None),
+        ],
         examples=axes.examples,
         seeds=rows_ranked.seeds.shape[1] if rows_ranked else 0,
         collapse=collapse,
         told=int((better <= LEVEL).sum()),
         certain=int(certain(rows_ranked, better).sum()) if rows_ranked else 0,
+        by=by,
     )
+
+
+class _Key(NamedTuple):
+    """What tells a row of a board from the others: values of fields, and where it was found."""
+
+    values: tuple[Any, ...]
+    folder: str = ""
+
+
+def _by_row(
+    group: Iterable[Score], tells: Sequence[str], own: bool
+) -> tuple[dict[_Key, list[Score]], dict[_Key, list[str]], list[str]]:
+    """Return the cells of each row, the folders that hold them, and what contradicts what.
+
+    Args:
+        group: the cells of a board.
+        tells: the fields that tell rows apart.
+        own: whether rows have attacks that were chosen for them.
+    """
+    alike: dict[tuple[Any, ...], list[Score]] = {}
+    for score in group:
+        alike.setdefault(_values(score.row, tells), []).append(score)
+    rows: dict[_Key, list[Score]] = {}
+    folders: dict[_Key, list[str]] = {}
+    differing: list[tuple[Score, Score]] = []
+    apart = 0
+    for values, scores in alike.items():
+        of_folder: dict[str, dict[tuple[Scenario, str], Score]] = {}
+        for score in scores:
+            of_folder.setdefault(score.folder, {})[score.scenario, score.attack] = score
+        names = list(of_folder)
+        if len(names) == 1:
+            rows[_Key(values)], folders[_Key(values)] = scores, names if names[0] else []
+            continue
+        joined: dict[tuple[Scenario, str], Score] = {}
+        contradicting = [
+            (other, score)
+            for cells in of_folder.values()
+            for cell, score in cells.items()
+            if (other := joined.setdefault(cell, score)).numbers != score.numbers
+        ]
+        chosen = {frozenset(cells) for cells in of_folder.values()}
+        if contradicting or (own and len(chosen) > 1):
+            differing += contradicting
+            apart += 1
+            for name in names:
+                key = _Key(values, name)
+                rows[key] = [score for score in scores if score.folder == name]
+                folders[key] = [name]
+        else:
+            rows[_Key(values)], folders[_Key(values)] = list(joined.values()), names
+    return rows, folders, _contradictions(apart, differing)
+
+
+def _contradictions(apart: int, differing: Sequence[tuple[Score, Score]]) -> list[str]:
+    """Return notes on rows that folders contradict each other about."""
+    if not apart:
+        return []
+    rows = "1 row is shown" if apart == 1 else f"{apart} rows are shown"
+    if not differing:
+        return [
+            f"{rows} as each folder has it: other attacks or parameters were chosen in one than in "
+            "another"
+        ]
+    cells = "1 cell has" if len(differing) == 1 else f"{len(differing)} cells have"
+    told = [
+        f"{one.scenario!r}: {one.accuracy:.4f} in {one.folder!r}, {other.accuracy:.4f} in "
+        f"{other.folder!r}" + " (other numbers differ)" * (one.accuracy == other.accuracy)
+        for one, other in differing
+    ]
+    more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return [
+        f"{cells} other numbers in one folder than in another, so that {rows} as each folder has "
+        f"it: {'; '.join(told[:NAMED])}{more}"
+    ]
 
 
 def _missing(expected: set[Place], cells: Mapping[Place, Score], own: bool) -> int:
@@ -478,36 +683,42 @@ def _reach(goal: float, row: Row, cells: Mapping[Place, Score]) -> Reach | None:
 
 
 def _labels(
-    kind: type[Scenario], rows: Mapping[tuple[Any, ...], Sequence[Score]]
-) -> dict[tuple[Any, ...], str]:
+    kind: type[Scenario], tells: Sequence[str], rows: Mapping[_Key, Sequence[Score]]
+) -> dict[_Key, str]:
     """Return what rows are called: see `Row.label`."""
-    defence, declared = kind.of_role("defence"), kind.declarations()
-    headlines = [i for i, name in enumerate(defence) if declared[name].headline]
-    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    declared = kind.declarations()
+    headlines = [i for i, name in enumerate(tells) if declared[name].headline]
+    alike: dict[tuple[Any, ...], list[_Key]] = {}
     for key in rows:
-        alike.setdefault(tuple(key[i] for i in headlines), []).append(key)
+        alike.setdefault(tuple(key.values[i] for i in headlines), []).append(key)
     cells = [cell.row for row in rows.values() for cell in row]
     quorums = {cell.quorum for cell in cells}
     believed = {(cell.tolerated, cell.tolerated == cell.byzantine) for cell in cells}
     labels = {}
     for keys in alike.values():
-        telling = set(_telling(kind, defence, keys)) - {"quorum", "tolerated"}
+        telling = set(_telling(kind, tells, [key.values for key in keys]))
+        telling -= {"quorum", "tolerated"}
         for key in keys:
             first = rows[key][0].row
             stated = first.to_dict()
-            parts = [str(key[i]) for i in headlines]
-            if scope := first.scope if "scope" in telling else _stated_scope(first):
-                parts.append(scope)
-            if len(quorums) > 1:
+            parts = [str(key.values[i]) for i in headlines]
+            if {"scope", "rule"} <= {*tells}:
+                scope = first.scope if "scope" in telling else _stated_scope(first)
+                parts += [scope] if scope else []
+            if len(quorums) > 1 and "quorum" in tells:
                 parts.append(f"v={first.quorum}")
-            if len(believed) > 1 or not all(right for _, right in believed):
+            unlike = len(believed) > 1 or not all(right for _, right in believed)
+            if unlike and "tolerated" in tells:
                 parts.append(f"tolerated={first.tolerated}")
             parts += [
                 f"{name}={stated[name]}"
-                for name in defence
-                if name in telling and name != "scope" and not declared[name].headline
+                for name in tells
+                if name in telling
+                and not declared[name].headline
+                and not (name == "scope" and "rule" in tells)
             ]
-            labels[key] = " ".join(parts)
+            parts += [f"in {key.folder}"] if key.folder else []
+            labels[key] = " ".join(parts) or "all defences"
     return labels
 
 
@@ -617,10 +828,9 @@ def paired(rows: Sequence[Row]) -> Paired | None:
 
 
 def _place(score: Score, by: str) -> Place:
-    scenario = score.scenario
-    repetition = _values(scenario, scenario.of_role("repetition"))
-    column = score.attack if by == "attack" else getattr(scenario, by)
-    return Place(column, score.attack, repetition)
+    scenario, again = score.scenario, score.scenario.of_role("repetition")
+    column = score.attack if by in ("attack", *again) else getattr(scenario, by)
+    return Place(column, score.attack, _values(scenario, again))
 
 
 def _placed(cells: Sequence[Score], by: str) -> dict[Place, Score]:
@@ -665,19 +875,25 @@ def _row(
             found["none"] = without
     else:
         for column in columns:
-            chosen = {place: cell for place, cell in attacked.items() if place.column == column}
+            chosen = {p: one for p, one in attacked.items() if getattr(one.scenario, by) == column}
             if chosen:
                 found[column] = estimates(axes.outcomes(chosen))[1]
-    worst_attack = members[lines.worst][1]
+    worst_column, worst_attack = members[lines.worst]
+    places = sorted(cells, key=_place_order)
+    scores = [cells[place] for place in places]
+    rules = dict.fromkeys(one.scenario.rule for one in scores)
+    origins = map(catalogue.registry("rule").origin, rules)
+    needs = [{*one.needs} for one in scores]
+    told = set.intersection(*needs) if by == "rule" else set.union(*needs)
     under_worst = lines.accuracy[lines.worst]
     live = _live(cells)
     return Row(
         rank=None,
-        algorithm=cell.row.algorithm,
-        rule=cell.row.rule,
+        algorithm="" if by == "algorithm" else cell.row.algorithm,
+        rule="" if by == "rule" else cell.row.rule,
         label="",
-        origin=catalogue.registry("rule").origin(first.rule),
-        needs=sorted({need for cell in cells.values() for need in cell.needs}),
+        origin=next((one for one in origins if one != "hgobench"), "hgobench"),
+        needs=sorted(told),
         clean=without,
         worst=worst,
         known_seed=estimates(lines.known_seed())[1],
@@ -698,7 +914,13 @@ def _row(
             for one in cells.values()
             if one.member and by == "attack"
         },
-        scores=[cells[place] for place in sorted(cells, key=_place_order)],
+        hash=row_hash(scores),
+        scores=scores,
+        under_worst=[
+            cells[place]
+            for place in places
+            if (place.column, place.attack) == (worst_column, worst_attack)
+        ],
     )
 
 
@@ -725,20 +947,21 @@ def _live(cells: Mapping[Place, Score]) -> dict[str, float]:
 
 def _gap(
     kind: type[Scenario],
-    key: tuple[Any, ...],
+    tells: Sequence[str],
+    key: _Key,
     row: Row,
-    others: Mapping[tuple[Any, ...], Row],
+    others: Mapping[_Key, Row],
 ) -> float | None:
     """Return how far a row is below the oracle that differs in nothing but the rule's own."""
-    defence = kind.of_role("defence")
     declared = kind.declarations()
 
-    def setting(key: tuple[Any, ...]) -> list[Any]:
-        return [
+    def setting(key: _Key) -> list[Any]:
+        values = [
             value
-            for name, value in zip(defence, key, strict=True)
+            for name, value in zip(tells, key.values, strict=True)
             if name != "rule" and declared[name].follows != "rule"
         ]
+        return [*values, key.folder]
 
     oracles = [
         other
@@ -764,6 +987,7 @@ _ABOUT: Mapping[str, Kind] = {
     "idle": "whole",
     "missing": "whole",
 }
+_FOUND: Mapping[str, Kind] = {"hash": "text", "folders": "text"}
 _COUNTED: Mapping[str, Kind] = {
     "collapsed": "whole",
     "collapsed_low": "number",
@@ -780,11 +1004,20 @@ _ESTIMATED: Mapping[str, Kind] = {
 }
 
 
-def tidy(made: Sequence[Board]) -> tuple[dict[str, Kind], list[Line]]:
+Told = Callable[[Row], Mapping[str, Any]]
+
+
+def tidy(
+    made: Sequence[Board],
+    more: Mapping[str, Kind] = MappingProxyType({}),
+    told: Told = lambda row: {},
+) -> tuple[dict[str, Kind], list[Line]]:
     """Return boards as a tidy table: a line per row and estimate, with all that boards round.
 
     Args:
         made: boards with the same columns.
+        more: further columns.
+        told: returns their values, of a row.
 
     Returns:
         The table's columns, and its lines. ``column`` says what is estimated: ``worst``,
@@ -794,6 +1027,7 @@ def tidy(made: Sequence[Board]) -> tuple[dict[str, Kind], list[Line]]:
     settings = list(made[0].setting) if made else []
     kinds: dict[str, Kind] = {name: cell_kinds()[name] for name in settings}
     kinds |= {"rank_first": "whole", "rank_last": "whole", **_ABOUT, **_COUNTED, **_ESTIMATED}
+    kinds |= {**_FOUND, **more}
     lines: list[Line] = []
     for board in made:
         where = [board.setting[name] for name in settings]
@@ -805,17 +1039,28 @@ def tidy(made: Sequence[Board]) -> tuple[dict[str, Kind], list[Line]]:
             named = {"worst": row.worst, "known_seed": row.known_seed}
             named |= ({"clean": row.clean} if row.clean else {}) | dict(row.cells)
             about = {name: getattr(row, name) for name in _ABOUT} | {"needs": " ".join(row.needs)}
-            told = (*where, *(row.rank or (None, None)), *about.values())
+            line = (*where, *(row.rank or (None, None)), *about.values())
+            found = (row.hash or None, " ".join(row.folders) or None, *told(row).values())
             share = (row.collapsed.count, row.collapsed.low, row.collapsed.high)
             chosen = " ".join(f"{name}={format_value(v)}" for name, v in row.chosen.items())
             for name, cell in named.items():
                 estimate = cell.mean, cell.low, cell.high, cell.seeds
-                lines.append((*told, *share, chosen, name, row.attacks.get(name), *estimate))
+                which = (chosen, name, row.attacks.get(name))
+                lines.append((*line, *share, *which, *estimate, *found))
     return kinds, lines
 
 
-def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[str, Any]:
-    """Return boards as plain data for JSON; accuracies are in [0, 1]."""
+def as_data(
+    ruleset: str, made: Sequence[Board], split: Split = "test", told: Told = lambda row: {}
+) -> dict[str, Any]:
+    """Return boards as plain data for JSON; accuracies are in [0, 1].
+
+    Args:
+        ruleset: the name under which scores compare.
+        made: the boards.
+        split: the examples that accuracies are on.
+        told: returns the values of further columns, of a row.
+    """
     return {
         "ruleset": ruleset,
         "split": split,
@@ -824,6 +1069,7 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
         "boards": [
             {
                 **board.setting,
+                "by": board.by,
                 "examples": board.examples,
                 "seeds": board.seeds,
                 "collapse": board.collapse,
@@ -856,6 +1102,9 @@ def as_data(ruleset: str, made: Sequence[Board], split: Split = "test") -> dict[
                         "attacks": dict(row.attacks),
                         "flags": dict(row.flags),
                         "reach": _reached(row.reach),
+                        "hash": row.hash or None,
+                        "folders": list(row.folders),
+                        "columns": dict(told(row)),
                         "cells": {name: asdict(cell) for name, cell in row.cells.items()},
                     }
                     for row in board.rows

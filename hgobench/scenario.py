@@ -587,6 +587,22 @@ def sampling_warnings(scenarios: Iterable[Scenario]) -> list[str]:
     return [warning for warning in found if warning]
 
 
+def risks(cell: Scenario) -> tuple[float, float]:
+    """Return P(a round samples more Byzantine workers than it tolerates), and that of a run.
+
+    With blocks these are `Scenario.sampling_risk` and `Scenario.run_risk`, by the quorum v; an
+    algorithm without blocks waits for all answers, and tolerates the f̂ that its rule is told.
+
+    >>> cell = Scenario(workers=20, f=4, q=10, rule="median", rounds=10)
+    >>> [round(risk, 4) for risk in (*risks(cell), *risks(cell.replace(algorithm="sgd", v=10)))]
+    [0.0, 0.0, 0.0, 0.0]
+    """
+    if catalogue.registry("algorithm").build(cell.algorithm).partial:
+        return cell.sampling_risk, cell.run_risk
+    risk = _risk(cell.tolerated, cell.workers, cell.byzantine, cell.sampled)
+    return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
+
+
 @cache
 def _risk(bound: int, workers: int, byzantine: int, sampled: int) -> float:
     from scipy.stats import hypergeom

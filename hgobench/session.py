@@ -347,7 +347,11 @@ class SuiteOutcome:
             return ranked(self.verdicts, by)
         if split is None or split == self.split:
             return boards(self.scores.values(), by=by)
-        return boards((Score.of(result, split) for result in self.results()), by=by)
+        from hgobench.results import open_store
+
+        with open_store(self.folder, create=False) as store:
+            entries = list(store.entries(self.grid.keys))
+        return boards((Score.of(result, split, key) for key, _, result in entries), by=by)
 
     def notes(self) -> list[str]:
         """Return lines on cells that did not end well, and on those that the boards lack."""
@@ -538,7 +542,7 @@ class _Scores:
     def take(self, key: str, result: Result) -> None:
         from hgobench.leaderboard import Score
 
-        self._scores[key] = Score.of(result, self.split)
+        self._scores[key] = Score.of(result, self.split, key)
         self.note(key, result)
 
     def note(self, key: str, result: Result) -> None:

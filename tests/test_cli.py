@@ -265,19 +265,20 @@ def test_leaderboard_in_every_format(kept: Path, form: str) -> None:
         assert "median" in done.stdout
 
 
-@pytest.mark.parametrize("by", ["attack", "partition", "hardware", "f", "workload"])
+@pytest.mark.parametrize("by", ["attack", "partition", "hardware", "f", "workload", "rule", "seed"])
 def test_leaderboard_by(kept: Path, by: str) -> None:
     done = hgobench("leaderboard", str(kept), "--by", by)
     column = {
-        "attack": "foe", "partition": "iid", "hardware": "standard", "f": "2", "workload": "fixed"
+        "attack": "foe", "partition": "iid", "hardware": "standard", "f": "2", "workload": "fixed",
+        "rule": "median", "seed": "1",
     }[by]  # fmt: skip
     assert column in done.stdout.splitlines()[4].split()
 
 
 def test_what_can_t_be_columns_is_refused_before_anything_is_computed(tiny: Path) -> None:
-    done = hgobench("run", str(tiny), "--by", "rule", "--out", str(tiny.parent / "out"))
+    done = hgobench("run", str(tiny), "--by", "accuracy", "--out", str(tiny.parent / "out"))
     assert done.returncode == 2
-    assert "--by: unknown 'rule'; expected one of attack, attack_period," in done.stderr
+    assert "--by: unknown 'accuracy'; expected one of algorithm, attack, attack_p" in done.stderr
     assert not (tiny.parent / "out").exists()
 
 

@@ -383,7 +383,7 @@ def test_markdown_and_latex(made: list[Any]) -> None:
     latex = render("quick-1", made, "latex")
     assert r"\begin{tabular}" in latex
     assert r"\toprule" in latex
-    notes = latex.split(r"\end{tabular}")[-1].strip().splitlines()
+    notes = latex.split(r"\end{table*}")[-1].strip().splitlines()
     assert notes
     assert all(note.startswith("% ") for note in notes)
 

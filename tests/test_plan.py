@@ -20,6 +20,7 @@ from hgobench.audits.base import Options, Work
 from hgobench.errors import InputError
 from hgobench.results import Result, open_store
 from hgobench.results.sqlite import SqliteStore
+from hgobench.scenario import risks
 from hgobench.session import Session
 from hgobench.simulation import clock
 from tests.test_cli import hgobench
@@ -509,9 +510,9 @@ def test_the_risk_is_of_what_is_tolerated() -> None:
         "rounds": 3,
     }
     hgo, sgd = Scenario(**fields, quorum=9), Scenario(**fields, algorithm="sgd", tolerated=4)
-    assert plan.risks(hgo) == (hgo.sampling_risk, hgo.run_risk)
+    assert risks(hgo) == (hgo.sampling_risk, hgo.run_risk)
     tail = sum(math.comb(6, k) * math.comb(14, 10 - k) for k in (5, 6)) / math.comb(20, 10)
-    assert plan.risks(sgd) == pytest.approx((tail, 1 - (1 - tail) ** 3))
+    assert risks(sgd) == pytest.approx((tail, 1 - (1 - tail) ** 3))
 
 
 def test_a_seed_without_a_round_is_said_to_count_as_0() -> None:

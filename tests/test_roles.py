@@ -105,7 +105,12 @@ def test_attacks_are_columns_or_the_worst_counts() -> None:
 
 
 def test_seeds_are_averaged() -> None:
-    assert {tuple(shown(pair("seed"), by)) for by in columns()} == {(0.5,)}
+    by_others = [by for by in columns() if by != "seed"]
+    assert {tuple(shown(pair("seed"), by)) for by in by_others} == {(0.5,)}
+    assert {
+        a: {p.rpartition(" ")[2] for p in places}
+        for a, places in shown(pair("seed"), "seed").items()
+    } == {0.25: {"0"}, 0.75: {"1"}}
 
 
 @pytest.mark.parametrize("name", [name for name in TWO if name not in ("seed", "attack")])
@@ -155,8 +160,9 @@ def test_two_scores_for_one_cell_are_refused() -> None:
 def test_what_can_t_be_columns_is_refused() -> None:
     with pytest.raises(InputError, match="by: unknown 'partitions'; did you mean 'partition'"):
         boards([], by="partitions")
-    with pytest.raises(InputError, match="by: unknown 'rule'; expected one of attack, "):
-        boards([], by="rule")
+    with pytest.raises(InputError, match="by: unknown 'accuracy'; expected one of algorithm, "):
+        boards([], by="accuracy")
+    assert boards([], by="rule") == []
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False)

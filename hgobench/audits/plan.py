@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
-from hgobench import algorithms
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.protocol import NUMBER_BYTES
 from hgobench.results import Result
-from hgobench.scenario import Scenario, check_field
+from hgobench.scenario import Scenario, check_field, risks
 from hgobench.settings import Setting
 from hgobench.simulation import clock
 from hgobench.simulation.world import World
@@ -224,19 +222,6 @@ class Row:
     def risks(self) -> tuple[float, float]:
         """The sampling risk of a round and of the run (see `risks`)."""
         return risks(self.cell)
-
-
-def risks(cell: Scenario) -> tuple[float, float]:
-    """Return P(a round samples more Byzantine workers than it tolerates), and that of a run.
-
-    With blocks these are `Scenario.sampling_risk` and `Scenario.run_risk`, by the quorum v; an
-    algorithm without blocks waits for all answers, and tolerates the f̂ that its rule is told.
-    """
-    if algorithms.registry.build(cell.algorithm).partial:
-        return cell.sampling_risk, cell.run_risk
-    tolerated = cell.tolerated
-    risk = float(hypergeom.sf(tolerated, cell.workers, cell.byzantine, cell.sampled))
-    return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hgobench.errors import InputError, unknown
+from hgobench.errors import InputError, respelled, unknown
 
 
 class Form(StrEnum):
@@ -93,13 +93,33 @@ def _column(field: str) -> str:
     return name
 
 
+def _columns(texts: list[str] | None) -> list[str]:
+    from hgobench.columns import chosen
+    from hgobench.settings import parse_names
+
+    try:
+        return list(chosen(parse_names(texts, "columns")))
+    except InputError as error:
+        spelling = {"columns": "--columns"}
+        raise InputError(respelled(problem, spelling) for problem in error.problems) from None
+
+
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        callback=_columns,
+        metavar="NAME,NAME",
+        help="Further columns: time, bytes_up, bytes_down, coordinates, stalled, sampling_risk, "
+        "run_risk, exceeded, outvoted, cpu_seconds, worst_class, folder, hash.",
+    ),
+]
 ByOption = Annotated[
     str,
     typer.Option(
         callback=_column,
         metavar="FIELD",
-        help="The field whose values are the columns: attack; or partition, hardware, workload, f "
-        "or the like: then each column is the worst case over attacks.",
+        help="The field whose values are the columns: attack; or any other, such as partition, f, "
+        "rule, learning_rate or seed: then each column is the worst case over attacks.",
     ),
 ]
 SplitOption = Annotated[

@@ -34,12 +34,24 @@ def as_json(data: Any) -> str:
 
 
 def rendered_boards(
-    ruleset: str, boards: Sequence[Board], form: Form, split: Split, wide: bool = False
+    ruleset: str,
+    boards: Sequence[Board],
+    form: Form,
+    split: Split,
+    wide: bool = False,
+    columns: Sequence[str] = (),
 ) -> str:
-    """Return boards in a format."""
+    """Return boards in a format, with columns on demand."""
     from hgobench.report.boards import render
 
-    return render(ruleset, boards, form.value, split=split.value, width=screen.width(wide))
+    return render(
+        ruleset,
+        boards,
+        form.value,
+        split=split.value,
+        width=screen.width(wide),
+        columns=columns,
+    )
 
 
 def shown(page: Page, form: str = "table", wide: bool = False, *, title: bool = False) -> str:

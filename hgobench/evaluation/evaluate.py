@@ -127,7 +127,7 @@ def evaluate(
         scores: dict[Scenario, Score] = {}
 
         def take(key: str, result: Result) -> None:
-            scores[result.scenario] = Score.of(result)
+            scores[result.scenario] = Score.of(result, address=key)
             on_result(key, result)
 
         run(list(dict.fromkeys(reported)), ruleset, "cells to report", take)
@@ -253,7 +253,11 @@ class Reported:
 
 
 def reported(
-    store: Store, ruleset: str, results: Iterable[Result], split: Split = "test"
+    store: Store,
+    ruleset: str,
+    results: Iterable[Result],
+    split: Split = "test",
+    addresses: Mapping[Scenario, str] | None = None,
 ) -> Reported:
     """Return what results come to.
 
@@ -262,11 +266,13 @@ def reported(
         ruleset: theirs.
         results: all of that ruleset.
         split: which examples scores are on.
+        addresses: of results in the store, by their cells; None: scores do not say them.
 
     Raises:
         InputError: there are no examples of the split.
     """
-    scores = {result.scenario: Score.of(result, split) for result in results}
+    known = addresses or {}
+    scores = {r.scenario: Score.of(r, split, known.get(r.scenario, "")) for r in results}
     selections = selected(store, ruleset)
     return Reported(scores, selections, verdicts(selections, scores))
 

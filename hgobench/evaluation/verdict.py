@@ -76,11 +76,13 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> Boards:
             setting = _setting(verdict)
             oracles[setting] = max(oracles.get(setting, 0.0), verdict.mean("none"))
     raised = {
-        verdict.selection.given: flags(verdict, oracles.get(_setting(verdict)))
+        (verdict.scores["none"][0].folder, verdict.selection.given): flags(
+            verdict, oracles.get(_setting(verdict))
+        )
         for verdict in verdicts
     }
     scores = [score for verdict in verdicts for score in verdict.named()]
-    selections = [verdict.selection for verdict in verdicts]
+    selections = list({v.selection.given: v.selection for v in verdicts}.values())
     how = [_how, _cost, _same] if selections else []
     told = list(filter(None, (say(selections) for say in how)))
     return Boards(

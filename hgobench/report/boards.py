@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
+from hgobench import columns as on_demand
 from hgobench.aggregators import SCOPES
+from hgobench.columns import Column
 from hgobench.leaderboard import ESTIMAND, GOAL, Board, Row, Split, as_data, tidy
 from hgobench.scenario import Scenario
 from hgobench.statistics import FEWEST, Estimate
 
 from .cells import varying_fields
-from .page import Block, Cell, Heading, Link, Page, Table, Text
+from .page import Block, Cell, Heading, Link, Measured, Page, Table, Text
 from .render import Format
 from .render import render as written
 from .writers import WIDE, Layout
@@ -29,6 +32,7 @@ def render(
     split: Split = "test",
     width: int | None = None,
     hint: str = ALL,
+    columns: Sequence[str] = (),
 ) -> str:
     """Write boards of one ruleset in a format; the text ends without a newline.
 
@@ -41,12 +45,21 @@ def render(
             are left out from the right, but never rank, name and worst case; its interval, the
             attack and the accuracy without attack only if wrapping names does not help.
         hint: how to see all; it follows the names of columns that are left out.
+        columns: further ones (`hgobench.columns.COLUMNS`).
+
+    Raises:
+        InputError: the results hold no such columns.
     """
-    return written(page(ruleset, boards, split), form, Layout(width, hint=hint))
+    made = page(ruleset, boards, split, columns)
+    return written(made, form, Layout(width, hint=hint))
 
 
 def page(
-    ruleset: str, boards: Sequence[Board], split: Split = "test", to: Address | None = None
+    ruleset: str,
+    boards: Sequence[Board],
+    split: Split = "test",
+    columns: Sequence[str] = (),
+    to: Address | None = None,
 ) -> Page:
     """Return boards of one ruleset as a page.
 
@@ -54,20 +67,29 @@ def page(
         ruleset: the name under which the scores compare.
         boards: of the ruleset.
         split: which examples the accuracies are on.
+        columns: further ones (`hgobench.columns.COLUMNS`).
         to: given a row, the address of its own page; None: it has none.
+
+    Raises:
+        InputError: the results hold no such columns.
     """
     blocks: list[Block] = []
     flagged = _codes(boards)
+    asked = on_demand.chosen(columns)
+    on_demand.check(boards, asked)
+    if any(len(row.folders) for board in boards for row in board.rows):
+        asked = {"folder": on_demand.COLUMNS["folder"], **asked}
     for board in boards:
-        blocks += [Heading(board.title or "all results"), _table(board, flagged, to)]
+        table = _table(ruleset, board, flagged, asked, split, to)
+        blocks += [Heading(board.title or "all results"), table]
         blocks += [_chosen(board)] if any(row.attacks for row in board.rows) else []
-    blocks += [Text(note, "note") for note in _notes(boards, split)]
+    blocks += [Text(note, "note") for note in _notes(boards, split, asked)]
     return Page(
         "boards",
         f"ruleset {ruleset}",
         blocks,
-        long=_long(ruleset, boards, split),
-        content=as_data(ruleset, boards, split),
+        long=_long(ruleset, boards, split, asked),
+        content=as_data(ruleset, boards, split, lambda row: on_demand.values(row, asked)),
     )
 
 
@@ -76,8 +98,15 @@ def attacked(board: Board) -> bool:
     return any(row.worst_attack for row in board.rows)
 
 
-def _table(board: Board, flagged: Mapping[str, str], to: Address | None) -> Table:
-    """Return a board as a table; `flagged` are the letters of flags.
+def _table(
+    ruleset: str,
+    board: Board,
+    flagged: Mapping[str, str],
+    asked: Mapping[str, Column],
+    split: Split,
+    to: Address | None,
+) -> Table:
+    """Return a board as a table; `flagged` are the letters of flags, `asked` further columns.
 
     Without any attack, the worst case is the one there is, and has no column of its own.
     """
@@ -88,7 +117,10 @@ def _table(board: Board, flagged: Mapping[str, str], to: Address | None) -> Tabl
     clean = under_attack and any(row.clean for row in board.rows)
     header = ["#", "algorithm and rule", "worst" if under_attack else "clean", "95 %"]
     header += ["by"] * under_attack + ["clean"] * clean
+    header += [column.header for column in asked.values()]
     wrapped = len(header)
+    texts = {column.header for column in asked.values() if column.kind == "text"} | {*NAMES}
+    best = _best(board)
     header += ["known seed"] * under_attack + ["collapsed", "live"]
     header += ["gap"] * gap + [f"time to {_goal([board])}"] * reached + columns
     rows = []
@@ -97,13 +129,14 @@ def _table(board: Board, flagged: Mapping[str, str], to: Address | None) -> Tabl
         line: list[Cell] = [
             "-" if row.rank is None else str(row.rank),
             label if to is None else Link(label, to(row)),
-            _mean(row.worst),
+            _measured(row.worst, best=row.worst.mean == best, tied=_tied(row, best)),
             _interval(row.worst),
         ]
         if under_attack:
             line.append(row.worst_attack or "-")
         if clean:
-            line.append(_mean(row.clean))
+            line.append(_measured(row.clean))
+        line += [column.shown(row) for column in asked.values()]
         if under_attack:
             line.append(_mean(row.known_seed))
         line += [_collapsed(row), _live(row)]
@@ -112,8 +145,24 @@ def _table(board: Board, flagged: Mapping[str, str], to: Address | None) -> Tabl
         if reached:
             line.append(_reach(row))
         rows.append([*line, *(_mean(row.cells.get(name)) for name in columns)])
-    right = [i for i, name in enumerate(header) if name not in NAMES]
-    return Table("", "", header, rows, right, KEPT, wrapped, factors=factors(board.rows))
+    right = [i for i, name in enumerate(header) if name not in texts]
+    title = f", {board.title}" if board.title else ""
+    measured = any(row.worst.seeds >= FEWEST for row in board.rows)
+    return Table(
+        "",
+        "",
+        header,
+        rows,
+        right,
+        KEPT,
+        wrapped,
+        caption=f"{split.capitalize()} accuracy; ruleset {ruleset}{title}. "
+        f"{_compared(board, best)}",
+        label=f"tab:{_slug(f'{ruleset} {board.title}')}",
+        spread="±: to the farther end of the 95 % interval." * measured,
+        spreads=[header.index("95 %")] if measured else [],
+        factors=factors(board.rows),
+    )
 
 
 def factors(rows: Sequence[Row], *further: str) -> dict[str, list[tuple[str, ...]]]:
@@ -135,6 +184,34 @@ def factors(rows: Sequence[Row], *further: str) -> dict[str, list[tuple[str, ...
     found["flag"] = [tuple(row.flags) for row in rows]
     found["ranked"] = [("no" if row.rank is None else "yes",) for row in rows]
     return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+
+def _best(board: Board) -> float | None:
+    """Return the highest worst case of the rows that have a rank; None: there is none."""
+    return max((row.worst.mean for row in board.rows if row.rank), default=None)
+
+
+def _tied(row: Row, best: float | None) -> bool:
+    """Say whether a row has not the best worst case, and is not told apart from the best place."""
+    return row.rank is not None and row.rank.first == 1 and row.worst.mean != best
+
+
+def _compared(board: Board, best: float | None) -> str:
+    """Say what bold and daggers are."""
+    what = "worst case" if attacked(board) else "accuracy"
+    if best is None:
+        return "No row has a rank."
+    told = f"Bold: the best {what}"
+    if any(_tied(row, best) for row in board.rows):
+        told += (
+            "; †: may have the first place too, by a test of all pairs of rows with an error of 5 %"
+        )
+    return f"{told}; {board.seeds} seed{'s' * (board.seeds != 1)}."
+
+
+def _slug(text: str) -> str:
+    """Return a text as a label of LaTeX: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _chosen(board: Board) -> Table:
@@ -193,6 +270,15 @@ def _mean(value: Estimate | None) -> str:
     return "-" if value is None else f"{value.mean:.3f}"
 
 
+def _measured(value: Estimate | None, *, best: bool = False, tied: bool = False) -> Cell:
+    """Return a mean with the distance to the farther end of its interval."""
+    if value is None:
+        return "-"
+    farther = max(value.high - value.mean, value.mean - value.low)
+    spread = f"{farther:.3f}" if value.seeds >= FEWEST else ""
+    return Measured(_mean(value), value.mean, spread, best, tied)
+
+
 def _interval(value: Estimate) -> str:
     if value.seeds < FEWEST:
         return "too few seeds"
@@ -209,7 +295,7 @@ def _live(row: Row) -> str:
     return live if live == attacked else f"{live} ({attacked})"
 
 
-def _notes(boards: Sequence[Board], split: Split) -> list[str]:
+def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -> list[str]:
     rows: list[Row] = [row for board in boards for row in board.rows]
     seeds = sorted({cell.seeds for row in rows for cell in row.cells.values()})
     counted = _spread([str(number) for number in seeds])
@@ -221,6 +307,7 @@ def _notes(boards: Sequence[Board], split: Split) -> list[str]:
             f"worst: {ESTIMAND}: the attacker chooses the attack and does not know the seed; by: "
             "that attack; known seed: the mean of each seed's lowest, as if attackers knew it."
         )
+    notes += _by(boards, some)
     if not all(under_attack):
         notes.append(
             f"{'Where there is no worst, no' if some else 'No'} attack was run: clean ranks."
@@ -275,6 +362,7 @@ def _notes(boards: Sequence[Board], split: Split) -> list[str]:
             f"{' under that attack' * some}: the median over seeds, and how many reach it if not "
             "all."
         )
+    notes += on_demand.notes(asked, some)
     notes += [f"{code} {name}" for name, code in _codes(boards).items()]
     if any(row.origin != "hgobench" for row in rows):
         notes.append("* not part of hgobench")
@@ -292,6 +380,24 @@ def _notes(boards: Sequence[Board], split: Split) -> list[str]:
     if any(row.missing for row in rows):
         notes.append("- not ranked: lacks cells that other rows have")
     return notes
+
+
+def _by(boards: Sequence[Board], some: bool) -> list[str]:
+    """Return what columns are that are values of a field; of those of boards nothing is said.
+
+    A defender chooses the values of a defence, and nobody those of a seed.
+    """
+    by = boards[0].by if boards else "attack"
+    if by in Scenario.of_role("defence"):
+        over = "attacks and columns" if some else "columns"
+        return [
+            f"Columns: values of {by}, which a defender chooses. Rows are ranked by the lowest "
+            f"over {over}: what the worst choice comes to. Fields that are worked out from {by} "
+            "may differ between columns."
+        ]
+    if by in Scenario.of_role("repetition"):
+        return [f"Columns: values of {by}, each by itself: the lowest over attacks."]
+    return []
 
 
 def _told(boards: Sequence[Board]) -> str:
@@ -312,8 +418,15 @@ def _spread(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{texts[0]}-{texts[-1]}"
 
 
-def _long(ruleset: str, boards: Sequence[Board], split: Split) -> Table:
+def _long(
+    ruleset: str, boards: Sequence[Board], split: Split, asked: Mapping[str, Column]
+) -> Table:
     """Return a line per row and column: everything that boards round."""
-    kinds, lines = tidy(boards)
+    more = {name: column for name, column in asked.items() if name not in ("hash", "folder")}
+    kinds, lines = tidy(
+        boards,
+        {name: column.kind for name, column in more.items()},
+        lambda row: on_demand.values(row, more),
+    )
     header = ("ruleset", "split", *kinds)
     return Table("boards", "", header, [(ruleset, split, *line) for line in lines])

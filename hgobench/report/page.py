@@ -63,6 +63,10 @@ class Table:
         anchors: a name for each row, unique in its page, by which links reach it; empty: none.
         factors: what the rows of a site's page can be chosen by: a factor's name to its values in
             each row.
+        caption: what a reader of the table alone must know, for Markdown and LaTeX; empty: none.
+        label: by which LaTeX refers to it; empty: it floats nowhere, and has no caption.
+        spread: what the spread of its `Measured` cells is, for LaTeX, which writes it.
+        spreads: positions of the columns that LaTeX leaves out, as the spread says the same.
 
     Example:
         >>> table = Table("times", "Times", ["rule", "ms"], [["median", 1.5], ["krum", 2.5]])
@@ -82,12 +86,16 @@ class Table:
     summary: str = ""
     anchors: Sequence[str] = ()
     factors: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    caption: str = ""
+    label: str = ""
+    spread: str = ""
+    spreads: Collection[int] = ()
 
     def numbers(self, column: int) -> bool:
         """Return whether a column holds only numbers, or is aligned as if it did."""
         if column in self.right:
             return True
-        alone = all(isinstance(row[column], int | float | Shown) for row in self.rows)
+        alone = all(isinstance(row[column], int | float | Shown | Measured) for row in self.rows)
         return alone and bool(self.rows)
 
 
@@ -113,6 +121,31 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A number with its uncertainty, one of several that are compared.
+
+    Attributes:
+        text: as a terminal shows it.
+        value: the number.
+        spread: its uncertainty, as a text; empty: it is not known. Only LaTeX writes it.
+        best: whether it is the best; Markdown and LaTeX print it bold.
+        tied: whether it is not told apart from the best; they mark it with a dagger.
+
+    Example:
+        >>> from hgobench.report.render import latex
+        >>> table = Table("t", "", ["worst"], [[Measured("0.512", 0.512, "0.031", best=True)]])
+        >>> print(latex(Page("a", "A", [table])).splitlines()[-3])
+        $\\mathbf{0.512} \\pm 0.031$ \\\\
+    """
+
+    text: str
+    value: float | None
+    spread: str = ""
+    best: bool = False
+    tied: bool = False
+
+
+@dataclass(frozen=True)
 class Link:
     """A text with a link to another page.
 
@@ -125,7 +158,7 @@ class Link:
     to: str
 
 
-Cell = str | float | int | None | Shown | Link
+Cell = str | float | int | None | Shown | Measured | Link
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ and HTML everything; CSV the numbers, and JSON the data.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from . import writers
@@ -22,6 +23,7 @@ from .page import (
     Heading,
     Items,
     Link,
+    Measured,
     Page,
     Shown,
     Table,
@@ -32,6 +34,7 @@ from .writers import UNLIMITED, Layout
 Format = Literal["table", "markdown", "latex", "csv", "json", "html"]
 
 LONG = 48  # rows; a longer table is only in its CSV file, and folded in HTML
+NARROW = 6  # columns; a wider table spans both columns of a page in LaTeX
 FILLED = 100  # characters of a line of items
 VERDICTS = {True: "yes", False: "no", None: "undecided"}
 STATEMENTS = ("statement", "holds", "evidence")
@@ -66,7 +69,7 @@ def render(
 
 def cell(value: Cell) -> str:
     """Write a cell of a table: numbers with at most four digits, None as an empty text."""
-    if isinstance(value, Shown | Link):
+    if isinstance(value, Shown | Measured | Link):
         return value.text
     if value is None:
         return ""
@@ -93,10 +96,36 @@ def _reference_to_file(page: Page, table: Table) -> str:
 
 def _table_text(table: Table, form: writers.Form, layout: Layout = UNLIMITED) -> str:
     """Write a table in a text format."""
-    cells = [[cell(value) for value in row] for row in table.rows]
+    if form == "latex" and table.spreads:
+        table = _without(table, table.spreads)
+    cells = [[_in(value, form) for value in row] for row in table.rows]
     fitted = Layout(layout.width, table.keep, layout.hint, table.wrap)
     return writers.table(
         table.header, cells, form, right=table.right, layout=fitted, most=table.most
+    )
+
+
+def _in(value: Cell, form: writers.Form) -> str:
+    """Write a cell in a text format: a number that is compared says whether it is the best."""
+    if not isinstance(value, Measured) or form == "table":
+        return cell(value)
+    if form == "markdown":
+        text = writers.markdown(value.text)
+        return writers.Written(f"**{text}**" if value.best else text + " †" * value.tied)
+    text = rf"\mathbf{{{value.text}}}" if value.best else value.text
+    spread = rf" \pm {value.spread}" if value.spread else ""
+    mark = r"^{\dagger}" * value.tied
+    return writers.Written(f"${text}{spread}{mark}$")
+
+
+def _without(table: Table, columns: Collection[int]) -> Table:
+    """Return a table without some columns."""
+    kept = [i for i in range(len(table.header)) if i not in columns]
+    return replace(
+        table,
+        header=[table.header[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in table.rows],
+        right=[place for place, i in enumerate(kept) if i in table.right],
     )
 
 
@@ -209,6 +238,7 @@ def markdown(
                 else:
                     paragraphs += [writers.paragraph(table.title)] if table.title else []
                     paragraphs.append(_table_text(table, "markdown"))
+                    paragraphs += [writers.paragraph(table.caption)] if table.caption else []
             case Chart() as chart:
                 caption = writers.markdown(chart.title)
                 paragraphs += [f"![{caption}]({picture(chart)})"] if picture is not None else []
@@ -238,9 +268,29 @@ def _in_latex(block: Block) -> list[str]:
             return ["\n".join(map(writers.comment, [title, *items]))]
         case Table() as table:
             above = [writers.comment(table.title)] if table.title else []
-            return [*above, _table_text(table, "latex")]
+            return [*above, _floating(table) if table.label else _table_text(table, "latex")]
         case Chart() | Curves():
             return []
+
+
+def _floating(table: Table) -> str:
+    """Return a table with caption and label, over both columns of a page if it is wide."""
+    kept = len(table.header) - len(table.spreads)
+    float_ = "table" if kept <= NARROW else "table*"
+    caption = writers.latex(" ".join(filter(None, (table.caption, table.spread))))
+    for sign, command in (("±", r"$\pm$"), ("†", r"$\dagger$")):
+        caption = caption.replace(sign, command)
+    return "\n".join(
+        [
+            rf"\begin{{{float_}}}",
+            r"\centering",
+            r"\small",
+            rf"\caption{{{caption}}}",
+            rf"\label{{{table.label}}}",
+            _table_text(table, "latex"),
+            rf"\end{{{float_}}}",
+        ]
+    )
 
 
 def csv(page: Page) -> str:
@@ -258,7 +308,7 @@ def table_csv(table: Table) -> str:
     """Return a table as CSV, numbers with all their digits."""
 
     def exact(value: Cell) -> str | float | int | None:
-        if isinstance(value, Shown):
+        if isinstance(value, Shown | Measured):
             return value.value
         return value.text if isinstance(value, Link) else value
 

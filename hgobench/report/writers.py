@@ -31,6 +31,12 @@ WIDE = "--wide shows all"
 LEAST = 20  # characters of a wrapped column; if one would be narrower, rows are stacked
 
 
+class Written(str):
+    """A text that is written in its format already, and not escaped again."""
+
+    __slots__ = ()
+
+
 def visible(text: object) -> str:
     """Return a text in one line, with unprintable characters as in a Python string.
 
@@ -67,6 +73,8 @@ def markdown(text: object) -> str:
     >>> print(markdown("a|b <img> `c`"))
     a\\|b \\<img> \\`c\\`
     """
+    if isinstance(text, Written):
+        return text
     return _MARKDOWN.sub(r"\\\g<0>", visible(text))
 
 
@@ -98,6 +106,8 @@ def latex(text: object) -> str:
     >>> print(latex("50 % of $x_1$"))
     50 \\% of \\$x\\_1\\$
     """
+    if isinstance(text, Written):
+        return text
     return "".join(_LATEX.get(c, c) for c in visible(text)).replace("--", "-{}-")
 
 
@@ -217,7 +227,10 @@ def table(
         most: column to its maximum width in a table of text, in characters.
     """
     names = [str(name) for name in header]
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [
+        ["" if cell is None else cell if isinstance(cell, Written) else str(cell) for cell in row]
+        for row in rows
+    ]
     align = ["right" if i in right else "left" for i in range(len(names))]
     if form == "latex":
         return _latex_table(names, cells, align)
