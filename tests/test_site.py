@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,9 +21,22 @@ from hgobench.evaluation.plan import Plan
 from hgobench.evaluation.selection import Selection, Worst, unattacked
 from hgobench.leaderboard import boards
 from hgobench.report import boards as told
-from hgobench.report import files
+from hgobench.report import files, kept
 from hgobench.report.html import Frame, html
-from hgobench.report.page import Link
+from hgobench.report.page import (
+    Chart,
+    Facts,
+    Finding,
+    Findings,
+    Heading,
+    Items,
+    Line,
+    Link,
+    Page,
+    Shown,
+    Table,
+    Text,
+)
 from hgobench.report.render import render
 from hgobench.results import open_store
 from hgobench.settings import parse_setting
@@ -93,9 +107,50 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+STUDY = Page(
+    "bounds", f"Bounds {EVIL}",
+    [Text("About."), Findings([Finding(EVIL, True, "shown")]),
+     Table("bound", "A table", ["rule", "Δ"], [[EVIL, 1.5], ["krum", math.inf]]),
+     Chart("b", "A chart", "x", "y", [Line(EVIL, [0, 1], [1.0, math.nan])]),
+     Facts([("a", Link("elsewhere", "javascript:alert(1)"))], "Facts", True)],
+    "hgobench audit bounds", content={"rule": EVIL},
+)  # fmt: skip
+FIGURE = Page(
+    "fig4b", "fig4b", [Heading("A figure"), Items("values", ["1"])], "hgobench reproduce fig4b"
+)
+CONTENTS = Page("index", "The paper", [
+    Table("", "Figures", ["figure"], [[Link("fig4b", "fig4b.html")], [Link("gone", "gone.html")]])
+])  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return write_site(folder, out=tmp_path_factory.mktemp("site"))
+def studied(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Folders with pages of an audit and of figures."""
+    audits, paper = tmp_path_factory.mktemp("audits"), tmp_path_factory.mktemp("paper")
+    files.write(audits / "pages", STUDY)
+    for page in (FIGURE, CONTENTS):
+        files.write(paper / "pages", page)
+    return [audits, paper]
+
+
+@pytest.fixture(scope="module")
+def after(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results in which some cells of `folder` came out otherwise."""
+    path = tmp_path_factory.mktemp("after")
+    with open_store(path) as store:
+        store.add_all(
+            (stored(cell, accuracy(cell) + 0.1 * (cell.rule == "krum")), "mine-1", cell.digest)
+            for cell in grid()
+            if cell.rule != EVIL
+        )
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(
+    folder: Path, after: Path, studied: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Site:
+    return write_site(folder, after, *studied, out=tmp_path_factory.mktemp("site"))
 
 
 class Read(HTMLParser):
@@ -164,10 +219,10 @@ def test_all_links_resolve_within_the_site(site: Site, read_pages: dict[str, Rea
 
 def test_every_number_of_a_row_leads_to_its_cells(read_pages: dict[str, Read]) -> None:
     of_boards = [page for name, page in read_pages.items() if name.startswith("board-")]
-    assert len(of_boards) == 2
+    assert len(of_boards) == 3
     rows = {link for page in of_boards for _, cells in page.rows for _, link in cells if link}
     rows = {link for link in rows if link.startswith("row-")}
-    assert len(rows) == 6 + 2
+    assert len(rows) == 6 + 2 + 4
     seen = 0
     for name in rows:
         row = read_pages[name]
@@ -185,12 +240,11 @@ def test_every_number_of_a_row_leads_to_its_cells(read_pages: dict[str, Read]) -
             assert "evaluation_interval" in page.text
             assert "Computed with" in page.text
             assert "hgobench run smoke --set " in page.text
-    assert seen == 6 * len(ATTACKS) * len(SEEDS) + 2 * 4 * 6
+    assert seen == (6 + 4) * len(ATTACKS) * len(SEEDS) + 2 * 4 * 6
 
 
 def test_commands_run_the_same_cells_again(site: Site, read_pages: dict[str, Read]) -> None:
-    (held, evaluated_) = read_held(site)
-    for one in (held, evaluated_):
+    for one in read_held(site):
         for row in (row for board in one.boards for row in board.rows):
             if row.rule == EVIL:
                 continue
@@ -206,9 +260,9 @@ def test_commands_run_the_same_cells_again(site: Site, read_pages: dict[str, Rea
 
 
 def read_held(site: Site) -> list[Any]:
-    page = Read(site.index)
-    (where,) = {cells[1][0] for _, cells in page.rows if len(cells) == 8}
-    return read([where])
+    """Read what the site shows anew, from the folders that it names."""
+    lines = [cells for _, cells in Read(site.index).rows if len(cells) == 8]
+    return read(list(dict.fromkeys(cells[1][0] for cells in lines)))
 
 
 def expanded(command: str) -> set[Scenario]:
@@ -233,7 +287,7 @@ def test_a_ruleset_s_command_is_that_of_its_suite() -> None:
 
 
 def test_downloads_are_what_the_writers_write(site: Site) -> None:
-    (held, _) = read_held(site)
+    held = read_held(site)[0]
     (board,) = held.boards
     page = pages.board_page(held, board)
     written = site.index.parent / page.name
@@ -259,7 +313,7 @@ def test_a_hostile_name_stays_text(site: Site, read_pages: dict[str, Read]) -> N
 
 
 def test_curves_are_data_in_a_script(site: Site) -> None:
-    (held, _) = read_held(site)
+    held = read_held(site)[0]
     row = held.boards[0].rows[0]
     name = held.row_name(row).replace("row", "cells")
     text = (site.index.parent / f"{name}-curves.js").read_text()
@@ -403,3 +457,100 @@ def test_pages_by_themselves_are_as_they_were(tmp_path: Path) -> None:
     assert "site.js" not in html(page)
     assert "data-f" not in html(page)
     assert files.write(tmp_path, page).read_text() == html(page)
+
+
+def test_pages_of_audits_and_figures_are_part_of_the_site(read_pages: dict[str, Read]) -> None:
+    audit = read_pages["audits-bounds.html"]
+    assert audit.rows[1][1][0][0] == EVIL
+    assert {"audits.html", "audits-bounds-bound.csv", "audits-bounds.json"} <= {*audit.links}
+    assert not any("javascript" in link for page in read_pages.values() for link in page.links)
+    contents = read_pages["paper-index.html"]
+    assert [cells[0] for _, cells in contents.rows if cells] == [
+        ["fig4b", "paper-fig4b.html"], ["gone", ""]
+    ]  # fmt: skip
+    listed = read_pages["paper.html"].rows
+    assert [cells[0][1] for _, cells in listed if cells] == ["paper-fig4b.html", "paper-index.html"]
+    for name in ("audits.html", "paper.html", "comparisons.html"):
+        assert all(name in page.links for page in read_pages.values()), name
+
+
+def test_folders_are_compared(read_pages: dict[str, Read], folder: Path, after: Path) -> None:
+    page = read_pages["compare-1.html"]
+    cells = 2 * 2 * len(ATTACKS) * len(SEEDS)
+    assert f"{cells // 2} of {cells} cells" in page.text
+    assert f"hgobench compare {folder} {after}" in page.text
+    (line,) = [cells for _, cells in read_pages["comparisons.html"].rows if cells]
+    assert [text for text, _ in line[2:4]] == [str(cells), str(cells // 2)]
+    assert line[0][1] == "compare-1.html"
+    titles = {cells[1][0] for _, cells in read_pages["index.html"].rows if len(cells) == 9}
+    assert titles == {f"mine-1 in {folder}", f"mine-1 in {after}", "worst-1"}
+
+
+def test_folders_that_can_t_be_compared_say_so(folder: Path, tmp_path: Path) -> None:
+    with open_store(tmp_path / "r") as store:
+        store.add(stored(next(grid()), 0.5), "other-1", "a" * 64)
+        store.add(stored(next(grid()), 0.5), "other-2", "b" * 64)
+    site = write_site(folder, tmp_path / "r", out=tmp_path / "s")
+    assert not (tmp_path / "s" / "comparisons.html").exists()
+    assert (
+        "are not compared: compare: A holds the rulesets ['mine-1', 'worst-1']"
+        in Read(site.index).text
+    )
+
+
+EVERYTHING = Page(
+    "all", "All", [
+        *STUDY.blocks, *FIGURE.blocks, *CONTENTS.blocks,
+        Chart("c", "T", "x", "y", log="xy", panels=[Chart("", "p", "x", "y", below=Chart("", "q", "x", "y"))],
+              data=Table("d", "", ["a"], [[Shown("3", 3, "a.html")]], right={0}, most={0: 3}, factors={"f": [("1",)]})),
+    ], "command", Table("long", "", ["a"], [[None]]),
+)  # fmt: skip
+
+
+def test_a_page_is_kept_and_read_again() -> None:
+    again = kept.from_json(kept.to_json(EVERYTHING))
+    for form in ("markdown", "latex", "html", "csv"):
+        assert render(again, form) == render(EVERYTHING, form)
+    assert kept.to_json(again) == kept.to_json(EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda page: page.update(title=3), "3; expected str"),
+        (lambda page: page.update(nonsense=3), "Page: 'nonsense'; there is no such field"),
+        (lambda page: page.pop("title"), "Page: title: missing"),
+        (lambda page: page.update(name="other"), "it is named 'other'"),
+        (lambda page: page["blocks"].append({"is": "Path"}), "{'is': 'Path'}; expected"),
+        (lambda page: page["blocks"].append({"is": "Line", "label": "", "x": [], "y": []}), "expected"),
+        (lambda page: page["blocks"][2]["rows"].append(["one"]), "a table of 2 columns has a row of another length"),
+        (lambda page: page["blocks"][2].update(anchors=["a"]), "a table of 2 rows has anchors or factors of another"),
+        (lambda page: page["blocks"][3].update(log="z"), "'z'; expected"),
+        (lambda page: page["blocks"][3]["lines"][0].update(y=[1.0, "many"]), "'many'; expected"),
+        (lambda page: page["blocks"][3]["lines"][0].update(y=[1.0]), "a line has 2 and 1 coordinates"),
+        (lambda page: page["blocks"][4].update(facts=[["a"]]), "zip"),
+    ],
+)  # fmt: skip
+def test_a_kept_page_that_is_none_is_refused(
+    change: Callable[[Any], None], problem: str, tmp_path: Path
+) -> None:
+    content = json.loads(kept.to_json(STUDY))
+    change(content)
+    (tmp_path / "bounds.page.json").write_text(json.dumps(content))
+    (tmp_path / "bounds.html").write_text("old")
+    (tmp_path / "old.html").write_text("old")
+    pages, problems = kept.read(tmp_path)
+    assert not pages
+    assert len(problems) == 2
+    assert problem in problems[0]
+    assert problems[1] == (
+        f"page: '{tmp_path / 'old.html'}': of an older hgobench; the command that wrote it writes it anew"
+    )
+
+
+def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+    for content in (b"", b"\xff", b"[" * 100_000, b"3", b'{"is": "Text", "text": "a"}'):
+        (tmp_path / "a.page.json").write_bytes(content)
+        pages, problems = kept.read(tmp_path)
+        assert not pages
+        assert len(problems) == 1

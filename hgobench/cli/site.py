@@ -19,11 +19,15 @@ def site(
     Boards, rows, cells with their curves, rules and attacks; every number leads to its scenario,
     its seeds, what it was computed with and the command that runs it again. Of results that are
     still being computed the site shows what is there, and says what is missing.
+
+    The first folder is compared with each of the others. Folders of audits, plans and reproduce
+    have pages of their own, which become part of the site.
     """
     from hgobench.site import write_site
 
     made = write_site(*folders, out=out)
-    for ruleset, missing in made.missing.items():
-        for line in missing:
-            typer.echo(f"missing: {ruleset}: {line}", err=True)
+    for line in made.missing:
+        typer.echo(f"missing: {line}", err=True)
+    for line in made.problems:
+        typer.echo(f"not shown: {line}", err=True)
     typer.echo(f"{made.index}: {made.pages} pages")

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from . import kept
 from .html import SCRIPT, STYLE, Frame, data_name, data_script, html, script, style
 from .page import Curves, Link, Page
 from .render import chart_csv, csv, curves_csv, file_name, latex, table_csv
@@ -18,7 +19,7 @@ def write(folder: Path, page: Page, frame: Frame | None = None) -> Path:
         folder: where the files go.
         page: the page.
         frame: of the site that it is a page of; a page with data is then written as LaTeX, too.
-            None: the page stands for itself.
+            None: the page stands for itself, and is written so that a site can show it (`kept`).
 
     Returns:
         The HTML file's path.
@@ -40,7 +41,9 @@ def write(folder: Path, page: Page, frame: Frame | None = None) -> Path:
     if page.content is not None:
         files.append(Link("JSON", f"{page.name}.json"))
         _text(folder / f"{page.name}.json", json.dumps(page.content, indent=1) + "\n")
-    if frame is not None:
+    if frame is None:
+        _text(folder / f"{page.name}{kept.ENDING}", kept.to_json(page) + "\n")
+    else:
         if page.content is not None:
             files.append(Link("LaTeX", f"{page.name}.tex"))
             _text(folder / f"{page.name}.tex", latex(page) + "\n")

@@ -71,6 +71,7 @@ _TABLES: dict[int, dict[str, str]] = {
 }
 _OPTIONAL = {1: {"measurements"}, 2: set[str]()}  # created with the first measurement
 _LATER = {1: {"digest", "right", "checksum"}, 2: set[str]()}  # columns that it does not have
+FILE = "results.sqlite"  # in a folder
 PAGE = 200  # rows per query: between two queries other processes may write
 QUIET_WAIT = 1.0  # seconds to wait for another process before a message
 LONGEST_WAIT = 600.0  # seconds
@@ -108,11 +109,11 @@ class SqliteStore:
         create: bool = True,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self.path = Path(folder) / "results.sqlite"
+        self.path = Path(folder) / FILE
         self._schema = SCHEMA
         self._say = say or _print
         if not create and not self.path.exists():
-            raise InputError(f"store: {str(folder)!r}: no results.sqlite there")
+            raise InputError(f"store: {str(folder)!r}: no {FILE} there")
         if self.path.exists() and not self.path.is_file():
             raise InputError(f"store: {str(self.path)!r}: no file")
         try:

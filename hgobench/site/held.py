@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,10 @@ from hgobench.evaluation.selection import Selection
 from hgobench.leaderboard import BOARD, Board, Boards, Row, Score
 from hgobench.paper.figures import RULESET as PAPER
 from hgobench.results import Result, Store, open_store
+from hgobench.results.sqlite import FILE
 from hgobench.scenario import ATTACK, Scenario
+
+from .studies import FOLDER
 
 X = ("round", "simulated time", "megabytes sent")
 Y = ("test accuracy", "test loss", "validation accuracy", "coordinates updated", "answers")
@@ -57,6 +61,7 @@ class Held:
         folder: as it was named.
         ruleset: the ruleset.
         name: of its files, unique in a site.
+        title: what pages call it: the ruleset, and the folder if several hold it.
         runs: its cells.
         scores: their scores.
         facts: the different things that its cells were computed with.
@@ -68,6 +73,7 @@ class Held:
     folder: str
     ruleset: str
     name: str
+    title: str = ""
     runs: dict[Scenario, Run] = field(default_factory=dict)
     scores: dict[Scenario, Score] = field(default_factory=dict)
     facts: list[dict[str, str]] = field(default_factory=list)
@@ -150,10 +156,16 @@ def read(folders: Iterable[str | Path]) -> list[Held]:
     """
     every: list[Held] = []
     for folder in folders:
+        if Path(folder, FOLDER).is_dir() and not Path(folder, FILE).exists():
+            continue  # pages alone
         with open_store(folder, create=False) as store:
             every += _read(str(folder), store)
     taken: set[str] = set()
+    counts = Counter(held.ruleset for held in every)
     for held in every:
+        held.title = held.ruleset
+        if counts[held.ruleset] > 1:
+            held.title += f" in {held.folder}"
         slug = re.sub(r"[^a-z0-9]+", "-", held.ruleset.lower()).strip("-")[:40] or "ruleset"
         names = (slug if i == 1 else f"{slug}-{i}" for i in range(1, len(every) + 1))
         held.name = next(name for name in names if name not in taken)

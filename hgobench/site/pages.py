@@ -71,7 +71,7 @@ def _by_stage(held: Held, board: Board, to: told.Address) -> Table:
     return Table("", title, header, lines, range(1, len(header)))
 
 
-def index_page(every: Sequence[Held]) -> Page:
+def index_page(every: Sequence[Held], problems: Sequence[str] = ()) -> Page:
     """Return the first page: all boards, what is here, and what is missing."""
     blocks: list[Block] = [
         Text(
@@ -84,7 +84,8 @@ def index_page(every: Sequence[Held]) -> Page:
     ]
     if any(held.boards for held in every):
         blocks.append(_boards(every))
-    blocks += [_here(every), *(Text(note, "note") for note in _notes(every))]
+    blocks += [_here(every)] if every else []
+    blocks += [Text(note, "note") for note in (*_notes(every), *problems)]
     return Page(INDEX, "Boards", blocks)
 
 
@@ -100,7 +101,7 @@ def _boards(every: Sequence[Held]) -> Table:
         lines.append(
             [
                 Link(title_of(board), f"{held.board_name(board)}.html"),
-                *([held.ruleset] if several else []),
+                *([held.title] if several else []),
                 Link(first.label, f"{held.row_name(first)}.html"),
                 "-" if first.rank is None else str(first.rank),
                 Shown(f"{first.worst.mean:.3f}", first.worst.mean),
@@ -118,7 +119,7 @@ def _boards(every: Sequence[Held]) -> Table:
         if name in wanted
     }
     if several:
-        factors = {"ruleset": [(held.ruleset,) for held, _ in pairs], **factors}
+        factors = {"ruleset": [(held.title,) for held, _ in pairs], **factors}
     textual = ("board", "ruleset", "first", "by")
     right = [i for i, name in enumerate(header) if name not in textual]
     return Table("", "", header, lines, right, factors=factors)
@@ -170,12 +171,12 @@ def _of_suite(suite: Suite, held: Held) -> list[str]:
 
 
 def _notes(every: Sequence[Held]) -> list[str]:
-    notes = [f"{held.ruleset}: no boards: {held.trouble}" for held in every if held.trouble]
+    notes = [f"{held.title}: no boards: {held.trouble}" for held in every if held.trouble]
     for held in every:
         for chosen, here, of in held.lacking:
             row = chosen.given
             notes.append(
-                f"{held.ruleset}: not on a board yet: {row.algorithm} {row.rule} {row.scope}: "
+                f"{held.title}: not on a board yet: {row.algorithm} {row.rule} {row.scope}: "
                 f"{here} of {of} cells"
             )
     return notes
@@ -198,7 +199,7 @@ def rows_page(every: Sequence[Held]) -> Page:
         lines.append(
             [
                 Link(row.label, f"{held.row_name(row)}.html"),
-                *([held.ruleset] if several else []),
+                *([held.title] if several else []),
                 *(str(fields[name]) for name in shown),
                 "-" if row.rank is None else str(row.rank),
                 Shown(f"{row.worst.mean:.3f}", row.worst.mean),
@@ -212,7 +213,7 @@ def rows_page(every: Sequence[Held]) -> Page:
         )
     factors: dict[str, list[tuple[str, ...]]] = {}
     if several:
-        factors["ruleset"] = [(held.ruleset,) for held, _, _ in triples]
+        factors["ruleset"] = [(held.title,) for held, _, _ in triples]
     factors |= told.factors([row for _, _, row in triples], *wanted)
     right = [i for i, name in enumerate(header) if name in ("#", "worst", "95 %", "clean", "live")]
     table = Table("", "", header, lines, right, factors=factors)

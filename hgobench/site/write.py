@@ -15,8 +15,9 @@ from hgobench.report.html import Frame
 from hgobench.report.page import Link, Page
 from hgobench.writing import whole
 
-from . import pages, rows
+from . import pages, rows, studies
 from .held import Held, read
+from .studies import Study, Versus
 
 MANIFEST = "site.json"
 
@@ -28,12 +29,14 @@ class Site:
     Attributes:
         index: its first page.
         pages: how many pages it has.
-        missing: what the results lack, by ruleset.
+        missing: what the results lack.
+        problems: pages of audits and figures that can't be shown, and why.
     """
 
     index: Path
     pages: int
-    missing: dict[str, list[str]]
+    missing: Sequence[str]
+    problems: Sequence[str]
 
 
 def write_site(*folders: str | Path, out: str | Path) -> Site:
@@ -52,11 +55,13 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
     if not folders:
         raise InputError("folders: none; expected a folder of results")
     held = read(folders)
+    studied, problems = studies.read(folders)
+    versus = studies.compare(list(dict.fromkeys(one.folder for one in held if one.boards)))
     target = Path(out)
     with whole(target) as unfinished:
         files.shared(unfinished)
         count = 0
-        for page, frame in framed(held):
+        for page, frame in framed(held, studied, versus, problems):
             files.write(unfinished, page, frame)
             count += 1
         names = sorted(path.name for path in unfinished.iterdir())
@@ -65,8 +70,8 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
     for name in before - {*names, MANIFEST}:
         with suppress(OSError):
             (target / name).unlink()
-    missing = {one.ruleset: said for one in held if (said := pages.missing(one))}
-    return Site(target / f"{pages.INDEX}.html", count, missing)
+    missing = [f"{one.title}: {said}" for one in held for said in pages.missing(one)]
+    return Site(target / f"{pages.INDEX}.html", count, missing, problems)
 
 
 def _before(folder: Path) -> set[str]:
@@ -79,28 +84,66 @@ def _before(folder: Path) -> set[str]:
     return {name for name in names if Path(name).name == name} if known else set()
 
 
-def framed(held: Sequence[Held]) -> Iterator[tuple[Page, Frame]]:
-    """Yield the pages of a site, each with what surrounds it."""
-    boards = any(one.boards for one in held)
-    parts = [
-        Link("Boards", f"{pages.INDEX}.html"),
-        *([Link("Rows", f"{pages.ROWS}.html")] if boards else []),
-        Link("Rules", f"{pages.RULES}.html"),
-        Link("Attacks", f"{pages.ATTACKS}.html"),
+def framed(
+    held: Sequence[Held],
+    studied: Sequence[Study] = (),
+    versus: Sequence[Versus] = (),
+    problems: Sequence[str] = (),
+) -> Iterator[tuple[Page, Frame]]:
+    """Yield the pages of a site, each with what surrounds it.
+
+    Args:
+        held: the results.
+        studied: pages of audits and figures.
+        versus: comparisons.
+        problems: what can't be shown.
+    """
+    compared = studies.comparison_pages(versus)
+    named = [
+        ("Boards", pages.INDEX, True),
+        ("Rows", pages.ROWS, any(one.boards for one in held)),
+        ("Comparisons", studies.COMPARISONS, bool(compared)),
+        *(
+            (part, name, any(s.part == part for s in studied))
+            for part, name in studies.NAMES.items()
+        ),
+        ("Rules", pages.RULES, True),
+        ("Attacks", pages.ATTACKS, True),
     ]
-    home = parts[0]
-    yield pages.index_page(held), Frame(parts, "Boards")
-    if boards:
+    links = {part: Link(part, f"{name}.html") for part, name, there in named if there}
+    parts = list(links.values())
+    home = links["Boards"]
+    notes = [versus_problem(one) for one in versus if one.made is None]
+    yield pages.index_page(held, [*notes, *problems]), Frame(parts, "Boards")
+    if "Rows" in links:
         yield pages.rows_page(held), Frame(parts, "Rows")
     yield pages.rules_page(), Frame(parts, "Rules")
     yield pages.attacks_page(), Frame(parts, "Attacks")
+    for page in compared:
+        above = [] if page.name == studies.COMPARISONS else [links["Comparisons"]]
+        yield page, Frame(parts, "Comparisons", above)
+    for part in studies.NAMES:
+        some = [study for study in studied if study.part == part]
+        if some:
+            yield studies.list_page(part, some), Frame(parts, part)
+        for study in some:
+            yield study.page, Frame(parts, part, [links[part]])
     for one in held:
-        for board in one.boards:
-            page = pages.board_page(one, board)
-            yield page, Frame(parts, "Boards", [home])
-            above = [home, Link(page.title, f"{page.name}.html")]
-            for row in board.rows:
-                yield rows.row_page(one, board, row), Frame(parts, "Boards", above)
-                name = f"{one.row_name(row)}.html"
-                frame = Frame(parts, "Boards", [*above, Link(row.label, name)])
-                yield rows.cells_page(one, row), frame
+        yield from _of_ruleset(one, parts, home)
+
+
+def versus_problem(one: Versus) -> str:
+    """Say why two folders are not compared."""
+    return f"{one.folders[0]} and {one.folders[1]} are not compared: {one.problem}"
+
+
+def _of_ruleset(held: Held, parts: Sequence[Link], home: Link) -> Iterator[tuple[Page, Frame]]:
+    """Yield the pages of a ruleset's boards, rows and cells."""
+    for board in held.boards:
+        page = pages.board_page(held, board)
+        yield page, Frame(parts, "Boards", [home])
+        above = [home, Link(page.title, f"{page.name}.html")]
+        for row in board.rows:
+            yield rows.row_page(held, board, row), Frame(parts, "Boards", above)
+            own = Link(row.label, f"{held.row_name(row)}.html")
+            yield rows.cells_page(held, row), Frame(parts, "Boards", [*above, own])

@@ -1,0 +1,154 @@
+"""The pages of a site that somebody has written before: audits, figures; and comparisons."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from hgobench.comparison import Comparison, compared
+from hgobench.errors import InputError
+from hgobench.report import comparison, kept
+from hgobench.report.page import Block, Cell, Facts, Link, Page, Shown, Table, Text
+
+Part = Literal["Audits", "Paper"]
+FOLDER = "pages"  # of a folder of results
+COMPARISONS = "comparisons"
+NAMES: Mapping[Part, str] = {"Audits": "audits", "Paper": "paper"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A page of an audit, of a plan or of one of the paper's figures.
+
+    Attributes:
+        part: of the site.
+        folder: where it was.
+        page: the page, named and linked as in the site.
+    """
+
+    part: Part
+    folder: str
+    page: Page
+
+
+def read(folders: Iterable[str | Path]) -> tuple[list[Study], list[str]]:
+    """Return the pages that folders hold besides results, and what is wrong with others."""
+    studies: list[Study] = []
+    problems: list[str] = []
+    taken: set[str] = set()
+    for folder in folders:
+        pages, wrong = kept.read(Path(folder, FOLDER))
+        problems += wrong
+        of_paper = any(page.command.startswith("hgobench reproduce ") for page in pages)
+        part: Part = "Paper" if of_paper else "Audits"
+        names = {page.name: _name(part, page.name, taken) for page in pages}
+        studies += [Study(part, str(folder), _renamed(page, names)) for page in pages]
+    return studies, problems
+
+
+def _name(part: Part, name: str, taken: set[str]) -> str:
+    """Return what a page is called in the site."""
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{NAMES[part]}-{name}".lower()).strip("-")
+    found, number = slug, 1
+    while found in taken:
+        number += 1
+        found = f"{slug}-{number}"
+    taken.add(found)
+    return found
+
+
+def _renamed(page: Page, names: Mapping[str, str]) -> Page:
+    """Return a page under its name in the site; links lead to other pages of its folder alone."""
+
+    def cell(value: Cell) -> Cell:
+        if not isinstance(value, Link | Shown) or not value.to:
+            return value
+        name, ending, anchor = value.to.partition(".html")
+        to = f"{names[name]}{ending}{anchor}" if ending and name in names else ""
+        if isinstance(value, Shown):
+            return replace(value, to=to)
+        return replace(value, to=to) if to else value.text
+
+    def block(one: Block) -> Block:
+        if isinstance(one, Table):
+            return replace(one, rows=[[cell(value) for value in row] for row in one.rows])
+        if isinstance(one, Facts):
+            facts = [(name, v.text if isinstance(v, Link) else v) for name, v in one.facts]
+            return replace(one, facts=facts)
+        return one
+
+    return replace(page, name=names[page.name], blocks=[block(one) for one in page.blocks])
+
+
+def list_page(part: Part, studies: Sequence[Study]) -> Page:
+    """Return the list of the pages of a part."""
+    rows: list[Sequence[Cell]] = [
+        [Link(study.page.title, f"{study.page.name}.html"), study.page.command or "-", study.folder]
+        for study in studies
+    ]
+    titles = {"Audits": "Audits", "Paper": "The paper's figures"}
+    table = Table("", "", ["what", "the command that writes it", "folder"], rows)
+    return Page(NAMES[part], titles[part], [table])
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Two folders, compared.
+
+    Attributes:
+        folders: A and B.
+        made: the comparison; None: there is none.
+        problem: why.
+    """
+
+    folders: tuple[str, str]
+    made: Comparison | None
+    problem: str = ""
+
+
+def compare(folders: Sequence[str | Path]) -> list[Versus]:
+    """Compare the first folder with each of the others."""
+    found = []
+    for other in folders[1:]:
+        both = str(folders[0]), str(other)
+        try:
+            found.append(Versus(both, compared(folders[0], other, (), (), (), "test")))
+        except InputError as error:
+            found.append(Versus(both, None, "; ".join(error.problems)))
+    return found
+
+
+def comparison_pages(several: Sequence[Versus]) -> list[Page]:
+    """Return the page of each comparison, and before them the list of all; empty: there is none."""
+    pages: list[Page] = []
+    rows: list[Sequence[Cell]] = []
+    for number, one in enumerate(several, 1):
+        if one.made is None:
+            rows.append([*one.folders, "-", "-", "-", one.problem])
+            continue
+        page = comparison.page(one.made)
+        command = shlex.join(["hgobench", "compare", *one.folders])
+        title = f"{one.folders[0]} and {one.folders[1]} compared"
+        page = replace(page, name=f"compare-{number}", title=title, command=command)
+        pages.append(page)
+        made = one.made
+        rows.append(
+            [
+                Link(one.folders[0], f"{page.name}.html"),
+                Link(one.folders[1], f"{page.name}.html"),
+                len(made.pairs),
+                made.identical,
+                Shown(f"{made.overall.difference:+.4f}", made.overall.difference),
+                made.overall.verdict,
+            ]
+        )
+    if not pages:
+        return []
+    header = ["A", "B", "cells that both have", "the same to the last bit", "B - A", "better"]
+    about = "Cells are paired by their seed and all else; differences are B's accuracy less A's."
+    table = Table("", "", header, rows, [2, 3, 4])
+    return [Page(COMPARISONS, "Comparisons", [Text(about), table]), *pages]
