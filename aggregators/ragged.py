@@ -120,10 +120,7 @@ class _Staircase:
     def stair(self, k: int) -> Stair:
         """Return a step."""
         start, end = self.starts[k : k + 2]
-        shared = self.columns[:end]
-        served = torch.arange(end, device=shared.device) >= start
-        view = self.view.of_part(self.rows[k], shared, len(self.columns), served)
-        return Stair(shared[start:], slice(start, end), len(self.rows[k]), Step(self, k, view))
+        return Stair(self.columns[start:end], slice(start, end), len(self.rows[k]), Step(self, k))
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
@@ -178,6 +175,15 @@ class _Staircase:
         return self._running(about, inner_products)
 
     @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """Return ‖x_i - x_j‖² of each step from `centred_grams`, (K, m, m)."""
+        grams = self.centred_grams[:, 1:, 1:]
+        norms = grams.diagonal(axis1=1, axis2=2)
+        distances = np.maximum(norms[:, :, None] + norms[:, None] - 2.0 * grams, 0.0)
+        distances[:, np.arange(len(self.ordered)), np.arange(len(self.ordered))] = 0.0
+        return distances
+
+    @cached_property
     def squared_lengths(self) -> NDArray[np.float64]:
         """Return ‖x_i‖² of each step, (K, m)."""
         return self._running(
@@ -229,11 +235,19 @@ class Step(Vectors):
     The vectors themselves are put together only if a rule asks for them.
     """
 
-    def __init__(self, staircase: _Staircase, k: int, view: ServerView) -> None:
-        self.staircase, self.k, self.view = staircase, k, view
+    def __init__(self, staircase: _Staircase, k: int) -> None:
+        self.staircase, self.k = staircase, k
         self._mixing, self._source = None, self
         self._rows = staircase.rows[k]
         self.served = slice(*staircase.starts[k : k + 2])
+
+    @cached_property
+    def view(self) -> ServerView:
+        """Return what the server knows of the round and of these coordinates."""
+        every = self.staircase.columns
+        shared = every[: self.width]
+        served = torch.arange(self.width, device=shared.device) >= self.served.start
+        return self.staircase.view.of_part(self._rows, shared, len(every), served)
 
     @property
     def _step(self) -> Step:
@@ -298,6 +312,14 @@ class Step(Vectors):
     @cached_property
     def _squared_lengths(self) -> Tensor:
         return torch.from_numpy(self.staircase.squared_lengths[self.k, self._rows])
+
+    @cached_property
+    def squared_distances(self) -> Tensor:
+        """Return all ‖x_i - x_j‖², (m, m) float64; inf from and to what is not finite."""
+        plain = self._mixing is None and self.staircase.products is None
+        if plain and self.staircase.finite.all():
+            return self._of(self.staircase.distances)
+        return super().squared_distances
 
     def squared_distances_from(self, k: int) -> Tensor:
         """Return all ‖x_i - x_k‖², (m,) float64; inf from and to what is not finite."""

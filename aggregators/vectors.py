@@ -65,9 +65,15 @@ class Vectors:
 
     def __init__(self, sent: Tensor, view: ServerView | None = None) -> None:
         self._values = sent
-        self.view = view or ServerView()
+        if view is not None:
+            self.view = view
         self._mixing: Tensor | None = None  # (m, n): each vector as a combination of the sent ones
         self._source = self
+
+    @cached_property
+    def view(self) -> ServerView:
+        """Return what the server knows of the round; nothing, if it was not given."""
+        return ServerView()
 
     @property
     def sent(self) -> Tensor:
