@@ -112,7 +112,7 @@ def test_wheel_and_sdist_hold_everything_once(built: Path) -> None:
     assert {"hgobench/py.typed", "hgobench/suites/quick.toml", "hgobench/suites/test_cells.py",
             "hgobench/suites/reference/quick.json", "hgobench/suites/paper/fig4b.toml",
             "hgobench/paper/published.json", "hgobench/report/templates/page.html",
-            "hgobench/report/templates/style.css"} <= modules(wheel)  # fmt: skip
+            "hgobench/report/templates/style.css", "hgobench/report/templates/site.js"} <= modules(wheel)  # fmt: skip
     assert not any(name.startswith(("attacks", "aggregators", "suites")) for name in modules(wheel))
 
 

@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -375,7 +375,12 @@ def test_a_growing_store_shows_what_is_there_and_says_what_is_missing(tmp_path: 
         ruleset, _, said = line.partition(": ")
         (row,) = [cells for _, cells in page.rows if len(cells) == 8 and cells[0][0] == ruleset]
         assert said in row[6][0].split("; ")
-    assert "worst-1: not on a board yet: hgo median coordinate: 5 of 24 cells" in page.text
+    (waiting,) = [cells for _, cells in page.rows if len(cells) == 4]
+    assert [text for text, _ in waiting] == ["hgo median coordinate", "worst-1", "5", "24"]
+    own = Read(tmp_path / "s" / waiting[0][1])
+    so_far = [[text for text, _ in cells] for _, cells in own.rows if len(cells) == 4]
+    assert so_far[:2] == [["none", "5", "6", "0.500"], ["foe 1", "0", "6", "-"]]
+    assert "to be reported" in own.text
 
 
 def test_a_site_that_is_written_again_has_no_pages_of_before(folder: Path, tmp_path: Path) -> None:
@@ -554,3 +559,23 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
         pages, problems = kept.read(tmp_path)
         assert not pages
         assert len(problems) == 1
+
+
+@pytest.mark.long
+def test_a_command_of_a_page_computes_the_same_numbers(tmp_path: Path) -> None:
+    few = ["--set", "rounds=2", "--set", "rule=krum", "--set", "attack=none,foe", "--jobs", "1"]
+    done = hgobench("run", "smoke", *few, "--out", str(tmp_path / "r"), "--quiet")
+    assert done.returncode == 0, done.stderr
+    written = write_site(tmp_path / "r", out=tmp_path / "s")
+    (held,) = read([tmp_path / "r"])
+    for row in held.boards[0].rows:
+        page = Read(written.index.parent / f"{held.row_name(row)}.html")
+        (command,) = re.findall(r"hgobench run smoke --set .*?--set seed=0,1", page.text)
+        out = tmp_path / f"again {row.algorithm}"
+        words = shlex.split(command)[1:]
+        again = hgobench(*words, "--out", str(out), "--jobs", "1", "--format", "json", "--quiet")
+        assert again.returncode == 0, again.stderr
+        (board,) = json.loads(again.stdout)["boards"]
+        (same,) = board["rows"]
+        assert same["worst"] == row.worst.mean
+        assert same["cells"] == {name: asdict(value) for name, value in row.cells.items()}

@@ -17,13 +17,13 @@ from hgobench.report import files
 from hgobench.report.html import Frame
 from hgobench.report.page import Cell, Link, Page, Table
 from hgobench.site import Site
-from tests.test_site import ATTACKS, EVIL, SEEDS, folder, site
+from tests.test_site import ATTACKS, EVIL, SEEDS, after, folder, site, studied
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: [dev]")
 axe = pytest.importorskip("axe_playwright_python.base", reason="axe is not installed: [dev]")
 
 pytestmark = pytest.mark.long
-__all__ = ["folder", "site"]
+__all__ = ["after", "folder", "site", "studied"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -31,7 +31,10 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-KINDS = ("index", "rows", "rules", "attacks", "board-", "row-", "cells-")
+KINDS = (
+    "index", "rows", "rules", "attacks", "board-", "row-", "cells-", "comparisons", "compare-",
+    "audits.", "audits-", "paper.", "paper-",
+)  # fmt: skip
 EVALUATED = "by stage"  # is said on pages of rows whose attacks were chosen for them
 
 

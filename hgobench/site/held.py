@@ -124,6 +124,10 @@ class Held:
         """Return the name of a row's files, the same as long as the row is the same."""
         return f"row-{self._digest(row.scores[0].row, of_rows=True)}"
 
+    def waiting_name(self, selection: Selection) -> str:
+        """Return the name of the files of a row that is on no board yet."""
+        return f"row-{self._digest(selection.given, of_rows=True)}"
+
     def board_name(self, board: Board) -> str:
         """Return the name of a board's files."""
         return f"board-{self._digest(board.rows[0].scores[0].row, of_rows=False)}"
@@ -141,7 +145,7 @@ class Held:
         if facts not in self.facts:
             self.facts.append(facts)
         try:
-            self.scores[result.scenario] = Score.of(result)
+            self.scores[result.scenario] = Score.of(result, address=address)
         except InputError as error:
             self.trouble = "; ".join(error.problems)
         run = Run(address, result.summary, self.facts.index(facts), curve(result))

@@ -17,6 +17,7 @@ from hgobench.settings import parse_setting
 from hgobench.suite import Suite
 
 from .again import suite_of
+from .chosen import title_of
 from .held import Held
 
 INDEX, ROWS, RULES, ATTACKS = "index", "rows", "rules", "attacks"
@@ -38,11 +39,11 @@ def board_page(held: Held, board: Board) -> Page:
     command = shlex.join(["hgobench", "leaderboard", held.folder, "--ruleset", held.ruleset])
     setting = [(name, str(value)) for name, value in board.setting.items()]
     blocks += [*rest, *_again(held), Facts(setting, "All fields of its setting", True)]
-    return replace(page, name=held.board_name(board), title=title_of(board), blocks=blocks,
+    return replace(page, name=held.board_name(board), title=board_title(board), blocks=blocks,
                    command=command)  # fmt: skip
 
 
-def title_of(board: Board) -> str:
+def board_title(board: Board) -> str:
     """Return what a board is called."""
     return board.title or "all results"
 
@@ -85,6 +86,7 @@ def index_page(every: Sequence[Held], problems: Sequence[str] = ()) -> Page:
     if any(held.boards for held in every):
         blocks.append(_boards(every))
     blocks += [_here(every)] if every else []
+    blocks += [_waiting(every)] if any(held.lacking for held in every) else []
     blocks += [Text(note, "note") for note in (*_notes(every), *problems)]
     return Page(INDEX, "Boards", blocks)
 
@@ -100,7 +102,7 @@ def _boards(every: Sequence[Held]) -> Table:
         ranked = sum(row.rank is not None for row in board.rows)
         lines.append(
             [
-                Link(title_of(board), f"{held.board_name(board)}.html"),
+                Link(board_title(board), f"{held.board_name(board)}.html"),
                 *([held.title] if several else []),
                 Link(first.label, f"{held.row_name(first)}.html"),
                 "-" if first.rank is None else str(first.rank),
@@ -170,16 +172,19 @@ def _of_suite(suite: Suite, held: Held) -> list[str]:
     return [f"{lacking} of the {len(grid)} cells of the suite {suite.name}"] if lacking else []
 
 
+def _waiting(every: Sequence[Held]) -> Table:
+    """Return the rows whose attacks are chosen, and not all reported."""
+    lines: list[Sequence[Cell]] = [
+        [Link(title_of(chosen), f"{held.waiting_name(chosen)}.html"), held.title, here, of]
+        for held in every
+        for chosen, here, of in held.lacking
+    ]
+    header = ["algorithm and rule", "ruleset", "cells", "of"]
+    return Table("", "Rows that are on no board yet", header, lines)
+
+
 def _notes(every: Sequence[Held]) -> list[str]:
-    notes = [f"{held.title}: no boards: {held.trouble}" for held in every if held.trouble]
-    for held in every:
-        for chosen, here, of in held.lacking:
-            row = chosen.given
-            notes.append(
-                f"{held.title}: not on a board yet: {row.algorithm} {row.rule} {row.scope}: "
-                f"{here} of {of} cells"
-            )
-    return notes
+    return [f"{held.title}: no boards: {held.trouble}" for held in every if held.trouble]
 
 
 def rows_page(every: Sequence[Held]) -> Page:

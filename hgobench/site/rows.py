@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from hgobench import catalogue
-from hgobench.evaluation.selection import Selection
 from hgobench.leaderboard import Board, Row, Score
 from hgobench.notation import format_value
 from hgobench.report.page import (
@@ -16,7 +14,6 @@ from hgobench.report.page import (
     Curves,
     Facts,
     Heading,
-    Items,
     Link,
     Page,
     Shown,
@@ -27,11 +24,12 @@ from hgobench.scenario import ATTACK, Scenario
 from hgobench.settings import write_setting
 from hgobench.statistics import FEWEST, Estimate
 
-from .again import commands, suite_of
+from . import chosen
+from .chosen import Reported
 from .held import Held, X, Y
+from .origin import FACTS, attack_link, origin, rule_link
 
 UNATTACKED = "none"
-FACTS = "computed-with"  # the anchor of the table of what cells were computed with
 ENDINGS = {"diverged": " diverged", "failed": " failed"}
 
 
@@ -52,10 +50,10 @@ def row_page(held: Held, board: Board, row: Row) -> Page:
     if row.flags:
         title = "Flags: what to know before trusting it"
         blocks += [Heading(title), Facts(list(row.flags.items()))]
-    if held.selection(row) is None:
+    if (selection := held.selection(row)) is None:
         blocks.append(_attacks(row, page))
     else:
-        blocks += _chosen(held, row, page)
+        blocks += chosen.blocks(selection, _reported(row, page))
     blocks.append(_seeds(row, page))
     blocks.append(Text("Every number leads to its cells: how each ended, and its curves."))
     blocks += origin(held, [score.scenario for score in row.scores])
@@ -102,6 +100,8 @@ def _facts(row: Row) -> Facts:
         facts.append(("missing", f"{_cells(row.missing)} that other rows have"))
     facts += [(name, format_value(value)) for name, value in row.chosen.items() if name != "rule"]
     facts.append(("rule", rule_link(row.scores[0].scenario.rule)))
+    if row.hash:
+        facts.append(("hash, to cite it", row.hash))
     if row.origin != "hgobench":
         facts.append(("brought by", row.origin))
     return Facts(facts)
@@ -109,24 +109,6 @@ def _facts(row: Row) -> Facts:
 
 def _cells(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
-
-
-def rule_link(rule: str) -> str | Link:
-    """Return a rule with a link to its line in the table of rules, if it has one."""
-    name = rule.rpartition("+")[2].partition("[")[0]
-    known = catalogue.registry("rule").builtins
-    return Link(rule, f"rules.html#rules-{name}") if name in known else rule
-
-
-def attack_link(attack: str) -> str | Link:
-    """Return an attack with a link to its line in the table of attacks, if it has one."""
-    first, _, last = attack.partition("[")[0].rpartition("+")
-    name, kind = last, "attacks"
-    if last not in catalogue.registry("attack").builtins:
-        name, kind = first or last, "heterogeneity_attacks"
-        if name not in catalogue.registry("heterogeneity_attack").builtins:
-            return attack
-    return Link(attack, f"attacks.html#{kind}-{name}")
 
 
 def _told(value: Estimate) -> str:
@@ -162,90 +144,15 @@ def _attacks(row: Row, page: str) -> Table:
     return Table("", "Without attack, then the worst first", header, lines, [1, 2, 3, 4])
 
 
-def _chosen(held: Held, row: Row, page: str) -> list[Block]:
-    """Return what each member of the ensemble does to a row, by stage, and how it was chosen."""
-    selection = held.selection(row)
-    assert selection is not None
-    stages, plan = selection.plan.stages, selection.plan
-    by_attack = _of_attack(row)
-    lines: list[Sequence[Cell]] = []
-    places = {stage: i for i, stage in enumerate(dict.fromkeys(stages.values()))}
-    members = sorted(
-        selection.members.items(),
-        key=lambda item: (places.get(stages.get(item[0], "fault"), 0), item[1].accuracy),
-    )
-    for name, worst in members:
-        fresh = row.cells.get(name)
-        reported: list[Cell] = ["-", "-"]
-        how = f"same runs as {selection.same[name]}" if name in selection.same else "not reported"
-        if fresh is not None and name in by_attack:
-            first = by_attack[name][0].scenario
-            reported = [
-                Shown(f"{fresh.mean:.3f}", fresh.mean, f"{page}.html#{anchor(first)}"),
-                _interval(fresh),
-            ]
-            how = "the worst case" if name == row.worst_attack else "reported"
-        acts = [f"{n}={format_value(v)}" for n, v in worst.fields.items() if n != "attack"]
-        lines.append(
-            [
-                stages.get(name, "-").replace("_", " "),
-                name,
-                attack_link(str(worst.fields.get("attack", name))),
-                " ".join(acts) or "always",
-                worst.tried,
-                Shown(f"{worst.accuracy:.3f}", worst.accuracy),
-                *reported,
-                how,
-            ]
-        )
-    seeds = ", ".join(map(str, plan.selection_seeds))
-    header = ["stage", "member", "attack at its worst", "acts", "tried", "when chosen"]
-    header += ["reported", "95 %", "what became of it"]
-    factors = {
-        "stage": [(str(line[0]),) for line in lines],
-        "what became of it": [(str(line[-1]),) for line in lines],
-    }
-    title = "Each member of the ensemble, by stage"
-    table = Table("", title, header, lines, [4, 5, 6, 7], factors=factors)
-    how_many = f"{selection.cells} runs"
-    facts: list[tuple[str, str | Link]] = [
-        ("ensemble", f"{plan.ensemble}, threat model {plan.threat_model}"),
-        ("chosen on", f"seeds {seeds}, by accuracy on validation examples, in {how_many}"),
-        ("without attack, when chosen", f"{selection.clean:.3f}"),
-        ("reported on", f"fresh seeds {', '.join(map(str, plan.fresh_seeds))}, on test examples"),
-    ]
-    return [table, Facts(facts), *_chosen_again(selection), *_parameters(selection)]
-
-
-def _chosen_again(selection: Selection) -> list[Block]:
-    """Return the commands that run again what attacks were chosen by."""
-    members = [dict(worst.fields) for worst in selection.members.values()]
-    seeds = selection.plan.selection_seeds
-    row = selection.row.to_dict()
-    cells = [
-        Scenario.restore({**row, **fields, "seed": seed})
-        for fields in ({}, *members)
-        for seed in seeds
-    ]
-    numbered = [(f"{i}", f"{c} --split validation") for i, c in enumerate(commands(cells), 1)]
-    return [Facts(numbered, "Run again what attacks were chosen by", True)]
-
-
-def _parameters(selection: Selection) -> list[Block]:
-    """Return the parameters that a row chose from."""
-    if len(selection.choices) < 2:
-        return []
-    free = selection.free
-    lines: list[Sequence[Cell]] = [
-        [
-            *(format_value(getattr(choice, name)) for name in free),
-            Shown(f"{low:.3f}", low),
-            "yes" if choice == selection.row else "-",
-        ]
-        for choice, low in selection.choices.items()
-    ]
-    header = [*free, "lowest accuracy", "chosen"]
-    return [Table("", "The parameters that it chose from", header, lines, [len(free)])]
+def _reported(row: Row, page: str) -> dict[str, Reported]:
+    """Return what became of the members that ran on fresh seeds."""
+    found = {}
+    for name, scores in _of_attack(row).items():
+        value = row.cells[name]
+        to = f"{page}.html#{anchor(scores[0].scenario)}"
+        how = "the worst case" if name == row.worst_attack else "reported"
+        found[name] = Reported(Shown(f"{value.mean:.3f}", value.mean, to), _interval(value), how)
+    return found
 
 
 def _seeds(row: Row, page: str) -> Table:
@@ -323,35 +230,3 @@ def cells_page(held: Held, row: Row) -> Page:
 def _known(curves: Sequence[Curve]) -> list[str]:
     """Return the columns of which some curve has a number."""
     return [name for name in Y if any(v is not None for c in curves for v in c.columns[name])]
-
-
-def origin(held: Held, cells: Sequence[Scenario]) -> list[Block]:
-    """Return how cells came about: what they state, what they were computed with, the commands."""
-    blocks: list[Block] = [Heading("Run it again")]
-    known = suite_of(held.ruleset)
-    if known is not None:
-        blocks.append(Items("The whole ruleset:", [known[1]]))
-    for command, group in commands(cells).items():
-        attacks = dict.fromkeys(cell.attack for cell in group)
-        seeds = sorted({cell.seed for cell in group})
-        span = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
-        blocks.append(Items(f"{', '.join(attacks)}, {span}:", [command]))
-    stated = [cell.to_dict() for cell in cells]
-    same = [
-        (name, str(value))
-        for name, value in stated[0].items()
-        if all(fields[name] == value for fields in stated)
-    ]
-    blocks += [Heading("Scenario"), Facts(same, "All fields that its cells share", True)]
-    blocks.append(Heading("Computed with"))
-    counts: dict[int, int] = {}
-    for cell in cells:
-        number = held.runs[cell].facts
-        counts[number] = counts.get(number, 0) + 1
-    numbers = sorted(counts)
-    names = sorted({name for number in numbers for name in held.facts[number]})
-    lines: list[Sequence[Cell]] = [["cells", *(counts[number] for number in numbers)]]
-    lines += [[name, *(held.facts[number].get(name, "-") for number in numbers)] for name in names]
-    anchors = [FACTS, *(f"{FACTS}-{i}" for i in range(1, len(lines)))]
-    header = ["", *(f"#{number + 1}" for number in numbers)]
-    return [*blocks, Table("", "", header, lines, anchors=anchors)]

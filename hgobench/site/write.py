@@ -15,7 +15,7 @@ from hgobench.report.html import Frame
 from hgobench.report.page import Link, Page
 from hgobench.writing import whole
 
-from . import pages, rows, studies
+from . import chosen, pages, rows, studies
 from .held import Held, read
 from .studies import Study, Versus
 
@@ -139,6 +139,8 @@ def versus_problem(one: Versus) -> str:
 
 def _of_ruleset(held: Held, parts: Sequence[Link], home: Link) -> Iterator[tuple[Page, Frame]]:
     """Yield the pages of a ruleset's boards, rows and cells."""
+    for selection, _, _ in held.lacking:
+        yield chosen.waiting_page(held, selection), Frame(parts, "Boards", [home])
     for board in held.boards:
         page = pages.board_page(held, board)
         yield page, Frame(parts, "Boards", [home])
