@@ -345,6 +345,20 @@ def test_a_board_says_what_each_member_costs() -> None:
     assert not any("Runs per seed" in note for note in ranked([verdict_of()])[0].notes)
 
 
+def test_a_board_says_what_reporting_three_misses() -> None:
+    verdict = verdict_of()
+    noise = [
+        Score(cell, "done", 0.57) for cell in verdict.selection.under("noise", range(100, 120))
+    ]
+    whole = Verdict(verdict.selection, {**verdict.scores, "noise": noise})
+    assert whole.regret == pytest.approx(0.03)
+    assert ranked([whole])[0].notes[-1] == (
+        "Every member ran on fresh seeds: the lowest of all is 0.030 below the lowest of the 3 "
+        "reported, on average over 1 row; 0.030 for hgo median."
+    )
+    assert not any("Every member" in note for note in ranked([verdict])[0].notes)
+
+
 def test_flags_hold_a_rule_against_its_proof() -> None:
     raised = []
     for proof in (Proof(9, 0.5, 0.5), Proof(9, 0.5, 0.51), Proof(9, 0.5, unsearched="it is slow")):

@@ -63,7 +63,10 @@ def _one(stage: Stage, *attacks: str) -> list[Member]:
 
 def _alie(signs: str) -> Member:
     more = [] if signs == "minus" else [f"signs={signs}"]
-    given = [",".join([*strength, *more]) for strength in ([], ["z=1"], ["z=1.5"], ["z=3"])]
+    # z=20 is so far that rules of bounded influence are pulled as far as they can be.
+    given = [
+        ",".join([*strength, *more]) for strength in ([], ["z=1"], ["z=1.5"], ["z=3"], ["z=20"])
+    ]
     return Member(
         f"alie {signs}", "fixed", tuple(f"alie[{text}]" if text else "alie" for text in given)
     )

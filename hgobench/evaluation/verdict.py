@@ -84,7 +84,7 @@ def ranked(verdicts: Sequence[Verdict], by: str = "attack") -> Boards:
     scores = [score for verdict in verdicts for score in verdict.named()]
     selections = list({v.selection.given: v.selection for v in verdicts}.values())
     how = [_how, _cost, _same] if selections else []
-    told = list(filter(None, (say(selections) for say in how)))
+    told = list(filter(None, (*(say(selections) for say in how), _missed(verdicts))))
     return Boards(
         replace(board, notes=[*told, *board.notes]) for board in boards(scores, by=by, flags=raised)
     )
@@ -127,6 +127,19 @@ def _seeds(selection: Selection, member: str) -> int:
     plan = selection.plan
     own = next((one.seeds for one in plan.members if one.name == member), None)
     return len(plan.selection_seeds[:own])
+
+
+def _missed(verdicts: Sequence[Verdict]) -> str:
+    """Say by how much members that were not reported are worse, where all of them ran."""
+    by_row = {v.selection.row: v.regret for v in verdicts if v.regret is not None}
+    if not by_row:
+        return ""
+    most = max(by_row, key=by_row.__getitem__)
+    return (
+        f"Every member ran on fresh seeds: the lowest of all is {fmean(by_row.values()):.3f} below "
+        f"the lowest of the {REPORTED} reported, on average over {len(by_row)} row{'s' * (len(by_row) > 1)}; "
+        f"{by_row[most]:.3f} for {most.algorithm} {most.rule}."
+    )
 
 
 def _same(selections: Sequence[Selection]) -> str:
