@@ -44,6 +44,7 @@ class Columns:
     fewest: int
     most: int
     view: ServerView = field(default_factory=ServerView)
+    _sums: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def sort(
@@ -182,8 +183,14 @@ class Columns:
         Only what is inside is ever added: subtracting extremes from a total would let one value of
         1e30 erase all the others.
         """
-        inside = _sum_below(self.values, f, self.count - f, self.fewest - f, self.most - f)
-        return inside / (self.count - 2 * f)
+        return self._inside(f) / (self.count - 2 * f)
+
+    def _inside(self, f: int) -> Tensor:
+        """Sum each column without its f smallest and f largest values, once, -> (b,)."""
+        if f not in self._sums:
+            stop = self.count - f
+            self._sums[f] = _sum_below(self.values, f, stop, self.fewest - f, self.most - f)
+        return self._sums[f]
 
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
@@ -220,8 +227,7 @@ class Columns:
             picked = self.take_rows((start + rows).clamp_max(self.most - 1))
             return sum_rows(zero_where_false(picked, rows < k)) / k
         outer = sum_rows(select(later, high, self.values[:left_out]))
-        core = _sum_below(self.values, left_out, k, fewest, self.most - left_out)
-        return (core + outer) / k
+        return (self._inside(left_out) + outer) / k  # these rows are in every window
 
     def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
         """Find the `length` values of each column nearest to `centre`.
