@@ -135,9 +135,10 @@ def _missed(verdicts: Sequence[Verdict]) -> str:
     if not by_row:
         return ""
     most = max(by_row, key=by_row.__getitem__)
+    rows = f"{len(by_row)} row{'s' * (len(by_row) > 1)}"
     return (
         f"Every member ran on fresh seeds: the lowest of all is {fmean(by_row.values()):.3f} below "
-        f"the lowest of the {REPORTED} reported, on average over {len(by_row)} row{'s' * (len(by_row) > 1)}; "
+        f"the lowest of the {REPORTED} reported, on average over {rows}; "
         f"{by_row[most]:.3f} for {most.algorithm} {most.rule}."
     )
 
