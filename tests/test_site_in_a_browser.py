@@ -228,8 +228,9 @@ def test_a_number_leads_where_its_row_does(opened: Open, site: Site) -> None:
     assert page.inner_text("tr:target td:nth-child(3)")[:4] == number[:4]
 
 
-def test_curves_are_drawn_when_they_are_asked_for(opened: Open, site: Site) -> None:
-    page = opened(board(site))
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_curves_are_drawn_when_they_are_asked_for(opened: Open, site: Site, scheme: str) -> None:
+    page = opened(board(site), color_scheme=scheme)
     page.click("tbody a >> nth=0")
     page.click("table >> nth=0 >> tbody a[href*='cells-']")
     assert not page.query_selector("svg")
@@ -237,6 +238,11 @@ def test_curves_are_drawn_when_they_are_asked_for(opened: Open, site: Site) -> N
     page.click("text=Draw the curves")
     page.wait_for_selector(".curves svg")
     assert len(page.query_selector_all(".curves svg path")) == len(ATTACKS) * (len(SEEDS) + 1)
+    strokes = page.eval_on_selector_all(
+        ".curves svg path", "paths => [...new Set(paths.map(p => getComputedStyle(p).stroke))]"
+    )
+    first = {"light": "rgb(0, 114, 178)", "dark": "rgb(90, 169, 230)"}[scheme]
+    assert (len(strokes), strokes[0]) == (len(ATTACKS), first)
     label = page.get_attribute(".curves svg", "aria-label")
     assert label is not None
     assert label.startswith("test accuracy over round: none, ")

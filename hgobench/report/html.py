@@ -108,7 +108,8 @@ def html(page: Page, frame: Frame | None = None) -> str:
 def style() -> str:
     """Return the style of every page."""
     template = _environment().get_template(STYLE)
-    return template.render(widths=WIDTHS, columns=range(1, COLUMNS + 1))
+    columns = range(1, COLUMNS + 1)
+    return template.render(widths=WIDTHS, columns=columns, colours=charts.COLOURS)
 
 
 def script() -> str:

@@ -197,15 +197,13 @@ def rows_page(every: Sequence[Held]) -> Page:
     ] if stated else []  # fmt: skip
     wanted = [name for name in wanted if name not in ATTACK]
     shown = [name for name in wanted if name in Scenario.of_role(*BOARD)]
-    header = ["algorithm and rule", *(["ruleset"] if several else []), *shown, "#", "worst"]
-    header += ["95 %", "by", "clean", "collapsed", "live", "flags"]
+    header = ["algorithm and rule", "#", "worst", "95 %", "by", "clean", "collapsed", "live"]
+    header += ["flags", *(["ruleset"] if several else []), *shown]
     lines: list[Sequence[Cell]] = []
     for (held, _, row), fields in zip(triples, stated, strict=True):
         lines.append(
             [
                 Link(row.label, f"{held.row_name(row)}.html"),
-                *([held.title] if several else []),
-                *(str(fields[name]) for name in shown),
                 "-" if row.rank is None else str(row.rank),
                 Shown(f"{row.worst.mean:.3f}", row.worst.mean),
                 f"{row.worst.low:.3f}-{row.worst.high:.3f}",
@@ -214,6 +212,8 @@ def rows_page(every: Sequence[Held]) -> Page:
                 f"{row.collapsed.count}/{row.collapsed.of}",
                 f"{row.live:.2f}",
                 ", ".join(row.flags) or "-",
+                *([held.title] if several else []),
+                *(str(fields[name]) for name in shown),
             ]
         )
     factors: dict[str, list[tuple[str, ...]]] = {}

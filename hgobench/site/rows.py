@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -92,8 +93,9 @@ def _facts(row: Row) -> Facts:
         facts.append(("below the oracle", f"{row.gap:.3f}"))
     if row.reach is not None:
         reach = row.reach
-        when = f"{reach.time:,.0f} time units" if reach.reached * 2 > reach.of else "never"
-        facts.append((f"time to {reach.goal:.3f}", f"{when}; {reach.reached} of {reach.of} seeds"))
+        when = f"{reach.time:,.0f} time units in the median; " if reach.time < math.inf else ""
+        seeds = f"{reach.reached} of {reach.of} seeds reach it"
+        facts.append((f"time to {reach.goal:.3f}", f"{when}{seeds}"))
     counts = {"diverged or failed": row.ended, "out of time": row.late, "never updated": row.idle}
     facts += [(name, _cells(count)) for name, count in counts.items() if count]
     if row.missing:
@@ -189,12 +191,14 @@ def cells_page(held: Held, row: Row) -> Page:
     reasons = any(summary["reason"] for summary in summaries)
     header = ["attack", "seed", "accuracy", "loss", "ended", "rounds", "stalled", "time", "MB up"]
     header += ["MB down", "malformed", "CPU s", "computed with", "address"]
+    members = any(score.member for score in ordered)
+    header += ["specification"] * members
     header += ["reason"] * reasons
     lines: list[Sequence[Cell]] = []
     for score, summary in zip(ordered, summaries, strict=True):
         run, loss = held.runs[score.scenario], summary["test_loss"]
         line: list[Cell] = [
-            attack_link(score.scenario.attack),
+            score.attack if members else attack_link(score.attack),
             score.scenario.seed,
             Shown(f"{score.accuracy:.4f}", score.accuracy),
             Shown("-" if loss != loss else f"{loss:.4f}", loss),
@@ -208,8 +212,10 @@ def cells_page(held: Held, row: Row) -> Page:
             Shown(f"{summary['seconds']:.2f}", summary["seconds"]),
             Link(f"#{run.facts + 1}", f"#{FACTS}"),
             run.address[:12],
+            *([attack_link(score.scenario.attack)] if members else []),
+            *([" ".join(summary["reason"].split())] if reasons else []),
         ]
-        lines.append([*line, *([" ".join(summary["reason"].split())] if reasons else [])])
+        lines.append(line)
     scenarios = [score.scenario for score in ordered]
     every = {
         "attack": [(score.attack,) for score in ordered],

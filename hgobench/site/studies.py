@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -110,13 +110,21 @@ class Versus:
     problem: str = ""
 
 
-def compare(folders: Sequence[str | Path]) -> list[Versus]:
-    """Compare the first folder with each of the others."""
+def compare(folders: Mapping[str, Collection[str]]) -> list[Versus]:
+    """Compare the first folder with each of the others.
+
+    Args:
+        folders: each with its rulesets.
+    """
     found = []
-    for other in folders[1:]:
-        both = str(folders[0]), str(other)
+    first, *others = folders or [""]
+    for other in others:
+        both, names = (first, other), (set(folders[first]), set(folders[other]))
+        if not names[0] & names[1]:
+            found.append(Versus(both, None, "they have no ruleset in common"))
+            continue
         try:
-            found.append(Versus(both, compared(folders[0], other, (), (), (), "test")))
+            found.append(Versus(both, compared(first, other, (), (), (), "test")))
         except InputError as error:
             found.append(Versus(both, None, "; ".join(error.problems)))
     return found

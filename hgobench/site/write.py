@@ -56,7 +56,11 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
         raise InputError("folders: none; expected a folder of results")
     held = read(folders)
     studied, problems = studies.read(folders)
-    versus = studies.compare(list(dict.fromkeys(one.folder for one in held if one.boards)))
+    rulesets: dict[str, list[str]] = {}
+    for one in held:
+        if one.boards:
+            rulesets.setdefault(one.folder, []).append(one.ruleset)
+    versus = studies.compare(rulesets)
     target = Path(out)
     with whole(target) as unfinished:
         files.shared(unfinished)
