@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hgobench import aggregators, attacks, leaderboard, theory
     from hgobench.comparison import compare
     from hgobench.merging import merge
+    from hgobench.plots import plot
     from hgobench.report.export import export_tables
     from hgobench.results import Result, Store, open_store
     from hgobench.scenario import Scenario
@@ -43,6 +44,7 @@ __all__ = [
     "leaderboard",
     "merge",
     "open_store",
+    "plot",
     "run",
     "run_suite",
     "theory",
@@ -57,6 +59,7 @@ _HOME = {
     "export_tables": "report.export",
     "merge": "merging",
     "open_store": "results",
+    "plot": "plots",
     "Session": "session",
     "run": "simulation",
     "run_suite": "session",

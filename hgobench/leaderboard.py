@@ -44,6 +44,8 @@ from hgobench.statistics import (
 if TYPE_CHECKING:
     import pandas
 
+    from hgobench.plots import Picture
+
 Split = Literal["test", "validation"]
 ESTIMAND = "the lowest, over attacks, of the mean over seeds"
 GOAL = 0.8  # of the oracle's worst case: the accuracy that rows are timed to
@@ -345,6 +347,7 @@ class Board:
             seeds show.
         certain: how many of them whatever seeds have not shown.
         by: the field whose values the columns are.
+        scores: of its cells.
     """
 
     setting: Mapping[str, Any]
@@ -358,6 +361,7 @@ class Board:
     told: int = 0
     certain: int = 0
     by: str = "attack"
+    scores: Sequence[Score] = field(default=(), compare=False, repr=False)
 
 
 class Boards(list[Board]):
@@ -377,6 +381,25 @@ class Boards(list[Board]):
             InputError: pandas is not installed.
         """
         return frame(*tidy(self))
+
+    def plot(self, kind: str, **asked: Any) -> Picture:
+        """Draw them: `hgobench.plot` of these boards, with the same arguments.
+
+        Kinds that need what happened in rounds are drawn from results.
+
+        Raises:
+            InputError: as `hgobench.plot`.
+
+        Example:
+            >>> rules, seeds = ("krum", "median"), range(6)
+            >>> cells = [Scenario(rule=rule, seed=seed) for rule in rules for seed in seeds]
+            >>> drawn = boards(Score(cell, "done", 0.5) for cell in cells).plot("ranks")
+            >>> [row[2:4] for row in drawn.data.rows]
+            [[1, 2], [1, 2]]
+        """
+        from hgobench.plots import plot
+
+        return plot(self, kind, **asked)
 
 
 def boards(
@@ -589,6 +612,7 @@ def _board(
         told=int((better <= LEVEL).sum()),
         certain=int(certain(rows_ranked, better).sum()) if rows_ranked else 0,
         by=by,
+        scores=group,
     )
 
 

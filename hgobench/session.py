@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from hgobench.evaluation.verdict import Verdict
     from hgobench.grid import Grid
     from hgobench.leaderboard import Boards, Score, Split
+    from hgobench.plots import Picture
+    from hgobench.plots.cells import Cells
     from hgobench.report.progress import Progress
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
@@ -327,6 +329,35 @@ class SuiteOutcome:
         with open_store(self.folder, create=False) as store:
             entries = store.entries(self.grid.keys)
             return frame(cell_kinds(), (cell_line(*entry) for entry in entries))
+
+    def plot(self, kind: str, **asked: Any) -> Picture:
+        """Draw its results: `hgobench.plot` of its cells, with the same arguments.
+
+        Raises:
+            InputError: as `hgobench.plot`.
+        """
+        from hgobench.plots import plot
+
+        return plot(self._cells(asked.get("split", self.split)), kind, **asked)
+
+    def _cells(self, split: Split) -> Cells:
+        """Return what is drawn of it."""
+        from hgobench.leaderboard import Score
+        from hgobench.plots.cells import Cells
+        from hgobench.results import open_store
+
+        keys = {score.scenario: key for key, score in self.scores.items()}
+
+        def some(scenarios: Collection[Scenario]) -> Iterator[Result]:
+            with open_store(self.folder, create=False) as store:
+                yield from (r for _, r in store.results([keys[one] for one in scenarios]))
+
+        scores = list(self.scores.values())
+        if self.suite.evaluation is not None:
+            scores = [score for verdict in self.verdicts for score in verdict.named()]
+        elif split != self.split:
+            scores = [Score.of(result, split) for result in self.results()]
+        return Cells(scores, str(self.folder), split, self.suite.ruleset, some)
 
     def boards(self, by: str = "attack", split: Split | None = None) -> Boards:
         """Rank the cells.

@@ -21,6 +21,7 @@ from hgobench.cli import (
     leaderboard,
     merge,
     plan,
+    plot,
     power,
     reproduce,
     run,
@@ -70,6 +71,7 @@ app.command()(power.power)
 app.command()(show.show)
 app.command()(site.site)
 app.command()(compare.compare)
+app.command()(plot.plot)
 app.command()(export.export)
 app.command()(merge.merge)
 app.command()(reproduce.reproduce)

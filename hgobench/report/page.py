@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Style = Literal["line", "dashed", "dotted", "points", "faint", "bars", "stack"]
+Style = Literal["line", "dashed", "dotted", "points", "faint", "bars", "stack", "spans", "whiskers"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,13 @@ class Line:
         label: its name in the legend.
         x, y: its points; those whose y is not finite are not drawn. For bars: the left edge of
             every group, and the heights. For a stack: the lengths and positions of horizontal bars.
-        low, high: the band around it; None: no band.
-        style: ``"faint"``: thin and grey, in the legend only as a group; ``"bars"``: side by side
-            with the other lines of that style; ``"stack"``: end to end with them.
+            For spans: the numbers of the rows, in both.
+        low, high: the band around it, or the ends of whiskers; None: there is none. For spans: the
+            whole numbers that each row covers, the first and the last.
+        style: ``"faint"``: thin and grey, a single point as a dot, in the legend only as a group;
+            ``"bars"``: side by side with the other lines of that style; ``"stack"``: end to end
+            with them; ``"spans"``: a horizontal bar per row; ``"whiskers"`` and ``"points"``: with
+            whiskers, and set apart sideways by a few dots, with a line and without.
         like: the label of an earlier line, whose colour and marker it has.
         group: one name in the legend for all lines of the group; empty: the label.
 
@@ -162,6 +166,36 @@ Cell = str | float | int | None | Shown | Measured | Link
 
 
 @dataclass(frozen=True)
+class Heat:
+    """The cells of a heat map, the first row above.
+
+    Attributes:
+        columns, rows: their names.
+        values: rows of numbers; one that is not finite is no cell, and is left blank.
+        scale: the numbers that the ends of the scale of colours stand for.
+        label: what the numbers are.
+
+    Raises:
+        ValueError: the numbers are not as many as the names.
+
+    Example:
+        >>> heat = Heat(["foe", "alie"], ["krum"], [[0.6, 0.3]])
+        >>> len(Chart("h", "Accuracy", "attack", "rule", heat=heat).heat.columns)
+        2
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[str]
+    values: Sequence[Sequence[float]]
+    scale: tuple[float, float] = (0.0, 1.0)
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.values] != [len(self.columns)] * len(self.rows):
+            raise ValueError(f"{len(self.rows)} rows of {len(self.columns)} numbers are expected")
+
+
+@dataclass(frozen=True)
 class Chart:
     """A drawing; its data is a CSV file of the same name.
 
@@ -171,10 +205,13 @@ class Chart:
         lines: its lines.
         log: the axes that are logarithmic: ``""``, ``"x"``, ``"y"``, ``"xy"``.
         ticks: names of x = 0, 1, ..; empty: x is a number.
+        names: names of y = 0, 1, .., from above; empty: y is a number.
+        heat: the cells of a heat map, instead of lines; None: it is none.
         panels: charts side by side with one legend and one scale of y, instead of lines.
-        below: a smaller chart under it, with the same x axis.
+        below: a smaller chart under it, with the same x axis: bars or lines.
         ends: the largest end of the x axis; None: that of the data.
         data: the content of the CSV file; None: the points.
+        caption: what a reader must know, in sentences.
 
     Example:
         >>> from hgobench.report.render import chart_csv
@@ -193,10 +230,13 @@ class Chart:
     lines: Sequence[Line] = ()
     log: Literal["", "x", "y", "xy"] = ""
     ticks: Sequence[str] = ()
+    names: Sequence[str] = ()
+    heat: Heat | None = None
     panels: Sequence[Chart] = ()
     below: Chart | None = None
     ends: float | None = None
     data: Table | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True)

@@ -240,8 +240,10 @@ def markdown(
                     paragraphs.append(_table_text(table, "markdown"))
                     paragraphs += [writers.paragraph(table.caption)] if table.caption else []
             case Chart() as chart:
-                caption = writers.markdown(chart.title)
-                paragraphs += [f"![{caption}]({picture(chart)})"] if picture is not None else []
+                title_of = writers.markdown(chart.title)
+                paragraphs += [f"![{title_of}]({picture(chart)})"] if picture is not None else []
+                if picture is not None and chart.caption:
+                    paragraphs.append(writers.paragraph(chart.caption))
             case Curves():
                 pass
     return "\n\n".join(paragraphs)
@@ -316,17 +318,22 @@ def table_csv(table: Table) -> str:
 
 
 def chart_csv(chart: Chart) -> str:
-    """Return every point of a chart as CSV."""
+    """Return every point of a chart as CSV: of a heat map its cells; of panels, in which it is."""
     if chart.data is not None:
         return table_csv(chart.data)
-    rows: list[Sequence[object]] = [["line", chart.x, chart.y, "low", "high"]]
-    panels = chart.panels or (chart,)
-    for line in (line for panel in panels for line in panel.lines):
-        empty = [""] * len(line.x)
-        columns = (line.x, line.y, line.low or empty, line.high or empty)
-        for point in zip(*columns, strict=True):
-            numbers = [f"{n:.7g}" if isinstance(n, float) else str(n) for n in point]
-            rows.append([line.label, *numbers])
+    about = ["panel"] * bool(chart.panels)
+    rows: list[Sequence[object]] = [[*about, "line", chart.x, chart.y, "low", "high"]]
+    for panel in chart.panels or (chart,):
+        named = [panel.title] * bool(chart.panels)
+        if panel.heat is not None:
+            for name, values in zip(panel.heat.rows, panel.heat.values, strict=True):
+                cells = zip(panel.heat.columns, values, strict=True)
+                rows += [[*named, name, column, _digits(value), "", ""] for column, value in cells]
+        for line in panel.lines:
+            empty = [""] * len(line.x)
+            columns = (line.x, line.y, line.low or empty, line.high or empty)
+            points = zip(*columns, strict=True)
+            rows += [[*named, line.label, *map(_digits, point)] for point in points]
     return writers.csv_text(rows)
 
 
@@ -338,3 +345,7 @@ def curves_csv(curves: Curves) -> str:
         points = zip(*(curve.columns[name] for name in names), strict=True)
         rows += [[curve.group, curve.label, *point] for point in points]
     return writers.csv_text(rows)
+
+
+def _digits(value: object) -> str:
+    return f"{value:.7g}" if isinstance(value, float) else str(value)

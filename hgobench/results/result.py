@@ -14,6 +14,8 @@ from hgobench.scenario import Scenario
 if TYPE_CHECKING:
     import pandas
 
+    from hgobench.plots import Picture
+
 Status = Literal["done", "diverged", "failed"]
 
 # The per-round table: one row per round, values after the round's update. Accuracy and loss are
@@ -118,6 +120,22 @@ class Result:
         from hgobench.results.tables import ROUNDS, frame, round_lines
 
         return frame(ROUNDS, round_lines(self))
+
+    def plot(self, kind: str = "curves", **asked: Any) -> Picture:
+        """Draw it: `hgobench.plot` of this run, with the same arguments.
+
+        Raises:
+            InputError: as `hgobench.plot`.
+
+        Example:
+            >>> from hgobench import Scenario, run
+            >>> drawn = run(Scenario(workers=20, rounds=2)).plot("curves", x="bytes")
+            >>> drawn.data.header[3:5], len(drawn.data.rows)
+            (['bytes', 'accuracy'], 2)
+        """
+        from hgobench.plots import plot
+
+        return plot(self, kind, **asked)
 
 
 def data_notes(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
