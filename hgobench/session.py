@@ -343,21 +343,18 @@ class SuiteOutcome:
     def _cells(self, split: Split) -> Cells:
         """Return what is drawn of it."""
         from hgobench.leaderboard import Score
-        from hgobench.plots.cells import Cells
+        from hgobench.plots.cells import Cells, reader
         from hgobench.results import open_store
-
-        keys = {score.scenario: key for key, score in self.scores.items()}
-
-        def some(scenarios: Collection[Scenario]) -> Iterator[Result]:
-            with open_store(self.folder, create=False) as store:
-                yield from (r for _, r in store.results([keys[one] for one in scenarios]))
 
         scores = list(self.scores.values())
         if self.suite.evaluation is not None:
             scores = [score for verdict in self.verdicts for score in verdict.named()]
         elif split != self.split:
-            scores = [Score.of(result, split) for result in self.results()]
-        return Cells(scores, str(self.folder), split, self.suite.ruleset, some)
+            with open_store(self.folder, create=False) as store:
+                entries = store.entries(self.grid.keys)
+                scores = [Score.of(result, split, key) for key, _, result in entries]
+        again = reader(lambda: open_store(self.folder, create=False))
+        return Cells(scores, str(self.folder), split, self.suite.ruleset, again)
 
     def boards(self, by: str = "attack", split: Split | None = None) -> Boards:
         """Rank the cells.

@@ -25,7 +25,7 @@ from .axes import Axis, ordered
 
 PANELS = 6  # more are not read on one page
 NAMED = 3  # values of a field that a message lists
-Reader = Callable[[Collection[Scenario]], Iterator[Result]]
+Reader = Callable[[Sequence[Score]], Iterator[Result]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cells:
         where: where they are from, for messages.
         split: the examples that accuracies are on.
         ruleset: theirs; empty: it is not known.
-        results: reads the results of some of the scenarios; None: there are scores alone.
+        results: reads the results of some of the scores; None: there are scores alone.
         notes: what else a reader must know.
     """
 
@@ -51,12 +51,11 @@ class Cells:
     @classmethod
     def of_results(cls, results: Collection[Result], split: Split = "test") -> Cells:
         """Return the cells of some results."""
+        of = {result.scenario: result for result in results}
         scores = [Score.of(result, split) for result in results]
-
-        def some(scenarios: Collection[Scenario]) -> Iterator[Result]:
-            return (result for result in results if result.scenario in scenarios)
-
-        return cls(scores, split=split, results=some)
+        return cls(
+            scores, split=split, results=lambda some: iter([of[one.scenario] for one in some])
+        )
 
     @classmethod
     def of_store(
@@ -109,11 +108,13 @@ def _of_store(
 ) -> Cells:
     """Return cells of a store; `again` opens it when results are read."""
     asked = {str(v) for setting in where if setting.field == RULESET for v in setting.values}
-    kept: dict[str, dict[Scenario, tuple[str, Score, str]]] = {}
+    kept: dict[str, dict[Scenario, Score]] = {}
+    codes: dict[str, set[object]] = {}
     for key, ruleset, result in store.entries():
         if ruleset in asked or not (asked or chooses(ruleset)):
-            one = key, Score.of(result, split), str(result.provenance.get("code", ""))
-            kept.setdefault(ruleset, {})[result.scenario] = one
+            score = Score.of(result, split, key)
+            kept.setdefault(ruleset, {})[result.scenario] = score
+            codes.setdefault(ruleset, set()).add(result.provenance.get("code"))
     if not kept:
         of = f" of the ruleset {' or '.join(map(repr, sorted(asked)))}" if asked else ""
         raise InputError(f"plot: {store.where!r}: holds no results{of} that a board would rank")
@@ -123,30 +124,33 @@ def _of_store(
             f"plot: {store.where!r}: holds several rulesets, whose numbers don't compare; choose "
             f"one by `where`: {listed}"
         )
-    ((ruleset, cells),) = kept.items()
+    ((ruleset, every),) = kept.items()
     selections = selected(store, ruleset)
     if selections and split != "test":
         raise InputError("split: validation examples have chosen the attacks; expected test")
-    every = {scenario: score for scenario, (_, score, _) in cells.items()}
     chosen = Reported(every, selections, verdicts(selections, every))
-    keys = {scenario: key for scenario, (key, *_) in cells.items()}
     notes = []
-    if len(codes := {code for *_, code in cells.values()}) > 1:
-        notes.append(f"these results come from {len(codes)} versions of the code")
+    if (versions := len(codes[ruleset])) > 1:
+        notes.append(f"these results come from {versions} versions of the code")
     if lacking := len(selections) - len(chosen.verdicts):
         notes.append(f"{lacking} of {len(selections)} rows lack cells, and are left out")
-
-    def some(scenarios: Collection[Scenario]) -> Iterator[Result]:
-        with again() as opened:
-            yield from (result for _, result in opened.results([keys[s] for s in scenarios]))
-
     if not chosen.scores:
         raise InputError(
             f"plot: {store.where!r}: none of the {len(selections)} rows of {ruleset!r} has all its "
             "cells yet; run it again"
         )
-    found = Cells(chosen.scores, store.where, split, ruleset, some, notes)
+    found = Cells(chosen.scores, store.where, split, ruleset, reader(again), notes)
     return found.chosen(where)
+
+
+def reader(opened: Callable[[], AbstractContextManager[Store]]) -> Reader:
+    """Return what reads the results of scores from the store that they are of."""
+
+    def read(scores: Sequence[Score]) -> Iterator[Result]:
+        with opened() as store:
+            yield from (result for _, result in store.results([one.address for one in scores]))
+
+    return read
 
 
 Place = tuple[str, Any]  # attack, and which of the repetitions

@@ -164,16 +164,16 @@ def _courses(
             "outcome.plot(..), or hgobench.plot(FOLDER, ..)"
         )
     wanted = {
-        (line.label, panel): [score.scenario for score in point.under_worst]
+        (line.label, panel): point.under_worst
         for line in lines
         for (panel, _), point in line.points.items()
     }
-    every = {scenario for scenarios in wanted.values() for scenario in scenarios}
-    results = {result.scenario: result for result in cells.results(every)}
+    every = {one.scenario: one for scores in wanted.values() for one in scores}
+    results = {result.scenario: result for result in cells.results(list(every.values()))}
     return {
         y: {
-            place: Course.of([results[one] for one in scenarios], x, y, cells.split)
-            for place, scenarios in wanted.items()
+            place: Course.of([results[one.scenario] for one in scores], x, y, cells.split)
+            for place, scores in wanted.items()
         }
         for y in columns
     }

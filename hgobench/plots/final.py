@@ -28,7 +28,7 @@ from .asked import (
     threat,
 )
 from .axes import axis, drawable, ordered
-from .cells import Cells, Division, Key, Point, divide
+from .cells import Cells, Key, Point, divide
 
 ROWS = 30  # of a heat map
 WIDE = 20.0  # how many times the smallest value the largest is, on an axis that is logarithmic
@@ -107,7 +107,7 @@ def cost(cells: Cells, asked: Asked) -> Chart:
     x = asked.x or "bytes"
     division = divided(cells, asked)
     lines = series(division, asked)
-    taken = _taken(cells, division, x)
+    taken = {id(point): _taken(point, x) for point in division.points.values()}
     least, largest = min(taken.values()), max(taken.values())
     log: Literal["", "x"] = "x" if least > 0 and largest / least >= WIDE else ""
     header = ["panel", "line", x, "accuracy", "low", "high", "seeds", "attack"]
@@ -136,23 +136,14 @@ def cost(cells: Cells, asked: Asked) -> Chart:
     return chart(f"cost-{x}", panels, division, header, rows, told)
 
 
-def _taken(cells: Cells, division: Division, x: str) -> Mapping[int, float]:
-    """Return what the runs of each point took, under its worst attack: the mean."""
-    if cells.results is None:
-        raise InputError(
-            "plot: a board does not hold what runs took; draw from its results: outcome.plot(..), "
-            "or hgobench.plot(FOLDER, ..)"
-        )
-    wanted = {score.scenario for p in division.points.values() for score in p.under_worst}
-    totals = {}
-    for result in cells.results(wanted):
-        summary = result.summary
-        sent = summary["bytes_up"] + summary["bytes_down"]
-        totals[result.scenario] = float(sent if x == "bytes" else summary[x])
-    return {
-        id(point): fmean(totals[score.scenario] for score in point.under_worst)
-        for point in division.points.values()
-    }
+def _taken(point: Point, x: str) -> float:
+    """Return what the runs of a point took, under its worst attack: the mean."""
+    spent = [score.spent for score in point.under_worst if score.spent is not None]
+    if not spent:
+        raise InputError(f"plot: cost: `x`: {x}: these scores don't say what their runs took")
+    if x == "bytes":
+        return fmean(one.bytes_up + one.bytes_down for one in spent)
+    return fmean(getattr(one, x) for one in spent)
 
 
 def heat(cells: Cells, asked: Asked) -> Chart:
