@@ -157,6 +157,7 @@ def test_every_source_that_numbers_depend_on_counts() -> None:
         "merging.py",
         "notation.py",
         "paper",
+        "plots",
         "plugin.py",
         "provenance.py",
         "py.typed",

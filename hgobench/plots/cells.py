@@ -241,7 +241,8 @@ def divide(cells: Cells, axes: Sequence[Axis], *, by_rows: bool = True) -> Divis
     Args:
         cells: the cells.
         axes: the picture's axes besides rows.
-        by_rows: whether defences make rows; else they make panels too.
+        by_rows: whether defences make rows; else they make panels too, and the values of the last
+            axis are lines or rows.
 
     Raises:
         InputError: there are too many panels, two cells would be one, or no cell has a value on
@@ -267,7 +268,8 @@ def divide(cells: Cells, axes: Sequence[Axis], *, by_rows: bool = True) -> Divis
         if other is not score:
             raise InputError(_twice(other, score))
     _check_panels(of_panels, stated, {panel for panel, _, _ in points})
-    kept, lacking = _complete(points, own)
+    lines = axes[-1] if axes and not by_rows else None
+    kept, lacking = _complete(points, lines, own)
     panels = sorted({panel for panel, _, _ in points}, key=lambda key: list(map(order, key)))
     rows = sorted({row for _, row, _ in points}, key=lambda key: list(map(order, key)))
     return Division(
@@ -346,21 +348,29 @@ def _check_panels(
 
 
 def _complete(
-    points: Mapping[tuple[Key, Key, Values], Mapping[Place, Score]], own: bool
+    points: Mapping[tuple[Key, Key, Values], Mapping[Place, Score]],
+    lines: Axis | None,
+    own: bool,
 ) -> tuple[dict[tuple[Key, Key, Values], Mapping[Place, Score]], list[str]]:
     """Return the points that lack no cell which others beside them have; and how many do.
 
+    Beside a point are those of other rows or lines. These have its seeds; and its attacks, if they
+    differ from it in the defence alone, as where nobody is Byzantine there are none.
+
     Args:
         points: all.
-        own: whether attacks are each row's own, so that seeds alone can be lacking.
+        lines: the last axis, if its values are lines; None: rows are.
+        own: whether attacks are each row's own.
     """
+    seeds_alone = own or (lines is not None and lines.name not in Scenario.of_role("defence"))
     expected: dict[tuple[Key, Values], set[Place]] = {}
     for (panel, _, values), cells in points.items():
-        expected.setdefault((panel, values), set()).update(cells)
+        beside = values if lines is None else values[:-1]
+        expected.setdefault((panel, beside), set()).update(cells)
     kept = {}
     for (panel, row, values), cells in points.items():
-        wanted = expected[panel, values]
-        if own:
+        wanted = expected[panel, values if lines is None else values[:-1]]
+        if seeds_alone:
             attacks = {attack for attack, _ in cells}
             wanted = {(attack, seed) for attack in attacks for _, seed in wanted}
         if wanted <= cells.keys():

@@ -362,7 +362,7 @@ def _heat(axes: Any, chart: Chart, heat: Heat, size: Size) -> None:
         return
     for (row, column), value in np.ndenumerate(np.array(heat.values, dtype=np.float64)):
         if math.isfinite(value):
-            light = (value - low) / (high - low) > 0.55
+            light = (value - low) / (high - low) > 0.47
             axes.text(column, row, f"{value:.2f}", ha="center", va="center",
                       fontsize=0.9 * letters, color="#000000" if light else "#ffffff")  # fmt: skip
 
