@@ -44,7 +44,7 @@ from hgobench.site import Site, pages, write_site
 from hgobench.site.again import commands, suite_of
 from hgobench.site.held import read
 from hgobench.suite import Suite
-from tests.stores import stored
+from tests.stores import alter, stored
 from tests.test_cli import hgobench
 
 EVIL = "evil:<script>alert(1)</script>"
@@ -579,3 +579,55 @@ def test_a_command_of_a_page_computes_the_same_numbers(tmp_path: Path) -> None:
         (same,) = board["rows"]
         assert same["worst"] == row.worst.mean
         assert same["cells"] == {name: asdict(value) for name, value in row.cells.items()}
+
+
+def test_names_of_a_kept_page_are_no_paths(tmp_path: Path) -> None:
+    tables = [Table(name, "", ["a"], [[1]]) for name in ("../../up", "../../up", "/etc/x", "a b")]
+    folder = tmp_path / "a" / "b"
+    files_of = folder / "pages"
+    files_of.mkdir(parents=True)
+    page = Page("bounds", "Bounds", tables)
+    (files_of / "bounds.page.json").write_text(kept.to_json(page))
+    out = tmp_path / "a" / "site"
+    write_site(folder, out=out)
+    written = {path.name for path in out.glob("audits-bounds*")}
+    assert written == {
+        "audits-bounds.html", "audits-bounds-up.csv", "audits-bounds-up-2.csv",
+        "audits-bounds-etc-x.csv", "audits-bounds-a-b.csv",
+    }  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"a"}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"b", "site"}
+
+
+def test_a_page_that_can_t_be_drawn_is_left_out(studied: list[Path], tmp_path: Path) -> None:
+    files_of = tmp_path / "r" / "pages"
+    files_of.mkdir(parents=True)
+    stack = [
+        Line("a", [1.0], [0.0], style="stack"),
+        Line("b", [1.0, 2.0], [0.0, 1.0], style="stack"),
+    ]
+    page = Page("cost", "Cost", [Chart("c", "C", "x", "y", stack)], "hgobench audit cost")
+    (files_of / "cost.page.json").write_text(kept.to_json(page))
+    done = hgobench("site", str(tmp_path / "r"), str(studied[0]), "--out", str(tmp_path / "s"))
+    assert done.returncode == 0, done.stderr
+    assert f"not shown: page: 'Cost' in '{tmp_path / 'r'}': " in done.stderr
+    assert not list((tmp_path / "s").glob("audits-cost*"))
+    assert (tmp_path / "s" / "audits-bounds.html").exists()
+
+
+def test_a_folder_without_results_is_no_site(tmp_path: Path) -> None:
+    open_store(tmp_path / "r").close()
+    with pytest.raises(InputError, match=f"store: '{tmp_path / 'r'}': holds no results"):
+        write_site(tmp_path / "r", out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_damaged_rows_are_said(tmp_path: Path) -> None:
+    with open_store(tmp_path / "r") as store:
+        store.add_all((stored(cell, 0.5), "mine-1", cell.digest) for cell in grid())
+    alter(tmp_path / "r", "UPDATE results SET status = 'lost' WHERE key < '1'")
+    site = write_site(tmp_path / "r", out=tmp_path / "s")
+    (said,) = [line for line in site.missing if "can't be read" in line]
+    assert re.fullmatch(
+        rf"mine-1: \d+ rows? of {tmp_path}/r can't be read: hgobench show .* --damaged", said
+    )

@@ -142,6 +142,8 @@ def check(page: Page) -> None:
             _check_table(block)
         if isinstance(block, model.Chart):
             _check_chart(block)
+        if isinstance(block, model.Curves):
+            raise ValueError("curves; expected none, as only a site's own pages have them")
     if page.long is not None:
         _check_table(page.long)
 

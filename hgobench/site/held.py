@@ -67,6 +67,7 @@ class Held:
         facts: the different things that its cells were computed with.
         selections: what was chosen for its rows; empty: attacks are an axis of the grid.
         choosing: how many cells there are that only choose.
+        damaged: how many rows of its folder can't be read.
         trouble: why there are no boards; empty: there are.
     """
 
@@ -79,6 +80,7 @@ class Held:
     facts: list[dict[str, str]] = field(default_factory=list)
     selections: Sequence[Selection] = ()
     choosing: int = 0
+    damaged: int = 0
     trouble: str = ""
 
     @cached_property
@@ -180,7 +182,9 @@ def read(folders: Iterable[str | Path]) -> list[Held]:
 def _read(folder: str, store: Store) -> list[Held]:
     by_ruleset: dict[str, Held] = {}
     only_choose: dict[str, int] = {}
+    whole = 0
     for address, ruleset, result in store.entries():
+        whole += 1
         if ruleset in (AUDITS, PAPER):
             continue
         if chooses(ruleset):
@@ -194,6 +198,7 @@ def _read(folder: str, store: Store) -> list[Held]:
             by_ruleset.setdefault(own, Held(folder, own, "")).choosing = only_choose[ruleset]
     for ruleset, held in by_ruleset.items():
         held.selections = selected(store, ruleset)
+        held.damaged = max(len(store) - whole, 0)
     return [by_ruleset[ruleset] for ruleset in sorted(by_ruleset)]
 
 

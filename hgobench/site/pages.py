@@ -146,6 +146,9 @@ def _here(every: Sequence[Held]) -> Table:
 def missing(held: Held) -> list[str]:
     """Say what a ruleset's results lack, as far as that is known."""
     said = []
+    if held.damaged:
+        rows = f"{held.damaged} row{'s' * (held.damaged > 1)} of {held.folder}"
+        said.append(f"{rows} can't be read: hgobench show {held.folder} --damaged")
     if held.choosing and not held.selections:
         said.append("attacks are still being chosen: no row is reported yet")
     if held.lacking:
@@ -230,7 +233,7 @@ def rows_page(every: Sequence[Held]) -> Page:
 
 def rules_page() -> Page:
     """Return the tables of rules and pre-rules."""
-    return _listed(RULES, "Rules", {"rules": "Rules", "pre_rules": "Pre-rules"})
+    return _listed(RULES, "Rules", {"rules": "Rules by themselves", "pre_rules": "Pre-rules"})
 
 
 def attacks_page() -> Page:

@@ -12,7 +12,7 @@ from typing import Literal
 from hgobench.comparison import Comparison, compared
 from hgobench.errors import InputError
 from hgobench.report import comparison, kept
-from hgobench.report.page import Block, Cell, Facts, Link, Page, Shown, Table, Text
+from hgobench.report.page import Block, Cell, Chart, Facts, Link, Page, Shown, Table, Text
 
 Part = Literal["Audits", "Paper"]
 FOLDER = "pages"  # of a folder of results
@@ -52,7 +52,12 @@ def read(folders: Iterable[str | Path]) -> tuple[list[Study], list[str]]:
 
 def _name(part: Part, name: str, taken: set[str]) -> str:
     """Return what a page is called in the site."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{NAMES[part]}-{name}".lower()).strip("-")
+    return _unique(f"{NAMES[part]}-{name}", taken)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """Return a name as it can be part of a file's, whatever it is; it is then taken."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "unnamed"
     found, number = slug, 1
     while found in taken:
         number += 1
@@ -73,9 +78,14 @@ def _renamed(page: Page, names: Mapping[str, str]) -> Page:
             return replace(value, to=to)
         return replace(value, to=to) if to else value.text
 
+    taken: set[str] = set()
+
     def block(one: Block) -> Block:
         if isinstance(one, Table):
-            return replace(one, rows=[[cell(value) for value in row] for row in one.rows])
+            rows = [[cell(value) for value in row] for row in one.rows]
+            return replace(one, rows=rows, name=one.name and _unique(one.name, taken))
+        if isinstance(one, Chart):
+            return replace(one, name=one.name and _unique(one.name, taken))
         if isinstance(one, Facts):
             facts = [(name, v.text if isinstance(v, Link) else v) for name, v in one.facts]
             return replace(one, facts=facts)

@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hgobench import reading
 from hgobench.arguments import check_arguments, folder
 from hgobench.errors import InputError
-from hgobench.report import files
+from hgobench.report import charts, files
 from hgobench.report.html import Frame
 from hgobench.report.page import Link, Page
 from hgobench.writing import whole
@@ -49,7 +50,16 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
         out: where the site goes; made if it does not exist.
 
     Raises:
-        InputError: a folder holds no store, or one that can't be read.
+        InputError: a folder holds no store, or one that can't be read; there is nothing to show.
+
+    Example:
+        >>> import tempfile
+        >>> from hgobench import Scenario, open_store, run
+        >>> with tempfile.TemporaryDirectory() as name, open_store(Path(name, "results")) as store:
+        ...     store.add(run(Scenario(workers=20, rounds=1)), "mine-1")
+        ...     site = write_site(Path(name, "results"), out=Path(name, "site"))
+        ...     site.index.name, site.pages, site.missing
+        ('index.html', 7, [])
     """
     check_arguments(out=(folder, out))
     if not folders:
@@ -61,9 +71,14 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
         if one.boards:
             rulesets.setdefault(one.folder, []).append(one.ruleset)
     versus = studies.compare(rulesets)
+    if not held and not studied:
+        empty = [f"store: {str(name)!r}: holds no results" for name in folders]
+        raise InputError([*empty, *problems])
     target = Path(out)
     with whole(target) as unfinished:
         files.shared(unfinished)
+        studied, undrawn = _drawn(studied)
+        problems += undrawn
         count = 0
         for page, frame in framed(held, studied, versus, problems):
             files.write(unfinished, page, frame)
@@ -76,6 +91,20 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
             (target / name).unlink()
     missing = [f"{one.title}: {said}" for one in held for said in pages.missing(one)]
     return Site(target / f"{pages.INDEX}.html", count, missing, problems)
+
+
+def _drawn(studied: Sequence[Study]) -> tuple[list[Study], list[str]]:
+    """Return the studies that can be drawn, and why others can't: their data may be anybody's."""
+    drawn, problems = [], []
+    for study in studied:
+        try:
+            with reading.refusing(f"page: {study.page.title!r} in {study.folder!r}"):
+                for chart in study.page.charts:
+                    charts.svg(chart, chart.name)
+            drawn.append(study)
+        except InputError as error:
+            problems += error.problems
+    return drawn, problems
 
 
 def _before(folder: Path) -> set[str]:

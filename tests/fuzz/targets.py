@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,23 @@ from hgobench.aggregators import RuleError
 from hgobench.data import cifar, datasets, tables
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
+from hgobench.report import kept
 from hgobench.report.boards import render
+from hgobench.report.page import (
+    Chart,
+    Facts,
+    Finding,
+    Findings,
+    Items,
+    Line,
+    Link,
+    Page,
+    Shown,
+    Table,
+    Text,
+)
+from hgobench.report.render import chart_csv
+from hgobench.report.render import render as written
 from hgobench.results import export, open_store
 from hgobench.scenario import ALIASES, check_field
 from hgobench.settings import parse_setting
@@ -264,6 +280,32 @@ def _store(content: bytes, folder: Path) -> bool:
     return _look(folder)
 
 
+PAGE = kept.to_json(
+    Page(
+        "page", "A page",
+        [Text("About.", "note"), Findings([Finding("it holds", None, "3 seeds")]),
+         Table("t", "T", ["rule", "ms"], [["krum", 1.5], [Link("a", "a.html"), Shown("2", 2)]], [1]),
+         Facts([("f", "4")], "Facts", True), Items("i", ["f=4"]),
+         Chart("c", "C", "x", "y", [Line("a", [0, 1], [0.5, math.nan], [0.1, 0.2], [1.0, 2.0])], "y")],
+        "hgobench audit cost", Table("long", "", ["a"], [[None]]),
+    )
+)  # fmt: skip
+
+
+def _page(content: bytes, folder: Path) -> bool:
+    (folder / "page.page.json").write_bytes(content)
+    pages, problems = kept.read(folder)
+    assert len(pages) + len(problems) == 1
+    for page in pages:
+        for form in ("table", "markdown", "latex", "csv"):
+            written(page, form)
+        for chart in page.charts:
+            chart_csv(chart)
+        without = [block for block in page.blocks if not isinstance(block, Chart)]
+        written(replace(page, blocks=without), "html")
+    return bool(pages)
+
+
 def _rows(case: tuple[str, Any], folder: Path) -> bool:
     column, value = case
     path = folder / "results.sqlite"
@@ -380,4 +422,5 @@ def targets() -> list[Target]:
         Target("fleet", fleet, _fleet),
         Target("store", contents([_store_file()]), _store),
         Target("rows", _columns(), _rows, 2),
+        Target("page", contents([PAGE.encode()]), _page),
     ]
