@@ -24,7 +24,7 @@ from hgobench.statistics import FEWEST, Estimate, Outcomes, estimates
 from .axes import Axis, ordered
 
 PANELS = 6  # more are not read on one page
-NAMED = 3  # values of a field that a message lists
+NAMED = 5  # values of a field that a message lists
 Reader = Callable[[Sequence[Score]], Iterator[Result]]
 
 
@@ -90,8 +90,17 @@ class Cells:
         ]
         if not scores:
             told = " ".join(write_setting(one.field, *one.values) for one in settings)
-            raise InputError(f"plot: {self.where!r}: no cell" + f" is {told}" * bool(told))
+            raise InputError(
+                f"plot: {self.where!r}: no cell is {told}; they have "
+                + ", ".join(f"{one.field} {self._some(one.field)}" for one in settings)
+            )
         return replace(self, scores=scores)
+
+    def _some(self, name: str) -> str:
+        """Return values that cells have of a field."""
+        own = {*ATTACK, *Scenario.of_role("repetition")}
+        values = {getattr(s.scenario if name in own else s.row, name) for s in self.scores}
+        return _listed(values)
 
     @property
     def told(self) -> list[str]:
@@ -336,15 +345,17 @@ def _check_panels(
     """Refuse more panels than are read."""
     if len(panels) <= PANELS:
         return
-    told = []
-    for name in names:
-        values = [str(value) for value in ordered(fields[name] for fields in stated)]
-        more = f" and {len(values) - NAMED} more" * (len(values) > NAMED)
-        told.append(f"{name} ({', '.join(values[:NAMED])}{more})")
+    told = [f"{name} ({_listed({fields[name] for fields in stated})})" for name in names]
     raise InputError(
         f"plot: would have {len(panels)} panels, at most {PANELS} are drawn: cells differ in "
         f"{', '.join(told)}; choose some by `where`, or give one of these to an axis"
     )
+
+
+def _listed(values: Collection[Any]) -> str:
+    """Return the first of some values, and how many more there are."""
+    texts = [str(value) for value in ordered(values)]
+    return ", ".join(texts[:NAMED]) + f" and {len(texts) - NAMED} more" * (len(texts) > NAMED)
 
 
 def _complete(

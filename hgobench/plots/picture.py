@@ -45,31 +45,24 @@ class Kind:
 
     Attributes:
         draws: makes the chart.
-        about: what it shows.
         x, y: what can be on its axes; None: any field; empty: there is no choice.
         lines: whether its lines can be the values of a field.
     """
 
     draws: Callable[[Cells, Asked], Chart]
-    about: str
     x: Collection[str] | None = ()
     y: Collection[str] | None = ()
     lines: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
-    "curves": Kind(
-        curves, "accuracy, loss or another column over rounds, time, coordinates or bytes",
-        tuple(OVER), tuple(COLUMNS), lines=True,
-    ),
-    "sweep": Kind(sweep, "accuracy over a field of numbers: f, f/n, tau, alpha", None, lines=True),
-    "heat": Kind(heat, "accuracy by rule and attack, or by any two fields", None, None),
-    "cost": Kind(cost, "the worst case against what a run takes", tuple(COSTS), lines=True),
-    "ranks": Kind(ranks, "the places that rows may have"),
-    "blocks": Kind(
-        blocks, "coordinates updated and workers heard, per round", tuple(OVER), lines=True
-    ),
-}  # fmt: skip
+    "curves": Kind(curves, tuple(OVER), tuple(COLUMNS), lines=True),
+    "sweep": Kind(sweep, None, lines=True),
+    "heat": Kind(heat, None, None),
+    "cost": Kind(cost, tuple(COSTS), lines=True),
+    "ranks": Kind(ranks),
+    "blocks": Kind(blocks, tuple(OVER), lines=True),
+}
 # What results can't show.
 ELSEWHERE = {
     "devices": "results don't say whose values a rule used; hgobench audit rule NAME measures the "
