@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,13 +39,12 @@ if TYPE_CHECKING:
     from hgobench.engines import Engine
     from hgobench.engines.cells import Outcome
     from hgobench.engines.measured import Task
-    from hgobench.engines.progress import OnProgress
     from hgobench.evaluation.verdict import Verdict
     from hgobench.grid import Grid
     from hgobench.leaderboard import Boards, Score, Split
     from hgobench.plots import Picture
     from hgobench.plots.cells import Cells
-    from hgobench.report.progress import Progress
+    from hgobench.report.progress import Progress, Watch
     from hgobench.results import Result, Store
     from hgobench.scenario import Scenario
 
@@ -88,7 +87,8 @@ class Session:
         engine: where cells are computed (`hgobench.engines.open_engine`), which the caller closes;
             None: in processes of this machine.
         device: where tensors are, as torch names it.
-        progress: whether to show progress on standard error.
+        progress: whether to show progress on standard error; ``"json"``: as an object for each
+            change (docs/results.md).
         on_progress: called with the progress whenever cells are finished.
 
     Example:
@@ -110,7 +110,7 @@ class Session:
         jobs: int = 0,
         engine: Engine | None = None,
         device: str = "cpu",
-        progress: bool = False,
+        progress: bool | Literal["json"] = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         from hgobench.engines import JOBS, Engine
@@ -121,13 +121,14 @@ class Session:
             jobs=(integer(0, JOBS), jobs),
             engine=(optional(instance("an open engine", Engine)), engine),
             device=(instance("a device as torch names it", str), device),
-            progress=(instance("True or False", bool), progress),
+            progress=(_shown, progress),
             on_progress=(optional(function), on_progress),
         )
         self.store, self.device = store, device
         self.engine = engine
         self.jobs = self.engine.jobs if self.engine else jobs or default_jobs(device)
         self._show_progress, self._on_progress = progress, on_progress
+        self._watch: Watch | None = None
 
     def run(
         self,
@@ -170,7 +171,7 @@ class Session:
             for number, cell in enumerate(scenarios):
                 if not isinstance(cell, Scenario):
                     instance("a hgobench.Scenario")(f"scenarios[{number}]", cell)
-        with self._progress(len(scenarios), what) as advance:
+        with self._progress(len(scenarios), what, _rounds(scenarios)) as advance:
             from hgobench.engines.cells import execute
 
             return execute(
@@ -204,12 +205,65 @@ class Session:
             engine = None if jobs == 1 else self.engine  # on this machine, undisturbed
             return measure(tasks, self.store, jobs or self.jobs, advance, engine)
 
-    def _progress(self, total: int, what: str) -> AbstractContextManager[OnProgress]:
+    @contextmanager
+    def staged(self, stages: int, rounds: int = 0) -> Iterator[None]:
+        """Show one progress in the body, of cells in several stages.
+
+        Args:
+            stages: how many there are; `stage` begins each.
+            rounds: of each cell; 0: they differ.
+        """
+        with self._progress(0, "cells", rounds, stages) as watch:
+            self._watch = watch
+            try:
+                yield
+            finally:
+                self._watch = None
+
+    def stage(self, name: str, number: int, total: int) -> None:
+        """Begin a stage, within `staged`.
+
+        Args:
+            name: what is computed in it.
+            number: of the stage, from 1.
+            total: how many cells all stages have, as far as is known now.
+        """
+        if self._watch is not None:
+            self._watch.stage(name, number, total)
+
+    def _progress(
+        self, total: int, what: str, rounds: int = 0, stages: int = 0
+    ) -> AbstractContextManager[Any]:
+        """Return what shows progress; within `staged`, what is shown already."""
+        if self._watch is not None:
+            return nullcontext(self._watch if what == "cells" else self._watch.aside(total))
         from hgobench.report.progress import progress
 
         return progress(
-            total, what=what, quiet=not self._show_progress, on_progress=self._on_progress
+            total,
+            what=what,
+            rounds=rounds,
+            stages=stages,
+            quiet=not self._show_progress,
+            form="json" if self._show_progress == "json" else "text",
+            on_progress=self._on_progress,
         )
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Check whether, and how, progress is shown."""
+    if value != "json":
+        instance("True, False or 'json'", bool)(name, value)
+    return value
+
+
+def _rounds(scenarios: Collection[Scenario]) -> int:
+    """Return the rounds that all cells have; 0: they differ."""
+    from hgobench.grid import Grid
+
+    named = scenarios.values("rounds") if isinstance(scenarios, Grid) else ()
+    every = {*named} if named else {cell.rounds for cell in scenarios}
+    return int(every.pop()) if len(every) == 1 else 0
 
 
 def default_jobs(device: str = "cpu") -> int:
@@ -422,7 +476,7 @@ def run_suite(
     address: str = "",
     device: str = "cpu",
     split: Split = "test",
-    progress: bool | None = None,
+    progress: bool | Literal["json"] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> SuiteOutcome:
@@ -444,8 +498,9 @@ def run_suite(
         device: where tensors are, as torch names it: ``"cpu"``, ``"cuda"``; if not the CPU, one
             process computes.
         split: which examples boards are on; choose parameters on ``"validation"`` only.
-        progress: whether to show progress on standard error; None: in a terminal or a
-            notebook, not in a script whose output goes elsewhere.
+        progress: whether to show progress on standard error, ``"json"``: as an object for each
+            change (docs/results.md); None: in a terminal or a notebook, not in a script whose
+            output goes elsewhere.
         on_progress: called with the progress whenever cells are finished.
         say: called, before anything is computed, with a line on each reason for which cells are
             left out, and on each risk; None: risks are warnings, and the outcome has the reasons.
@@ -483,7 +538,7 @@ def run_suite(
         address=(instance("a text", str), address),
         device=(instance("a device as torch names it", str), device),
         split=(word(*SPLITS), split),
-        progress=(optional(instance("True, False or None", bool)), progress),
+        progress=(optional(_shown), progress),
         on_progress=(optional(function), on_progress),
         say=(optional(function), say),
     )

@@ -22,11 +22,20 @@ from hgobench.audits import kappa
 from hgobench.engines.cells import OnResult, Outcome
 from hgobench.errors import InputError
 from hgobench.evaluation import members
+from hgobench.evaluation.agenda import PROOFS, REPORT, Agenda
 from hgobench.evaluation.evaluate import selected
 from hgobench.evaluation.members import AUTO_1, Member
 from hgobench.evaluation.plan import CHOICES, Plan
 from hgobench.evaluation.proof import Proof, held_against_proof, proofs
-from hgobench.evaluation.selection import REPORTED, Played, Selection, Worst, select
+from hgobench.evaluation.selection import (
+    PARAMETERS,
+    REPORTED,
+    At,
+    Played,
+    Selection,
+    Worst,
+    select,
+)
 from hgobench.evaluation.verdict import Verdict, flags, ranked
 from hgobench.leaderboard import Reach, Score
 from hgobench.report.boards import render
@@ -36,7 +45,7 @@ from hgobench.session import Interrupted
 from hgobench.suite import Suite
 from tests.test_cli import hgobench
 
-Run = Callable[[list[Scenario], str], dict[Scenario, Played]]
+Run = Callable[[list[Scenario], At], dict[Scenario, Played]]
 ROW = Scenario(workers=20, byzantine=3, rule="median", rounds=40, seed=7)
 RATES = tuple(0.1 * 2**i for i in range(CHOICES))
 SMALL = (
@@ -68,8 +77,8 @@ def accuracy_of(
     """
     calls: list[tuple[str, list[Scenario]]] = []
 
-    def run(cells: list[Scenario], stage: str) -> dict[Scenario, Played]:
-        calls.append((stage, cells))
+    def run(cells: list[Scenario], at: At) -> dict[Scenario, Played]:
+        calls.append((" and ".join(dict.fromkeys(stage for stage, _ in at.values())), cells))
         return {cell: Played(table(cell), ((trace or table)(cell),)) for cell in cells}
 
     return run, calls
@@ -181,7 +190,7 @@ def test_a_row_is_tuned_against_what_is_worst_for_it_by_default() -> None:
     assert chosen.row.learning_rate == best
     assert len(chosen.choices) == CHOICES
     assert max(chosen.choices.values()) == pytest.approx(0.7)
-    parameters = [cells for stage, cells in calls if stage == "parameters"]
+    parameters = [cells for stage, cells in calls if stage == PARAMETERS]
     assert {c.attack for cells in parameters for c in cells} == {"fang", "sign_flip", "min_max"}
     assert {round(worst.accuracy, 9) for worst in chosen.members.values()} == {0.6, 0.7}
 
@@ -200,7 +209,7 @@ def test_without_choices_a_row_keeps_its_parameters() -> None:
     (chosen,) = select([ROW], Plan("small"), run)
     assert chosen.row.learning_rate == ROW.learning_rate
     assert math.isnan(chosen.choices[chosen.row])
-    assert "parameters" not in [stage for stage, _ in calls]
+    assert PARAMETERS not in [stage for stage, _ in calls]
 
 
 @settings(max_examples=8, deadline=None)
@@ -222,7 +231,7 @@ def test_rows_are_asked_for_together() -> None:
     assert all({cell.rule for cell in cells} == {row.rule for row in rows} for _, cells in calls)
     assert [stage for stage, _ in calls] == [
         "fault attacks", "fixed attacks", "optimised attacks", "heterogeneity attacks",
-        "black_box attacks", "no attack",
+        "black box attacks", "no attack",
     ]  # fmt: skip
 
 
@@ -764,3 +773,56 @@ def test_an_evaluation_that_is_ended_goes_on_where_it_was(suite: Path, tmp_path:
 def test_what_an_evaluation_chooses_can_not_be_set(suite: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="attack: the evaluation chooses it"):
         run_suite(suite, out=tmp_path / "out", settings={"attack": "foe"})
+
+
+@pytest.mark.parametrize("name", ["small", "timed"])
+@pytest.mark.parametrize("rates", [(), (0.1, 0.2, 0.4)])
+def test_an_agenda_says_which_stage_of_how_many_and_about_how_many_cells(
+    name: str, rates: tuple[float, ...]
+) -> None:
+    """Stages never go back, the total never falls short of what was asked, and holds in the end."""
+    rows = [ROW.replace(rule=rule) for rule in ("median", "trimmed_mean", "krum")]
+    plan = Plan(name, learning_rates=rates, alternatives={"krum": ("krum", "multi_krum")})
+    agenda = Agenda.of(rows, plan)
+    first = agenda.total
+    answer, _ = accuracy_of(flat(fang=0.3, min_max=0.4))
+    numbers, totals = [], []
+
+    def run(cells: list[Scenario], at: At) -> Any:
+        agenda.begin(at, len(cells))
+        numbers.append(agenda.number)
+        totals.append(agenda.total)
+        assert agenda.total >= agenda.asked
+        return answer(cells, at)
+
+    selections = select(rows, plan, run)
+    asked = sum(selection.cells for selection in selections)
+    assert agenda.asked == asked
+    assert numbers == sorted(numbers)
+    assert len(agenda.stages) == len({*agenda.stages})
+    assert agenda.stages[-2:] == [PROOFS, REPORT]
+    agenda.prove()
+    assert agenda.number == len(agenda.stages) - 1
+    reported = sum(len(cells) for one in selections for cells in one.fresh.values())
+    agenda.report(reported)
+    assert (agenda.number, agenda.total) == (len(agenda.stages), asked + reported)
+    assert asked + reported <= first <= 2 * (asked + reported)
+    assert totals == sorted(totals, reverse=True), "it is corrected downwards alone"
+
+
+def test_an_evaluation_shows_one_progress_and_little_of_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(SUITE)
+    command = ("run", "two.toml", "--out", "out", "--jobs", "1")
+    first = hgobench(*command, cwd=tmp_path)
+    stages = [line for line in first.stderr.splitlines() if line.startswith("stage ")]
+    assert stages, first.stderr
+    assert "cells to choose" not in first.stderr
+    again = hgobench(*command, cwd=tmp_path)
+    lines = [line for line in again.stderr.splitlines() if line.startswith("stage ")]
+    of = int(lines[0].split()[3].rstrip(","))
+    assert len(lines) <= of
+    assert all(line.endswith(", all found") for line in lines)
+    numbers = [int(line.split()[1]) for line in lines]
+    assert numbers == sorted({*numbers}), "a line at most for each stage"
+    assert lines[-1].startswith(f"stage {of} of {of}, report on fresh seeds: ")
+    assert first.stdout == again.stdout

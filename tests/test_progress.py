@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,8 +19,10 @@ from hypothesis import strategies as st
 from hgobench import Scenario
 from hgobench.engines.local import Inline
 from hgobench.engines.progress import Advance, tell
-from hgobench.report.progress import Pace, Progress, duration, progress
+from hgobench.report.objects import Objects
+from hgobench.report.progress import Pace, Progress, Watch, duration, progress
 from hgobench.simulation import simulate
+from tests.test_cli import hgobench
 
 
 class Clock:
@@ -280,3 +288,179 @@ def test_a_grid_tells_of_its_rounds() -> None:
 
     assert list(engine.map(call, [0.75])) == [(0.75, 0.75)]
     assert engine.under_way() == 0.0
+
+
+def staged(watch: Watch, clock: Clock) -> None:
+    """Three stages: 40 cells that are all there, 20 of which 10 lack, and 5 that all lack."""
+    watch.stage("fault attacks", 1, 90)
+    watch(Advance(found=40))
+    watch.stage("fixed attacks", 2, 80)
+    watch(Advance(found=10, lacking=10))
+    watch(Advance(jobs=2))
+    for _ in range(2):
+        clock.now += 6.0
+        watch(Advance(computed=5, failed=1))
+    watch.stage("report", 3, 65)
+    watch(Advance(lacking=5))
+    watch(Advance(jobs=2))
+    clock.now += 6.0
+    watch(Advance(computed=5))
+
+
+def test_a_stage_that_is_all_there_says_one_line_and_others_which_of_how_many() -> None:
+    out, clock = io.StringIO(), Clock()
+    with progress(0, stages=3, out=out, clock=clock) as watch:
+        staged(watch, clock)
+    assert out.getvalue().splitlines() == [
+        "stage 1 of 3, fault attacks: 40 cells, all found",
+        "stage 2 of 3, fixed attacks: cells 50 of about 80 (50 found)",
+        "stage 2 of 3, fixed attacks: cells 55 of about 80 (50 found), 1 failed, 1.7 cells/s, about "
+        "9 s left",
+        "stage 2 of 3, fixed attacks: cells 60 of about 80 (50 found), 2 failed, 50.0 cells/min, about "
+        "12 s left",
+        "stage 3 of 3, report: cells 60 of about 65 (50 found), 2 failed",
+        "stage 3 of 3, report: cells 65/65 (50 found), 2 failed",
+    ]
+
+
+def test_a_bar_says_the_stage_and_nothing_is_left_of_those_before() -> None:
+    out, clock = Terminal(), Clock()
+    with progress(0, stages=3, out=out, clock=clock) as watch:
+        staged(watch, clock)
+    assert "stage 3 of 3, report" in out.getvalue()
+    assert "65/65 (50 found), 2 failed" in out.getvalue()
+    assert "all found" not in out.getvalue()
+
+
+def test_each_change_is_an_object() -> None:
+    out, clock = io.StringIO(), Clock()
+    with progress(0, stages=3, rounds=4, form="json", out=out, clock=clock) as watch:
+        staged(watch, clock)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    keys = {"event", "what", "stage", "total", "done", "computed", "found", "failed", "under_way",
+            "rounds", "seconds", "rate", "left"}  # fmt: skip
+    assert {frozenset(line) for line in lines} == {frozenset(keys)}
+    told = [
+        (line["stage"]["number"], line["done"], line["total"], line["failed"]) for line in lines
+    ]
+    assert told == [
+        (1, 0, 90, 0), (1, 40, 90, 0), (2, 40, 80, 0), (2, 50, 80, 0), (2, 50, 80, 0),
+        (2, 55, 80, 1), (2, 60, 80, 2), (3, 60, 65, 2), (3, 60, 65, 2), (3, 60, 65, 2),
+        (3, 65, 65, 2),
+    ]  # fmt: skip
+    assert lines[-1]["stage"] == {"name": "report", "number": 3, "of": 3}
+    assert lines[-1]["rounds"] == {"done": 260, "of": 260}
+    assert lines[-1]["left"] == 0.0
+
+
+def test_what_is_found_in_earlier_stages_does_not_shorten_the_estimate() -> None:
+    """900 cells of earlier stages were there; of this stage all lack, and so will later ones."""
+    pace, clock = paced(0)
+    pace.stage("first", 1, 1000)
+    pace.advance(Advance(found=900))
+    pace.stage("second", 2, 1000)
+    pace.advance(Advance(lacking=20))
+    for _ in range(3):
+        now = finish(pace, clock, 2.0, cells=1)
+    assert now.left == pytest.approx(2.0 * (100 - 3))
+
+
+def test_text_that_is_printed_becomes_an_object_per_line() -> None:
+    out = io.StringIO()
+    stream = Objects(out)
+    print("one\ntwo", file=stream)
+    print("\n\nthree", end="", file=stream)
+    stream.emit({"event": "x"})
+    stream.end()
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {"event": "message", "text": "one"},
+        {"event": "message", "text": "two"},
+        {"event": "x"},
+        {"event": "message", "text": "three"},
+    ]
+
+
+SLOW = """
+ruleset = "slow-1"
+[scenario]
+workers = 12
+f = 2
+rounds = 4000
+evaluation_interval = 4000
+attack = "foe"
+[grid]
+rule = ["median", "average"]
+"""
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "slow.toml").write_text(SLOW)
+    command = [sys.executable, "-m", "hgobench", "run", "slow.toml", "--progress", "json"]
+    return subprocess.Popen(
+        [*command, *arguments], cwd=folder, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.long
+def test_a_run_tells_programs_of_every_change_and_how_it_ended(tmp_path: Path) -> None:
+    run = started(tmp_path, "--set", "rounds=4", "--jobs", "1", "--out", "out")
+    board, error = run.communicate(timeout=120)
+    lines = objects(error)
+    assert run.returncode == 0
+    assert "hgo median" in board
+    assert lines[0]["event"] == "progress"
+    assert lines[0]["rounds"] == {"done": 0, "of": 8}
+    done = [line["done"] for line in lines if line["event"] == "progress"]
+    assert done == sorted(done)
+    assert done[-1] == 2
+    ended = lines[-1]
+    assert ended.pop("seconds") > 0
+    assert ended == {
+        "event": "end", "status": "done", "exit": 0, "problems": [],
+        "folder": str(tmp_path / "out"), "computed": 2, "reused": 0, "failed": 0, "missing": 0,
+        "unit": "cells",
+    }  # fmt: skip
+    refused = started(tmp_path, "--set", "rounds=0")
+    _, error = refused.communicate(timeout=120)
+    assert refused.returncode == 2
+    assert objects(error)[-1] == {
+        "event": "end", "status": "refused", "exit": 2,
+        "problems": ["rounds: 0; expected an integer >= 1"],
+    }  # fmt: skip
+    both = started(tmp_path, "--quiet")
+    _, error = both.communicate(timeout=120)
+    assert objects(error)[-1]["problems"] == ["--progress: json, and --quiet; expected one of them"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_says_so_in_its_last_object(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    run = started(tmp_path, "--jobs", "1", "--out", "out")
+    assert run.stderr is not None
+    for line in run.stderr:
+        now = json.loads(line)
+        if now["event"] == "progress" and now["under_way"] > 0:
+            break
+    run.send_signal(sent)
+    _, error = run.communicate(timeout=120)
+    ended = objects(error)[-1]
+    assert run.returncode == code
+    assert (ended["event"], ended["status"], ended["exit"]) == ("end", "interrupted", code)
+    assert (ended["computed"], ended["missing"]) == (0, 2)
+
+
+def test_programs_are_told_how_a_run_ended_whatever_it_printed(tmp_path: Path) -> None:
+    (tmp_path / "slow.toml").write_text(SLOW)
+    command = ("run", "slow.toml", "--set", "rounds=2", "--jobs", "1", "--progress", "json")
+    lines = objects(hgobench(*command, cwd=tmp_path).stderr)
+    assert lines[0]["event"] == "progress"
+    assert lines[-2]["event"] == "message"
+    assert lines[-2]["text"].startswith("2 cells computed, 0 reused, in ")
+    assert (lines[-1]["event"], lines[-1]["status"], lines[-1]["computed"]) == ("end", "done", 2)

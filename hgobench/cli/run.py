@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,12 @@ from hgobench.cli.options import (
     folder_option,
 )
 from hgobench.cli.output import rendered_boards, say
+from hgobench.cli.watching import ProgressOption, Watching, counts, shows, watched
 from hgobench.errors import InputError
+
+if TYPE_CHECKING:
+    from hgobench.session import Incomplete, Interrupted, SuiteOutcome
+    from hgobench.suite import Suite
 
 
 def run(
@@ -51,6 +56,7 @@ def run(
     by: ByOption = "attack",
     split: SplitOption = Split.TEST,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the boards.")] = False,
+    progress: ProgressOption = Watching.TEXT,
     update_reference: Annotated[
         bool,
         typer.Option(
@@ -63,12 +69,38 @@ def run(
 
     Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
     """
-    from hgobench.session import RESULTS, Incomplete, Interrupted, run_suite
+    with watched(progress) as told:
+        chosen = _suite(suite, set_, rule, update_reference)
+        outcome, early = _computed(
+            chosen,
+            quiet,
+            out=out,
+            jobs=jobs,
+            engine=engine,
+            address=address,
+            device=device,
+            split=split.value,
+            progress=shows(progress, quiet),
+        )
+        told |= counts(outcome)
+        if made := outcome.boards(by):
+            title = chosen.ruleset if form in (Form.JSON, Form.CSV) else chosen.title
+            typer.echo(rendered_boards(title, made, form, split, wide))
+        _ending(outcome, early, out, quiet)
+        if update_reference:
+            written = chosen.write_reference(outcome.results()).resolve()
+            typer.echo(f"reference rewritten: {written}", err=True)
+
+
+def _suite(
+    name: str, settings: list[str] | None, rules: list[str] | None, update_reference: bool
+) -> Suite:
+    """Return the suite with what is set; one whose reference can't be rewritten is refused."""
     from hgobench.settings import parse_names, parse_setting
     from hgobench.suite import Suite
 
-    chosen = Suite.load(suite).changed([parse_setting(text) for text in set_ or ()])
-    chosen = chosen.with_rules(parse_names(rule, "rules"))
+    chosen = Suite.load(name).changed([parse_setting(text) for text in settings or ()])
+    chosen = chosen.with_rules(parse_names(rules, "rules"))
     if update_reference:
         if chosen.evaluation:
             raise InputError("--update-reference: only for suites whose attacks are an axis")
@@ -77,28 +109,31 @@ def run(
                 "--update-reference: only for a suite as it is, without --set and --rule"
             )
         chosen.labelled(chosen.expand()[0])
-    early: Incomplete | Interrupted | None = None
+    return chosen
+
+
+def _computed(
+    chosen: Suite, quiet: bool, **how: Any
+) -> tuple[SuiteOutcome, Incomplete | Interrupted | None]:
+    """Run a suite; an outcome that is not whole comes with the reason, which is said."""
+    from hgobench.session import Incomplete, Interrupted, run_suite
+
     try:
-        outcome = run_suite(
-            chosen,
-            out=out,
-            jobs=jobs,
-            engine=engine,
-            address=address,
-            device=device,
-            split=split.value,
-            progress=not quiet,
-            say=lambda text: say(text, quiet),
-        )
+        return run_suite(chosen, say=lambda text: say(text, quiet), **how), None
     except (Incomplete, Interrupted) as error:
-        early, outcome = error, error.outcome
-        typer.echo(str(early), err=True)
-    if made := outcome.boards(by):
-        shown = chosen.ruleset if form in (Form.JSON, Form.CSV) else chosen.title
-        typer.echo(rendered_boards(shown, made, form, split, wide))
+        typer.echo(str(error), err=True)
+        return error.outcome, error
+
+
+def _ending(
+    outcome: SuiteOutcome, early: Incomplete | Interrupted | None, out: Path | None, quiet: bool
+) -> None:
+    """Say how a suite ended; what is not whole ends the verb."""
+    from hgobench.session import RESULTS
+
     say(
         f"{outcome.computed} cells computed, {outcome.reused} reused, in {outcome.seconds:.0f} s; "
-        f"kept in {out or RESULTS / chosen.name}",
+        f"kept in {out or RESULTS / outcome.suite.name}",
         quiet,
     )
     for reason, labels in outcome.ended.items():
@@ -111,6 +146,3 @@ def run(
         for line in outcome.failures():
             typer.echo(line, err=True)
         raise typer.Exit(1)
-    if update_reference:
-        written = chosen.write_reference(outcome.results()).resolve()
-        typer.echo(f"reference rewritten: {written}", err=True)

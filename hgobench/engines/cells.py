@@ -179,8 +179,9 @@ def execute(
                 for result, _, key in entries:
                     on_result(key, result)
                 outcome.computed += len(entries)
-                outcome.failed += [result for result, *_ in entries if result.status == "failed"]
-                on_progress(Advance(computed=len(finished)))
+                failed = [result for result, *_ in entries if result.status == "failed"]
+                outcome.failed += failed
+                on_progress(Advance(computed=len(finished), failed=len(failed)))
         except (KeyboardInterrupt, StoreError, EngineError) as error:
             outcome.end(error)
         finally:

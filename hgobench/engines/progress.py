@@ -15,6 +15,7 @@ class Advance:
         computed, found: numbers of cells (or measurements) that were computed, and that were found
             in the store.
         lacking: number of cells that were looked up in the store and are not there.
+        failed: how many of the computed cells failed.
         jobs: number of calls at a time, if computing begins with this step; else 0.
         under_way: a function that returns, from now on, how much of the calls under way is done,
             in cells; None: unknown.
@@ -29,6 +30,7 @@ class Advance:
     lacking: int = 0
     jobs: int = 0
     under_way: Callable[[], float] | None = field(default=None, compare=False)
+    failed: int = 0
 
 
 OnProgress: TypeAlias = Callable[[Advance], None]

@@ -16,9 +16,10 @@ from hgobench.leaderboard import Boards, Score, Split, accuracy_of, boards
 from hgobench.results import Result, Store
 from hgobench.scenario import Scenario
 
+from .agenda import Agenda
 from .plan import Plan
 from .proof import proofs
-from .selection import Answers, Played, Selection, select, unattacked
+from .selection import Answers, At, Played, Selection, select, unattacked
 from .verdict import Verdict, ranked
 
 if TYPE_CHECKING:
@@ -89,14 +90,16 @@ def evaluate(
             "give the suite's ruleset a new version, or use another folder"
         )
 
-    def run(cells: Sequence[Scenario], name: str, what: str, take: _Take) -> Outcome:
-        now = session.run(
-            cells, name, width=width, time_limit=time_limit, on_result=take, what=what
-        )
+    agenda = Agenda.of(rows, plan)
+
+    def run(cells: Sequence[Scenario], name: str, take: _Take) -> Outcome:
+        session.stage(agenda.stage, agenda.number, agenda.total)
+        now = session.run(cells, name, width=width, time_limit=time_limit, on_result=take)
         done.outcome.add(now)
         return now
 
-    def choose(cells: Sequence[Scenario], stage: str) -> Answers:
+    def choose(cells: Sequence[Scenario], at: At) -> Answers:
+        agenda.begin(at, len(cells))
         answers: dict[Scenario, Played] = {}
 
         def take(key: str, result: Result) -> None:
@@ -106,32 +109,38 @@ def evaluate(
             trace = tuple(loss for accuracy, loss in pairs if not math.isnan(accuracy))
             answers[result.scenario] = Played(accuracy_of(result, "validation"), trace)
 
-        now = run(cells, choosing(ruleset), f"cells to choose, {stage}", take)
+        now = run(cells, choosing(ruleset), take)
         done.choosing.add(now)
         if now.interrupted:
             raise _EndedEarly
         return answers
 
     try:
-        chosen = select(rows, plan, choose)
-        known = proofs([selection.row for selection in chosen], session)
-        done.selections = [
-            replace(selection, kappa=kappa) for selection, kappa in zip(chosen, known, strict=True)
-        ]
-        if for_boards:
-            now = {selection.given for selection in done.selections}
-            others = [selection for selection in before if selection.given not in now]
-            keep(session.store, ruleset, [*others, *done.selections])
-        fresh = [selection.fresh for selection in done.selections]
-        reported = chain.from_iterable(chain.from_iterable(one.values() for one in fresh))
-        scores: dict[Scenario, Score] = {}
+        with session.staged(len(agenda.stages), rounds=_rounds(rows)):
+            chosen = select(rows, plan, choose)
+            agenda.prove()
+            session.stage(agenda.stage, agenda.number, agenda.total)
+            known = proofs([selection.row for selection in chosen], session)
+            done.selections = [
+                replace(selection, kappa=kappa)
+                for selection, kappa in zip(chosen, known, strict=True)
+            ]
+            if for_boards:
+                now = {selection.given for selection in done.selections}
+                others = [selection for selection in before if selection.given not in now]
+                keep(session.store, ruleset, [*others, *done.selections])
+            fresh = [selection.fresh for selection in done.selections]
+            reported = chain.from_iterable(chain.from_iterable(one.values() for one in fresh))
+            scores: dict[Scenario, Score] = {}
 
-        def take(key: str, result: Result) -> None:
-            scores[result.scenario] = Score.of(result, address=key)
-            on_result(key, result)
+            def take(key: str, result: Result) -> None:
+                scores[result.scenario] = Score.of(result, address=key)
+                on_result(key, result)
 
-        run(list(dict.fromkeys(reported)), ruleset, "cells to report", take)
-        done.verdicts = verdicts(done.selections, scores)
+            cells = list(dict.fromkeys(reported))
+            agenda.report(len(cells))
+            run(cells, ruleset, take)
+            done.verdicts = verdicts(done.selections, scores)
     except _EndedEarly:
         pass
     except (KeyboardInterrupt, EngineError) as error:  # of the searches without training
@@ -140,6 +149,12 @@ def evaluate(
 
 
 _Take = Callable[[str, Result], None]
+
+
+def _rounds(rows: Iterable[Scenario]) -> int:
+    """Return the rounds that all rows have; 0: they differ."""
+    every = {row.rounds for row in rows}
+    return every.pop() if len(every) == 1 else 0
 
 
 def _check(rows: Collection[Scenario], session: Session, time_limit: float) -> None:

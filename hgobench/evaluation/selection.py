@@ -43,6 +43,8 @@ class Played(NamedTuple):
 
 
 Answers = Mapping[Scenario, Played]
+# Of each row that is searched, by its number: its stage, and for how many cells it asks.
+At = Mapping[int, tuple[str, int]]
 Asking = Generator[Sequence[Scenario], Answers, T]
 Fields = dict[str, Any]
 
@@ -50,6 +52,8 @@ TUNING = "parameters"
 PROBES = 3  # members that parameters are chosen against
 REPORTED = 3  # members that run on fresh seeds
 VALUE_STAGES = ("fixed", "optimised")
+PARAMETERS = "parameters of rules"  # stages, in words
+NO_ATTACK = "no attack"
 SHARES = (0.25, 0.5, 0.75)  # of a run, when attacks may start; of what is left, when to stop
 BURSTS = (0.025, 0.1, 0.25)  # of a run, how long they act, and pause, in turns
 
@@ -192,14 +196,14 @@ class Selection:
 def select(
     rows: Collection[Scenario],
     plan: Plan,
-    run: Callable[[list[Scenario], str], Answers],
+    run: Callable[[list[Scenario], At], Answers],
 ) -> list[Selection]:
     """Return what is chosen for each row.
 
     Args:
         rows: the rows, each in its setting; their attack and their seed are not heeded.
         plan: how they are evaluated.
-        run: given cells, each once, and what they are for; returns how they went.
+        run: given cells, each once, and who asks for them; returns how they went.
     """
     searches = [_Search(row, plan) for row in rows]
     playing = {number: search.play() for number, search in enumerate(searches)}
@@ -207,7 +211,8 @@ def select(
     selected: dict[int, Selection] = {}
     while asked:
         cells = list(dict.fromkeys(cell for wanted in asked.values() for cell in wanted))
-        answers = run(cells, " and ".join(dict.fromkeys(searches[n].stage for n in asked)))
+        at = {number: (searches[number].stage, len(wanted)) for number, wanted in asked.items()}
+        answers = run(cells, at)
         following = {}
         for number, wanted in asked.items():
             try:
@@ -240,7 +245,7 @@ class _Search:
         choices = yield from self._tune()
         row = max(choices, key=choices.__getitem__)  # of equals the first
         members = yield from self._attack(row, self.plan.members)
-        self.stage = "no attack"
+        self.stage = NO_ATTACK
         (clean,) = yield from self._play([(row, {}, None)], ["none"])
         reportable = filter(self.plan.reportable.__contains__, members)
         ranked = sorted(reportable, key=lambda name: members[name].accuracy)
@@ -275,9 +280,9 @@ class _Search:
         choices = self.plan.choices(self.given)
         if len(choices) == 1:
             return {choices[0]: math.nan}
-        probes = yield from self._attack(self.given, filter(_probes, self.plan.members), TUNING)
-        worst = sorted(probes.values(), key=lambda one: one.accuracy)[:PROBES]
-        self.stage = "parameters"
+        probed = yield from self._attack(self.given, filter(probes, self.plan.members), TUNING)
+        worst = sorted(probed.values(), key=lambda one: one.accuracy)[:PROBES]
+        self.stage = PARAMETERS
         tried = [(choice, one.fields, None) for choice in choices for one in worst]
         played = yield from self._play(tried, [TUNING] * len(tried))
         lowest = dict.fromkeys(choices, math.inf)
@@ -298,7 +303,7 @@ class _Search:
         worst: dict[str, Worst] = {}
         strengths: dict[str, float] = {}  # of the value attacks so far
         for stage, group in groupby(members, key=lambda member: member.stage):
-            self.stage = f"{stage} attacks"
+            self.stage = stage_name(stage, probing=purpose == TUNING)
             strongest = sorted(strengths, key=strengths.__getitem__)
             variants = [(m, {"attack": a}) for m in group for a in m.variants(strongest)]
             played = yield from self._play(
@@ -312,6 +317,7 @@ class _Search:
                     strengths[fields["attack"]] = _mean(accuracies)
                 if member.scheduled:
                     scheduled.append((member.name, Worst(fields, accuracies)))
+            self.stage = scheduling(stage)
             yield from self._schedule(row, scheduled, worst)
         return worst
 
@@ -387,7 +393,25 @@ def _mean(accuracies: Sequence[float]) -> float:
     return math.fsum(accuracies) / len(accuracies)
 
 
-def _probes(member: Member) -> bool:
+def stage_name(stage: Stage, probing: bool = False) -> str:
+    """Return what is computed in a stage, in words.
+
+    >>> stage_name("black_box"), stage_name("fixed", probing=True)
+    ('black box attacks', 'fixed attacks, by which parameters are chosen')
+    """
+    return f"{stage.replace('_', ' ')} attacks" + ", by which parameters are chosen" * probing
+
+
+def scheduling(stage: Stage) -> str:
+    """Return what is computed when attacks of a stage look for the rounds in which to act.
+
+    >>> scheduling("adaptive")
+    'adaptive attacks, in which rounds'
+    """
+    return f"{stage_name(stage)}, in which rounds"
+
+
+def probes(member: Member) -> bool:
     """Say whether parameters are chosen against a member: not against the costly ones."""
     known = [attack for attack in member.attacks if not member.follows]
     cheap = all(attacks.build(attack).sees != "server" for attack in known)
