@@ -265,7 +265,7 @@ def check(boards: Iterable[Board], asked: Mapping[str, Column]) -> None:
         **dict.fromkeys(
             Spent._fields, "totals of a run, which scores of pytest's report do not have"
         ),
-        "hash": "results of a store, each with its address",
+        "hash": "results of a store, and attacks or seeds as the boards' columns",
         "folder": "results of several folders",
     }
     problems = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,6 +133,25 @@ def _chosen(folders: Sequence[Path], known: Sequence[set[str]], ruleset: str | N
     if lacking:
         raise InputError(lacking)
     return chosen
+
+
+def each(folder: Path) -> Iterator[Found]:
+    """Yield what a folder holds under each ruleset that boards rank.
+
+    Raises:
+        InputError: it holds no results.
+    """
+    with open_store(folder, create=False) as store:
+        by_ruleset: dict[str, list[tuple[str, Result]]] = {}
+        for key, name, result in store.entries():
+            by_ruleset.setdefault(name, []).append((key, result))
+        if not by_ruleset:
+            raise InputError(f"store: {str(folder)!r}: holds no results")
+        for name, mine in sorted(by_ruleset.items()):
+            if not chooses(name):
+                addresses = {result.scenario: key for key, result in mine}
+                found = reported(store, name, [one for _, one in mine], "test", addresses)
+                yield Found(name, "test", [found], mine)
 
 
 def _resolved(folders: Sequence[Path]) -> set[Path]:

@@ -287,7 +287,8 @@ class Row:
             specification, and the rounds in which it acts if not in all; empty likewise.
         flags: what a reader must know before trusting it: names with the reason.
         reach: what it takes until it is as accurate as the board's goal; None: it is not known.
-        hash: by which it is cited (`row_hash`); empty: its cells are of no store.
+        hash: by which it is cited (`row_hash`); empty: its cells are of no store, or columns are
+            neither attacks nor seeds, so that it is more than one row.
         folders: where its cells were found, if there are several places.
         scores: its cells, in the order of their places.
         under_worst: those under the attack with the lowest mean, in the order of the seeds.
@@ -938,7 +939,7 @@ def _row(
             for one in cells.values()
             if one.member and by == "attack"
         },
-        hash=row_hash(scores),
+        hash=row_hash(scores) if by in ("attack", *first.of_role("repetition")) else "",
         scores=scores,
         under_worst=[
             cells[place]
@@ -1099,43 +1100,44 @@ def as_data(
                 "collapse": board.collapse,
                 "told": board.told,
                 "certain": board.certain,
-                "rows": [
-                    {
-                        "rank": list(row.rank) if row.rank else None,
-                        "algorithm": row.algorithm,
-                        "rule": row.rule,
-                        "label": row.label,
-                        "origin": row.origin,
-                        "needs": list(row.needs),
-                        "clean": row.clean.mean if row.clean else None,
-                        "clean_interval": _interval(row.clean),
-                        "worst": row.worst.mean,
-                        "worst_interval": _interval(row.worst),
-                        "worst_attack": row.worst_attack,
-                        "known_seed": row.known_seed.mean,
-                        "known_seed_interval": _interval(row.known_seed),
-                        "collapsed": asdict(row.collapsed),
-                        "live": row.live,
-                        "live_attacked": row.live_attacked,
-                        "gap": row.gap,
-                        "ended": row.ended,
-                        "late": row.late,
-                        "idle": row.idle,
-                        "missing": row.missing,
-                        "chosen": dict(row.chosen),
-                        "attacks": dict(row.attacks),
-                        "flags": dict(row.flags),
-                        "reach": _reached(row.reach),
-                        "hash": row.hash or None,
-                        "folders": list(row.folders),
-                        "columns": dict(told(row)),
-                        "cells": {name: asdict(cell) for name, cell in row.cells.items()},
-                    }
-                    for row in board.rows
-                ],
+                "rows": [{**row_data(row), "columns": dict(told(row))} for row in board.rows],
             }
             for board in made
         ],
+    }
+
+
+def row_data(row: Row) -> dict[str, Any]:
+    """Return a row as plain data for JSON."""
+    return {
+        "rank": list(row.rank) if row.rank else None,
+        "algorithm": row.algorithm,
+        "rule": row.rule,
+        "label": row.label,
+        "origin": row.origin,
+        "needs": list(row.needs),
+        "clean": row.clean.mean if row.clean else None,
+        "clean_interval": _interval(row.clean),
+        "worst": row.worst.mean,
+        "worst_interval": _interval(row.worst),
+        "worst_attack": row.worst_attack,
+        "known_seed": row.known_seed.mean,
+        "known_seed_interval": _interval(row.known_seed),
+        "collapsed": asdict(row.collapsed),
+        "live": row.live,
+        "live_attacked": row.live_attacked,
+        "gap": row.gap,
+        "ended": row.ended,
+        "late": row.late,
+        "idle": row.idle,
+        "missing": row.missing,
+        "chosen": dict(row.chosen),
+        "attacks": dict(row.attacks),
+        "flags": dict(row.flags),
+        "reach": _reached(row.reach),
+        "hash": row.hash or None,
+        "folders": list(row.folders),
+        "cells": {name: asdict(cell) for name, cell in row.cells.items()},
     }
 
 

@@ -16,6 +16,7 @@ from hgobench.cli import (
     audit,
     bench,
     calibrate,
+    cite,
     compare,
     export,
     leaderboard,
@@ -74,6 +75,7 @@ app.command()(compare.compare)
 app.command()(plot.plot)
 app.command()(export.export)
 app.command()(merge.merge)
+app.command()(cite.cite)
 app.command()(reproduce.reproduce)
 app.command()(audit.audit)
 app.command()(plan.plan)

@@ -47,7 +47,7 @@ class Agenda:
         >>> agenda = Agenda.of([row], Plan(selection_seeds=(0, 1), fresh_seeds=(5, 6)))
         >>> agenda.begin({0: ("fixed attacks", 40)}, 40)
         >>> agenda.number, len(agenda.stages), agenda.stages[0], agenda.stages[-1]
-        (2, 9, 'fault attacks', 'report on fresh seeds')
+        (2, 10, 'fault attacks', 'report on fresh seeds')
     """
 
     stages: Sequence[str]

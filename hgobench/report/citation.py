@@ -1,0 +1,88 @@
+"""A row that is cited: its BibTeX, and a page of what it means."""
+
+from __future__ import annotations
+
+from hgobench.citation import PAPER, Citation, tool
+from hgobench.leaderboard import Row
+from hgobench.statistics import FEWEST, Estimate
+
+from . import writers
+from .page import Block, Cell, Facts, Items, Page, Table
+
+
+def bibtex(cited: Citation) -> str:
+    """Return the BibTeX entries of the row, of hgobench and of the paper."""
+    row = cited.row
+    under = f" under {row.worst_attack}" if row.worst_attack else ""
+    what = "worst case" if row.worst_attack else "accuracy"
+    title = f"{row.label} on {cited.found.ruleset}"
+    note = f"{what} {_told(row.worst)}{under}"
+    entry = (
+        f"@misc{{hgobench-{row.hash},\n"
+        f"  title        = {{{{{_inert(title)}}}}},\n"
+        f"  howpublished = {{hgobench row {row.hash}}},\n"
+        f"  note         = {{{_inert(note)}}}\n"
+        "}"
+    )
+    return "\n\n".join([entry, tool(), PAPER])
+
+
+def _inert(text: str) -> str:
+    """Return a text for a field: neither LaTeX nor BibTeX gives it a meaning."""
+    return writers.latex(text).replace("@", r"\char64{}")
+
+
+def page(cited: Citation) -> Page:
+    """Return what a row means: its values, its scenario, what it was computed with."""
+    row, board = cited.row, cited.board
+    rank = "not ranked" if row.rank is None else str(row.rank)
+    told: list[tuple[str, str]] = [
+        ("row", row.label),
+        ("hash", row.hash),
+        ("ruleset", cited.found.ruleset),
+        ("board", board.title or "all results"),
+        ("folder", str(cited.folder)),
+        ("rank", f"{rank} of {len(board.rows)} rows"),
+        ("worst case" if row.worst_attack else "accuracy", _worst(row)),
+    ]
+    told += [("without attack", _told(row.clean))] if row.clean and row.worst_attack else []
+    told.append(("seeds", ", ".join(map(str, cited.seeds))))
+    told += [(f"flag: {name}", why) for name, why in row.flags.items()]
+    lines: list[list[Cell]] = [
+        [name, row.attacks.get(name, ""), f"{value.mean:.4f}", _interval(value), value.seeds]
+        for name, value in sorted(row.cells.items(), key=lambda item: item[1].mean)
+    ]
+    if not row.attacks:
+        lines = [[name, *rest] for name, _, *rest in lines]
+    header = ["attack", *(["what it is"] if row.attacks else []), "accuracy", "95 %", "seeds"]
+    computed = [(name, ", ".join(values)) for name, values in cited.computed_with.items()]
+    blocks: list[Block] = [
+        Facts(told),
+        Table("", "Under each attack", header, lines, range(len(header) - 3, len(header))),
+        Facts(
+            [(name, str(value)) for name, value in cited.scenario.items()],
+            "Fields that all its cells share",
+        ),
+        Facts(computed, "Computed with"),
+        Items("Run it again:", cited.commands),
+    ]
+    content = {"bibtex": bibtex(cited), **cited.as_data()}
+    return Page("citation", f"Row {row.hash}", blocks, content=content)
+
+
+def _worst(row: Row) -> str:
+    if not row.worst_attack:
+        return _told(row.worst)
+    attack = row.attacks.get(row.worst_attack, row.worst_attack)
+    named = "" if attack == row.worst_attack else f" ({row.worst_attack})"
+    return f"{_told(row.worst)} under {attack}{named}"
+
+
+def _told(value: Estimate) -> str:
+    seeds = f"{value.seeds} seed{'s' * (value.seeds != 1)}"
+    interval = f"95 %: {_interval(value)}, " if value.seeds >= FEWEST else ""
+    return f"{value.mean:.3f} ({interval}{seeds})"
+
+
+def _interval(value: Estimate) -> str:
+    return f"{value.low:.3f}-{value.high:.3f}" if value.seeds >= FEWEST else "too few seeds"
