@@ -225,7 +225,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"out": b"bytes"}, f"out: b'bytes'; {NO_FOLDER}"),
     ({"on_progress": 3}, "on_progress: 3; expected a function"),
     ({"say": "loudly"}, "say: 'loudly'; expected a function"),
-    ({"progress": "yes"}, "progress: 'yes'; expected True, False or None"),
+    ({"progress": "yes"}, "progress: 'yes'; expected True, False or 'json'"),
     ({"jobs": True}, "jobs: True; expected an integer >= 0"),
     ({"address": 3}, "address: 3; expected a text"),
     ({"address": "tcp://here"}, "address: 'tcp://here'; engine 'local' has none"),

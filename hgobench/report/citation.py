@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hgobench.citation import PAPER, Citation, tool
+from hgobench.citation import AUTHORS, PAPER, YEAR, Citation, tool
 from hgobench.leaderboard import Row
 from hgobench.statistics import FEWEST, Estimate
 
@@ -19,8 +19,10 @@ def bibtex(cited: Citation) -> str:
     note = f"{what} {_told(row.worst)}{under}"
     entry = (
         f"@misc{{hgobench-{row.hash},\n"
+        f"  author       = {{{{{AUTHORS}}}}},\n"
         f"  title        = {{{{{_inert(title)}}}}},\n"
         f"  howpublished = {{hgobench row {row.hash}}},\n"
+        f"  year         = {{{YEAR}}},\n"
         f"  note         = {{{_inert(note)}}}\n"
         "}"
     )
