@@ -513,6 +513,17 @@ def test_lines_and_cells_are_read_in_grey(pictures: Mapping[str, Picture]) -> No
         assert contrast(to_hex(text.get_color()), colour) > 4.5
 
 
+@pytest.mark.parametrize(("panels", "numbers"), [(1, True), (2, False)])
+def test_numbers_are_in_cells_where_there_is_room(panels: int, numbers: bool) -> None:
+    heat = Heat([f"attack {i}" for i in range(13)], ["a"], [[0.5] * 13], label="accuracy")
+    one = Chart("", "p", "", "", heat=heat)
+    chart = one if panels == 1 else Chart("h", "", "", "", panels=[one] * panels)
+    canvas = charts.draw(chart, "page")
+    texts = [text.get_text() for axes in canvas.axes for text in axes.texts]
+    assert texts == (["0.50"] * 13 if numbers else [])
+    assert len(canvas.axes) == panels * (1 if numbers else 2), "else there is a scale of colours"
+
+
 def test_heat_maps_and_captions_are_in_pages_too(pictures: Mapping[str, Picture]) -> None:
     page = pictures["heat"].page
     written = html.html(page)

@@ -13,7 +13,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ SHORT = 30  # characters of a label that fits beside a drawing
 LETTER, HANDLE = 0.062, 0.75
 CAPTION = 0.52  # of a letter's size: its width, on average
 ASIDE = 2.4  # points between lines that are set apart sideways
-NUMBER = 0.3  # inches that a number takes in a cell of a heat map, at 7 points
+NUMBER = 0.21  # inches that a number takes in a cell of a heat map, at 7 points
 LONGEST = 32  # letters of a name of a column that is not cut
 
 _VARIABLES = {
@@ -86,6 +86,7 @@ def draw(chart: Chart, width: Width = "screen", *, caption: bool = False) -> Any
     panels = chart.panels or (chart,)
     beneath = any(panel.below for panel in panels)
     across = min(size.across or len(panels), len(panels))
+    size = replace(size, across=across)
     down = math.ceil(len(panels) / across)
     with rc_context({"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
                      "xtick.color": INK, "ytick.color": INK, "grid.color": GRID,
