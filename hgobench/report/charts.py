@@ -532,7 +532,7 @@ def svg(chart: Chart, name: str) -> str:
 
 
 def _label(chart: Chart) -> str:
-    return writers.html(chart.title or chart.y)
+    return writers.html(chart.title or chart.caption or chart.y)
 
 
 def _variable(match: re.Match[str]) -> str:

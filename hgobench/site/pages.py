@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hgobench import catalogue
+from hgobench.errors import InputError
 from hgobench.leaderboard import BOARD, Board, Row
+from hgobench.plots import picture
+from hgobench.plots.asked import Asked
+from hgobench.plots.cells import Cells
 from hgobench.report import boards as told
 from hgobench.report import listing
 from hgobench.report.cells import varying_fields
@@ -21,6 +26,7 @@ from .chosen import title_of
 from .held import Held
 
 INDEX, ROWS, RULES, ATTACKS = "index", "rows", "rules", "attacks"
+PICTURED = 40  # rows of a board that is drawn, and boards of a ruleset whose boards are
 EXPECTED = 20_000  # cells of a suite that are held against those that are there
 
 
@@ -33,7 +39,7 @@ def board_page(held: Held, board: Board) -> Page:
     page = told.page(held.ruleset, [board], to=to)
     heading, table, *rest = page.blocks
     assert isinstance(heading, Heading)
-    blocks: list[Block] = [table]
+    blocks: list[Block] = [table, *_pictures(held, board)]
     if held.selections:
         blocks.append(_by_stage(held, board, to))
     command = shlex.join(["hgobench", "leaderboard", held.folder, "--ruleset", held.ruleset])
@@ -46,6 +52,20 @@ def board_page(held: Held, board: Board) -> Page:
 def board_title(board: Board) -> str:
     """Return what a board is called."""
     return board.title or "all results"
+
+
+def _pictures(held: Held, board: Board) -> list[Block]:
+    """Return a board as pictures, if it is small: its ranks, and a heat map of shared attacks."""
+    if len(board.rows) > PICTURED or len(held.boards) > PICTURED:
+        return []
+    kinds = ["ranks"] if held.selections else ["ranks", "heat"]
+    scores = [score for row in board.rows for score in row.scores]
+    cells = Cells(scores, held.folder, ruleset=held.ruleset)
+    drawn: list[Block] = []
+    for kind in kinds:
+        with suppress(InputError):  # no row has a rank, or there is one attack alone
+            drawn.append(picture(cells, kind, Asked(), "page").chart)
+    return drawn
 
 
 def _again(held: Held) -> list[Block]:
