@@ -14,11 +14,12 @@ def site(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR..", help="Folders of results.")],
     out: Annotated[Path, folder_option("Where the site goes.")] = Path("site"),
 ) -> None:
-    """Write a site of boards that works from a disk, offline, and can be read without JavaScript.
+    """Write a site of boards that works from a disk, offline.
 
-    Boards, rows, cells with their curves, rules and attacks; every number leads to its scenario,
-    its seeds, what it was computed with and the command that runs it again. Of results that are
-    still being computed the site shows what is there, and says what is missing.
+    It can be read without JavaScript. It holds boards, rows, cells with their curves, rules and
+    attacks; every number leads to its scenario, its seeds, what it was computed with and the
+    command that runs it again. Of results that are still being computed the site shows what is
+    there, and says what is missing.
 
     The first folder is compared with each of the others. Folders of audits, plans and reproduce
     have pages of their own, which become part of the site.
