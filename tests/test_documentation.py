@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
@@ -104,3 +105,48 @@ def test_what_a_page_fetches_is_seen() -> None:
     ):
         assert FETCHED.search(text), text
     assert not FETCHED.search('<a href="https://example.org">elsewhere</a>')
+
+
+SAID = {
+    "compare_two_rules.py": r"better: geometric_median\n",
+    "choose_for_phones.py": r"tolerate 9 of 60: .*\n(.*\n)+choose \w+: 0\.\d+ on test",
+    "beat_a_rule.py": r"Krum's worst case here is 0\.\d+, by beat_a_rule:StepBack\n",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SAID)
+def test_the_gallery_says_what_it_promises(name: str, tmp_path: Path) -> None:
+    script = shutil.copy(DOCS / "gallery" / name, tmp_path)
+    assert len(Path(script).read_text().splitlines()) < 60
+    environment = {key: value for key, value in os.environ.items() if key != "HGOBENCH_DATA"}
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=240,
+        check=False, env={**environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(SAID[name], done.stdout), done.stdout
+
+
+def test_the_gallery_is_tried() -> None:
+    assert set(SAID) == {path.name for path in (DOCS / "gallery").glob("*.py")}
+
+
+@pytest.mark.long
+def test_the_tutorial_works_from_an_empty_folder(tmp_path: Path) -> None:
+    page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```python\n# mine.py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.py").write_text(source)
+    environment = {key: value for key, value in os.environ.items() if key != "HGOBENCH_DATA"}
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    commands = re.findall(r"^hgobench .*$", blocks, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["run", "test", "run", "plot", "compare"]
+    for command in commands:
+        few = " --set rounds=2 --set seed=0,1 --quiet" if " run " in command else ""
+        words = (command + few).split()[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "hgobench", *words], capture_output=True, text=True,
+            cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, timeout=240, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert (tmp_path / "heat.svg").stat().st_size > 1000
