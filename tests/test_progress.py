@@ -442,7 +442,7 @@ def test_a_run_tells_programs_of_every_change_and_how_it_ended(tmp_path: Path) -
 def test_a_run_that_is_interrupted_says_so_in_its_last_object(
     tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    run = started(tmp_path, "--jobs", "1", "--out", "out")
+    run = started(tmp_path, "--jobs", "2", "--out", "out")
     assert run.stderr is not None
     for line in run.stderr:
         now = json.loads(line)
