@@ -40,6 +40,7 @@ _VARIABLES = {
     INK: "currentColor", GRID: f"var(--grid, {GRID})", FAINT: f"var(--grid, {FAINT})",
     **{colour: f"var(--c{i}, {colour})" for i, colour in enumerate(COLOURS)},
 }  # fmt: skip
+_IDENTIFIED = re.compile(r' id="|href="#|url\(#')  # matplotlib names groups alike in each drawing
 _IN_PAGES = re.compile("|".join(_VARIABLES))
 
 
@@ -527,8 +528,11 @@ def svg(chart: Chart, name: str) -> str:
     text = stream.getvalue()
     drawing = text[text.index("<svg") :]
     drawing = drawing.replace("<svg ", f'<svg role="img" aria-label="{_label(chart)}" ', 1)
-    # In tags alone: a label that reads like a colour stays a label.
-    return re.sub(r"<[^>]*>", lambda tag: _IN_PAGES.sub(_variable, tag[0]), drawing)
+    # In tags alone: a label that reads like a colour, or an identifier, stays a label.
+    own = rf"\g<0>{re.sub(r'[^A-Za-z0-9]+', '-', name)}-"
+    return re.sub(
+        r"<[^>]*>", lambda tag: _IDENTIFIED.sub(own, _IN_PAGES.sub(_variable, tag[0])), drawing
+    )
 
 
 def _label(chart: Chart) -> str:
