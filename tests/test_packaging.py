@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+import hgobench
 from tests.conftest import ROOT
 
 
@@ -140,3 +146,39 @@ def test_a_checkout_without_links_works(tmp_path: Path) -> None:
     script = "import hgobench; print(hgobench.attacks.build('foe'), hgobench.__file__)"
     done = python("-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert f"Foe(epsilon=10.0) {tmp_path}" in done.stdout, done.stderr
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def constraints(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(package): version for package, version in pairs}
+
+
+def test_versions_agree() -> None:
+    assert PROJECT["version"] == hgobench.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [hgobench.__version__]
+
+
+def test_the_lowest_versions_are_those_that_are_allowed() -> None:
+    extras = PROJECT["optional-dependencies"]
+    texts = [*PROJECT["dependencies"], *(text for name in extras for text in extras[name])]
+    lowest, tried = constraints("constraints-lowest.txt"), constraints("constraints.txt")
+    bounded = [requirement for requirement in map(Requirement, texts) if ">=" in str(requirement)]
+    assert len(bounded) > len(PROJECT["dependencies"])
+    for requirement in bounded:
+        (bound,) = requirement.specifier
+        name = canonicalize_name(requirement.name)
+        assert Version(lowest[name]) == Version(bound.version), name
+        assert Version(tried[name]) >= Version(bound.version), name
+
+
+def test_the_shell_completes_verbs() -> None:
+    asked = {"_HGOBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "hgobench lea", "COMP_CWORD": "1"}
+    done = python(
+        "-c", "import sys; sys.argv[0] = 'hgobench'; from hgobench.cli import main; main()", **asked
+    )
+    assert done.stdout.split() == ["leaderboard"], done.stderr

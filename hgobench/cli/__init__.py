@@ -39,7 +39,7 @@ from hgobench.registry import working_folder_first
 from hgobench.report import screen
 
 app = typer.Typer(
-    add_completion=False,
+    # --install-completion, --show-completion
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # it would take [default: all] for a style
