@@ -177,8 +177,9 @@ def test_the_lowest_versions_are_those_that_are_allowed() -> None:
 
 
 def test_the_shell_completes_verbs() -> None:
-    asked = {"_HGOBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "hgobench lea", "COMP_CWORD": "1"}
+    script = "import sys; sys.argv[0] = 'hgobench'; from hgobench.cli import main; main()"
     done = python(
-        "-c", "import sys; sys.argv[0] = 'hgobench'; from hgobench.cli import main; main()", **asked
-    )
+        "-c", script,
+        _HGOBENCH_COMPLETE="complete_bash", COMP_WORDS="hgobench lea", COMP_CWORD="1",
+    )  # fmt: skip
     assert done.stdout.split() == ["leaderboard"], done.stderr
