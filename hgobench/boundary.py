@@ -280,9 +280,12 @@ class Clock:
         usable = math.isfinite(self.left) and hasattr(signal, "setitimer")
         if usable and threading.current_thread() is threading.main_thread():
             self._period = min(max(self.left / 10.0, 0.005), 1.0)
-            self._previous = signal.signal(signal.SIGALRM, self._ring)
+            # What is to be restored is known before anything changes: Ctrl-C may come in between.
+            self._previous = signal.getsignal(signal.SIGALRM)
+            self._timer = signal.getitimer(signal.ITIMER_REAL)
+            signal.signal(signal.SIGALRM, self._ring)
             # It rings again and again, also for code that catches everything.
-            self._timer = signal.setitimer(signal.ITIMER_REAL, self._period, self._period)
+            signal.setitimer(signal.ITIMER_REAL, self._period, self._period)
 
     @property
     def deadline(self) -> float:

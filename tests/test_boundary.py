@@ -429,6 +429,28 @@ def test_a_process_that_is_paused_is_not_out_of_time(monkeypatch: pytest.MonkeyP
     assert found.status == "done", found.reason
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("changed", ["signal", "setitimer"])
+def test_a_clock_that_is_interrupted_while_it_starts_leaves_no_timer(
+    monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """A timer that outlives its handler ends the process."""
+    before, change = signal.getsignal(signal.SIGALRM), getattr(signal, changed)
+
+    def interrupted(*arguments: Any) -> None:
+        change(*arguments)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    clock = Clock(60.0)
+    monkeypatch.setattr(signal, changed, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        clock.start("rule 'krum'")
+    clock.stop()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def test_clocks_are_stopped_by_hand_where_there_are_no_signals() -> None:
     """In a thread there is no alarm; what took too long is out of time when it returns."""
     problems: list[BaseException] = []
