@@ -130,7 +130,7 @@ def _table(
             "-" if row.rank is None else str(row.rank),
             label if to is None else Link(label, to(row)),
             _measured(row.worst, best=row.worst.mean == best, tied=_tied(row, best)),
-            _interval(row.worst),
+            interval(row.worst),
         ]
         if under_attack:
             line.append(row.worst_attack or "-")
@@ -223,7 +223,7 @@ def _chosen(board: Board) -> Table:
         about: list[Cell] = [row.label, *(_value(row.chosen.get(name)) for name in fields)]
         for name in sorted(row.attacks, key=lambda name: row.cells[name].mean):
             value = row.cells[name]
-            lines.append([*about, row.attacks[name], _mean(value), _interval(value)])
+            lines.append([*about, row.attacks[name], _mean(value), interval(value)])
             about = [""] * len(about)
     right = [i for i, name in enumerate(header) if name not in (*NAMES, "rule")]
     return Table("", "What was chosen for each row", header, lines, right, len(header) - 1)
@@ -279,10 +279,26 @@ def _measured(value: Estimate | None, *, best: bool = False, tied: bool = False)
     return Measured(_mean(value), value.mean, spread, best, tied)
 
 
-def _interval(value: Estimate) -> str:
+def interval(value: Estimate) -> str:
+    """Return the ends of an interval; of too few seeds it says so instead.
+
+    >>> interval(Estimate(0.5, 0.41, 0.62, 8)), interval(Estimate(0.5, 0.0, 1.0, 2))
+    ('0.410-0.620', 'too few seeds')
+    """
     if value.seeds < FEWEST:
         return "too few seeds"
     return f"{value.low:.3f}-{value.high:.3f}"
+
+
+def stated(value: Estimate) -> str:
+    """Return an estimate in a line: its mean, its interval if there is one, and its seeds.
+
+    >>> stated(Estimate(0.5, 0.41, 0.62, 8)), stated(Estimate(0.5, 0.0, 1.0, 1))
+    ('0.500 (95 %: 0.410-0.620, 8 seeds)', '0.500 (1 seed)')
+    """
+    seeds = f"{value.seeds} seed{'s' * (value.seeds != 1)}"
+    between = f"95 %: {interval(value)}, " if value.seeds >= FEWEST else ""
+    return f"{value.mean:.3f} ({between}{seeds})"
 
 
 def _collapsed(row: Row) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hgobench.citation import AUTHORS, PAPER, YEAR, Citation, tool
 from hgobench.leaderboard import Row
-from hgobench.statistics import FEWEST, Estimate
 
 from . import writers
+from .boards import interval, stated
 from .page import Block, Cell, Facts, Items, Page, Table
 
 
@@ -16,7 +16,7 @@ def bibtex(cited: Citation) -> str:
     under = f" under {row.worst_attack}" if row.worst_attack else ""
     what = "worst case" if row.worst_attack else "accuracy"
     title = f"{row.label} on {cited.found.ruleset}"
-    note = f"{what} {_told(row.worst)}{under}"
+    note = f"{what} {stated(row.worst)}{under}"
     entry = (
         f"@misc{{hgobench-{row.hash},\n"
         f"  author       = {{{{{AUTHORS}}}}},\n"
@@ -47,11 +47,11 @@ def page(cited: Citation) -> Page:
         ("rank", f"{rank} of {len(board.rows)} rows"),
         ("worst case" if row.worst_attack else "accuracy", _worst(row)),
     ]
-    told += [("without attack", _told(row.clean))] if row.clean and row.worst_attack else []
+    told += [("without attack", stated(row.clean))] if row.clean and row.worst_attack else []
     told.append(("seeds", ", ".join(map(str, cited.seeds))))
     told += [(f"flag: {name}", why) for name, why in row.flags.items()]
     lines: list[list[Cell]] = [
-        [name, row.attacks.get(name, ""), f"{value.mean:.4f}", _interval(value), value.seeds]
+        [name, row.attacks.get(name, ""), f"{value.mean:.4f}", interval(value), value.seeds]
         for name, value in sorted(row.cells.items(), key=lambda item: item[1].mean)
     ]
     if not row.attacks:
@@ -74,17 +74,7 @@ def page(cited: Citation) -> Page:
 
 def _worst(row: Row) -> str:
     if not row.worst_attack:
-        return _told(row.worst)
+        return stated(row.worst)
     attack = row.attacks.get(row.worst_attack, row.worst_attack)
     named = "" if attack == row.worst_attack else f" ({row.worst_attack})"
-    return f"{_told(row.worst)} under {attack}{named}"
-
-
-def _told(value: Estimate) -> str:
-    seeds = f"{value.seeds} seed{'s' * (value.seeds != 1)}"
-    interval = f"95 %: {_interval(value)}, " if value.seeds >= FEWEST else ""
-    return f"{value.mean:.3f} ({interval}{seeds})"
-
-
-def _interval(value: Estimate) -> str:
-    return f"{value.low:.3f}-{value.high:.3f}" if value.seeds >= FEWEST else "too few seeds"
+    return f"{stated(row.worst)} under {attack}{named}"

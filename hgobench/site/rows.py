@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hgobench.leaderboard import Board, Row, Score
 from hgobench.notation import format_value
+from hgobench.report.boards import interval, stated
 from hgobench.report.page import (
     Block,
     Cell,
@@ -23,7 +24,6 @@ from hgobench.report.page import (
 )
 from hgobench.scenario import ATTACK, Scenario
 from hgobench.settings import write_setting
-from hgobench.statistics import FEWEST, Estimate
 
 from . import chosen
 from .chosen import Reported
@@ -75,15 +75,15 @@ def _facts(row: Row) -> Facts:
     worst = row.worst_attack
     facts: list[tuple[str, str | Link]] = [
         ("rank", "not ranked" if row.rank is None else str(row.rank)),
-        ("worst case" if worst else "accuracy", _told(row.worst)),
+        ("worst case" if worst else "accuracy", stated(row.worst)),
     ]
     if worst:
         attack = row.attacks.get(worst, worst)
         facts.append(("under", attack if attack == worst else f"{attack} ({worst})"))
     if worst and row.clean is not None:
-        facts.append(("without attack", _told(row.clean)))
+        facts.append(("without attack", stated(row.clean)))
     if worst:
-        facts.append(("if attackers knew the seed", _told(row.known_seed)))
+        facts.append(("if attackers knew the seed", stated(row.known_seed)))
     share = row.collapsed
     facts += [
         ("collapsed", f"{share.count} of {share.of} seeds ({share.low:.2f}-{share.high:.2f})"),
@@ -113,16 +113,6 @@ def _cells(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
 
 
-def _told(value: Estimate) -> str:
-    seeds = f"{value.seeds} seed{'s' * (value.seeds != 1)}"
-    interval = f"95 %: {value.low:.3f}-{value.high:.3f}, " if value.seeds >= FEWEST else ""
-    return f"{value.mean:.3f} ({interval}{seeds})"
-
-
-def _interval(value: Estimate) -> str:
-    return f"{value.low:.3f}-{value.high:.3f}" if value.seeds >= FEWEST else "too few seeds"
-
-
 def _of_attack(row: Row) -> dict[str, list[Score]]:
     """Return a row's scores by attack: without one first, then the worst first."""
     found: dict[str, list[Score]] = {}
@@ -141,7 +131,7 @@ def _attacks(row: Row, page: str) -> Table:
         value = row.cells[name]
         mean = Shown(f"{value.mean:.3f}", value.mean, f"{page}.html#{anchor(scores[0].scenario)}")
         live = sum(score.live for score in scores) / len(scores)
-        lines.append([attack_link(name), mean, _interval(value), value.seeds, f"{live:.0%}"])
+        lines.append([attack_link(name), mean, interval(value), value.seeds, f"{live:.0%}"])
     header = ["attack", "accuracy", "95 %", "seeds", "live"]
     return Table("", "Without attack, then the worst first", header, lines, [1, 2, 3, 4])
 
@@ -153,7 +143,7 @@ def _reported(row: Row, page: str) -> dict[str, Reported]:
         value = row.cells[name]
         to = f"{page}.html#{anchor(scores[0].scenario)}"
         how = "the worst case" if name == row.worst_attack else "reported"
-        found[name] = Reported(Shown(f"{value.mean:.3f}", value.mean, to), _interval(value), how)
+        found[name] = Reported(Shown(f"{value.mean:.3f}", value.mean, to), interval(value), how)
     return found
 
 
