@@ -179,3 +179,22 @@ def test_a_picture_is_saved_alike_each_time(kind: str, tmp_path: Path) -> None:
         pictures.append((folder / f"c.{kind}").read_bytes())
     assert pictures[0] == pictures[1]
     assert not re.search(rb"Date|<dc:date>", pictures[0])
+
+
+def test_a_picture_does_not_hang_on_last_bits_of_its_layout(tmp_path: Path) -> None:
+    lines = [Line("median", [0, 1], [0.1, 0.6])]
+    figure = charts.draw(Chart("c", "Accuracy", "round", "accuracy", lines))
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    box = figure.axes[0].get_position()
+    path, pictures = tmp_path / "c.svg", []
+    for width in (box.width, float(np.nextafter(box.width, 1))):
+        figure.axes[0].set_position((box.x0, box.y0, width, box.height))
+        charts.save_figure(figure, path, 80)
+        pictures.append(path.read_text(encoding="utf-8"))
+    assert pictures[0] == pictures[1]
+    names = re.findall(r' id="([^"]+)"', pictures[0])
+    assert len(names) == len(set(names))
+    used = re.findall(r'(?:url\(|href=")#([^)"]+)', pictures[0])
+    assert used
+    assert set(used) <= set(names)

@@ -40,6 +40,8 @@ _VARIABLES = {
     INK: "currentColor", GRID: f"var(--grid, {GRID})", FAINT: f"var(--grid, {FAINT})",
     **{colour: f"var(--c{i}, {colour})" for i, colour in enumerate(COLOURS)},
 }  # fmt: skip
+# Matplotlib derives these from the last bits of numbers, which the layout's solver moves.
+_DERIVED = re.compile(r"(?<=[\"#])([a-z])[0-9a-f]{10}(?=[\")])")
 _IDENTIFIED = re.compile(r' id="|href="#|url\(#')  # matplotlib names groups alike in each drawing
 _IN_PAGES = re.compile("|".join(_VARIABLES))
 
@@ -525,7 +527,7 @@ def svg(chart: Chart, name: str) -> str:
     stream = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         draw(chart).savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
-    text = stream.getvalue()
+    text = _numbered(stream.getvalue())
     drawing = text[text.index("<svg") :]
     drawing = drawing.replace("<svg ", f'<svg role="img" aria-label="{_label(chart)}" ', 1)
     # In tags alone: a label that reads like a colour, or an identifier, stays a label.
@@ -533,6 +535,12 @@ def svg(chart: Chart, name: str) -> str:
     return re.sub(
         r"<[^>]*>", lambda tag: _IDENTIFIED.sub(own, _IN_PAGES.sub(_variable, tag[0])), drawing
     )
+
+
+def _numbered(drawing: str) -> str:
+    """Return an SVG whose derived identifiers are numbers, in their order in it."""
+    numbers: dict[str, int] = {}
+    return _DERIVED.sub(lambda i: f"{i[1]}{numbers.setdefault(i[0], len(numbers))}", drawing)
 
 
 def _label(chart: Chart) -> str:
@@ -562,3 +570,5 @@ def save_figure(figure: Any, path: Path, dpi: int) -> None:
     }
     with rc_context({"svg.hashsalt": path.name, "pdf.fonttype": 42}):
         figure.savefig(path, dpi=dpi, metadata=unsaid.get(path.suffix.lower(), {}))
+    if path.suffix.lower() == ".svg":
+        path.write_text(_numbered(path.read_text(encoding="utf-8")), encoding="utf-8")
