@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from hgobench.kernels.arrays import product
+from hgobench.kernels.arrays import ignore_float_warnings, product
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import finite, positive
 
@@ -111,8 +111,11 @@ def _scores(weights: Tensor, x: Tensor) -> Tensor:
     aligned.copy_(weights)
     scores = x.new_empty(r, classes, len(x))
     chunk = max(SMALL // (classes * inputs), 1)
-    for rows, out in zip(torch.split(x, chunk), torch.split(scores, chunk, dim=2), strict=True):
-        product(aligned[..., :-1], rows.T, out)
+    left, right, out = aligned[..., :-1].numpy(), x.numpy(), scores.numpy()
+    with ignore_float_warnings():
+        for start in range(0, len(x), chunk):
+            end = start + chunk
+            np.matmul(left, right[start:end].T, out=out[..., start:end])
     return scores.add_(aligned[..., -1:])
 
 
