@@ -19,9 +19,10 @@ class OptimalFoe(Optimal):
         signs: s: ``"free"``: the same for all coordinates, plus or minus as ε has it;
             ``"random"``: drawn once, the same in every round of a run.
         calls: how often the rule may be called in a round, >= 4; None: as often as pays.
+        start: where a round's search starts: ``"grid"``, or ``"last"``, the last round's best.
 
     Raises:
-        ValueError: a parameter is out of its range, or no such word.
+        ValueError: a parameter is out of its range, or no such word, or start="last" without calls.
 
     What the attacker needs: all honest messages, the server's rule, its state and its coins.
 

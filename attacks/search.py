@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 PER_DECADE = 5
 REFINEMENTS = 72
 ENOUGH = 1e-3  # relative; what is left to gain is not worth a further look
+AROUND = 1.5  # how far on both sides of the last best `follow` looks, as a factor
+GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples' fractions fill [0, 1) evenly at any number
 
 
 class Found(NamedTuple):
@@ -70,7 +72,46 @@ def maximise(
         points = min(points, max(calls // (2 * ways), 2))
         refinements = calls - ways * points
     grid = _both_signs(smallest, largest, points)
-    x = [float(point) for point in grid if signs == "both" or point > 0]
+    return _closer(function, [float(x) for x in grid if signs == "both" or x > 0], refinements)
+
+
+def follow(
+    function: Callable[[float], float],
+    smallest: float,
+    largest: float,
+    last: float,
+    turn: int,
+    calls: int,
+) -> Found:
+    """Look where a similar function was largest, beside that, and a little everywhere; then closer.
+
+    From round to round what pays changes by little, most of the time. So each turn looks at the
+    last best and beside it, and somewhere else, each time in the widest gap of where it has looked:
+    a hill that has become higher is found some turns later.
+
+    Args:
+        function: to maximise; NaN counts as the least.
+        smallest, largest: the decades of |x|.
+        last: what `maximise` or `follow` returned for the function before.
+        turn: how many functions were before.
+        calls: how often the function may be asked, >= 4: thrice around the last best, a third of
+            the rest elsewhere.
+    """
+    elsewhere = max((calls - 3) // 3, 1)
+    x = {_at(smallest, largest, turn * elsewhere + i) for i in range(elsewhere)}
+    for factor in (1.0, AROUND, 1 / AROUND):
+        x.add(math.copysign(min(max(abs(last) * factor, smallest), largest), last))
+    return _closer(function, sorted(x), calls - len(x))
+
+
+def _at(smallest: float, largest: float, index: int) -> float:
+    """Return the member of a sequence that fills ± all decades of |x| evenly."""
+    place = 2 * (index * GOLDEN % 1.0) - 1  # from -1 to 1
+    return math.copysign(smallest * (largest / smallest) ** abs(place), place)
+
+
+def _closer(function: Callable[[float], float], x: list[float], refinements: int) -> Found:
+    """Ask at ascending points, then in between, so often at most."""
 
     def ask(point: float) -> float:
         value = function(point)

@@ -29,7 +29,7 @@ from hgobench.attacks import (
 from hgobench.attacks.alie import Alie, z_max
 from hgobench.attacks.min_max import min_max_gamma
 from hgobench.attacks.min_sum import min_sum_gamma
-from hgobench.attacks.search import maximise
+from hgobench.attacks.search import follow, maximise
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError
 from hgobench.testing import ATTACK_LAWS, alone, check_attack, try_attack_law, view
@@ -57,7 +57,7 @@ SPECIFICATIONS = [
     "fang[knowledge=partial]",
     "hidden_coordinate[accept=distance]",
     "optimal_alie[calls=24,signs=random]",
-    "optimal_foe[calls=24,signs=random]",
+    "optimal_foe[calls=6,start=last,signs=random]",
     'greedy[attacks="none,mimic,tail+foe"]',
     "black_box[calls=60,every=2]",
     "stale[age=2]",
@@ -713,6 +713,7 @@ class Counted:
 
 @pytest.mark.parametrize("name", [
     "foe", "optimal_foe", "optimal_alie[calls=11]", "tail+optimal_foe[calls=30]", "greedy",
+    "optimal_foe[calls=6,start=last]", "tail+optimal_alie[calls=4,start=last]",
     'greedy[attacks="none,optimal_alie[calls=9]"]', "black_box[calls=40]",
     "black_box[calls=40,every=3]", "late+black_box[calls=7,every=50]",
 ])  # fmt: skip
@@ -813,6 +814,45 @@ def test_a_hill_under_the_budget_is_found() -> None:
         assert len(asked) == found.evaluations <= calls
         assert found.argument < 0
         assert calls < 25 or found.argument == pytest.approx(-2.0, rel=0.15)
+
+
+@pytest.mark.parametrize("calls", [4, 6, 9])
+def test_a_hill_that_wanders_is_followed_and_one_that_jumps_is_found_again(calls: int) -> None:
+    rng, top = np.random.default_rng(calls), 3.0
+    asked: list[float] = []
+
+    def hill(x: float) -> float:
+        """Of height 1 over five sixths of a decade to both sides of the top."""
+        asked.append(x)
+        return max(1 - abs(math.log10(x / top)) / 0.83, 0.0) if x * top > 0 else 0.0
+
+    best, reached = maximise(hill, 0.01, 100, calls=4 * calls), []
+    for turn in range(200):
+        if turn == 100:
+            top = -0.1 * top
+        top *= float(np.exp(rng.normal(0, 0.05)))
+        asked.clear()
+        best = follow(hill, 0.01, 100, best.argument, turn, calls)
+        assert len(asked) == best.evaluations <= calls
+        assert all(0.01 <= abs(x) <= 100 for x in asked)
+        reached.append(best.value)
+    jumped = reached[100:]
+    back = next(turn for turn, value in enumerate(jumped) if value > 0.5)
+    assert min(reached[:100]) > 0.8
+    assert 0 < back <= 12
+    assert min(jumped[back + 3 :]) > 0.8
+
+
+def test_a_search_that_starts_at_the_last_best_is_none_the_worse_for_being_asked_how_near_it_comes() -> (
+    None
+):
+    views = [view(honest=16, byzantine=4, dimension=300, rule=build("krum", f=4), seed=s, round_=s)
+             for s in range(1, 6)]  # fmt: skip
+    one, other = (attacks.build("optimal_foe[calls=8,start=last]") for _ in range(2))
+    with one_thread():
+        for full in views:
+            assert (one.fraction(full, per_decade=10) or 0.0) > 0.5
+            assert torch.equal(one(full).values, other(full).values)
 
 
 def test_the_search_copes_with_hills_and_cliffs() -> None:
@@ -993,6 +1033,11 @@ def test_chains_have_one_spelling_and_say_what_they_need() -> None:
         ("mimic[warmup=-1]", "warmup: -1; expected an integer >= 0"),
         ("clustering_aware[scale=0]", "scale: 0.0; expected a finite number > 0"),
         ("optimal_foe[smallest=5,largest=5]", "smallest: 5.0; expected a number below largest=5"),
+        (
+            "optimal_foe[start=last]",
+            "start: 'last' without calls; say how often the rule may be called",
+        ),
+        ("optimal_foe[calls=6,start=first]", "start: 'first'; expected 'grid' or 'last'"),
         ("lookalike[share=0]", r"share: 0.0; expected a number in \(0, 1\]"),
         ("late[delay=-1]+foe", "delay: -1.0; expected a finite number >= 0"),
         ("tial+alie", r"heterogeneity_attack: unknown 'tial'; did you mean 'tail'\?"),
