@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hgobench import Scenario
+from hgobench.cli import app
 from hgobench.engines.local import Inline
 from hgobench.engines.progress import Advance, tell
 from hgobench.report.objects import Objects
@@ -464,3 +466,55 @@ def test_programs_are_told_how_a_run_ended_whatever_it_printed(tmp_path: Path) -
     assert lines[-2]["event"] == "message"
     assert lines[-2]["text"].startswith("2 cells computed, 0 reused, in ")
     assert (lines[-1]["event"], lines[-1]["status"], lines[-1]["computed"]) == ("end", "done", 2)
+
+
+def test_every_verb_that_runs_cells_tells_programs_of_it() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    options = {
+        name: {option for one in verb.params for option in one.opts}
+        for name, verb in group.commands.items()
+    }
+    computing = {name for name, some in options.items() if "--engine" in some}
+    assert computing == {"run", "reproduce", "audit", "plan"}
+    assert computing == {name for name, some in options.items() if "--progress" in some}
+
+
+AUDITED = ("audit", "constants", "--set", "model=quadratic[condition=4.0]", "--set", "byzantine=0",
+           "--set", "rounds=5", "--seeds", "2", "--jobs", "1")  # fmt: skip
+
+
+def test_programs_are_told_of_an_audit(tmp_path: Path) -> None:
+    done = hgobench(*AUDITED, "--out", "out", "--progress", "json", cwd=tmp_path)
+    lines = objects(done.stderr)
+    progresses = [line for line in lines if line["event"] == "progress"]
+    assert {line["what"] for line in progresses} == {"measurements"}
+    assert progresses[-1]["done"] == progresses[-1]["total"] > 0
+    page = str(Path("out", "pages", "constants.html"))
+    assert lines[-1] == {
+        "event": "end", "status": "done", "exit": 0, "problems": [], "folder": "out",
+        "pages": [page], "failed": 0,
+    }  # fmt: skip
+    assert (tmp_path / page).exists()
+    assert "The constants of a problem" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((*AUDITED, "--quiet"), "--progress: json, and --quiet; expected one of them"),
+        (("audit", "bonds"), "audit: unknown 'bonds'; did you mean 'bounds'"),
+        (("reproduce", "fig4d"), "figure: unknown 'fig4d'; did you mean 'fig14d'"),
+        (
+            ("plan", "--target", "0.5", "--budget", "60s"),
+            "--budget: '60s'; how long a time unit lasts",
+        ),
+    ],
+)
+def test_programs_are_told_what_was_refused(
+    arguments: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    refused = hgobench(*arguments, "--progress", "json", cwd=tmp_path)
+    (line,) = objects(refused.stderr)
+    assert (refused.returncode, line["event"], line["status"]) == (2, "end", "refused")
+    assert any(said.startswith(problem) for said in line["problems"]), line["problems"]

@@ -43,7 +43,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # it would take [default: all] for a style
-    help="Which algorithm and which rule survive which attack, on which devices, on which data?",
+    help="Which algorithm and which aggregation rule survive which attack, on which devices, on "
+    "which data? Begin with: hgobench run quick",
 )
 
 

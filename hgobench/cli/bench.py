@@ -14,7 +14,7 @@ from hgobench.errors import InputError
 bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Time rules: against other libraries, or earlier times.",
+    help="Time rules against other libraries or earlier timings.",
 )
 
 

@@ -21,7 +21,7 @@ def calibrate(
     ] = 1.0,
     form: DataFormOption = DataForm.TABLE,
 ) -> None:
-    """Measure this machine's speed: it ties time units to seconds.
+    """Measure this machine's speed: how long a time unit is.
 
     Its rate λ in coordinates of one example's gradient per second: how fast one thread of it
     computes a minibatch's gradient of a model, in CPU time. With it plan takes a budget in seconds.

@@ -27,7 +27,7 @@ def cite(
     """Print BibTeX for a row of a board, and what the row means.
 
     Its values with intervals, its scenario, its seeds, what it was computed with, and the commands
-    that run it again. The first digits of a hash are enough, if they are of one row alone.
+    that run it again. The first digits of a hash are enough if no other row has them.
     """
     from hgobench.citation import cite as cited_by
     from hgobench.report.citation import bibtex, page

@@ -20,12 +20,12 @@ Choosing = list[str] | None
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A folder of results.")],
     second: Annotated[
-        Path | None, typer.Argument(metavar="B", help="Another [default: the same].")
+        Path | None, typer.Argument(metavar="B", help="A second folder [default: A itself].")
     ] = None,
     a: Annotated[
-        Choosing, typer.Option("--a", help="Which cells of A: rule=krum, or ruleset=name.")
+        Choosing, typer.Option("--a", help="Which cells of A: rule=krum, or ruleset=NAME.")
     ] = None,
-    b: Annotated[Choosing, typer.Option("--b", help="And which of B: rule=median.")] = None,
+    b: Annotated[Choosing, typer.Option("--b", help="Which cells of B: rule=median.")] = None,
     where: Annotated[
         Choosing, typer.Option("--where", help="Which cells of both: field=value,value.")
     ] = None,
@@ -33,12 +33,15 @@ def compare(
         float | None,
         typer.Option(
             metavar="NUMBER",
-            help="Exit status 1 if a row's mean difference, of its worst case or under an attack, "
-            "is larger, either way.",
+            help="Exit status 1 if the mean difference of a row, in its worst case or under an "
+            "attack, is larger, either way.",
         ),
     ] = None,
     identical: Annotated[
-        bool, typer.Option("--identical", help="Exit status 1 if a cell differs in its last bit.")
+        bool,
+        typer.Option(
+            "--identical", help="Exit status 1 if any cell differs, even in its last bit."
+        ),
     ] = False,
     split: SplitOption = Split.TEST,
     form: FormOption = Form.TABLE,

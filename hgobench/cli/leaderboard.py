@@ -29,15 +29,15 @@ def leaderboard(
     columns: ColumnsOption = None,
     split: SplitOption = Split.TEST,
     ruleset: Annotated[
-        str | None, typer.Option(help="Which one, if the folders hold several.")
+        str | None, typer.Option(help="Which ruleset, if the folders hold several.")
     ] = None,
     wide: Wide = False,
 ) -> None:
-    """Print the leaderboards of one or several folders' results.
+    """Print the leaderboards of one or more folders of results.
 
-    Several folders: the column folder says where a row's cells were found. Rows that several hold
-    are joined; if the numbers of a cell differ, they are shown as each folder has them, and a note
-    names the cell.
+    With several folders, the column folder says where a row's cells were found. Rows that several
+    folders hold are joined; if they disagree about a cell, the row is shown as each folder has it,
+    and a note names the cell.
     """
     from hgobench.folders import read
 

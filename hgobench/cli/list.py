@@ -34,13 +34,13 @@ class Kind(StrEnum):
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     form: Annotated[
-        ListForm, typer.Option("--format", help="markdown: all that is known of each.")
+        ListForm, typer.Option("--format", help="markdown: all that is known about each.")
     ] = ListForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """List rules, attacks, data and whatever else can be named.
+    """List rules, attacks, data and everything else with a name.
 
-    With parameters and defaults, when each is valid, and where it comes from.
+    Each with its parameters and defaults, when it is valid, and its source.
     """
     from hgobench.report import listing
 

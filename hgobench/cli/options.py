@@ -63,7 +63,7 @@ def folder_option(what: str) -> Any:
     return typer.Option(parser=read, metavar="PATH", help=what)
 
 
-Jobs = Annotated[int, typer.Option(min=0, help="Local processes; 0: one per core.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Processes on this machine; 0: one per core.")]
 EngineOption = Annotated[
     str,
     typer.Option(
@@ -75,12 +75,12 @@ AddressOption = Annotated[
     str, typer.Option("--address", help="Where the Dask scheduler is: tcp://host:port.")
 ]
 Wide = Annotated[
-    bool, typer.Option("--wide", help="All columns, also if the terminal is narrower.")
+    bool, typer.Option("--wide", help="Show all columns, even if the terminal is too narrow.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tables.")]
-FormOption = Annotated[Form, typer.Option("--format", help="How to write the boards.")]
-DataFormOption = Annotated[DataForm, typer.Option("--format", help="json: everything.")]
-BenchFormOption = Annotated[BenchForm, typer.Option("--format", help="How to write the table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only the results.")]
+FormOption = Annotated[Form, typer.Option("--format", help="The format of the output.")]
+DataFormOption = Annotated[DataForm, typer.Option("--format", help="json: every number.")]
+BenchFormOption = Annotated[BenchForm, typer.Option("--format", help="The format of the output.")]
 
 
 def _column(field: str) -> str:
@@ -118,10 +118,10 @@ ByOption = Annotated[
     typer.Option(
         callback=_column,
         metavar="FIELD",
-        help="The field whose values are the columns: attack; or any other, such as partition, f, "
-        "rule, learning_rate or seed: then each column is the worst case over attacks.",
+        help="The field whose values are the columns: attack, or any other, such as partition, f, "
+        "rule, learning_rate or seed; each column is then the worst case over attacks.",
     ),
 ]
 SplitOption = Annotated[
-    Split, typer.Option(help="Examples to score on; choose parameters on validation only.")
+    Split, typer.Option(help="Examples to score on. Choose parameters on validation only.")
 ]

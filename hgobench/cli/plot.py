@@ -24,12 +24,12 @@ class Width(StrEnum):
 def plot(
     folder: Annotated[Path, typer.Argument(help="Where hgobench run kept its results.")],
     kind: Annotated[
-        str, typer.Argument(help="curves, sweep, heat, cost, ranks or blocks: see below.")
+        str, typer.Argument(help="curves, sweep, heat, cost, ranks or blocks: see above.")
     ],
     x: Annotated[
         str, typer.Option("--x", help="What is on the x axis [default: the kind's first].")
     ] = "",
-    y: Annotated[str, typer.Option("--y", help="And on the y axis.")] = "",
+    y: Annotated[str, typer.Option("--y", help="What is on the y axis.")] = "",
     lines: Annotated[
         str,
         typer.Option(metavar="FIELD", help="The field whose values are the lines [default: rows]."),
@@ -40,12 +40,17 @@ def plot(
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option(min=1, help="How many rows are told apart [default: 7; heat: 30; ranks: 40]."),
+        typer.Option(
+            min=1,
+            help="How many rows to draw, of curves in colour [default: 7; heat: 30; ranks: 40].",
+        ),
     ] = None,
     split: SplitOption = Split.TEST,
-    width: Annotated[Width, typer.Option(help="As wide as what of a paper.")] = Width.COLUMN,
+    width: Annotated[
+        Width, typer.Option(help="As wide as a column or a page of a paper.")
+    ] = Width.COLUMN,
     caption: Annotated[
-        bool, typer.Option("--caption/--no-caption", help="Whether the caption is in the picture.")
+        bool, typer.Option("--caption/--no-caption", help="Whether to draw the caption.")
     ] = True,
     out: Annotated[
         list[Path] | None,
@@ -67,7 +72,7 @@ def plot(
 
     blocks: coordinates updated and workers heard over --x, as in curves.
 
-    Only seeds are averaged: other settings have panels of their own, other defences rows.
+    Only seeds are averaged: each setting has its own panel, each defence its own row.
     """
     from hgobench.plots import check, picture
     from hgobench.plots.asked import Asked

@@ -22,13 +22,14 @@ def power(
     ],
     difference: Annotated[
         float,
-        typer.Option(help="The difference of two rows' worst cases that is to be told: 0.03."),
+        typer.Option(help="The difference between two rows' worst cases to detect, such as 0.03."),
     ],
     wanted: Annotated[
-        float, typer.Option("--power", help="The probability of telling them apart.")
+        float, typer.Option("--power", help="The probability of detecting it.")
     ] = 0.8,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="As the suite was run: field=value.")
+        list[str] | None,
+        typer.Option("--set", help="The settings that the suite was run with: field=value."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where its results are [default: hgobench-results/SUITE].")
@@ -38,8 +39,8 @@ def power(
 ) -> None:
     """Say how many seeds tell two rows of a suite apart.
 
-    From the paired differences of the seeds that were run already, by the test that ranks. Nothing
-    is computed: if there are no results yet, it says what to run as a pilot.
+    It uses the paired differences of the seeds that have been run, and the test that ranks boards.
+    Nothing is computed: if there are no results yet, it says what to run as a pilot.
     """
     from hgobench.evaluation.evaluate import reported
     from hgobench.leaderboard import paired

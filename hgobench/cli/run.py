@@ -14,6 +14,7 @@ from hgobench.cli.options import (
     Form,
     FormOption,
     Jobs,
+    Quiet,
     Split,
     SplitOption,
     Wide,
@@ -34,19 +35,19 @@ def run(
     ],
     rule: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A rule beside the suite's, also your own: pkg.mod:Class; as often as wanted."
-        ),
+        typer.Option(help="A rule to add to the suite's; your own: pkg.mod:Class. Repeatable."),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="field=value, or field=value,value for an axis of the grid."),
+        typer.Option(
+            "--set", help="field=value, or field=value,value for several values. Repeatable."
+        ),
     ] = None,
     jobs: Jobs = 0,
     engine: EngineOption = "local",
     address: AddressOption = "",
     device: Annotated[
-        str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1; not cpu: one process.")
+        str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1. A GPU serves one process.")
     ] = "cpu",
     out: Annotated[
         Path | None,
@@ -55,7 +56,7 @@ def run(
     form: FormOption = Form.TABLE,
     by: ByOption = "attack",
     split: SplitOption = Split.TEST,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the boards.")] = False,
+    quiet: Quiet = False,
     progress: ProgressOption = Watching.TEXT,
     update_reference: Annotated[
         bool,
@@ -67,7 +68,7 @@ def run(
 ) -> None:
     """Run a suite and print its leaderboards.
 
-    Cells that the output folder has already are not computed again; Ctrl-C keeps what is done.
+    Cells that are already in the output folder are not computed again; Ctrl-C keeps what is done.
     """
     with watched(progress) as told:
         chosen = _suite(suite, set_, rule, update_reference)
@@ -82,7 +83,7 @@ def run(
             split=split.value,
             progress=shows(progress, quiet),
         )
-        told |= counts(outcome)
+        told |= counts(outcome.folder, outcome.grid, outcome.missing, outcome.seconds, outcome.unit)
         if made := outcome.boards(by):
             title = chosen.ruleset if form in (Form.JSON, Form.CSV) else chosen.title
             typer.echo(rendered_boards(title, made, form, split, wide))

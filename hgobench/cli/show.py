@@ -18,18 +18,18 @@ def show(
     what: Annotated[str, typer.Argument(help="partition, scenario, or a folder of results.")],
     which: Annotated[
         list[str] | None,
-        typer.Argument(help="The partition's name; or field=value, as often as wanted."),
+        typer.Argument(help="The partition's name; or field=value, repeatable."),
     ] = None,
     form: DataFormOption = DataForm.TABLE,
     data: Annotated[
-        str | None, typer.Option(help="partition: of which data set [default: digits].")
+        str | None, typer.Option(help="partition: the data set [default: digits].")
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", "-n", min=1, help="partition: among how many [default: 100]."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="partition: of which draw [default: 0].")
+        int | None, typer.Option(min=0, help="partition: the seed of the draw [default: 0].")
     ] = None,
     out: Annotated[
         list[Path] | None,
@@ -44,7 +44,7 @@ def show(
 
     partition NAME: how many examples of each class every worker holds, and as pictures.
 
-    scenario field=value ..: all its fields, and how likely too many Byzantine workers are sampled.
+    scenario field=value ..: all its fields, and how likely a round samples too many attackers.
 
     FOLDER field=value ..: one line per cell; with one cell left, its rounds; as JSON, everything.
 

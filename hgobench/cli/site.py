@@ -14,7 +14,7 @@ def site(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR..", help="Folders of results.")],
     out: Annotated[Path, folder_option("Where the site goes.")] = Path("site"),
 ) -> None:
-    """Write a site of boards that works from a disk, offline.
+    """Write a website of boards that works offline, from a disk.
 
     It can be read without JavaScript. It holds boards, rows, cells with their curves, rules and
     attacks; every number leads to its scenario, its seeds, what it was computed with and the

@@ -14,11 +14,11 @@ def test(
         str, typer.Argument(help="A rule, pre-rule or attack: its name, or pkg.mod:Class.")
     ],
 ) -> None:
-    """Check a rule or an attack against the laws.
+    """Check that a rule or an attack obeys the laws.
 
-    Of each law: pass, fail with the smallest example, or why it does not apply.
+    For each law: pass; fail, with the smallest counterexample; or why it does not apply.
 
-    Exit status: 0 no law is broken; 1 one is; 2 there is no such thing.
+    Exit status: 0 no law is broken; 1 one is; 2 the name is unknown.
     """
     from hgobench import catalogue
     from hgobench.testing import ATTACK_LAWS, RULE_LAWS, try_named

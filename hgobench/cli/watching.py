@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,7 +17,7 @@ from hgobench.cli.output import SPELLING
 from hgobench.errors import InputError, respelled
 
 if TYPE_CHECKING:
-    from hgobench.session import SuiteOutcome
+    from hgobench.engines.cells import Outcome
 
 
 class Watching(StrEnum):
@@ -30,7 +31,8 @@ ProgressOption = Annotated[
     Watching,
     typer.Option(
         "--progress",
-        help="json: standard error for other programs, an object per line (docs/results.md).",
+        help="How to show progress; json: one JSON object per line on standard error, for other "
+        "programs (docs/results.md).",
     ),
 ]
 
@@ -48,16 +50,26 @@ def shows(watching: Watching, quiet: bool) -> bool | Literal["json"]:
     return "json"
 
 
-def counts(outcome: SuiteOutcome) -> dict[str, Any]:
-    """Return what the last line says of a suite's run."""
+def counts(
+    folder: Path, outcome: Outcome, missing: int, seconds: float, unit: str = "cells"
+) -> dict[str, Any]:
+    """Return what the last line says of cells that were run.
+
+    Args:
+        folder: where their results are.
+        outcome: how they went.
+        missing: how many have no result, as the run ended early.
+        seconds: that it took.
+        unit: what `missing` counts: cells or rows.
+    """
     return {
-        "folder": str(outcome.folder),
+        "folder": str(folder),
         "computed": outcome.computed,
         "reused": outcome.reused,
         "failed": len(outcome.failed),
-        "missing": outcome.missing,
-        "unit": outcome.unit,
-        "seconds": round(outcome.seconds, 3),
+        "missing": missing,
+        "unit": unit,
+        "seconds": round(seconds, 3),
     }
 
 
