@@ -435,7 +435,7 @@ def test_a_board_says_which_attacks_are_reported_once() -> None:
         for verdict, same in zip(rows, kept, strict=True)
     ]
     said = (
-        "Attacks that come to the same runs are reported once: noise as fang (2 rows), tail as foe."
+        "Attacks that come to the same runs are reported once: noise as fang (2 rows); tail as foe."
     )
     assert said in ranked(told)[0].notes
     assert not any("same runs" in note for note in ranked(rows)[0].notes)

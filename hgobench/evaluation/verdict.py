@@ -146,9 +146,12 @@ def _missed(verdicts: Sequence[Verdict]) -> str:
 def _same(selections: Sequence[Selection]) -> str:
     """Say which attacks came to the same runs, of which one is reported; empty: none did."""
     same = Counter(pair for selection in selections for pair in selection.same.items())
-    listed = ", ".join(
-        f"{name} as {other}" + f" ({count} rows)" * (count > 1)
-        for (name, other), count in sorted(same.items())
+    alike: dict[tuple[str, int], list[str]] = {}  # of which one is reported, in so many rows
+    for (name, other), count in sorted(same.items()):
+        alike.setdefault((other, count), []).append(name)
+    listed = "; ".join(
+        f"{', '.join(names)} as {other}" + f" ({count} rows)" * (count > 1)
+        for (other, count), names in sorted(alike.items())
     )
     return f"Attacks that come to the same runs are reported once: {listed}." * bool(same)
 
