@@ -459,7 +459,9 @@ def test_usage_errors_have_status_2() -> None:
 )
 def test_help_keeps_what_stands_in_brackets(command: list[str], text: str) -> None:
     done = hgobench(*command, "--help")
-    assert text in " ".join(done.stdout.split()).replace("- ", "-")
+    written = " ".join(done.stdout.split()).replace("- ", "-")
+    # An older typer writes a choice in square brackets.
+    assert text in written or text.replace("<", "[").replace(">", "]") in written
 
 
 def test_version() -> None:
