@@ -24,6 +24,8 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1", "", None}
 os.environ["HGOBENCH_OFFLINE"] = "1"
 os.environ.pop("COLUMNS", None)  # tables are as wide as they come
 os.unsetenv("COLUMNS")  # readline, which pytest imports, sets it behind Python's back
+# The many interpreters that tests start find hgobench compiled: pytest alone starts in a third.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if "HGOBENCH_DATA" not in os.environ and SHARED.is_dir():
     os.environ["HGOBENCH_DATA"] = str(SHARED)
 # Before NumPy, scikit-learn and torch are imported: threads for small problems wait for each other,

@@ -384,7 +384,12 @@ def test_list_as_markdown_tells_all() -> None:
         ("foe", 0, ["attack foe", "6 pass, 2 not applicable\n"]),
         ("ipm", 0, ["attack ipm"]),
         ("tail+alie", 0, ["attack tail+alie", "5 pass, 3 not applicable\n"]),
-        ("optimal_foe", 0, ["of the grid's maximum: meamed ", "7 pass, 1 not applicable\n"]),
+        pytest.param(
+            "optimal_foe",
+            0,
+            ["of the grid's maximum: meamed ", "7 pass, 1 not applicable\n"],
+            marks=pytest.mark.long,
+        ),
         ("nan", 0, ["not applicable  values_are_finite", "sends NaN"]),
         (
             "average",
@@ -411,10 +416,11 @@ def test_list_as_markdown_tells_all() -> None:
                 "\n1 fail\n",
             ],
         ),
-        (
+        pytest.param(
             "tests.plugins:Halving",
             0,
             ["pre-rule tests.plugins:Halving (tests/plugins.py)\n", "not applicable"],
+            marks=pytest.mark.long,
         ),
         (
             "tests.plugins:NotANumber",
@@ -423,8 +429,13 @@ def test_list_as_markdown_tells_all() -> None:
         ),
         ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
         ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
-        ("bucketing[s=1]+median", 0, ["rule bucketing[s=1]+median", "not applicable"]),
-        ("multi_krum(m=1)", 0, ["38 pass\n"]),
+        pytest.param(
+            "bucketing[s=1]+median",
+            0,
+            ["rule bucketing[s=1]+median", "not applicable"],
+            marks=pytest.mark.long,
+        ),
+        pytest.param("multi_krum(m=1)", 0, ["38 pass\n"], marks=pytest.mark.long),
         ("krum[k=3]", 2, ["rule: 'krum[k=3]': krum takes no parameters"]),
     ],
 )

@@ -137,6 +137,7 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             del sys.modules[name]
 
 
+@pytest.mark.long
 def test_the_readme_s_own_rule_obeys_the_laws_and_gets_on_a_board(
     tmp_path: Path, run_here: Run
 ) -> None:

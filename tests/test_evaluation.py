@@ -624,6 +624,7 @@ def test_the_selection_of_a_store_without_an_evaluation_is_empty(tmp_path: Path)
         assert selected(store, "tiny-1") == []
 
 
+@pytest.mark.long
 def test_test_examples_choose_nothing(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ def test_who_drives_others_stays_small(tmp_path: Path) -> None:
     assert said.splitlines() == ["1000000 interrupted True", "True True"]
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     homes = Path(hgobench.__file__).parent, ROOT / "aggregators", ROOT / "attacks"
     return {

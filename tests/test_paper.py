@@ -850,6 +850,7 @@ class Reader(html.parser.HTMLParser):
             assert self.open.pop() == tag
 
 
+@pytest.mark.long
 def test_reproduce_leaves_pages_and_goes_on(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
     done = hgobench("reproduce", "fig11a", "fig14b", "--seeds", "2", "--jobs", "1",

@@ -172,8 +172,7 @@ class TestEveryStore:
     def test_reading_goes_on_while_it_is_written(self, opened: Opened) -> None:
         cells = [SMALL.replace(seed=seed) for seed in range(sqlite.PAGE + 3)]
         with opened() as store:
-            for cell in cells:
-                store.add(result(cell), "r-1", key=f"{cell.seed:09}")
+            store.add_all([(result(cell), "r-1", f"{cell.seed:09}") for cell in cells])
             seen: list[int] = []
             for _, found in store.results():
                 if not seen:

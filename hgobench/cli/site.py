@@ -21,8 +21,8 @@ def site(
     command that runs it again. Of results that are still being computed the site shows what is
     there, and says what is missing.
 
-    The first folder is compared with each of the others. Folders of audits, plans and reproduce
-    have pages of their own, which become part of the site.
+    The first folder is compared with each of the others. Folders of audits, plans, reproduce and
+    bench gate have pages of their own, which become part of the site; asv's own are linked.
     """
     from hgobench.site import write_site
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hgobench.report import files
 from hgobench.report.page import Cell, Facts, Page, Shown, Table, Text
@@ -102,6 +101,8 @@ def _measured(
     from asv.config import Config
     from asv.results import Results
 
+    if not (out / "results" / "benchmarks.json").exists():
+        return  # asv has come to none
     known = Benchmarks.load(Config.from_json({"repo": ".", "results_dir": str(out / "results")}))
     for path in sorted((out / "results").glob(f"*/{commit[:8]}-*.json")):
         if path.stat().st_mtime < since - 2:  # of an earlier call; some disks round
@@ -130,7 +131,7 @@ def _missing(project: Project, base: Values, head: Values) -> tuple[list[str], l
     if lacking:
         problems.append(f"HEAD: not measured: {_listed(lacking)}")
     if not base or all(value is None for value in base.values()):
-        problems.append("BASE: nothing was measured")
+        return [*problems, "BASE: nothing was measured"], []
     new = [name for name, value in base.items() if not _number(value) and _number(head.get(name))]
     notes = [f"BASE has no value, so that nothing is compared: {_listed(new)}"] if new else []
     return problems, notes
@@ -188,9 +189,3 @@ def _short(value: float | None) -> Cell:
     if value is None or math.isnan(value):
         return None
     return Shown(f"{value:.4g}", value)
-
-
-def as_content(page: Page) -> Any:
-    """Return the page's values as data."""
-    (table,) = page.tables
-    return [dict(zip(table.header, row, strict=True)) for row in table.rows]

@@ -28,7 +28,7 @@ from hgobench.results import Result, Store, open_store
 from hgobench.results.sqlite import FILE
 from hgobench.scenario import ATTACK, Scenario
 
-from .studies import FOLDER
+from .studies import holds_pages
 
 X = ("round", "simulated time", "megabytes sent")
 Y = ("test accuracy", "test loss", "validation accuracy", "coordinates updated", "answers")
@@ -162,7 +162,7 @@ def read(folders: Iterable[str | Path]) -> list[Held]:
     """
     every: list[Held] = []
     for folder in folders:
-        if Path(folder, FOLDER).is_dir() and not Path(folder, FILE).exists():
+        if holds_pages(folder) and not Path(folder, FILE).exists():
             continue  # pages alone
         with open_store(folder, create=False) as store:
             every += _read(str(folder), store)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from hgobench.comparison import Comparison, compared
 from hgobench.errors import InputError
 from hgobench.report import comparison, kept
 from hgobench.report.page import Block, Cell, Chart, Facts, Link, Page, Shown, Table, Text
 
-Part = Literal["Audits", "Paper"]
+Part = Literal["Audits", "Paper", "Speed"]
 FOLDER = "pages"  # of a folder of results
+ASV = Path("html", "index.html")  # of a folder of asv's: its own pages
+COMMANDS: Mapping[str, Part] = {"hgobench reproduce ": "Paper", "hgobench bench ": "Speed"}
 COMPARISONS = "comparisons"
-NAMES: Mapping[Part, str] = {"Audits": "audits", "Paper": "paper"}
+NAMES: Mapping[Part, str] = {"Audits": "audits", "Paper": "paper", "Speed": "speed"}
 
 
 @dataclass(frozen=True)
 class Study:
-    """A page of an audit, of a plan or of one of the paper's figures.
+    """A page of an audit, of a plan, of one of the paper's figures or of what commits cost.
 
     Attributes:
         part: of the site.
@@ -35,19 +39,48 @@ class Study:
     page: Page
 
 
-def read(folders: Iterable[str | Path]) -> tuple[list[Study], list[str]]:
-    """Return the pages that folders hold besides results, and what is wrong with others."""
+def holds_pages(folder: str | Path) -> bool:
+    """Return whether a folder holds pages, with results or without."""
+    return Path(folder, FOLDER).is_dir() or Path(folder, ASV).is_file()
+
+
+def read(folders: Iterable[str | Path], out: Path) -> tuple[list[Study], list[str]]:
+    """Return the pages that folders hold besides results, and what is wrong with others.
+
+    Args:
+        folders: the folders.
+        out: where the site goes, from which asv's own pages are linked.
+    """
     studies: list[Study] = []
     problems: list[str] = []
     taken: set[str] = set()
     for folder in folders:
         pages, wrong = kept.read(Path(folder, FOLDER))
         problems += wrong
-        of_paper = any(page.command.startswith("hgobench reproduce ") for page in pages)
-        part: Part = "Paper" if of_paper else "Audits"
+        commands = [page.command for page in pages]
+        parts = [COMMANDS[word] for word in COMMANDS for said in commands if said.startswith(word)]
+        part = parts[0] if parts else "Audits"
         names = {page.name: _name(part, page.name, taken) for page in pages}
         studies += [Study(part, str(folder), _renamed(page, names)) for page in pages]
+        if Path(folder, ASV).is_file():
+            page = _asv_page(Path(folder), out, _name("Speed", "asv", taken))
+            studies.append(Study("Speed", str(folder), page))
     return studies, problems
+
+
+def _asv_page(folder: Path, out: Path, name: str) -> Page:
+    """Return the page that leads to asv's own, which stay where they are."""
+    try:
+        to = quote(Path(os.path.relpath(folder / ASV, out)).as_posix())
+    except ValueError:  # on another drive
+        to = (folder / ASV).resolve().as_uri()
+    about = (
+        "They draw each benchmark over the commits that were measured. Browsers refuse them what "
+        "they read from a disk: see them on a web server, which `hgobench bench asv preview` is, "
+        "too."
+    )
+    blocks: list[Block] = [Text(about), Facts([("asv's own pages", Link(to, to))])]
+    return Page(name, "asv's own pages", blocks, "hgobench bench asv publish")
 
 
 def _name(part: Part, name: str, taken: set[str]) -> str:
@@ -100,7 +133,9 @@ def list_page(part: Part, studies: Sequence[Study]) -> Page:
         [Link(study.page.title, f"{study.page.name}.html"), study.page.command or "-", study.folder]
         for study in studies
     ]
-    titles = {"Audits": "Audits", "Paper": "The paper's figures"}
+    titles: Mapping[Part, str] = {
+        "Audits": "Audits", "Paper": "The paper's figures", "Speed": "What commits cost"
+    }  # fmt: skip
     table = Table("", "", ["what", "the command that writes it", "folder"], rows)
     return Page(NAMES[part], titles[part], [table])
 

@@ -65,7 +65,7 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
     if not folders:
         raise InputError("folders: none; expected a folder of results")
     held = read(folders)
-    studied, problems = studies.read(folders)
+    studied, problems = studies.read(folders, Path(out))
     rulesets: dict[str, list[str]] = {}
     for one in held:
         if one.boards:

@@ -1,1 +1,1 @@
-"""Benchmarks for asv (``tools/asv run --python=same --quick``), and the contest with peers."""
+"""Benchmarks for asv (``hgobench bench asv``), and the contest with peers."""
