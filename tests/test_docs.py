@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import doctest
 import importlib
 import importlib.util
@@ -30,6 +31,7 @@ from hgobench.cli import app
 from hgobench.cli.list import Kind
 from hgobench.data import partitions
 from hgobench.errors import InputError
+from hgobench.evaluation.members import ENSEMBLES
 from hgobench.evaluation.plan import Plan
 from hgobench.paper import CITATION, figures
 from hgobench.report import listing, worlds
@@ -375,8 +377,19 @@ def test_every_attack_says_what_it_is(name: str) -> None:
         assert part in text, part
 
 
-def test_the_readme_s_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, suite, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def _page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def _python(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_python_of_experiments_and_audits_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, suite = _python(_page("experiments.md"))
+    (second,) = _python(_page("audits.md"))
     names: dict[str, Any] = {}
     with chdir(tmp_path):
         exec(suite.replace('"f": 4}', '"f": 4, "rounds": 2, "seed": 0}, jobs=1'), names)
@@ -385,6 +398,47 @@ def test_the_readme_s_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert names["result"].summary["status"] == "done"
     exec(second, names)
     assert len(names["problem"].curvature.smoothness) == 65
+
+
+def test_the_scopes_of_the_example_answer_what_the_page_shows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = _page("ragged.md")
+    (source,) = _python(page)
+    exec(source, {})
+    assert f"```\n{capsys.readouterr().out}```" in page
+
+
+def test_the_readme_says_of_a_board_what_was_found() -> None:
+    """Its picture, and what is said of it, are those of the board of docs/findings.md."""
+    again = "docs/plots.md says how to draw board-1.svg; then see what README.md says of it"
+    found = json.loads((ROOT / "docs" / "data" / "board-1.json").read_text(encoding="utf-8"))
+    rows = sorted(found["evaluated"]["dirichlet"], key=lambda row: row["worst"], reverse=True)
+    with (ROOT / "docs" / "plots" / "board-1.csv").open(encoding="utf-8") as file:
+        drawn = list(csv.DictReader(file))
+    assert [float(row["worst"]) for row in drawn] == pytest.approx(
+        [row["worst"] for row in rows], abs=1e-4
+    ), again
+    first, last = rows[0], rows[-1]
+    assert (first["algorithm"], last["rule"], last["by"]) == ("hgo", "average", {"attack": "nan"})
+    assert first["rule"].startswith("centered_clipping"), again
+    assert "learning rate at an end" in first["flags"], again
+    (same,) = [
+        row for row in rows if row["rule"].partition("[")[0] == "centered_clipping"
+        and row["algorithm"] == "sgd"
+    ]  # fmt: skip
+    dnc = next(row for row in rows if row["rule"] == "dnc" and row["algorithm"] == "hgo")
+    text = " ".join(README.split())
+    members = len(ENSEMBLES["auto-1"])
+    for said in (
+        f"keeps {first['worst']:.2f} under the worst of {members} attacks, of {first['clean']:.2f}",
+        f"the same rule keeps {same['worst']:.2f}",
+        f"at chance, {dnc['worst']:.2f}, when attackers flip bits, though it keeps {dnc['fixed']:.2f}",
+        f"{len(set(RULES))} aggregation rules",
+        f"{len(ATTACKS) - 1 + len(HETEROGENEITY)} attacks",
+    ):
+        assert said in text, again
+    assert len([row for row in drawn if row["first"] == "1"]) == 3, again
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
@@ -508,15 +562,17 @@ def test_how_often_optimal_attacks_call_the_rule_is_what_they_say() -> None:
         assert f"`rule_calls` says {attacks.build(name).rule_calls(1)}, the most" in page
 
 
-def test_what_the_readme_s_commands_write_is_no_part_of_the_clone() -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+def test_what_is_written_where_people_try_things_is_no_part_of_the_clone() -> None:
+    pages = README, *map(_page, ("experiments.md", "your-fleet.md", "performance.md"))
+    text = "".join(pages)
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     written = {
         name
         for block in blocks
         for name in re.findall(r"(?:(?<!\S)> ?|--out |--save )([\w.]+)", block)
     }
     assert {"mine.py", "mine.csv", "board.html", "results", "main.json"} <= written
-    (shown,) = re.findall(r"show partition '(.*?)'", README)
+    (shown,) = re.findall(r"show partition '(.*?)'", text)
     slug = worlds.deal(shown, "digits", 20, 0).slug
     written |= {"hgobench-results/quick", f"{slug}.png", f"{slug}.svg"}
     ignored = subprocess.run(
