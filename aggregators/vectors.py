@@ -385,7 +385,12 @@ class Vectors:
 
 def _total(parts: Sequence[Tensor]) -> Tensor:
     """Return the sum of the tiles' results, on the CPU."""
-    return (parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)).cpu()
+    if len(parts) == 1:
+        return parts[0].cpu()
+    total = parts[0] + parts[1]
+    for part in parts[2:]:  # a stack of all would be written to memory and read again
+        total += part
+    return total.cpu()
 
 
 def _squares(rows: Tensor, k: int | None = None) -> Tensor:
