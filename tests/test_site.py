@@ -383,6 +383,41 @@ def test_a_growing_store_shows_what_is_there_and_says_what_is_missing(tmp_path: 
     assert "to be reported" in own.text
 
 
+def test_what_a_suite_of_one_s_own_lacks_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ci.toml").write_text(
+        'ruleset = "ci-1"\n[scenario]\nworkers = 20\nrounds = 2\n[grid]\nrule = ["median", "krum"]\n'
+        "seed = [0, 1, 2]\n"
+    )
+    with open_store(tmp_path / "r") as store:
+        for cell in list(Suite.load(tmp_path / "ci.toml").expand()[0])[:4]:
+            store.add(stored(cell, 0.5), "ci-1", cell.digest)
+    without = write_site(tmp_path / "r", out=tmp_path / "s")
+    assert without.missing == []
+    done = hgobench("site", "r", "--suite", "ci.toml", "--out", "s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "missing: ci-1: 2 of the 6 cells of the suite ci\n" in done.stderr
+    (board,) = (tmp_path / "s").glob("board-*.html")
+    assert "hgobench run ci.toml" in Read(board).text
+    for suite, problem in (
+        ("nope.toml", "suite: "),
+        ("smoke", "--suite: smoke: no folder holds results of ruleset 'smoke-2'; they hold 'ci-1'"),
+    ):
+        refused = hgobench("site", "r", "--suite", suite, "--out", "s", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert f"\n  {problem}" in refused.stderr, refused.stderr
+
+
+def test_a_row_says_how_to_cite_it(site: Site, read_pages: dict[str, Read]) -> None:
+    listed = [[text for text, _ in cells] for _, cells in read_pages["rows.html"].rows]
+    for held in read_held(site):
+        for board in held.boards:
+            for row in board.rows:
+                assert re.fullmatch(r"[0-9a-f]{12}", row.hash)
+                text = read_pages[f"{held.row_name(row)}.html"].text
+                assert f"hgobench cite {row.hash} {held.folder}" in text
+                assert any(row.hash in cells for cells in listed)
+
+
 def test_a_site_that_is_written_again_has_no_pages_of_before(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "site"
     out.mkdir()

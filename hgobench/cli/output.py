@@ -24,6 +24,7 @@ SPELLING = {
     "rules": "--rule",
     "attacks": "--attack",
     "form": "--format",
+    "suites": "--suite",
     **{name: f"--{name}" for name in ("address", "budget", "out", "seeds", "split", "target")},
 }
 

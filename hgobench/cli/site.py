@@ -13,6 +13,14 @@ from hgobench.cli.options import folder_option
 def site(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR..", help="Folders of results.")],
     out: Annotated[Path, folder_option("Where the site goes.")] = Path("site"),
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A suite of your own that the results are of: the site counts the cells that are "
+            "missing. Repeatable; hgobench's own suites are known.",
+        ),
+    ] = None,
 ) -> None:
     """Write a website of boards that works offline, from a disk.
 
@@ -26,7 +34,7 @@ def site(
     """
     from hgobench.site import write_site
 
-    made = write_site(*folders, out=out)
+    made = write_site(*folders, out=out, suites=suite or ())
     for line in made.missing:
         typer.echo(f"missing: {line}", err=True)
     for line in made.problems:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from hgobench.errors import InputError
@@ -13,6 +14,7 @@ from hgobench.scenario import Scenario
 from hgobench.settings import parse_setting, write_setting
 from hgobench.suite import Suite, names
 
+NONE: Mapping[str, Suite] = MappingProxyType({})
 BASE = "smoke"  # the suite whose fields are all set otherwise
 VARYING = ("attack", "seed")
 
@@ -57,19 +59,23 @@ def _usual() -> dict[str, Any]:
     return {name: some.pop() for name, some in values.items() if len(some) == 1}
 
 
-def suite_of(ruleset: str) -> tuple[Suite, str] | None:
-    """Return the suite of hgobench's that a ruleset is of, and the command that runs it.
+def suite_of(ruleset: str, own: Mapping[str, Suite] = NONE) -> tuple[Suite, str] | None:
+    """Return the suite that a ruleset is of, and the command that runs it; None: it is not known.
 
     Nothing that a ruleset names is imported.
+
+    Args:
+        ruleset: the ruleset, with what was changed.
+        own: suites beside hgobench's, by what the command calls each.
 
     >>> suite, command = suite_of("quick-3 with rounds=50")
     >>> suite.ruleset, command
     ('quick-3 with rounds=50', 'hgobench run quick --set rounds=50')
     >>> suite_of("mine-1")
     """
-    for name, suite in _suites().items():
-        own, _, changes = ruleset.partition(" with ")
-        if suite.ruleset != own:
+    for name, suite in {**_suites(), **own}.items():
+        base, _, changes = ruleset.partition(" with ")
+        if suite.ruleset != base:
             continue
         settings = changes.split(" ") if changes else []
         try:

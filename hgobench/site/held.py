@@ -27,7 +27,9 @@ from hgobench.paper.figures import RULESET as PAPER
 from hgobench.results import Result, Store, open_store
 from hgobench.results.sqlite import FILE
 from hgobench.scenario import ATTACK, Scenario
+from hgobench.suite import Suite
 
+from .again import suite_of
 from .studies import holds_pages
 
 X = ("round", "simulated time", "megabytes sent")
@@ -69,6 +71,7 @@ class Held:
         choosing: how many cells there are that only choose.
         damaged: how many rows of its folder can't be read.
         trouble: why there are no boards; empty: there are.
+        suites: those beside hgobench's whose cells may be missing, by their files.
     """
 
     folder: str
@@ -82,6 +85,12 @@ class Held:
     choosing: int = 0
     damaged: int = 0
     trouble: str = ""
+    suites: Mapping[str, Suite] = field(default_factory=dict)
+
+    @cached_property
+    def suite(self) -> tuple[Suite, str] | None:
+        """The suite that it is of, and the command that runs it; None: it is not known."""
+        return suite_of(self.ruleset, self.suites)
 
     @cached_property
     def reported(self) -> Reported:
@@ -154,12 +163,18 @@ class Held:
         self.runs[result.scenario] = run
 
 
-def read(folders: Iterable[str | Path]) -> list[Held]:
+def read(folders: Iterable[str | Path], suites: Iterable[str | Path] = ()) -> list[Held]:
     """Read folders of results; what audits and figures have computed makes no boards.
 
+    Args:
+        folders: the folders.
+        suites: files of suites of one's own, whose missing cells are counted.
+
     Raises:
-        InputError: there is no store, or it can't be read.
+        InputError: there is no store, or it can't be read; there is no such suite, or no folder
+            holds results of it.
     """
+    own = {str(name): Suite.load(name) for name in suites}
     every: list[Held] = []
     for folder in folders:
         if holds_pages(folder) and not Path(folder, FILE).exists():
@@ -176,6 +191,15 @@ def read(folders: Iterable[str | Path]) -> list[Held]:
         names = (slug if i == 1 else f"{slug}-{i}" for i in range(1, len(every) + 1))
         held.name = next(name for name in names if name not in taken)
         taken.add(held.name)
+        held.suites = own
+    known = {held.ruleset.partition(" with ")[0] for held in every}
+    if unused := [name for name, suite in own.items() if suite.ruleset not in known]:
+        listed = ", ".join(map(repr, sorted(known))) or "none"
+        raise InputError(
+            f"suites: {name}: no folder holds results of ruleset {own[name].ruleset!r}; they hold "
+            f"{listed}"
+            for name in unused
+        )
     return every
 
 

@@ -8,7 +8,7 @@ from hgobench import catalogue
 from hgobench.report.page import Block, Cell, Facts, Heading, Items, Link, Table
 from hgobench.scenario import Scenario
 
-from .again import commands, suite_of
+from .again import commands
 from .held import Held
 
 FACTS = "computed-with"  # the anchor of the table of what cells were computed with
@@ -35,9 +35,8 @@ def attack_link(attack: str) -> str | Link:
 def origin(held: Held, cells: Sequence[Scenario]) -> list[Block]:
     """Return how cells came about: what they state, what they were computed with, the commands."""
     blocks: list[Block] = [Heading("Run it again")]
-    known = suite_of(held.ruleset)
-    if known is not None:
-        blocks.append(Items("The whole ruleset:", [known[1]]))
+    if held.suite is not None:
+        blocks.append(Items("The whole ruleset:", [held.suite[1]]))
     for command, group in commands(cells).items():
         attacks = dict.fromkeys(cell.attack for cell in group)
         seeds = sorted({cell.seed for cell in group})

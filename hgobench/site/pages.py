@@ -21,7 +21,6 @@ from hgobench.scenario import ATTACK, Scenario
 from hgobench.settings import parse_setting
 from hgobench.suite import Suite
 
-from .again import suite_of
 from .chosen import title_of
 from .held import Held
 
@@ -69,8 +68,7 @@ def _pictures(held: Held, board: Board) -> list[Block]:
 
 
 def _again(held: Held) -> list[Block]:
-    known = suite_of(held.ruleset)
-    return [Items("Run it again:", [known[1]])] if known else []
+    return [Items("Run it again:", [held.suite[1]])] if held.suite else []
 
 
 def _by_stage(held: Held, board: Board, to: told.Address) -> Table:
@@ -177,8 +175,8 @@ def missing(held: Held) -> list[str]:
     incomplete = sum(row.missing > 0 for board in held.boards for row in board.rows)
     if incomplete:
         said.append(f"{incomplete} rows lack cells that other rows have")
-    if (known := suite_of(held.ruleset)) is not None and not held.selections:
-        said += _of_suite(known[0], held)
+    if held.suite is not None and not held.selections:
+        said += _of_suite(held.suite[0], held)
     return said
 
 
@@ -221,7 +219,7 @@ def rows_page(every: Sequence[Held]) -> Page:
     wanted = [name for name in wanted if name not in ATTACK]
     shown = [name for name in wanted if name in Scenario.of_role(*BOARD)]
     header = ["algorithm and rule", "#", "worst", "95 %", "by", "clean", "collapsed", "live"]
-    header += ["flags", *(["ruleset"] if several else []), *shown]
+    header += ["flags", "hash", *(["ruleset"] if several else []), *shown]
     lines: list[Sequence[Cell]] = []
     for (held, _, row), fields in zip(triples, stated, strict=True):
         lines.append(
@@ -235,6 +233,7 @@ def rows_page(every: Sequence[Held]) -> Page:
                 f"{row.collapsed.count}/{row.collapsed.of}",
                 f"{row.live:.2f}",
                 ", ".join(row.flags) or "-",
+                row.hash or "-",
                 *([held.title] if several else []),
                 *(str(fields[name]) for name in shown),
             ]
@@ -246,7 +245,8 @@ def rows_page(every: Sequence[Held]) -> Page:
     right = [i for i, name in enumerate(header) if name in ("#", "worst", "95 %", "clean", "live")]
     table = Table("", "", header, lines, right, factors=factors)
     note = (
-        "Accuracies compare within a board: one setting of one ruleset. #: the place on its board."
+        "Accuracies compare within a board: one setting of one ruleset. #: the place on its board. "
+        "hash: by which hgobench cite finds the row, and prints BibTeX for it."
     )
     return Page(ROWS, "All rows", [Text(note), table])
 

@@ -47,7 +47,7 @@ def anchor(scenario: Scenario) -> str:
 def row_page(held: Held, board: Board, row: Row) -> Page:
     """Return the page of a row: under each attack, by seed, and how all of it came about."""
     page = cells_name(held, row)
-    blocks: list[Block] = [_facts(row)]
+    blocks: list[Block] = [_facts(held, row)]
     if row.flags:
         title = "Flags: what to know before trusting it"
         blocks += [Heading(title), Facts(list(row.flags.items()))]
@@ -71,7 +71,7 @@ def _shows(held: Held, row: Row) -> str:
     return shlex.join(["hgobench", "show", held.folder, f"ruleset={held.ruleset}", *fields])
 
 
-def _facts(row: Row) -> Facts:
+def _facts(held: Held, row: Row) -> Facts:
     worst = row.worst_attack
     facts: list[tuple[str, str | Link]] = [
         ("rank", "not ranked" if row.rank is None else str(row.rank)),
@@ -103,7 +103,8 @@ def _facts(row: Row) -> Facts:
     facts += [(name, format_value(value)) for name, value in row.chosen.items() if name != "rule"]
     facts.append(("rule", rule_link(row.scores[0].scenario.rule)))
     if row.hash:
-        facts.append(("hash, to cite it", row.hash))
+        cite = shlex.join(["hgobench", "cite", row.hash, held.folder])
+        facts += [("hash", row.hash), ("to cite it", cite)]
     if row.origin != "hgobench":
         facts.append(("brought by", row.origin))
     return Facts(facts)

@@ -40,7 +40,7 @@ class Site:
     problems: Sequence[str]
 
 
-def write_site(*folders: str | Path, out: str | Path) -> Site:
+def write_site(*folders: str | Path, out: str | Path, suites: Sequence[str | Path] = ()) -> Site:
     """Write a site of what folders hold.
 
     Files that an earlier site left in `out`, and that this one has not, are removed; others stay.
@@ -48,9 +48,12 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
     Args:
         folders: one or more, as ``hgobench run`` makes them.
         out: where the site goes; made if it does not exist.
+        suites: files of suites of one's own that the folders hold results of: the site says what
+            they lack, and the command that runs them. Those of hgobench's are known.
 
     Raises:
-        InputError: a folder holds no store, or one that can't be read; there is nothing to show.
+        InputError: a folder holds no store, or one that can't be read; there is nothing to show; a
+            suite can't be read, or there are no results of it.
 
     Example:
         >>> import tempfile
@@ -64,7 +67,7 @@ def write_site(*folders: str | Path, out: str | Path) -> Site:
     check_arguments(out=(folder, out))
     if not folders:
         raise InputError("folders: none; expected a folder of results")
-    held = read(folders)
+    held = read(folders, suites)
     studied, problems = studies.read(folders, Path(out))
     rulesets: dict[str, list[str]] = {}
     for one in held:
