@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hgobench.commits import asv, gate, project
+from hgobench.commits import asv, project
 from hgobench.commits.project import Project
 from hgobench.errors import InputError
 from hgobench.report import kept
@@ -22,7 +22,8 @@ from hgobench.suite import benchmarks
 from tests.test_cli import hgobench
 
 pytest.importorskip("asv")
-module = sys.modules["hgobench.commits.gate"]
+module: Any = sys.modules["hgobench.commits.gate"]
+FORMS = benchmarks("inputs").FORMS
 
 RULE = """
 from hgobench.aggregators import Columns, Rule
@@ -293,25 +294,16 @@ except NotImplementedError as error:
 
 
 @pytest.mark.long
-def test_commits_are_measured_as_they_were(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commits_are_measured_as_they_were(repository: Path) -> None:
     """A real project that is no package: asv imports each commit's module; a rule asks for more."""
-    more = RULE.replace("rows).median()", "rows + 0.0).median()")
-    commit(repository, "One call more", mine=more)
-    monkeypatch.setattr(module, "COUNTED", (r"Counts\.track_aten_calls",))
-    monkeypatch.setattr(module, "TIMED", (r"Counts\.track_aten_calls",))
-    found = project(["mine:Mine"])
-    verdict = gate(found, found.commit("main~1"), 1.5, repository / "out")
-    assert verdict.worse
-    assert verdict.problems == verdict.notes == []
-    (table,) = verdict.page.tables
-    rows: Any = table.rows
-    dense, ragged = ([cell.value for cell in row[2:4]] for row in rows)
-    assert dense[1] == dense[0] + 1
-    assert ragged[1] > ragged[0]
-    same = gate(found, found.commit("main"), 1.5, repository / "out")
-    assert not same.worse
+    commit(repository, "One call more", mine=RULE.replace("rows).median()", "rows + 0.0).median()"))
+    found, out = project(["mine:Mine"]), repository / "out"
+    base, head = found.commit("main~1"), found.commit("main")
+    assert module._compared(found, out, base, head, [r"Counts\.track_aten_calls"], module.EXACT)
+    measured = [dict(module._measured(out, name, 0.0, {})) for name in (base, head)]
+    dense, ragged = (f"rules.Counts.track_aten_calls('mine:Mine', '{form}')" for form in FORMS)
+    assert measured[1][dense] == measured[0][dense] + 1
+    assert measured[1][ragged] > measured[0][ragged]
 
 
 def test_hgobench_itself_is_measured_by_its_own_rules() -> None:
