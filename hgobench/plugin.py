@@ -51,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a rule of your own beside the suite's: pkg.mod:Class",
     )
     group.addoption("--attack", help="only these attacks, separated by commas")
+    group.addoption(
+        "--results",
+        metavar="FOLDER",
+        help="where cells' results are kept, as hgobench run keeps them; what is there already is "
+        "not computed again",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,8 +80,9 @@ def pytest_configure(config: pytest.Config) -> None:
         except InputError as error:
             raise pytest.UsageError("\n".join(error.problems)) from error
         suite_of(config)
+        _check_results(config)
         return
-    for option in ("--rule", "--attack"):
+    for option in ("--rule", "--attack", "--results"):
         if config.getoption(option):
             raise pytest.UsageError(f"{option}: no cells are run; name their suite: --suite quick")
 
@@ -137,10 +144,17 @@ class Cohorts:
         selected: those that have a test.
         store: where results are until all tests have run.
         here: compute these cells in this process too, without such limits.
+        kept: where they stay, which other processes write to as well; what it has is not computed.
+            None: nowhere.
     """
 
     def __init__(
-        self, suite: Suite, selected: Sequence[Scenario], store: Store, here: bool
+        self,
+        suite: Suite,
+        selected: Sequence[Scenario],
+        store: Store,
+        here: bool,
+        kept: Store | None = None,
     ) -> None:
         from hgobench.engines.local import Inline
         from hgobench.session import Session
@@ -151,6 +165,14 @@ class Cohorts:
         self.batch_of = {
             scenario: batch for batch in cohorts(selected, suite.width) for scenario in batch
         }
+        self.kept = kept
+        if kept is not None:
+            store.add_all(
+                (result, ruleset, key)
+                for key, ruleset, result in kept.entries()
+                if ruleset == suite.ruleset and result.scenario in self.batch_of
+            )
+        self.found = store.keys()
         self.done: dict[Scenario, Result] = {}
         self.refused: dict[str, Exception | None] = {}
 
@@ -184,8 +206,11 @@ class Cohorts:
                 batch, suite.ruleset, width=suite.width, time_limit=suite.time_limit
             )
             check(outcome)
-            results = self.session.store.results(outcome.keys)
-            self.done.update((result.scenario, result) for _, result in results)
+            entries = list(self.session.store.entries(outcome.keys))
+            self.done.update((result.scenario, result) for *_, result in entries)
+            if self.kept is not None:
+                new = [entry for entry in entries if entry[0] not in self.found]
+                self.kept.add_all((result, ruleset, key) for key, ruleset, result in new)
         return self.done[scenario]
 
 
@@ -230,7 +255,9 @@ def hgobench_result(hgobench_cell: Scenario, request: pytest.FixtureRequest) -> 
         folder = kept.enter_context(TemporaryDirectory(prefix="hgobench-"))
         store = kept.enter_context(open_store(folder))
         here = is_observed(request.config)
-        stash[COHORTS] = Cohorts(suite_of(request.config), selected, store, here)
+        folder_kept = _results(request.config)
+        own = None if folder_kept is None else kept.enter_context(open_store(folder_kept))
+        stash[COHORTS] = Cohorts(suite_of(request.config), selected, store, here, own)
     refusal = stash[COHORTS].refusal(hgobench_cell)
     if isinstance(refusal, Unavailable):
         request.node.user_properties.append((LACKING, reason(refusal)))
@@ -310,6 +337,10 @@ class Board:
         terminalreporter.write_line(board)
         for warning in sampling_warnings(score.scenario for score in scores):
             terminalreporter.write_line(writers.visible(f"warning: {warning}"))
+        if (folder := _results(self.config)) is not None:
+            terminalreporter.write_line(
+                writers.visible(f"results: {folder}; hgobench site {folder} shows them")
+            )
         if not suite.reference_path.exists():
             terminalreporter.write_line(
                 f"No reference values for {writers.visible(suite.name)}: a robustness regression "
@@ -336,6 +367,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _arguments(config: pytest.Config) -> list[Path]:
     """Return the files and folders that pytest was called with."""
     return [config.invocation_params.dir / str(arg).split("::")[0] for arg in config.args]
+
+
+def _results(config: pytest.Config) -> Path | None:
+    """Return the folder where results are kept; None: none is asked for."""
+    folder = config.getoption("--results")
+    return None if folder is None else config.invocation_params.dir / folder
+
+
+def _check_results(config: pytest.Config) -> None:
+    """Make the store, once, before any process of pytest-xdist's opens it; refuse another's."""
+    from hgobench.errors import InputError
+    from hgobench.results import StoreError, open_store
+
+    folder = _results(config)
+    if folder is None or hasattr(config, "workerinput"):
+        return
+    if folder == config.invocation_params.dir:
+        raise pytest.UsageError("--results: ''; expected a folder")
+    try:
+        with open_store(folder):
+            pass
+    except (InputError, StoreError, OSError) as error:
+        raise pytest.UsageError(f"--results: {error}") from error
 
 
 def _runs_cells(config: pytest.Config) -> bool:

@@ -15,6 +15,7 @@ from urllib.error import URLError
 
 import pytest
 
+from hgobench import open_store, run_suite
 from hgobench.data import files
 from hgobench.plugin import is_observed
 from tests import plugins
@@ -67,9 +68,12 @@ def suite(tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-def test_the_table_is_the_same_with_and_without_xdist(suite: Path) -> None:
+def test_the_table_is_the_same_with_and_without_xdist(suite: Path, tmp_path: Path) -> None:
     asked = (CELLS, "--suite", str(suite), "--rule", "tests.plugins:Raising")
-    plain, parallel = process(*asked), process(*asked, "-n", "2")
+    out = str(tmp_path / "out")
+    plain, parallel = process(*asked), process(*asked, "-n", "2", "--results", out)
+    with open_store(out, create=False) as store:  # two processes have written to it
+        assert len(store) == 12
     for done in (plain, parallel):
         assert done.returncode == 1, done.stdout
         assert "4 failed, 8 passed" in done.stdout
@@ -83,6 +87,40 @@ def test_a_cell_that_fails_fails_its_test_and_is_marked_on_the_board(suite: Path
     assert "out of ideas" in done.stdout
     assert "tests.plugins:Raising staircase * !" in done.stdout
     assert "No reference values for tiny" in done.stdout
+
+
+def test_results_are_kept_where_a_run_keeps_them(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (CELLS, "--suite", str(suite), "--results", "out")
+    done = here(*asked, cwd=tmp_path)
+    assert "8 passed" in done.stdout
+    assert f"results: {tmp_path}/out; hgobench site {tmp_path}/out shows them" in done.stdout
+    outcome = run_suite(suite, out=tmp_path / "out", jobs=1)
+    assert (outcome.computed, outcome.reused) == (0, 8)
+
+    def computed(*arguments: Any, **more: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("hgobench.engines.cells.simulate", computed)
+    again = here(*asked, cwd=tmp_path)
+    assert "8 passed" in again.stdout
+    assert board(again.stdout) == board(done.stdout)
+    assert "computed again" in here(*asked[:3], cwd=tmp_path).stdout
+
+
+def test_a_folder_that_keeps_no_results_is_refused(suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    asked = (CELLS, "--suite", str(suite), "--results")
+    for name, message in (("", "--results: ''; expected a folder"), ("file", "--results: ")):
+        done = here(*asked, name, cwd=tmp_path)
+        assert done.returncode == 4
+        assert message in done.stderr
+    (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
+    done = here("test_it.py", "--results", "out", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "--results: no cells are run" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_cells_are_chosen_by_k_and_attack(suite: Path) -> None:
