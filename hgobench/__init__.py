@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hgobench.scenario import Scenario
     from hgobench.session import Session, run_suite
     from hgobench.simulation import World, run
+    from hgobench.verification import verify
 
 __all__ = [
     "Result",
@@ -48,6 +49,7 @@ __all__ = [
     "run",
     "run_suite",
     "theory",
+    "verify",
 ]
 
 _HOME = {
@@ -63,6 +65,7 @@ _HOME = {
     "Session": "session",
     "run": "simulation",
     "run_suite": "session",
+    "verify": "verification",
 }
 
 

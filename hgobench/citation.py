@@ -13,6 +13,7 @@ from hgobench import __version__
 from hgobench.boundary import PluginError
 from hgobench.comparison import stated
 from hgobench.errors import InputError
+from hgobench.evaluation.selection import Selection
 from hgobench.folders import Found, each
 from hgobench.leaderboard import DIGITS, Board, Row, row_data
 from hgobench.results import Result
@@ -77,6 +78,13 @@ class Citation:
         return sorted({result.scenario.seed for result in self.results})
 
     @property
+    def selection(self) -> Selection | None:
+        """What was chosen for the row; None: its attacks are an axis of the grid."""
+        given = self.row.scores[0].given
+        known = (one for held in self.found.of_folder for one in held.selections)
+        return next((one for one in known if one.given == given), None)
+
+    @property
     def scenario(self) -> dict[str, Any]:
         """The fields that all its cells share."""
         every = [result.scenario.to_dict() for result in self.results]
@@ -136,7 +144,7 @@ def cite(hash_: str, folders: Sequence[Path]) -> Citation:
             f"cite: {hash_!r}; expected {LEAST} to {DIGITS} of the digits that "
             "hgobench leaderboard FOLDER --columns hash shows"
         )
-    rows = list(_rows(folders))
+    rows = list(rows_of(folders))
     meant = [one for one in rows if one.row.hash.startswith(wanted)]
     if len(meant) == 1:
         return meant[0]
@@ -165,7 +173,7 @@ def _candidate(one: Citation) -> str:
     return f"{one.row.hash}: {one.row.label}; ruleset {one.found.ruleset}{title}; {one.folder}"
 
 
-def _rows(folders: Sequence[Path]) -> Iterator[Citation]:
+def rows_of(folders: Sequence[Path]) -> Iterator[Citation]:
     """Yield every row of some folders."""
     for folder in folders:
         for found in each(folder):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +41,7 @@ class Cell:
         ruleset: its ruleset.
         score: what boards take it for.
         ending: how it ended, and why.
-        prints: column to a hash of its numbers, to the last bit.
+        prints: column to a hash of its numbers, to the last bit; of a card one for all columns.
         right: a hash of the test examples that were right; None: it is not known.
         provenance: what its numbers were computed with.
     """
@@ -57,7 +57,7 @@ class Cell:
     def of(cls, ruleset: str, result: Result, split: Split) -> Cell:
         """Return the cell of a result, scored on a split."""
         prints = {
-            name: _hash(np.asarray(result.rounds[name], dtype=np.float64).tobytes())
+            name: cls.print_of(np.asarray(result.rounds[name], dtype=np.float64).tobytes())
             for name in COLUMNS
             if name in result.rounds
         }
@@ -66,9 +66,14 @@ class Cell:
             replace(Score.of(result, split), path=()),
             (result.status, result.reason),
             prints,
-            None if result.right is None else _hash(result.right),
+            None if result.right is None else cls.print_of(result.right),
             result.provenance,
         )
+
+    @staticmethod
+    def print_of(content: bytes) -> bytes:
+        """Return a hash of some bytes, by which two cells are held against each other."""
+        return hashlib.blake2b(content, digest_size=8).digest()
 
     @property
     def row(self) -> Scenario:
@@ -79,10 +84,6 @@ class Cell:
     def accuracy(self) -> float:
         """Its accuracy as boards count it: an R² below 0 is 0."""
         return min(max(self.score.accuracy, 0.0), 1.0)
-
-
-def _hash(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=8).digest()
 
 
 @dataclass(frozen=True)
@@ -386,9 +387,7 @@ def compared(
     common = [place for place in places_a if place in places_b]
     if not common:
         raise InputError(_nothing_in_common(left, right, factor))
-    pairs = {
-        place: _pair(places_a[place], places_b[place], {*factor, *follows}) for place in common
-    }
+    pairs = {place: pair(places_a[place], places_b[place], {*factor, *follows}) for place in common}
     rows, attacks = _lines(keys, places_a, places_b, pairs)
     every = list(pairs.values())
     return Comparison(
@@ -401,7 +400,7 @@ def compared(
         _adjusted(rows),
         _adjusted(attacks),
         _overall(pairs),
-        _facts(every),
+        facts_of(every),
     )
 
 
@@ -572,9 +571,10 @@ class _Keys:
         return placed
 
 
-def _pair(a: Cell, b: Cell, compared: set[str]) -> Pair:
+def pair(a: Cell, b: Cell, compared: Set[str] = frozenset()) -> Pair:
     """Pair two cells; `compared` are fields that may differ."""
-    changed = [name for name in COLUMNS if a.prints.get(name, b"") != b.prints.get(name, b"")]
+    names = dict.fromkeys([*COLUMNS, *a.prints, *b.prints])
+    changed = [name for name in names if a.prints.get(name, b"") != b.prints.get(name, b"")]
     if a.ending != b.ending:
         changed.append("ending")
     if None not in (a.right, b.right) and a.right != b.right:
@@ -738,7 +738,7 @@ def _overall(pairs: Mapping[Place, Pair]) -> Line:
     )
 
 
-def _facts(pairs: Iterable[Pair]) -> list[Fact]:
+def facts_of(pairs: Iterable[Pair]) -> list[Fact]:
     """Return the facts in which the provenance of pairs differs."""
     differing: Counter[str] = Counter()
     values: dict[str, tuple[Counter[str], Counter[str]]] = {}

@@ -118,6 +118,7 @@ class Score:
         seconds: CPU seconds that it took to compute.
         address: of the result in its store; empty: it is of none.
         folder: where it was found, if there are several places.
+        outside: of an attack that is none of its suite's, the hash of the card that brought it.
     """
 
     scenario: Scenario
@@ -138,6 +139,7 @@ class Score:
     seconds: float = field(default=0.0, compare=False)
     address: str = field(default="", compare=False)
     folder: str = field(default="", compare=False)
+    outside: str = ""
 
     @property
     def row(self) -> Scenario:
@@ -324,6 +326,11 @@ class Row:
     under_worst: Sequence[Score] = field(default=(), compare=False, repr=False)
 
     @property
+    def outside(self) -> dict[str, str]:
+        """Attacks that are none of the suite's, with the hash of the card that brought each."""
+        return {score.attack: score.outside for score in self.scores if score.outside}
+
+    @property
     def is_live(self) -> bool:
         """Whether it updates the model in at least half of the rounds when nobody attacks."""
         return self.live >= LIVE
@@ -434,7 +441,7 @@ def boards(
         raise InputError(unknown("by", by, columns()))
     every = list(scores)
     kind = type(every[0].scenario) if every else Scenario
-    own = ATTACK if any(score.member for score in every) else ("attack",)
+    own = ATTACK if _own(every) else ("attack",)
     without = {*own, by, *_following(by, every, own)}
     makes = [name for name in kind.of_role(*BOARD) if name not in without]
     tells = [name for name in kind.of_role("defence") if name not in without]
@@ -446,6 +453,11 @@ def boards(
         _board(groups[key], by, makes, tells, titled, flags or {})
         for key in sorted(groups, key=lambda key: [order(value) for value in key])
     )
+
+
+def _own(scores: Iterable[Score]) -> bool:
+    """Say whether rows have attacks that were chosen for them."""
+    return any(score.member and not score.outside for score in scores)
 
 
 # From which fields those that may be left open are worked out (`hgobench.resolution`).
@@ -543,10 +555,12 @@ def _board(
 ) -> Board:
     first = group[0].row
     stated, kind = first.to_dict(), type(first)
-    rows, folders, contradictions = _by_row(group, tells, any(score.member for score in group))
+    own = _own(group)
+    rows, folders, contradictions = _by_row(group, tells, own)
     placed = {key: _placed(cells, by) for key, cells in rows.items()}
-    expected = {place for cells in placed.values() for place in cells}
-    own = any(score.member for score in group)
+    expected = {
+        place for cells in placed.values() for place, cell in cells.items() if not cell.outside
+    }
     columns = sorted({place.column for place in expected}, key=lambda c: (c != "none", order(c)))
     if own and by == "attack":  # a row's are in its `attacks` and `cells`; few rows share one
         columns = [column for column in columns if column == "none"]
@@ -937,7 +951,7 @@ def _row(
         attacks={
             one.member: _specification(one.scenario)
             for one in cells.values()
-            if one.member and by == "attack"
+            if one.member and by == "attack" and _own(cells.values())
         },
         hash=row_hash(scores) if by in ("attack", *first.of_role("repetition")) else "",
         scores=scores,
@@ -1136,6 +1150,7 @@ def row_data(row: Row) -> dict[str, Any]:
         "flags": dict(row.flags),
         "reach": _reached(row.reach),
         "hash": row.hash or None,
+        **({"outside": row.outside} if row.outside else {}),
         "folders": list(row.folders),
         "cells": {name: asdict(cell) for name, cell in row.cells.items()},
     }

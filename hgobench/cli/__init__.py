@@ -16,6 +16,8 @@ from hgobench.cli import (
     audit,
     bench,
     calibrate,
+    card,
+    check,
     cite,
     compare,
     export,
@@ -29,6 +31,7 @@ from hgobench.cli import (
     show,
     site,
     test,
+    verify,
 )
 from hgobench.cli import list as list_
 from hgobench.cli.output import SPELLING
@@ -77,6 +80,9 @@ app.command()(plot.plot)
 app.command()(export.export)
 app.command()(merge.merge)
 app.command()(cite.cite)
+app.command()(card.card)
+app.command()(check.check)
+app.command()(verify.verify)
 app.command()(reproduce.reproduce)
 app.command()(audit.audit)
 app.command()(plan.plan)

@@ -38,10 +38,18 @@ def leaderboard(
     With several folders, the column folder says where a row's cells were found. Rows that several
     folders hold are joined; if they disagree about a cell, the row is shown as each folder has it,
     and a note names the cell.
+
+    A folder of cards (hgobench card) is ranked too. Attacks from outside, in its folder attacks,
+    count among those of the rows that they lower.
     """
+    from hgobench.cards.collection import collected, holds_cards
     from hgobench.folders import read
 
-    found = read(folders, ruleset, split.value)
+    found = (
+        collected(folders[0])
+        if len(folders) == 1 and holds_cards(folders[0])
+        else read(folders, ruleset, split.value)
+    )
     for note in found.notes():
         say(note, quiet=False)
     made = found.boards(by)

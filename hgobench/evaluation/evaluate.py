@@ -103,11 +103,7 @@ def evaluate(
         answers: dict[Scenario, Played] = {}
 
         def take(key: str, result: Result) -> None:
-            # Losses are of test examples: they say which runs are the same, and no more.
-            rounds = result.rounds
-            pairs = zip(rounds["validation_accuracy"], rounds["test_loss"], strict=True)
-            trace = tuple(loss for accuracy, loss in pairs if not math.isnan(accuracy))
-            answers[result.scenario] = Played(accuracy_of(result, "validation"), trace)
+            answers[result.scenario] = played(result)
 
         now = run(cells, choosing(ruleset), take)
         done.choosing.add(now)
@@ -146,6 +142,16 @@ def evaluate(
     except (KeyboardInterrupt, EngineError) as error:  # of the searches without training
         done.outcome.end(error)
     return done
+
+
+def played(result: Result) -> Played:
+    """Return what a search is told of a result.
+
+    Losses are of test examples: they say which runs are the same, and no more.
+    """
+    pairs = zip(result.rounds["validation_accuracy"], result.rounds["test_loss"], strict=True)
+    trace = tuple(loss for accuracy, loss in pairs if not math.isnan(accuracy))
+    return Played(accuracy_of(result, "validation"), trace)
 
 
 _Take = Callable[[str, Result], None]

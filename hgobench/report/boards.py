@@ -261,6 +261,7 @@ def _marks(row: Row) -> str:
         ("=", "honest" in row.needs),
         ("!", row.ended),
         ("~", row.idle),
+        ("+", row.worst_attack in row.outside),
         ("(not live here)", not row.is_live),
     )
     return "".join(f" {mark}" for mark, holds in marks if holds)

@@ -31,7 +31,7 @@ def page(made: Comparison, limit: float | None = None) -> Page:
         blocks += _cut("attacks", "Each row under each attack", attacks, made, _rows)
     blocks += _cut("cells", "Cells that are not the same", made.changed, made, _cells)
     if made.provenance:
-        blocks.append(_provenance(made.provenance))
+        blocks.append(provenance(made.provenance))
     blocks += [Text(note, "note") for note in _notes(made)]
     return Page("compare", "A and B compared", blocks, long=_long(made), content=made.as_data())
 
@@ -164,7 +164,9 @@ def _cells(name: str, title: str, pairs: Sequence[Pair], made: Comparison) -> Ta
     return Table(name, title, header, rows, right, len(names) + 3)
 
 
-def _provenance(facts: Sequence[Fact]) -> Table:
+def provenance(facts: Sequence[Fact], sides: tuple[str, str] = ("A", "B")) -> Table:
+    """Return in what cells were computed otherwise, as a table."""
+
     def told(values: Mapping[str, int]) -> str:
         several = sorted(values, key=lambda value: (-values[value], value))
         more = f" and {len(several) - FOLDED} more" if len(several) > FOLDED else ""
@@ -172,7 +174,7 @@ def _provenance(facts: Sequence[Fact]) -> Table:
 
     rows: list[list[Cell]] = [[fact.name, told(fact.a), told(fact.b), fact.pairs] for fact in facts]
     title = "What the cells were computed with, where it differs"
-    return Table("provenance", title, ["fact", "A", "B", "cells"], rows, [3])
+    return Table("provenance", title, ["fact", *sides, "cells"], rows, [3])
 
 
 def _notes(made: Comparison) -> list[str]:

@@ -221,7 +221,22 @@ def _kinds() -> Mapping[str, type]:
 
 
 def _scenario(value: Any) -> Scenario:
-    fields, kinds = _object(value), _kinds()
+    return scenario_of(_object(value))
+
+
+def scenario_of(fields: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that fields state, which may come from anybody; nothing is imported.
+
+    >>> scenario_of({"workers": 20, "rule": "krum"}).rule
+    'krum'
+    >>> scenario_of({"workers": "many"})
+    Traceback (most recent call last):
+    ValueError: workers: text 'many'; expected int
+
+    Raises:
+        ValueError: a field is unknown, or can't have the value.
+    """
+    kinds = _kinds()
     for name, content in fields.items():
         if name not in kinds:
             raise ValueError(unknown("field", name, kinds, hint="of a newer version?"))

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from hgobench.errors import InputError
 from hgobench.results import rows
-from hgobench.results.address import code_digest, result_key
+from hgobench.results.address import code_stated, result_key
 from hgobench.results.claim import claim
 from hgobench.results.result import Result
 from hgobench.results.rows import Damage
@@ -396,7 +396,7 @@ class SqliteStore:
             key = key or result_key(
                 result.scenario, ruleset, provenance["device"], provenance.get("data")
             )
-            rows_.append(rows.to_row(result, ruleset, key, code_digest()[:12], time.time()))
+            rows_.append(rows.to_row(result, ruleset, key, code_stated(), time.time()))
         if rows_:
             marks = ", ".join("?" * len(rows_[0]))
             self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", *rows_)

@@ -97,6 +97,63 @@ def needed(
     return max(most, FEWEST)
 
 
+def detectable(
+    seeds: int,
+    by_seed: float,
+    by_examples: float = 0.0,
+    *,
+    wanted: float = 0.8,
+    level: float = LEVEL,
+) -> float | None:
+    """Return the least difference that is told with a power; None: none is, with so few seeds.
+
+    Args:
+        seeds, by_seed, by_examples, level: as for `power`.
+        wanted: the power.
+
+    Raises:
+        InputError: a power not in (level, 1).
+
+    >>> round(detectable(20, by_seed=0.02**2), 4), detectable(20, by_seed=0.0), detectable(5, 0.01)
+    (0.0132, 0.0, None)
+    """
+    if not level < wanted < 1:
+        raise InputError(f"power: {wanted}; expected more than {level:.3g} and less than 1")
+    error = math.sqrt(by_seed / max(seeds, 1) + by_examples)
+    if seeds < FEWEST or error == 0:
+        return None if seeds < FEWEST else 0.0
+    low, high = 0.0, error
+    while power(seeds, high, by_seed, by_examples, level) < wanted:
+        low, high = high, 2 * high
+    for _ in range(50):  # halves of an interval: far below any accuracy's last digit
+        middle = (low + high) / 2
+        if power(seeds, middle, by_seed, by_examples, level) < wanted:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def found_by_chance(cells: int, sample: int, *, wanted: float = 0.8) -> int:
+    """Return the least number of changed cells of which a sample holds one with a probability.
+
+    Of N cells, k changed, a sample of n holds none with the probability C(N - k, n) / C(N, n).
+
+    Args:
+        cells: N, 1 or more.
+        sample: n, from 1 to N.
+        wanted: the probability.
+
+    >>> found_by_chance(600, 20), found_by_chance(30, 20), found_by_chance(20, 20)
+    (46, 2, 1)
+    """
+    missed, changed = 1.0, 0
+    while 1 - missed < wanted:
+        missed *= max(cells - sample - changed, 0) / (cells - changed)
+        changed += 1
+    return changed
+
+
 def level_of_many(rows: Paired) -> float:
     """Return the level of a single comparison at which that of all pairs of rows is 5 %.
 
