@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -237,7 +237,7 @@ def verified(
     suite: Suite | None = None,
     *,
     jobs: int = 0,
-    progress: bool = False,
+    progress: bool | Literal["json"] = False,
 ) -> Verification:
     """Do what `verify` does, with a suite that is read."""
     read = _card(results, suite) if results.is_file() else _folder(results, suite)
@@ -419,7 +419,9 @@ def _check_addresses(read: _Read, cells: Sequence[Claimed]) -> None:
     )
 
 
-def _run(chosen: Sequence[Claimed], of_card: bool, jobs: int, progress: bool) -> list[Again]:
+def _run(
+    chosen: Sequence[Claimed], of_card: bool, jobs: int, progress: bool | Literal["json"]
+) -> list[Again]:
     """Run cells again, away from the results that they are of.
 
     Raises:

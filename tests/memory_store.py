@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from hgobench import Scenario
 from hgobench.results import Result
-from hgobench.results.address import code_digest, result_key
+from hgobench.results.address import code_stated, result_key
 from hgobench.results.rows import Damage
 
 Key = tuple[str, str]
@@ -37,7 +37,7 @@ class MemoryStore:
         for other, (name, old) in list(self.cells.items()):
             if (name, old.scenario.digest) == (ruleset, result.scenario.digest):
                 del self.cells[other]
-        told = {**made, "code": made.get("code", code_digest()[:12])}
+        told = {**made, "code": made.get("code", code_stated())}
         self.cells[key] = ruleset, replace(copy.deepcopy(result), provenance=told)
 
     def add_all(self, several: Iterable[tuple[Result, str, str | None]]) -> None:

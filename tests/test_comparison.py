@@ -541,11 +541,11 @@ def test_commits_are_compared_by_the_folders_they_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another digest of the sources is said, as what moved the numbers may be there."""
-    monkeypatch.setattr("hgobench.results.sqlite.code_digest", lambda: "f" * 64)
+    monkeypatch.setattr("hgobench.results.sqlite.code_stated", lambda: "f" * 12)
     for name in "ab":
         with open_store(tmp_path / name) as kept:
             kept.add_all((r, "r-1", str(i)) for i, r in enumerate(grid()))
-        monkeypatch.setattr("hgobench.results.sqlite.code_digest", lambda: "e" * 64)
+        monkeypatch.setattr("hgobench.results.sqlite.code_stated", lambda: "e" * 12)
     made: Comparison = compare(tmp_path / "a", tmp_path / "b")
     assert [(fact.name, fact.a, fact.b) for fact in made.provenance] == [
         ("code", {"f" * 12: 48}, {"e" * 12: 48})

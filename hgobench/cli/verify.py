@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from hgobench.cli.options import DataForm, DataFormOption, Jobs, Quiet, Wide
 from hgobench.cli.output import say, shown
+from hgobench.cli.watching import ProgressOption, Watching, counts, shows, watched
 
 
 def verify(
@@ -26,6 +28,7 @@ def verify(
         str | None, typer.Option(help="The suite, if it does not come with hgobench.")
     ] = None,
     jobs: Jobs = 0,
+    progress: ProgressOption = Watching.TEXT,
     quiet: Quiet = False,
     form: DataFormOption = DataForm.TABLE,
     wide: Wide = False,
@@ -40,23 +43,28 @@ def verify(
     Exit status: 0 confirmed; 1 something is wrong; 2 refused, such as a plug-in that is not here.
     """
     from hgobench.cards.rules import read_suite
+    from hgobench.engines.cells import Outcome
     from hgobench.report.verification import page
     from hgobench.results import StoreError
     from hgobench.results.choice import parse_choice
     from hgobench.session import Incomplete, Interrupted
     from hgobench.verification import verified
 
-    settings = [parse_choice(text, "--where") for text in where or ()]
-    try:
-        found = verified(
-            results, sample, draw, settings, read_suite(suite), jobs=jobs, progress=not quiet
-        )
-    except Interrupted as error:
-        say(f"verify: {error}", quiet=False)
-        raise typer.Exit(error.outcome.status) from None
-    except (Incomplete, StoreError) as error:
-        say(f"verify: {error}", quiet=False)
-        raise typer.Exit(1) from None
-    typer.echo(shown(page(found), form.value, wide))
-    if not found.confirmed:
-        raise typer.Exit(1)
+    with watched(progress) as told:
+        settings = [parse_choice(text, "--where") for text in where or ()]
+        how, started = shows(progress, quiet), time.monotonic()
+        try:
+            found = verified(
+                results, sample, draw, settings, read_suite(suite), jobs=jobs, progress=how
+            )
+        except Interrupted as error:
+            say(f"verify: {error}", quiet=False)
+            raise typer.Exit(error.outcome.status) from None
+        except (Incomplete, StoreError) as error:
+            say(f"verify: {error}", quiet=False)
+            raise typer.Exit(1) from None
+        outcome = Outcome(set(), computed=len(found.again))
+        told |= counts(results, outcome, 0, time.monotonic() - started)
+        typer.echo(shown(page(found), form.value, wide))
+        if not found.confirmed:
+            raise typer.Exit(1)
