@@ -24,7 +24,7 @@ def check(
     form: DataFormOption = DataForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """Check cards: what is wrong in them, by path, and what is suspicious. Nothing is run.
+    """Check cards: what is wrong or suspicious in them, by path.
 
     Against the schema, against the suite, and against themselves: hash, means, intervals, worst
     case and cost are worked out again from the values of each seed. Suspicious is what is better
