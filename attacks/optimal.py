@@ -29,8 +29,8 @@ class Optimal(Attack):
             ``"random"``: times random signs, drawn once, the same in every round of a run.
         calls: how often the rule may be called in a round, >= 4; None: as often as pays.
         start: where a round's search starts: ``"grid"``: anew, at all decades; ``"last"``: at the
-            last round's best, with some looks elsewhere (see `search.follow`), which comes as near
-            with a quarter of the calls; the first search starts anew, with four times as many.
+            last round's best, with some looks elsewhere (see `search.follow`), which comes nearer
+            with half of the calls; the first search starts anew, with four times as many.
 
     Raises:
         ValueError: a parameter is out of its range, or no such word, or start="last" without calls.
