@@ -115,6 +115,11 @@ def test_wheel_and_sdist_hold_everything_once(built: Path) -> None:
     (again,) = (built / "again").glob("*.whl")
     assert modules(wheel) == modules(again)
     assert sources() <= modules(wheel)
+    data = {path for path in (ROOT / "suites").glob("**/*") if path.suffix in (".toml", ".json")}
+    data |= {path for path in (ROOT / "hgobench" / "report" / "templates").iterdir()}
+    assert len(data) > 50
+    inside = {str(path.relative_to(ROOT)).removeprefix("hgobench/") for path in data}
+    assert {f"hgobench/{name}" for name in inside} <= modules(wheel)
     assert {"hgobench/py.typed", "hgobench/suites/quick.toml", "hgobench/suites/test_cells.py",
             "hgobench/suites/reference/quick.json", "hgobench/suites/paper/fig4b.toml",
             "hgobench/paper/published.json", "hgobench/report/templates/page.html",
