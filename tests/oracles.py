@@ -295,9 +295,10 @@ class ClippedClustering:
         self.lengths += [length(v) / root for v in known]
         radius = min(median(self.lengths) * root, self.largest)
         clusters = [[i] for i in range(len(known))]
+        distance = [[1 - cosine(v, w) for w in known] for v in known]
 
         def apart(a: list[int], b: list[int]) -> float:
-            pairs = [1 - cosine(known[i], known[j]) for i in a for j in b if i != j]
+            pairs = [distance[i][j] for i in a for j in b if i != j]
             return sum(pairs) / max(len(a) * len(b), 1)
 
         while len(clusters) > (2 if len(known) > 2 else 1):

@@ -500,7 +500,7 @@ def test_bucketing_groups_each_coordinate_s_values() -> None:
         "centered_clipping[tau=0.2,iterations=3]",
         "foolsgold",
         "clipped_clustering",
-        pytest.param("clipped_clustering[largest=1.5]", marks=pytest.mark.long),
+        "clipped_clustering[largest=1.5]",
     ],
 )
 @DRAWN

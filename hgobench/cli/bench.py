@@ -14,7 +14,7 @@ from hgobench.errors import InputError
 bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Time rules against other libraries, earlier timings or commits.",
+    help="Time rules against other libraries and earlier commits.",
 )
 ASV = Path("hgobench-results/asv")
 
