@@ -431,7 +431,7 @@ def test_the_readme_says_of_a_board_what_was_found() -> None:
     text = " ".join(README.split())
     members = len(ENSEMBLES["auto-1"])
     for said in (
-        f"keeps {first['worst']:.2f} under the worst of {members} attacks, of {first['clean']:.2f}",
+        f"keeps {first['worst']:.2f} under the worst of {members} attacks ({first['clean']:.2f} without",
         f"the same rule keeps {same['worst']:.2f}",
         f"at chance, {dnc['worst']:.2f}, when attackers flip bits, though it keeps {dnc['fixed']:.2f}",
         f"{len(set(RULES))} aggregation rules",
