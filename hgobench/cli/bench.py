@@ -121,8 +121,8 @@ OutOption = Annotated[Path, folder_option("Where environments, results and pages
 RulesOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="A rule to measure: pkg.mod:Class, or a name; as often as wanted [default: those that "
-        "the project registers as entry points]."
+        help="A rule to measure: pkg.mod:Class, or a name. Repeatable [default: those that the "
+        "project registers as entry points]."
     ),
 ]
 
