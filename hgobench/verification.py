@@ -320,7 +320,14 @@ def _folder(folder: Path, suite: Suite | None) -> _Read:
     for ruleset, chosen in read.selections.items():
         results = [result for _, result in by_ruleset.get(choosing(ruleset), [])]
         told = {result.scenario: played(result) for result in results}
-        read.problems += [f"{ruleset}: {text}" for text in chosen_otherwise(chosen, told)]
+        otherwise = [f"{ruleset}: {text}" for text in chosen_otherwise(chosen, told)]
+        if all(result.provenance.get("code") == code_stated() for result in results):
+            read.problems += otherwise
+        elif otherwise:
+            read.notes.append(
+                f"{ruleset}: what was chosen for {len(otherwise)} rows can't be chosen again here: "
+                "it was chosen by other sources of hgobench, which may have had other attacks"
+            )
     return read
 
 

@@ -7,19 +7,23 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hgobench import Scenario, run, verify
+from hgobench import Scenario, run, run_suite, verify
 from hgobench.cards import Card, made
 from hgobench.cards.card import collapsed, cost, values
 from hgobench.cards.plugins import check_sources
 from hgobench.citation import rows_of
 from hgobench.cli import main
 from hgobench.errors import InputError
+from hgobench.evaluation import members
+from hgobench.evaluation.evaluate import keep, selected
+from hgobench.evaluation.members import Member
 from hgobench.report.render import terminal
 from hgobench.report.verification import page
 from hgobench.results import open_store
@@ -203,6 +207,58 @@ def test_a_card_is_run_again_and_a_raised_number_in_it_is_caught(
     assert found.again
     assert all(one.pair.a.accuracy == 0.9 for one in found.again)
     assert any("not the same to the last bit" in problem for problem in found.problems)
+
+
+EVALUATED = """
+ruleset = "tiny-1"
+[scenario]
+workers = 10
+byzantine = 2
+batch_size = 8
+rounds = 2
+evaluation_interval = 2
+[grid]
+rule = ["median", "average"]
+[evaluation]
+ensemble = "few"
+selection_seeds = [0, 1]
+fresh_seeds = [10, 11]
+learning_rates = [0.5, 1.0]
+"""
+
+
+@pytest.mark.long
+def test_an_evaluation_is_verified_with_what_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = (Member("crash", "fault", ("crash",)), Member("foe", "fixed", ("foe", "foe[epsilon=1]")))
+    few += (Member("fang", "optimised", ("fang",)), Member("tail", "heterogeneity", ("tail+*",)))
+    monkeypatch.setitem(members.ENSEMBLES, "few", few)
+    suite, folder = tmp_path / "tiny.toml", tmp_path / "theirs"
+    suite.write_text(EVALUATED)
+    run_suite(suite, out=folder, jobs=1)
+    found = again(folder, 5, suite=str(suite))
+    assert found.confirmed, found.problems
+    assert not found.notes
+    for cited in rows_of([folder]):
+        card = made(cited)
+        path = tmp_path / f"{card.hash}.json"
+        path.write_text(card.text())
+        assert card.content["selection"]["reported"]
+        assert card.content["threat_model"]["name"] == "adaptive"
+        own = again(path, 3, suite=str(suite))
+        assert own.confirmed, own.problems
+        assert own.notes[0].startswith("which attacks and parameters were chosen is checked by the")
+    with open_store(folder) as store:
+        first, *others = selected(store, "tiny-1")
+        weak = [name for name in first.members if name not in first.reported]
+        kept = (*first.reported[1:], *weak)
+        keep(store, "tiny-1", [replace(first, reported=kept), *others])
+    (problem, *_) = again(folder, 1, suite=str(suite)).problems
+    assert problem.startswith("tiny-1: hgo median: the cells that choose come to another choice")
+    suite.write_text(EVALUATED.replace("[10, 11]", "[10, 12]"))
+    told = again(folder, 1, suite=str(suite)).problems
+    assert "tiny-1: its rows are evaluated in another way" in told
 
 
 NEAR = """
