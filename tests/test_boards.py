@@ -16,6 +16,7 @@ from hgobench.cards import check
 from hgobench.cards.collection import collected
 from tests.conftest import ROOT
 
+CARDS = sorted([*ROOT.glob("boards/*/*.json"), *ROOT.glob("boards/*/attacks/*.json")])
 FOLDERS = sorted({path.parent for path in ROOT.glob("boards/*/*.json")})
 GITHUB = ROOT / ".github"
 in_a_clone = pytest.mark.skipif(not GITHUB.is_dir(), reason="the sdist has no .github")
@@ -45,7 +46,7 @@ def test_a_row_that_an_attack_from_outside_lowers_is_marked() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("path", ROOT.glob("boards/*/*.json"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_a_sample_of_each_card_is_confirmed(path: Path) -> None:
     found = verify(path, sample=6, jobs=1)
     assert found.confirmed, found.problems

@@ -231,8 +231,12 @@ learning_rates = [0.5, 1.0]
 def test_an_evaluation_is_verified_with_what_was_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = (Member("crash", "fault", ("crash",)), Member("foe", "fixed", ("foe", "foe[epsilon=1]")))
-    few += (Member("fang", "optimised", ("fang",)), Member("tail", "heterogeneity", ("tail+*",)))
+    few = (
+        Member("crash", "fault", ("crash",)),
+        Member("foe", "fixed", ("foe", "foe[epsilon=1]")),
+        Member("fang", "optimised", ("fang",)),
+        Member("tail", "heterogeneity", ("tail+*",)),
+    )
     monkeypatch.setitem(members.ENSEMBLES, "few", few)
     suite, folder = tmp_path / "tiny.toml", tmp_path / "theirs"
     suite.write_text(EVALUATED)
