@@ -331,7 +331,9 @@ class Board:
             scores.append(Score(Scenario.restore(row.pop("scenario")), **row))
         terminalreporter.section("leaderboard")
         suite = suite_of(self.config)
-        terminal = terminalreporter._tw.fullwidth if terminalreporter.isatty() else None
+        asked: Any = terminalreporter.isatty  # a bool in older pytest
+        is_terminal = asked() if callable(asked) else asked
+        terminal = terminalreporter._tw.fullwidth if is_terminal else None
         width = screen.width() or terminal
         board = render(suite.title, boards(scores), width=width, hint="a larger COLUMNS shows all")
         terminalreporter.write_line(board)

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import pickle
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -155,6 +156,9 @@ class OpenML(http.server.BaseHTTPRequestHandler):
         pass
 
 
+ADDRESS = r"https://(www|api)\.openml\.org/"  # the second of older versions of scikit-learn
+
+
 @pytest.fixture
 def openml(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OpenML)
@@ -162,8 +166,8 @@ def openml(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.url = url  # type: ignore[attr-defined]
     client = sklearn.datasets._openml
     for name, value in list(vars(client).items()):
-        if isinstance(value, str) and value.startswith("https://www.openml.org/"):
-            monkeypatch.setattr(client, name, value.replace("https://www.openml.org/", url))
+        if isinstance(value, str) and re.match(ADDRESS, value):
+            monkeypatch.setattr(client, name, re.sub(ADDRESS, url, value))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield url
