@@ -30,6 +30,7 @@ from hgobench.errors import InputError
 from hgobench.evaluation.evaluate import chooses, choosing, played, selected
 from hgobench.evaluation.recheck import chosen_otherwise
 from hgobench.evaluation.selection import Selection
+from hgobench.reading import refusing
 from hgobench.results import Result, open_store
 from hgobench.results.address import Addresses, code_stated
 from hgobench.results.choice import as_choices, choice
@@ -304,7 +305,8 @@ def _folder(folder: Path, suite: Suite | None) -> _Read:
         by_ruleset: dict[str, list[tuple[str, Result]]] = {}
         for key, ruleset, result in store.entries():
             by_ruleset.setdefault(ruleset, []).append((key, result))
-        selections = {name: selected(store, name) for name in by_ruleset}
+        with refusing(f"verify: {str(folder)!r}: what was chosen for rows", "a whole record"):
+            selections = {name: selected(store, name) for name in by_ruleset}
     if not by_ruleset and not damaged:
         raise InputError(f"verify: {str(folder)!r}: holds no results")
     problems = _some(
@@ -320,7 +322,8 @@ def _folder(folder: Path, suite: Suite | None) -> _Read:
     for ruleset, chosen in read.selections.items():
         results = [result for _, result in by_ruleset.get(choosing(ruleset), [])]
         told = {result.scenario: played(result) for result in results}
-        otherwise = [f"{ruleset}: {text}" for text in chosen_otherwise(chosen, told)]
+        with refusing(f"verify: {ruleset}: what was chosen for rows", "a whole record"):
+            otherwise = [f"{ruleset}: {text}" for text in chosen_otherwise(chosen, told)]
         if all(result.provenance.get("code") == code_stated() for result in results):
             read.problems += otherwise
         elif otherwise:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from hgobench import Scenario
@@ -22,6 +28,7 @@ from hgobench.cards.collection import collected
 from hgobench.citation import rows_of
 from hgobench.errors import InputError
 from hgobench.evaluation import members
+from hgobench.evaluation.evaluate import keep
 from hgobench.evaluation.members import Member
 from hgobench.evaluation.plan import Plan
 from hgobench.evaluation.recheck import chosen_otherwise, contradictions
@@ -260,6 +267,12 @@ def test_cards_on_a_board_are_ranked_as_their_results(tmp_path: Path) -> None:
     wrong = hgobench("check", first, cwd=tmp_path)
     assert wrong.returncode == 1
     assert "$.values.worst.mean" in wrong.stdout
+    for more, expected in (
+        (("--split", "validation"), "--split: cards have accuracies on test examples alone"),
+        (("a",), "leaderboard: cards: holds cards; expected it alone"),
+    ):
+        other = hgobench("leaderboard", "cards", *more, cwd=tmp_path)
+        assert (other.returncode, expected in other.stderr) == (2, True), other.stderr
     refused = hgobench("leaderboard", "cards", cwd=tmp_path)
     assert refused.returncode == 2
     assert f"{first}: $.values.worst.mean: 0.99; its cells come to" in refused.stderr
@@ -349,6 +362,78 @@ def test_what_is_no_card_is_refused_by_name(tmp_path: Path) -> None:
             check(path)
     path.write_text("[]")
     assert str(check(path).problems[0]) == "$: [] is not of type 'object'"
+
+
+def test_checking_imports_nothing_that_a_card_names(
+    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "their_code.py").write_text("class Rule: ...\n")
+
+    def change(content: Any) -> None:
+        content["ruleset"] = "quick-3 with rule=their_code:Rule"
+        content["scenario"]["rule"] = content["row"]["rule"] = "their_code:Rule"
+        content["scenario"]["partition"] = "their_code:Partition"
+        for cell in content["cells"]:
+            cell["scenario"]["attack"] = "their_code:Attack"
+
+    assert changed(card, change).problems
+    assert "their_code" not in sys.modules
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    steps: Any = value.items() if isinstance(value, dict) else ()
+    for step, inner in enumerate(value) if isinstance(value, list) else steps:
+        yield from _paths(inner, (*path, step))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_whatever_is_in_a_card_is_accepted_or_named(data: st.DataObject) -> None:
+    """Near what is valid: any value of a card is another one. Nothing but a refusal is raised."""
+    content = copy.deepcopy(dict(_evaluated().content))
+    *front, last = data.draw(st.sampled_from([p for p in _paths(content) if p]))
+    value = data.draw(JSON | st.sampled_from([0, 1, "", "none", [], {}, -1, 10**30]))
+    inner: Any = content
+    for step in front:
+        inner = inner[step]
+    if data.draw(st.booleans()):
+        inner[last] = value
+    elif isinstance(inner, dict):
+        del inner[last]
+    else:
+        inner.insert(last, value)
+    with suppress(InputError):
+        examined(Card("", content))
+
+
+@cache
+def _evaluated() -> Card:
+    """A card of a row whose attacks were chosen, with as little in it as there can be."""
+    plan = Plan("auto-1", selection_seeds=(0,), fresh_seeds=(10, 11), learning_rates=(0.1, 1.0))
+
+    def run(some: list[Scenario], at: At) -> dict[Scenario, Played]:
+        return {cell: Played(int(cell.digest[:6], 16) / 16**6) for cell in some}
+
+    row = Scenario(workers=20, byzantine=3, rule="median", rounds=4)
+    (chosen,) = select([row], plan, run)
+    with tempfile.TemporaryDirectory() as name, open_store(name) as store:
+        every = {cell for cells in chosen.fresh.values() for cell in cells}
+        some = [stored(cell, 0.5 + cell.seed / 100) for cell in every]
+        store.add_all((result, "mine-1", None) for result in some)
+        keep(store, "mine-1", [chosen])
+        (cited,) = rows_of([Path(name)])
+        card = made(cited)
+    assert not examined(card).problems
+    return card
 
 
 SMALL = (

@@ -74,9 +74,17 @@ class Card:
 
     @cached_property
     def selection(self) -> Selection | None:
-        """What was chosen for the row; None: its attacks are an axis of the grid."""
+        """What was chosen for the row; None: its attacks are an axis of the grid.
+
+        Raises:
+            Exception: of many kinds, where the content is no selection.
+        """
         kept = self.content["selection"]
-        return None if kept is None else Selection.restore(kept)
+        if kept is None:
+            return None
+        for fields in (kept["given"], kept["row"], *(choice for choice, _ in kept["choices"])):
+            scenario_of(fields)
+        return Selection.restore(kept)
 
     @cached_property
     def scenarios(self) -> list[Scenario]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hgobench.errors import InputError
-from hgobench.leaderboard import Board, Boards, Score, boards
+from hgobench.leaderboard import Board, Boards, Score, Split, boards
 
 from .card import Card
 from .check import checked
@@ -69,12 +69,20 @@ def holds_cards(folder: Path) -> bool:
     return not (folder / "results.sqlite").exists() and any(folder.glob("*.json"))
 
 
-def collected(folder: Path) -> Collection:
+def collected(folder: Path, ruleset: str | None = None, split: Split = "test") -> Collection:
     """Read the cards of a folder, and those of attacks in its folder ``attacks``.
 
+    Args:
+        folder: the folder.
+        ruleset: which is expected; None: any.
+        split: the examples that are asked for: cards have accuracies on test examples alone.
+
     Raises:
-        InputError: a card contradicts itself, they are of several rulesets, or two are of one row.
+        InputError: a card contradicts itself, they are of several rulesets or another one, two are
+            of one row, or accuracies on validation examples are asked for.
     """
+    if split != "test":
+        raise InputError("--split: cards have accuracies on test examples alone; expected test")
     problems: list[str] = []
     rows: list[Card] = []
     attacks: list[Card] = []
@@ -92,6 +100,8 @@ def collected(folder: Path) -> Collection:
             f"cards: {str(folder)!r}: of the rulesets {', '.join(names)}; expected one: rows of "
             "different rulesets do not compare"
         )
+    if ruleset not in (None, names[0]):
+        raise InputError(f"--ruleset: unknown {ruleset!r}; the cards are of {names[0]!r}")
     by_row: dict[object, Card] = {}
     for card in rows:
         for score in card.scores:

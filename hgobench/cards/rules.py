@@ -31,18 +31,16 @@ class Rules:
 
     @classmethod
     def of(cls, ruleset: str, suite: Suite | None = None) -> Rules | None:
-        """Return those of a ruleset; None: it is no suite's that comes with hgobench.
+        """Return those of a ruleset; None: it is no suite's that is known.
 
         Args:
             ruleset: the name.
-            suite: a suite of one's own; None: one that comes with hgobench.
+            suite: a suite of one's own, besides those that come with hgobench.
 
         >>> Rules.of("mine-1") is None, Rules.of("smoke-2").suite.ruleset
         (True, 'smoke-2')
         """
-        if suite is not None:
-            return cls(suite) if suite.ruleset == ruleset else None
-        known = suite_of(ruleset)
+        known = suite_of(ruleset) if suite is None else suite_of(ruleset, {"own": suite})
         return None if known is None else cls(known[0])
 
     @property

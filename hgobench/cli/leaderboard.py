@@ -17,6 +17,7 @@ from hgobench.cli.options import (
     Wide,
 )
 from hgobench.cli.output import rendered_boards, say
+from hgobench.errors import InputError
 
 
 def leaderboard(
@@ -45,8 +46,10 @@ def leaderboard(
     from hgobench.cards.collection import collected, holds_cards
     from hgobench.folders import read
 
+    if len(folders) > 1 and (cards := [str(one) for one in folders if holds_cards(one)]):
+        raise InputError(f"leaderboard: {', '.join(cards)}: holds cards; expected it alone")
     found = (
-        collected(folders[0])
+        collected(folders[0], ruleset, split.value)
         if len(folders) == 1 and holds_cards(folders[0])
         else read(folders, ruleset, split.value)
     )

@@ -8,6 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from hgobench import catalogue
 from hgobench.errors import InputError
 from hgobench.resolution import Resolved
 from hgobench.scenario import Scenario
@@ -81,6 +82,9 @@ def suite_of(ruleset: str, own: Mapping[str, Suite] = NONE) -> tuple[Suite, str]
         try:
             parsed = [parse_setting(setting) for setting in settings]
             if any(field not in Scenario.declarations() for field, _ in parsed):
+                return None
+            stated = [{field: str(value)} for field, values in parsed for value in values]
+            if any(map(catalogue.foreign, stated)):  # it would be imported to be checked
                 return None
             changed = suite.changed(parsed)
         except InputError:
