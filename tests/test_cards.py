@@ -271,8 +271,8 @@ def test_cards_on_a_board_are_ranked_as_their_results(tmp_path: Path) -> None:
         (("--split", "validation"), "--split: cards have accuracies on test examples alone"),
         (("a",), "leaderboard: cards: holds cards; expected it alone"),
     ):
-        other = hgobench("leaderboard", "cards", *more, cwd=tmp_path)
-        assert (other.returncode, expected in other.stderr) == (2, True), other.stderr
+        asked = hgobench("leaderboard", "cards", *more, cwd=tmp_path)
+        assert (asked.returncode, expected in asked.stderr) == (2, True), asked.stderr
     refused = hgobench("leaderboard", "cards", cwd=tmp_path)
     assert refused.returncode == 2
     assert f"{first}: $.values.worst.mean: 0.99; its cells come to" in refused.stderr
