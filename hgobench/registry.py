@@ -216,6 +216,8 @@ class Registry(Generic[T]):
         kind: the class of all components; None: `check` or the caller of `build` tests it.
         check: called with a new component and its specification; returns it or refuses it; None:
             no check.
+        adapt: called with the factory of a plug-in; returns the one that is called; None: itself.
+        wanted: the classes that a plug-in may subclass, in messages; empty: `kind`.
 
     Example:
         >>> colours = Registry("colour", "colours", {"grey": lambda level=0.5: f"grey {level}"})
@@ -235,11 +237,13 @@ class Registry(Generic[T]):
         aliases: Mapping[str, str] | None = None,
         kind: type[T] | None = None,
         check: Callable[[object, str], T] | None = None,
+        adapt: Callable[[Any], Callable[..., T]] | None = None,
+        wanted: str = "",
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
         self.prefixes, self.assemble, self.alone = prefixes, assemble, alone
         self.aliases, self.kind = dict(aliases or {}), kind
-        self.check = check
+        self.check, self.adapt, self.wanted = check, adapt, wanted
         self.behind: Registry[Any] | None = None  # the registry of what these prefixes precede
         if prefixes is not None:
             prefixes.behind = self
@@ -334,7 +338,7 @@ class Registry(Generic[T]):
             )
         try:
             with importing(points[0].value.partition(":")[0]):
-                return Entry(name, points[0].load(), owners[0])
+                return self._adapted(name, points[0].load(), owners[0])
         except (Exception, SystemExit) as error:
             raise InputError(
                 f"{self.field}: {name!r} of {owners[0]} does not load: {_raised(error)}"
@@ -364,7 +368,10 @@ class Registry(Generic[T]):
         factory = getattr(home, attribute)
         if not callable(factory):
             raise InputError(f"{self.field}: {name!r} is {shown(factory)}; expected a class")
-        return Entry(name, factory, name)
+        return self._adapted(name, factory, name)
+
+    def _adapted(self, name: str, factory: Callable[..., T], origin: str) -> Entry[T]:
+        return Entry(name, factory if self.adapt is None else self.adapt(factory), origin)
 
     def _parse(self, text: str) -> tuple[Entry[T], dict[str, Value]]:
         if not isinstance(text, str):
@@ -410,6 +417,21 @@ class Registry(Generic[T]):
         ]
         _, values = self._parse(last)
         return [*paths, str(values["path"])] if "path" in values else paths
+
+    def mentioned(self, text: str) -> list[str]:
+        """Return the modules that parameters name: of ``Net[loss=mypkg.losses:focal]`` the loss's.
+
+        Only plug-ins that `adapt` changed take such parameters.
+        """
+        if self.adapt is None:
+            return []
+        _, values = self._parse(self.split(text)[-1])
+        texts = (value for value in values.values() if isinstance(value, str))
+        modules = [text.partition(":")[0] for text in texts if ":" in text]
+        for module in modules:
+            with suppress(ImportError), importing(module):  # what fails is refused elsewhere
+                importlib.import_module(module)
+        return modules
 
     def canonical(self, text: str) -> str:
         """Return the one spelling of a specification: parameters in order, defaults left out."""
@@ -545,7 +567,7 @@ class Registry(Generic[T]):
 
     def _wanted_class(self) -> str:
         assert self.kind is not None
-        return f"a subclass of {_home(self.kind)}"
+        return f"a subclass of {self.wanted or _home(self.kind)}"
 
 
 def _shadowed(module: ModuleType) -> Path | None:

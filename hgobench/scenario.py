@@ -140,6 +140,10 @@ def named(kind: str, build: bool = True, **context: Any) -> Check:
         return str(registry.canonical(value))
 
     def check(name: str, value: Any) -> str:
+        if kind == "model" and (callable(value) or hasattr(value, "state_dict")):
+            from hgobench.models.factory import name_of
+
+            value = name_of(value)
         if not isinstance(value, str):
             raise InputError(f"{name}: {shown(value)}; expected a name")
         return canonical(value)
@@ -161,7 +165,7 @@ class Given(TypedDict, total=False):
 
     data: str
     partition: str
-    model: str
+    model: str | Callable[..., Any]  # by name, or a torch module that has one
     hardware: str
     workload: str
     algorithm: str

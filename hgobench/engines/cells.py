@@ -19,6 +19,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from hgobench import catalogue
+from hgobench.algorithms import Places
 from hgobench.boundary import OUT_OF_MEMORY, OUT_OF_TIME, PluginError, limited
 from hgobench.data import datasets
 from hgobench.data.datasets import Description
@@ -306,7 +307,13 @@ def _check_worlds(
 
 
 def _make(scenario: Scenario, device: str) -> None:
-    World.of(scenario, device)
+    world = World.of(scenario, device)
+    if world.models.foreign:  # it may not know its units
+        try:
+            with world.models("units"):
+                Places(world.model, scenario.granularity, scenario.cost)
+        except PluginError as error:
+            raise InputError(error.problem) from error
 
 
 def _refuse(answers: Iterable[object]) -> None:

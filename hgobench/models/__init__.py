@@ -7,7 +7,9 @@
 from hgobench.registry import Registry
 
 from .base import Classifier, Model
+from .factory import adapted
 from .linear import Linear, Logistic, Softmax, Svm
+from .module import Module
 from .network import Convolutional, FeedForward, Network
 from .quadratic import Quadratic
 
@@ -18,6 +20,7 @@ __all__ = [
     "Linear",
     "Logistic",
     "Model",
+    "Module",
     "Network",
     "Quadratic",
     "Softmax",
@@ -39,4 +42,6 @@ registry: Registry[Model] = Registry(
     },
     context=frozenset({"features", "classes"}),
     kind=Model,
+    adapt=adapted,
+    wanted="torch.nn.Module or hgobench.models.Model",
 )

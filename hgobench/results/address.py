@@ -16,6 +16,7 @@ from typing import Any
 
 from hgobench import catalogue
 from hgobench.boundary import installed
+from hgobench.models.factory import state as model_state
 from hgobench.scenario import Scenario
 
 # The code that numbers depend on; changes elsewhere keep results valid.
@@ -64,27 +65,40 @@ def _plugin_sources(fields: Mapping[str, Any]) -> list[str]:
 
 
 def _plugin_modules(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hash of the source of each module of the plug-ins that fields name."""
+    """Return the hash of the source of each module of the plug-ins that fields name.
+
+    An instance of a torch module has numbers of its own: their hash is among them.
+    """
     modules: dict[str, Path] = {}
+    states: dict[str, str] = {}
     for field in fields.keys() & set(catalogue.FIELDS):
         for registry, name in catalogue.registry(field).named(fields[field]):
             if name in registry.builtins:
                 continue
-            home = registry.entry(name).factory.__module__
-            for start in filter(None, (name.partition(":")[0] if ":" in name else "", home)):
+            factory = registry.entry(name).factory
+            starts = [name.partition(":")[0] if ":" in name else "", factory.__module__]
+            starts += registry.mentioned(fields[field])
+            for start in filter(None, starts):
                 _reach(start, start.partition(".")[0], modules)
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in modules.items()}
+            if field == "model" and (state := model_state(factory)):
+                states[f"{name} state"] = state
+    sources = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in modules.items()
+    }
+    return sources | states
 
 
 def _reach(name: str, package: str, modules: dict[str, Path]) -> None:
     """Add a module and, recursively, the modules that its names come from.
 
     Outside the plug-in's own top-level package, modules that are installed or hgobench's are left
-    out: they rarely change, or are in `SOURCES`. The components in `hgobench.paper` are plug-ins.
+    out: they rarely change, or are in `SOURCES`; so is torch, whose layers may be named as models.
+    The components in `hgobench.paper` are plug-ins.
     """
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     is_core = name.partition(".")[0] == "hgobench" and not name.startswith("hgobench.paper.")
+    is_core |= name.partition(".")[0] == "torch"
     if module is None or file is None or name in modules or is_core:
         return
     path = Path(file).resolve()

@@ -60,4 +60,4 @@ class LocalGradients:
                 rows = self.adversary.byzantine
                 x[rows], y[rows] = self.adversary.poisoned(cell, draw, minibatch)
             weights = None if draw.weights is None else world.to_device(draw.weights)
-            return world.own_gradients(k, params.to(x), x, y, weights)
+            return world.own_gradients(k, params.to(x), x, y, weights, minibatch)

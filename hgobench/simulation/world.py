@@ -19,8 +19,9 @@ from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
 from hgobench.lazy import Tensor, torch
-from hgobench.models import Classifier, Model
-from hgobench.models.base import accuracy
+from hgobench.models import Classifier, Model, Module
+from hgobench.models.base import accuracy, memory
+from hgobench.models.factory import image_of
 from hgobench.scenario import Scenario
 
 
@@ -92,7 +93,10 @@ class World:
         self.sampled, self.batch_size = scenario.sampled, scenario.batch_size
         self.data = datasets.load(scenario.data)
         self.model = models.registry.build(
-            scenario.model, features=self.data.features, classes=self.data.classes
+            scenario.model,
+            features=self.data.features,
+            classes=self.data.classes,
+            image=image_of(self.data.train),
         )
         self.models = self._boundary("model", scenario.model, self.model)
         _check_model(self.models, self.model)
@@ -250,28 +254,45 @@ class World:
         y: Tensor,
         weights: Tensor | None = None,
         out: Tensor | None = None,
+        purpose: str = "gradients",
     ) -> Tensor:
         """Return all workers' gradients in round k, (R, q, d), as `Model.gradients` does.
+
+        Args:
+            k, params, x, y, weights, out: as there.
+            purpose: of the call; what a model draws is keyed by it, and by the round.
 
         Raises:
             PluginError: the model is not hgobench's, and raises or returns something else.
         """
         if not self.models.foreign:
             return self.model.gradients(params, x, y, weights, out)
-        answers = []
-        for row in torch.split(
-            params, 1
-        ):  # cell by cell: what it draws must not depend on their number
-            with self.models("gradients", k):
-                gradients = self.model.gradients(row.clone(), x.clone(), y.clone(), weights)
+        out = memory(out, params, len(params), len(x), self.model.dimension)
+        wrapped = isinstance(self.model, Module)
+        # Cell by cell: what it draws must not depend on their number.
+        for row, answer in zip(torch.split(params, 1), torch.split(out, 1), strict=True):
+            lent = (answer,) if wrapped else ()
+            with self.models(purpose, k):
+                gradients = self.model.gradients(row.clone(), x.clone(), y.clone(), weights, *lent)
             self._check_tensor("gradients", gradients, (1, len(x), self.model.dimension))
-            answers.append(gradients.detach().to(params))
-        return torch.cat(answers)
+            if gradients is not answer:
+                answer.copy_(gradients.detach())
+        return out
 
     def own_gradients(
-        self, k: int, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        k: int,
+        params: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        minibatch: int = 0,
     ) -> Tensor:
         """Return each worker's gradient at parameters of its own in round k, (q, d) -> (q, d).
+
+        Args:
+            k, params, x, y, weights: as for `gradients`.
+            minibatch: which of the round's minibatches they are.
 
         Raises:
             PluginError: as for `gradients`.
@@ -280,7 +301,9 @@ class World:
         for i in range(len(params)):
             one = slice(i, i + 1)
             own = None if weights is None else weights[one]
-            rows.append(self.gradients(k, params[one], x[one], y[one], own)[0, 0])
+            purpose = f"gradients {minibatch} {i}"
+            mine = self.gradients(k, params[one], x[one], y[one], own, purpose=purpose)
+            rows.append(mine[0, 0])
         return torch.stack(rows)
 
     def evaluate(self, k: int, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -309,8 +332,16 @@ class World:
         """Return loss and accuracy as `evaluate` does, and which examples are answered rightly.
 
         Returns:
-            (R,), (R,), and (R, N) bool; None of a model that classes nothing, or is not hgobench's.
+            (R,), (R,), and (R, N) bool; None of a model that classes nothing, or that is neither
+            hgobench's nor a torch module.
         """
+        if isinstance(self.model, Module) and self.model.classes:
+            parts = []
+            for row in torch.split(params, 1):
+                with self.models("evaluate", k):
+                    parts.append(self.model.marked(row.clone(), x.clone(), y.clone()))
+            loss, right = (torch.cat(values) for values in zip(*parts, strict=True))
+            return loss, accuracy(right), right
         if self.models.foreign or not isinstance(self.model, Classifier):
             return (*self.evaluate(k, params, x, y), None)
         loss, right = self.model.marked(params, x, y)
@@ -424,6 +455,8 @@ def _check_model(boundary: Boundary, model: Model) -> None:
     dimension = getattr(model, "dimension", None)
     if not isinstance(dimension, int) or isinstance(dimension, bool) or dimension < 1:
         raise boundary.error(f"its dimension is {dimension!r}; expected a whole number >= 1")
+    if isinstance(model, Module):
+        return  # its places are checked when a granularity asks for them
     with boundary("place_of"):
         place_of: object = getattr(model, "place_of", None)
     shape = getattr(place_of, "shape", None)

@@ -1,0 +1,206 @@
+"""Classes, functions and instances of torch modules, taken as models by name."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hgobench.errors import InputError, shown
+from hgobench.lazy import torch
+
+from .base import Model
+from .module import Module
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Split
+
+# What a constructor is told if its signature names it, and no other value is given.
+FEATURES = ("features", "in_features", "n_features", "input_dim")
+CLASSES = ("classes", "num_classes", "n_classes", "out_features", "output_dim")
+IMAGE = ("image_shape", "in_channels")
+TOLD = (*FEATURES, *CLASSES, *IMAGE, "input_shape")
+_CONTEXT = ("features", "classes", "image")  # what the registry's caller knows of the data
+_OPTIONS = ("loss", "inputs", "output", "freeze")  # `Module`'s, if the constructor has no such own
+
+
+def adapted(factory: Any) -> Any:
+    """Return what makes a `Model`: the factory itself if it does, else one that wraps its module.
+
+    Args:
+        factory: a subclass of `Model`; a class, an instance or a function of a torch module.
+    """
+    if not _makes_modules(factory):
+        return factory
+    own = _parameters(factory)
+    told = [name for name in own if name in TOLD]
+
+    def make(**given: Any) -> Model:
+        known = {name: given.pop(name) for name in _CONTEXT if name in given and name not in own}
+        known |= {name: given[name] for name in _CONTEXT if name in given}
+        options = {name: given.pop(name) for name in _OPTIONS if name in given and name not in own}
+        values = {name: value for name, value in given.items() if name in own}
+        features, classes = known.get("features", 1), known.get("classes", 0)
+        image = known.get("image")
+        for name in told:
+            if name not in values or name in ("features", "classes"):
+                values |= _told(name, features, classes, image)
+        _check_given(factory, own, values)
+
+        def build() -> Any:
+            if isinstance(factory, torch.nn.Module):
+                return copy.deepcopy(factory)
+            return factory(**values)
+
+        wrapped = Module(build, features=features, classes=classes, image=image, **options)
+        wrapped.drawn = not isinstance(factory, torch.nn.Module)
+        if "image" not in known:  # the data are not known yet
+            return wrapped
+        if isinstance(wrapped.first, Model):
+            return wrapped.first
+        wrapped.check()
+        return wrapped
+
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values()]
+    options = inspect.signature(Module.__init__).parameters
+    parameters += [options[name] for name in _OPTIONS if name not in own]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in _CONTEXT
+        if name not in own
+    ]
+    make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    owner = factory if hasattr(factory, "__name__") else type(factory)
+    make.__module__, make.__name__ = owner.__module__, owner.__name__
+    make.__qualname__, make.__doc__ = owner.__qualname__, owner.__doc__
+    make.module = factory  # type: ignore[attr-defined]
+    return make
+
+
+def state(factory: object) -> str:
+    """Return the hash of an instance's numbers, which its source may not determine; else "".
+
+    Args:
+        factory: what `adapted` returned.
+    """
+    module = getattr(factory, "module", None)
+    if "torch" not in sys.modules or not isinstance(module, torch.nn.Module):
+        return ""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        array = value.detach().cpu().contiguous().view(torch.uint8) if value.dim() else value
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(array.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _makes_modules(factory: Any) -> bool:
+    """Say whether a factory is a torch module, its class, or a function, which may make one."""
+    if isinstance(factory, type):
+        if issubclass(factory, Model) or "torch" not in sys.modules:
+            return False
+        return issubclass(factory, torch.nn.Module)
+    return inspect.isroutine(factory) or (
+        "torch" in sys.modules and isinstance(factory, torch.nn.Module)
+    )
+
+
+def _parameters(factory: Any) -> dict[str, inspect.Parameter]:
+    if "torch" in sys.modules and isinstance(factory, torch.nn.Module):
+        return {}
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name: p for p in named}
+
+
+def _told(
+    name: str, features: int, classes: int, image: tuple[int, int, int] | None
+) -> dict[str, Any]:
+    """Return the value of a parameter that is told something of the data; none if it has none."""
+    if name in FEATURES:
+        return {name: features}
+    if name in CLASSES:
+        return {name: classes or 1}
+    if name == "input_shape":
+        return {name: image or (features,)}
+    if image is None:
+        return {}
+    return {name: image if name == "image_shape" else image[0]}
+
+
+def _check_given(
+    factory: Any, own: Mapping[str, inspect.Parameter], values: Mapping[str, Any]
+) -> None:
+    """Raise InputError if a parameter has neither a default nor a value."""
+    missing = [
+        name
+        for name, parameter in own.items()
+        if parameter.default is parameter.empty and name not in (*values, *IMAGE)
+    ]
+    if missing:
+        example = ",".join(f"{name}=.." for name in missing)
+        name = getattr(factory, "__name__", "..")
+        raise InputError(
+            f"{' and '.join(missing)} missing; write {name}[{example}] (what a constructor calls "
+            f"{', '.join(TOLD)} it is told)"
+        )
+
+
+def image_of(split: Split) -> tuple[int, int, int] | None:
+    """Return channels, height and width of the images whose pixels the features are; else None.
+
+    Where the data do not say it, features are taken for a square image of three channels, 8 x 8
+    pixels or larger, or of one channel, if they are as many as its pixels.
+    """
+    p = split.features.shape[1]
+    if split.image is not None:
+        height, width = split.image[-2:]
+        return p // (height * width), height, width
+    for channels in (3, 1):
+        side = math.isqrt(p // channels)
+        if channels * side * side == p and side >= 8:
+            return channels, side, side
+    return None
+
+
+def name_of(model: object) -> str:
+    """Return ``module:Name`` of a class, function or instance that can be imported by it.
+
+    Raises:
+        InputError: it can't be.
+
+    Example:
+        >>> name_of(torch.nn.Linear)
+        'torch.nn.modules.linear:Linear'
+    """
+    name = getattr(model, "__qualname__", "")
+    home = getattr(model, "__module__", None) or type(model).__module__
+    why = ""
+    if name == "<lambda>" or name.endswith(".<lambda>"):
+        why = "a lambda has no name"
+    elif home == "__main__":
+        why = "what a script or notebook defines can't be imported; move it into a module"
+    elif "<locals>" in name:
+        why = "it is defined inside a function"
+    elif name and "." in name:
+        why = "it is defined inside a class"
+    elif name and getattr(sys.modules.get(home), name, None) is model:
+        return f"{home}:{name}"
+    elif not name:
+        for key, value in vars(sys.modules.get(home, object())).items() if home else ():
+            if value is model and not key.startswith("_"):
+                return f"{home}:{key}"
+        why = f"{home} has no name for this instance; bind it to one there, or give its class"
+    else:
+        why = f"{home}.{name} is something else"
+    raise InputError(
+        f"model: {shown(model)}: {why}: a result is found again by the name that its model is "
+        "imported by, as module:Name"
+    )
