@@ -154,6 +154,21 @@ def found_by_chance(cells: int, sample: int, *, wanted: float = 0.8) -> int:
     return changed
 
 
+def cautious(variance: float, count: int) -> float:
+    """Return the upper 80 % limit of a variance that a few values show: (n - 1) s² / χ²_{0.2, n-1}.
+
+    Args:
+        variance: s², of the values.
+        count: n, 2 or more.
+
+    >>> round(cautious(1.0, 6), 2), round(cautious(1.0, 60), 2)
+    (2.13, 1.19)
+    """
+    from scipy.stats import chi2
+
+    return variance * (count - 1) / float(chi2.ppf(1 - CAUTION, count - 1))
+
+
 def level_of_many(rows: Paired) -> float:
     """Return the level of a single comparison at which that of all pairs of rows is 5 %.
 
@@ -219,7 +234,7 @@ def needs(
     Raises:
         InputError: the pilot has fewer than 2 rows or 4 seeds, or the difference or power is wrong.
     """
-    from scipy.stats import chi2, norm
+    from scipy.stats import norm
 
     count, S = rows.seeds.shape
     if count < 2 or S < PILOT:
@@ -230,7 +245,6 @@ def needs(
     upper = np.triu_indices(count, 1)
     seeds, examples = (spread[upper] for spread in rows.variances(rows.worst, rows.worst))
     rising = np.argsort(seeds / S + examples, kind="stable")
-    unlucky = (S - 1) / float(chi2.ppf(1 - CAUTION, S - 1))
     found = []
     for share in shares:
         at = rising[math.ceil(share * len(rising)) - 1]
@@ -238,7 +252,7 @@ def needs(
         numbers = (
             needed(difference, by_seed, by_examples, wanted=wanted),
             needed(difference, by_seed, by_examples, wanted=wanted, level=level),
-            needed(difference, by_seed * unlucky, by_examples, wanted=wanted, level=level),
+            needed(difference, cautious(by_seed, S), by_examples, wanted=wanted, level=level),
         )
         least = float(norm.isf(level / 2) + norm.ppf(wanted)) * math.sqrt(by_examples)
         found.append(Need(share, math.sqrt(by_seed), math.sqrt(by_examples), *numbers, least))
