@@ -6,6 +6,7 @@ Those marked `data` need real data and are skipped without: `pytest -m data` run
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -92,6 +93,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif item.get_closest_marker("data") and data_folder() is None:
             item.add_marker(pytest.mark.skip(reason="needs data; set HGOBENCH_DATA to its folder"))
     config.stash[counts] = Counter(tier_of(item) for item in items)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays until the end: thousands of tests, and torch.
+
+    Each pytest that a test runs in this process collects five times when it ends.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def tier_of(item: pytest.Item) -> str:
