@@ -415,6 +415,7 @@ def test_a_row_says_how_to_cite_it(site: Site, read_pages: dict[str, Read]) -> N
                 assert re.fullmatch(r"[0-9a-f]{12}", row.hash)
                 text = read_pages[f"{held.row_name(row)}.html"].text
                 assert f"hgobench cite {row.hash} {held.folder}" in text
+                assert f"hgobench card {held.folder} --row {row.hash}" in text
                 assert any(row.hash in cells for cells in listed)
 
 

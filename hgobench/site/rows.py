@@ -104,7 +104,8 @@ def _facts(held: Held, row: Row) -> Facts:
     facts.append(("rule", rule_link(row.scores[0].scenario.rule)))
     if row.hash:
         cite = shlex.join(["hgobench", "cite", row.hash, held.folder])
-        facts += [("hash", row.hash), ("to cite it", cite)]
+        card = shlex.join(["hgobench", "card", held.folder, "--row", row.hash])
+        facts += [("hash", row.hash), ("to cite it", cite), ("to write its card", card)]
     if row.origin != "hgobench":
         facts.append(("brought by", row.origin))
     return Facts(facts)
