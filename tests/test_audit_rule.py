@@ -101,6 +101,7 @@ def test_how_unlike_labels_are_is_their_distance_in_total_variation() -> None:
     np.testing.assert_allclose(unlike(labels, shards, 2), [0.4, 0.6, 0.0], atol=1e-12)
 
 
+@pytest.mark.long
 def test_a_page_of_one_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(members.ENSEMBLES, "auto-1", FEW)
     monkeypatch.setattr(rule, "KAPPA_WORKERS", 5)

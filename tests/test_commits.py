@@ -264,6 +264,7 @@ def test_a_site_shows_the_gate_and_leads_to_asv_s_own_pages(
     assert (tmp_path / "site" / to).read_text() == "asv"
 
 
+@pytest.mark.long
 def test_benchmarks_measure_the_rules_that_are_asked_for(tmp_path: Path) -> None:
     """In a process of its own, as asv's: a rule that a commit lacks is left out, not failed."""
     (tmp_path / "mine.py").write_text(RULE)

@@ -106,7 +106,7 @@ def test_results_are_kept_where_a_run_keeps_them(
     again = here(*asked, cwd=tmp_path)
     assert "8 passed" in again.stdout
     assert board(again.stdout) == board(done.stdout)
-    assert "computed again" in here(*asked[:3], cwd=tmp_path).stdout
+    assert "computed again" in here(*asked[:3], "-k", "median and foe", cwd=tmp_path).stdout
 
 
 def test_a_folder_that_keeps_no_results_is_refused(suite: Path, tmp_path: Path) -> None:
