@@ -1,4 +1,4 @@
-"""The laws that every rule and attack obeys, for those of this project and for your own.
+"""The laws that every rule, attack and data set obeys, for this project's and for your own.
 
     hgobench test mypkg.mymod:MyRule
 
@@ -8,13 +8,15 @@ or, in a test suite of your own::
     check_rule("mypkg.mymod:MyRule")
 
 A law of rules is a function of a `Case`, which is a rule with values to aggregate; a law of attacks
-is a function of a constructor of the attack. A broken law raises AssertionError. Cases come in
-order of size, so that the first that fails is the smallest. A rule or attack whose definition
-contradicts a law says so in its `exempt`: a mapping from the law's name to the reason.
+is a function of a constructor of the attack, one of data of its name. A broken law raises
+AssertionError. Cases come in order of size, so that the first that fails is the smallest. A rule or
+attack whose definition contradicts a law says so in its `exempt`: a mapping from the law's name to
+the reason.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,13 +24,19 @@ from typing import Literal
 
 import numpy as np
 
-from hgobench import aggregators, attacks
+from hgobench import aggregators, attacks, models
 from hgobench.aggregators import PreRule, Rule, RuleError, Scope, ServerView
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, Outcome, View
 from hgobench.boundary import Boundary, PluginError, error_text
+from hgobench.data import datasets
+from hgobench.data.base import Source
+from hgobench.data.functions import makes_examples
 from hgobench.determinism import one_thread
+from hgobench.engines.base import Failure
+from hgobench.engines.local import Local
 from hgobench.errors import InputError, unknown
 from hgobench.lazy import Tensor, torch
+from hgobench.notation import specification as specification_of
 
 MakeRule = Callable[[int], Rule]
 
@@ -36,6 +44,7 @@ MakeRule = Callable[[int], Rule]
 POISONS = (1e30, -1e30, math.inf, -math.inf, math.nan, 3e38)
 TIMES = 20
 ROUNDS = 100  # of the run that attacks are tried in
+EXAMPLES = 1000  # of data that gradients are tried on
 RATE = 0.1  # of the server of a round that attacks are tried on
 
 
@@ -886,16 +895,133 @@ def check_attack(specification: str) -> None:
     _all_pass(try_attack(specification))
 
 
+def data_fits(specification: str) -> str:
+    """It loads: shapes, types, labels and numbers are those of examples."""
+    about = datasets.describe(specification)
+    kind = f"{about.classes} classes" if about.classes else "a regression"
+    data = datasets.load(specification)
+    shape = "" if data.train.image is None else f", images of {data.train.image}"
+    shape += "" if data.vocabulary is None else f", sequences of integers below {data.vocabulary}"
+    groups = data.train.groups
+    shape += "" if groups is None else f", {len(np.unique(groups))} groups"
+    return (
+        f"{about.train} training, {about.validation} validation and {about.test} test examples of "
+        f"{about.features} features, {kind}{shape}"
+    )
+
+
+def data_are_alike_in_every_process(specification: str) -> None:
+    """Another process loads the same numbers, whatever order its sets and files come in."""
+    expected = datasets.describe(specification).digest
+    for _, answer in Local(1).map(datasets.describe, [specification]):
+        if isinstance(answer, Failure):
+            raise AssertionError(f"another process fails: {answer.how}")
+        if answer.digest != expected:
+            raise AssertionError(
+                f"digest {answer.digest[:12]} in another process, {expected[:12]} in this one: key "
+                "what is drawn by a seed of its own, and sort what comes in no order"
+            )
+
+
+def test_examples_are_new(specification: str) -> None:
+    """Fewer than half of the test examples are among the training examples."""
+    data = datasets.load(specification)
+    known = {hash(row.tobytes()) for row in data.train.features}
+    share = np.mean([hash(row.tobytes()) in known for row in data.test.features])
+    if share >= 0.5:
+        raise AssertionError(
+            f"{share:.0%} of the test examples have the features of a training example"
+        )
+
+
+def data_can_be_learnt_from(specification: str) -> None:
+    """Gradients of a linear model on it are finite numbers, and not all are 0."""
+    data = datasets.load(specification)
+    name = "softmax" if data.classes else "linear"
+    model = models.registry.build(name, **data.shape)
+    x, y = (torch.from_numpy(a[:EXAMPLES])[None] for a in (data.train.features, data.train.labels))
+    gradient = model.gradients(torch.zeros(1, model.dimension), x, y)
+    if not torch.isfinite(gradient).all() or not gradient.any():
+        raise AssertionError(
+            f"the gradient of {name} at 0 has a norm of {float(gradient.norm()):g}; scale features "
+            "and targets to numbers of about 1"
+        )
+
+
+DATA_LAWS: dict[str, Callable[[str], str | None]] = {
+    law.__name__: law
+    for law in (
+        data_fits,
+        data_are_alike_in_every_process,
+        test_examples_are_new,
+        data_can_be_learnt_from,
+    )
+}
+
+
+def try_data(specification: str) -> Iterator[Verdict]:
+    """Check all laws of a data set; if it does not load, no further one is checked.
+
+    Raises:
+        InputError: there is no such data set.
+    """
+    specification = datasets.registry.canonical(specification)
+    for name, law in DATA_LAWS.items():
+        try:
+            detail = law(specification)
+        except (AssertionError, InputError) as error:
+            yield Verdict(name, "", "fail", str(error))
+            if name == data_fits.__name__:
+                return
+        else:
+            yield Verdict(name, "", "pass", detail or "")
+
+
+def check_data(specification: str) -> None:
+    """Check all laws of a data set.
+
+    Raises:
+        AssertionError: a law is broken; the message begins with the law's name.
+        InputError: there is no such data set.
+    """
+    _all_pass(try_data(specification))
+
+
+def is_data(specification: str) -> bool:
+    """Say whether a name is a data set's: a `Source`, a torch Dataset, or a function of its own.
+
+    A function that can be called without arguments is one, as rules and models are told something.
+
+    >>> is_data("digits"), is_data("krum")
+    (True, False)
+    """
+    name = datasets.registry.bare(specification)
+    if ":" not in name:
+        return name in datasets.registry.names()
+    factory = datasets.registry.entry(name).factory
+    made = inspect.unwrap(factory)
+    if isinstance(made, type):
+        return issubclass(made, Source) or makes_examples(made)
+    _, given = specification_of(specification)
+    told = {item.partition("=")[0].strip() for item in given}
+    return makes_examples(made) and all(
+        p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name in told
+        for p in inspect.signature(made).parameters.values()
+    )
+
+
 def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
-    """Check the laws of a rule, pre-rule or attack, given its name.
+    """Check the laws of a rule, pre-rule, attack or data set, given its name.
 
     Returns:
-        ``"rule"``, ``"pre-rule"`` (checked by the laws of rules, before the median) or
-        ``"attack"``, and the verdicts.
+        ``"rule"``, ``"pre-rule"`` (checked by the laws of rules, before the median), ``"attack"``
+        or ``"data"``, and the verdicts.
 
     Raises:
         InputError: there is none of this name.
     """
+    if is_data(specification):
+        return "data", try_data(specification)
     chain = aggregators.registry.split(specification)
     name = aggregators.registry.bare(chain[-1])
     factory: object = aggregators.registry.entry(name).factory if ":" in name else None
@@ -917,6 +1043,7 @@ def try_named(specification: str) -> tuple[str, Iterator[Verdict]]:
             *aggregators.registry.names(),
             *aggregators.pre_rules.names(),
             *hostile,
+            *datasets.registry.names(),
         ]
         raise InputError(unknown("test", name, names, hint="or module:Class of your own"))
     aggregators.build(specification)

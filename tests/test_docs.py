@@ -38,7 +38,7 @@ from hgobench.report import listing, worlds
 from hgobench.report.render import markdown
 from hgobench.scenario import check_field
 from hgobench.settings import parse_names, parse_setting
-from hgobench.testing import RULE_LAWS
+from hgobench.testing import DATA_LAWS, RULE_LAWS
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
 
@@ -216,6 +216,25 @@ def test_the_guide_to_a_new_attack(tmp_path: Path, run_here: Run) -> None:
     assert done.returncode == 0, done.stderr
     for column in ("mine:Overshoot[c=5.0]", "starve+mine:Overshoot", "poisoning:Overshoot"):
         assert column in done.stdout
+
+
+@pytest.mark.long
+def test_the_guide_to_data(tmp_path: Path, run_here: Run) -> None:
+    """Its function has under 25 lines, obeys the laws as shown, and gets on a board."""
+    guide = (ROOT / "docs" / "add-data.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(# mine.py\n.*?)```", guide, re.DOTALL)
+    assert len(source.splitlines()) < 25
+    (tmp_path / "mine.py").write_text(source)
+    (command,) = re.findall(r"^hgobench (test .*)$", guide, re.MULTILINE)
+    laws = run_here(*command.replace("'", "").split())
+    (shown,) = re.findall(r"```\n(data mine.*?)```", guide, re.DOTALL)
+    assert laws.returncode == 0, laws.stdout
+    assert laws.stdout.startswith(shown)
+    assert laws.stdout.count("  pass ") == len(DATA_LAWS)
+    (command,) = re.findall(r"^hgobench (run .*)$", guide, re.MULTILINE)
+    done = run_here(*command.split(), "--set", "rounds=2", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "data mine:make, partition natural" in done.stdout
 
 
 @pytest.mark.long

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from hgobench import Scenario, catalogue, csv_file, reading, run
 from hgobench.cli import main
-from hgobench.data import cifar, datasets, files, tables
+from hgobench.data import cifar, files, tables
 from hgobench.data.base import Dataset, Source, Split, digest
 from hgobench.data.datasets import IDX_FILES, load, read_idx
+from hgobench.data.own import Csv
 from hgobench.errors import InputError
 from hgobench.report import worlds
 from tests.plugins import without_lines
@@ -598,7 +599,7 @@ def test_mutated_csv_files(tmp_path: Path, read: tuple[str, str, bytes], data: A
     path = tmp_path / "mine.csv"
     path.write_bytes(data.draw(mutated(valid)))
     if field == "data":
-        only_refused(lambda: datasets.Csv(str(path)).load())
+        only_refused(lambda: Csv(str(path)).load())
     else:
         build = catalogue.registry(field).build
         only_refused(lambda: build(f"{name}[path={path}]" + "+c1" * (name == "trace")))

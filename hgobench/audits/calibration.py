@@ -167,9 +167,8 @@ def calibrate(
     """
     names = Scenario(model=model, data=data)
     dataset = datasets.load(names.data)
-    built: Model = models.registry.build(
-        names.model, features=dataset.features, classes=dataset.classes
-    )
+    told = dataset.shape | {"image": image_of(dataset.train)}
+    built: Model = models.registry.build(names.model, **told)
     if batch_size > len(dataset.train):
         raise InputError(
             f"--batch-size: {batch_size}; {names.data!r} has {len(dataset.train)} training examples"

@@ -11,19 +11,21 @@ import typer
 
 def test(
     name: Annotated[
-        str, typer.Argument(help="A rule, pre-rule or attack: its name, or pkg.mod:Class.")
+        str,
+        typer.Argument(help="A rule, pre-rule, attack or data set, or pkg.mod:Class."),
     ],
 ) -> None:
-    """Check that a rule or an attack obeys the laws.
+    """Check that a rule, an attack or a data set obeys the laws.
 
     For each law: pass; fail, with the smallest counterexample; or why it does not apply.
 
     Exit status: 0 no law is broken; 1 one is; 2 the name is unknown.
     """
     from hgobench import catalogue
-    from hgobench.testing import ATTACK_LAWS, RULE_LAWS, try_named
+    from hgobench.testing import ATTACK_LAWS, DATA_LAWS, RULE_LAWS, try_named
 
-    laws = {law: (f.__doc__ or "").strip() for law, f in (*RULE_LAWS.items(), *ATTACK_LAWS.items())}
+    known = (RULE_LAWS, ATTACK_LAWS, DATA_LAWS)
+    laws = {law: (f.__doc__ or "").strip() for table in known for law, f in table.items()}
     kind, verdicts = try_named(name)
     files = catalogue.registry(kind.replace("-", "_")).sources(name)
     typer.echo(f"{kind} {name}" + (f" ({', '.join(files)})" if files else ""))

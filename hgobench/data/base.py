@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +18,8 @@ from hgobench.errors import InputError
 from hgobench.parameters import boolean
 from hgobench.reading import refusing
 
+MOST_WORDS = 1 << 24  # of a vocabulary: float32 holds all integers up to here
+
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
@@ -29,7 +32,8 @@ class Split:
         features: (N, p) float32; float64 until they are standardised.
         labels: (N,) int64 in 0 .. classes-1; float32 targets in a regression.
         groups: (N,) who produced each example, for the partition ``natural``; None: unknown.
-        image: height and width, if the features are an image's pixels, row by row; else None.
+        image: height and width, if the features are an image's pixels, row by row; channels, height
+            and width if they are several such images, one behind the other; else None.
 
     Raises:
         InputError: shapes, types or lengths are not as above, or a number is not finite; with its
@@ -44,7 +48,7 @@ class Split:
     features: Features
     labels: Labels
     groups: NDArray[np.int64] | None = None
-    image: tuple[int, int] | None = None
+    image: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, types and values."""
@@ -62,10 +66,14 @@ class Split:
             _expect_array("groups", self.groups, 1, "int64")
             if len(self.groups) != examples:
                 raise InputError(f"data: groups: {len(self.groups)} of them; expected {examples}")
-        if self.image is not None and self.image[0] * self.image[1] != width:
-            raise InputError(
-                f"data: image: {self.image[0]} x {self.image[1]}; the features have {width} columns"
-            )
+        if self.image is not None:
+            shape = " x ".join(map(str, self.image))
+            if len(self.image) not in (2, 3):
+                raise InputError(
+                    f"data: image: {shape}; expected height x width, or channels before"
+                )
+            if math.prod(self.image) != width:
+                raise InputError(f"data: image: {shape}; the features have {width} columns")
         _expect_finite("features", self.features)
         _expect_finite("labels", self.labels)
 
@@ -115,10 +123,12 @@ class Dataset:
         digest: hash of the arrays as they were read, before they were split (`digest`); if a source
             leaves it empty, `hgobench.data.datasets.load` fills in that of the arrays above.
         differs: how its files differ from the published ones; empty: they don't, or there are none.
+        vocabulary: V, if an example is a sequence of integers in 0 .. V-1, as of words or letters;
+            None: its features are no such sequence. float32 holds them exactly: V <= 2**24.
 
     Raises:
-        InputError: training, validation and test examples don't fit together, or a label
-            is none of the classes.
+        InputError: training, validation and test examples don't fit together, a label is none of
+            the classes, or a feature is outside the vocabulary.
 
     Example:
         >>> split = Split(np.eye(2, dtype=np.float32), np.array([0, 1]))
@@ -133,6 +143,7 @@ class Dataset:
     classes: int
     digest: str = ""
     differs: str = ""
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, types and values."""
@@ -152,7 +163,10 @@ class Dataset:
             width = split.features.shape[1]
             if width != self.features:
                 raise InputError(f"data: {name}: {width} features; train has {self.features}")
+            if split.image != self.train.image:
+                raise InputError(f"data: {name}: image {split.image}; train has {self.train.image}")
             self._expect_labels(name, split.labels)
+            self._expect_sequences(name, split.features)
         for name in ("train", "test"):
             if not len(getattr(self, name)):
                 raise InputError(f"data: {name}: no examples; expected at least one")
@@ -188,10 +202,36 @@ class Dataset:
                 f"data: {name}: labels: row {row}: {labels[row]}; expected 0 .. {self.classes - 1}"
             )
 
+    def _expect_sequences(self, name: str, features: Features) -> None:
+        if self.vocabulary is None:
+            return
+        size: object = self.vocabulary
+        integer = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if not integer or not 0 < self.vocabulary <= MOST_WORDS:
+            raise InputError(
+                f"data: vocabulary: {size!r}; expected an integer in 1 .. {MOST_WORDS:,}, or None"
+            )
+        inside = (features >= 0) & (features < self.vocabulary) & (features == np.floor(features))
+        for row, column in np.argwhere(~inside)[:1].tolist():
+            raise InputError(
+                f"data: {name}: features: row {row}, column {column}: {features[row, column]:g}; "
+                f"expected an integer in 0 .. {self.vocabulary - 1}, as the vocabulary says"
+            )
+
     @property
     def features(self) -> int:
         """Number of features of an example, p."""
         return int(self.train.features.shape[1])
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What a model may ask for when it is made: features, classes, image and vocabulary."""
+        return {
+            "features": self.features,
+            "classes": self.classes,
+            "image": self.train.image,
+            "vocabulary": self.vocabulary,
+        }
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -259,18 +299,7 @@ class Source(ABC):
         """Return the training examples that remain, and the validation examples."""
         if self.validation == 0:
             return train, train.take(np.arange(0))
-        with splitting():
-            from sklearn.model_selection import train_test_split  # it takes long to import
-
-            remaining, held_out = train_test_split(
-                np.arange(len(train)),
-                test_size=self.validation,
-                random_state=0,
-                stratify=train.labels if train.labels.dtype == np.int64 else None,
-            )
-        remaining.sort()
-        held_out.sort()
-        return train.take(remaining), train.take(held_out)
+        return divided(train, self.validation)
 
 
 class Published(Source):
@@ -308,6 +337,35 @@ def splitting(prefix: str = "") -> AbstractContextManager[None]:
         prefix: what its message begins with, as ``"a.csv: "``.
     """
     return refusing(f"data: {prefix}can't be split", "several examples of each class on each side")
+
+
+def divided(examples: Split, share: float, prefix: str = "") -> tuple[Split, Split]:
+    """Divide examples at random in two, stratified by class; each half keeps their order.
+
+    Args:
+        examples: those to divide.
+        share: of the second half, in (0, 1).
+        prefix: what a message begins with, as ``"a.csv: "``.
+
+    Raises:
+        InputError: there are too few of them.
+
+    >>> split = Split(np.arange(8.0)[:, None], np.array([0, 1] * 4))
+    >>> [half.labels.tolist() for half in divided(split, 0.25)]
+    [[0, 1, 0, 1, 0, 1], [0, 1]]
+    """
+    with splitting(prefix):
+        from sklearn.model_selection import train_test_split  # it takes long to import
+
+        first, second = train_test_split(
+            np.arange(len(examples)),
+            test_size=share,
+            random_state=0,
+            stratify=examples.labels if examples.labels.dtype == np.int64 else None,
+        )
+    first.sort()
+    second.sort()
+    return examples.take(first), examples.take(second)
 
 
 def standardised(train: Split, *splits: Split, prefix: str = "") -> list[Split]:

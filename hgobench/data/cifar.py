@@ -200,4 +200,4 @@ class _Arrays(pickle.Unpickler):
 def _split(batches: Sequence[_Batch]) -> Split:
     images = np.concatenate([batch.images for batch in batches])
     labels = np.concatenate([batch.labels for batch in batches])
-    return Split(images.astype(np.float32) / np.float32(255), labels)
+    return Split(images.astype(np.float32) / np.float32(255), labels, image=(3, 32, 32))

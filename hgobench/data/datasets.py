@@ -13,23 +13,25 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench import catalogue, csv_file, reading
+from hgobench import catalogue, reading
 from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.errors import InputError
 from hgobench.registry import Registry
 
 from . import files
-from .base import Dataset, Labels, Published, Source, Split, digest, splitting, standardised
+from .base import Dataset, Labels, Published, Source, Split, digest, standardised
 from .cifar import Cifar10
+from .functions import Sources
+from .own import Csv
 from .tables import Boston, Phishing
 
 IDX_FILES = (
@@ -39,7 +41,6 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 MOST_BYTES = 1 << 28  # of an IDX file, unpacked
-LEAST_LINES = 20  # a column of fewer may count the lines by accident
 
 
 class Digits(Source):
@@ -224,130 +225,6 @@ class FashionMnist(Images):
     )
 
 
-class Csv(Source):
-    """A table of your own: a line per example, a column per feature.
-
-    A stratified share is the test set. Features are standardised with the training examples' mean
-    and deviation. Labels are compared as text, and a class has one spelling: both 1 and 1.0 are
-    refused. So are missing labels (nan), and a column that numbers lines sorted by class, as it
-    gives the class away.
-
-    Args:
-        path: the file, with a header line.
-        label: the column with the class.
-        group: the column that says who produced an example (for the partition ``natural``); None:
-            there is none.
-        test: the share of the examples that is the test set, in (0, 1).
-        validation: as for a `Source`.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "flowers.csv"
-        ...     lines = [f"{width},{'ab'[width > 9]}" for width in range(20)]
-        ...     _ = path.write_text("\\n".join(["width,label", *lines[::2], *lines[1::2]]))
-        ...     data = Csv(str(path), validation=0).load()
-        >>> len(data.train), len(data.test), data.classes
-        (16, 4, 2)
-    """
-
-    paper = "your own"
-    validity = "a CSV file with a header; all other columns are numbers"
-
-    def __init__(
-        self,
-        path: str,
-        label: str = "label",
-        group: str | None = None,
-        test: float = 0.2,
-        validation: float = 0.15,
-    ) -> None:
-        super().__init__(validation)
-        self.path, self.label, self.group = str(path), str(label), group
-        if isinstance(test, bool) or not isinstance(test, int | float) or not 0 < test < 1:
-            raise ValueError(f"test: {test!r}; expected a share in (0, 1)")
-        self.test = test
-
-    def load(self) -> Dataset:
-        """Read, split and standardise the table."""
-        named = {self.label: csv_file.text}
-        named |= {self.group: csv_file.text} if self.group is not None else {}
-        lines = csv_file.read("data", self.path, named, others=csv_file.number(finite=True))
-        rows = [row for _, row in lines]
-        features = [name for name in rows[0] if name not in named]
-        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        x = np.array([[row[name] for name in features] for row in rows], dtype=np.float64)
-        names, y = np.unique(columns[self.label], return_inverse=True)
-        groups = None
-        if self.group is not None:
-            groups = np.unique(columns[self.group], return_inverse=True)[1].astype(np.int64)
-        if not features or len(names) < 2:
-            raise InputError(
-                f"data: {self.path}: {len(features)} features, {len(names)} classes; expected at "
-                "least one feature and two classes"
-            )
-        _expect_labels(self.path, self.label, names.tolist())
-        _expect_no_index(self.path, features, x, y)
-        # In float64 until it is standardised.
-        table = Split(x, y.astype(np.int64), groups)  # type: ignore[arg-type]
-        with splitting(f"{self.path}: "):
-            from sklearn.model_selection import train_test_split
-
-            halves = train_test_split(
-                np.arange(len(x)), test_size=self.test, random_state=0, stratify=y
-            )
-        train, validation = self.hold_out(table.take(np.sort(halves[0])))
-        test = table.take(np.sort(halves[1]))
-        train, validation, test = standardised(
-            train, train, validation, test, prefix=f"{self.path}: "
-        )
-        return Dataset(train, validation, test, classes=len(names), digest=digest(columns))
-
-
-_MISSING = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "missing", "?", "-", "."})
-
-
-def _expect_labels(path: str, column: str, names: Sequence[str]) -> None:
-    """Refuse two spellings of one label, and labels that mean "missing"."""
-    location = f"data: {path}: {column}: "
-    spellings: dict[float | str, str] = {}
-    numbers, missing = 0, ""
-    for name in names:
-        try:
-            key: float | str = float(name)
-        except ValueError:
-            key = " ".join(name.split()).casefold()
-        numbers += isinstance(key, float) and not math.isnan(key)
-        missing = name if key != key or key in _MISSING else missing
-        if (spelling := spellings.setdefault(key, name)) != name:
-            raise InputError(
-                f"{location}{spelling!r} and {name!r} differ in their spelling alone; expected one "
-                "spelling for a class"
-            )
-    if missing and (missing.lower() == "nan" or numbers == len(names) - 1):
-        raise InputError(
-            f"{location}{missing!r} looks as if the label were missing; expected a class in "
-            "every line"
-        )
-
-
-def _expect_no_index(
-    path: str, columns: Sequence[str], x: NDArray[np.float64], y: NDArray[np.int64]
-) -> None:
-    """Refuse a column that numbers lines sorted by class: it gives the class away."""
-    runs = 1 + np.count_nonzero(np.diff(y))
-    if runs > y.max() + 1 or len(x) < LEAST_LINES:
-        return
-    counting = (np.diff(x, axis=0) == 1).all(axis=0)
-    problems = [
-        f"data: {path}: column {columns[j]!r} counts the lines, which are sorted by class: it "
-        "gives the class away; remove it, or shuffle the lines before they are counted"
-        for j in np.flatnonzero(counting).tolist()
-    ]
-    if problems:
-        raise InputError(problems)
-
-
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or with ``.gz`` behind its name.
 
@@ -469,7 +346,7 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
         partial.replace(folder / file)
 
 
-registry: Registry[Source] = Registry(
+registry: Registry[Source] = Sources(
     "data",
     "datasets",
     {
@@ -553,6 +430,8 @@ def _load(specification: str, state: tuple[Any, ...]) -> Dataset:
     with keyed(0):  # all seeds share it
         source = registry.build(specification)
     boundary = Boundary("data", specification, source, seed=0, passes=(InputError,))
+    if boundary.foreign:  # what it sets in the environment is not the plug-in's doing
+        import_module("sklearn.model_selection")
     try:
         with boundary("load"):
             data = _foreign(source) if boundary.foreign else source.load()
@@ -585,4 +464,6 @@ def _arrays(data: Dataset) -> dict[str, NDArray[Any]]:
         split = getattr(data, name)
         arrays |= {f"{name} features": split.features, f"{name} labels": split.labels}
         arrays |= {f"{name} groups": split.groups} if split.groups is not None else {}
-    return arrays
+    image, vocabulary = data.train.image, data.vocabulary
+    arrays |= {"image": np.array(image)} if image is not None else {}
+    return arrays | ({"vocabulary": np.array(vocabulary)} if vocabulary is not None else {})

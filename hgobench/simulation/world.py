@@ -92,12 +92,8 @@ class World:
         self.seed, self.workers = scenario.seed, scenario.workers
         self.sampled, self.batch_size = scenario.sampled, scenario.batch_size
         self.data = datasets.load(scenario.data)
-        self.model = models.registry.build(
-            scenario.model,
-            features=self.data.features,
-            classes=self.data.classes,
-            image=image_of(self.data.train),
-        )
+        told = self.data.shape | {"image": image_of(self.data.train)}
+        self.model = models.registry.build(scenario.model, **told)
         self.models = self._boundary("model", scenario.model, self.model)
         _check_model(self.models, self.model)
         train = self.data.train
