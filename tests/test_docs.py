@@ -234,7 +234,7 @@ def test_the_guide_to_data(tmp_path: Path, run_here: Run) -> None:
     (command,) = re.findall(r"^hgobench (run .*)$", guide, re.MULTILINE)
     done = run_here(*command.split(), "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert "data mine:make, partition natural" in done.stdout
+    assert "with data=mine:make partition=natural" in done.stdout
 
 
 @pytest.mark.long

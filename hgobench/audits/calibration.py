@@ -22,6 +22,7 @@ from hgobench.hardware import Mix
 from hgobench.hardware.fleet import REFERENCE_DIMENSION
 from hgobench.lazy import Tensor, torch
 from hgobench.models.base import Model, residual
+from hgobench.models.factory import image_of
 from hgobench.models.linear import OneScore, Softmax
 from hgobench.scenario import Scenario
 

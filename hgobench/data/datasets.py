@@ -30,7 +30,7 @@ from hgobench.registry import Registry
 from . import files
 from .base import Dataset, Labels, Published, Source, Split, digest, standardised
 from .cifar import Cifar10
-from .functions import Sources
+from .functions import adapted
 from .own import Csv
 from .tables import Boston, Phishing
 
@@ -346,7 +346,7 @@ def download(openml: str, folder: Path, md5: tuple[str, ...], test: int = 10_000
         partial.replace(folder / file)
 
 
-registry: Registry[Source] = Sources(
+registry: Registry[Source] = Registry(
     "data",
     "datasets",
     {
@@ -360,6 +360,8 @@ registry: Registry[Source] = Sources(
         "csv": Csv,
     },
     kind=Source,
+    adapt=adapted,
+    wanted="hgobench.data.base.Source, or a function that returns arrays",
 )
 
 

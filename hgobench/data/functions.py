@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import wraps
 from typing import Any
-
-from hgobench.registry import Entry, Registry
 
 from . import arrays
 from .base import Dataset, Source
@@ -46,15 +43,13 @@ class Made(Source):
         return value.load() if isinstance(value, Source) else arrays.dataset(value, self)
 
 
-class Sources(Registry[Source]):
-    """The registry of data: beside subclasses of `Source`, functions and torch Datasets."""
+def adapted(factory: Any) -> Any:
+    """Return what makes a `Source`: the factory itself if it does, else one that calls it later.
 
-    def entry(self, name: str) -> Entry[Source]:
-        """Find a source by its bare name, as `Registry.entry`."""
-        entry = super().entry(name)
-        if entry.origin == "hgobench" or not makes_examples(entry.factory):
-            return entry
-        return replace(entry, factory=_later(entry.factory))
+    Args:
+        factory: a subclass of `Source`; a function, or a torch Dataset's class.
+    """
+    return _later(factory) if makes_examples(factory) else factory
 
 
 def makes_examples(factory: object) -> bool:
