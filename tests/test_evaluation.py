@@ -392,7 +392,8 @@ def test_rules_are_held_against_their_proofs(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         known = proofs([*rows, rows[0].replace(seed=7)], Session(store, jobs=1))
         again = proofs([*rows, rows[0].replace(seed=7)], Session(store, jobs=1))
-    assert again == known
+    # By their texts: from Python 3.13 on, what holds a NaN equals nothing, itself included.
+    assert list(map(repr, again)) == list(map(repr, known))
     trimmed, caf, average, over, failing, twin = known
     assert trimmed == twin
     assert trimmed is not None
