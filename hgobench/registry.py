@@ -64,8 +64,9 @@ def path_with(folder: str | Path) -> list[str]:
 
 # What hgobench imports itself, as modules.
 NEEDED = (
-    "cmaes", "jinja2", "joblib", "jsonschema", "llvmlite", "matplotlib", "numpy", "platformdirs",
-    "psutil", "pytest", "rich", "sklearn", "scipy", "tabulate", "threadpoolctl", "torch", "typer",
+    "PIL", "cmaes", "jinja2", "joblib", "jsonschema", "llvmlite", "matplotlib", "numpy",
+    "platformdirs", "psutil", "pytest", "rich", "sklearn", "scipy", "tabulate", "threadpoolctl",
+    "torch", "typer",
 )  # fmt: skip
 
 

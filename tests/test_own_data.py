@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -205,3 +206,182 @@ def test_what_is_asked_for_arguments_is_no_data() -> None:
     assert not is_data(f"{HERE}:made")
     assert not is_data("tests.plugins:ragged_function")
     assert is_data(f"{HERE}:made[value=3]")
+
+
+def table_of(rows: int = N) -> dict[str, list[Any]]:
+    rng = np.random.default_rng(0)
+    return {
+        "a": rng.normal(size=rows).tolist(), "b": rng.integers(0, 9, rows).astype(float).tolist(),
+        "label": ["no", "yes"] * (rows // 2), "ward": WHO[:rows].tolist(), "cost": rng.normal(size=rows).tolist(),
+    }  # fmt: skip
+
+
+def write_csv(path: Path, table: dict[str, list[Any]]) -> None:
+    lines = [
+        ",".join(table),
+        *(",".join(map(str, row)) for row in zip(*table.values(), strict=True)),
+    ]
+    path.write_text("\n".join(lines))
+
+
+def same(a: Dataset, b: Dataset) -> None:
+    assert (a.classes, a.digest) == (b.classes, b.digest)
+    for one, other in ((a.train, b.train), (a.validation, b.validation), (a.test, b.test)):
+        for kind in ("features", "labels", "groups"):
+            np.testing.assert_array_equal(getattr(one, kind), getattr(other, kind))
+
+
+@pytest.mark.parametrize("what", ["label=label", "label=ward", "target=cost"])
+def test_a_parquet_file_is_the_csv_file_of_the_same_numbers(tmp_path: Path, what: str) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    table = table_of()
+    table["c"] = [i % 3 == 0 for i in range(N)]
+    parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    table["c"] = list(map(int, table["c"]))
+    drop = {"label=label": ["ward"], "label=ward": ["label"], "target=cost": ["ward", "label"]}[
+        what
+    ]
+    parquet.write_table(
+        pyarrow.table({k: v for k, v in table.items() if k not in drop}), tmp_path / "b.parquet"
+    )
+    write_csv(tmp_path / "b.csv", {k: v for k, v in table.items() if k not in drop})
+    same(
+        load(f"parquet[path={tmp_path}/b.parquet,{what}]"),
+        load(f"csv[path={tmp_path}/b.csv,{what}]"),
+    )
+    if what == "label=label":
+        grouped = load(f"parquet[path={tmp_path}/a.parquet,group=ward]")
+        assert grouped.features == 4
+        assert grouped.train.groups is not None
+
+
+def test_a_regression_keeps_its_targets(tmp_path: Path) -> None:
+    table = {"a": table_of()["a"], "cost": table_of()["cost"]}
+    write_csv(tmp_path / "a.csv", table)
+    data = load(f"csv[path={tmp_path}/a.csv,target=cost]")
+    assert data.classes == 0
+    labels = np.concatenate([data.train.labels, data.validation.labels, data.test.labels])
+    assert sorted(labels) == sorted(np.array(table["cost"], np.float32))
+    with pytest.raises(InputError, match="label and target: 'a' and 'cost'; expected a label"):
+        load(f"csv[path={tmp_path}/a.csv,label=a,target=cost]")
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_a_libsvm_file_is_the_csv_file_of_the_same_numbers(
+    tmp_path: Path, regression: bool
+) -> None:
+    table = table_of()
+    numbers = {"1": table["a"], "2": [0.0] * N, "3": table["b"]}
+    last = {"target": table["cost"]} if regression else {"label": ["-1", "1"] * (N // 2)}
+    qid = {"qid": [str(i % 4) for i in range(N)]}
+    write_csv(tmp_path / "a.csv", numbers | last | qid)
+    lines = [
+        f"{y} qid:{who} 1:{a!r} 3:{b!r}"
+        for y, who, a, b in zip(*last.values(), qid["qid"], numbers["1"], numbers["3"], strict=True)
+    ]
+    (tmp_path / "a.libsvm").write_text("\n".join(lines))
+    asked = "target=target" if regression else "label=label"
+    found = load(f"libsvm[path={tmp_path}/a.libsvm,regression={str(regression).lower()}]")
+    same(found, load(f"csv[path={tmp_path}/a.csv,group=qid,{asked}]"))
+
+
+def test_an_npz_file_is_what_a_function_that_returns_its_arrays_is(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 4)).astype(np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", x=pixels, y=Y, groups=WHO)
+    same(load(f"npz[path={tmp_path}/a.npz]"), made((pixels, Y, WHO)))
+    np.savez(tmp_path / "b.npz", x_train=pixels[9:], y_train=Y[9:], x_test=pixels[:9], y_test=Y[:9])
+    same(load(f"npz[path={tmp_path}/b.npz]"), made(((pixels[9:], Y[9:]), (pixels[:9], Y[:9]))))
+
+
+def pictures(
+    root: Path, names: list[str], size: int = 6, mode: str = "RGB"
+) -> dict[str, np.ndarray]:
+    from PIL import Image
+
+    written = {}
+    for i, name in enumerate(names):
+        shape = (size, size, 3) if mode == "RGB" else (size, size)
+        pixels = np.random.default_rng(i).integers(0, 256, shape).astype(np.uint8)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / name)
+        written[name] = np.moveaxis(pixels, -1, 0) if mode == "RGB" else pixels
+    return written
+
+
+def test_images_in_folders(tmp_path: Path) -> None:
+    names = [
+        f"{kind}/{who}/{i}.png"
+        for kind in ("cat", "dog")
+        for who in ("ann", "bob")
+        for i in range(8)
+    ]
+    written = pictures(tmp_path, names[::-1])
+    (tmp_path / ".hidden").write_text("no image")
+    data = load(f"images[path={tmp_path}]")
+    assert data.shape["image"] == (3, 6, 6)
+    rows = {
+        (p.reshape(-1).astype(np.float32) / np.float32(255)).tobytes(): name
+        for name, p in written.items()
+    }
+    for split in (data.train, data.validation, data.test):
+        assert split.groups is not None
+        for row, label, group in zip(split.features, split.labels, split.groups, strict=True):
+            kind, who, _ = rows[row.tobytes()].split("/")
+            assert (kind, who) == (("cat", "dog")[label], ("ann", "bob")[group])
+    small = load(f"images[path={tmp_path},size=3,grey=true]")
+    assert small.shape["image"] == (3, 3)
+    pictures(tmp_path, ["cat/ann/0.png"], 6, "L")  # it is read again when a file has changed
+    assert load(f"images[path={tmp_path}]").digest != data.digest
+
+
+def test_images_that_are_divided_already(tmp_path: Path) -> None:
+    pictures(
+        tmp_path,
+        [f"{part}/{kind}/{i}.png" for part in ("train", "test") for kind in "ab" for i in range(5)],
+    )
+    data = load(f"images[path={tmp_path},validation=0]")
+    assert (len(data.train), len(data.test), data.train.groups) == (10, 10, None)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "message"),
+    [
+        (lambda p: np.savez(p / "f", x=X), "npz", "arrays 'x'; expected x and y, or x_train"),
+        (lambda p: np.savez(p / "f", x=X, z=Y), "npz", "array: unknown 'z'; expected one of groups, groups_test"),
+        (lambda p: np.savez(p / "f", x=X, y=np.array([None] * N)), "npz", "'y.npy': object of shape"),
+        (lambda p: np.savez(p / "f", x=X, y=Y, x_test=X), "npz", "arrays 'x', 'y', 'x_test'; expected x and"),
+        (lambda p: (p / "f.npz").write_bytes(b"PK"), "npz", "expected an .npz file of arrays"),
+        (lambda p: (p / "f.parquet").write_bytes(b"PAR1"), "parquet", "expected a Parquet file"),
+        (lambda p: (p / "f.libsvm").write_text("1 0:2"), "libsvm", "expected lines LABEL .qid:GROUP. INDEX"),
+        (lambda p: (p / "f.libsvm").write_text("1 1:nan\n2 1:1"), "libsvm", "a feature that is not finite"),
+        (lambda p: (p / "f.libsvm").write_text("1 999999999:1\n2 1:1"), "libsvm", "1 to 536,870,912 numbers"),
+        (lambda p: None, "images", "no files; expected CLASS/IMAGE or CLASS/GROUP/IMAGE"),
+        (lambda p: pictures(p / "f.images", ["a/1.png", "a/b/1.png"]), "images", "files 2 and 3 deep; exp"),
+        (lambda p: (pictures(p / "f.images", ["a/1.png"]), pictures(p / "f.images", ["b/1.png"], 5)), "images",
+         "5 x 5 pixels; 1.png has 6 x 6; expected one size, or size="),
+        (lambda p: ((p / "f.images/a").mkdir(parents=True), (p / "f.images/a/1.png").write_text("x")), "images",
+         "expected an image: PNG, JPEG"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_refused(
+    tmp_path: Path, make: Callable[[Path], object], name: str, message: str
+) -> None:
+    make(tmp_path)
+    with pytest.raises(InputError, match=message) as error:
+        load(f"{name}[path={tmp_path}/f.{name}]")
+    assert "data: " in str(error.value)
+
+
+def test_bad_columns_of_a_parquet_file_are_all_named(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    table = {"a": [1.0, None], "b": ["x", "y"], "label": ["p", "q"]}
+    parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    with pytest.raises(InputError) as error:
+        load(f"parquet[path={tmp_path}/a.parquet,group=who]")
+    assert [problem.rpartition("a.parquet: ")[2] for problem in error.value.problems] == [
+        "column 'who' is missing; there are 'a', 'b', 'label'",
+        "column 'a' lacks 1 of its values; expected one in every row",
+        "column 'b' holds string; expected numbers",
+    ]

@@ -193,7 +193,8 @@ def test_a_file_that_would_be_imported_in_place_of_what_is_needed_is_refused(
 def test_all_that_is_needed_is_known() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[>=<\[]", entry)[0] for entry in project["dependencies"]}
-    assert {name.replace("scikit-learn", "sklearn") for name in names} == set(NEEDED)
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL"}
+    assert {modules.get(name, name) for name in names} == set(NEEDED)
 
 
 def test_real_entry_points_have_the_group_that_the_readers_are_told() -> None:

@@ -31,7 +31,7 @@ from . import files
 from .base import Dataset, Labels, Published, Source, Split, digest, standardised
 from .cifar import Cifar10
 from .functions import adapted
-from .own import Csv
+from .own import Csv, Libsvm, Npz, Parquet, Pictures
 from .tables import Boston, Phishing
 
 IDX_FILES = (
@@ -358,6 +358,10 @@ registry: Registry[Source] = Registry(
         "phishing": Phishing,
         "boston": Boston,
         "csv": Csv,
+        "parquet": Parquet,
+        "libsvm": Libsvm,
+        "npz": Npz,
+        "images": Pictures,
     },
     kind=Source,
     adapt=adapted,

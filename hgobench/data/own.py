@@ -1,19 +1,29 @@
-"""Tables of one's own: CSV, Parquet and LIBSVM."""
+"""Files of one's own: tables (CSV, Parquet, LIBSVM), arrays (``.npz``) and images in folders."""
 
 from __future__ import annotations
 
+import io
+import math
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench import csv_file
-from hgobench.errors import InputError
+from hgobench import csv_file, reading
+from hgobench.errors import InputError, unknown
+from hgobench.parameters import boolean, whole
 
+from . import arrays
 from .arrays import TEST, expect_labels
 from .base import Dataset, Labels, Source, Split, digest, divided, standardised
 
+MOST_NUMBERS = 1 << 29  # of a data set's features
+MOST_BYTES = 1 << 32  # of an array
+MOST_PIXELS = 1 << 25  # of an image, before it is made smaller
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 LEAST_LINES = 20  # a column of fewer may count the lines by accident
 
 
@@ -153,6 +163,330 @@ class Csv(Table):
             named[self.target] = number
         rows = [row for _, row in csv_file.read("data", self.path, named, others=number)]
         return self.dataset({name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+
+class Parquet(Table):
+    """A Parquet file of one's own, as a `Csv`: a column per feature, of numbers or truth values.
+
+    It needs pyarrow: ``pip install 'hgobench[parquet]'``.
+
+    Args:
+        path: the file.
+        label: as for `Csv`.
+        group: as for `Csv`.
+        test: as for `Csv`.
+        validation: as for a `Source`.
+        target: as for `Csv`.
+
+    Example:
+        >>> Parquet("trips.parquet", target="minutes").text
+        []
+    """
+
+    validity = "a Parquet file; other columns are numbers; needs hgobench[parquet]"
+
+    def load(self) -> Dataset:
+        """Read, split and standardise the table."""
+        location = f"data: {self.path!r}"
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError:
+            raise InputError(
+                f"{location}: pyarrow is not installed: pip install 'hgobench[parquet]'"
+            ) from None
+        with reading.refusing(location, "a Parquet file"), reading.opened(_home(self.path)) as file:
+            found = parquet.ParquetFile(file)
+            rows, columns = found.metadata.num_rows, found.metadata.num_columns
+            if not 0 < rows * columns <= MOST_NUMBERS:
+                raise InputError(
+                    f"{location}: {rows:,} rows of {columns:,} columns; expected 1 to "
+                    f"{MOST_NUMBERS:,} values"
+                )
+            table = found.read()
+        names = table.column_names
+        numbers = [self.target] if self.target is not None else []
+        there = ", ".join(map(repr, names[: csv_file.MOST]))
+        problems = [
+            f"data: {self.path}: column {name!r} is missing; there are {there}"
+            for name in (*self.text, *numbers)
+            if name not in names
+        ]
+        for name, column in zip(names, table.columns, strict=True):
+            kind = column.type
+            numeric = any(
+                test(kind)
+                for test in (
+                    pyarrow.types.is_integer,
+                    pyarrow.types.is_floating,
+                    pyarrow.types.is_boolean,
+                )
+            )
+            if column.null_count:
+                problems.append(
+                    f"data: {self.path}: column {name!r} lacks {column.null_count:,} of its "
+                    "values; expected one in every row"
+                )
+            elif name not in self.text and not numeric:
+                problems.append(
+                    f"data: {self.path}: column {name!r} holds {kind}; expected numbers"
+                )
+        if len(set(names)) < len(names):
+            problems.append(f"data: {self.path}: columns of the same name; expected one of each")
+        if problems:
+            raise InputError(problems)
+        return self.dataset(
+            {
+                name: np.array([str(value) for value in column.to_pylist()])
+                if name in self.text
+                else column.to_numpy().astype(np.float64)
+                for name, column in zip(names, table.columns, strict=True)
+            }
+        )
+
+
+class Libsvm(Table):
+    """A file of one's own in LIBSVM's format: ``LABEL [qid:GROUP] INDEX:VALUE ..``, indices from 1.
+
+    Features that a line leaves out are 0. They are standardised as those of a `Csv`.
+
+    Args:
+        path: the file, plain or packed (``.gz``).
+        regression: whether the labels are targets, and not classes.
+        test: as for `Csv`.
+        validation: as for a `Source`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.libsvm"
+        ...     lines = [f"{1 if i > 9 else -1} qid:{i % 3} 1:{i} 3:1" for i in range(20)]
+        ...     _ = path.write_text("\\n".join(lines[::2] + lines[1::2]))
+        ...     data = Libsvm(str(path), validation=0).load()
+        >>> data.features, data.classes, len(data.train)
+        (3, 2, 16)
+    """
+
+    validity = "a file in LIBSVM's format; qid is the group"
+
+    def __init__(
+        self, path: str, regression: bool = False, test: float = TEST, validation: float = 0.15
+    ) -> None:
+        target = "target" if boolean("regression", regression) else None
+        super().__init__(path, test=test, validation=validation, target=target)
+
+    def load(self) -> Dataset:
+        """Read, split and standardise the table."""
+        location = f"data: {self.path!r}"
+        expected = "lines LABEL [qid:GROUP] INDEX:VALUE .., indices from 1 in order"
+        text = reading.content("data", self.path, csv_file.BYTES)
+        with reading.refusing(location, expected):
+            from sklearn.datasets import load_svmlight_file
+
+            # Indices count from 1, or features would move if no line has the first.
+            matrix, y, group = load_svmlight_file(io.BytesIO(text), zero_based=False, query_id=True)
+        rows, width = matrix.shape
+        if not 0 < rows * width <= MOST_NUMBERS:
+            raise InputError(
+                f"{location}: {rows:,} examples of {width:,} features; expected 1 to "
+                f"{MOST_NUMBERS:,} numbers"
+            )
+        x = np.asarray(matrix.toarray(), dtype=np.float64)
+        for name, values in (("label", y), ("feature", x)):
+            if not np.isfinite(values).all():
+                raise InputError(f"{location}: a {name} that is not finite; expected {expected}")
+        columns: dict[str, NDArray[Any]] = {str(j + 1): x[:, j] for j in range(width)}
+        if self.target is not None:
+            columns[self.target] = y
+        else:
+            columns[self.label] = np.array([f"{label:g}" for label in y])
+        if b"qid:" in text:
+            self.group = "qid"
+            columns[self.group] = np.array(list(map(str, group)))
+        return self.dataset(columns)
+
+
+class Npz(Own):
+    """Arrays of one's own in an ``.npz`` file, as `numpy.savez` writes it.
+
+    Its arrays are called ``x`` and ``y``, and perhaps ``groups``; or ``x_train``, ``y_train``,
+    ``x_test``, ``y_test``, and perhaps ``groups_train``, ``x_validation`` and so on.
+    What they may hold is what a function may return: images (N, channels, height, width), text as
+    labels, integers as sequences. Features stay as they are.
+
+    Args:
+        path: the file.
+        test: as for `Csv`, unless the file has test examples.
+        validation: as for a `Source`, unless the file has validation examples.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.npz"
+        ...     np.savez(path, x=np.zeros((20, 3, 4, 4), np.uint8), y=np.arange(20) % 2)
+        ...     data = Npz(str(path), validation=0).load()
+        >>> data.features, data.train.image, len(data.train)
+        (48, (3, 4, 4), 16)
+    """
+
+    validity = "arrays x, y and groups; or x_train, y_train, x_test, y_test"
+
+    def load(self) -> Dataset:
+        """Read the arrays."""
+        location = f"data: {self.path!r}"
+        found: dict[str, NDArray[Any]] = {}
+        with (
+            reading.refusing(location, "an .npz file of arrays"),
+            reading.opened(_home(self.path)) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            for entry in archive.infolist():
+                name = entry.filename.removesuffix(".npy")
+                if name not in _ARRAYS:
+                    raise InputError(unknown(f"{location}: array", name, _ARRAYS))
+                found[name] = _member(archive, entry, location)
+        suffixes = ("_train", "_validation", "_test") if "x" not in found else ("",)
+        parts = {
+            suffix.removeprefix("_"): arrays.Part(
+                found[f"x{suffix}"], found[f"y{suffix}"], found.get(f"groups{suffix}")
+            )
+            for suffix in suffixes
+            if f"x{suffix}" in found and f"y{suffix}" in found
+        }
+        used = {f"{a}{s}" for s in suffixes for a in ("x", "y", "groups") if s[1:] in parts}
+        lacking = "" not in parts and not {"train", "test"} <= parts.keys()
+        if lacking or found.keys() - used:
+            raise InputError(
+                f"{location}: arrays {', '.join(map(repr, found))}; expected x and y, or x_train, "
+                "y_train, x_test and y_test; perhaps groups of each"
+            )
+        with reading.refusing(location):
+            return arrays.assembled(parts, self, self.test)
+
+
+_ARRAYS = [f"{a}{s}" for s in ("", "_train", "_validation", "_test") for a in ("x", "y", "groups")]
+
+
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, location: str) -> NDArray[Any]:
+    """Read one array of an archive, of a size that its header says and that is bounded."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, kind = header(file)
+    size = math.prod(shape) * kind.itemsize
+    if kind.hasobject or size > entry.file_size or size > MOST_BYTES:
+        raise InputError(
+            f"{location}: array {entry.filename!r}: {kind} of shape {shape} in "
+            f"{entry.file_size:,} bytes; expected numbers or text, {MOST_BYTES:,} bytes at most"
+        )
+    with archive.open(entry) as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+class Pictures(Own):
+    """Images of one's own in a folder per class: ``photos/cat/1.png``.
+
+    ``photos/cat/ann/1.png`` says besides that ann took it: the folder is the example's group. With
+    two folders ``train`` and ``test`` at the top, these hold the classes. Pixels are divided by
+    255. PNG, JPEG, GIF (the first image), BMP, TIFF, WebP and PPM; hidden files are left out.
+
+    Args:
+        path: the folder.
+        size: the side in pixels that all images are brought to, which changes their proportions;
+            None: they are of one size already.
+        grey: whether colours are turned to grey: one channel, and not three.
+        test: as for `Csv`, unless there are folders ``train`` and ``test``.
+        validation: as for a `Source`.
+
+    Example:
+        >>> Pictures("photos", size=32).size
+        32
+    """
+
+    validity = "a folder per class, perhaps of folders per group; or train and test of these"
+
+    def __init__(
+        self,
+        path: str,
+        size: int | None = None,
+        grey: bool = False,
+        test: float = TEST,
+        validation: float = 0.15,
+    ) -> None:
+        super().__init__(path, test, validation)
+        self.size = None if size is None else whole("size", size, least=1)
+        self.grey = boolean("grey", grey)
+
+    def files(self) -> list[Path]:
+        """Return all files in the folder, in an order that does not depend on the system."""
+        root = _home(self.path)
+        found = root.rglob("*") if root.is_dir() else iter(())
+        inside = (path.relative_to(root) for path in found if path.is_file())
+        names = [path for path in inside if not any(p.startswith(".") for p in path.parts)]
+        return [root / name for name in sorted(names, key=lambda name: name.parts)]
+
+    def load(self) -> Dataset:
+        """Read the images."""
+        location, root = f"data: {self.path!r}", _home(self.path)
+        files = [(path, path.relative_to(root).parts) for path in self.files()]
+        divided = bool(files) and {parts[0] for _, parts in files} == {"train", "test"}
+        depths = {len(parts) - divided for _, parts in files}
+        if depths not in ({2}, {3}):
+            shown = "no files" if not files else f"files {' and '.join(map(str, depths))} deep"
+            raise InputError(
+                f"{location}: {shown}; expected CLASS/IMAGE or CLASS/GROUP/IMAGE, in all alike"
+            )
+        pixels: list[NDArray[np.uint8]] = []
+        for path, _ in files:
+            pixels.append(_pixels(path, self.size, "L" if self.grey else "RGB"))
+            if pixels[-1].shape != pixels[0].shape:
+                height, width = pixels[-1].shape[-2:]
+                raise InputError(
+                    f"data: {str(path)!r}: {height} x {width} pixels; {files[0][0].name} has "
+                    f"{pixels[0].shape[-2]} x {pixels[0].shape[-1]}; expected one size, or size=.."
+                )
+            if pixels[0].size * len(files) > MOST_NUMBERS:
+                raise InputError(
+                    f"{location}: {len(files):,} images of {pixels[0].size:,} numbers; expected "
+                    f"{MOST_NUMBERS:,} numbers at most; make them smaller by size=.."
+                )
+        parts = {}
+        for name in ("train", "test") if divided else ("",):
+            rows = [i for i, (_, parts_) in enumerate(files) if not divided or parts_[0] == name]
+            group = [files[i][1][1 + divided] for i in rows] if depths == {3} else None
+            parts[name] = arrays.Part(
+                np.stack([pixels[i] for i in rows]),
+                np.array([files[i][1][divided] for i in rows]),
+                None if group is None else np.array(group),
+            )
+        return arrays.assembled(parts, self, self.test)
+
+
+def _pixels(path: Path, size: int | None, mode: str) -> NDArray[np.uint8]:
+    """Read an image: (channels, height, width)."""
+    from PIL import Image
+
+    location = f"data: {str(path)!r}"
+    expected = f"an image: {', '.join(FORMATS)}"
+    with reading.refusing(location, expected), reading.opened(path) as file:
+        image = Image.open(file, formats=FORMATS)
+        if image.width * image.height > MOST_PIXELS:
+            raise InputError(
+                f"{location}: {image.height:,} x {image.width:,} pixels; expected {MOST_PIXELS:,} "
+                "at most"
+            )
+        converted = image.convert(mode)
+        if size is not None:
+            converted = converted.resize((size, size), Image.Resampling.BILINEAR)
+        pixels = np.asarray(converted, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+
+
+def _home(path: str) -> Path:
+    return Path(path).expanduser()
 
 
 def expect_no_index(path: str, names: Sequence[str], x: NDArray[np.float64], y: Labels) -> None:
