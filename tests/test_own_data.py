@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hgobench import Scenario, World
-from hgobench.data import arrays
+from hgobench.data import arrays, sentences
 from hgobench.data.base import Dataset, Split
 from hgobench.data.datasets import load
 from hgobench.data.functions import Made
@@ -385,3 +385,30 @@ def test_bad_columns_of_a_parquet_file_are_all_named(tmp_path: Path) -> None:
         "column 'a' lacks 1 of its values; expected one in every row",
         "column 'b' holds string; expected numbers",
     ]
+
+
+def test_the_next_character_of_sentences_by_authors() -> None:
+    """The oracle: windows and labels of an author, read one after the other, are its text."""
+    data = load("sentences[authors=3,validation=0]")
+    assert (data.classes, data.vocabulary, data.features) == (28, 28, 20)
+    for author in range(3):
+        written = sentences.text(author, 520)
+        for split, start, stop in ((data.train, 0, 400), (data.test, 400, 500)):
+            assert split.groups is not None
+            mine = split.take(np.flatnonzero(split.groups == author))
+            assert np.array_equal(mine.features[:, 0], written[start:stop])
+            assert np.array_equal(mine.features[-1], written[stop - 1 : stop + 19])
+            assert np.array_equal(mine.labels, written[20 + start : 20 + stop])
+
+
+def test_sentences_are_the_same_on_every_python_and_numpy() -> None:
+    assert load("sentences").digest == (
+        "2820d65c517764187553dfd016db079961fa6f3f83eeece37a63d78390a30d46"
+    )
+
+
+def test_bad_sizes_of_sentences_are_refused() -> None:
+    with pytest.raises(InputError, match="length: 99; expected an integer >= 100"):
+        load("sentences[length=99]")
+    with pytest.raises(InputError, match="authors, length, window: 999999 x 999999 x 20; expected"):
+        load("sentences[authors=999999,length=999999]")

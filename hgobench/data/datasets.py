@@ -32,6 +32,7 @@ from .base import Dataset, Labels, Published, Source, Split, digest, standardise
 from .cifar import Cifar10
 from .functions import adapted
 from .own import Csv, Libsvm, Npz, Parquet, Pictures
+from .sentences import Sentences
 from .tables import Boston, Phishing
 
 IDX_FILES = (
@@ -357,6 +358,7 @@ registry: Registry[Source] = Registry(
         "cifar10": Cifar10,
         "phishing": Phishing,
         "boston": Boston,
+        "sentences": Sentences,
         "csv": Csv,
         "parquet": Parquet,
         "libsvm": Libsvm,
