@@ -422,12 +422,10 @@ class Registry(Generic[T]):
     def mentioned(self, text: str) -> list[str]:
         """Return the modules that parameters name: of ``Net[loss=mypkg.losses:focal]`` the loss's.
 
-        Only plug-ins that `adapt` changed take such parameters.
+        A factory says in `mentions` which of its parameters are such names.
         """
-        if self.adapt is None:
-            return []
-        _, values = self._parse(self.split(text)[-1])
-        texts = (value for value in values.values() if isinstance(value, str))
+        entry, values = self._parse(self.split(text)[-1])
+        texts = [str(values.get(name)) for name in getattr(entry.factory, "mentions", ())]
         modules = [text.partition(":")[0] for text in texts if ":" in text]
         for module in modules:
             with suppress(ImportError), importing(module):  # what fails is refused elsewhere

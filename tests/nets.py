@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hgobench.data.base import Dataset, Source, Split
+from hgobench.models import Softmax
 
 
 class NormedMlp(nn.Module):
@@ -129,9 +130,9 @@ class Encoder(nn.Module):
 class Bag(nn.Module):
     """An embedding bag of integers."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, num_embeddings: int = 4) -> None:
         super().__init__()
-        self.bag = nn.EmbeddingBag(20, 6, mode="mean")
+        self.bag = nn.EmbeddingBag(num_embeddings, 6, mode="mean")
         self.out = nn.Linear(6, classes)
 
     def forward(self, x: Tensor) -> Any:
@@ -282,4 +283,66 @@ class Tokens(Source):
         rng = np.random.default_rng(0)
         x = rng.integers(0, 20, (300, 8)).astype(np.float32)
         y = (x.sum(axis=1) // 10 % 3).astype(np.int64)
-        return Dataset(*self.hold_out(Split(x[:200], y[:200])), Split(x[200:], y[200:]), classes=3)
+        train, test = Split(x[:200], y[:200]), Split(x[200:], y[200:])
+        return Dataset(*self.hold_out(train), test, classes=3, vocabulary=20)
+
+
+class Relu30(nn.Module):
+    """The HGO paper's network, as `feed_forward` computes it in closed form."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(features, 30), nn.ReLU(), nn.Linear(30, classes))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layers(x)
+
+
+class Doubled(Softmax):
+    """Its gradients are twice what they should be."""
+
+    def gradients(self, *arguments: Any) -> Tensor:
+        return 2.0 * super().gradients(*arguments)
+
+
+class Unweighted(Softmax):
+    """It does not look at weights."""
+
+    def gradients(self, params: Tensor, x: Tensor, y: Tensor, *_: Any) -> Tensor:
+        return super().gradients(params, x, y)
+
+
+class Mixing(Softmax):
+    """A worker's gradient has a part of another's."""
+
+    def gradients(self, *arguments: Any) -> Tensor:
+        exact = super().gradients(*arguments)
+        return exact + 0.01 * (exact.roll(1, dims=1) - exact)
+
+
+class Neighbourly(Softmax):
+    """A cell's gradient has a part of another's."""
+
+    def gradients(self, *arguments: Any) -> Tensor:
+        exact = super().gradients(*arguments)
+        return exact + 1e-3 * (exact.roll(1, dims=0) - exact)
+
+
+class Forgetful(Softmax):
+    """It counts its calls."""
+
+    calls = 0
+
+    def gradients(self, *arguments: Any) -> Tensor:
+        self.calls += 1
+        return super().gradients(*arguments) + 1e-6 * self.calls
+
+
+class Wandering(Softmax):
+    """Its initial parameters are other ones each time."""
+
+    calls = 0
+
+    def initial(self, rng: np.random.Generator) -> Tensor:
+        self.calls += 1
+        return super().initial(rng) + self.calls

@@ -187,6 +187,26 @@ def test_the_guide_to_a_new_rule(tmp_path: Path, run_here: Run) -> None:
         assert re.search(rf"hgo {re.escape(row[:-2])}( \w+)?( v=\d+)? \*", done.stdout)
 
 
+@pytest.mark.long
+def test_the_guide_to_a_new_model(tmp_path: Path, run_here: Run) -> None:
+    """Its module has under 25 lines, obeys the laws, and is on a board, with its own loss too."""
+    guide = (ROOT / "docs" / "add-a-model.md").read_text(encoding="utf-8")
+    source = re.findall(r"```python\n(# mine.py\n.*?)```", guide, re.DOTALL)[0]
+    assert len(source.splitlines()) < 25
+    (tmp_path / "mine.py").write_text(source)
+    laws = run_here("test", "mine:Net")
+    assert laws.returncode == 0, laws.stdout + laws.stderr
+    assert laws.stdout.startswith("model mine:Net (mine.py)")
+    assert "  fail" not in laws.stdout
+    (command,) = re.findall(r"^hgobench (run smoke --set .*)$", guide, re.MULTILINE)
+    arguments = command.replace("'", "").replace("rounds=20", "rounds=2").split()
+    done = run_here(*arguments, "--set", "seed=0", "--set", "attack=foe", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "model mine:Net[width=4,loss=mine:smoothed]" in done.stdout
+    shown = run_here("show", "scenario", "model=mine:Net", "data=digits")
+    assert "loop (Conv2d is faster worker by worker)" in shown.stdout
+
+
 def test_the_guide_to_a_new_attack(tmp_path: Path, run_here: Run) -> None:
     """Its attacks obey the laws, are found out if they peek, and get on a board."""
     guide = (ROOT / "docs" / "add-an-attack.md").read_text(encoding="utf-8")

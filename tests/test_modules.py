@@ -15,6 +15,7 @@ from hgobench.models import Module
 from hgobench.results import address
 from hgobench.simulation import simulate
 from hgobench.simulation.world import World
+from hgobench.testing_models import check_model, is_model, try_model
 from tests import nets
 
 FIELDS: dict[str, Any] = {
@@ -93,7 +94,7 @@ def test_strangers_run_on_hgo_and_sgd(name: str) -> None:
     algorithms = ("hgo", "sgd")
     results = simulate([named(name, algorithm=algorithm) for algorithm in algorithms])
     for result in results:
-        assert result.status == "done", result.reason
+        assert (result.status, result.reason) == ("done", "")
         assert len(result.rounds["round"]) == 10
         assert result.right is not None
 
@@ -321,3 +322,39 @@ def test_normalised_chains_have_places() -> None:
     model = built("NormedMlp[width=6]")
     counts = np.bincount(model.place_of)
     assert counts.tolist() == [6] * 64 + [6] + [1] * 6 + [6] + [10] * 6 + [10]
+
+
+@pytest.mark.parametrize("name", ["NormedMlp", "Depthwise", "Tied", "Unused", "TwoHeads[output=0]"])
+def test_strangers_obey_the_laws(name: str) -> None:
+    check_model(f"tests.nets:{name}")
+
+
+@pytest.mark.parametrize("name", ["softmax", "linear", "logistic", "svm", "feed_forward"])
+def test_models_of_this_project_obey_the_laws(name: str) -> None:
+    data = "breast_cancer" if name in ("logistic", "svm") else "digits"
+    check_model(name, "tests.plugins:Prices" if name == "linear" else data)
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [
+        ("Doubled", "gradients_are_slopes_of_the_loss"),
+        ("Unweighted", "weights_weigh_examples"),
+        ("Mixing", "workers_do_not_depend_on_others"),
+        ("Neighbourly", "cells_do_not_depend_on_others"),
+        ("Forgetful", "calls_repeat_bit_for_bit"),
+        ("Wandering", "initial_parameters_are_drawn"),
+    ],
+)
+def test_a_broken_model_breaks_its_law(name: str, law: str) -> None:
+    broken = {v.law for v in try_model(f"tests.nets:{name}") if v.outcome == "fail"}
+    assert law in broken
+    with pytest.raises(AssertionError, match=f"^({'|'.join(broken)}): "):
+        check_model(f"tests.nets:{name}")
+
+
+def test_which_names_are_models() -> None:
+    for name in ("softmax", "tests.nets:Plain", "tests.nets:ready", "tests.nets:small_resnet"):
+        assert is_model(name)
+    for name in ("krum", "foe", "tests.nets:closure", "tests.plugins:Signs", "tests.nets:smoothed"):
+        assert not is_model(name)

@@ -7,13 +7,14 @@
 from hgobench.registry import Registry
 
 from .base import Classifier, Model
-from .factory import adapted
+from .factory import TOLD, adapted
 from .linear import Linear, Logistic, Softmax, Svm
 from .module import Module
 from .network import Convolutional, FeedForward, Network
 from .quadratic import Quadratic
 
 __all__ = [
+    "TOLD",
     "Classifier",
     "Convolutional",
     "FeedForward",

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 FEATURES = ("features", "in_features", "n_features", "input_dim")
 CLASSES = ("classes", "num_classes", "n_classes", "out_features", "output_dim")
 IMAGE = ("image_shape", "in_channels")
-TOLD = (*FEATURES, *CLASSES, *IMAGE, "input_shape")
-_CONTEXT = ("features", "classes", "image")  # what the registry's caller knows of the data
+VOCABULARY = ("vocabulary", "vocab_size", "num_embeddings")
+TOLD = (*FEATURES, *CLASSES, *IMAGE, "input_shape", *VOCABULARY)
+_CONTEXT = (
+    "features",
+    "classes",
+    "image",
+    "vocabulary",
+)  # what the registry's caller knows of the data
 _OPTIONS = ("loss", "inputs", "output", "freeze")  # `Module`'s, if the constructor has no such own
 
 
@@ -45,10 +51,11 @@ def adapted(factory: Any) -> Any:
         options = {name: given.pop(name) for name in _OPTIONS if name in given and name not in own}
         values = {name: value for name, value in given.items() if name in own}
         features, classes = known.get("features", 1), known.get("classes", 0)
-        image = known.get("image")
+        image, vocabulary = known.get("image"), known.get("vocabulary")
+        values.pop("vocabulary", None)
         for name in told:
             if name not in values or name in ("features", "classes"):
-                values |= _told(name, features, classes, image)
+                values |= _told(name, features, classes, image, vocabulary)
         _check_given(factory, own, values)
 
         def build() -> Any:
@@ -56,7 +63,8 @@ def adapted(factory: Any) -> Any:
                 return copy.deepcopy(factory)
             return factory(**values)
 
-        wrapped = Module(build, features=features, classes=classes, image=image, **options)
+        data = {"features": features, "classes": classes, "image": image, "vocabulary": vocabulary}
+        wrapped = Module(build, **data, **options)
         wrapped.drawn = not isinstance(factory, torch.nn.Module)
         if "image" not in known:  # the data are not known yet
             return wrapped
@@ -78,6 +86,7 @@ def adapted(factory: Any) -> Any:
     make.__module__, make.__name__ = owner.__module__, owner.__name__
     make.__qualname__, make.__doc__ = owner.__qualname__, owner.__doc__
     make.module = factory  # type: ignore[attr-defined]
+    make.mentions = [] if "loss" in own else ["loss"]  # type: ignore[attr-defined]
     return make
 
 
@@ -121,7 +130,11 @@ def _parameters(factory: Any) -> dict[str, inspect.Parameter]:
 
 
 def _told(
-    name: str, features: int, classes: int, image: tuple[int, int, int] | None
+    name: str,
+    features: int,
+    classes: int,
+    image: tuple[int, int, int] | None,
+    vocabulary: int | None,
 ) -> dict[str, Any]:
     """Return the value of a parameter that is told something of the data; none if it has none."""
     if name in FEATURES:
@@ -130,6 +143,8 @@ def _told(
         return {name: classes or 1}
     if name == "input_shape":
         return {name: image or (features,)}
+    if name in VOCABULARY:
+        return {} if vocabulary is None else {name: vocabulary}
     if image is None:
         return {}
     return {name: image if name == "image_shape" else image[0]}
@@ -142,7 +157,7 @@ def _check_given(
     missing = [
         name
         for name, parameter in own.items()
-        if parameter.default is parameter.empty and name not in (*values, *IMAGE)
+        if parameter.default is parameter.empty and name not in (*values, *IMAGE, *VOCABULARY)
     ]
     if missing:
         example = ",".join(f"{name}=.." for name in missing)

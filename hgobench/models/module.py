@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ class Module(Model):
         features: p.
         classes: of the data; 0: a regression.
         image: channels, height and width, if the features are an image's pixels; else None.
+        vocabulary: V, if an example is a sequence of integers in 0 .. V-1; else None.
         loss: ``"cross_entropy"``, ``"mse"`` or ``"module:function"``, of outputs (N, ...) and
             labels (N,): N losses, or their mean. None: cross-entropy, or of a regression the mean
             squared error.
@@ -73,12 +75,14 @@ class Module(Model):
         features: int,
         classes: int,
         image: tuple[int, int, int] | None = None,
+        vocabulary: int | None = None,
         loss: str | None = None,
         inputs: str | None = None,
         output: int | None = None,
         freeze: bool = False,
     ) -> None:
         self._build, self.features, self.classes, self.image = make, features, classes, image
+        self.vocabulary = vocabulary
         if inputs is not None and inputs not in INPUTS:
             raise ValueError(f"inputs: {inputs!r}; expected one of {', '.join(INPUTS)}")
         if loss is not None and loss not in LOSSES and ":" not in str(loss):
@@ -255,11 +259,15 @@ class Module(Model):
         """Return random examples (N, p) and labels (N,)."""
         shape = TRIED, self.features
         if self.inputs == "tokens":
-            kinds = [
-                m.num_embeddings
-                for m in self.net.modules()
-                if isinstance(m, torch.nn.Embedding | torch.nn.EmbeddingBag)
-            ]
+            kinds = (
+                [self.vocabulary]
+                if self.vocabulary
+                else [
+                    m.num_embeddings
+                    for m in self.net.modules()
+                    if isinstance(m, torch.nn.Embedding | torch.nn.EmbeddingBag)
+                ]
+            )
             x = torch.randint(0, min(kinds, default=2), shape, generator=rng).float()
         else:
             x = torch.randn(shape, generator=rng)
@@ -271,6 +279,8 @@ class Module(Model):
         """Take the first way of taking examples that gives scores of each of them."""
         chosen = self.inputs
         possible = INPUTS if self.image is not None else ("flat", "tokens")
+        if self.vocabulary is not None:
+            possible = ("tokens", "flat")
         problems = []
         for inputs in [chosen] if chosen else possible:
             self.inputs = inputs
@@ -381,7 +391,7 @@ class Module(Model):
             return
         for way in ("products", "mapped") if self._linear() is not None else ("mapped",):
             try:
-                with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+                with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _imports():
                     warnings.simplefilter("error")  # a rule that torch lacks is a warning
                     with self._mode(train=False):
                         found = getattr(self, f"_by_{way}")(params, x, y)
@@ -466,7 +476,7 @@ class Module(Model):
     def _load(self, row: Tensor) -> None:
         """Make a cell's parameters (d,) the module's."""
         for parameter, value in zip(self._named.values(), self._split(row), strict=True):
-            parameter.data = value
+            parameter.data = value.clone()  # libraries are slower where memory is not aligned
 
     def gradients(
         self,
@@ -652,3 +662,14 @@ class Module(Model):
                     scores.append(self._scores(examples))
                     total += self._losses(scores[-1], labels).double().sum()
             yield torch.cat(scores), total / len(x)
+
+
+@contextmanager
+def _imports() -> Iterator[None]:
+    """Undo what torch adds to the environment when it imports what its first vmap needs."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]

@@ -155,4 +155,28 @@ def describe(scenario: Scenario) -> Page:
         f"sampling risk: more than {tolerated} of {scenario.sampled} sampled workers are "
         f"Byzantine (a quorum of v={scenario.quorum} tolerates {tolerated})"
     )
-    return Page("scenario", "A scenario", [Facts(fields), Facts(risks, title)])
+    facts = [Facts(fields), Facts(risks, title), *_module(scenario)]
+    return Page("scenario", "A scenario", facts)
+
+
+def _module(scenario: Scenario) -> list[Facts]:
+    """Return what a scenario's model is made of, if it is a torch module of anybody's."""
+    from hgobench import models
+    from hgobench.models.factory import image_of
+
+    registry = models.registry
+    if not hasattr(registry.entry(registry.bare(scenario.model)).factory, "module"):
+        return []
+    data = datasets.load(scenario.data)
+    told = data.shape | {"image": image_of(data.train)}
+    model = registry.build(scenario.model, **told)
+    if not isinstance(model, models.Module):
+        return []
+    facts = [
+        ("parameters", f"{model.dimension:,}"),
+        ("gradients", model.way + (f" ({model.reason})" if model.reason else "")),
+        ("inputs", str(model.inputs)),
+        ("loss", model.loss_name),
+        ("draws", "by seed and round" if model.random else "nothing"),
+    ]
+    return [Facts(facts, f"The torch module {scenario.model}")]
