@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hgobench import models
+from hgobench import aggregators, models
 from hgobench.algorithms import Places
 from hgobench.boundary import Boundary, PluginError, error_text
 from hgobench.data import datasets
@@ -330,6 +330,8 @@ def is_model(specification: str) -> bool:
     >>> is_model("softmax"), is_model("torch.nn:Linear"), is_model("krum")
     (True, True, False)
     """
+    if len(aggregators.registry.split(specification)) > 1:
+        return False
     registry = models.registry
     name = registry.bare(specification)
     if ":" not in name:

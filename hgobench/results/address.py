@@ -77,7 +77,8 @@ def _plugin_modules(fields: Mapping[str, Any]) -> dict[str, str]:
                 continue
             factory = registry.entry(name).factory
             starts = [name.partition(":")[0] if ":" in name else "", factory.__module__]
-            starts += registry.mentioned(fields[field])
+            if registry is catalogue.registry(field):
+                starts += registry.mentioned(fields[field])
             for start in filter(None, starts):
                 _reach(start, start.partition(".")[0], modules)
             if field == "model" and (state := model_state(factory)):
