@@ -995,6 +995,8 @@ def is_data(specification: str) -> bool:
     >>> is_data("digits"), is_data("krum")
     (True, False)
     """
+    if len(aggregators.registry.split(specification)) > 1:
+        return False
     name = datasets.registry.bare(specification)
     if ":" not in name:
         return name in datasets.registry.names()
