@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from hgobench import Scenario, World
-from hgobench.data import arrays, sentences
+from hgobench.data import arrays, cifar, files, sentences
 from hgobench.data.base import Dataset, Split
 from hgobench.data.datasets import load
 from hgobench.data.functions import Made
@@ -412,3 +413,45 @@ def test_bad_sizes_of_sentences_are_refused() -> None:
         load("sentences[length=99]")
     with pytest.raises(InputError, match="authors, length, window: 999999 x 999999 x 20; expected"):
         load("sentences[authors=999999,length=999999]")
+
+
+@pytest.mark.parametrize("version", ["binary", "python"])
+def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    with pytest.raises(InputError, match=r"'cifar100' is not in .*torchvision.datasets.CIFAR100"):
+        load("cifar100[verify=false]")
+    folder = tmp_path / f"cifar-100-{version}"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    made = {
+        name: (rng.integers(0, 256, (200, 3072), dtype=np.uint8), np.arange(200) % 100)
+        for name in cifar.PARTS
+    }
+
+    def write(name: str, pixels: np.ndarray, fine: np.ndarray) -> None:
+        if version == "binary":
+            rows = np.column_stack((fine % 20, fine, pixels)).astype(np.uint8)
+            (folder / f"{name}.bin").write_bytes(rows.tobytes())
+        else:
+            held = {b"data": pixels, b"fine_labels": fine.tolist(), b"coarse_labels": [0] * 200}
+            (folder / name).write_bytes(pickle.dumps(held, 2))
+
+    for name, arrays_ in made.items():
+        write(name, *arrays_)
+    differs = "200 images; expected 50,000" if version == "binary" else "MD5 .*; expected 16019d7e"
+    with pytest.raises(InputError, match=differs):
+        load("cifar100")
+    data = load("cifar100[validation=0,verify=false]")
+    assert data.shape == {
+        "features": 3072,
+        "classes": 100,
+        "image": (3, 32, 32),
+        "vocabulary": None,
+    }
+    np.testing.assert_allclose(data.train.features, made["train"][0] / 255, rtol=1e-6)
+    assert data.test.labels.tolist() == made["test"][1].tolist()
+    write("test", made["test"][0], made["test"][1] + (np.arange(200) == 3) * 120)
+    place = f"byte {1 + 3 * 3074}" if version == "binary" else "label 3"
+    with pytest.raises(InputError, match=f"{place}: 123; expected a class, 0 .. 99"):
+        load("cifar100[validation=0,verify=false]")

@@ -577,14 +577,14 @@ def test_mutated_boston_files(home: Path, content: bytes) -> None:
 @example(content=pickle.dumps({b"data": []}, 2)[:-1] + b"r\xff\xff\xff\x0a.")  # a place of 180 M
 def test_mutated_batches(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "test_batch").write_bytes(content)
-    only_refused(lambda: cifar._batch(tmp_path, "test_batch"))
+    only_refused(lambda: cifar.Cifar10()._batch(tmp_path, "test_batch"))
 
 
 @FUZZ
 @given(content=mutated(b"".join(bytes([i]) + PICTURES[i].tobytes() for i in (0, 1))))
 def test_mutated_binary_batches(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "test_batch.bin").write_bytes(content)
-    only_refused(lambda: cifar._batch(tmp_path, "test_batch"))
+    only_refused(lambda: cifar.Cifar10()._batch(tmp_path, "test_batch"))
 
 
 @FUZZ

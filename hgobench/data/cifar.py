@@ -1,4 +1,4 @@
-"""CIFAR-10, from a copy on the user's disk."""
+"""CIFAR-10 and CIFAR-100, from copies on the user's disk."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 import io
 import pickle
 import pickletools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,12 @@ BATCHES = {  # the last are the test examples; MD5 of the python version
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+PARTS = {  # of CIFAR-100
+    "train": "16019d7e3df5f24257cddd939b257f8d",
+    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+}
 PIXELS = 3 * 32 * 32
-MOST_BYTES = 1 << 26  # of a batch
+MOST_BYTES = 1 << 28  # of a file
 _HARMLESS = {  # all names that the files of CIFAR-10 import
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -39,7 +43,161 @@ _HARMLESS = {  # all names that the files of CIFAR-10 import
 }
 
 
-class Cifar10(Published):
+@dataclass(frozen=True)
+class _Batch:
+    """A file: images (N, 3072), channel by channel, labels (N,); md5 is empty in the binary one."""
+
+    path: Path
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    md5: str
+
+
+class Cifar(Published):
+    """Colour images of 32 x 32 in two versions, binary and python.
+
+    Args:
+        validation: as for a `Source`.
+        verify: as for `Published`.
+    """
+
+    validity = "the user's own copy in $HGOBENCH_DATA or the cache"
+    name: ClassVar[str]
+    shown: ClassVar[str]
+    classes: ClassVar[int]
+    folders: ClassVar[tuple[str, str]]  # of the binary version and of the python version
+    md5: ClassVar[Mapping[str, str]]  # of the python version's files; the last has the tests
+    sizes: ClassVar[Mapping[str, int]]  # images of each file
+    labels: ClassVar[str]  # as the python version calls them
+    before: ClassVar[int] = 0  # bytes before the label in the binary version
+
+    def files(self) -> list[Path]:
+        """Return the paths at which its files are looked for."""
+        names = [*self.md5, *(f"{name}.bin" for name in self.md5)]
+        return [place / name for place in self.places() for name in names]
+
+    def places(self) -> list[Path]:
+        """Return the folders in which it is looked for."""
+        return [
+            place / version
+            for home in folders(self.name)
+            for place in (home, home.parent)
+            for version in self.folders
+        ]
+
+    def load(self) -> Dataset:
+        """Read the files; pixels are divided by 255."""
+        folder = self.locate()
+        batches = {name: self._batch(folder, name) for name in self.md5}
+        differences = [
+            difference
+            for name, batch in batches.items()
+            if (difference := self._difference(name, batch))
+        ]
+        *first, last = batches.values()
+        train, test = _split(first), _split([last])
+        if not differences and folder.name == self.folders[0]:
+            each = [sum(list(self.sizes.values())[:-1]), list(self.sizes.values())[-1]]
+            expected = [size // self.classes for size in each]
+            counts = [
+                np.bincount(split.labels, minlength=self.classes).tolist()
+                for split in (train, test)
+            ]
+            if counts != [[number] * self.classes for number in expected]:
+                differences = [
+                    f"{str(folder)!r}: classes have {counts} images; expected {expected[0]} and "
+                    f"{expected[1]}"
+                ]
+        differs = self.judge(differences)
+        arrays = {
+            f"{name} {kind}": getattr(batch, kind)
+            for name, batch in batches.items()
+            for kind in ("images", "labels")
+        }
+        train, validation = self.hold_out(train)
+        return Dataset(
+            train, validation, test, self.classes, digest=digest(arrays), differs=differs
+        )
+
+    def locate(self) -> Path:
+        """Return the folder with the files.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        places = self.places()
+        for place in places:
+            if place.is_dir():
+                return place
+        listed = " or ".join(str(place) for place in places[::2])
+        _, python = self.folders
+        archive = self.folders[0].replace("-batches-bin", "-binary")
+        raise Unavailable(
+            f"data: {self.name!r} is not in {listed} (or {python}); unpack its binary version "
+            f"there ({archive}.tar.gz of its author's page), or have "
+            f"torchvision.datasets.{self.shown.replace('-', '')}(FOLDER, download=True) fetch it; "
+            "it is not downloaded"
+        )
+
+    def _difference(self, name: str, batch: _Batch) -> str:
+        """Say how a file differs from the published one; empty: not at all."""
+        if not batch.md5:
+            count, expected = len(batch.labels), self.sizes[name]
+            return (
+                ""
+                if count == expected
+                else f"{str(batch.path)!r}: {count:,} images; expected {expected:,}"
+            )
+        if batch.md5 == self.md5[name]:
+            return ""
+        return (
+            f"{str(batch.path)!r}: MD5 {batch.md5}; expected {self.md5[name]}, that of "
+            f"{self.shown} as published"
+        )
+
+    def _batch(self, folder: Path, name: str) -> _Batch:
+        binary = folder / f"{name}.bin"
+        path = binary if binary.exists() else folder / name
+        location = f"data: {str(path)!r}"
+        content = reading.content("data", path, MOST_BYTES)
+        if path == binary:
+            step = self.before + 1 + PIXELS
+            if not content or len(content) % step:
+                raise InputError(
+                    f"{location}: {len(content)} bytes; expected a multiple of {step}, "
+                    "an image each"
+                )
+            rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, step)
+            images, labels, md5 = rows[:, -PIXELS:], rows[:, self.before].astype(np.int64), ""
+            place, start = "byte {}".format, self.before
+        else:
+            with reading.refusing(location, f"a batch of {self.shown}, in its python version"):
+                _check_places(content)
+                batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
+                images = np.asarray(batch[b"data"])
+                if images.dtype != np.uint8:
+                    raise ValueError(f"images of {images.dtype}")
+                images = images.reshape(-1, PIXELS)
+                labels = np.array(batch[self.labels.encode()])
+                if labels.dtype.kind not in "iu":
+                    raise ValueError(f"labels of {labels.dtype}")
+                labels = labels.astype(np.int64)
+            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            place, start, step = "label {}".format, 0, 1
+        if labels.shape != (len(images),) or not len(images):
+            raise InputError(
+                f"{location}: {len(images)} images, labels of shape {labels.shape}; expected one "
+                "for each"
+            )
+        for bad in np.flatnonzero((labels < 0) | (labels >= self.classes))[:1]:
+            raise InputError(
+                f"{location}: {place(start + bad * step)}: {labels[bad]}; expected a class, "
+                f"0 .. {self.classes - 1}"
+            )
+        return _Batch(path, images, labels, md5)
+
+
+class Cifar10(Cifar):
     """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 in 10 classes; pixels are divided by 255.
 
     Its folder, ``cifar-10-batches-bin`` (binary version) or ``cifar-10-batches-py`` (python
@@ -57,127 +215,33 @@ class Cifar10(Published):
     """
 
     paper = "Krizhevsky, 2009"
-    validity = "the user's own copy in $HGOBENCH_DATA or the cache"
-
-    def files(self) -> list[Path]:
-        """Return the paths at which its files are looked for."""
-        names = [*BATCHES, *(f"{name}.bin" for name in BATCHES)]
-        return [place / name for place in _places() for name in names]
-
-    def load(self) -> Dataset:
-        """Read the batches; pixels are divided by 255."""
-        folder = locate()
-        batches = {name: _batch(folder, name) for name in BATCHES}
-        differences = [
-            difference for name, batch in batches.items() if (difference := batch.differs(name))
-        ]
-        *first, last = batches.values()
-        train, test = _split(first), _split([last])
-        if not differences and folder.name.endswith("bin"):
-            counts = [np.bincount(split.labels, minlength=10).tolist() for split in (train, test)]
-            if counts != [[5000] * 10, [1000] * 10]:
-                differences = [
-                    f"{str(folder)!r}: classes have {counts} images; expected 5000 and 1000"
-                ]
-        differs = self.judge(differences)
-        arrays = {
-            f"{name} {kind}": getattr(batch, kind)
-            for name, batch in batches.items()
-            for kind in ("images", "labels")
-        }
-        train, validation = self.hold_out(train)
-        return Dataset(train, validation, test, classes=10, digest=digest(arrays), differs=differs)
+    name, shown, classes = "cifar10", "CIFAR-10", 10
+    folders = ("cifar-10-batches-bin", "cifar-10-batches-py")
+    md5 = BATCHES
+    sizes, labels = dict.fromkeys(BATCHES, 10_000), "labels"
 
 
-def _places() -> list[Path]:
-    return [
-        place / version
-        for home in folders("cifar10")
-        for place in (home, home.parent)
-        for version in ("cifar-10-batches-bin", "cifar-10-batches-py")
-    ]
+class Cifar100(Cifar):
+    """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 in 100 classes; pixels divided by 255.
 
+    Its folder, ``cifar-100-binary`` (binary version) or ``cifar-100-python`` (python version), is
+    looked for as that of `Cifar10`. It is not downloaded. Classes are the fine ones.
 
-def locate() -> Path:
-    """Return the folder with the batches.
+    Args:
+        validation: as for a `Source`.
+        verify: as for `Cifar10`.
 
-    Raises:
-        Unavailable: there is none.
+    Example:
+        >>> Cifar100(verify=False).files()[0].name
+        'train'
     """
-    places = _places()
-    for place in places:
-        if place.is_dir():
-            return place
-    listed = " or ".join(str(place) for place in places[::2])
-    raise Unavailable(
-        f"data: 'cifar10' is not in {listed} (or -py); unpack its binary version there "
-        "(cifar-10-binary.tar.gz of its author's page); it is not downloaded"
-    )
 
-
-@dataclass(frozen=True)
-class _Batch:
-    """A file: images (N, 3072), channel by channel, labels (N,); md5 is empty in the binary one."""
-
-    path: Path
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    md5: str
-
-    def differs(self, name: str) -> str:
-        """Say how it differs from the published file; empty: not at all."""
-        if not self.md5:
-            count = len(self.labels)
-            return (
-                "" if count == 10_000 else f"{str(self.path)!r}: {count:,} images; expected 10,000"
-            )
-        if self.md5 == BATCHES[name]:
-            return ""
-        return (
-            f"{str(self.path)!r}: MD5 {self.md5}; expected {BATCHES[name]}, that of CIFAR-10 as "
-            "published"
-        )
-
-
-def _batch(folder: Path, name: str) -> _Batch:
-    binary = folder / f"{name}.bin"
-    path = binary if binary.exists() else folder / name
-    location = f"data: {str(path)!r}"
-    content = reading.content("data", path, MOST_BYTES)
-    if path == binary:
-        if not content or len(content) % (PIXELS + 1):
-            raise InputError(
-                f"{location}: {len(content)} bytes; expected a multiple of {PIXELS + 1}, "
-                "an image each"
-            )
-        rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, PIXELS + 1)
-        images, labels, md5 = rows[:, 1:], rows[:, 0].astype(np.int64), ""
-        place = "byte {}".format
-        step = PIXELS + 1
-    else:
-        with reading.refusing(location, "a batch of CIFAR-10, in its python version"):
-            _check_places(content)
-            batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
-            images = np.asarray(batch[b"data"])
-            if images.dtype != np.uint8:
-                raise ValueError(f"images of {images.dtype}")
-            images = images.reshape(-1, PIXELS)
-            labels = np.array(batch[b"labels"])
-            if labels.dtype.kind not in "iu":
-                raise ValueError(f"labels of {labels.dtype}")
-            labels = labels.astype(np.int64)
-        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        place, step = "label {}".format, 1
-    if labels.shape != (len(images),) or not len(images):
-        raise InputError(
-            f"{location}: {len(images)} images, labels of shape {labels.shape}; expected one "
-            "for each"
-        )
-    for bad in np.flatnonzero((labels < 0) | (labels > 9))[:1]:
-        raise InputError(
-            f"{location}: {place(bad * step)}: {labels[bad]}; expected a class, 0 .. 9"
-        )
-    return _Batch(path, images, labels, md5)
+    paper = "Krizhevsky, 2009"
+    name, shown, classes = "cifar100", "CIFAR-100", 100
+    folders = ("cifar-100-binary", "cifar-100-python")
+    md5 = PARTS
+    sizes, labels = {"train": 50_000, "test": 10_000}, "fine_labels"
+    before = 1  # the coarse label
 
 
 def _check_places(content: bytes) -> None:

@@ -29,7 +29,7 @@ from hgobench.registry import Registry
 
 from . import files
 from .base import Dataset, Labels, Published, Source, Split, digest, standardised
-from .cifar import Cifar10
+from .cifar import Cifar10, Cifar100
 from .functions import adapted
 from .own import Csv, Libsvm, Npz, Parquet, Pictures
 from .sentences import Sentences
@@ -356,6 +356,7 @@ registry: Registry[Source] = Registry(
         "mnist": Mnist,
         "fashion_mnist": FashionMnist,
         "cifar10": Cifar10,
+        "cifar100": Cifar100,
         "phishing": Phishing,
         "boston": Boston,
         "sentences": Sentences,
