@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 
 from hgobench import Scenario, models
 from hgobench.algorithms import Order, Places
+from hgobench.engines.cells import _make
 from hgobench.errors import InputError
 from hgobench.models import Module
 from hgobench.results import address
@@ -18,6 +22,7 @@ from hgobench.simulation.world import World
 from hgobench.testing_models import check_model, is_model, try_model
 from tests import nets
 
+ROOT = Path(__file__).parent.parent
 FIELDS: dict[str, Any] = {
     "data": "digits", "workers": 12, "sampled": 8, "byzantine": 2, "batch_size": 6, "rounds": 10,
     "attack": "foe", "evaluation_interval": 10, "learning_rate": 0.05, "rule": "trimmed_mean",
@@ -358,3 +363,39 @@ def test_which_names_are_models() -> None:
         assert is_model(name)
     for name in ("krum", "foe", "tests.nets:closure", "tests.plugins:Signs", "tests.nets:smoothed"):
         assert not is_model(name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "examples"), [("ResNet8", 512), ("NormedMlp[width=2000]", 512), ("Relu30", 4096)]
+)
+def test_activations_keep_within_their_bound(name: str, examples: int) -> None:
+    """A process grows by less than `MEMORY` and half of it, though all activations take more."""
+    program = f"""
+import resource, torch
+from hgobench import models
+from hgobench.determinism import stream
+from hgobench.models.module import MEMORY
+torch.set_num_threads(1)
+model = models.registry.build("tests.nets:{name}", features=3072, classes=10, image=(3, 32, 32))
+params = model.initial(stream(0, "initial"))[None]
+x, y = torch.randn(8, {examples}, 3072), torch.randint(0, 10, (8, {examples}))
+out = torch.zeros(1, 8, model.dimension)
+model.gradients(params, x[:, :2], y[:, :2], None, out)
+usage = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = usage()
+model.gradients(params, x, y, None, out)
+model.evaluate(params, x[0], y[0])
+print((usage() - before) / MEMORY, model._bytes * 8 * {examples} / MEMORY)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    grew, all_at_once = map(float, done.stdout.split())
+    assert grew < 1.5 < all_at_once
+
+
+def test_units_that_can_t_be_told_are_refused_before_anything_runs() -> None:
+    problem = "declare place_of"
+    with pytest.raises(InputError, match=problem):
+        _make(named("Gru[inputs=rows]", granularity="feature", algorithm="hgo"), "cpu")
+    _make(named("Gru[inputs=rows]", algorithm="hgo"), "cpu")

@@ -104,6 +104,7 @@ class Module(Model):
         self._held: list[torch.nn.Module] = []
         self._per_example = True  # whether the loss is a number per example; else their mean
         self._bytes = 0  # of activations per example
+        self._device: Any = None  # where the module is; None: where it was made
 
     # Making it
 
@@ -181,6 +182,7 @@ class Module(Model):
             ValueError: they can't be told, or are wrong.
         """
         units = units_of(self.net, self.shapes)
+        self._move(torch.device("cpu"))
         rng = torch.Generator().manual_seed(1)
         x, y = self._trial(rng)
         params = torch.randn(self.dimension, generator=rng) * 0.1
@@ -465,6 +467,12 @@ class Module(Model):
             raise ValueError(f"returns {what}; expected a tensor{hint}")
         return answer
 
+    def _move(self, device: torch.device) -> None:
+        """Have the module's constants where the examples are."""
+        if self._device != device:
+            self.net.to(device)
+            self._device = device
+
     def _flat(self) -> Tensor:
         return torch.cat([p.detach().reshape(-1) for p in self._named.values()])
 
@@ -489,6 +497,7 @@ class Module(Model):
         """Return (R, q, d), cell by cell, as many workers together as `MEMORY` holds."""
         self.check()
         self._check_tokens(x)
+        self._move(x.device)
         if weights is None:
             weights = x.new_full(y.shape, 1.0 / y.shape[1])
         out = memory(out, x, len(params), len(x), self.dimension)
@@ -652,6 +661,7 @@ class Module(Model):
         """Yield each cell's scores of the examples, and its mean loss in float64."""
         self.check()
         self._check_tokens(x)
+        self._move(x.device)
         size = min(max(MEMORY // self._bytes, 1), EXAMPLES)
         for row in cells(params):
             with torch.no_grad(), self._mode(train=False):
