@@ -346,3 +346,8 @@ class Wandering(Softmax):
     def initial(self, rng: np.random.Generator) -> Tensor:
         self.calls += 1
         return super().initial(rng) + self.calls
+
+
+def same(features: int, classes: int) -> nn.Module:
+    """Return the same module each time."""
+    return ready

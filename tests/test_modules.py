@@ -176,8 +176,22 @@ def test_initial_parameters_are_the_module_s_own_draw() -> None:
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert float(one.abs().max()) <= 12**-0.5  # nn.Linear's bound
-    ready = built("ready")
-    assert torch.equal(ready.initial(np.random.default_rng(0)), ready._flat())
+
+
+@pytest.mark.parametrize("name", ["Plain", "ready", "same"])
+def test_what_is_computed_leaves_initial_parameters_alone(name: str) -> None:
+    """Also of an instance, which starts at its own, and which nothing changes."""
+    model = built(name)
+    before = model.initial(np.random.default_rng(0))
+    own = torch.nn.utils.parameters_to_vector(nets.ready.parameters()).detach()
+    assert torch.equal(before, own) == (name != "Plain")
+    x, y = data_of(model)
+    params = torch.ones(2, model.dimension)
+    model.gradients(params, x, y)
+    model.evaluate(params, x[0], y[0])
+    assert torch.equal(model.initial(np.random.default_rng(0)), before)
+    after = torch.nn.utils.parameters_to_vector(nets.ready.parameters()).detach()
+    assert torch.equal(after, own)
 
 
 def test_a_constructor_is_told_what_it_names() -> None:

@@ -60,12 +60,11 @@ def adapted(factory: Any) -> Any:
 
         def build() -> Any:
             if isinstance(factory, torch.nn.Module):
-                return copy.deepcopy(factory)
+                return copy.deepcopy(factory)  # lazy layers and types are settled in the copy
             return factory(**values)
 
         data = {"features": features, "classes": classes, "image": image, "vocabulary": vocabulary}
         wrapped = Module(build, **data, **options)
-        wrapped.drawn = not isinstance(factory, torch.nn.Module)
         if "image" not in known:  # the data are not known yet
             return wrapped
         if isinstance(wrapped.first, Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
@@ -56,7 +57,6 @@ class Module(Model):
             ``"loop"`` (worker by worker).
         reason: why they are not mapped; empty: they are, or better.
         random: whether gradients depend on draws, as with dropout.
-        drawn: whether initial parameters are drawn anew; else they are the module's own.
 
     Example:
         >>> model = Module(lambda: torch.nn.Linear(4, 3), features=4, classes=3)
@@ -100,7 +100,7 @@ class Module(Model):
         self.freeze = boolean("freeze", freeze)
         if ":" in self.loss_name:
             _ = self._loss_function  # what does not import is refused at once
-        self.way, self.reason, self.random, self.drawn = "", "", False, True
+        self.way, self.reason, self.random = "", "", False
         self._held: list[torch.nn.Module] = []
         self._per_example = True  # whether the loss is a number per example; else their mean
         self._bytes = 0  # of activations per example
@@ -120,8 +120,8 @@ class Module(Model):
 
     @cached_property
     def net(self) -> torch.nn.Module:
-        """The module, whose parameters are those of the cell that is computed."""
-        return self._ready(self.first)
+        """A copy of the module, whose parameters are those of the cell that is computed."""
+        return self._ready(copy.deepcopy(self.first))
 
     def _ready(self, net: Any) -> torch.nn.Module:
         """Return a module with all of its parameters, in float32."""
@@ -194,7 +194,7 @@ class Module(Model):
         """Make the module anew, with torch's generator keyed, and return its parameters, (d,)."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
-            net = self._ready(self._build()) if self.drawn else self.first
+            net = self._ready(self._build())
         named = dict(net.named_parameters())
         found = {name: tuple(named[name].shape) for name in self.shapes if name in named}
         if found != self.shapes:
