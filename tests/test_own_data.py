@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -352,7 +353,7 @@ def test_images_that_are_divided_already(tmp_path: Path) -> None:
         (lambda p: np.savez(p / "f", x=X, z=Y), "npz", "array: unknown 'z'; expected one of groups, groups_test"),
         (lambda p: np.savez(p / "f", x=X, y=np.array([None] * N)), "npz", "'y.npy': object of shape"),
         (lambda p: np.savez(p / "f", x=X, y=Y, x_test=X), "npz", "arrays 'x', 'y', 'x_test'; expected x and"),
-        (lambda p: (p / "f.npz").write_bytes(b"PK"), "npz", "expected an .npz file of arrays"),
+        (lambda p: (p / "f.npz").write_bytes(b"PK"), "npz", "expected an .npz file of arrays, or a folder"),
         (lambda p: (p / "f.parquet").write_bytes(b"PAR1"), "parquet", "expected a Parquet file"),
         (lambda p: (p / "f.libsvm").write_text("1 0:2"), "libsvm", "expected lines LABEL .qid:GROUP. INDEX"),
         (lambda p: (p / "f.libsvm").write_text("1 1:nan\n2 1:1"), "libsvm", "a feature that is not finite"),
@@ -455,3 +456,31 @@ def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str)
     place = f"byte {1 + 3 * 3074}" if version == "binary" else "label 3"
     with pytest.raises(InputError, match=f"{place}: 123; expected a class, 0 .. 99"):
         load("cifar100[validation=0,verify=false]")
+
+
+def is_mapped(array: np.ndarray) -> bool:
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
+
+
+def test_features_that_are_divided_already_are_mapped_and_not_copied(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(6000, 64)).astype(np.float32)
+    y = np.arange(6000) % 3
+    named: dict[str, Any] = {"x_train": x, "y_train": y, "x_test": x[::-1], "y_test": y[::-1]}
+    (tmp_path / "a").mkdir()
+    for name, values in named.items():
+        np.save(tmp_path / "a" / name, values)
+    np.savez(tmp_path / "b.npz", **named)
+    world = World(data=f"npz[path={tmp_path}/a,validation=0]")
+    mapped, packed = world.data, load(f"npz[path={tmp_path}/b.npz,validation=0]")
+    same(mapped, packed)
+    assert np.array_equal(mapped.train.features, x)
+    assert is_mapped(mapped.train.features)
+    assert not is_mapped(packed.train.features)
+    assert world.features.data_ptr() == mapped.train.features.ctypes.data
+    mapped.train.features[0, 0] += 1.0  # a mistake of somebody's stays in this process
+    assert np.load(tmp_path / "a" / "x_train.npy")[0, 0] == x[0, 0]
+    np.save(tmp_path / "a" / "x_train", x + 1)
+    assert load(f"npz[path={tmp_path}/a,validation=0]").digest != mapped.digest

@@ -235,8 +235,9 @@ def _features(
     scale = np.float32(255 if first.ndim > 2 and first.dtype == np.uint8 else 1)
     flat = {}
     for name, values in parts.items():
+        flattened = values.reshape(len(values), math.prod(values.shape[1:]))
         with np.errstate(over="ignore"):  # infinite numbers are refused
-            numbers = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float32)
+            numbers: Features = flattened.astype(np.float32, copy=False)
         flat[name] = numbers / scale if scale != 1 else numbers
     return flat, image, vocabulary
 

@@ -22,6 +22,7 @@ from .base import Dataset, Labels, Source, Split, digest, divided, standardised
 
 MOST_NUMBERS = 1 << 29  # of a data set's features
 MOST_BYTES = 1 << 32  # of an array
+ALIGNED = 64  # bytes
 MOST_PIXELS = 1 << 25  # of an image, before it is made smaller
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 LEAST_LINES = 20  # a column of fewer may count the lines by accident
@@ -314,8 +315,12 @@ class Npz(Own):
     What they may hold is what a function may return: images (N, channels, height, width), text as
     labels, integers as sequences. Features stay as they are.
 
+    A folder with these arrays as ``.npy`` files is read too, and mapped: processes of a machine
+    share the memory of features that need not be divided, ``x_train`` and ``x_test`` of float32,
+    with `validation` 0 or ``x_validation``. Don't change the files while a run computes.
+
     Args:
-        path: the file.
+        path: the file, or the folder.
         test: as for `Csv`, unless the file has test examples.
         validation: as for a `Source`, unless the file has validation examples.
 
@@ -331,20 +336,24 @@ class Npz(Own):
 
     validity = "arrays x, y and groups; or x_train, y_train, x_test, y_test"
 
+    def files(self) -> list[Path]:
+        """Return the arrays' files, if they are in a folder."""
+        return sorted(_home(self.path).glob("*.npy"))
+
     def load(self) -> Dataset:
         """Read the arrays."""
-        location = f"data: {self.path!r}"
+        location, root = f"data: {self.path!r}", _home(self.path)
         found: dict[str, NDArray[Any]] = {}
-        with (
-            reading.refusing(location, "an .npz file of arrays"),
-            reading.opened(_home(self.path)) as file,
-            zipfile.ZipFile(file) as archive,
-        ):
-            for entry in archive.infolist():
-                name = entry.filename.removesuffix(".npy")
-                if name not in _ARRAYS:
-                    raise InputError(unknown(f"{location}: array", name, _ARRAYS))
-                found[name] = _member(archive, entry, location)
+        with reading.refusing(location, "an .npz file of arrays, or a folder of .npy files"):
+            if root.is_dir():
+                for path in self.files():
+                    name = _known(path.name, location)
+                    found[name] = _mapped(path, f"{location}: array {path.name!r}")
+            else:
+                with reading.opened(root) as file, zipfile.ZipFile(file) as archive:
+                    for entry in archive.infolist():
+                        name = _known(entry.filename, location)
+                        found[name] = _member(archive, entry, location)
         suffixes = ("_train", "_validation", "_test") if "x" not in found else ("",)
         parts = {
             suffix.removeprefix("_"): arrays.Part(
@@ -367,23 +376,47 @@ class Npz(Own):
 _ARRAYS = [f"{a}{s}" for s in ("", "_train", "_validation", "_test") for a in ("x", "y", "groups")]
 
 
+def _known(file: str, location: str) -> str:
+    name = file.removesuffix(".npy")
+    if name not in _ARRAYS:
+        raise InputError(unknown(f"{location}: array", name, _ARRAYS))
+    return name
+
+
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, location: str) -> NDArray[Any]:
-    """Read one array of an archive, of a size that its header says and that is bounded."""
+    """Read one array of an archive."""
     with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, kind = header(file)
-    size = math.prod(shape) * kind.itemsize
-    if kind.hasobject or size > entry.file_size or size > MOST_BYTES:
-        raise InputError(
-            f"{location}: array {entry.filename!r}: {kind} of shape {shape} in "
-            f"{entry.file_size:,} bytes; expected numbers or text, {MOST_BYTES:,} bytes at most"
-        )
+        _check_header(file, entry.file_size, f"{location}: array {entry.filename!r}")
     with archive.open(entry) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _mapped(path: Path, location: str) -> NDArray[Any]:
+    """Map the array of an ``.npy`` file, so that the processes of a machine share its memory.
+
+    Its numbers begin at a multiple of 64 bytes, on which the last bits of sums may depend.
+    """
+    with reading.opened(path) as file:
+        _check_header(file, path.stat().st_size, location)
+    # Private: whoever writes to it, which nobody should, changes neither the file nor others.
+    array = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    return array if array.ctypes.data % ALIGNED == 0 else array.copy()
+
+
+def _check_header(file: Any, size: int, location: str) -> None:
+    """Refuse an array that is not as large as its header says, too large, or of objects."""
+    version = np.lib.format.read_magic(file)
+    header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, kind = header(file)
+    claimed = math.prod(shape) * kind.itemsize
+    if kind.hasobject or claimed > size or claimed > MOST_BYTES:
+        raise InputError(
+            f"{location}: {kind} of shape {shape} in {size:,} bytes; expected numbers or text, "
+            f"{MOST_BYTES:,} bytes at most"
+        )
 
 
 class Pictures(Own):
