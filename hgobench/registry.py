@@ -490,7 +490,24 @@ class Registry(Generic[T]):
                 f"{self.field}: {text!r}: {entry.name} is a function and takes no parameters here; "
                 "write a class"
             )
+        self._check_call(entry)
         return entry.factory
+
+    def _check_call(self, entry: Entry[T]) -> None:
+        """Raise InputError unless a function can be called with the workers' vectors alone."""
+        try:
+            signature = inspect.signature(entry.factory)
+        except (TypeError, ValueError):  # it says nothing about itself
+            return
+        keywords = {"present": None} if "present" in signature.parameters else {}
+        try:
+            signature.bind(None, **keywords)
+        except TypeError as error:
+            called = f"{entry.factory.__name__}(vectors)"
+            raise InputError(
+                f"{self.field}: {entry.name!r}: called as {called}: {error}; "
+                "what else it needs, such as f, a class takes in its __init__"
+            ) from None
 
     def build(self, text: str, **context: Any) -> T:
         """Construct the component that `text` names.

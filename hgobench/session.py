@@ -344,7 +344,14 @@ class SuiteOutcome:
                 (len(chosen.failed), len(chosen.keys), "cells that choose attacks and parameters"),
                 (len(self.failed) - len(chosen.failed), len(others), "reported cells"),
             ]
-        return [f"{count} of {of} {what} failed" for count, of, what in counts if count]
+        lines = [f"{count} of {of} {what} failed" for count, of, what in counts if count]
+        attack = re.compile(r"(round \d+: )?attack ")
+        if by_attack := sum(bool(attack.match(result.reason)) for result in self.failed):
+            lines.append(
+                f"{by_attack} of them failed by the attack's mistake, not the rule's: worst cases "
+                "that rest on them say nothing of the rule; correct the attack (hgobench test)"
+            )
+        return lines
 
     @property
     def interrupted(self) -> str:
@@ -437,7 +444,10 @@ class SuiteOutcome:
 
     def notes(self) -> list[str]:
         """Return lines on cells that did not end well, and on those that the boards lack."""
-        notes = [f"{len(t)} cells {how} (first: {t[0]})" for how, t in self.ended.items()]
+        notes = [
+            f"{len(t)} cell{'s' * (len(t) > 1)} {how} (first: {t[0]})"
+            for how, t in self.ended.items()
+        ]
         if self.missing:
             notes.append(f"{self.missing} of {len(self.cells)} {self.unit} are missing")
         return [*notes, *(f"left out {n} cells: {why}" for why, n in self.left_out.items())]

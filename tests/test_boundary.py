@@ -404,7 +404,7 @@ def test_time_is_cpu_time() -> None:
     )
     assert found.seconds < 5
     text = render("r", boards([Score.of(found)]))
-    assert "! 1 cells diverged or failed, 1 of them out of time; each counts as 0" in text
+    assert "! 1 cell diverged or failed, 1 of them out of time; each counts as 0" in text
     failed = run(GOOD.replace(rule=f"{HERE}RuleError"))
     assert "out of time" not in render("r", boards([Score.of(failed)]))
 

@@ -356,7 +356,7 @@ def test_terminal_table(made: list[Any]) -> None:
     assert "hgo tests.plugins:MyMedian staircase v=9 *" in text
     assert "* not part of hgobench" in text
     assert "hgo krum staircase v=11 !" in text
-    assert "! 1 cells diverged or failed; each counts as 0" in text
+    assert "! 1 cell diverged or failed; each counts as 0" in text
     assert "0.700" in text
 
 

@@ -192,6 +192,10 @@ def test_ranks_are_those_of_the_boards(outcome: SuiteOutcome) -> None:
     for axes in picture.figure.axes:
         low, high = axes.get_ylim()
         assert low > high, "the best row is above"
+        ticks = [round(tick) for tick in axes.get_xticks()]
+        assert ticks[0] == 1, "the first place has a number"
+        assert len(ticks) <= 9
+        assert ticks[-1] <= max(last for _, last in bars)
 
 
 def test_worst_cases_and_intervals_are_those_of_the_boards() -> None:

@@ -105,6 +105,35 @@ def test_refusals_name_what_was_expected(things: Registry[Thing], text: str, mes
     assert message in str(error.value)
 
 
+def needs_f(values: object, f: int) -> object:
+    """Return its input, if it is told f."""
+    return values
+
+
+def needs_nothing() -> int:
+    """Return 1."""
+    return 1
+
+
+def may_have_more(values: object, f: int = 0, *, present: object) -> object:
+    """Return its input."""
+    return values
+
+
+def test_functions_are_called_with_the_vectors_alone(things: Registry[Thing]) -> None:
+    """What can't be is refused when it is named, not in every cell."""
+    here = "tests.test_registry"
+    assert things.function(f"{here}:may_have_more") is may_have_more
+    with pytest.raises(InputError) as error:
+        things.function(f"{here}:needs_f")
+    assert str(error.value) == (
+        f"thing: '{here}:needs_f': called as needs_f(vectors): missing a required argument: 'f'; "
+        "what else it needs, such as f, a class takes in its __init__"
+    )
+    with pytest.raises(InputError, match=r"needs_nothing\(vectors\): too many positional arg"):
+        things.function(f"{here}:needs_nothing")
+
+
 def test_module_and_class(things: Registry[Thing]) -> None:
     made = things.build("tests.test_registry:Thing[a=5]", secret=3)
     assert (made.a, made.secret) == (5, 3)

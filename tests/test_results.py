@@ -243,6 +243,23 @@ def test_unreadable_stores_are_refused(tmp_path: Path, prepare: object, message:
         SqliteStore(tmp_path, create=False)
 
 
+def test_a_folder_without_results_is_told_where_some_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suite's name is no folder: its results are in the folder that runs write to."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("other", "quick"):
+        SqliteStore(Path("hgobench-results", name)).close()
+    there = r"did you mean 'hgobench-results/quick' or 'hgobench-results/other'\?$"
+    for folder in ("quick", "hgobench-results/../quick"):
+        with pytest.raises(
+            InputError, match=f"store: '{folder}': no results.sqlite there; {there}"
+        ):
+            SqliteStore(folder, create=False)
+    with pytest.raises(InputError, match="did you mean 'hgobench-results/other' or 'hgobench-re"):
+        SqliteStore("hgobench-results", create=False)
+
+
 def test_a_store_that_is_refused_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[sqlite3.Connection] = []
     connect = sqlite3.connect

@@ -81,6 +81,22 @@ def test_rules_and_settings(tiny: Path, tmp_path: Path) -> None:
     }
 
 
+def test_attacks_that_raise_are_told_from_rules_that_do(tiny: Path, tmp_path: Path) -> None:
+    """Cells count as 0 either way, and only one says something of the rule."""
+    how: dict[str, Any] = {"out": tmp_path / "out", "jobs": 1}
+    mistaken = "tests.misbehaving:AttackStop"
+    settings = {"seed": 0, "algorithm": "hgo", "attack": [mistaken, "foe"], "rule": "median"}
+    outcome = run_suite(tiny, rules="tests.plugins:Raising", settings=settings, **how)
+    failed = [result.scenario for result in outcome.failed]
+    by_attack = sum(cell.attack == mistaken for cell in failed)
+    assert (by_attack, len(failed)) == (2, 3), "under foe the rule that raises"
+    assert outcome.failures() == [
+        f"{len(failed)} of {len(outcome.cells)} cells failed",
+        f"{by_attack} of them failed by the attack's mistake, not the rule's: worst cases that "
+        "rest on them say nothing of the rule; correct the attack (hgobench test)",
+    ]
+
+
 def test_what_is_wrong_is_refused_at_once(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(InputError, match="suite: unknown 'quik'; did you mean 'quick'"):

@@ -138,7 +138,9 @@ def _ending(
         quiet,
     )
     for reason, labels in outcome.ended.items():
-        typer.echo(f"{len(labels)} cells {reason} (first: {labels[0]})", err=True)
+        typer.echo(
+            f"{len(labels)} cell{'s' * (len(labels) > 1)} {reason} (first: {labels[0]})", err=True
+        )
     if early is not None:
         missing = f"{outcome.missing} missing {outcome.unit}"
         typer.echo(f"the same command goes on with the {missing}", err=True)

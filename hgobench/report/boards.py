@@ -390,7 +390,7 @@ def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -
     if ended := sum(row.ended for row in rows):
         late = sum(row.late for row in rows)
         out = f", {late} of them out of time" if late else ""
-        notes.append(f"! {ended} cells diverged or failed{out}; each counts as 0")
+        notes.append(f"! {ended} cell{'s' * (ended > 1)} diverged or failed{out}; each counts as 0")
     if idle := sum(row.idle for row in rows):
         notes.append(f"~ in {idle} cells too few workers answered, in every round, to aggregate")
     notes += dict.fromkeys(note for board in boards for note in board.notes)

@@ -390,6 +390,9 @@ def _axes(axes: Any, chart: Chart, size: Size) -> None:
         elif room < 1.6 * small:
             how = {"rotation": 90}
         axes.set_xticks(range(len(names)), names, fontsize=min(small, max(room, 4.0)), **how)
+    elif any(line.style == "spans" for line in chart.lines):  # places, counted from the first
+        last = max(int(high) for line in chart.lines for high in line.high or () if high)
+        axes.set_xticks(range(1, last + 1, max(1, -(-(last - 1) // 8))))
     elif "x" not in chart.log and whole(x for line in chart.lines for x in line.x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if "y" not in chart.log and whole(y for line in chart.lines for y in line.y):

@@ -113,7 +113,7 @@ class SqliteStore:
         self._schema = SCHEMA
         self._say = say or _print
         if not create and not self.path.exists():
-            raise InputError(f"store: {str(folder)!r}: no {FILE} there")
+            raise InputError(f"store: {str(folder)!r}: no {FILE} there{_elsewhere(Path(folder))}")
         if self.path.exists() and not self.path.is_file():
             raise InputError(f"store: {str(self.path)!r}: no file")
         try:
@@ -459,6 +459,17 @@ class SqliteStore:
                 f"{_damaged(damaged)} in {self.path} left out; to list: "
                 f"hgobench show {self.path.parent} --damaged"
             )
+
+
+def _elsewhere(folder: Path) -> str:
+    """Say where results are that may be meant: in the folder, or where runs put theirs."""
+    places = [folder, Path("hgobench-results"), folder / "hgobench-results"]
+    stores = {file.parent for place in places for file in place.glob(f"*/{FILE}")}
+    # The one of that name first: `hgobench run quick` writes to hgobench-results/quick.
+    some = sorted(stores, key=lambda path: (path.name != folder.name, str(path)))[:3]
+    if not some:
+        return ""
+    return f"; did you mean {' or '.join(repr(str(path)) for path in some)}?"
 
 
 def _print(text: str) -> None:
