@@ -120,10 +120,28 @@ def test_changed_cards_are_told_and_other_names_refused(tmp_path: Path) -> None:
     assert done.stdout.split() == [
         "boards/quick-3/0123456789ab.json", "boards/quick-3/attacks/ba9876543210.json",
     ]  # fmt: skip
+    for name, to in (("boards/quick-3/aaaaaaaaaaaa.json", "/etc/hosts"), ("boards/sources/s", "/")):
+        (tmp_path / name).symlink_to(to)
+        git("add", "-A")
+        git("commit", "-qm", name)
+        done = changed(tmp_path, base)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"{name!r}: a link, or another repository; expected a plain file\n"
+        git("rm", "-q", name)
+        git("commit", "-qm", "without")
     write("boards/quick-3/x;rm -rf ~.json", "{}")
     done = changed(tmp_path, base)
     assert (done.returncode, done.stdout) == (1, "")
     assert "expected boards/RULESET/HASH.json" in done.stderr
+
+
+@in_a_clone
+def test_what_workflows_use_can_t_be_moved_by_others() -> None:
+    for path in (GITHUB / "workflows").glob("*.yml"):
+        used = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+        assert used
+        for one in used:
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[0-9.]+", one), (path.name, one)
 
 
 @in_a_clone
