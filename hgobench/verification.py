@@ -12,6 +12,7 @@ import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from hgobench.errors import InputError
 from hgobench.evaluation.evaluate import chooses, choosing, played, selected
 from hgobench.evaluation.recheck import chosen_otherwise
 from hgobench.evaluation.selection import Selection
+from hgobench.leaderboard import Spent
 from hgobench.reading import refusing
 from hgobench.results import Result, open_store
 from hgobench.results.address import Addresses, code_stated
@@ -47,6 +49,7 @@ MOST = 10**7  # cells
 POWER = 0.8  # of what is said to be found
 BEYOND = 0.1  # no processor's rounding moves the accuracy of a cell farther
 LISTED = 5  # cells of one kind of problem
+LONGEST = 400  # characters of what is said of one
 # Where all of these agree, so do all bits.
 SAME_KIND = ("code", "torch", "numpy", "machine", "processor", "system", "blas", "device")
 
@@ -96,6 +99,7 @@ class Verification:
     Attributes:
         where: the folder or the card.
         claimed: how many cells there are.
+        usable: of how many of them the data are here, so that they could be drawn.
         draw: the seed by which cells were drawn.
         problems: what is wrong, each in a sentence.
         suspicions: what is seldom right.
@@ -112,6 +116,7 @@ class Verification:
 
     where: str
     claimed: int
+    usable: int
     draw: int
     problems: Sequence[str]
     suspicions: Sequence[str]
@@ -143,6 +148,7 @@ class Verification:
         return {
             "where": self.where,
             "claimed": self.claimed,
+            "usable": self.usable,
             "draw": self.draw,
             "confirmed": self.confirmed,
             "problems": list(self.problems),
@@ -255,14 +261,15 @@ def verified(
     by_address = sorted(usable, key=lambda one: (one.address, one.cell.ruleset))
     count = min(sample, len(by_address))
     chosen = random.Random(seed).sample(by_address, count) if count else []
-    again = _run(chosen, read.card is not None, jobs, progress)
+    again, impossible = _run(chosen, read.card is not None, jobs, progress)
     problems, overall, least = _judged(again)
     few = found_by_chance(len(usable), len(again), wanted=POWER) if again else None
     return Verification(
         read.where,
         len(read.cells),
+        len(usable),
         seed,
-        [*read.problems, *problems],
+        [*read.problems, *impossible, *problems],
         read.suspicions,
         read.notes,
         again,
@@ -357,13 +364,34 @@ def _check_ruleset(
         read.problems += [
             f"{ruleset}: {text}" for text in _some(strange, f"{what} that are none of its suite's")
         ]
+        if strange:
+            return
+        lacking = _reported(chosen) - {*cells} if chosen else rules.lacking(cells)
+        read.problems += [
+            f"{ruleset}: {text}"
+            for text in _some(
+                [_named(cell) for cell in lacking],
+                "cells of its rows are missing, and a worst case over fewer attacks or seeds is "
+                "not the suite's; hgobench run adds them",
+            )
+        ]
+
+
+def _reported(selections: Sequence[Selection]) -> set[Scenario]:
+    """Return the cells on fresh seeds that rows report."""
+    return {
+        cell
+        for one in selections
+        for name in ("none", *one.reported)
+        for cell in one.under(name, one.plan.fresh_seeds)
+    }
 
 
 def _some(texts: Sequence[str], what: str) -> list[str]:
     """Return a sentence on some texts, of which a few are named; none: nothing."""
     if not texts:
         return []
-    named = list(dict.fromkeys(texts))
+    named = list(dict.fromkeys(t if len(t) <= LONGEST else f"{t[:LONGEST]} .." for t in texts))
     more = f"; and {len(named) - LISTED} more" if len(named) > LISTED else ""
     return [f"{len(texts)} {what}: {'; '.join(named[:LISTED])}{more}"]
 
@@ -431,16 +459,18 @@ def _check_addresses(read: _Read, cells: Sequence[Claimed]) -> None:
 
 def _run(
     chosen: Sequence[Claimed], of_card: bool, jobs: int, progress: bool | Literal["json"]
-) -> list[Again]:
-    """Run cells again, away from the results that they are of.
-
-    Raises:
-        InputError: a cell can't be run here.
-    """
+) -> tuple[list[Again], list[str]]:
+    """Run cells again, away from the results that they are of; say which can't be run at all."""
     found: dict[tuple[str, Scenario], Cell] = {}
-    by_ruleset: dict[str, list[Claimed]] = {}
+    by_ruleset: dict[str, list[tuple[Claimed, Scenario]]] = {}
+    impossible = []
     for one in chosen:
-        by_ruleset.setdefault(one.cell.ruleset, []).append(one)
+        try:
+            runnable = _runnable(one.scenario)
+        except InputError as error:
+            impossible.append(f"{_named(one.scenario)}: {'; '.join(error.problems)}")
+        else:
+            by_ruleset.setdefault(one.cell.ruleset, []).append((one, runnable))
     with tempfile.TemporaryDirectory(prefix="hgobench-verify-") as name, open_store(name) as store:
         session = Session(store, jobs=jobs, progress=progress)
         for ruleset, several in by_ruleset.items():
@@ -452,10 +482,10 @@ def _run(
                     cell = replace(cell, prints={"rounds": printed(cell)})
                 found[ruleset, result.scenario] = cell
 
-            cells = list(dict.fromkeys(_runnable(one.scenario) for one in several))
+            cells = list(dict.fromkeys(scenario for _, scenario in several))
             check(session.run(cells, ruleset, on_result=take))
     told = []
-    for one in chosen:
+    for one, _ in chain.from_iterable(by_ruleset.values()):
         here = found[one.cell.ruleset, one.scenario]
         facts = one.cell.provenance, here.provenance
         same = all(
@@ -463,7 +493,7 @@ def _run(
             for name in SAME_KIND
         )
         told.append(Again(one, _paired(one.cell, here), same))
-    return told
+    return told, _some(impossible, "cells that no run can have had")
 
 
 def _paired(there: Cell, here: Cell) -> Pair:
@@ -480,11 +510,7 @@ def _runnable(scenario: Scenario) -> Scenario:
     Raises:
         InputError: it can't be run.
     """
-    values = {name: getattr(scenario, name) for name in scenario.declarations()}
-    try:
-        return Scenario(**values)
-    except InputError as error:
-        raise InputError(f"verify: {problem}" for problem in error.problems) from None
+    return Scenario(**{name: getattr(scenario, name) for name in scenario.declarations()})
 
 
 def _judged(again: Sequence[Again]) -> tuple[list[str], Difference | None, float | None]:
@@ -493,7 +519,8 @@ def _judged(again: Sequence[Again]) -> tuple[list[str], Difference | None, float
     loose = [one for one in again if not one.same_kind]
     problems = _some(
         [
-            f"{_named(one)}: {one.pair.a.accuracy:.4f} there, {one.pair.b.accuracy:.4f} here"
+            f"{_named(one.claimed.scenario)}: {one.pair.a.accuracy:.4f} there, "
+            f"{one.pair.b.accuracy:.4f} here"
             for one in sorted(strict, key=lambda one: -abs(one.raised))
             if one.pair.changed
         ],
@@ -502,11 +529,17 @@ def _judged(again: Sequence[Again]) -> tuple[list[str], Difference | None, float
     )
     problems += _some(
         [
-            f"{_named(one)}: {one.pair.a.accuracy:.4f} there, {one.pair.b.accuracy:.4f} here"
+            f"{_named(one.claimed.scenario)}: {one.pair.a.accuracy:.4f} there, "
+            f"{one.pair.b.accuracy:.4f} here"
             for one in sorted(loose, key=lambda one: -abs(one.raised))
             if abs(one.raised) > BEYOND
         ],
         f"of {len(loose)} cells differ by more than {BEYOND:g}, which rounding does not explain",
+    )
+    problems += _some(
+        [f"{_named(one.claimed.scenario)}: {text}" for one in loose if (text := _far(one.pair))],
+        f"of {len(loose)} cells differ in what else is told of them, by more than rounding "
+        "explains",
     )
     if not loose:
         return problems, None, None
@@ -521,6 +554,25 @@ def _judged(again: Sequence[Again]) -> tuple[list[str], Difference | None, float
             f"p = {overall.p:.2g})"
         )
     return problems, overall, least
+
+
+def _far(found: Pair) -> str:
+    """Say in what, besides accuracy, two cells differ by more than a tenth; empty: in nothing."""
+    there, here = found.a.score, found.b.score
+    told = []
+    if (there.spent is None) != (here.spent is None):
+        told.append("what the run took is told on one side alone")
+    if there.spent is not None and here.spent is not None:
+        for name, a, b in zip(Spent._fields, there.spent, here.spent, strict=True):
+            if abs(a - b) > BEYOND * max(abs(a), abs(b)):
+                told.append(f"{name} is {a:g} there, {b:g} here")
+    for name in ("live", "exceeded", "outvoted"):
+        a, b = getattr(there, name), getattr(here, name)
+        if abs(a - b) > BEYOND:
+            told.append(f"{name} is {a:.4f} there, {b:.4f} here")
+    if there.late != here.late:
+        told.append(f"late is {there.late} there, {here.late} here")
+    return ", ".join(told)
 
 
 def mean_difference(
@@ -549,6 +601,5 @@ def mean_difference(
     return found, detectable(n, spread, wanted=POWER)
 
 
-def _named(one: Again) -> str:
-    scenario = one.claimed.scenario
+def _named(scenario: Scenario) -> str:
     return f"{scenario.algorithm} {scenario.rule} {scenario.attack} seed {scenario.seed}"

@@ -36,6 +36,7 @@ from hgobench.evaluation.selection import At, Played, select
 from hgobench.folders import read
 from hgobench.report.boards import render
 from hgobench.results import open_store
+from hgobench.results.address import code_stated
 from hgobench.suite import Suite
 from tests.stores import stored
 from tests.test_cli import hgobench
@@ -148,6 +149,13 @@ RAISED: list[tuple[tuple[Any, ...], Any, str]] = [
     (("scenario", "data"), "mnist", "$.cells[0].scenario.data: 'mnist' is not in $.data"),
     (("cells", 2, "right"), "zz", "$.cells[2].right: 'zz' is not valid"),
     (("values", "worst", "mean"), 1.5, "$.values.worst.mean: 1.5 is greater than the maximum of"),
+    (("row", "label"), "hgo median", "$.row.label: 'hgo median'; expected it to begin with 'hgo krum'"),
+    (("row", "label"), "hgo krum the_best", "$.row.label: 'hgo krum the_best'; no cell has 'the_best'"),
+    (("threat_model", "name"), "independent", "$.threat_model.name: 'independent'; its cells come to"),
+    (("threat_model", "ensemble"), "auto-1", "$.threat_model.ensemble: 'auto-1'; its cells come to N"),
+    (("board", "collapse"), 0, "$.board.collapse: 0; expected 0.4"),
+    (("cells", 2, "right"), None, "$.cells[2].right: null; 17 other cells say which examples were r"),
+    (("cells", 2, "spent", "time"), -1, "$.cells[2].spent.time: -1 is less than the minimum of 0"),
     (("mood",), "good", "$: Additional properties are not allowed ('mood' was unexpected)"),
 ]  # fmt: skip
 
@@ -355,6 +363,14 @@ def test_what_is_no_card_is_refused_by_name(tmp_path: Path) -> None:
         ("{", "no JSON: Expecting property name"),
         ('{"a": NaN}', "no JSON: NaN; expected a finite number"),
         ("[" * 100_000, "nested too deep"),
+        ('{"a": 1e400}', "no JSON: 1e400; expected a finite number"),
+        ('{"a": ' + "9" * 5000 + "}", "5000 digits; expected at most 20"),
+        ('{"a": 1, "a": 2}', "no JSON: 'a' is twice in one object; expected once"),
+        (
+            '{"a": [["mine\\u202e"]]}',
+            r"'mine\\u202e': has characters that are not seen \(Unicode Cf\)",
+        ),
+        ('{"a\\n::error::": 1}', r"has characters that are not seen \(Unicode Cc\)"),
     ):
         path = tmp_path / "card.json"
         path.write_text(text)
@@ -362,6 +378,46 @@ def test_what_is_no_card_is_refused_by_name(tmp_path: Path) -> None:
             check(path)
     path.write_text("[]")
     assert str(check(path).problems[0]) == "$: [] is not of type 'object'"
+
+
+def test_sources_that_a_card_names_have_digests_and_those_that_are_here_theirs(card: Card) -> None:
+    def own_rule(content: Any) -> None:
+        content["scenario"]["rule"] = content["row"]["rule"] = "their_code:Rule"
+
+    told = [str(problem) for problem in changed(card, own_rule).problems]
+    assert "$.sources.modules: lacks the digest of 'their_code', which the cells name" in told
+    own = {"hgobench.aggregators.krum": "0" * 64}
+    code = {"code": code_stated(), "modules": own, "files": {}}
+    (problem,) = changed(card, put("sources", value=code)).problems
+    assert str(problem).startswith(
+        "$.sources.modules['hgobench.aggregators.krum']: 000000000000..; of the sources that"
+    )
+
+
+def test_letters_that_look_like_others_are_suspicious(card: Card) -> None:
+    def alike(content: Any) -> None:
+        content["scenario"]["rule"] = content["row"]["rule"] = "kr\u03c5m"
+
+    (told, *_) = [str(problem) for problem in changed(card, alike).suspicions]
+    assert told == (r"$.scenario: 'kr\u03c5m': U+03C5, which may look like letters of another name")
+
+
+def test_a_flag_that_was_left_out_is_named() -> None:
+    card = _evaluated()
+    raised = dict(card.content["flags"])
+    assert raised, "the numbers of this row are drawn at random, and some are strange"
+    told = [str(problem) for problem in changed(card, put("flags", value={})).problems]
+    name = next(name for name in raised if name != "weak without attack")
+    assert f"$.flags: lacks {name!r}: {raised[name]}" in told
+
+
+def test_an_attack_names_the_row_that_it_lowers(collection: Path) -> None:
+    (path,) = collection.glob("attacks/*.json")
+    target = collection / f"{json.loads(path.read_text())['lowers']['hash']}.json"
+    (other,) = [one for one in collection.glob("*.json") if one != target]
+    target.write_text(other.read_text())
+    told = [str(problem) for problem in check(path).problems]
+    assert f"$.lowers.hash: {target}: is the card of row {other.stem}" in told
 
 
 def test_checking_imports_nothing_that_a_card_names(

@@ -18,6 +18,7 @@ from hgobench import Scenario, run, run_suite, verify
 from hgobench.cards import Card, made
 from hgobench.cards.card import collapsed, cost, values
 from hgobench.cards.plugins import check_sources
+from hgobench.cards.rules import Rules
 from hgobench.citation import rows_of
 from hgobench.cli import main
 from hgobench.errors import InputError
@@ -176,6 +177,53 @@ def test_elsewhere_rounding_is_forgiven_and_a_forgery_of_all_cells_is_not(theirs
     )
 
 
+def test_elsewhere_what_a_run_took_must_be_the_same_but_for_rounding(theirs: Path) -> None:
+    def cheaper(text: str) -> str:
+        rounds = json.loads(text)
+        return json.dumps({**rounds, "bytes_up": [value // 2 for value in rounds["bytes_up"]]})
+
+    forge(theirs, provenance=provenance(processor="another, AVX"), rounds=cheaper)
+    (problem,) = again(theirs, 2).problems
+    assert problem.startswith(
+        "2 of 2 cells differ in what else is told of them, by more than rounding explains: hgo med"
+    )
+    assert "bytes_up is " in problem
+
+
+def test_seeds_that_were_left_out_are_named(theirs: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "own.toml"
+    suite.write_text(
+        'ruleset = "mine-1"\n[scenario]\nworkers = 12\nf = 2\nrounds = 2\nrule = "median"\n'
+        '[grid]\nattack = ["none", "foe"]\nseed = [0, 1, 2, 3]\n'
+    )
+    alter(theirs, "DELETE FROM results WHERE json_extract(scenario, '$.seed') = 2")
+    (problem,) = again(theirs, 1, suite=str(suite)).problems
+    assert problem == (
+        "mine-1: 2 cells of its rows are missing, and a worst case over fewer attacks or seeds is "
+        "not the suite's; hgobench run adds them: hgo median none seed 2; hgo median foe seed 2"
+    )
+
+
+def test_rows_of_one_s_own_rule_are_of_the_suite_and_lack_what_it_has() -> None:
+    rules = Rules.of("smoke-2 with rule=mine:Rule")
+    assert rules is not None
+    some = [cell for cell in rules.suite.expand()[0] if cell.rule == "krum"]
+    mine = [Scenario.restore({**cell.to_dict(), "rule": "mine:Rule"}) for cell in some]
+    assert not any(map(rules.strange, mine))
+    assert not rules.lacking(mine)
+    hgo = [cell for cell in mine if cell.algorithm == "hgo"]
+    lacking = rules.lacking([cell for cell in hgo if cell.seed == 0])
+    assert {(cell.rule, cell.algorithm, cell.seed) for cell in lacking} == {("mine:Rule", "hgo", 1)}
+
+
+def test_a_cell_that_no_run_can_have_had_is_named(theirs: Path) -> None:
+    forge(theirs, scenario=lambda text: json.dumps({**json.loads(text), "rule": "krum"}))
+    found = again(theirs, 1)
+    assert not found.again
+    assert found.problems[-1].startswith("1 cells that no run can have had: hgo krum ")
+    assert "'krum' needs " in found.problems[-1]
+
+
 @pytest.fixture(scope="module")
 def card(honest: Path) -> Card:
     (cited,) = rows_of([honest])
@@ -255,11 +303,18 @@ def test_an_evaluation_is_verified_with_what_was_chosen(
         assert own.notes[0].startswith("which attacks and parameters were chosen is checked by the")
     with open_store(folder) as store:
         first, *others = selected(store, "tiny-1")
+        (cell, *_) = first.under(first.reported[0], [11])
+    fewer = Path(shutil.copytree(folder, tmp_path / "fewer"))
+    alter(fewer, "DELETE FROM results WHERE ruleset = 'tiny-1' AND digest = ?", cell.digest)
+    told = again(fewer, 1, suite=str(suite)).problems
+    assert told[0].startswith("tiny-1: 1 cells of its rows are missing, and a worst case over few")
+    with open_store(folder) as store:
         weak = [name for name in first.members if name not in first.reported]
         kept = (*first.reported[1:], *weak)
         keep(store, "tiny-1", [replace(first, reported=kept), *others])
-    (problem, *_) = again(folder, 1, suite=str(suite)).problems
-    assert problem.startswith("tiny-1: hgo median: the cells that choose come to another choice")
+    problem, other, *_ = again(folder, 1, suite=str(suite)).problems
+    assert problem.startswith("tiny-1: 2 cells of its rows are missing"), "of the weaker member"
+    assert other.startswith("tiny-1: hgo median: the cells that choose come to another choice")
     suite.write_text(EVALUATED.replace("[10, 11]", "[10, 12]"))
     told = again(folder, 1, suite=str(suite)).problems
     assert "tiny-1: its rows are evaluated in another way" in told

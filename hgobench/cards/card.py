@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
@@ -36,7 +38,9 @@ from hgobench.statistics import Estimate, share
 
 FORMAT = "hgobench-card-1"
 SCHEMA = Path(__file__).with_name("card-1.schema.json")
-LARGEST = 64 * 2**20  # bytes of a card that are read
+LARGEST = 16 * 2**20  # bytes of a card that are read; 100 cells on 10,000 examples have 0.4 MB
+DIGITS = 20  # of an integer: more than any count or seed has
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, direction, halves of pairs, line ends
 APART = ("code", "data", "data_differs", "needs")  # of provenance, what has a place of its own
 
 
@@ -185,14 +189,17 @@ def load(path: str | Path) -> Any:
     """Return the content of a file of JSON, which need not be a card.
 
     Raises:
-        InputError: it can't be read, or is no JSON.
+        InputError: it can't be read, or is no JSON; or readers might take it for different things:
+            a name is there twice, a number has no double, or text has characters that are not seen.
     """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant}; expected a finite number")
-
     try:
-        return json.loads(content("card", path, LARGEST).decode(), parse_constant=refuse)
+        return json.loads(
+            content("card", path, LARGEST).decode(),
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_integer,
+            object_pairs_hook=_named_once,
+        )
     except RecursionError:
         raise InputError(f"card: {str(path)!r}: nested too deep") from None
     except ValueError as error:
@@ -200,6 +207,46 @@ def load(path: str | Path) -> Any:
             raise
         told = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"no JSON: {error}"
         raise InputError(f"card: {str(path)!r}: {told}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{_short(text)}; expected a finite number")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"{_short(text)}: {len(text)} digits; expected at most {DIGITS}")
+    return int(text)
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"{_short(name)!a} is twice in one object; expected once")
+        _readable(name)
+        _readable(value)
+        made[name] = value
+    return made
+
+
+def _readable(value: Any) -> None:
+    """Refuse text that is not what it is shown as; objects within were looked at before."""
+    if isinstance(value, list):
+        for one in value:
+            _readable(one)
+    elif isinstance(value, str) and (unseen := UNSEEN & {*map(unicodedata.category, value)}):
+        raise ValueError(
+            f"{_short(value)!a}: has characters that are not seen (Unicode "
+            f"{', '.join(sorted(unseen))}); expected text that is what it is shown as"
+        )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]} .."
 
 
 def made(cited: Citation, lowers: Card | None = None) -> Card:
@@ -262,7 +309,7 @@ def made(cited: Citation, lowers: Card | None = None) -> Card:
             },
             "scenario": shared,
             "parameters": parameters(row, selection),
-            "threat_model": _threat_model(row, selection),
+            "threat_model": threat_model(row, selection),
             "values": {},
             "board": _board(cited),
             "flags": dict(row.flags),
@@ -362,7 +409,7 @@ def parameters(row: Row, selection: Selection | None) -> dict[str, Any]:
     }
 
 
-def _threat_model(row: Row, selection: Selection | None) -> dict[str, Any]:
+def threat_model(row: Row, selection: Selection | None) -> dict[str, Any]:
     """Return what attackers know and can do; its name is None if an attack is not here."""
     first = row.scores[0].scenario
     specifications = sorted({s.scenario.attack for s in row.scores} - {"none"})

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hgobench import catalogue
 from hgobench.arguments import check_arguments, instance, optional
+from hgobench.boundary import own
 from hgobench.errors import InputError
 from hgobench.evaluation.recheck import contradictions
-from hgobench.evaluation.verdict import MARGIN
+from hgobench.evaluation.verdict import MARGIN, Verdict, flags
 from hgobench.leaderboard import Row, Score, known_examples, row_hash
 from hgobench.reading import refusing
+from hgobench.results.address import code_stated
 from hgobench.results.rows import scenario_of
 from hgobench.suite import Suite
 
-from .card import Card, collapsed, cost, load, parameters, schema, values
+from .card import Card, collapsed, cost, load, parameters, schema, threat_model, values
 from .outside import not_lowering
+from .plugins import modules_of, source
 from .rules import Rules
 
 SAME = 1e-9  # numbers that are closer differ by rounding
 LEARNT = 0.5  # below this mean accuracy seeds may agree by what they got wrong alike
 UNLIKELY = 1e-4  # a spread that is smaller with a lower probability is suspicious
 LONGEST = 160  # characters of a message of the schema
+MOST = 100  # problems of the schema that are named
 
 
 class Problem(NamedTuple):
@@ -100,7 +106,10 @@ def examined(card: Card, suite: Suite | None = None) -> Checked:
     except InputError as error:
         return Checked(card, [*problems, *(Problem("$.cells", one) for one in error.problems)])
     problems += _recomputed(card, row)
-    problems += _chosen(card)
+    problems += _sources(card)
+    if not (contradicted := list(_chosen(card))):
+        problems += _flags(card)
+    problems += contradicted
     notes = []
     rules = Rules.of(card.ruleset, suite)
     if suite is not None and rules is None:
@@ -125,10 +134,13 @@ def examined(card: Card, suite: Suite | None = None) -> Checked:
 def _against_schema(content: Any) -> Iterator[Problem]:
     from jsonschema import Draft202012Validator
 
-    errors = Draft202012Validator(schema()).iter_errors(content)
+    every = Draft202012Validator(schema()).iter_errors(content)
+    errors = list(islice(every, MOST))
     for error in sorted(errors, key=lambda one: [str(part) for part in one.absolute_path]):
         text = error.message
         yield Problem(error.json_path, text if len(text) <= LONGEST else f"{text[:LONGEST]} ..")
+    if next(every, None) is not None:
+        yield Problem("$", f"and more: no more than {MOST} are named")
 
 
 def _cells(card: Card) -> Iterator[Problem]:
@@ -167,6 +179,7 @@ def _right(card: Card) -> Iterator[Problem]:
     counts = [round(_count(score) / score.accuracy) for score in done]
     examples = max(set(counts), key=counts.count) if counts else 0
     addresses: dict[str, int] = {}
+    known = sum(score.right is not None for score in card.scores if score.status == "done")
     for i, score in enumerate(card.scores):
         where = f"$.cells[{i}]"
         if score.status != "done" and score.accuracy != 0:
@@ -182,6 +195,10 @@ def _right(card: Card) -> Iterator[Problem]:
                     f"{score.accuracy:.4f}; {_count(score)} of {examples} test examples were "
                     f"right, which is {share:.4f}",
                 )
+        elif score.right is None and score.status == "done" and known:
+            yield Problem(
+                f"$.cells[{i}].right", f"null; {known} other cells say which examples were right"
+            )
         first = addresses.setdefault(score.address, i)
         other = card.scores[first]
         members = other.scenario == score.scenario and other.attack != score.attack
@@ -212,12 +229,77 @@ def _recomputed(card: Card, row: Row) -> Iterator[Problem]:
         "$.board.collapsed", board["collapsed"], collapsed(row, board["collapse"])
     )
     first = row.scores[0].scenario
-    for name in ("byzantine", "workers", "sampled", "tolerated", "lies_about_speed"):
-        yield from _differences(
-            f"$.threat_model.{name}", content["threat_model"][name], getattr(first, name)
+    model = threat_model(row, card.selection) if not foreign(card, "attack") else None
+    if model is None:  # what an attack needs is known by building it, which imports it
+        names = ("byzantine", "workers", "sampled", "tolerated", "lies_about_speed")
+        model = {name: getattr(first, name) for name in names}
+        model |= {name: content["threat_model"][name] for name in ("name", "ensemble")}
+    yield from _differences("$.threat_model", content["threat_model"], model)
+    yield from _labelled(content["row"]["label"], row)
+    least = 0.5 * row.clean.mean if row.clean is not None else 0.0
+    if board["collapse"] < least - SAME:
+        yield Problem(
+            "$.board.collapse",
+            f"{board['collapse']:g}; expected {least:.6g} or more: half of the best accuracy "
+            "without attack on the board, and half of this row's is as much",
         )
     if board["rank"] is not None and not 1 <= board["rank"][0] <= board["rank"][1] <= board["rows"]:
         yield Problem("$.board.rank", f"{board['rank']}, of {board['rows']} rows")
+
+
+def foreign(card: Card, *fields: str) -> bool:
+    """Say whether cells name code that is not hgobench's in some fields; nothing is imported."""
+    stated = [cell.to_dict() for cell in card.scenarios]
+    return any(catalogue.foreign({name: one[name] for name in fields}) for one in stated)
+
+
+def _labelled(label: str, row: Row) -> Iterator[Problem]:
+    """Yield what a label says that the row is not; how much it says follows from other rows."""
+    first = row.scores[0].row
+    stated = first.to_dict()
+    start = f"{first.algorithm} {first.rule}"
+    rest = label.removeprefix(start).split()
+    said = {f"{name}={stated[name]}" for name in stated}
+    said |= {first.scope, f"v={first.quorum}", f"tolerated={first.tolerated}"}
+    strange = [word for word in rest if word not in said]
+    if not f"{label} ".startswith(f"{start} "):
+        yield Problem("$.row.label", f"{label!r}; expected it to begin with {start!r}")
+    elif strange:
+        yield Problem("$.row.label", f"{label!r}; no cell has {' '.join(strange)!r}")
+
+
+def _sources(card: Card) -> Iterator[Problem]:
+    """Yield modules whose digest is missing or, of hgobench's own, not that of what is here."""
+    sources = card.content["sources"]
+    stated = sources["modules"]
+    for module in modules_of(card.scenarios):
+        if module not in stated:
+            yield Problem(
+                "$.sources.modules", f"lacks the digest of {module!r}, which the cells name"
+            )
+    if sources["code"] != code_stated():
+        return
+    for module, digest in stated.items():
+        path = source(module) if own(module) else None
+        here = None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+        if here not in (None, digest):
+            yield Problem(
+                f"$.sources.modules[{module!r}]",
+                f"{digest[:12]}..; of the sources that $.sources.code names it is {here[:12]}..",
+            )
+
+
+def _flags(card: Card) -> Iterator[Problem]:
+    """Yield flags of an evaluated row that are not there; some follow from other rows."""
+    selection, stated = card.selection, card.content["flags"]
+    if selection is None or foreign(card, "rule"):
+        return
+    by_member: dict[str, list[Score]] = {}
+    for score in card.scores:
+        by_member.setdefault(score.attack, []).append(score)
+    for name, reason in flags(Verdict(selection, by_member)).items():
+        if name not in stated:
+            yield Problem("$.flags", f"lacks {name!r}: {reason}")
 
 
 def _differences(path: str, stated: Any, found: Any) -> Iterator[Problem]:
@@ -297,6 +379,13 @@ def _of_suite(card: Card, rules: Rules) -> Iterator[Problem]:
 
 def _suspicions(card: Card, row: Row) -> Iterator[Problem]:
     """Yield what need not be wrong, and is seldom right."""
+    told = [score.scenario.to_dict() for score in card.scores]
+    for name in dict.fromkeys(str(one[field]) for field in catalogue.FIELDS for one in told):
+        if not name.isascii():
+            others = ", ".join(f"U+{ord(c):04X}" for c in dict.fromkeys(name) if ord(c) > 127)
+            yield Problem(
+                "$.scenario", f"{name!a}: {others}, which may look like letters of another name"
+            )
     gap = card.content["board"]["gap"]
     if gap is not None and gap < -MARGIN and "honest" not in row.needs:
         yield Problem(
@@ -382,6 +471,10 @@ def _lowering(card: Card) -> tuple[list[Problem], list[str]]:
             if read.problems or read.card is None:
                 return [Problem("$.lowers.hash", f"{path}: {p}") for p in read.problems], []
             problems = [Problem("$.lowers", text) for text in not_lowering(card, read.card)]
+            if read.card.hash != lowers["hash"]:
+                problems.append(
+                    Problem("$.lowers.hash", f"{path}: is the card of row {read.card.hash}")
+                )
             problems += _differences("$.lowers.worst", lowers["worst"], read.card.row.worst.mean)
             problems += _differences("$.lowers.ruleset", lowers["ruleset"], read.card.ruleset)
             return problems, []

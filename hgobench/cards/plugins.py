@@ -58,6 +58,17 @@ def check_sources(scenarios: Iterable[Scenario], digests: Mapping[str, str] | No
         raise InputError(problems)
 
 
+def modules_of(scenarios: Iterable[Scenario]) -> list[str]:
+    """Return the modules that fields name as ``module:Class`` and that are not hgobench's own."""
+    named = [
+        name.partition(":")[0]
+        for field, value in _named(scenarios)
+        for _, name in catalogue.registry(field).named(value)
+        if ":" in name
+    ]
+    return [module for module in dict.fromkeys(named) if not own(module)]
+
+
 def _named(scenarios: Iterable[Scenario]) -> list[tuple[str, str]]:
     pairs = {
         (field, str(getattr(scenario, field)))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hgobench.catalogue import foreign
 from hgobench.errors import InputError
 from hgobench.evaluation.plan import CHOSEN, Plan
 from hgobench.leaderboard import order
 from hgobench.resolution import Resolved
 from hgobench.scenario import ATTACK, Scenario
+from hgobench.settings import parse_setting
 from hgobench.site.again import suite_of
 from hgobench.suite import Suite
 
@@ -40,7 +42,7 @@ class Rules:
         >>> Rules.of("mine-1") is None, Rules.of("smoke-2").suite.ruleset
         (True, 'smoke-2')
         """
-        known = suite_of(ruleset) if suite is None else suite_of(ruleset, {"own": suite})
+        known = suite_of(_without_own_rules(ruleset), {} if suite is None else {"own": suite})
         return None if known is None else cls(known[0])
 
     @property
@@ -100,8 +102,19 @@ class Rules:
         """
         if self.plan is not None:
             return []
+        by_rule: dict[str, list[Scenario]] = {}
+        for cell in cells:
+            by_rule.setdefault("" if cell.rule in self._rules else cell.rule, []).append(cell)
+        return [
+            Scenario.restore({**cell.to_dict(), "rule": rule or cell.rule})
+            for rule, some in by_rule.items()
+            for cell in self._lacking(some, rule)
+        ]
+
+    def _lacking(self, cells: Sequence[Scenario], rule: str) -> list[Scenario]:
+        """Return those that cells of one rule lack; an empty name: those of the suite's rules."""
         apart = ("attack", *Scenario.of_role("repetition"))
-        foreign = cells[0].rule not in self._rules
+        foreign = bool(rule)
         without = (*apart, *OWN) if foreign else apart
         row = {self._values(cell, without) for cell in cells}
         there = {self._values(cell, OWN if foreign else ()) for cell in cells}
@@ -112,6 +125,27 @@ class Rules:
             for key, cell in known.items()
             if self._values(cell, without) in row and key not in there
         ]
+
+
+def _without_own_rules(ruleset: str) -> str:
+    """Return a ruleset's name without rules that are not hgobench's: they leave it what it is.
+
+    >>> _without_own_rules("quick-3 with rounds=50 rule=mine:Rule")
+    'quick-3 with rounds=50'
+    >>> _without_own_rules("quick-3 with rule=krum")
+    'quick-3 with rule=krum'
+    """
+    base, _, changes = ruleset.partition(" with ")
+    kept = []
+    for setting in changes.split():
+        try:
+            field, values = parse_setting(setting)
+            if field == "rule" and any(foreign({"rule": str(value)}) for value in values):
+                continue
+        except InputError:
+            pass  # whoever reads the name refuses it
+        kept.append(setting)
+    return f"{base} with {' '.join(kept)}" if kept else base
 
 
 def read_suite(name: str | None) -> Suite | None:

@@ -75,7 +75,7 @@ def _notes(found: Verification) -> list[str]:
     loose = [one for one in found.again if not one.same_kind]
     how = f", by more than {BEYOND:g} if not on the same kind of processor" if loose else ""
     notes = [
-        f"A forgery of {found.few} of the {found.claimed} cells or more{how} is found by such a "
+        f"A forgery of {found.few} of the {found.usable} cells or more{how} is found by such a "
         f"sample with a probability of {POWER:.0%} or more."
     ]
     if loose:
