@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import mmap
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -484,3 +486,31 @@ def test_features_that_are_divided_already_are_mapped_and_not_copied(tmp_path: P
     assert np.load(tmp_path / "a" / "x_train.npy")[0, 0] == x[0, 0]
     np.save(tmp_path / "a" / "x_train", x + 1)
     assert load(f"npz[path={tmp_path}/a,validation=0]").digest != mapped.digest
+
+
+def test_emnist_is_read_from_its_archive_and_turned_upright(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    with pytest.raises(InputError, match=r"'emnist' is not in .*torchvision.datasets.EMNIST"):
+        load("emnist[split=letters]")
+    (tmp_path / "EMNIST" / "raw").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    held = {}
+    with zipfile.ZipFile(tmp_path / "EMNIST" / "raw" / "gzip.zip", "w") as archive:
+        for part in ("train", "test"):
+            images = held[part] = rng.integers(0, 256, (52, 3, 3)).astype(np.uint8)
+            for kind, values in (("images-idx3", images), ("labels-idx1", np.arange(52) % 26 + 1)):
+                header = bytes((0, 0, 8, values.ndim)) + np.array(values.shape, ">u4").tobytes()
+                packed = gzip.compress(header + values.astype(np.uint8).tobytes())
+                archive.writestr(f"gzip/emnist-letters-{part}-{kind}-ubyte.gz", packed)
+    with pytest.raises(InputError, match=r"MD5 .*; expected 58c8d27c78d21e728a6bc7b3cc06412e"):
+        load("emnist[split=letters]")
+    data = load("emnist[split=letters,validation=0,verify=false]")
+    assert (data.classes, data.train.image) == (26, (3, 3))
+    assert data.test.labels.tolist() == [*range(26)] * 2
+    upright = held["test"].transpose(0, 2, 1).reshape(52, 9)
+    np.testing.assert_allclose(data.test.features, upright / 255, rtol=1e-6)
+    with pytest.raises(InputError, match="There is no item named"):
+        load("emnist[verify=false]")

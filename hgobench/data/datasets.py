@@ -10,21 +10,24 @@ examples. The split does not depend on a scenario's seed.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import math
 import re
+import zipfile
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hgobench import catalogue, reading
 from hgobench.boundary import Boundary, PluginError, keyed
-from hgobench.errors import InputError
+from hgobench.errors import InputError, Unavailable
+from hgobench.parameters import one_of
 from hgobench.registry import Registry
 
 from . import files
@@ -226,6 +229,88 @@ class FashionMnist(Images):
     )
 
 
+class Emnist(Published):
+    """EMNIST: letters and digits of NIST's forms as grey images of 28 x 28; pixels divided by 255.
+
+    Its archive, ``EMNIST/raw/gzip.zip``, is looked for in $HGOBENCH_DATA and the user's cache;
+    ``torchvision.datasets.EMNIST(FOLDER, "balanced", download=True)`` puts it there. It is not
+    downloaded. Writers are not in it.
+
+    Args:
+        split: ``balanced`` (47 classes, 112,800 + 18,800 images), ``letters`` (26), ``digits`` or
+            ``mnist`` (10).
+        validation: as for a `Source`.
+        verify: as for `Published`: whether the archive's MD5 must be the published one.
+
+    Example:
+        >>> Emnist("letters").files()[0].name
+        'gzip.zip'
+    """
+
+    paper = "Cohen et al., 2017"
+    validity = "the user's own copy in $HGOBENCH_DATA or the cache"
+    classes: ClassVar[dict[str, int]] = {"balanced": 47, "letters": 26, "digits": 10, "mnist": 10}
+    md5: ClassVar[str] = "58c8d27c78d21e728a6bc7b3cc06412e"
+
+    def __init__(
+        self, split: str = "balanced", validation: float = 0.15, verify: bool = True
+    ) -> None:
+        super().__init__(validation, verify)
+        self.split = one_of("split", split, *self.classes)
+
+    def files(self) -> list[Path]:
+        """Return the paths at which its archive is looked for."""
+        return [home.parent / "EMNIST" / "raw" / "gzip.zip" for home in files.folders("emnist")]
+
+    def load(self) -> Dataset:
+        """Read four files of the archive, and turn the images upright."""
+        path = next((path for path in self.files() if path.is_file()), None)
+        if path is None:
+            raise Unavailable(
+                f"data: 'emnist' is not in {' or '.join(map(str, self.files()))}; have "
+                'torchvision.datasets.EMNIST(FOLDER, "balanced", download=True) fetch it; it is '
+                "not downloaded"
+            )
+        location = f"data: {str(path)!r}"
+        arrays: dict[str, NDArray[np.uint8]] = {}
+        with reading.refusing(location, "EMNIST's archive"), reading.opened(path) as file:
+            hasher = hashlib.md5(usedforsecurity=False)
+            while block := file.read(1 << 20):
+                hasher.update(block)
+            md5 = hasher.hexdigest()
+            differs = self.judge(
+                [f"{str(path)!r}: MD5 {md5}; expected {self.md5}, that of EMNIST as published"]
+                if md5 != self.md5
+                else []
+            )
+            with zipfile.ZipFile(file) as archive:
+                for part in ("train", "test"):
+                    for kind in ("images-idx3", "labels-idx1"):
+                        name = f"emnist-{self.split}-{part}-{kind}-ubyte"
+                        with archive.open(f"gzip/{name}.gz") as packed, gzip.open(packed) as member:
+                            arrays[f"{part} {kind[:6]}"] = _idx(member, f"{location}: {name}")
+        first = 1 if self.split == "letters" else 0  # its labels begin there
+        splits = []
+        for part in ("train", "test"):
+            images, labels = arrays[f"{part} images"], arrays[f"{part} labels"]
+            if images.ndim != 3 or labels.shape != images.shape[:1]:
+                raise InputError(
+                    f"{location}: {part}: images {images.shape}, labels {labels.shape}; expected "
+                    "(images, rows, columns) and a label for each"
+                )
+            upright = np.ascontiguousarray(images.transpose(0, 2, 1))
+            pixels = upright.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+            splits.append(Split(pixels, labels.astype(np.int64) - first, image=upright.shape[1:]))
+        train, test = splits
+        return Dataset(
+            *self.hold_out(train),
+            test,
+            classes=self.classes[self.split],
+            digest=digest(arrays),
+            differs=differs,
+        )
+
+
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or with ``.gz`` behind its name.
 
@@ -236,23 +321,28 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     source = files.at_hand(path)
     location = f"data: {str(source)!r}"
     with reading.refusing(location, "an IDX file"), reading.opened(source) as file:
-        start = file.read(4)
-        if len(start) < 4 or start[:3] != b"\0\0\x08":
-            raise InputError(
-                f"{location}: not an IDX file of unsigned bytes: it begins with {start!r}; "
-                "expected the bytes 0, 0, 8 and the number of dimensions"
-            )
-        sizes = file.read(4 * start[3])
-        if len(sizes) < 4 * start[3]:
-            raise InputError(f"{location}: it ends in its header, which has {start[3]} dimensions")
-        shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist())
-        size = math.prod(shape)
-        if not 0 < len(shape) <= 3 or size > MOST_BYTES:
-            raise InputError(
-                f"{location}: its header says {' x '.join(map(str, shape)) or 'nothing'}; expected "
-                f"1 to 3 dimensions, {MOST_BYTES:,} bytes at most"
-            )
-        content = file.read(size + 1)
+        return _idx(file, location)
+
+
+def _idx(file: IO[bytes] | gzip.GzipFile, location: str) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes that is open."""
+    start = file.read(4)
+    if len(start) < 4 or start[:3] != b"\0\0\x08":
+        raise InputError(
+            f"{location}: not an IDX file of unsigned bytes: it begins with {start!r}; "
+            "expected the bytes 0, 0, 8 and the number of dimensions"
+        )
+    sizes = file.read(4 * start[3])
+    if len(sizes) < 4 * start[3]:
+        raise InputError(f"{location}: it ends in its header, which has {start[3]} dimensions")
+    shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist())
+    size = math.prod(shape)
+    if not 0 < len(shape) <= 3 or size > MOST_BYTES:
+        raise InputError(
+            f"{location}: its header says {' x '.join(map(str, shape)) or 'nothing'}; expected "
+            f"1 to 3 dimensions, {MOST_BYTES:,} bytes at most"
+        )
+    content = file.read(size + 1)
     if len(content) != size:
         excess = "more than " * (len(content) > size)
         raise InputError(
@@ -355,6 +445,7 @@ registry: Registry[Source] = Registry(
         "breast_cancer": BreastCancer,
         "mnist": Mnist,
         "fashion_mnist": FashionMnist,
+        "emnist": Emnist,
         "cifar10": Cifar10,
         "cifar100": Cifar100,
         "phishing": Phishing,
