@@ -23,7 +23,7 @@ from hgobench.leaderboard import Score, Split, known_examples, order, outcomes
 from hgobench.notation import format_value
 from hgobench.resolution import Resolved
 from hgobench.results import Result, Store, open_store
-from hgobench.results.choice import RULESET, as_choices, choice
+from hgobench.results.choice import RULESET, as_choices, choice, there_are
 from hgobench.results.result import COLUMNS
 from hgobench.scenario import ATTACK, Scenario, word
 from hgobench.settings import Setting, write_setting
@@ -472,6 +472,7 @@ def _chosen(
     chosen = [cell for cell in cells if meant(cell.ruleset, cell.row)]
     if not chosen:
         told = " ".join(map(_written, settings))
+        told += there_are(settings, ((cell.ruleset, cell.row) for cell in cells))
         raise InputError(f"{side}: no cell of {where!r} is {told}")
     return chosen
 

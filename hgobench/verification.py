@@ -35,7 +35,7 @@ from hgobench.leaderboard import Spent
 from hgobench.reading import refusing
 from hgobench.results import Result, open_store
 from hgobench.results.address import Addresses, code_stated
-from hgobench.results.choice import as_choices, choice
+from hgobench.results.choice import as_choices, choice, there_are
 from hgobench.scenario import Scenario, integer
 from hgobench.session import Session, check
 from hgobench.settings import Setting
@@ -249,10 +249,11 @@ def verified(
     """Do what `verify` does, with a suite that is read."""
     read = _card(results, suite) if results.is_file() else _folder(results, suite)
     if where:
-        meant = choice(where, ((c.cell.ruleset, c.scenario) for c in read.cells), "verify")
+        every = [(c.cell.ruleset, c.scenario) for c in read.cells]
+        meant = choice(where, every, "verify")
         read.cells = [c for c in read.cells if meant(c.cell.ruleset, c.scenario)]
         if not read.cells:
-            raise InputError(f"verify: no cell of {read.where!r} is so")
+            raise InputError(f"verify: no cell of {read.where!r} is so{there_are(where, every)}")
     modules = None if read.card is None else read.card.content["sources"]["modules"]
     check_sources([c.scenario for c in read.cells], modules)
     usable = _with_our_data(read)

@@ -293,7 +293,9 @@ def test_nothing_in_common_is_refused_with_what_would_compare_it() -> None:
     assert refusal(a, store(*grid(learning_rate=0.1, seeds=[8, 9]))) == [
         "compare: no cell in common: A has 48, B 12; seed is 0 or 1 or 2 in A, 8 or 9 in B"
     ]
-    assert refusal(a, a, where={"rule": "average"}) == ["A: no cell of 'memory' is rule=average"]
+    assert refusal(a, a, where={"rule": "average"}) == [
+        "A: no cell of 'memory' is rule=average; its rule is 'krum' or 'median'"
+    ]
     assert refusal(store(), a) == ["A: 'memory': holds no results that a board would rank"]
 
 

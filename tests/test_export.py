@@ -125,7 +125,7 @@ def test_only_the_cells_that_are_meant(outcome: SuiteOutcome, tmp_path: Path) ->
     assert f"{tmp_path}/cells.csv: 2 lines" in done.stdout
     assert set(read(tmp_path / "rounds.csv")["cell"]) == set(read(tmp_path / "cells.csv")["cell"])
     for text, message in (
-        ("rule=krum", f"export: no cell of '{folder}' is rule=krum"),
+        ("rule=krum", f"export: no cell of '{folder}' is rule=krum; its rule is 'average' or"),
         ("rule=medain", "did you mean 'median'?"),
         ("ruleset=tiny-2", "export: ruleset: unknown 'tiny-2'; did you mean 'tiny-1'?"),
         ("rule", "export: 'rule'; expected field=value or field=value,value"),

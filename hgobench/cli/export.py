@@ -41,7 +41,7 @@ def export(
     """
     from hgobench.report.export import check_format, export_tables
     from hgobench.results import open_store
-    from hgobench.results.choice import choice, parse_choice
+    from hgobench.results.choice import choice, parse_choice, there_are
 
     check_format(form.value)
     settings = [parse_choice(text, "export") for text in where or ()]
@@ -53,7 +53,8 @@ def export(
             cells = [(ruleset, result.scenario) for ruleset, result in store.results()]
             meant = choice(settings, cells, "export")
             if not any(meant(*cell) for cell in cells):
-                raise InputError(f"export: no cell of {str(folder)!r} is {' '.join(where or ())}")
+                asked, told = " ".join(where or ()), there_are(settings, cells)
+                raise InputError(f"export: no cell of {str(folder)!r} is {asked}{told}")
         files = export_tables(store, out or folder / "export", form.value, where=meant)
     for path, lines in files.items():
         typer.echo(f"{path}: {lines} lines")

@@ -17,7 +17,7 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
     """Print the cells of a folder that match `where`; if that is one cell, its rounds."""
     from hgobench.report import cells as report
     from hgobench.results import open_store
-    from hgobench.results.choice import choice, parse_choice
+    from hgobench.results.choice import choice, parse_choice, there_are
     from hgobench.results.result import data_notes
     from hgobench.results.store import as_data
 
@@ -27,7 +27,8 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
     meant = choice(settings, ((name, result.scenario) for name, result in kept), "show")
     cells = [as_data(name, result) for name, result in kept if meant(name, result.scenario)]
     if not cells:
-        raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where)}")
+        told = there_are(settings, ((name, result.scenario) for name, result in kept))
+        raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where)}{told}")
     if form is DataForm.JSON:
         typer.echo(json.dumps(cells, indent=1, allow_nan=False))
     else:

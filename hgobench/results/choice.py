@@ -89,3 +89,27 @@ def choice(
         )
 
     return meant
+
+
+MOST = 8  # values that a refusal names
+
+
+def there_are(settings: Iterable[Setting], cells: Iterable[tuple[str, Scenario]]) -> str:
+    """Say, behind the refusal of a choice that no cell meets, what could have been chosen.
+
+    >>> cells = [("m-1", Scenario(rule="krum", seed=0)), ("m-1", Scenario(rule="cge", seed=1))]
+    >>> there_are([Setting("rule", ["median"])], cells)
+    "; its rule is 'cge' or 'krum'"
+    >>> there_are([Setting("rule", ["krum"]), Setting("seed", [1])], cells)
+    '; no cell has all of these at once'
+    """
+    known, said = list(cells), []
+    for field, values in settings:
+        if field == RULESET:
+            continue
+        stored = {getattr(scenario, field) for _, scenario in known}
+        if stored.isdisjoint(v if v in stored else check_field(field, v) for v in values):
+            some = sorted(stored, key=lambda value: (str(type(value)), value))
+            more = f" or one of {len(some) - MOST} others" if len(some) > MOST else ""
+            said.append(f"its {field} is {' or '.join(map(repr, some[:MOST]))}{more}")
+    return f"; {'; '.join(said) or 'no cell has all of these at once'}"
