@@ -41,12 +41,13 @@ from hgobench.session import Session, check
 from hgobench.settings import Setting
 from hgobench.statistics import LEVEL, Difference, Outcomes
 from hgobench.statistics import compare as tested
-from hgobench.statistics.power import cautious, detectable, found_by_chance
+from hgobench.statistics.power import CAUTION, cautious, detectable, found_by_chance
 from hgobench.suite import Suite
 
 SAMPLE = 20
 MOST = 10**7  # cells
 POWER = 0.8  # of what is said to be found
+MOVED = 0.02  # how far rounding moves a cell that it moves; what is known where no cell moved
 BEYOND = 0.1  # no processor's rounding moves the accuracy of a cell farther
 LISTED = 5  # cells of one kind of problem
 LONGEST = 400  # characters of what is said of one
@@ -584,7 +585,7 @@ def mean_difference(
     The test and the interval are those of two rows on the same seeds, with cells in their place:
     cells are drawn at random, and rounding moves each up as often as down. The least forgery is the
     one, of all cells alike, that this test finds with a probability of 80 % if the spread of the
-    differences is at the upper 80 % limit of what the sample shows.
+    differences is at the upper 80 % limit of what the sample shows, be it that no cell moved.
 
     Args:
         there: (n,) accuracies that were claimed.
@@ -597,9 +598,23 @@ def mean_difference(
     ('not told apart', 0.012)
     """
     found = tested(Outcomes(there[None]), Outcomes(here[None]))
-    n = len(there)
-    spread = cautious(float(np.var(there - here, ddof=1)), n) if n > 1 else 0.0
-    return found, detectable(n, spread, wanted=POWER)
+    return found, detectable(len(there), _spread(there - here), wanted=POWER)
+
+
+def _spread(differences: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Return the upper limit of the variance that some differences show, most of which may be 0.
+
+    That none of a few cells moved does not say that none does. With m of n moved it is the larger
+    of the limit for a normal distribution and p (Σd² + MOVED²) / (m + 1), with p the upper 80 %
+    limit of the share of cells that move (Clopper and Pearson), and one cell besides.
+    """
+    from scipy.stats import beta
+
+    n, moved = len(differences), int(np.count_nonzero(differences))
+    share = 1.0 if moved == n else float(beta.ppf(CAUTION, moved + 1, n - moved))
+    sparse = share * (float(np.sum(differences**2)) + MOVED**2) / (moved + 1)
+    normal = cautious(float(np.var(differences, ddof=1)), n) if n > 1 else 0.0
+    return max(sparse, normal)
 
 
 def _named(scenario: Scenario) -> str:
