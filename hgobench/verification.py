@@ -407,7 +407,7 @@ def _with_our_data(read: _Read) -> list[Claimed]:
         data = known[name]
         if not isinstance(data, Description):
             assert isinstance(data, InputError)
-            wrong[name] = f"data: {'; '.join(data.problems)}"
+            wrong[name] = "; ".join(data.problems)
             continue
         for one in read.cells:
             stated = one.cell.provenance.get("data")

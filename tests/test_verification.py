@@ -154,6 +154,14 @@ def test_other_data_are_caught_and_not_run(theirs: Path) -> None:
     assert "verdict: not confirmed" in terminal(page(found))
 
 
+def test_data_that_are_not_here_are_named(theirs: Path) -> None:
+    gone = "csv[path=gone.csv,label=y]"
+    forge(theirs, scenario=lambda text: json.dumps({**json.loads(text), "data": gone}))
+    assert again(theirs, 1).problems == [
+        "data: 'gone.csv': No such file or directory; 8 cells can't be run again"
+    ]
+
+
 def test_elsewhere_rounding_is_forgiven_and_a_forgery_of_all_cells_is_not(theirs: Path) -> None:
     forge(theirs, provenance=provenance(processor="another, AVX"))
     found = again(theirs)
