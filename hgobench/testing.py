@@ -923,7 +923,7 @@ def data_are_alike_in_every_process(specification: str) -> None:
             )
 
 
-def test_examples_are_new(specification: str) -> None:
+def no_training_examples_are_tested(specification: str) -> None:
     """Fewer than half of the test examples are among the training examples."""
     data = datasets.load(specification)
     known = {hash(row.tobytes()) for row in data.train.features}
@@ -953,7 +953,7 @@ DATA_LAWS: dict[str, Callable[[str], str | None]] = {
     for law in (
         data_fits,
         data_are_alike_in_every_process,
-        test_examples_are_new,
+        no_training_examples_are_tested,
         data_can_be_learnt_from,
     )
 }

@@ -62,8 +62,9 @@ def test_naming_anything_that_is_built_in_does_not_import_torch() -> None:
         Scenario(model="feed_forward[hidden=5]", solver="adam[beta1=0.5]", algorithm="sgd[momentum=0.9]")
         print(made > 90)
     """)
+    files = ("csv", "parquet", "libsvm", "npz", "images")
     assert said.splitlines() == [
-        "[\"data: 'csv': path missing; write csv[path=..]\"]",
+        *(f"[\"data: '{name}': path missing; write {name}[path=..]\"]" for name in files),
         "[\"hardware: 'devices': path missing; write devices[path=..]\"]",
         "True",
     ]
