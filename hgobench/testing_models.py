@@ -327,6 +327,9 @@ def is_model(specification: str) -> bool:
     A function is one if what it must be given is what a constructor is told of the data, and if it
     names something that only a module would, or says that it returns one.
 
+    Raises:
+        InputError: there is nothing of this name in the module.
+
     >>> is_model("softmax"), is_model("torch.nn:Linear"), is_model("krum")
     (True, True, False)
     """
@@ -336,7 +339,10 @@ def is_model(specification: str) -> bool:
     name = registry.bare(specification)
     if ":" not in name:
         return name in registry.names()
-    factory = registry.entry(name).factory
+    try:
+        factory = registry.entry(name).factory
+    except InputError as error:  # of which kind it was meant to be nobody knows
+        raise InputError(f"test:{p.partition(':')[2]}" for p in error.problems) from error
     if isinstance(factory, type):
         return issubclass(factory, Model)
     wrapped = getattr(factory, "module", None)

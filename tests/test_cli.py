@@ -428,7 +428,7 @@ def test_list_as_markdown_tells_all() -> None:
             ["attack tests.plugins:NotANumber (tests/plugins.py)\n", "1 fail"],
         ),
         ("krumm", 2, ["test: unknown 'krumm'; did you mean 'krum'? (or module:Class"]),
-        ("tests.plugins:Krum", 2, ["rule: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
+        ("tests.plugins:Krum", 2, ["test: 'tests.plugins:Krum': tests.plugins: unknown 'Krum'"]),
         pytest.param(
             "bucketing[s=1]+median",
             0,

@@ -134,7 +134,8 @@ class NoSource:
         ("Mine[what=none]", ": load() returned NoneType; expected a Dataset of hgobench.data.base"),
         (
             "NoSource",
-            " is tests.test_readers.NoSource; expected a subclass of hgobench.data.base.Source",
+            " is tests.test_readers.NoSource; expected a subclass of hgobench.data.base.Source, or a "
+            "function that returns arrays",
         ),
     ],
 )

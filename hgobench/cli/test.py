@@ -20,7 +20,7 @@ def test(
         typer.Option(help="The data that a model is tried on. [default: random examples]"),
     ] = None,  # noqa: PT028
 ) -> None:
-    """Check that a rule, an attack, a data set or a model obeys the laws.
+    """Check that a rule, attack, data set or model obeys the laws.
 
     For each law: pass; fail, with the smallest counterexample; or why it does not apply.
 
