@@ -390,6 +390,7 @@ def test_coefficients_of_rules_of_ones_own(tmp_path: Path, monkeypatch: pytest.M
     assert "rule: 'fltrust' needs root; Definition 1 knows values alone" in refused.stderr
 
 
+@pytest.mark.long
 def test_bounds_of_a_problem_of_ones_own(tmp_path: Path) -> None:
     """A loss without a known minimum has no Theorem 1; a rule of one's own has a found Δ."""
     found = hgobench(
