@@ -79,8 +79,7 @@ def needed(
     """
     if not 0 < difference <= 1:
         raise InputError(f"difference: {difference}; expected more than 0 and at most 1")
-    if not level < wanted < 1:
-        raise InputError(f"power: {wanted}; expected more than {level:.3g} and less than 1")
+    _expect_power(wanted, level)
 
     def enough(seeds: int) -> bool:
         return power(seeds, difference, by_seed, by_examples, level) >= wanted
@@ -117,8 +116,7 @@ def detectable(
     >>> round(detectable(20, by_seed=0.02**2), 4), detectable(20, by_seed=0.0), detectable(5, 0.01)
     (0.0132, 0.0, None)
     """
-    if not level < wanted < 1:
-        raise InputError(f"power: {wanted}; expected more than {level:.3g} and less than 1")
+    _expect_power(wanted, level)
     error = math.sqrt(by_seed / max(seeds, 1) + by_examples)
     if seeds < FEWEST or error == 0:
         return None if seeds < FEWEST else 0.0
@@ -257,3 +255,8 @@ def needs(
         least = float(norm.isf(level / 2) + norm.ppf(wanted)) * math.sqrt(by_examples)
         found.append(Need(share, math.sqrt(by_seed), math.sqrt(by_examples), *numbers, least))
     return found
+
+
+def _expect_power(wanted: float, level: float) -> None:
+    if not level < wanted < 1:
+        raise InputError(f"power: {wanted}; expected more than {level:.3g} and less than 1")
