@@ -20,6 +20,7 @@ _HOMES = {
     "solver": "hgobench.algorithms.solvers",
     "data": "hgobench.data.datasets",
     "partition": "hgobench.data.partitions",
+    "augment": "hgobench.data.augmentations",
     "hardware": "hgobench.hardware",
     "model": "hgobench.models",
 }

@@ -167,6 +167,7 @@ class Given(TypedDict, total=False):
     partition: str
     model: str | Callable[..., Any]  # by name, or a torch module that has one
     hardware: str
+    augment: str
     workload: str
     algorithm: str
     granularity: Literal["scalar", "feature", "subnetwork"]
@@ -235,6 +236,7 @@ class Scenario:
 
     Args:
         data, partition, model, hardware: the world.
+        augment: how workers change the examples of each minibatch: ``"none"``, ``"flip+crop"``.
         workload: how a worker splits its time between coordinates and examples: ``"fixed"``
             (Algorithm 1), ``"coordinates_first"``, ``"data_first"``, ``"hybrid[rho=0.5]"``.
         algorithm: ``"hgo"`` or ``"sgd"``.
@@ -280,6 +282,7 @@ class Scenario:
     model: str = declare(  # tried on a problem that every model can have
         "softmax", named("model", features=784, classes=2), "world")
     hardware: str = declare("standard", named("hardware"), "world", headline=True)
+    augment: str = declare("none", named("augment"), "world", before="none")
     workload: str = declare("fixed", named("workload"), "world", related=True)
     algorithm: str = declare("hgo", named("algorithm"), "defence", headline=True, related=True)
     granularity: Literal["scalar", "feature", "subnetwork"] = declare(

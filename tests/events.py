@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -124,11 +125,12 @@ class Driver:
         weights = None if draw.weights is None else torch.from_numpy(draw.weights[rows])
 
         def further(params: Tensor, number: int) -> Tensor:
-            batch = world.further(k, draw, number)[rows] if number else draw.batch[rows]
-            x, y = world.features[batch], world.labels[batch]
+            batch = world.further(k, draw, number) if number else draw.batch
+            x, y = world.minibatches(replace(draw, batch=batch, minibatch=number), of=mine)
             return world.own_gradients(k, params, x, y, weights)
 
-        x, y = world.features[draw.batch[rows]], world.labels[draw.batch[rows]]
+        mine = np.isin(np.arange(len(draw.workers)), rows)
+        x, y = world.minibatches(draw, of=mine)
         here = self.params.clone()
         gradients = world.gradients(k, here[None], x, y, weights)[0]
         budget = np.full(len(rows), np.inf)

@@ -445,7 +445,12 @@ def test_dirichlet_concentration_has_its_meaning() -> None:
             "QuantitySkew leaves .* of 60 workers without examples; use fewer workers",
         ),
         ("quantity_skew[distribution=power_law,alpha=4]", 100, 60, "workers without examples"),
-        ("natural", 100, 10, r"natural: the data names no groups; use csv\[path=..,group=COLUMN"),
+        (
+            "natural",
+            100,
+            10,
+            "natural: the data names no groups; name a column of a table by group=COLUMN",
+        ),
     ],
 )
 def test_impossible_partitions_are_refused(
@@ -728,3 +733,26 @@ def test_shards_leave_nobody_empty_if_there_is_one_for_each(gamma: float) -> Non
 def test_a_table_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"data: 'nowhere.csv': No such file or directory"):
         load("csv[path=nowhere.csv]")
+
+
+def test_feature_shift_turns_all_channels_alike() -> None:
+    pixels = np.random.default_rng(0).random((12, 3, 5, 5)).astype(np.float32)
+    labels = np.arange(12) % 2
+    partition = partitions.registry.build("feature_shift[strength=90]")
+    colour = Split(pixels.reshape(12, 75), labels, image=(3, 5, 5))
+    shards = partition(colour, 3, 0)
+    together = partition.shift(colour, shards, 0).reshape(12, 3, 5, 5)
+    for channel in range(3):
+        grey = Split(pixels[:, channel].reshape(12, 25), labels, image=(5, 5))
+        alone = partition.shift(grey, shards, 0).reshape(12, 5, 5)
+        assert np.array_equal(together[:, channel], alone)
+    flat = Split(pixels.reshape(12, 75), labels, image=(3, 25, 1))
+    with pytest.raises(InputError, match="the data are no square images; use by=noise"):
+        partition(flat, 3, 0)
+
+
+def test_data_without_groups_are_told_all_ways_to_have_some() -> None:
+    with pytest.raises(InputError, match="names no groups; name a column") as error:
+        World(data="digits", partition="natural", workers=4)
+    for way in ("group=COLUMN", "qid:GROUP", "groups in an .npz", "CLASS/GROUP/IMAGE", "function"):
+        assert way in str(error.value)

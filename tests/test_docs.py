@@ -64,11 +64,11 @@ def test_examples_in_docstrings(name: str) -> None:
 # component that they register.
 WITH_EXAMPLES = (
     "algorithms", "algorithms.momentum", "algorithms.solvers", "algorithms.workloads", "audits",
-    "data.base", "data.partitions", "engines", "hardware", "models", "registry", "report.page",
+    "data.augmentations", "data.base", "data.partitions", "engines", "hardware", "models", "registry", "report.page",
     "results", "session", "theory",
 )  # fmt: skip
 REGISTERED = (
-    "algorithm", "condition", "data", "hardware", "model", "partition", "solver", "workload",
+    "algorithm", "augment", "condition", "data", "hardware", "model", "partition", "solver", "workload",
 )  # fmt: skip
 WITHOUT_EXAMPLE = {
     "algorithms.momentum.WithMomentum": "abstract: Hgo and Sgd have examples",
@@ -340,7 +340,7 @@ def test_every_key_of_a_suite_is_explained() -> None:
 TABLES = {
     "rules.md": ("rules", "pre_rules"),
     "attacks.md": ("attacks", "heterogeneity_attacks"),
-    "worlds.md": ("partitions", "hardware", "conditions", "workloads"),
+    "worlds.md": ("partitions", "augmentations", "hardware", "conditions", "workloads"),
 }
 
 
@@ -638,7 +638,7 @@ def test_files_that_the_readme_points_to_exist() -> None:
 def test_the_house_is_as_it_is_drawn() -> None:
     drawn = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for path in [*(ROOT / "hgobench").glob("*"), *(ROOT / "hgobench").glob("*/*.py")]:
-        if path.parent.name in ("attacks", "aggregators", "partitions", "suites"):
+        if path.parent.name in ("attacks", "aggregators", "augmentations", "partitions", "suites"):
             continue
         if path.name not in ("__init__.py", "__main__.py", "py.typed", "__pycache__"):
             assert path.name in drawn or f"{path.name}/" in drawn, path.name

@@ -30,6 +30,7 @@ TWO: dict[str, tuple[Any, Any]] = {
     "partition": ("iid", "by_class[k=3]"),
     "model": ("softmax", "feed_forward[hidden=3]"),
     "hardware": ("standard", "c2"),
+    "augment": ("none", "noise"),
     "workload": ("fixed", "data_first"),
     "algorithm": ("hgo", "sgd[momentum=0.9]"),
     "granularity": ("scalar", "feature"),

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     SOLVERS = "solvers"
     DATASETS = "datasets"
     PARTITIONS = "partitions"
+    AUGMENTATIONS = "augmentations"
     HARDWARE = "hardware"
     CONDITIONS = "conditions"
     WORKLOADS = "workloads"

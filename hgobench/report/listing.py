@@ -19,6 +19,7 @@ KINDS = {
     "solvers": "solver",
     "datasets": "data",
     "partitions": "partition",
+    "augmentations": "augment",
     "hardware": "hardware",
     "conditions": "condition",
     "workloads": "workload",

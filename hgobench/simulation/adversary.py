@@ -77,8 +77,7 @@ class Adversary:
             draw: the examples.
             minibatch: which of the round's minibatches they are.
         """
-        batch = self.world.to_device(draw.batch[self.hostile])
-        x, y = self.world.features[batch], self.world.labels[batch]
+        x, y = self.world.minibatches(draw, of=self.hostile)
         with cell.attacks(f"poison {minibatch}" if minibatch else "poison", self.k):
             poisoned = cell.attack.poison(x, y, self.world.data.classes)
             if cell.attacks.foreign:

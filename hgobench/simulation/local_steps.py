@@ -27,7 +27,7 @@ class Minibatches:
     def __getitem__(self, number: int) -> Draw:
         if number not in self._drawn:
             batch = self.world.further(self.k, self.draw, number)
-            self._drawn[number] = replace(self.draw, batch=batch)
+            self._drawn[number] = replace(self.draw, batch=batch, minibatch=number)
         return self._drawn[number]
 
 

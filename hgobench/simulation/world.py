@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hgobench import catalogue, hardware, models
 from hgobench.algorithms import workloads
 from hgobench.boundary import Boundary, PluginError, error_text, keyed
-from hgobench.data import datasets, partitions
+from hgobench.data import augmentations, datasets, partitions
 from hgobench.data.base import Split
 from hgobench.determinism import stream
 from hgobench.errors import InputError
@@ -36,6 +36,8 @@ class Draw:
         coordinate_limit: (q,) the most coordinates that the workload lets each worker compute; inf:
             as many as it has time for.
         available: (q,) which of them are available.
+        round: k.
+        minibatch: which of the round's minibatches `batch` is; 0: the first.
     """
 
     workers: NDArray[np.int64]
@@ -43,6 +45,8 @@ class Draw:
     size: NDArray[np.int64]
     coordinate_limit: NDArray[np.float64]
     available: NDArray[np.bool_]
+    round: int
+    minibatch: int = 0
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
@@ -126,6 +130,12 @@ class World:
         self._rows = np.concatenate(self.shards)
         self._size = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self._size) - self._size
+        augmentation = augmentations.registry.build(scenario.augment)
+        self._augmentations = self._boundary("augment", scenario.augment, augmentation)
+        with self._augmentations("fits"):
+            augmentation.fits(self.data)
+        nothing = isinstance(augmentation, augmentations.Nothing)
+        self._augmentation = None if nothing else augmentation
         if self._partitions.foreign:
             _ = self.features  # compute them now, so that a shift that fails is refused at once
         self._made = len(self.notes)
@@ -188,20 +198,73 @@ class World:
         """Return the array as a tensor on the world's device."""
         return torch.from_numpy(array).to(self.device)
 
-    def minibatches(self, draw: Draw, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return a round's examples: features (q, s, p) and labels (q, s).
+    def examples(self, rows: NDArray[np.int64], out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return training examples as they are: features (.., p) and labels (..), in new memory.
+
+        Args:
+            rows: (..) which.
+            out: features of as many, to be overwritten: new memory would cost more.
+        """
+        which = self.to_device(rows)
+        size = (*which.shape, self.features.shape[1])
+        if out is None or out.shape != size:
+            out = self.features.new_empty(size)
+        torch.index_select(self.features, 0, which.reshape(-1), out=out.view(-1, size[-1]))
+        return out, self.labels[which]
+
+    def minibatches(
+        self, draw: Draw, out: Tensor | None = None, of: NDArray[np.bool_] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return minibatches as their workers learn from them: features (q, s, p), labels (q, s).
+
+        All minibatches come from here. They are augmented alike for all who ask for them.
 
         Args:
             draw: the round's.
             out: an earlier round's features, to be overwritten: new memory would cost more.
+            of: (q,) whose; None: all workers'.
+
+        Raises:
+            PluginError: the augmentation is not hgobench's, and raises or returns something else.
         """
-        batch = self.to_device(draw.batch)
-        size = (*batch.shape, self.features.shape[1])
-        if out is None or out.shape != size:
-            out = self.features.new_empty(size)
-        rows = out.view(-1, size[-1])
-        torch.index_select(self.features, 0, batch.reshape(-1), out=rows)
-        return out, self.labels[batch]
+        whose = np.arange(len(draw.workers)) if of is None else np.flatnonzero(of)
+        x, y = self.examples(draw.batch if of is None else draw.batch[whose], out)
+        if self._augmentation is not None:
+            for place, i in enumerate(whose.tolist()):
+                mine = x[place, : draw.size[i]]
+                mine.copy_(self._augmented(draw, int(draw.workers[i]), mine).view(mine.shape))
+        return x, y
+
+    def _augmented(self, draw: Draw, worker: int, x: Tensor) -> Tensor:
+        """Return a worker's examples, (s_i, p), augmented."""
+        assert self._augmentation is not None
+        image = self.data.train.image
+        shape = (len(x), *((1, *image)[-3:] if image else x.shape[1:]))
+        rng = stream(self.seed, "augment", draw.round, draw.minibatch, worker)
+        with self._augmentations(f"augment {draw.minibatch} {worker}", draw.round):
+            seen: object = self._augmentation(x.clone().view(shape), rng)
+        if not self._augmentations.foreign:
+            assert isinstance(seen, torch.Tensor)
+            return seen
+        if not isinstance(seen, torch.Tensor) or (seen.shape, seen.dtype) != (shape, x.dtype):
+            saw = (
+                f"{seen.dtype} {tuple(seen.shape)}"
+                if isinstance(seen, torch.Tensor)
+                else type(seen).__name__
+            )
+            raise self._augmentations.error(f"returned {saw}; expected {x.dtype} {shape}")
+        if not torch.isfinite(seen).all():
+            raise self._augmentations.error("returned features that are not finite")
+        vocabulary = self.data.vocabulary
+        if (
+            vocabulary is not None
+            and not ((seen >= 0) & (seen < vocabulary) & (seen == seen.floor())).all()
+        ):
+            raise self._augmentations.error(
+                "returned features outside the vocabulary; expected integers in 0 .. "
+                f"{vocabulary - 1}"
+            )
+        return seen.detach().to(x.device)
 
     def root(self, examples: int) -> tuple[Tensor, Tensor]:
         """Return the server's clean training examples: features (N, p) and labels (N,).
@@ -223,13 +286,14 @@ class World:
     def examples_of(self, workers: NDArray[np.bool_], most: int) -> tuple[Tensor, Tensor]:
         """Return training examples that some workers hold: features (N, p) and labels (N,).
 
+        They are for evaluation, hence not augmented.
+
         Args:
             workers: (n,) whose.
             most: N, if they hold more: as many are drawn, the same for all who ask for them.
         """
         held = np.concatenate([self.shards[i] for i in np.flatnonzero(workers)])
-        drawn = self.to_device(stream(self.seed, "attackers").permutation(held)[:most])
-        return self.features[drawn], self.labels[drawn]
+        return self.examples(stream(self.seed, "attackers").permutation(held)[:most])
 
     @cached_property
     def _root_order(self) -> NDArray[np.int64]:
@@ -396,7 +460,7 @@ class World:
         batch = self._minibatches(workers, whole, stream(self.seed, "batch", round_))
         for shared in (whole, coordinate_limit, available):
             shared.setflags(write=False)
-        return Draw(workers, batch, whole, coordinate_limit, available)
+        return Draw(workers, batch, whole, coordinate_limit, available, round_)
 
     def further(self, round_: int, draw: Draw, minibatch: int) -> NDArray[np.int64]:
         """Draw a further minibatch of each worker, (q, s), as large as its first.

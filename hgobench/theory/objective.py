@@ -141,6 +141,11 @@ class Objective:
         self.world = World.of(scenario) if world is None else world
         if scenario.workload != "fixed":
             raise InputError(f"workload: {scenario.workload!r}; theory knows s_i only of 'fixed'")
+        if scenario.augment != "none":
+            raise InputError(
+                f"augment: {scenario.augment!r}; theory knows the examples that workers hold, and "
+                "not what augmentation makes of them; expected none"
+            )
         self.correct = np.flatnonzero(~self.world.byzantine(scenario.byzantine))
         shards = [self.world.shards[i] for i in self.correct]
         self.size = np.array([len(shard) for shard in shards])
@@ -154,8 +159,7 @@ class Objective:
 
     @cached_property
     def _examples(self) -> tuple[Tensor, Tensor]:
-        rows = self.world.to_device(self._rows)
-        return self.world.features[rows], self.world.labels[rows]
+        return self.world.examples(self._rows)
 
     @cached_property
     def curvature(self) -> Curvature:

@@ -46,7 +46,7 @@ class FeatureShift(Iid):
 
     def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Deal as `Iid` does; rotation needs square images."""
-        if self.by == "rotation" and (train.image is None or train.image[0] != train.image[1]):
+        if self.by == "rotation" and (train.image is None or train.image[-2] != train.image[-1]):
             raise InputError(
                 "partition: feature_shift[by=rotation]: the data are no square images; use by=noise"
             )
@@ -70,6 +70,6 @@ class FeatureShift(Iid):
             else:
                 assert train.image is not None
                 images = original.reshape(-1, *train.image)
-                turned = rotate(images, float(level), axes=(1, 2), reshape=False, order=1)
+                turned = rotate(images, float(level), axes=(-2, -1), reshape=False, order=1)
                 shifted[rows] = turned.reshape(original.shape)
         return shifted

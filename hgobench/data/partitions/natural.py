@@ -10,6 +10,13 @@ from hgobench.errors import InputError
 
 from .base import Partition, ShardIndices
 
+# How data of one's own, and data that can be named, come to have groups.
+WAYS = (
+    "name a column of a table by group=COLUMN (csv, parquet, huggingface), write qid:GROUP in a "
+    "LIBSVM file or an array groups in an .npz, put images into CLASS/GROUP/IMAGE, return "
+    "(features, labels, groups) from a function, or use leaf, femnist or sentences"
+)
+
 
 class Natural(Partition):
     """The examples of a group (a writer, a hospital, a device) stay together at one worker.
@@ -17,7 +24,9 @@ class Natural(Partition):
     Groups are dealt from the largest on, at random among equals, each to the worker that has
     fewest examples so far; with as many groups as workers each worker has one.
 
-    The data set names the groups: ``csv[path=..,group=COLUMN]``.
+    Groups come with the data: a column of a table (``csv[path=..,group=COLUMN]``), ``qid`` in a
+    LIBSVM file, ``groups`` in an ``.npz``, a folder per group of images, LEAF's users, the third of
+    what a function returns, the authors of ``sentences``.
 
     Example:
         >>> writers = np.array([7, 7, 7, 8, 8, 9])
@@ -35,9 +44,7 @@ class Natural(Partition):
     def deal(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Deal groups, the largest first."""
         if train.groups is None:
-            raise InputError(
-                "partition: natural: the data names no groups; use csv[path=..,group=COLUMN]"
-            )
+            raise InputError(f"partition: natural: the data names no groups; {WAYS}")
         groups, member, size = np.unique(train.groups, return_inverse=True, return_counts=True)
         if len(groups) < workers:
             raise InputError(
