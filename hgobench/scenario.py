@@ -239,7 +239,7 @@ class Scenario:
         augment: how workers change the examples of each minibatch: ``"none"``, ``"flip+crop"``.
         workload: how a worker splits its time between coordinates and examples: ``"fixed"``
             (Algorithm 1), ``"coordinates_first"``, ``"data_first"``, ``"hybrid[rho=0.5]"``.
-        algorithm: ``"hgo"`` or ``"sgd"``.
+        algorithm: ``"hgo"``, ``"sgd"``, ``"fedavg[steps=5]"`` .. (``hgobench list algorithms``).
         granularity: what shares a place in a round's order: ``"scalar"``, ``"feature"`` or
             ``"subnetwork"``.
         cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).

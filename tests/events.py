@@ -124,20 +124,23 @@ class Driver:
         workers, size = draw.workers[rows], draw.size[rows]
         weights = None if draw.weights is None else torch.from_numpy(draw.weights[rows])
 
-        def further(params: Tensor, number: int) -> Tensor:
+        def further(params: Tensor, number: int, busy: np.ndarray | None) -> Tensor:
             batch = world.further(k, draw, number) if number else draw.batch
             x, y = world.minibatches(replace(draw, batch=batch, minibatch=number), of=mine)
-            return world.own_gradients(k, params, x, y, weights)
+            return world.own_gradients(k, params, x, y, weights, workers=busy)
 
         mine = np.isin(np.arange(len(draw.workers)), rows)
         x, y = world.minibatches(draw, of=mine)
         here = self.params.clone()
         gradients = world.gradients(k, here[None], x, y, weights)[0]
         budget = np.full(len(rows), np.inf)
+        updates = algorithm.updates(budget, self._order)
         lengths = algorithm.lengths(budget, self._order)
-        work = Work(workers, here, gradients, lengths, self._order, budget, further)
+        asked = workers, here, gradients, lengths, self._order, budget
+        rate = self.server.solver.learning_rate
+        work = Work(*asked, updates=updates, learning_rate=rate, further=further)
         messages = algorithm.messages(work)
-        cost = size * algorithm.gradients * algorithm.full_cost(self._order)
+        cost = size * updates * algorithm.full_cost(self._order)
         for i, seconds in enumerate(cost / world.rates[workers]):
             self._number += 1
             arrival = self.time + float(seconds)

@@ -233,7 +233,7 @@ class Half(Sgd):
         ("Asking[how=list]", "ValueError: params: list; expected a float tensor (6, 62), a row per worker"),
         ("Asking[how=negative]", "ValueError: minibatch: -1; expected a whole number >= 0"),
         ("Asking[how=half]", "ValueError: minibatch: 0.5; expected a whole number >= 0"),
-        ("Asking[how=often]", "ValueError: more gradients are taken than `gradients` = 2 says"),
+        ("Asking[how=often]", "ValueError: more gradients are taken than `updates` says; expected 2"),
         ("Asking[how=sends_list]", "its messages are list; expected a float tensor (6, 62)"),
         ("Asking[how=sends_integers]", "its messages are torch.int64 (6, 62); expected a float tensor (6, 62)"),
         ("Asking[how=sends_one]", "its messages are torch.float32 (62,); expected a float tensor (6, 62)"),

@@ -3,6 +3,7 @@
 from hgobench.registry import Registry
 
 from .base import Algorithm, Waiting, Work
+from .fedavg import FedAvg, FedProx
 from .hgo import Hgo
 from .places import Order, Places
 from .sgd import Sgd
@@ -10,6 +11,8 @@ from .solvers import GradientDescent
 
 __all__ = [
     "Algorithm",
+    "FedAvg",
+    "FedProx",
     "GradientDescent",
     "Hgo",
     "Order",
@@ -21,5 +24,8 @@ __all__ = [
 ]
 
 registry: Registry[Algorithm] = Registry(
-    "algorithm", "algorithms", {"hgo": Hgo, "sgd": Sgd}, kind=Algorithm
+    "algorithm",
+    "algorithms",
+    {"hgo": Hgo, "sgd": Sgd, "fedavg": FedAvg, "fedprox": FedProx},
+    kind=Algorithm,
 )

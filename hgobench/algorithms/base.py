@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -29,13 +30,16 @@ class Work:
         gradients: (q, d) each worker's gradient at w on its minibatch.
         lengths: (q,) how many places of the order each computes and sends.
         order: the order of places.
-        budget: (q,) τ·λ_i/s_i, divided by the algorithm's `gradients`: how many coordinates of each
-            of its gradients a worker has time for.
-        further: takes the gradients for `gradients_at`, given parameters (q, d) and a minibatch.
+        budget: (q,) τ·λ_i/s_i, divided by its updates: how many coordinates of each of its
+            gradients a worker has time for.
+        updates: (q,) how many gradients each takes.
+        learning_rate: γ, the server's for a step on all coordinates.
+        further: takes the gradients for `gradients_at`, given what that is given.
 
     >>> here = torch.zeros(2)
     >>> ask = np.arange(3), here, torch.ones(3, 2), np.full(3, 2), None, np.full(3, 9.0)
-    >>> work = Work(*ask, further=lambda params, minibatch: params + minibatch)
+    >>> at = lambda params, minibatch, workers: params + minibatch
+    >>> work = Work(*ask, updates=np.full(3, 2), learning_rate=0.1, further=at)
     >>> work.gradients_at(here - work.gradients, minibatch=4)[0]
     tensor([3., 3.])
     """
@@ -46,9 +50,21 @@ class Work:
     lengths: Lengths
     order: Order
     budget: Budgets
-    further: Callable[[Tensor, int], Tensor]
+    updates: Lengths
+    learning_rate: float
+    further: Callable[[Tensor, int, NDArray[np.bool_] | None], Tensor]
 
-    def gradients_at(self, params: Tensor, minibatch: int = 0) -> Tensor:
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """Return which coordinates are in the places that each worker sends, (q, d); None: all."""
+        if not (self.lengths < len(self.order)).any():
+            return None
+        device = self.gradients.device
+        return self.order.position_on(device) < torch.from_numpy(self.lengths[:, None]).to(device)
+
+    def gradients_at(
+        self, params: Tensor, minibatch: int = 0, workers: NDArray[np.bool_] | None = None
+    ) -> Tensor:
         """Return each worker's gradient at parameters of its own, (q, d) -> (q, d).
 
         Args:
@@ -56,9 +72,11 @@ class Work:
             minibatch: on which minibatch of each worker. 0 is that of `gradients`; every other
                 number is a further one, of the same size, drawn from the same examples. All cells
                 of a world draw the same.
+            workers: (q,) bool, who takes it; None: all. The rows of others are 0.
 
         Raises:
-            ValueError: the parameters or the number are not such.
+            ValueError: the parameters, the number or the workers are not such, or a worker takes
+                more than its updates.
         """
         shape = tuple(self.gradients.shape)
         tensor = isinstance(params, torch.Tensor)
@@ -67,7 +85,11 @@ class Work:
             raise ValueError(f"params: {saw}; expected a float tensor {shape}, a row per worker")
         if not isinstance(minibatch, int) or isinstance(minibatch, bool) or minibatch < 0:
             raise ValueError(f"minibatch: {shown(minibatch)}; expected a whole number >= 0")
-        return self.further(params, minibatch)
+        if workers is not None and (workers.dtype != bool or workers.shape != shape[:1]):
+            raise ValueError(
+                f"workers: {workers.dtype} {workers.shape}; expected bool ({shape[0]},)"
+            )
+        return self.further(params, minibatch, workers)
 
 
 @dataclass(frozen=True)
@@ -101,8 +123,9 @@ class Algorithm(ABC):
     where the algorithm wants them, and carries messages. So the same algorithm runs in the
     simulation and over a network, round by round or whenever an answer arrives:
 
-    1. Workers are asked: they get parameters and an order. `lengths` says how far each comes, and
-       `messages` what it sends; that may come from parameters of its own (`Work.gradients_at`).
+    1. Workers are asked: they get parameters and an order. `updates` says how many gradients each
+       takes, `lengths` how far it comes, and `messages` what it sends; that may come from
+       parameters of its own (`Work.gradients_at`).
     2. Whenever an answer arrives, or its deadline passes, `weights` says whether the server steps
        now, and what each waiting answer counts.
     3. The rule aggregates the waiting answers times their weights, the solver steps, and none waits
@@ -123,8 +146,8 @@ class Algorithm(ABC):
         step: how far the order of places moves from round to round; 0: it is drawn every round.
         remembers: whether workers send something else than the gradients that they are given
             (`messages`): momentum, or what they reach by steps of their own.
-        gradients: how many minibatch gradients a worker takes for an answer, the first at the
-            parameters that it was sent; its time is divided between them.
+        gradients: how many minibatch gradients a worker takes for an answer at most, the first at
+            the parameters that it was sent; its time is divided between them (see `updates`).
 
     >>> from hgobench.algorithms import registry
     >>> [registry.build(name).partial for name in ("hgo", "sgd")]
@@ -139,6 +162,18 @@ class Algorithm(ABC):
     remembers: bool = False
     gradients: int = 1
 
+    def updates(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
+        """Return how many gradients each worker takes by the deadline, (q,) in 1 .. `gradients`.
+
+        By default each takes them all. One that has time for none has length 0.
+
+        Args:
+            budget: (q,) τ·λ_i/s_i: coordinates of one gradient after the other.
+            order: the round's order of places.
+            upload: (q,) what it costs of the budget to send a number; None: nothing.
+        """
+        return np.full(len(budget), self.gradients)
+
     @abstractmethod
     def lengths(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
         """Return how many places of the order each worker sends by the deadline, (q,).
@@ -146,7 +181,7 @@ class Algorithm(ABC):
         Args:
             budget: (q,) as in `Work`: coordinates of each of its gradients.
             order: the round's order of places.
-            upload: (q,) what it costs of the budget to send a coordinate; None: nothing.
+            upload: (q,) what it costs of the budget to send a number; None: nothing.
         """
 
     @abstractmethod
@@ -160,6 +195,10 @@ class Algorithm(ABC):
     @abstractmethod
     def full_cost(self, order: Order) -> int:
         """Return the budget that all takes that a worker may send."""
+
+    def numbers(self, lengths: Lengths, order: Order) -> Lengths:
+        """Count the numbers of 4 bytes that each answer is, (q,): by default its coordinates."""
+        return order.coordinates(lengths)
 
     @abstractmethod
     def quorum(self, tolerated: int, minimum: int) -> int:
@@ -178,7 +217,7 @@ class Algorithm(ABC):
 
         Args:
             work: who is asked, with the gradients that have been taken, and a way to take further
-                ones: at most `gradients` - 1.
+                ones: of each worker at most its updates - 1.
         """
         return work.gradients
 

@@ -83,12 +83,13 @@ class WithMomentum(Algorithm):
         self.remembers = self.momentum > 0
         self._momentum = WorkerMomentum(self.momentum)
 
+    def moves(self, work: Work) -> Tensor:
+        """Return what each worker sends without momentum, (q, d): its gradient."""
+        return work.gradients
+
     def messages(self, work: Work) -> Tensor:
-        """Return each worker's gradient or momentum, (q, d), of which the first places arrive."""
+        """Return each worker's move or momentum, (q, d), of which the first places arrive."""
+        moves = self.moves(work)
         if not self.momentum:
-            return work.gradients
-        lengths, order, computed = work.lengths, work.order, None
-        if (lengths < len(order)).any():
-            device = work.gradients.device
-            computed = order.position_on(device) < torch.from_numpy(lengths[:, None]).to(device)
-        return self._momentum(work.workers, work.gradients, computed)
+            return moves
+        return self._momentum(work.workers, moves, work.inside)

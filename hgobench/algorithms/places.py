@@ -109,6 +109,19 @@ class Order:
         ]
         return np.array(paid, dtype=np.int64)
 
+    def sendable(
+        self, budget: NDArray[np.float64], upload: NDArray[np.float64] | None
+    ) -> NDArray[np.int64]:
+        """Count the first places that each budget pays to send, (q,): of those below 0 none."""
+        if upload is None:
+            return np.where(budget >= 0, len(self), 0)
+        sent = self._coordinates[1:]
+        paid = [
+            (price * sent).searchsorted(limit, side="right")
+            for limit, price in zip(budget, upload, strict=True)
+        ]
+        return np.where(budget >= 0, np.array(paid, dtype=np.int64), 0)
+
     def cost_of(self, length: int) -> int:
         """Return the budget that the first `length` places take."""
         return int(self._cost[min(length, len(self)) - 1])

@@ -42,7 +42,10 @@ class Sgd(WithMomentum):
         upload: NDArray[np.float64] | None = None,
     ) -> NDArray[np.int64]:
         """Return all places for the workers that finish, 0 for the others."""
-        price = 1.0 if upload is None else 1.0 + upload
+        price: float | NDArray[np.float64] = 1.0
+        if upload is not None:
+            (sent,) = self.numbers(np.array([len(order)]), order)
+            price = 1.0 + upload * (int(sent) / order.dimension)
         return np.where(budget >= order.dimension * price, len(order), 0)
 
     def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:

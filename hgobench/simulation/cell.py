@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,20 @@ from .ledger import Ledger
 from .world import Draw, World
 
 
+class Plan(NamedTuple):
+    """How far the workers of a round come if they are honest.
+
+    Attributes:
+        updates: (q,) how many gradients each takes, 1 or more.
+        lengths: (q,) how many places each sends.
+        budget: (q,) how many coordinates of each of its gradients each may compute.
+    """
+
+    updates: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    budget: NDArray[np.float64]
+
+
 class Cell:
     """A run of one scenario.
 
@@ -59,7 +73,7 @@ class Cell:
         defence: those whose rule may aggregate for all of them at once.
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
-        gradients: how many each of them takes in a round.
+        gradients: how many each of them takes in a round at most.
     """
 
     def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
@@ -160,20 +174,40 @@ class Cell:
         cyclic = np.roll(np.arange(places), -(k - 1) * self.algorithm.step)
         return Order(self.places, cyclic)
 
-    def lengths(
+    def plan(
         self,
         budget: NDArray[np.float64],
         upload: NDArray[np.float64] | None,
         draw: Draw,
         order: Order,
-    ) -> NDArray[np.int64]:
-        """Return how many places each worker sends if it is honest, (q,)."""
+    ) -> Plan:
+        """Return how far each worker comes if it is honest.
+
+        Args:
+            budget, upload: (q,) what each may compute by the deadline, and what sending costs.
+            draw: the round's workers.
+            order: C_k.
+        """
+        algorithm = self.algorithm
+        updates = algorithm.updates(budget, order, upload)
+        self._check_updates(updates, draw.workers.shape)
+        each, sending = budget, upload
+        if self.gradients > 1:
+            each, sending = budget / updates, None if upload is None else upload / updates
         lengths = np.minimum(
-            self.algorithm.lengths(budget, order, upload),
-            self.algorithm.lengths(draw.coordinate_limit, order),
+            algorithm.lengths(each, order, sending),
+            algorithm.lengths(draw.coordinate_limit, order),
         )
         self._check_lengths(lengths, draw.workers.shape, order)
-        return lengths
+        return Plan(updates, lengths, np.minimum(each, draw.coordinate_limit))
+
+    def computed(self, plan: Plan, order: Order) -> int:
+        """Count the coordinates that the workers compute by a plan, sent or not."""
+        total = 0
+        for updates in np.unique(plan.updates).tolist():
+            of = plan.updates == updates
+            total += updates * self.algorithm.computed(plan.budget[of], plan.lengths[of], order)
+        return total
 
     def accepted(self, k: int, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
         """Return the lengths as the server takes them, (q,)."""
@@ -191,6 +225,16 @@ class Cell:
             raise self.algorithms.error(f"its lengths are no array of integers {shape}")
         if not ((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= len(order))).all():
             raise self.algorithms.error(f"its lengths leave [0, {len(order)}]")
+
+    def _check_updates(self, updates: object, shape: tuple[int, ...]) -> None:
+        """Raise unless an algorithm of others says how many gradients each worker takes."""
+        if not self.algorithms.foreign:
+            return
+        whole = isinstance(updates, np.ndarray) and updates.dtype.kind == "i"
+        if not whole or updates.shape != shape:  # type: ignore[attr-defined]
+            raise self.algorithms.error(f"its updates are no array of integers {shape}")
+        if not ((np.asarray(updates) >= 1) & (np.asarray(updates) <= self.gradients)).all():
+            raise self.algorithms.error(f"its updates leave [1, gradients={self.gradients}]")
 
     def view(self, k: int, draw: Draw, params: Tensor, reception: Reception) -> ServerView:
         """Return what the cell's server knows of the round; a rule is told what it says it needs.

@@ -9,7 +9,6 @@ from itertools import accumulate, count, repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.algorithms import Order
 from hgobench.errors import InputError
 from hgobench.protocol import NUMBER_BYTES
 from hgobench.scenario import Scenario
@@ -19,15 +18,14 @@ from .world import Draw, World
 
 
 def budget(
-    world: World, draw: Draw, deadline: float, gradients: int = 1
+    world: World, draw: Draw, deadline: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return what each worker may compute by the deadline, (q,), and what sending costs of it.
 
-    Both in coordinates of each of the `gradients` that it takes, of s_i examples: τ·λ_i/s_i if that
-    is one, and 0 for a worker that is away. Sending costs None if transfer is free or does not
-    count against the deadline.
+    Both in coordinates of a gradient of s_i examples: τ·λ_i/s_i, and 0 for a worker that is away.
+    Sending costs None if transfer is free or does not count against the deadline.
     """
-    fleet, workers, examples = world.fleet, draw.workers, draw.size * gradients
+    fleet, workers, examples = world.fleet, draw.workers, draw.size
     upload = None
     if fleet.transfer_counts_towards_deadline:
         rates = fleet.rates[workers] / examples
@@ -44,10 +42,10 @@ def duration(
     world: World,
     draw: Draw,
     lengths: NDArray[np.int64],
-    order: Order,
+    numbers: NDArray[np.int64],
     deadline: float,
     full_cost: int,
-    gradients: int = 1,
+    updates: NDArray[np.int64],
 ) -> float:
     """Return a round's simulated time: τ, or until the last answer if τ is infinite.
 
@@ -56,14 +54,14 @@ def duration(
     Args:
         world, draw: the devices, and who is asked.
         lengths: (q,) how many places each sent; 0: it is not waited for.
-        order: C_k.
+        numbers: (q,) how many numbers its answer is.
         deadline: τ.
         full_cost: the budget that all takes that a worker may send.
-        gradients: how many a worker takes for its answer.
+        updates: (q,) how many gradients each takes for its answer.
     """
     fleet, workers, heard = world.fleet, draw.workers, lengths > 0
-    down = NUMBER_BYTES * order.dimension / fleet.downlink[workers]
-    up = NUMBER_BYTES * order.coordinates(lengths) / fleet.uplink[workers]
+    down = NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
+    up = NUMBER_BYTES * numbers / fleet.uplink[workers]
     transfer = 2.0 * fleet.latency[workers] + down + up
     if math.isfinite(deadline):
         slowest = (
@@ -73,7 +71,7 @@ def duration(
         )
         return deadline + slowest
     coordinates = np.minimum(full_cost, draw.coordinate_limit)
-    needed = draw.size * gradients * coordinates / fleet.rates[workers] + transfer
+    needed = draw.size * updates * coordinates / fleet.rates[workers] + transfer
     return float(needed[heard].max(initial=0.0))
 
 
@@ -109,11 +107,12 @@ def _least(cell: Cell, k: int) -> float:
     scenario, world, draw = cell.scenario, cell.world, cell.world.draw(k)
     with cell.algorithms("lengths", k):
         order = cell.order(k)
-        paid, upload = budget(world, draw, scenario.deadline, cell.gradients)
-        lengths = cell.lengths(paid, upload, draw, order)
+        plan = cell.plan(*budget(world, draw, scenario.deadline), draw, order)
+        lengths = plan.lengths
     if scenario.attack != "none" and scenario.attacked(k):
         lengths = np.where(cell.byzantine[draw.workers], 0, lengths)
     lengths = cell.accepted(k, lengths, order)
     with cell.algorithms("full_cost", k):
         full_cost = cell.algorithm.full_cost(order)
-    return duration(world, draw, lengths, order, scenario.deadline, full_cost, cell.gradients)
+        numbers = cell.algorithm.numbers(lengths, order)
+    return duration(world, draw, lengths, numbers, scenario.deadline, full_cost, plan.updates)

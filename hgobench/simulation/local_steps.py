@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hgobench.lazy import Tensor
 
 from .adversary import Adversary
@@ -37,27 +40,38 @@ class LocalGradients:
     Args:
         cell: whose.
         minibatches: the round's.
+        updates: (q,) how many gradients each worker takes in all.
         adversary: whose attackers poison their workers' data; None: nobody's.
 
     Raises:
-        ValueError: more are asked for than the algorithm says that a worker takes.
+        ValueError: a worker is to take more than that.
     """
 
-    def __init__(self, cell: Cell, minibatches: Minibatches, adversary: Adversary | None) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        minibatches: Minibatches,
+        updates: NDArray[np.int64],
+        adversary: Adversary | None,
+    ) -> None:
         self.cell, self.minibatches, self.adversary = cell, minibatches, adversary
-        self._left = cell.gradients - 1
+        self._updates = updates
+        self._taken = np.ones(len(updates), dtype=np.int64)  # with that at the server's parameters
 
-    def __call__(self, params: Tensor, minibatch: int) -> Tensor:
-        """Return each worker's gradient at parameters of its own, (q, d) -> (q, d)."""
-        cell = self.cell
-        if not self._left:
-            raise ValueError(f"more gradients are taken than `gradients` = {cell.gradients} says")
-        self._left -= 1
+    def __call__(self, params: Tensor, minibatch: int, workers: NDArray[np.bool_] | None) -> Tensor:
+        """Return some workers' gradients at parameters of their own, (q, d) -> (q, d)."""
+        cell, draw = self.cell, self.minibatches[minibatch]
+        busy = np.ones(len(self._taken), dtype=bool) if workers is None else workers
+        over = busy & (self._taken >= self._updates)
+        if over.any():
+            most = int(self._updates[over][0])
+            raise ValueError(f"more gradients are taken than `updates` says; expected {most}")
+        self._taken = self._taken + busy
         with cell.clock.paused():  # what is computed here is no fault of the algorithm's
-            world, k, draw = cell.world, self.minibatches.k, self.minibatches[minibatch]
+            world, k = cell.world, self.minibatches.k
             x, y = world.minibatches(draw)
             if self.adversary is not None:
                 rows = self.adversary.byzantine
                 x[rows], y[rows] = self.adversary.poisoned(cell, draw, minibatch)
             weights = None if draw.weights is None else world.to_device(draw.weights)
-            return world.own_gradients(k, params.to(x), x, y, weights, minibatch)
+            return world.own_gradients(k, params.to(x), x, y, weights, minibatch, busy)

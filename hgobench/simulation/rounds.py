@@ -29,7 +29,7 @@ from hgobench.scenario import Scenario, positive
 
 from .adversary import Adversary
 from .answers import Answers
-from .cell import Attempt, Cell
+from .cell import Attempt, Cell, Plan
 from .clock import budget, duration
 from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
@@ -164,6 +164,7 @@ class Turn:
         hostile: (q,) who is Byzantine.
         attacked: whether they act in this round.
         lengths: (q,) how many places of the order each worker sent, as far as the round has come.
+        updates: (q,) how many gradients each took.
         order: C_k; None: it could not be had.
         computed: how many coordinates the workers computed.
         delay: by how much the latest answer was late.
@@ -176,6 +177,7 @@ class Turn:
     hostile: NDArray[np.bool_]
     attacked: bool
     lengths: NDArray[np.int64]
+    updates: NDArray[np.int64]
     order: Order | None = None
     computed: int = 0
     delay: float = 0.0
@@ -285,7 +287,7 @@ class Round:
         self._same: dict[bytes, NDArray[np.int64]] = {}
         self._accepted: dict[Hashable, NDArray[np.int64]] = {}
         self._received: dict[Hashable, Reception | None] = {}
-        self._durations: dict[Hashable, float] = {}
+        self._spending: dict[Hashable, tuple[int, float]] = {}
 
     def play(self, cells: Sequence[Cell]) -> None:
         """Let workers answer, attackers attack, servers aggregate and step, and write it down."""
@@ -296,7 +298,7 @@ class Round:
         for r, cell in enumerate(cells):
             mine = hostile[cell.scenario.byzantine]
             attacked = cell.scenario.attacked(self.k) and bool(mine.any())
-            turns.append(Turn(r, cell, mine, attacked, nothing))
+            turns.append(Turn(r, cell, mine, attacked, nothing, nothing))
         for group in _groups(turns, lambda turn: turn.cell.answering):
             self._answer(group)
         threatened = [turn for turn in turns if turn.attacked and turn.under_way]
@@ -317,18 +319,20 @@ class Round:
     def _answer(self, group: Sequence[Turn]) -> None:
         """Work out the order and the lengths that the cells of a group share; send."""
         cell, draw, k = group[0].cell, self.draw, self.k
-        order, lengths, spare, computed = None, group[0].lengths, np.zeros(0), 0
+        order, plan, computed = None, None, 0
         with Attempt(k, *(t.cell for t in group)), cell.algorithms("lengths", k):
             key = (cell.scenario.granularity, cell.scenario.cost, cell.algorithm.step)
             if key not in self._orders:
                 self._orders[key] = cell.order(k)
             order = self._orders[key]
-            paid, upload = budget(self.world, draw, cell.scenario.deadline, cell.gradients)
-            lengths = self._shared(cell.lengths(paid, upload, draw, order))
-            spare = np.minimum(paid, draw.coordinate_limit)
-            computed = cell.algorithm.computed(spare, lengths, order) * cell.gradients
+            paid = budget(self.world, draw, cell.scenario.deadline)
+            plan = cell.plan(*paid, draw, order)
+            plan = plan._replace(lengths=self._shared(plan.lengths))
+            computed = cell.computed(plan, order)
         for turn in group:
-            turn.order, turn.lengths, turn.computed = order, lengths, computed
+            turn.order, turn.computed = order, computed
+            if plan is not None:
+                turn.lengths, turn.updates = plan.lengths, plan.updates
         # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
         poisoning = [t for t in group if t.attacked and t.under_way and t.cell.poisons]
         for some in _groups(poisoning, self._threat):
@@ -336,19 +340,27 @@ class Round:
         for turn in group:
             if not turn.under_way or not turn.cell.remembers:
                 continue
+            assert plan is not None
             with Attempt(k, turn.cell):
-                self._send(turn, spare)
+                self._send(turn, plan)
 
-    def _send(self, turn: Turn, budget: NDArray[np.float64]) -> None:
+    def _send(self, turn: Turn, plan: Plan) -> None:
         """Put what a cell's workers send in the place of their gradients, (q, d)."""
         cell, mine, order = turn.cell, self.answers.values[turn.r], turn.order
         assert order is not None
         poisons = turn.attacked and cell.poisons
-        further = LocalGradients(
-            cell, self._minibatches, self._adversary(turn) if poisons else None
+        adversary = self._adversary(turn) if poisons else None
+        work = Work(
+            workers=self.draw.workers,
+            params=self.params[turn.r].clone(),
+            gradients=mine,
+            lengths=plan.lengths,
+            order=order,
+            budget=plan.budget,
+            updates=plan.updates,
+            learning_rate=cell.scenario.learning_rate,
+            further=LocalGradients(cell, self._minibatches, plan.updates, adversary),
         )
-        params = self.params[turn.r].clone()
-        work = Work(self.draw.workers, params, mine, turn.lengths, order, budget, further)
         with cell.algorithms("messages", self.k):
             sent: object = cell.algorithm.messages(work)
         expected = f"expected a float tensor {tuple(mine.shape)}"
@@ -520,9 +532,8 @@ class Round:
         cell, lengths = turn.cell, turn.lengths
         sent, lasted = 0, 0.0
         if turn.order is not None:
-            sent = int(turn.order.coordinates(lengths).sum())
             with Attempt(self.k, cell):
-                lasted = self._lasted(turn, turn.order)
+                sent, lasted = self._spent(turn, turn.order)
         heard = lengths > 0
         cell.time += lasted + turn.delay
         done = cell.status == "done"
@@ -545,23 +556,21 @@ class Round:
             stalled=turn.updated == 0 and done,
         )
 
-    def _lasted(self, turn: Turn, order: Order) -> float:
-        """Return the round's time, for cells with the same workers and lengths worked out once."""
+    def _spent(self, turn: Turn, order: Order) -> tuple[int, float]:
+        """Return how many numbers workers sent, and the round's time.
+
+        For cells with the same workers and lengths they are worked out once.
+        """
         cell, lengths = turn.cell, turn.lengths
         key = cell.answering, id(lengths)
-        if key not in self._durations:
+        if key not in self._spending:
             with cell.algorithms("full_cost", self.k):
+                numbers = cell.algorithm.numbers(lengths, order)
                 full_cost = cell.algorithm.full_cost(order)
-            self._durations[key] = duration(
-                self.world,
-                self.draw,
-                lengths,
-                order,
-                cell.scenario.deadline,
-                full_cost,
-                cell.gradients,
-            )
-        return self._durations[key]
+            tau, updates = cell.scenario.deadline, turn.updates
+            lasted = duration(self.world, self.draw, lengths, numbers, tau, full_cost, updates)
+            self._spending[key] = int(numbers.sum()), lasted
+        return self._spending[key]
 
 
 class _JointCall:

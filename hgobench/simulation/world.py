@@ -347,24 +347,26 @@ class World:
         y: Tensor,
         weights: Tensor | None = None,
         minibatch: int = 0,
+        workers: NDArray[np.bool_] | None = None,
     ) -> Tensor:
         """Return each worker's gradient at parameters of its own in round k, (q, d) -> (q, d).
 
         Args:
             k, params, x, y, weights: as for `gradients`.
             minibatch: which of the round's minibatches they are.
+            workers: (q,) bool, whose gradients; None: all. Those of the others are 0.
 
         Raises:
             PluginError: as for `gradients`.
         """
-        rows = []
-        for i in range(len(params)):
+        found = torch.zeros_like(params)
+        for i in range(len(params)) if workers is None else np.flatnonzero(workers).tolist():
             one = slice(i, i + 1)
             own = None if weights is None else weights[one]
             purpose = f"gradients {minibatch} {i}"
             mine = self.gradients(k, params[one], x[one], y[one], own, purpose=purpose)
-            rows.append(mine[0, 0])
-        return torch.stack(rows)
+            found[i] = mine[0, 0]
+        return found
 
     def evaluate(self, k: int, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy after round k, (R,) each, as `Model.evaluate` does.

@@ -1,0 +1,244 @@
+"""Local steps against loops in float64: how many updates, of what, sent in time, at what cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hgobench import Scenario, World, run
+from hgobench.simulation import simulate
+from tests.algorithm_1 import softmax_gradient
+
+BASE: dict[str, Any] = {
+    "data": "breast_cancer",
+    "workers": 6,
+    "byzantine": 0,
+    "rule": "average",
+    "batch_size": 3,
+    "rounds": 3,
+    "deadline": 4.0,
+    "hardware": "lognormal[sigma=1.0]",
+    "learning_rate": 0.4,
+    "evaluation_interval": 3,
+}
+
+
+@dataclass
+class Asked:
+    """What a worker of the oracle is asked to do.
+
+    Attributes:
+        steps: K.
+        rate: η.
+        inside: whether updates stay inside the block.
+        whole: whether answers are whole: FedAvg and its kin.
+        pull: μ of FedProx.
+        block: the most coordinates of a block.
+    """
+
+    steps: int
+    rate: float
+    inside: bool = False
+    whole: bool = True
+    pull: float = 0.0
+    block: float = math.inf
+
+
+def gradient(world: World, w: Any, rows: Sequence[int], flip: bool) -> Any:
+    """Return the mean gradient of some training examples, in loops."""
+    classes, train, total = world.data.classes, world.data.train, np.zeros(len(w))
+    for row in rows:
+        label = int(train.labels[row])
+        total += softmax_gradient(
+            w, train.features[row], classes - 1 - label if flip else label, classes
+        )
+    return total / len(rows)
+
+
+def in_time(scenario: Scenario, world: World, i: int, s: int, asked: Asked) -> tuple[int, int]:
+    """Return how many updates worker i takes and how many coordinates it sends, by the clock."""
+    fleet, d, tau = world.fleet, world.model.dimension, scenario.deadline
+    each, top = s / float(world.rates[i]), int(min(d, asked.block))
+    start, upload = 0.0, 0.0
+    if fleet.transfer_counts_towards_deadline:
+        start = 2 * float(fleet.latency[i]) + 4 * d / float(fleet.downlink[i])
+        upload = 4 / float(fleet.uplink[i])
+
+    def ends(updates: int, computed: int, sent: int) -> float:
+        return start + updates * computed * each + sent * upload
+
+    if asked.inside:
+        fitting = [b for b in range(top + 1) if ends(asked.steps, b, b) <= tau]
+        return asked.steps, max(fitting, default=0)
+    fitting = [k for k in range(1, asked.steps + 1) if ends(k, d, top) <= tau]
+    if fitting:
+        return max(fitting), top
+    if asked.whole:
+        return 1, 0
+    return 1, max((b for b in range(1, top + 1) if ends(1, d, b) <= tau), default=0)
+
+
+def walked(world: World, k: int, row: int, w: Any, updates: int, where: Any, asked: Asked, flip: bool) -> Any:  # fmt: skip
+    """Return (w - w_i)/η of a worker of round k, in loops."""
+    draw, local = world.draw(k), w.copy()
+    for update in range(updates):
+        batch = world.further(k, draw, update) if update else draw.batch
+        rows = batch[row][: draw.size[row]].tolist()
+        move = gradient(world, local, rows, flip) + asked.pull * (local - w)
+        for j in where:
+            local[j] -= asked.rate * move[j]
+    return (w - local) / asked.rate
+
+
+def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
+    """Compare a run with the average, whatever is sent, with loops; return its rounds."""
+    seen: list[Any] = []
+    (result,) = simulate(
+        [scenario], observe=lambda step: seen.append((step.params.clone(), step.aggregate))
+    )
+    assert result.status == "done", result.reason
+    world, tau, rounds = World(scenario), scenario.deadline, result.rounds
+    evil, d, fleet = world.byzantine(scenario.byzantine), world.model.dimension, world.fleet
+    w, before, kinds = world.initial().double().numpy(), 0.0, set[tuple[int, int]]()
+    for k, (params, aggregate) in enumerate(seen, 1):
+        np.testing.assert_allclose(params, w, rtol=1e-4, atol=1e-6)
+        draw, order = world.draw(k), world.order(k, d)
+        sent: list[dict[int, float]] = []
+        spent, computed, numbers, waited = 0.0, 0, 0, [0.0]
+        for row, i in enumerate(draw.workers.tolist()):
+            s = int(draw.size[row])
+            updates, length = in_time(scenario, world, i, s, asked)
+            kinds.add((updates, length))
+            block = order[:length].tolist()
+            flip = scenario.attack == "label_flip" and bool(evil[i])
+            where = block if asked.inside else range(d)
+            move = walked(world, k, row, w, updates, where, asked, flip)
+            sent.append({j: float(move[j]) for j in block})
+            download = 2 * float(fleet.latency[i]) + 4 * d / float(fleet.downlink[i])
+            left = tau - download * fleet.transfer_counts_towards_deadline
+            room = left * float(world.rates[i]) / s  # who is cut off has computed, too
+            if asked.inside:
+                computed += updates * length
+            else:
+                computed += updates * d if length or room >= d else int(room)
+            numbers += length
+            cost = length if asked.inside else d
+            waited.append(s * updates * cost / float(world.rates[i]) if length else 0.0)
+            spent = max(waited)
+        lengths = sorted((len(answer) for answer in sent), reverse=True)
+        of_block = order[: lengths[scenario.quorum - 1]].tolist()
+        found = np.zeros(d)
+        for j in of_block:
+            values = [answer[j] for answer in sent if j in answer]
+            found[j] = sum(values) / len(values)
+        np.testing.assert_allclose(
+            aggregate,
+            found if len(of_block) == d else found[sorted(of_block)],
+            rtol=2e-4,
+            atol=2e-5,
+        )
+        w = w - scenario.learning_rate * found
+        assert rounds["heard"][k - 1] == sum(map(bool, sent))
+        assert rounds["bytes_up"][k - 1] == 4 * numbers
+        assert rounds["coordinates"][k - 1] == computed
+        lasted = spent if math.isinf(tau) else tau
+        assert rounds["time"][k - 1] - before == pytest.approx(lasted)
+        before = rounds["time"][k - 1]
+    assert math.isinf(tau) or len(kinds) > 2, "the workers come equally far"
+    return dict(rounds)
+
+
+LINK = "network[uplink=90,latency=0.05,counts=true]+lognormal[sigma=1.0]"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "asked", "fields"),
+    [
+        ("fedavg[steps=4]", Asked(4, 0.4), {}),
+        ("fedavg[steps=3,rate=0.1]", Asked(3, 0.1), {"deadline": math.inf}),
+        ("fedavg[steps=3]", Asked(3, 0.4), {"hardware": LINK, "deadline": 9.0}),
+        ("fedavg[steps=3]", Asked(3, 0.4), {"attack": "label_flip", "byzantine": 2, "quorum": 5}),
+        ("fedprox[steps=4,mu=0.7]", Asked(4, 0.4, pull=0.7), {"batch_size": 20, "deadline": 30.0}),
+        ("hgo[steps=3]", Asked(3, 0.4, inside=True), {}),
+        ("hgo[steps=3,rate=0.1]", Asked(3, 0.1, inside=True), {"hardware": LINK}),
+        ("hgo[steps=2,block=20]", Asked(2, 0.4, inside=True, block=20), {"deadline": math.inf}),
+        ("hgo[steps=4,whole=true]", Asked(4, 0.4, whole=False), {"hardware": LINK}),
+        ("hgo[steps=4,whole=true,block=9]", Asked(4, 0.4, whole=False, block=9), {}),
+    ],
+)  # fmt: skip
+def test_local_steps_agree_with_loops(algorithm: str, asked: Asked, fields: dict[str, Any]) -> None:
+    scenario = Scenario(**{**BASE, "quorum": 2, **fields, "algorithm": algorithm})
+    check(scenario, asked)
+
+
+def table(result: Any) -> str:
+    assert result.status == "done", result.reason
+    return repr({name: list(column) for name, column in result.rounds.items()})
+
+
+EQUAL = {**BASE, "rule": "median", "byzantine": 2, "attack": "foe", "workers": 8}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "like"),
+    [
+        ("fedavg[steps=1]", "sgd"),
+        ("fedavg[steps=1,rate=9.0]", "sgd"),  # the first step starts where the server is
+        ("fedprox[steps=1,mu=0.5]", "sgd"),
+        ("fedprox[steps=3,mu=0.0]", "fedavg[steps=3]"),
+        ("hgo[steps=1]", "hgo"),
+        ("fedavg[steps=3,rate=0.4]", "fedavg[steps=3]"),  # the server's rate is 0.4
+    ],
+)
+def test_local_steps_that_are_another_algorithm(algorithm: str, like: str) -> None:
+    one, other = (run(Scenario(**EQUAL, algorithm=name)) for name in (algorithm, like))
+    assert table(one) == table(other)
+
+
+@pytest.mark.parametrize("algorithm", ["hgo[steps=3]", "hgo[steps=3,whole=true]"])
+def test_hgo_of_workers_that_all_finish_is_fedavg(algorithm: str) -> None:
+    fields = {**EQUAL, "deadline": math.inf, "scope": "block"}
+    hgo, fedavg = (run(Scenario(**fields, algorithm=n)) for n in (algorithm, "fedavg[steps=3]"))
+    assert table(hgo) == table(fedavg)
+
+
+def test_fedavg_is_the_mean_of_the_workers_parameters() -> None:
+    """With the server's learning rate and the average."""
+    scenario = Scenario(**{**BASE, "deadline": math.inf, "algorithm": "fedavg[steps=3]"})
+    seen: list[torch.Tensor] = []
+    simulate([scenario], observe=lambda step: seen.append(step.params.clone()))
+    world, d = World(scenario), World(scenario).model.dimension
+    w = world.initial().double().numpy()
+    asked = Asked(3, 0.4)
+    ends = [w - 0.4 * walked(world, 1, row, w, 3, range(d), asked, False) for row in range(6)]
+    np.testing.assert_allclose(seen[1], np.mean(ends, axis=0), rtol=1e-4, atol=1e-6)
+
+
+LOCAL = [
+    "fedavg[steps=3]", "fedprox[steps=3,mu=0.3]", "hgo[steps=3]", "hgo[steps=2,momentum=0.5]",
+    "hgo[steps=3,whole=true,block=9]", "hgo", "sgd", "fedavg[steps=2,rate=0.1]",
+]  # fmt: skip
+
+
+def test_local_steps_do_not_depend_on_the_stack() -> None:
+    """Alone, in stacks of 2 and of 64, to the last bit."""
+    fields = {**BASE, "byzantine": 2, "workers": 8, "rounds": 2, "deadline": 9.0}
+    cells = [
+        Scenario(**{**fields, "algorithm": algorithm, "attack": attack, "rule": rule})
+        for attack in ("label_flip", "foe", "mimic", "none")
+        for algorithm in LOCAL
+        for rule in ("median", "nnm+krum")
+    ]
+    assert len(cells) == 64
+    together = [table(result) for result in simulate(cells)]
+    assert len(set(together)) > 40
+    for i in range(0, 64, 7):
+        assert table(run(cells[i])) == together[i]
+        pair = simulate([cells[63 - i], cells[i]])
+        assert [table(result) for result in pair] == [together[63 - i], together[i]]
