@@ -20,6 +20,7 @@ from .alie import Alie
 from .base import ATTACKERS_EXAMPLES, KNOWLEDGE, Attack, Outcome, View
 from .bit_flip import BitFlip
 from .black_box import BlackBox
+from .claim_steps import ClaimSteps
 from .clustering_aware import ClusteringAware
 from .crash import Crash
 from .fang import Fang
@@ -61,6 +62,7 @@ __all__ = [
     "Attack",
     "BitFlip",
     "BlackBox",
+    "ClaimSteps",
     "ClusteringAware",
     "Combined",
     "Crash",
@@ -148,6 +150,7 @@ heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
         "lookalike": Lookalike,
         "own_lengths": OwnLengths,
         "wrong_length": WrongLength,
+        "claim_steps": ClaimSteps,
     },
     kind=HeterogeneityAttack,
 )

@@ -63,6 +63,8 @@ class View:
         sent: (h, d) bool, which entries of them they send; None: all.
         honest_workers: (h,) who they are.
         honest_lengths: (h,) how many places each of them sends.
+        own_updates: (b,) how many updates the Byzantine workers take; None: answers do not say.
+        update_limits: (b,) the most that each may claim to have taken; None: answers do not say.
         server: what a message would bring about (see `deviation`, `stepped`).
         losses: the loss of models (m, d) on the attackers' own data, (m,) (see `loss`).
     """
@@ -88,6 +90,8 @@ class View:
     sent: Tensor | None = None
     honest_workers: NDArray[np.int64] | None = None
     honest_lengths: NDArray[np.int64] | None = None
+    own_updates: NDArray[np.int64] | None = None
+    update_limits: NDArray[np.int64] | None = None
     server: Callable[[Message], Outcome] | None = None
     losses: Callable[[Tensor], Tensor] | None = None
 

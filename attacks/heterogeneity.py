@@ -18,7 +18,7 @@ class HeterogeneityAttack:
     """How much the Byzantine workers claim to have done, when they answer, whom they resemble.
 
     What they send there is the business of the value attack behind it. A subclass writes what it
-    needs of four methods, each of which by default changes nothing.
+    needs of five methods, each of which by default changes nothing.
 
     Attributes:
         sees, colludes, paper, formula, control, validity, columnwise, exempt: as for an `Attack`.
@@ -50,6 +50,10 @@ class HeterogeneityAttack:
     def delays(self, view: View) -> np.ndarray | None:
         """Return by how much the answers come late, (b,) time units; None: in time."""
         return None
+
+    def updates(self, view: View, updates: np.ndarray | None) -> np.ndarray | None:
+        """Return how many updates to claim, (b,); None: as many as were taken."""
+        return updates
 
 
 class Combined(Attack):
@@ -114,6 +118,7 @@ def _changed(step: HeterogeneityAttack, view: View, message: Message) -> Message
         step.values(view, message.values),
         step.lengths(view, message.lengths),
         message.delay if delay is None else delay,
+        step.updates(view, message.updates),
     )
 
 

@@ -44,6 +44,7 @@ MakeRule = Callable[[int], Rule]
 POISONS = (1e30, -1e30, math.inf, -math.inf, math.nan, 3e38)
 TIMES = 20
 ROUNDS = 100  # of the run that attacks are tried in
+UPDATES = 4  # the most that a worker takes in a view, where answers say how many
 EXAMPLES = 1000  # of data that gradients are tried on
 RATE = 0.1  # of the server of a round that attacks are tried on
 
@@ -613,6 +614,7 @@ def view(
 
     own_lengths = rng.integers(0, dimension + 1, byzantine)
     model, last_step = normal(2)
+    own_updates = rng.integers(1, UPDATES + 1, byzantine)
     attackers_view = View(
         round=round_,
         rounds=ROUNDS,
@@ -634,6 +636,8 @@ def view(
         sent=sent,
         honest_workers=np.arange(byzantine, byzantine + honest),
         honest_lengths=lengths,
+        own_updates=own_updates,
+        update_limits=np.full(byzantine, UPDATES) if lies else own_updates,
         server=server,
         losses=_half_square,
     )
@@ -645,7 +649,8 @@ def _half_square(models: Tensor) -> Tensor:
     return losses
 
 
-_ARRAYS = ("position", "own_lengths", "limits", "workers", "honest_workers", "honest_lengths")
+_THEIRS = ("own_lengths", "limits", "workers", "own_updates", "update_limits")
+_ARRAYS = ("position", *_THEIRS, "honest_workers", "honest_lengths")
 _VISIBLE = {
     "nothing": (),
     "own": ("own", "model", "last_step"),
@@ -690,6 +695,10 @@ def _check_message(attack: Attack, full: View, message: Message) -> None:
     delay = np.zeros(full.byzantine) if message.delay is None else np.asarray(message.delay)
     if delay.shape != (full.byzantine,) or not (np.isfinite(delay) & (delay >= 0)).all():
         raise AssertionError(f"{attack}: {context}: delays {delay}")
+    if message.updates is not None:
+        updates = np.asarray(message.updates)
+        if updates.shape != (full.byzantine,) or not np.issubdtype(updates.dtype, np.integer):
+            raise AssertionError(f"{attack}: {context}: updates {updates.dtype} {updates.shape}")
 
 
 def _views() -> Iterator[View]:
@@ -705,7 +714,12 @@ def _views() -> Iterator[View]:
 def message_fits_the_round(make: MakeAttack) -> None:
     """Values are (b, d), lengths from 0 to what may be claimed, delays >= 0, in any round."""
     for full in _views():
-        lengths = np.asarray(_attack(make, full).lengths)
+        message = _attack(make, full)
+        updates = np.ones(1) if message.updates is None else np.asarray(message.updates)
+        most = UPDATES if full.update_limits is None else full.update_limits
+        if not ((updates >= 1) & (updates <= most)).all():
+            raise AssertionError(f"{make()}: updates {updates}; expected 1 to {most}")
+        lengths = np.asarray(message.lengths)
         if not ((lengths >= 0) & (lengths <= full.limits)).all():
             raise AssertionError(
                 f"{make()}: lengths {lengths}; expected 0 to {full.limits}, of {full.places} places"
@@ -762,7 +776,7 @@ def alone(full: View, i: int) -> View:
         full,
         byzantine=1,
         own=None if full.own is None else full.own[row],
-        **{name: getattr(full, name)[row] for name in ("own_lengths", "limits", "workers")},
+        **{name: getattr(full, name)[row] for name in _THEIRS},
     )
 
 
@@ -784,7 +798,8 @@ def attack_acts_alone_if_it_says_so(make: MakeAttack) -> None:
         for i in range(full.byzantine):
             row = slice(i, i + 1)
             delay = None if together.delay is None else together.delay[row]
-            mine = Message(together.values[row], together.lengths[row], delay)
+            claimed = None if together.updates is None else together.updates[row]
+            mine = Message(together.values[row], together.lengths[row], delay, claimed)
             _equal(_attack(make, alone(full, i)), mine, f"{make()}: of worker {i}, if alone,")
 
 
@@ -796,6 +811,9 @@ def _equal(actual: Message, expected: Message, context: str) -> None:
     delays = [np.zeros(0) if m.delay is None else m.delay for m in (actual, expected)]
     if not np.array_equal(delays[0], delays[1]):
         raise AssertionError(f"{context} delays differ")
+    claims = [np.zeros(0) if m.updates is None else m.updates for m in (actual, expected)]
+    if not np.array_equal(claims[0], claims[1]):
+        raise AssertionError(f"{context} claimed updates differ")
 
 
 def attack_says_how_often_it_calls_the_rule(make: MakeAttack) -> None:

@@ -31,6 +31,7 @@ class Answer(NamedTuple):
     worker: int
     version: int  # how many steps the server had taken when it asked
     length: int
+    updates: int
     message: Tensor
 
 
@@ -92,6 +93,8 @@ class Driver:
         if weights is None:
             return False
         values = torch.stack([answer.message for answer in waiting])
+        updates = np.array([answer.updates for answer in waiting])
+        values = self.server.scaled(values, np.where(weights > 0, about.lengths, 0), updates)
         values *= torch.from_numpy(weights)[:, None].to(values)
         counted = np.where(weights > 0, about.lengths, 0)
         reception = self.server.receive(counted, self._order, self.world.device)
@@ -144,5 +147,6 @@ class Driver:
         for i, seconds in enumerate(cost / world.rates[workers]):
             self._number += 1
             arrival = self.time + float(seconds)
-            answer = arrival, self._number, int(workers[i]), self.version, int(lengths[i])
-            heapq.heappush(self._coming, Answer(*answer, messages[i]))
+            answer = arrival, self._number, int(workers[i]), self.version
+            came = int(lengths[i]), int(updates[i]), messages[i]
+            heapq.heappush(self._coming, Answer(*answer, *came))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hgobench import Scenario, World, run
+from hgobench import Scenario, World, algorithms, run
 from hgobench.algorithms import Algorithm, Sgd, Waiting, Work
 from hgobench.boundary import Clock, OutOfTime
 from hgobench.errors import InputError
@@ -298,7 +298,12 @@ UNEVEN = {**BASE, "hardware": "lognormal[sigma=1.0]", "rounds": 4, "evaluation_i
 
 @pytest.mark.parametrize(
     ("make", "algorithm"),
-    [(Sgd, "sgd"), (lambda: FedAvg(steps=3), f"{HERE}:FedAvg[steps=3]")],
+    [
+        (Sgd, "sgd"),
+        (lambda: FedAvg(steps=3), f"{HERE}:FedAvg[steps=3]"),
+        (lambda: algorithms.FedNova(steps=3), "fednova[steps=3]"),
+        (lambda: algorithms.FedProx(steps=3), "fedprox[steps=3]"),
+    ],
 )
 def test_an_algorithm_that_goes_by_rounds_is_driven_by_events_too(
     make: Any, algorithm: str

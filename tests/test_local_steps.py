@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from hgobench import Scenario, World, run
+from hgobench.attacks import Attack, Message, View
+from hgobench.protocol import Updates, deliver
 from hgobench.simulation import simulate
 from tests.algorithm_1 import softmax_gradient
 
@@ -40,6 +43,8 @@ class Asked:
         whole: whether answers are whole: FedAvg and its kin.
         pull: μ of FedProx.
         block: the most coordinates of a block.
+        nova: whether the server divides answers by the updates that workers claim.
+        lie: what Byzantine workers claim; 0: what they took.
     """
 
     steps: int
@@ -48,6 +53,8 @@ class Asked:
     whole: bool = True
     pull: float = 0.0
     block: float = math.inf
+    nova: bool = False
+    lie: int = 0
 
 
 def gradient(world: World, w: Any, rows: Sequence[int], flip: bool) -> Any:
@@ -110,6 +117,7 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
         np.testing.assert_allclose(params, w, rtol=1e-4, atol=1e-6)
         draw, order = world.draw(k), world.order(k, d)
         sent: list[dict[int, float]] = []
+        claims: list[int] = []
         spent, computed, numbers, waited = 0.0, 0, 0, [0.0]
         for row, i in enumerate(draw.workers.tolist()):
             s = int(draw.size[row])
@@ -127,10 +135,16 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
                 computed += updates * length
             else:
                 computed += updates * d if length or room >= d else int(room)
-            numbers += length
+            numbers += length + (asked.nova and length > 0)
+            claims.append(asked.lie if asked.lie and evil[i] else updates)
             cost = length if asked.inside else d
             waited.append(s * updates * cost / float(world.rates[i]) if length else 0.0)
             spent = max(waited)
+        if asked.nova:
+            told = [c for c, answer in zip(claims, sent, strict=True) if answer]
+            effective = sum(told) / len(told)
+            for claim, answer in zip(claims, sent, strict=True):
+                answer.update({j: effective / claim * x for j, x in answer.items()})
         lengths = sorted((len(answer) for answer in sent), reverse=True)
         of_block = order[: lengths[scenario.quorum - 1]].tolist()
         found = np.zeros(d)
@@ -170,6 +184,10 @@ LINK = "network[uplink=90,latency=0.05,counts=true]+lognormal[sigma=1.0]"
         ("hgo[steps=2,block=20]", Asked(2, 0.4, inside=True, block=20), {"deadline": math.inf}),
         ("hgo[steps=4,whole=true]", Asked(4, 0.4, whole=False), {"hardware": LINK}),
         ("hgo[steps=4,whole=true,block=9]", Asked(4, 0.4, whole=False, block=9), {}),
+        ("fednova[steps=4]", Asked(4, 0.4, nova=True), {}),
+        ("fednova[steps=3]", Asked(3, 0.4, nova=True), {"attack": "label_flip", "byzantine": 2, "quorum": 5, "tolerated": 0}),
+        ("fednova[steps=4]", Asked(4, 0.4, nova=True, lie=1), {"attack": "claim_steps", "byzantine": 2, "quorum": 5, "deadline": 9.0}),
+        ("fedavg[steps=4]", Asked(4, 0.4), {"attack": "claim_steps", "byzantine": 2, "quorum": 5, "deadline": 9.0}),
     ],
 )  # fmt: skip
 def test_local_steps_agree_with_loops(algorithm: str, asked: Asked, fields: dict[str, Any]) -> None:
@@ -220,9 +238,88 @@ def test_fedavg_is_the_mean_of_the_workers_parameters() -> None:
     np.testing.assert_allclose(seen[1], np.mean(ends, axis=0), rtol=1e-4, atol=1e-6)
 
 
+def test_claims_are_bounded_and_counted() -> None:
+    sent, whole = torch.ones(3, 2), np.full(3, 2)
+    may = Updates(own=np.array([2, 2, 3]), limits=np.full(3, 4))
+    for said, counted, malformed in (
+        (None, [2, 2, 3], 0),
+        ([1, 4, 3], [1, 4, 3], 0),
+        ([0, 9, 3], [1, 4, 3], 2),
+        ([-(2**62), 2, 3], [1, 2, 3], 1),
+        ([1], [2, 2, 3], 3),  # unreadable: nothing of it arrives
+    ):
+        message = Message(sent, whole, updates=None if said is None else np.array(said))
+        delivery = deliver(message, 3, 2, 2, math.inf, may)
+        assert delivery.updates is not None
+        assert (delivery.updates.tolist(), delivery.malformed) == (counted, malformed)
+        assert delivery.lengths.tolist() == ([0, 0, 0] if said == [1] else [2, 2, 2])
+        assert deliver(message, 3, 2, 2, math.inf).updates is None
+    with pytest.raises(TypeError, match="claimed updates: float64; expected integers"):
+        deliver(Message(sent, whole, updates=np.ones(3)), 3, 2, 2, math.inf, may)
+
+
+def test_who_can_t_lie_about_speed_claims_no_more_than_it_took() -> None:
+    fields = {**BASE, "workers": 8, "byzantine": 2, "quorum": 5, "deadline": 9.0, "rounds": 2}
+    fields |= {"algorithm": "fednova[steps=4]", "tolerated": 0}
+    many, own = (
+        run(Scenario(**{**fields, "attack": attack, "lies_about_speed": "no"}))
+        for attack in ("claim_steps[steps=4]", "none")
+    )
+    assert table(many) == table(own)
+    lying = run(Scenario(**{**fields, "attack": "claim_steps[steps=4]"}))
+    assert table(lying) != table(own)
+
+
+class Trying(Attack):
+    """Notes what the server would do with its message, then sends it."""
+
+    sees = "server"
+
+    def __call__(self, view: View) -> Message:
+        claims = np.array([1, 3])
+        message = Message(view.require_own() * 2.0, view.claim(view.places), None, claims)
+        outcome = view.outcome(message)
+        TRIED.append((view.require_honest(), outcome.deviation, outcome.stepped()))
+        return message
+
+    def values(self, view: View) -> Tensor:
+        return self(view).values
+
+
+TRIED: list[tuple[Tensor, Tensor, Tensor]] = []
+
+
+def test_what_attackers_try_is_scaled_as_what_they_send() -> None:
+    TRIED.clear()
+    fields = {**BASE, "workers": 8, "byzantine": 2, "quorum": 5, "deadline": 9.0, "tolerated": 0}
+    attack = "tests.test_local_steps:Trying"
+    scenario = Scenario(**{**fields, "algorithm": "fednova[steps=4]", "attack": attack})
+    seen: list[tuple[Tensor, Tensor]] = []
+    (result,) = simulate(
+        [scenario], observe=lambda step: seen.append((step.params.clone(), step.aggregate.clone()))
+    )
+    assert result.status == "done", result.reason
+    for (_, _, stepped), (after, _) in zip(TRIED[:-1], seen[1:], strict=True):
+        torch.testing.assert_close(stepped, after)
+    world, d = World(scenario), World(scenario).model.dimension
+    draw, evil = world.draw(1), world.byzantine(2)
+    asked = Asked(4, 0.4)
+    plans = [
+        in_time(scenario, world, int(i), int(s), asked)
+        for i, s in zip(draw.workers, draw.size, strict=True)
+    ]
+    honest = [row for row, i in enumerate(draw.workers) if not evil[i] and plans[row][1] == d]
+    k = [plans[row][0] for row in honest]
+    effective = (sum(k) + 1 + 3) / (len(k) + 2)
+    honest_sent, deviation, _ = TRIED[0]
+    scaled = honest_sent.double() * torch.tensor([effective / x for x in k])[:, None]
+    expected = seen[0][1].double() - scaled.mean(dim=0)
+    torch.testing.assert_close(deviation, expected, rtol=1e-4, atol=1e-5)
+
+
 LOCAL = [
     "fedavg[steps=3]", "fedprox[steps=3,mu=0.3]", "hgo[steps=3]", "hgo[steps=2,momentum=0.5]",
-    "hgo[steps=3,whole=true,block=9]", "hgo", "sgd", "fedavg[steps=2,rate=0.1]",
+    "hgo[steps=3,whole=true,block=9]", "hgo", "sgd", "fednova[steps=3]",
 ]  # fmt: skip
 
 
@@ -231,7 +328,7 @@ def test_local_steps_do_not_depend_on_the_stack() -> None:
     fields = {**BASE, "byzantine": 2, "workers": 8, "rounds": 2, "deadline": 9.0}
     cells = [
         Scenario(**{**fields, "algorithm": algorithm, "attack": attack, "rule": rule})
-        for attack in ("label_flip", "foe", "mimic", "none")
+        for attack in ("label_flip", "claim_steps+foe", "mimic", "none")
         for algorithm in LOCAL
         for rule in ("median", "nnm+krum")
     ]

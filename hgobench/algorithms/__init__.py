@@ -3,7 +3,7 @@
 from hgobench.registry import Registry
 
 from .base import Algorithm, Waiting, Work
-from .fedavg import FedAvg, FedProx
+from .fedavg import FedAvg, FedNova, FedProx
 from .hgo import Hgo
 from .places import Order, Places
 from .sgd import Sgd
@@ -12,6 +12,7 @@ from .solvers import GradientDescent
 __all__ = [
     "Algorithm",
     "FedAvg",
+    "FedNova",
     "FedProx",
     "GradientDescent",
     "Hgo",
@@ -26,6 +27,6 @@ __all__ = [
 registry: Registry[Algorithm] = Registry(
     "algorithm",
     "algorithms",
-    {"hgo": Hgo, "sgd": Sgd, "fedavg": FedAvg, "fedprox": FedProx},
+    {"hgo": Hgo, "sgd": Sgd, "fedavg": FedAvg, "fedprox": FedProx, "fednova": FedNova},
     kind=Algorithm,
 )

@@ -221,6 +221,17 @@ class Algorithm(ABC):
         """
         return work.gradients
 
+    def scales(self, updates: Lengths) -> NDArray[np.float64] | None:
+        """Return what the server multiplies each answer by, (m,); None: nothing.
+
+        An algorithm that says so has workers send how many updates they took, a number more
+        (`numbers`). What comes here is what they claim.
+
+        Args:
+            updates: (m,) of those that are heard, in 1 .. `gradients`: the server bounds claims.
+        """
+        return None
+
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
         """Return what each waiting answer counts, (m,) >= 0, if the server steps now.
 
@@ -230,6 +241,11 @@ class Algorithm(ABC):
             waiting: what has come, of whom, and how stale it is.
         """
         return None if waiting.outstanding else np.ones(len(waiting.workers))
+
+    @property
+    def by_updates(self) -> bool:
+        """Whether answers come with the number of updates, and the server scales them by it."""
+        return type(self).scales is not Algorithm.scales
 
     @property
     def by_rounds(self) -> bool:

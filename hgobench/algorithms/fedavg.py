@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hgobench.lazy import Tensor
 from hgobench.parameters import finite, positive, whole
 
@@ -96,3 +99,42 @@ class FedProx(FedAvg):
     def moves(self, work: Work) -> Tensor:
         """Return (w - w_i)/η, (q, d)."""
         return local_moves(work, self.rate or work.learning_rate, pull=self.mu)
+
+
+class FedNova(FedAvg):
+    """FedAvg by normalised moves: the server divides what a worker sends by its updates.
+
+    Worker i sends G_i = (w - w_i)/η, the sum of its k_i gradients, and k_i, a number more. The
+    server aggregates k̄·G_i/k_i, with k̄ the mean of the k_i that it heard, the effective number of
+    updates: so no worker pulls harder for being faster.
+
+    k_i is what a worker claims. The server bounds it by 1 and K, so that a liar, whose move counts
+    k̄/k_i times, gains a factor of K at most (``claim_steps`` before an attack; the rule sees the
+    answers multiplied).
+
+    On ragged answers: as `FedAvg`.
+
+    Source: Wang, Liu, Liang, Joshi, Poor, "Tackling the Objective Inconsistency Problem in
+    Heterogeneous Federated Optimization", NeurIPS 2020, with plain SGD as the local solver, where
+    ‖a_i‖₁ = k_i and τ_eff = Σ p_i·k_i.
+
+    Departs from its source: p_i = 1/m for m heard workers, whatever their examples.
+
+    Args:
+        steps, rate: as for `FedAvg`.
+
+    Example:
+        >>> import numpy as np
+        >>> FedNova().scales(np.array([1, 2, 3]))
+        array([2.        , 1.        , 0.66666667])
+    """
+
+    paper: ClassVar[str] = "Wang et al., NeurIPS 2020"
+
+    def numbers(self, lengths: Lengths, order: Order) -> Lengths:
+        """Count the coordinates of each answer, and its number of updates, (q,)."""
+        return order.coordinates(lengths) + (lengths > 0)
+
+    def scales(self, updates: Lengths) -> NDArray[np.float64]:
+        """Return k̄/k_i, (m,)."""
+        return np.asarray(updates.mean() / updates)

@@ -3,7 +3,7 @@
 Nothing here knows a clock, a world or a process: the simulation drives it, and so may a network.
 """
 
-from .messages import NUMBER_BYTES, SEED_BYTES, Delivery, Message, deliver
+from .messages import NUMBER_BYTES, SEED_BYTES, Delivery, Message, Updates, deliver
 from .server import Reception, Server, block_length, receive
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Message",
     "Reception",
     "Server",
+    "Updates",
     "block_length",
     "deliver",
     "receive",

@@ -24,11 +24,26 @@ class Message(NamedTuple):
             finished; 0: it does not answer.
         delay: (b,) >= 0, time units by which the answers come after the deadline (they are not
             heard then) or, if there is none, after the slowest honest answer; None: in time.
+        updates: (b,) int64, how many updates each claims to have taken, where answers say so; None:
+            as many as its device takes.
     """
 
     values: Tensor
     lengths: np.ndarray
     delay: np.ndarray | None = None
+    updates: np.ndarray | None = None
+
+
+class Updates(NamedTuple):
+    """The updates of the Byzantine workers of a round, where answers say how many they are.
+
+    Attributes:
+        own: (b,) int64, how many each takes.
+        limits: (b,) the most that each may claim.
+    """
+
+    own: NDArray[np.int64]
+    limits: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,12 +55,14 @@ class Delivery:
         lengths: (b,) int64 in [0, P], within what may be claimed, 0 for what does not arrive.
         delay: by how much the latest answer that arrives is late, in time units.
         malformed: how many answers no worker could have sent; they are clipped or dropped.
+        updates: (b,) int64 in 1 .. K, as claimed; None: answers do not say.
     """
 
     values: Tensor | None
     lengths: NDArray[np.int64]
     delay: float
     malformed: int
+    updates: NDArray[np.int64] | None = None
 
 
 def deliver(
@@ -54,12 +71,14 @@ def deliver(
     dimension: int,
     longest: int | NDArray[np.int64],
     deadline: float,
+    updates: Updates | None = None,
 ) -> Delivery:
-    """Return a message as it arrives: clip impossible lengths, drop unreadable or late answers.
+    """Return a message as it arrives: clip impossible claims, drop unreadable or late answers.
 
     A claimed length is clipped to what there is and, where workers can't lie about their speed, to
-    what each could have finished. An answer whose delay is negative or not a number
-    never arrives; one that is late arrives only where the server waits for the last.
+    what each could have finished; a claimed number of updates likewise, and to 1 at least. An
+    answer whose delay is negative or not a number never arrives; one that is late arrives only
+    where the server waits for the last.
 
     Args:
         message: of all Byzantine workers of the round.
@@ -68,9 +87,10 @@ def deliver(
         longest: the longest length that may be claimed: P, that of a whole gradient, or (b,) of
             each.
         deadline: τ in time units; inf: the server waits for the last answer.
+        updates: what they may claim to have taken; None: answers do not say.
 
     Raises:
-        TypeError: the claimed lengths are no integers.
+        TypeError: the claimed lengths or updates are no integers.
 
     >>> message = Message(torch.ones(2, 3), np.array([2, 7]))
     >>> deliver(message, workers=2, dimension=3, longest=3, deadline=1.0).lengths
@@ -81,14 +101,26 @@ def deliver(
         raise TypeError(f"claimed lengths: {claimed.dtype}; expected integers")
     in_time = message.delay is None
     delay = np.zeros(workers) if in_time else np.asarray(message.delay, dtype=float)
+    taken = counted = np.ones(workers, dtype=np.int64)
+    if updates is not None:
+        taken = updates.own if message.updates is None else np.asarray(message.updates)
+        if not np.issubdtype(taken.dtype, np.integer):
+            raise TypeError(f"claimed updates: {taken.dtype}; expected integers")
     readable = values.shape == (workers, dimension) and not values.is_complex()
-    if not readable or not claimed.shape == delay.shape == (workers,):
-        return Delivery(None, np.zeros(workers, dtype=np.int64), 0.0, workers)
+    if not readable or not claimed.shape == delay.shape == taken.shape == (workers,):
+        own = None if updates is None else updates.own
+        return Delivery(None, np.zeros(workers, dtype=np.int64), 0.0, workers, own)
     bounded = np.clip(claimed, 0, longest)
+    impossible = bounded != claimed
+    if updates is not None:
+        counted = np.clip(taken, 1, updates.limits)
+        impossible |= counted != taken
+    said = None if updates is None else counted
     if in_time:
-        return Delivery(values, bounded, 0.0, int((bounded != claimed).sum()))
-    impossible = ~(np.isfinite(delay) & (delay >= 0))
-    malformed = int(((bounded != claimed) | impossible).sum())
-    late = impossible | (delay > 0) if math.isfinite(deadline) else impossible
+        return Delivery(values, bounded, 0.0, int(impossible.sum()), said)
+    never = ~(np.isfinite(delay) & (delay >= 0))
+    malformed = int((impossible | never).sum())
+    late = never | (delay > 0) if math.isfinite(deadline) else never
     bounded = np.where(late, 0, bounded)  # a late answer is not heard
-    return Delivery(values, bounded, float(delay[bounded > 0].max(initial=0.0)), malformed)
+    last = float(delay[bounded > 0].max(initial=0.0))
+    return Delivery(values, bounded, last, malformed, said)

@@ -115,6 +115,24 @@ class Server:
         """Return the lengths as the server takes them, (q,): SGD takes whole gradients only."""
         return self.algorithm.accepted(lengths, order)
 
+    def scaled(
+        self, values: Tensor, lengths: NDArray[np.int64], updates: NDArray[np.int64]
+    ) -> Tensor:
+        """Return answers as the server aggregates them, (q, d), given what they say of updates.
+
+        Args:
+            values: (q, d) as they arrived.
+            lengths: (q,) accepted; 0: no answer.
+            updates: (q,) as claimed, in 1 .. K.
+        """
+        heard = lengths > 0
+        factors = self.algorithm.scales(updates[heard]) if heard.any() else None
+        if factors is None:
+            return values
+        by_row = np.ones(len(values))
+        by_row[heard] = factors
+        return values * torch.from_numpy(by_row)[:, None].to(values)
+
     def receive(
         self, lengths: NDArray[np.int64], order: Order, device: torch.device
     ) -> Reception | None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,29 @@ from hgobench.algorithms import Order
 from hgobench.attacks import Message, Outcome, View
 from hgobench.determinism import stream
 from hgobench.kernels.arrays import zero_where_false
+from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
-from hgobench.protocol import Delivery, deliver
+from hgobench.protocol import Delivery, Updates, deliver
 
 from .answers import Answers
 from .cell import Cell
 from .world import Draw, World
+
+
+class Acted(NamedTuple):
+    """What the server hears of a round after its attackers have acted.
+
+    Attributes:
+        lengths: (q,) how many places each worker sent.
+        updates: (q,) how many updates each says that it took.
+        delay: by how much the latest answer that the server waits for is late.
+        malformed: how many messages no worker could have sent.
+    """
+
+    lengths: NDArray[np.int64]
+    updates: NDArray[np.int64]
+    delay: float
+    malformed: int
 
 
 class Adversary:
@@ -32,6 +50,7 @@ class Adversary:
         draw: the round's workers.
         order: C_k.
         lengths: (q,) how many places each worker sends if it is honest.
+        updates: (q,) how many updates each then takes.
         hostile: (q,) who is Byzantine.
         answers: of all cells, with honest ones in the attackers' place; they are overwritten.
         before: (R, d) the parameters of all cells in the round before; None: there was none.
@@ -44,13 +63,14 @@ class Adversary:
         draw: Draw,
         order: Order,
         lengths: NDArray[np.int64],
+        updates: NDArray[np.int64],
         hostile: NDArray[np.bool_],
         answers: Answers,
         before: Tensor | None = None,
     ) -> None:
         self.k, self.world, self.draw, self.order = k, world, draw, order
-        self.lengths, self.hostile, self.answers = lengths, hostile, answers
-        self.before = before
+        self.lengths, self.updates, self.hostile = lengths, updates, hostile
+        self.answers, self.before = answers, before
         self.byzantine = world.to_device(np.flatnonzero(hostile))
 
     def poison(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> None:
@@ -84,18 +104,12 @@ class Adversary:
                 _check_poison(cell, poisoned, x, y)
         return poisoned
 
-    def act(
-        self, cells: Sequence[tuple[int, Cell]], params: Tensor
-    ) -> tuple[NDArray[np.int64], float, int]:
+    def act(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> Acted:
         """Put the attackers' answers in the place of their honest ones.
 
         Args:
             cells: with their rows among the answers.
             params: (R, d) of all cells.
-
-        Returns:
-            Lengths (q,); by how much the latest answer that the server waits for is late; how many
-            messages no worker could have sent.
         """
         places, cell = [r for r, _ in cells], cells[0][1]
         beside = 1 if cell.sees == "nothing" else len(cells)  # what sees nothing sends all the same
@@ -108,11 +122,21 @@ class Adversary:
                 )
             delivery = self._deliver(message, cell, beside)
             self._put(places, delivery)
-        return self._lengths(delivery), delivery.delay, delivery.malformed
+        claims = self._lengths(delivery), self._claimed(delivery)
+        return Acted(*claims, delivery.delay, delivery.malformed)
 
     def _deliver(self, message: Message, cell: Cell, beside: int) -> Delivery:
         dimension, deadline = beside * self.order.dimension, cell.scenario.deadline
-        return deliver(message, len(self.byzantine), dimension, self._limits(cell), deadline)
+        workers, updates = len(self.byzantine), self._updates(cell)
+        return deliver(message, workers, dimension, self._limits(cell), deadline, updates)
+
+    def _updates(self, cell: Cell) -> Updates | None:
+        """Return how many updates each attacker takes and may claim; None: answers do not say."""
+        if not cell.by_updates:
+            return None
+        own = self.updates[self.hostile]
+        lies = cell.scenario.lies_about_speed == "yes"
+        return Updates(own, np.full_like(own, cell.gradients) if lies else own)
 
     def _limits(self, cell: Cell) -> NDArray[np.int64]:
         """Return the longest length that each attacker may claim, (b,)."""
@@ -129,6 +153,13 @@ class Adversary:
         lengths[self.hostile] = delivery.lengths
         return lengths
 
+    def _claimed(self, delivery: Delivery) -> NDArray[np.int64]:
+        if delivery.updates is None:
+            return self.updates
+        updates = self.updates.copy()
+        updates[self.hostile] = delivery.updates
+        return updates
+
     def _view(self, places: Sequence[int], cell: Cell, beside: int, params: Tensor) -> View:
         """Return what the attackers look at, the coordinates of the cells side by side."""
         world, order, lengths, hostile = self.world, self.order, self.lengths, self.hostile
@@ -139,6 +170,7 @@ class Adversary:
         if omniscient and (lengths[honest] < len(order)).any():
             sent = order.position_on(world.device) < world.to_device(lengths[honest, None])
             sent = sent if beside == 1 else sent.repeat(1, beside)
+        updates = self._updates(cell)
         seen: Tensor | None = None
         if omniscient:
             seen = self._copied(places, world.to_device(honest))
@@ -165,6 +197,8 @@ class Adversary:
             sent=sent,
             honest_workers=workers[honest] if omniscient else None,
             honest_lengths=lengths[honest] if omniscient else None,
+            own_updates=None if updates is None else updates.own,
+            update_limits=None if updates is None else updates.limits,
             server=(lambda message: self._tried(message, cell, places, params, view))
             if sees == "server"
             else None,
@@ -191,7 +225,11 @@ class Adversary:
         delivery = self._deliver(message, cell, 1)
         self._put(places, delivery)
         claimed = cell.accepted(self.k, self._lengths(delivery), self.order)
-        mean = view.centre()
+        values, mean = self.answers.values[r], view.centre()
+        if cell.by_updates:
+            values = cell.scaled(self.k, values, claimed, self._claimed(delivery))
+            honest = self.world.to_device(np.flatnonzero(~self.hostile & (self.lengths > 0)))
+            mean = moments(values[honest], view.sent)[0]
         reception = cell.server.receive(claimed, self.order, self.world.device)
         if reception is None:
             return Outcome(mean[:0], params[r].clone)
@@ -203,8 +241,8 @@ class Adversary:
                 with suppress(Exception):  # it can't be copied
                     server = replace(server, rule=deepcopy(cell.rule))
             known = cell.view(self.k, self.draw, params[r], reception)
-            answer = server.aggregate(self.answers.values[r], reception, known)
-        kept, values = reception.answered(answer)
+            answer = server.aggregate(values, reception, known)
+        kept, found = reception.answered(answer)
         if kept is None:
             return Outcome(mean[:0], params[r].clone)
 
@@ -212,11 +250,11 @@ class Adversary:
             model = params[r].clone()
             with cell.steps_tried("step", self.k):
                 solver = cell.solver  # which may remember
-                replace(server, solver=deepcopy(solver)).step(model, kept, values.clone())
+                replace(server, solver=deepcopy(solver)).step(model, kept, found.clone())
             return model
 
         block = kept.block
-        return Outcome(values.double() - (mean if block is None else mean[block]), stepped)
+        return Outcome(found.double() - (mean if block is None else mean[block]), stepped)
 
 
 def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:

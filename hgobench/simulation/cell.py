@@ -74,6 +74,7 @@ class Cell:
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
         gradients: how many each of them takes in a round at most.
+        by_updates: whether answers say how many each took, and are scaled by it.
     """
 
     def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
@@ -118,6 +119,7 @@ class Cell:
         self.steps_tried = self._boundary("solver", scenario.solver, self.solver, clock=None)
         with self.algorithms("attributes"):
             self.gradients = self.algorithm.gradients
+            self.by_updates = self.algorithm.by_updates
         if not isinstance(self.gradients, int) or self.gradients < 1:
             raise self.algorithms.error(
                 f"its gradients: {shown(self.gradients)}; expected a whole number >= 1"
@@ -215,6 +217,17 @@ class Cell:
             taken = self.server.accepted(lengths, order)
             self._check_lengths(taken, lengths.shape, order)
         return taken
+
+    def scaled(
+        self,
+        k: int,
+        values: Tensor,
+        lengths: NDArray[np.int64],
+        updates: NDArray[np.int64],
+    ) -> Tensor:
+        """Return answers as the server aggregates them in round k (see `Server.scaled`)."""
+        with self.algorithms("scales", k):
+            return self.server.scaled(values, lengths, updates)
 
     def _check_lengths(self, lengths: object, shape: tuple[int, ...], order: Order) -> None:
         """Raise unless an algorithm of others says how many places each worker sends."""

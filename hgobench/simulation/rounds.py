@@ -164,7 +164,8 @@ class Turn:
         hostile: (q,) who is Byzantine.
         attacked: whether they act in this round.
         lengths: (q,) how many places of the order each worker sent, as far as the round has come.
-        updates: (q,) how many gradients each took.
+        updates: (q,) how many gradients each takes.
+        claimed: (q,) how many each says that it took.
         order: C_k; None: it could not be had.
         computed: how many coordinates the workers computed.
         delay: by how much the latest answer was late.
@@ -178,6 +179,7 @@ class Turn:
     attacked: bool
     lengths: NDArray[np.int64]
     updates: NDArray[np.int64]
+    claimed: NDArray[np.int64]
     order: Order | None = None
     computed: int = 0
     delay: float = 0.0
@@ -298,7 +300,7 @@ class Round:
         for r, cell in enumerate(cells):
             mine = hostile[cell.scenario.byzantine]
             attacked = cell.scenario.attacked(self.k) and bool(mine.any())
-            turns.append(Turn(r, cell, mine, attacked, nothing, nothing))
+            turns.append(Turn(r, cell, mine, attacked, nothing, nothing, nothing))
         for group in _groups(turns, lambda turn: turn.cell.answering):
             self._answer(group)
         threatened = [turn for turn in turns if turn.attacked and turn.under_way]
@@ -332,7 +334,7 @@ class Round:
         for turn in group:
             turn.order, turn.computed = order, computed
             if plan is not None:
-                turn.lengths, turn.updates = plan.lengths, plan.updates
+                turn.lengths, turn.updates, turn.claimed = plan.lengths, plan.updates, plan.updates
         # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
         poisoning = [t for t in group if t.attacked and t.under_way and t.cell.poisons]
         for some in _groups(poisoning, self._threat):
@@ -386,6 +388,7 @@ class Round:
             self.draw,
             turn.order,
             turn.lengths,
+            turn.updates,
             turn.hostile,
             self.answers,
             self.before,
@@ -425,21 +428,25 @@ class Round:
 
     def _act(self, group: Sequence[Turn]) -> None:
         cells = [(turn.r, turn.cell) for turn in group]
-        lengths, delay, malformed = self._adversary(group[0]).act(cells, self.params)
-        lengths = self._shared(lengths)
+        acted = self._adversary(group[0]).act(cells, self.params)
+        lengths = self._shared(acted.lengths)
         for turn in group:
-            turn.lengths, turn.delay, turn.malformed = lengths, delay, malformed
+            turn.lengths, turn.claimed = lengths, acted.updates
+            turn.delay, turn.malformed = acted.delay, acted.malformed
 
     # Servers
 
     def _accept(self, turn: Turn) -> None:
-        """Take the lengths as the server does."""
+        """Take lengths and values as the server does."""
         key = turn.cell.answering, id(turn.lengths)
         if key not in self._accepted:
             assert turn.order is not None
             taken = turn.cell.accepted(self.k, turn.lengths, turn.order)
             self._accepted[key] = self._shared(taken)
         turn.lengths = self._accepted[key]
+        if turn.cell.by_updates:
+            mine = self.answers.values[turn.r]
+            mine.copy_(turn.cell.scaled(self.k, mine, turn.lengths, turn.claimed))
 
     def _defence(self, turn: Turn) -> Hashable:
         return turn.cell.answering, turn.cell.defence, id(turn.lengths)
