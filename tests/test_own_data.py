@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import mmap
 import pickle
 import zipfile
@@ -351,6 +352,13 @@ def test_images_that_are_divided_already(tmp_path: Path) -> None:
     assert (len(data.train), len(data.test), data.train.groups) == (10, 10, None)
 
 
+def deep_pixels(folder: Path) -> None:
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(folder / "1.png")
+
+
 @pytest.mark.parametrize(
     ("make", "name", "message"),
     [
@@ -369,6 +377,7 @@ def test_images_that_are_divided_already(tmp_path: Path) -> None:
          "5 x 5 pixels; 1.png has 6 x 6; expected one size, or size="),
         (lambda p: ((p / "f.images/a").mkdir(parents=True), (p / "f.images/a/1.png").write_text("x")), "images",
          "expected an image: PNG, JPEG"),
+        (lambda p: deep_pixels(p / "f.images/a"), "images", r"pixels of more than 8 bits \(mode I;16\); expected 8"),
     ],
 )  # fmt: skip
 def test_bad_files_are_refused(
@@ -517,3 +526,154 @@ def test_emnist_is_read_from_its_archive_and_turned_upright(
     np.testing.assert_allclose(data.test.features, upright / 255, rtol=1e-6)
     with pytest.raises(InputError, match="There is no item named"):
         load("emnist[verify=false]")
+
+
+def leaf(folder: Path, users: dict[str, tuple[Any, Any]], **more: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {
+        "users": list(users), "num_samples": [len(y) for _, y in users.values()],
+        "user_data": {user: {"x": x, "y": y} for user, (x, y) in users.items()}, **more,
+    }  # fmt: skip
+    (folder / f"{next(iter(users), 'none')}.json").write_text(json.dumps(held))
+
+
+def by_writer(pixels: np.ndarray, labels: np.ndarray, writers: list[str]) -> dict[str, Any]:
+    """Examples i, i + w, i + 2w .. are the i-th writer's."""
+    w = len(writers)
+    return {
+        who: (pixels[i::w].reshape(-1, pixels[0].size).tolist(), labels[i::w].tolist())
+        for i, who in enumerate(writers)
+    }
+
+
+def test_femnist_by_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    with pytest.raises(InputError, match="'femnist': no folders train and test of JSON"):
+        load("femnist")
+    rng = np.random.default_rng(0)
+    x = np.round(rng.random((124, 28, 28)), 3).astype(np.float32)
+    y = np.arange(124) % 62
+    home = tmp_path / "femnist" / "data"
+    leaf(home / "train", by_writer(x, y, ["f0", "f1"]))
+    leaf(home / "train", {"f2": (x[:3].reshape(3, 784).tolist(), [5, 6, 7])})
+    leaf(home / "test", by_writer(x[:20], y[:20], ["f2", "f9"]))
+    data = load("femnist[validation=0]")
+    assert data.shape == {"features": 784, "classes": 62, "image": (28, 28), "vocabulary": None}
+    train, test = data.train, data.test
+    assert np.array_equal(
+        train.features.reshape(-1, 28, 28), np.concatenate((x[::2], x[1::2], x[:3]))
+    )
+    assert train.labels.tolist() == [*y[::2], *y[1::2], 5, 6, 7]
+    assert train.groups is not None
+    assert test.groups is not None
+    assert train.groups.tolist() == [0] * 62 + [1] * 62 + [2] * 3
+    assert test.groups.tolist() == [2] * 10 + [3] * 10  # f2 is f2 in both
+    world = World(data="femnist[validation=0]", partition="natural", workers=3)
+    assert sorted(len(shard) for shard in world.shards) == [3, 62, 62]
+    for bad, message in (
+        ({"f3": ([[2.0] * 784], [0])}, "pixels 0 .. 2; expected 0 .. 1"),
+        ({"f3": ([[0.5] * 784], [62])}, "label 62; expected 0 .. 61"),
+        ({"f3": ([[0.5] * 784], ["a"])}, "y of int, str; expected integers, text or real numbers"),
+        ({"f0": ([[0.5] * 784], [1])}, "user 'f0' is there twice; expected each once"),
+        ({"f3": ([[0.5] * 783], [1])}, "user 'f3': x of 783 numbers; others have 784"),
+    ):
+        leaf(home / "train", {"zz": ([[0.5] * 784], [1]), **bad})
+        with pytest.raises(InputError, match=message):
+            load("femnist[validation=0]")
+
+
+def test_leaf_s_texts_are_sequences_of_characters(tmp_path: Path) -> None:
+    play = (
+        "To be, or not to be, that is the question: whether tis nobler in the mind to suffer. " * 3
+    )
+    users = {}
+    for i, who in enumerate(("HAMLET", "OPHELIA")):
+        starts = range(i, len(play) - 6, 2)
+        users[who] = [play[s : s + 5] for s in starts], [play[s + 5] for s in starts]
+    leaf(tmp_path, users)
+    data = load(f"leaf[path={tmp_path},validation=0]")
+    alphabet = sorted(set(play))
+    assert data.vocabulary == len(alphabet)
+    assert data.train.groups is not None
+    classes = sorted({y for _, answers in users.values() for y in answers})  # T, as of "To", too
+    assert data.classes == len(classes)
+    for split in (data.train, data.test):
+        assert split.groups is not None
+        for row, label, who in zip(split.features, split.labels, split.groups, strict=True):
+            written = "".join(alphabet[int(c)] for c in row)
+            x, y = users[("HAMLET", "OPHELIA")[who]]
+            assert (written, classes[label]) in set(zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("[]", r"\[\]; expected .\"users\": \[..\], \"num_samples\""),
+        ("{}", "users, num_samples or user_data do not fit; expected"),
+        ('{"users": ["a"], "num_samples": [1], "user_data": {}}', "users are not those of user_data"),
+        ('{"users": ["a"], "num_samples": [2], "user_data": {"a": {"x": [[1]], "y": [0]}}}', "num_samples = 2"),
+        ('{"users": ["a"], "num_samples": [2], "user_data": {"a": {"x": [[1], [1, 2]], "y": [0, 1]}}}', "x: .*; expected lists of numbers"),
+        ('{"users": ["a"], "num_samples": [1], "user_data": {"a": {"x": [1], "y": [0]}}}', r"x: int64 of shape \(1,\); expected lists"),
+        ('{"users": ["a"], "num_samples": [2], "user_data": {"a": {"x": ["ab", "c"], "y": [0, 1]}}}', "texts of several lengths"),
+        ('{"users": [], "num_samples": [], "user_data": {}}', "no examples; expected at least one"),
+        ('{"users": ["a"]', "expected .\"users\""),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_leaf_s_are_refused(tmp_path: Path, written: str, message: str) -> None:
+    (tmp_path / "a.json").write_text(written)
+    with pytest.raises(InputError, match=message):
+        load(f"leaf[path={tmp_path}]")
+    with pytest.raises(InputError, match="no JSON files; expected some of"):
+        load(f"leaf[path={tmp_path}/empty]")
+
+
+def test_emnist_by_writer_is_read_from_the_other_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scipy.io import savemat
+
+    monkeypatch.setenv("HGOBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(files, "user_cache_path", lambda _: tmp_path / "cache")
+    name = "emnist[split=byclass,validation=0,verify=false,writers=true]"
+    with pytest.raises(InputError, match=r"'emnist' is not in .*put NIST's matlab.zip there"):
+        load(name)
+    rng = np.random.default_rng(0)
+    held: dict[str, Any] = {}
+    for part, count in (("train", 124), ("test", 70)):
+        held[part] = {
+            "images": rng.integers(0, 256, (count, 9)).astype(np.uint8),
+            "labels": (np.arange(count) % 62)[:, None].astype(np.uint8),
+            "writers": (100 + np.arange(count) % 7)[:, None].astype(np.uint16),
+        }
+    (tmp_path / "EMNIST" / "raw").mkdir(parents=True)
+
+    def write(**changed: Any) -> None:
+        savemat(tmp_path / "a.mat", {"dataset": held | changed}, do_compression=True)
+        with zipfile.ZipFile(tmp_path / "EMNIST" / "raw" / "matlab.zip", "w") as archive:
+            archive.write(tmp_path / "a.mat", "matlab/emnist-byclass.mat")
+
+    write()
+    with pytest.raises(
+        InputError, match=r"SHA256 .*; expected e1fa805cdeae699a52da0b77c2db17f6feb77e"
+    ):
+        load("emnist[split=byclass,writers=true]")
+    data = load(name)
+    assert (data.classes, data.train.image) == (62, (3, 3))
+    upright = held["train"]["images"].reshape(-1, 3, 3).transpose(0, 2, 1).reshape(-1, 9)
+    np.testing.assert_allclose(data.train.features, upright / 255, rtol=1e-6)
+    assert data.test.groups is not None
+    assert data.test.groups.tolist() == held["test"]["writers"][:, 0].tolist()
+    world = World(data=name, partition="natural", workers=7)
+    assert data.train.groups is not None
+    assert all(len(set(data.train.groups[shard])) == 1 for shard in world.shards)
+    write(test=held["test"] | {"writers": held["test"]["writers"][1:]})
+    with pytest.raises(
+        InputError, match=r"test: images \(70, 3, 3\), labels \(70,\), writers \(69,\)"
+    ):
+        load(name)
+    write(test=held["test"] | {"labels": held["test"]["labels"] + 0.5})
+    with pytest.raises(
+        InputError, match=r"test\.labels: float64 of shape \(70, 1\); expected integers"
+    ):
+        load(name)

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from hgobench.errors import InputError, shown
 
-from .base import MOST_WORDS, Dataset, Features, Labels, Source, Split, digest, divided
+from .base import (
+    MOST_WORDS,
+    Dataset,
+    Features,
+    Labels,
+    Source,
+    Split,
+    digest,
+    divided,
+    standardised,
+)
 
 TEST = 0.2  # the share of the examples that is the test set, unless it is given
 _CHANNELS = (1, 3, 4)
@@ -153,13 +163,17 @@ def _shaped(split: Split) -> NDArray[Any]:
     return split.features.reshape(len(split), *shape)
 
 
-def assembled(parts: Mapping[str, Part], source: Source, test: float = TEST) -> Dataset:
+def assembled(
+    parts: Mapping[str, Part], source: Source, test: float = TEST, table: bool = False
+) -> Dataset:
     """Make a data set of its training and test examples, or of all, of which some are for tests.
 
     Args:
         parts: those named ``"train"``, ``"test"``, perhaps ``"validation"``; or all under ``""``.
         source: holds out validation examples, where none are given.
         test: as for `dataset`.
+        table: whether features are a table's columns, (N, p) float64, which are standardised with
+            the training examples' mean and deviation.
 
     Raises:
         InputError: the arrays are no examples.
@@ -171,7 +185,10 @@ def assembled(parts: Mapping[str, Part], source: Source, test: float = TEST) -> 
                 f"data: {name}{': ' * bool(name)}{lengths[0]} examples of features, {lengths[1]} "
                 "labels; expected one label for each"
             )
-    features, image, vocabulary = _features({name: p.features for name, p in parts.items()})
+    features: Mapping[str, NDArray[Any]] = {name: p.features for name, p in parts.items()}
+    image, vocabulary = None, None
+    if not table:
+        features, image, vocabulary = _features(features)
     labels, classes = _labels({name: p.labels for name, p in parts.items()})
     groups = _groups({name: p.groups for name, p in parts.items()})
     splits = {name: Split(features[name], labels[name], groups.get(name), image) for name in parts}
@@ -190,6 +207,8 @@ def assembled(parts: Mapping[str, Part], source: Source, test: float = TEST) -> 
         train, held = splits["train"], splits["test"]
     given_too = splits.get("validation")
     train, validation = source.hold_out(train) if given_too is None else (train, given_too)
+    if table:
+        train, validation, held = standardised(train, train, validation, held)
     return Dataset(train, validation, held, classes, checksum, vocabulary=vocabulary)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import re
 import zipfile
@@ -27,13 +28,15 @@ from numpy.typing import NDArray
 from hgobench import catalogue, reading
 from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.errors import InputError, Unavailable
-from hgobench.parameters import one_of
+from hgobench.parameters import boolean, one_of
 from hgobench.registry import Registry
 
 from . import files
 from .base import Dataset, Labels, Published, Source, Split, digest, standardised
 from .cifar import Cifar10, Cifar100
 from .functions import adapted
+from .huggingface import HuggingFace
+from .leaf import Femnist, Leaf
 from .own import Csv, Libsvm, Npz, Parquet, Pictures
 from .sentences import Sentences
 from .tables import Boston, Phishing
@@ -45,6 +48,7 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 MOST_BYTES = 1 << 28  # of an IDX file, unpacked
+MOST_UNPACKED = 1 << 30  # of a file in EMNIST's archives
 
 
 class Digits(Source):
@@ -234,13 +238,15 @@ class Emnist(Published):
 
     Its archive, ``EMNIST/raw/gzip.zip``, is looked for in $HGOBENCH_DATA and the user's cache;
     ``torchvision.datasets.EMNIST(FOLDER, "balanced", download=True)`` puts it there. It is not
-    downloaded. Writers are not in it.
+    downloaded. Writers are in the other archive that NIST publishes, ``matlab.zip``, which is
+    looked for in the same folders.
 
     Args:
-        split: ``balanced`` (47 classes, 112,800 + 18,800 images), ``letters`` (26), ``digits`` or
-            ``mnist`` (10).
+        split: ``balanced`` (47 classes, 112,800 + 18,800 images), ``byclass`` (62, 697,932 +
+            116,323), ``bymerge`` (47, as many), ``letters`` (26), ``digits`` or ``mnist`` (10).
         validation: as for a `Source`.
-        verify: as for `Published`: whether the archive's MD5 must be the published one.
+        verify: as for `Published`: whether the archive's digest must be the published one.
+        writers: whether to read ``matlab.zip``, with writers as groups (partition ``natural``).
 
     Example:
         >>> Emnist("letters").files()[0].name
@@ -249,58 +255,78 @@ class Emnist(Published):
 
     paper = "Cohen et al., 2017"
     validity = "the user's own copy in $HGOBENCH_DATA or the cache"
-    classes: ClassVar[dict[str, int]] = {"balanced": 47, "letters": 26, "digits": 10, "mnist": 10}
-    md5: ClassVar[str] = "58c8d27c78d21e728a6bc7b3cc06412e"
+    classes: ClassVar[dict[str, int]] = {
+        "balanced": 47, "byclass": 62, "bymerge": 47, "letters": 26, "digits": 10, "mnist": 10
+    }  # fmt: skip
+    archives: ClassVar[dict[str, tuple[str, str]]] = {  # with how they are verified, and the digest
+        "gzip.zip": ("MD5", "58c8d27c78d21e728a6bc7b3cc06412e"),
+        "matlab.zip": (
+            "SHA256",
+            "e1fa805cdeae699a52da0b77c2db17f6feb77eed125f9b45c022e7990444df95",
+        ),
+    }
 
     def __init__(
-        self, split: str = "balanced", validation: float = 0.15, verify: bool = True
+        self,
+        split: str = "balanced",
+        validation: float = 0.15,
+        verify: bool = True,
+        writers: bool = False,
     ) -> None:
         super().__init__(validation, verify)
         self.split = one_of("split", split, *self.classes)
+        self.archive = "matlab.zip" if boolean("writers", writers) else "gzip.zip"
 
     def files(self) -> list[Path]:
         """Return the paths at which its archive is looked for."""
-        return [home.parent / "EMNIST" / "raw" / "gzip.zip" for home in files.folders("emnist")]
+        return [home.parent / "EMNIST" / "raw" / self.archive for home in files.folders("emnist")]
 
     def load(self) -> Dataset:
-        """Read four files of the archive, and turn the images upright."""
+        """Read the split of the archive, and turn the images upright."""
         path = next((path for path in self.files() if path.is_file()), None)
         if path is None:
+            way = (
+                'have torchvision.datasets.EMNIST(FOLDER, "balanced", download=True) fetch it'
+                if self.archive == "gzip.zip"
+                else "put NIST's matlab.zip there, which has the writers"
+            )
             raise Unavailable(
-                f"data: 'emnist' is not in {' or '.join(map(str, self.files()))}; have "
-                'torchvision.datasets.EMNIST(FOLDER, "balanced", download=True) fetch it; it is '
+                f"data: 'emnist' is not in {' or '.join(map(str, self.files()))}; {way}; it is "
                 "not downloaded"
             )
         location = f"data: {str(path)!r}"
-        arrays: dict[str, NDArray[np.uint8]] = {}
         with reading.refusing(location, "EMNIST's archive"), reading.opened(path) as file:
-            hasher = hashlib.md5(usedforsecurity=False)
+            kind, published = self.archives[self.archive]
+            hasher = hashlib.new(kind, usedforsecurity=False)
             while block := file.read(1 << 20):
                 hasher.update(block)
-            md5 = hasher.hexdigest()
+            found = hasher.hexdigest()
             differs = self.judge(
-                [f"{str(path)!r}: MD5 {md5}; expected {self.md5}, that of EMNIST as published"]
-                if md5 != self.md5
+                [f"{str(path)!r}: {kind} {found}; expected {published}, that of EMNIST's archive"]
+                if found != published
                 else []
             )
             with zipfile.ZipFile(file) as archive:
-                for part in ("train", "test"):
-                    for kind in ("images-idx3", "labels-idx1"):
-                        name = f"emnist-{self.split}-{part}-{kind}-ubyte"
-                        with archive.open(f"gzip/{name}.gz") as packed, gzip.open(packed) as member:
-                            arrays[f"{part} {kind[:6]}"] = _idx(member, f"{location}: {name}")
+                read = self._idx if self.archive == "gzip.zip" else self._matlab
+                arrays = read(archive, location)
         first = 1 if self.split == "letters" else 0  # its labels begin there
         splits = []
         for part in ("train", "test"):
             images, labels = arrays[f"{part} images"], arrays[f"{part} labels"]
-            if images.ndim != 3 or labels.shape != images.shape[:1]:
+            writers = arrays.get(f"{part} writers")
+            if images.ndim != 3 or not labels.shape == images.shape[:1] == (
+                labels.shape if writers is None else writers.shape
+            ):
+                by = "" if writers is None else f", writers {writers.shape}"
                 raise InputError(
-                    f"{location}: {part}: images {images.shape}, labels {labels.shape}; expected "
-                    "(images, rows, columns) and a label for each"
+                    f"{location}: {part}: images {images.shape}, labels {labels.shape}{by}; "
+                    "expected (images, rows, columns) and one for each"
                 )
             upright = np.ascontiguousarray(images.transpose(0, 2, 1))
             pixels = upright.reshape(len(images), -1).astype(np.float32) / np.float32(255)
-            splits.append(Split(pixels, labels.astype(np.int64) - first, image=upright.shape[1:]))
+            groups = None if writers is None else writers.astype(np.int64)
+            numbers = labels.astype(np.int64) - first
+            splits.append(Split(pixels, numbers, groups, image=upright.shape[1:]))
         train, test = splits
         return Dataset(
             *self.hold_out(train),
@@ -309,6 +335,50 @@ class Emnist(Published):
             digest=digest(arrays),
             differs=differs,
         )
+
+    def _idx(self, archive: zipfile.ZipFile, location: str) -> dict[str, NDArray[Any]]:
+        """Return images (N, columns, rows) and labels of both parts."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for part in ("train", "test"):
+            for kind in ("images-idx3", "labels-idx1"):
+                name = f"emnist-{self.split}-{part}-{kind}-ubyte"
+                with archive.open(f"gzip/{name}.gz") as packed, gzip.open(packed) as member:
+                    read = _idx(member, f"{location}: {name}", most=MOST_UNPACKED)
+                    arrays[f"{part} {kind[:6]}"] = read
+        return arrays
+
+    def _matlab(self, archive: zipfile.ZipFile, location: str) -> dict[str, NDArray[Any]]:
+        """Return images (N, columns, rows), labels and writers of both parts."""
+        from scipy.io import loadmat
+
+        name = f"matlab/emnist-{self.split}.mat"
+        with archive.open(name) as member:
+            content = member.read(MOST_UNPACKED + 1)
+        if len(content) > MOST_UNPACKED:
+            raise InputError(f"{location}: {name}: more than {MOST_UNPACKED:,} bytes")
+        held = loadmat(io.BytesIO(content), squeeze_me=False, struct_as_record=True)["dataset"]
+        arrays: dict[str, NDArray[Any]] = {}
+        for part in ("train", "test"):
+            of_part = held[0, 0][part][0, 0]
+            for kind in ("images", "labels", "writers"):
+                values = np.asarray(of_part[kind])
+                whole = values.dtype.kind in "iu"
+                whole |= values.dtype.kind == "f" and not (values % 1).any()
+                if not whole or values.ndim != 2:
+                    raise InputError(
+                        f"{location}: {name}: {part}.{kind}: {values.dtype} of shape "
+                        f"{values.shape}; expected integers (N, ..)"
+                    )
+                arrays[f"{part} {kind}"] = values if kind == "images" else values[:, 0]
+            images = arrays[f"{part} images"]
+            side = math.isqrt(images.shape[1])
+            if side * side != images.shape[1] or images.dtype != np.uint8:
+                raise InputError(
+                    f"{location}: {name}: {part}.images: {images.dtype} of shape {images.shape}; "
+                    "expected bytes (N, pixels of a square)"
+                )
+            arrays[f"{part} images"] = np.ascontiguousarray(images).reshape(-1, side, side)
+        return arrays
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -324,8 +394,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         return _idx(file, location)
 
 
-def _idx(file: IO[bytes] | gzip.GzipFile, location: str) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes that is open."""
+def _idx(
+    file: IO[bytes] | gzip.GzipFile, location: str, most: int = MOST_BYTES
+) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes that is open, of `most` bytes at most."""
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08":
         raise InputError(
@@ -337,10 +409,10 @@ def _idx(file: IO[bytes] | gzip.GzipFile, location: str) -> NDArray[np.uint8]:
         raise InputError(f"{location}: it ends in its header, which has {start[3]} dimensions")
     shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist())
     size = math.prod(shape)
-    if not 0 < len(shape) <= 3 or size > MOST_BYTES:
+    if not 0 < len(shape) <= 3 or size > most:
         raise InputError(
             f"{location}: its header says {' x '.join(map(str, shape)) or 'nothing'}; expected "
-            f"1 to 3 dimensions, {MOST_BYTES:,} bytes at most"
+            f"1 to 3 dimensions, {most:,} bytes at most"
         )
     content = file.read(size + 1)
     if len(content) != size:
@@ -446,6 +518,7 @@ registry: Registry[Source] = Registry(
         "mnist": Mnist,
         "fashion_mnist": FashionMnist,
         "emnist": Emnist,
+        "femnist": Femnist,
         "cifar10": Cifar10,
         "cifar100": Cifar100,
         "phishing": Phishing,
@@ -456,6 +529,8 @@ registry: Registry[Source] = Registry(
         "libsvm": Libsvm,
         "npz": Npz,
         "images": Pictures,
+        "huggingface": HuggingFace,
+        "leaf": Leaf,
     },
     kind=Source,
     adapt=adapted,

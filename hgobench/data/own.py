@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ MOST_BYTES = 1 << 32  # of an array
 ALIGNED = 64  # bytes
 MOST_PIXELS = 1 << 25  # of an image, before it is made smaller
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+EXPECTED = f"an image: {', '.join(FORMATS)}"
 LEAST_LINES = 20  # a column of fewer may count the lines by accident
 
 
@@ -196,7 +198,7 @@ class Parquet(Table):
             raise InputError(
                 f"{location}: pyarrow is not installed: pip install 'hgobench[parquet]'"
             ) from None
-        with reading.refusing(location, "a Parquet file"), reading.opened(_home(self.path)) as file:
+        with reading.refusing(location, "a Parquet file"), reading.opened(home(self.path)) as file:
             found = parquet.ParquetFile(file)
             rows, columns = found.metadata.num_rows, found.metadata.num_columns
             if not 0 < rows * columns <= MOST_NUMBERS:
@@ -338,11 +340,11 @@ class Npz(Own):
 
     def files(self) -> list[Path]:
         """Return the arrays' files, if they are in a folder."""
-        return sorted(_home(self.path).glob("*.npy"))
+        return sorted(home(self.path).glob("*.npy"))
 
     def load(self) -> Dataset:
         """Read the arrays."""
-        location, root = f"data: {self.path!r}", _home(self.path)
+        location, root = f"data: {self.path!r}", home(self.path)
         found: dict[str, NDArray[Any]] = {}
         with reading.refusing(location, "an .npz file of arrays, or a folder of .npy files"):
             if root.is_dir():
@@ -455,7 +457,7 @@ class Pictures(Own):
 
     def files(self) -> list[Path]:
         """Return all files in the folder, in an order that does not depend on the system."""
-        root = _home(self.path)
+        root = home(self.path)
         found = root.rglob("*") if root.is_dir() else iter(())
         inside = (path.relative_to(root) for path in found if path.is_file())
         names = [path for path in inside if not any(p.startswith(".") for p in path.parts)]
@@ -463,7 +465,7 @@ class Pictures(Own):
 
     def load(self) -> Dataset:
         """Read the images."""
-        location, root = f"data: {self.path!r}", _home(self.path)
+        location, root = f"data: {self.path!r}", home(self.path)
         files = [(path, path.relative_to(root).parts) for path in self.files()]
         divided = bool(files) and {parts[0] for _, parts in files} == {"train", "test"}
         depths = {len(parts) - divided for _, parts in files}
@@ -472,53 +474,103 @@ class Pictures(Own):
             raise InputError(
                 f"{location}: {shown}; expected CLASS/IMAGE or CLASS/GROUP/IMAGE, in all alike"
             )
-        pixels: list[NDArray[np.uint8]] = []
-        for path, _ in files:
-            pixels.append(_pixels(path, self.size, "L" if self.grey else "RGB"))
-            if pixels[-1].shape != pixels[0].shape:
-                height, width = pixels[-1].shape[-2:]
-                raise InputError(
-                    f"data: {str(path)!r}: {height} x {width} pixels; {files[0][0].name} has "
-                    f"{pixels[0].shape[-2]} x {pixels[0].shape[-1]}; expected one size, or size=.."
-                )
-            if pixels[0].size * len(files) > MOST_NUMBERS:
-                raise InputError(
-                    f"{location}: {len(files):,} images of {pixels[0].size:,} numbers; expected "
-                    f"{MOST_NUMBERS:,} numbers at most; make them smaller by size=.."
-                )
+        mode = "L" if self.grey else "RGB"
+
+        def images() -> Iterator[Picture]:
+            for path, _ in files:
+                where = f"data: {str(path)!r}"
+                with reading.refusing(where, EXPECTED), reading.opened(path) as file:
+                    yield Picture(where, path.name, pixels(file, where, self.size, mode))
+
+        every = stacked(images(), len(files), location)
         parts = {}
         for name in ("train", "test") if divided else ("",):
             rows = [i for i, (_, parts_) in enumerate(files) if not divided or parts_[0] == name]
             group = [files[i][1][1 + divided] for i in rows] if depths == {3} else None
             parts[name] = arrays.Part(
-                np.stack([pixels[i] for i in rows]),
+                every[rows],
                 np.array([files[i][1][divided] for i in rows]),
                 None if group is None else np.array(group),
             )
         return arrays.assembled(parts, self, self.test)
 
 
-def _pixels(path: Path, size: int | None, mode: str) -> NDArray[np.uint8]:
-    """Read an image: (channels, height, width)."""
+@dataclass(frozen=True)
+class Picture:
+    """An image that was read.
+
+    Attributes:
+        where: it is, as messages begin.
+        name: what others are compared with in messages.
+        pixels: (channels, height, width) of bytes.
+    """
+
+    where: str
+    name: str
+    pixels: NDArray[np.uint8]
+
+
+def stacked(pictures: Iterable[Picture], count: int, location: str) -> NDArray[np.uint8]:
+    """Return `count` images of one size, (N, channels, height, width).
+
+    Raises:
+        InputError: they differ in size, or are too large together.
+    """
+    every: NDArray[np.uint8] | None = None
+    first = ""
+    for i, picture in enumerate(pictures):
+        shape = picture.pixels.shape
+        if every is None:
+            first = picture.name
+            if picture.pixels.size * count > MOST_NUMBERS:
+                raise InputError(
+                    f"{location}: {count:,} images of {picture.pixels.size:,} numbers; expected "
+                    f"{MOST_NUMBERS:,} numbers at most; make them smaller by size=.."
+                )
+            every = np.empty((count, *shape), np.uint8)
+        if shape != every.shape[1:]:
+            raise InputError(
+                f"{picture.where}: {shape[1]} x {shape[2]} pixels; {first} has {every.shape[2]} x "
+                f"{every.shape[3]}; expected one size, or size=.."
+            )
+        every[i] = picture.pixels
+    assert every is not None
+    return every
+
+
+def pixels(file: IO[bytes], location: str, size: int | None, mode: str) -> NDArray[np.uint8]:
+    """Read an image: (channels, height, width).
+
+    Args:
+        file: which holds it.
+        location: for messages.
+        size: the side that it is brought to; None: it keeps its own.
+        mode: Pillow's: ``"L"`` or ``"RGB"``.
+
+    Raises:
+        InputError: it is too large.
+    """
     from PIL import Image
 
-    location = f"data: {str(path)!r}"
-    expected = f"an image: {', '.join(FORMATS)}"
-    with reading.refusing(location, expected), reading.opened(path) as file:
-        image = Image.open(file, formats=FORMATS)
-        if image.width * image.height > MOST_PIXELS:
-            raise InputError(
-                f"{location}: {image.height:,} x {image.width:,} pixels; expected {MOST_PIXELS:,} "
-                "at most"
-            )
-        converted = image.convert(mode)
-        if size is not None:
-            converted = converted.resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.asarray(converted, dtype=np.uint8)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        raise InputError(
+            f"{location}: {image.height:,} x {image.width:,} pixels; expected {MOST_PIXELS:,} "
+            "at most"
+        )
+    if image.mode[0] in "IF":  # they would be clipped
+        raise InputError(
+            f"{location}: pixels of more than 8 bits (mode {image.mode}); expected 8 bits a channel"
+        )
+    converted = image.convert(mode)
+    if size is not None:
+        converted = converted.resize((size, size), Image.Resampling.BILINEAR)
+    read = np.asarray(converted, dtype=np.uint8)
+    return read[None] if read.ndim == 2 else np.ascontiguousarray(np.moveaxis(read, -1, 0))
 
 
-def _home(path: str) -> Path:
+def home(path: str) -> Path:
+    """Return a path with ``~`` replaced by the user's folder."""
     return Path(path).expanduser()
 
 

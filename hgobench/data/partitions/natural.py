@@ -14,7 +14,8 @@ from .base import Partition, ShardIndices
 WAYS = (
     "name a column of a table by group=COLUMN (csv, parquet, huggingface), write qid:GROUP in a "
     "LIBSVM file or an array groups in an .npz, put images into CLASS/GROUP/IMAGE, return "
-    "(features, labels, groups) from a function, or use leaf, femnist or sentences"
+    "(features, labels, groups) from a function, or use leaf, femnist, "
+    "emnist[writers=true] or sentences"
 )
 
 
