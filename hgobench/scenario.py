@@ -170,7 +170,7 @@ class Given(TypedDict, total=False):
     augment: str
     workload: str
     algorithm: str
-    granularity: Literal["scalar", "feature", "subnetwork"]
+    granularity: Literal["scalar", "feature", "subnetwork", "nested"]
     cost: Literal["scalar", "unit"]
     rule: str
     scope: Literal["coordinate", "block", "staircase", "masked"] | None
@@ -240,8 +240,8 @@ class Scenario:
         workload: how a worker splits its time between coordinates and examples: ``"fixed"``
             (Algorithm 1), ``"coordinates_first"``, ``"data_first"``, ``"hybrid[rho=0.5]"``.
         algorithm: ``"hgo"``, ``"sgd"``, ``"fedavg[steps=5]"`` .. (``hgobench list algorithms``).
-        granularity: what shares a place in a round's order: ``"scalar"``, ``"feature"`` or
-            ``"subnetwork"``.
+        granularity: what shares a place in a round's order: ``"scalar"``, ``"feature"``,
+            ``"subnetwork"`` or ``"nested"``.
         cost: what a place costs a worker: ``"scalar"`` (its coordinates) or ``"unit"`` (one).
         rule, attack: what the server and the Byzantine workers do.
         scope: ``"coordinate"``, ``"block"``, ``"staircase"`` or ``"masked"`` (see
@@ -285,8 +285,8 @@ class Scenario:
     augment: str = declare("none", named("augment"), "world", before="none")
     workload: str = declare("fixed", named("workload"), "world", related=True)
     algorithm: str = declare("hgo", named("algorithm"), "defence", headline=True, related=True)
-    granularity: Literal["scalar", "feature", "subnetwork"] = declare(
-        "scalar", word("scalar", "feature", "subnetwork"), "defence")
+    granularity: Literal["scalar", "feature", "subnetwork", "nested"] = declare(
+        "scalar", word("scalar", "feature", "subnetwork", "nested"), "defence")
     cost: Literal["scalar", "unit"] = declare("scalar", word("scalar", "unit"), "defence")
     rule: str = declare(  # its parameters are tried with f, by the Resolver
         "trimmed_mean", named("rule", build=False), "defence", headline=True, related=True)

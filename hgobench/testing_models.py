@@ -217,6 +217,11 @@ def subnetwork_places_cover_the_coordinates(trial: Trial) -> None:
     places_cover_the_coordinates(trial, "subnetwork")
 
 
+def nested_places_cover_the_coordinates(trial: Trial) -> None:
+    """With granularity nested, hidden units are in layers, each a place."""
+    places_cover_the_coordinates(trial, "nested")
+
+
 MODEL_LAWS = {
     law.__name__: law
     for law in (
@@ -228,6 +233,7 @@ MODEL_LAWS = {
         cells_do_not_depend_on_others,
         feature_places_cover_the_coordinates,
         subnetwork_places_cover_the_coordinates,
+        nested_places_cover_the_coordinates,
     )
 }
 

@@ -148,6 +148,8 @@ class Algorithm(ABC):
             (`messages`): momentum, or what they reach by steps of their own.
         gradients: how many minibatch gradients a worker takes for an answer at most, the first at
             the parameters that it was sent; its time is divided between them (see `updates`).
+        own_start: whether workers may take even the first at parameters of their own; that at the
+            server's then counts as none of theirs.
 
     >>> from hgobench.algorithms import registry
     >>> [registry.build(name).partial for name in ("hgo", "sgd")]
@@ -161,6 +163,7 @@ class Algorithm(ABC):
     step: int = 0
     remembers: bool = False
     gradients: int = 1
+    own_start: bool = False
 
     def updates(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
         """Return how many gradients each worker takes by the deadline, (q,) in 1 .. `gradients`.

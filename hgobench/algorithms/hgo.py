@@ -37,6 +37,11 @@ class Hgo(WithMomentum):
     send them all (or the `block`), k_i·s_i·d <= λ_i·τ; where there is time for one update, but not
     to send all, it sends as many coordinates as arrive.
 
+    With ``narrow=true`` a worker sees none of the coordinates that it does not send: it computes at
+    parameters that are 0 there. With granularity nested that trains the narrow network itself, as
+    HeteroFL and FjORD do, with subnetwork a drawn one (Caldas et al., "Federated Dropout", 2018);
+    else the gradient is the whole network's, of which a part is sent.
+
     Args:
         momentum: β of the workers' momentum, 0 <= β < 1 (see `WorkerMomentum`); 0: they send their
             gradients.
@@ -46,6 +51,7 @@ class Hgo(WithMomentum):
         steps: K >= 1, the updates of a worker; 1: it sends the gradient.
         rate: η > 0, the local learning rate; None: γ, the server's.
         whole: whether updates are of all coordinates, of which the first are sent.
+        narrow: whether a worker computes with what it sends alone; not with `whole`.
 
     Example:
         >>> from hgobench.algorithms import Places
@@ -68,6 +74,7 @@ class Hgo(WithMomentum):
         steps: int = 1,
         rate: float | None = None,
         whole: bool = False,
+        narrow: bool = False,
     ) -> None:
         super().__init__(momentum)
         self.block = None if block is None else parameters.whole("block", block, least=1)
@@ -78,7 +85,10 @@ class Hgo(WithMomentum):
         self.gradients = parameters.whole("steps", steps, least=1)
         self.rate = None if rate is None else positive("rate", rate)
         self.whole = boolean("whole", whole)
-        self.remembers = self.remembers or self.gradients > 1
+        self.own_start = boolean("narrow", narrow)
+        if whole and narrow:
+            raise ValueError("narrow: True; expected False with whole=true, which computes all")
+        self.remembers = self.remembers or self.gradients > 1 or narrow
 
     def _cut(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         return lengths if self.block is None else np.minimum(lengths, self.block)
@@ -131,7 +141,8 @@ class Hgo(WithMomentum):
 
     def moves(self, work: Work) -> Tensor:
         """Return each worker's gradient or (w - w_i)/η, (q, d)."""
-        if self.gradients == 1:
+        if self.gradients == 1 and not self.own_start:
             return work.gradients
         inside = None if self.whole else work.inside
-        return local_moves(work, self.rate or work.learning_rate, inside=inside)
+        rate = self.rate or work.learning_rate
+        return local_moves(work, rate, inside=inside, narrow=self.own_start)

@@ -31,18 +31,26 @@ def most_updates(
     return most
 
 
-def local_moves(work: Work, rate: float, pull: float = 0.0, inside: Tensor | None = None) -> Tensor:
-    """Return (w - w_i) / rate after each worker's updates, (q, d).
+def local_moves(
+    work: Work,
+    rate: float,
+    pull: float = 0.0,
+    inside: Tensor | None = None,
+    narrow: bool = False,
+) -> Tensor:
+    """Return how far each worker has come after its updates, over its learning rate, (q, d).
 
-    w_i <- w_i - rate · (g_i(w_i) + pull · (w_i - w)), from w_i = w, with a minibatch of its own for
-    each update: the k-th of the round for the k-th update.
+    That is (v - w_i) / rate after w_i <- w_i - rate · (g_i(w_i) + pull · (w_i - v)), from w_i = v,
+    with a minibatch of its own for each update: the k-th of the round for the k-th update. v is w,
+    or, `narrow`, w inside and 0 elsewhere.
 
     Args:
         work: who is asked. A worker takes `Work.updates`.
         rate: the local learning rate.
         pull: μ of FedProx.
         inside: (q, d) bool, the coordinates that each worker updates; None: all. What is returned
-            of the others is the gradient at w.
+            of the others is the first gradient.
+        narrow: whether the rest is 0 to it.
 
     Example:
         >>> here = torch.zeros(1)
@@ -54,15 +62,20 @@ def local_moves(work: Work, rate: float, pull: float = 0.0, inside: Tensor | Non
         tensor([[1.7500],
                 [1.5000]])
     """
-    away = work.gradients
+    start, away = work.params, work.gradients
+    if narrow and inside is not None:
+        start = torch.where(inside, start, 0.0)
+        parts = (work.lengths > 0) & (work.lengths < len(work.order))
+        own = work.gradients_at(start, minibatch=0, workers=parts)
+        away = torch.where(torch.from_numpy(parts[:, None]).to(own.device), own, away)
     for update in range(1, int(work.updates.max(initial=1))):
         busy: NDArray[np.bool_] = work.updates > update
         moved = away if inside is None else torch.where(inside, away, 0.0)
-        local = work.params - rate * moved
+        local = start - rate * moved
         gradient = work.gradients_at(local, minibatch=update, workers=busy)
         if pull:
             going = torch.from_numpy(busy[:, None]).to(local.device)
-            gradient = gradient + torch.where(going, pull * (local - work.params), 0.0)
+            gradient = gradient + torch.where(going, pull * (local - start), 0.0)
         if inside is not None:
             gradient = torch.where(inside, gradient, 0.0)
         away = away + gradient

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.errors import InputError
 from hgobench.lazy import Tensor, torch
 
 if TYPE_CHECKING:
@@ -22,13 +23,19 @@ class Places:
         granularity: ``"scalar"``: each coordinate has its own place (Algorithm 1); ``"feature"``:
             all weights that leave one unit share a place (the HGO authors' code);
             ``"subnetwork"``: a place is a unit, and a coordinate has the later position of the two
-            units that it joins: the first places are a sub-network (the extended paper).
+            units that it joins: the first places are a sub-network (the extended paper);
+            ``"nested"``: a place is a hidden unit, and the order is the same in every round: the
+            first places are the network with narrower layers (HeteroFL, FjORD; see `nested`).
         cost: ``"scalar"``: a place costs a worker as many units of its budget as it has
             coordinates; ``"unit"``: it costs one (the authors' code).
 
     Attributes:
         ends: (1 or 2, d) the places that decide each coordinate's position; -1: the first place.
         cost: how places cost.
+        drawn: whether their order is drawn in every round; else they stay as they are.
+
+    Raises:
+        InputError: the model has no hidden units, and is to have nested places.
 
     Example:
         >>> from hgobench.models import Softmax
@@ -40,13 +47,61 @@ class Places:
     def __init__(self, model: Model, granularity: str, cost: str) -> None:
         if granularity == "scalar":
             ends = np.arange(model.dimension)[None]
+        elif granularity == "nested":
+            ends = nested(model.units)
         else:
             ends = model.place_of[None] if granularity == "feature" else model.units
-        self.ends, self.cost = ends, cost
+        self.ends, self.cost, self.drawn = ends, cost, granularity != "nested"
         self._count = int(ends.max()) + 1
 
     def __len__(self) -> int:
         return self._count
+
+
+def nested(units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of nested sub-networks that decide each coordinate's position, (2, d).
+
+    The j-th of H units of a hidden layer, j from 0, is in all networks whose layers have more than
+    j/H of their width: units are ordered by j/H, at equal ones by layer. So the first places are a
+    network whose layers are narrower by the same share, rounded up; all inputs and outputs are in
+    it (-1).
+
+    Source: Diao, Ding, Tarokh, "HeteroFL", ICLR 2021; Horváth, Laskaridis, Almeida, Leontiadis,
+    Venieris, Lane, "FjORD", NeurIPS 2021.
+
+    Args:
+        units: (2, d) of a model: what each coordinate goes out from, and what it enters.
+
+    Raises:
+        InputError: there are no hidden units, or they are in a circle.
+
+    >>> nested(np.array([[0, 0, 0, 1, 2, 3], [1, 2, 3, -1, -1, -1]]))  # unit 0 is an input
+    array([[-1, -1, -1,  0,  1,  2],
+           [ 0,  1,  2, -1, -1, -1]])
+    """
+    source, target = units
+    hidden = np.unique(target[target >= 0])  # an input is nobody's target
+    if not len(hidden):
+        raise InputError(
+            "granularity: 'nested' orders the hidden units of a network; expected a model that has "
+            "some, as feed_forward"
+        )
+    joins = (source >= 0) & (target >= 0)
+    depth, before = np.zeros(int(units.max()) + 1, dtype=np.int64), None
+    for _ in range(len(depth) + 1):
+        before = depth.copy()
+        np.maximum.at(depth, target[joins], before[source[joins]] + 1)
+        if (depth == before).all():
+            break
+    else:
+        raise InputError("granularity: 'nested' needs layers; the model's units are in a circle")
+    share = np.zeros(len(depth))
+    for layer in np.unique(depth[hidden]):
+        members = hidden[depth[hidden] == layer]
+        share[members] = np.arange(len(members)) / len(members)
+    place = np.full(len(depth) + 1, -1)  # the last: of units that are always there
+    place[hidden[np.lexsort((depth[hidden], share[hidden]))]] = np.arange(len(hidden))
+    return place[units]
 
 
 class Order:

@@ -25,7 +25,8 @@ class Model(ABC):
         dimension: d.
         place_of: (d,) which unit's outgoing weights each coordinate belongs to: the places of
             granularity ``"feature"``. A bias is the outgoing weight of a constant unit.
-        units: (2, d) the two units that each coordinate joins, for granularity ``"subnetwork"``;
+        units: (2, d) the two units that each coordinate joins, for granularities ``"subnetwork"``
+            and ``"nested"``: what it goes out from, and what it enters;
             -1: a unit that is in every sub-network (constant units and outputs are).
 
     Example:

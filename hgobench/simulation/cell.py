@@ -171,7 +171,7 @@ class Cell:
     def order(self, k: int) -> Order:
         """Return C_k."""
         places = len(self.places)
-        if not self.algorithm.step:
+        if not self.algorithm.step and self.places.drawn:
             return Order(self.places, self.world.order(k, places))
         cyclic = np.roll(np.arange(places), -(k - 1) * self.algorithm.step)
         return Order(self.places, cyclic)

@@ -56,7 +56,8 @@ class LocalGradients:
     ) -> None:
         self.cell, self.minibatches, self.adversary = cell, minibatches, adversary
         self._updates = updates
-        self._taken = np.ones(len(updates), dtype=np.int64)  # with that at the server's parameters
+        at_the_servers = 0 if cell.algorithm.own_start else 1
+        self._taken = np.full(len(updates), at_the_servers)
 
     def __call__(self, params: Tensor, minibatch: int, workers: NDArray[np.bool_] | None) -> Tensor:
         """Return some workers' gradients at parameters of their own, (q, d) -> (q, d)."""
