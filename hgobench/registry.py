@@ -346,27 +346,7 @@ class Registry(Generic[T]):
             ) from error
 
     def _imported(self, name: str) -> Entry[T]:
-        module, _, attribute = name.rpartition(":")
-        file = module.replace("\\", "/").rpartition("/")[2]
-        if file != module or file.endswith(".py"):
-            raise InputError(
-                f"{self.field}: {name!r} names a file; write "
-                f"{file.removesuffix('.py')}:{attribute}, from the folder that holds {file}"
-            )
-        try:
-            with importing(module):
-                home = importlib.import_module(module)
-        except (Exception, SystemExit) as error:
-            raise InputError(f"{self.field}: {name!r} does not import: {_raised(error)}") from error
-        if other := _shadowed(home):
-            raise InputError(
-                f"{self.field}: {name!r}: {other.as_posix()} here is not what Python imports as "
-                f"{module}, but {str(home.__file__)!r}; rename the file here"
-            )
-        names = [key for key in vars(home) if not key.startswith("_")]
-        if attribute not in names:
-            raise InputError(unknown(f"{self.field}: {name!r}: {module}", attribute, names))
-        factory = getattr(home, attribute)
+        factory = imported(self.field, name)
         if not callable(factory):
             raise InputError(f"{self.field}: {name!r} is {shown(factory)}; expected a class")
         return self._adapted(name, factory, name)
@@ -561,7 +541,7 @@ class Registry(Generic[T]):
             raise InputError(f"{self.field}: {text!r}: {_raised(error)}") from error
         if self.kind is not None and not isinstance(component, self.kind):
             raise InputError(
-                f"{self.field}: {text!r} makes {_home(type(component))}; expected "
+                f"{self.field}: {text!r} makes {home(type(component))}; expected "
                 f"{self._wanted_class()}"
             )
         return component if self.check is None else self.check(component, repr(text))
@@ -573,17 +553,53 @@ class Registry(Generic[T]):
         if isinstance(factory, type):
             if not issubclass(factory, self.kind):
                 raise InputError(
-                    f"{self.field}: {text!r} is {_home(factory)}; expected {self._wanted_class()}"
+                    f"{self.field}: {text!r} is {home(factory)}; expected {self._wanted_class()}"
                 )
         elif not inspect.isroutine(factory) and not isinstance(factory, partial):
             raise InputError(
-                f"{self.field}: {text!r} is an instance of {_home(type(factory))}; expected "
+                f"{self.field}: {text!r} is an instance of {home(type(factory))}; expected "
                 f"{self._wanted_class()}"
             )
 
     def _wanted_class(self) -> str:
         assert self.kind is not None
-        return f"a subclass of {self.wanted or _home(self.kind)}"
+        return f"a subclass of {self.wanted or home(self.kind)}"
+
+
+def imported(field: str, name: str) -> Any:
+    """Return what ``module:Name`` names.
+
+    Args:
+        field: what messages begin with.
+        name: module and name.
+
+    Raises:
+        InputError: the module does not import, or has nothing of this name.
+
+    >>> imported("rule", "math:inf")
+    inf
+    """
+    module, _, attribute = name.rpartition(":")
+    file = module.replace("\\", "/").rpartition("/")[2]
+    if file != module or file.endswith(".py"):
+        raise InputError(
+            f"{field}: {name!r} names a file; write "
+            f"{file.removesuffix('.py')}:{attribute}, from the folder that holds {file}"
+        )
+    try:
+        with importing(module):
+            holder = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{field}: {name!r} does not import: {_raised(error)}") from error
+    if other := _shadowed(holder):
+        raise InputError(
+            f"{field}: {name!r}: {other.as_posix()} here is not what Python imports as "
+            f"{module}, but {str(holder.__file__)!r}; rename the file here"
+        )
+    names = [key for key in vars(holder) if not key.startswith("_")]
+    if attribute not in names:
+        raise InputError(unknown(f"{field}: {name!r}: {module}", attribute, names))
+    return getattr(holder, attribute)
 
 
 def _shadowed(module: ModuleType) -> Path | None:
@@ -600,8 +616,12 @@ def _shadowed(module: ModuleType) -> Path | None:
     return None
 
 
-def _home(cls: type) -> str:
-    """Return where a class is imported from: its package, if that names it."""
+def home(cls: type) -> str:
+    """Return where a class is imported from: its package, if that names it.
+
+    >>> home(Registry), home(dict)
+    ('hgobench.registry.Registry', 'builtins.dict')
+    """
     package = cls.__module__.rpartition(".")[0]
     exported = getattr(sys.modules.get(package), cls.__name__, None) is cls
     return plain(f"{package if exported else cls.__module__}.{cls.__qualname__}")

@@ -32,7 +32,8 @@ from hgobench.attacks.min_sum import min_sum_gamma
 from hgobench.attacks.search import follow, maximise
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError
-from hgobench.testing import ATTACK_LAWS, alone, check_attack, try_attack_law, view
+from hgobench.testing import check, view
+from hgobench.testing.attacks import ATTACK_LAWS, alone, try_attack_law
 from tests import attack_oracles as oracles
 from tests.attack_oracles import Partial
 
@@ -123,17 +124,17 @@ def test_laws_catch_broken_attacks() -> None:
     with pytest.raises(
         AssertionError, match=r"same_round_same_message: .* changed what it sees: po"
     ):
-        check_attack("tests.test_attacks:Meddling")
+        check("tests.test_attacks:Meddling")
     with pytest.raises(AssertionError, match=r"attacks_share_nothing: .* beside another, round"):
-        check_attack("tests.test_attacks:Leaking")
+        check("tests.test_attacks:Leaking")
     with pytest.raises(AssertionError, match=r"often_it_calls_the_rule: .* 1 calls of .* is 0"):
-        check_attack("tests.test_attacks:Inquiring")
+        check("tests.test_attacks:Inquiring")
     with pytest.raises(AssertionError, match=r"acts_alone_if_it_says_so: .* worker 0, if alone, v"):
-        check_attack("tests.test_attacks:Huddling")
+        check("tests.test_attacks:Huddling")
     with pytest.raises(AssertionError, match=r"PermissionError: .* its `sees` forbids it"):
-        check_attack("tests.test_attacks:Peeking")
+        check("tests.test_attacks:Peeking")
     with pytest.raises(AssertionError, match=r"same_round_same_message: .* values differ"):
-        check_attack("tests.test_attacks:Drifting")
+        check("tests.test_attacks:Drifting")
 
 
 class Inquiring(Attack):

@@ -38,7 +38,7 @@ from hgobench.report import listing, worlds
 from hgobench.report.render import markdown
 from hgobench.scenario import check_field
 from hgobench.settings import parse_names, parse_setting
-from hgobench.testing import DATA_LAWS, RULE_LAWS
+from hgobench.testing import KINDS
 from tests.conftest import ROOT
 from tests.test_cli import hgobench as hgobench_here
 
@@ -161,7 +161,7 @@ def test_the_guide_to_a_new_rule(tmp_path: Path, run_here: Run) -> None:
     (tmp_path / "mine.py").write_text(source)
     laws = run_here("test", "mine:NearMedian")
     assert laws.returncode == 0, laws.stdout
-    assert laws.stdout.count("  pass ") >= len(RULE_LAWS)
+    assert laws.stdout.count("  pass ") >= len(KINDS["rule"].laws)
     assert "  fail" not in laws.stdout
 
     broken = source.replace("Columns.sort(rows).median()", "rows.double().mean(dim=0)")
@@ -250,7 +250,7 @@ def test_the_guide_to_data(tmp_path: Path, run_here: Run) -> None:
     (shown,) = re.findall(r"```\n(data mine.*?)```", guide, re.DOTALL)
     assert laws.returncode == 0, laws.stdout
     assert laws.stdout.startswith(shown)
-    assert laws.stdout.count("  pass ") == len(DATA_LAWS)
+    assert laws.stdout.count("  pass ") == len(KINDS["data"].laws)
     (command,) = re.findall(r"^hgobench (run .*)$", guide, re.MULTILINE)
     done = run_here(*command.split(), "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from hgobench.models import Module
 from hgobench.results import address
 from hgobench.simulation import simulate
 from hgobench.simulation.world import World
-from hgobench.testing_models import check_model, is_model, try_model
+from hgobench.testing import check, kind_of, try_named
 from tests import nets
 
 ROOT = Path(__file__).parent.parent
@@ -345,13 +345,13 @@ def test_normalised_chains_have_places() -> None:
 
 @pytest.mark.parametrize("name", ["NormedMlp", "Depthwise", "Tied", "Unused", "TwoHeads[output=0]"])
 def test_strangers_obey_the_laws(name: str) -> None:
-    check_model(f"tests.nets:{name}")
+    check(f"tests.nets:{name}")
 
 
 @pytest.mark.parametrize("name", ["softmax", "linear", "logistic", "svm", "feed_forward"])
 def test_models_of_this_project_obey_the_laws(name: str) -> None:
     data = "breast_cancer" if name in ("logistic", "svm") else "digits"
-    check_model(name, "tests.plugins:Prices" if name == "linear" else data)
+    check(name, data="tests.plugins:Prices" if name == "linear" else data)
 
 
 @pytest.mark.parametrize(
@@ -366,17 +366,19 @@ def test_models_of_this_project_obey_the_laws(name: str) -> None:
     ],
 )
 def test_a_broken_model_breaks_its_law(name: str, law: str) -> None:
-    broken = {v.law for v in try_model(f"tests.nets:{name}") if v.outcome == "fail"}
+    kind, verdicts = try_named(f"tests.nets:{name}")
+    assert kind.name == "model"
+    broken = {v.law for v in verdicts if v.outcome == "fail"}
     assert law in broken
     with pytest.raises(AssertionError, match=f"^({'|'.join(broken)}): "):
-        check_model(f"tests.nets:{name}")
+        check(f"tests.nets:{name}")
 
 
 def test_which_names_are_models() -> None:
     for name in ("softmax", "tests.nets:Plain", "tests.nets:ready", "tests.nets:small_resnet"):
-        assert is_model(name)
+        assert kind_of(name).name == "model", name
     for name in ("krum", "foe", "tests.nets:closure", "tests.plugins:Signs", "tests.nets:smoothed"):
-        assert not is_model(name)
+        assert kind_of(name).name != "model", name
 
 
 @pytest.mark.long

@@ -21,7 +21,7 @@ from hgobench.data.base import Dataset, Split
 from hgobench.data.datasets import load
 from hgobench.data.functions import Made
 from hgobench.errors import InputError
-from hgobench.testing import is_data, try_named
+from hgobench.testing import kind_of, try_named
 
 HERE = "tests.test_own_data"
 N = 40
@@ -192,7 +192,7 @@ def test_the_shape_of_images_is_part_of_the_digest() -> None:
 
 def outcomes(name: str) -> dict[str, str]:
     kind, verdicts = try_named(f"{HERE}:{name}")
-    assert kind == "data"
+    assert kind.name == "data"
     return {verdict.law: verdict.outcome for verdict in verdicts}
 
 
@@ -208,12 +208,10 @@ def test_laws_of_data() -> None:
 
 
 def test_what_is_asked_for_arguments_is_no_data() -> None:
-    assert is_data(f"{HERE}:plain")
-    assert is_data(f"{HERE}:Items")
-    assert is_data("csv[path=a.csv]")
-    assert not is_data(f"{HERE}:made")
-    assert not is_data("tests.plugins:ragged_function")
-    assert is_data(f"{HERE}:made[value=3]")
+    for name in (f"{HERE}:plain", f"{HERE}:Items", "csv[path=a.csv]", f"{HERE}:made[value=3]"):
+        assert kind_of(name).name == "data", name
+    for name in (f"{HERE}:made", "tests.plugins:ragged_function"):
+        assert kind_of(name).name == "rule", name
 
 
 def table_of(rows: int = N) -> dict[str, list[Any]]:

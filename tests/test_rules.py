@@ -14,7 +14,8 @@ from hgobench.aggregators import NonFiniteError, RuleError, Scope, ServerView, s
 from hgobench.errors import InputError
 from hgobench.report import listing
 from hgobench.report.render import markdown
-from hgobench.testing import RULE_LAWS, cases, check_rule, laws_of, rule_maker, try_law
+from hgobench.testing import check
+from hgobench.testing.rules import RULE_LAWS, cases, laws_of, rule_maker, try_law
 from tests import oracles, plugins
 from tests.oracles import Vector, coordinate_rule, krum_scores, vector_rule
 
@@ -727,7 +728,7 @@ def test_every_failure_under_a_law_names_the_law() -> None:
     with pytest.raises(
         AssertionError, match=r"^answers_at_all: rule 'Raising': RuntimeError: out of"
     ):
-        check_rule("tests.plugins:Raising")
+        check("tests.plugins:Raising")
 
 
 @pytest.mark.parametrize(("rule", "scope"), EVERY)

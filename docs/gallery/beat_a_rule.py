@@ -9,7 +9,7 @@ from statistics import mean
 
 from hgobench import Scenario, run
 from hgobench.attacks import Attack
-from hgobench.testing import check_attack
+from hgobench.testing import check
 
 BASE = Scenario(
     data="digits", partition="dirichlet[alpha=0.3]", workers=20, byzantine=3, sampled=20,
@@ -41,7 +41,7 @@ def accuracy(attack: str) -> float:
 
 if __name__ == "__main__":
     mine = "beat_a_rule:StepBack"  # this file's name, from its folder
-    check_attack(mine)  # it looks at what it says, and no further
+    check(mine)  # it looks at what it says, and no further
     found = {attack: accuracy(attack) for attack in ("none", "sign_flip", "foe", "alie", mine)}
     for attack, share in found.items():
         print(f"{attack:22} {share:.3f}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -138,6 +138,7 @@ class Algorithm(ABC):
 
     Attributes:
         paper, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
         partial: whether a part of a gradient is an answer; rules then have the scope
             `scope_on_parts` by default. Answers that are parts of different orders can't be
             aggregated together, so a `continuous` algorithm's are whole.
@@ -158,6 +159,7 @@ class Algorithm(ABC):
 
     paper: ClassVar[str] = ""
     validity: ClassVar[str] = ""
+    exempt: Mapping[str, str] = {}
     partial: ClassVar[bool] = True
     continuous: ClassVar[bool] = False
     step: int = 0
@@ -254,3 +256,17 @@ class Algorithm(ABC):
     def by_rounds(self) -> bool:
         """Whether the server steps when all that were asked have answered, or the time is over."""
         return not self.continuous and type(self).weights is Algorithm.weights
+
+
+def wrong_lengths(lengths: object, workers: int, places: int) -> str:
+    """Say what is wrong with lengths that an algorithm returned; empty: nothing.
+
+    >>> wrong_lengths(np.array([0, 9]), workers=2, places=8)
+    'its lengths leave [0, 8]'
+    """
+    whole = isinstance(lengths, np.ndarray) and lengths.dtype.kind == "i"
+    if not whole or lengths.shape != (workers,):  # type: ignore[attr-defined]
+        return f"its lengths are no array of integers ({workers},)"
+    if not ((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= places)).all():
+        return f"its lengths leave [0, {places}]"
+    return ""

@@ -7,6 +7,7 @@ nor their state.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hgobench.lazy import Tensor, torch
@@ -24,6 +25,10 @@ class GradientDescent:
         learning_rate: γ > 0.
         schedule: ``"constant"`` or ``"inverse_sqrt_block"``.
 
+    Attributes:
+        paper, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+
     Example:
         >>> params = torch.zeros(3)
         >>> solver = GradientDescent(learning_rate=0.5)
@@ -34,6 +39,7 @@ class GradientDescent:
 
     paper: ClassVar[str] = "HGO, Algorithm 1, step 13"
     validity: ClassVar[str] = "γ > 0"
+    exempt: Mapping[str, str] = {}
 
     def __init__(self, learning_rate: float = 0.1, schedule: str = "constant") -> None:
         self.learning_rate = learning_rate

@@ -7,11 +7,13 @@ coordinates on a minibatch of s examples take b·s of these evaluations.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.boundary import error_text
 from hgobench.registry import Registry
 
 Floats = NDArray[np.float64]
@@ -23,6 +25,8 @@ class Workload(ABC):
 
     Attributes:
         whole: whether a fast enough worker computes whole gradients; if not, SGD can't use it.
+        paper, formula, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
 
     Example:
         >>> registry.build("data_first").split(np.array([50.0]), np.array([10]), 100, 32)
@@ -33,6 +37,7 @@ class Workload(ABC):
     whole: ClassVar[bool] = True
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "any"
+    exempt: Mapping[str, str] = {}
 
     @abstractmethod
     def split(
@@ -134,6 +139,7 @@ class Hybrid(Workload):
     whole = False
     formula = "b = ⌊min(√(ρλτ/(1-ρ)), ρd)⌋, s = ⌊min(λτ/b, |S|)⌋"
     validity = "0 < ρ < 1, sometimes raised (see its docstring); not for SGD"
+    exempt = {"more_time_is_no_less": "ρ is raised where time is short, and not where it is not"}
 
     def __init__(self, rho: float = 0.5) -> None:
         if isinstance(rho, bool) or not isinstance(rho, int | float) or not 0 < rho < 1:
@@ -149,6 +155,29 @@ class Hybrid(Workload):
         rho = np.where(rho >= 0.999, 0.998, rho)
         b = np.floor(np.minimum(np.sqrt(rho * work / (1.0 - rho)), dimension * rho))
         return b, np.floor(np.minimum(work / np.maximum(b, 1.0), held))
+
+
+def wrong_split(coordinate_limit: object, size: object, held: Integers) -> str:
+    """Say what is wrong with what a policy returned; empty: nothing.
+
+    >>> wrong_split(np.array([np.inf]), np.array([9.0]), np.array([8]))
+    'split returned 9 examples; expected no more than a worker holds, 8'
+    """
+    try:
+        b, s = np.asarray(coordinate_limit, dtype=np.float64), np.asarray(size, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        return f"split: {error_text(error)}"
+    if np.isnan(b).any():
+        return "split returned NaN; expected numbers of coordinates, or inf"
+    if b.shape != held.shape or s.shape != held.shape:
+        return f"split returned {b.shape} and {s.shape}; expected {held.shape} each"
+    if not (s <= held).all():
+        worker = int((~(s <= held)).argmax())
+        return (
+            f"split returned {s[worker]:g} examples; expected no more than a worker holds, "
+            f"{held[worker]}"
+        )
+    return ""
 
 
 registry: Registry[Workload] = Registry(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hgobench import aggregators, testing
+from hgobench import aggregators
 from hgobench.aggregators import Answer, Rule, ServerView
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
@@ -27,6 +27,7 @@ from hgobench.simulation.cell import Cell as Run
 from hgobench.simulation.rounds import Stack
 from hgobench.simulation.world import World
 from hgobench.statistics import Floats
+from hgobench.testing.rules import try_rule
 from hgobench.theory.influence import influences, unlike
 from hgobench.theory.kappa import proven_kappa, search_kappa
 
@@ -125,7 +126,7 @@ class Audited:
 
 def lawful(rule: str) -> list[list[str]]:
     """Return the verdict of every law in every scope."""
-    return [[v.law, v.scope, v.outcome, v.detail] for v in testing.try_rule(rule)]
+    return [[v.law, v.scope, v.outcome, v.detail] for v in try_rule(rule)]
 
 
 def kappa_curve(rule: str, workers: int) -> list[list[float | None]] | str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from textwrap import indent
 from typing import Annotated
 
@@ -13,34 +12,31 @@ import typer
 def test(
     name: Annotated[
         str,
-        typer.Argument(help="A rule, pre-rule, attack, data set or model, or pkg.mod:Class."),
+        typer.Argument(help="Anything that a scenario can name: krum, foe, iid, pkg.mod:Class."),
     ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="What it is meant to be: rule, partition, model, .. [default: its class]"
+        ),
+    ] = None,  # noqa: PT028
     data: Annotated[
         str | None,
-        typer.Option(help="The data that a model is tried on. [default: random examples]"),
+        typer.Option(help="The data that a model or partition is tried on. [default: made for it]"),
     ] = None,  # noqa: PT028
 ) -> None:
-    """Check that a rule, attack, data set or model obeys the laws.
+    """Check that a rule, attack, model, partition, solver or whatever else obeys its laws.
 
-    For each law: pass; fail, with the smallest counterexample; or why it does not apply.
+    It says what kind of thing it saw and, for each law of that kind: pass; fail, with the smallest
+    counterexample; or why it does not apply.
 
-    Exit status: 0 no law is broken; 1 one is; 2 the name is unknown.
+    Exit status: 0 no law is broken; 1 one is; 2 the name is unknown, or of no kind.
     """
-    from hgobench import catalogue
-    from hgobench.errors import InputError
-    from hgobench.testing import ATTACK_LAWS, DATA_LAWS, RULE_LAWS, try_named
-    from hgobench.testing_models import MODEL_LAWS, is_model, try_model
+    from hgobench.testing import try_named
 
-    known: tuple[Mapping[str, object], ...] = (RULE_LAWS, ATTACK_LAWS, DATA_LAWS, MODEL_LAWS)
-    laws = {law: (f.__doc__ or "").strip() for table in known for law, f in table.items()}
-    if is_model(name):
-        kind, verdicts = "model", try_model(name, data)
-    elif data is not None:
-        raise InputError(f"--data: {name} is no model; other things are tried without data")
-    else:
-        kind, verdicts = try_named(name)
-    files = catalogue.registry(kind.replace("-", "_")).sources(name)
-    typer.echo(f"{kind} {name}" + (f" ({', '.join(files)})" if files else ""))
+    what, verdicts = try_named(name, kind, data)
+    files = what.registry.sources(name)
+    typer.echo(f"{what.title} {name}" + (f" ({', '.join(files)})" if files else ""))
     counts: Counter[str] = Counter()
     scope = ""
     for verdict in verdicts:
@@ -50,12 +46,9 @@ def test(
         counts[verdict.outcome] += 1
         typer.echo(f"  {verdict.outcome:<14}  {verdict.law}")
         if verdict.detail:
-            detail = (
-                verdict.detail
-                if verdict.outcome != "fail"
-                else f"{laws[verdict.law]}\n{verdict.detail}"
-            )
-            typer.echo(indent(detail, " " * 18))
+            law = (what.laws[verdict.law].__doc__ or "").strip()
+            failed = f"{law}\n{verdict.detail}"
+            typer.echo(indent(failed if verdict.outcome == "fail" else verdict.detail, " " * 18))
     typer.echo(
         ", ".join(f"{n} {o}" for o in ("pass", "fail", "not applicable") if (n := counts[o]))
     )

@@ -260,6 +260,10 @@ class Source(ABC):
         validation: the share of the training examples that is held out, stratified by class, to
             choose a learning rate and the like; 0: none.
 
+    Attributes:
+        paper, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+
     Raises:
         ValueError: the share is not in [0, 1).
 
@@ -276,6 +280,7 @@ class Source(ABC):
 
     paper: ClassVar[str]
     validity: ClassVar[str]
+    exempt: Mapping[str, str] = {}
 
     def __init__(self, validation: float = 0.15) -> None:
         number = not isinstance(validation, bool) and isinstance(validation, int | float)

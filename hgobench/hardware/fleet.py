@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -83,6 +83,16 @@ class Fleet:
         free = np.full(len(rates), np.inf)
         return cls(rates, free, free, np.zeros(len(rates)))
 
+    def copy(self) -> Fleet:
+        """Return the same devices, in arrays of their own."""
+        return replace(
+            self,
+            rates=np.array(self.rates, float),
+            uplink=np.array(self.uplink, float),
+            downlink=np.array(self.downlink, float),
+            latency=np.array(self.latency, float),
+        )
+
     def available(self, round_: int) -> NDArray[np.bool_] | None:
         """Return which workers are available in a round, (n,); None: all."""
         answers = [presence(round_) for presence in self.presence]
@@ -107,6 +117,10 @@ class Fleet:
 class Hardware:
     """A distribution of devices. A subclass defines `rates`, or `fleet`.
 
+    Attributes:
+        paper, formula, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+
     Example:
         >>> class Equal(Hardware):
         ...     def rates(self, population):
@@ -119,6 +133,7 @@ class Hardware:
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = ""
+    exempt: Mapping[str, str] = {}
 
     def fleet(self, population: Population) -> Fleet:
         """Return one device per worker of the population."""
@@ -132,6 +147,9 @@ class Hardware:
 class Condition(ABC):
     """A change of a fleet; it is written before the hardware, ``bernoulli[p=0.9]+c1``.
 
+    Attributes:
+        paper, formula, validity, exempt: as of `Hardware`.
+
     Example:
         >>> class Halved(Condition):
         ...     def __call__(self, fleet, population):
@@ -144,6 +162,7 @@ class Condition(ABC):
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = ""
+    exempt: Mapping[str, str] = {}
 
     @abstractmethod
     def __call__(self, fleet: Fleet, population: Population) -> Fleet:
@@ -163,3 +182,43 @@ class Conditioned(Hardware):
         for condition in reversed(self.conditions):
             fleet = condition(fleet, population)
         return fleet
+
+
+def wrong_fleet(fleet: object, workers: int) -> str:
+    """Say what is wrong with a fleet for so many workers; empty: nothing.
+
+    >>> wrong_fleet(Fleet.of(np.array([2.0, 0.0])), workers=2)
+    'its rates: 0 of worker 1; expected numbers finite and > 0'
+    """
+    if not isinstance(fleet, Fleet):
+        return f"its fleet is {type(fleet).__name__}; expected hgobench.hardware.Fleet"
+    for name, above, expected in (
+        ("rates", True, "finite and > 0"),
+        ("uplink", True, "> 0 or inf"),
+        ("downlink", True, "> 0 or inf"),
+        ("latency", False, "finite and >= 0"),
+    ):
+        given: object = getattr(fleet, name)
+        numbers = isinstance(given, np.ndarray) and given.dtype.kind in "fiu"
+        if not numbers or given.shape != (workers,):  # type: ignore[attr-defined]
+            return f"its {name} are no array of {workers} numbers"
+        values = np.array(given, dtype=np.float64)
+        good = (values > 0) if above else (values >= 0)
+        if "finite" in expected:
+            good &= np.isfinite(values)
+        if not good.all():
+            worker = int(np.flatnonzero(~good)[0])
+            return f"its {name}: {values[worker]:g} of worker {worker}; expected numbers {expected}"
+    return ""
+
+
+def wrong_presence(present: object, workers: int) -> str:
+    """Say what is wrong with who is available in a round; empty: nothing.
+
+    >>> wrong_presence([True], workers=1)
+    'presence: list; expected bool (1,)'
+    """
+    array = isinstance(present, np.ndarray)
+    if not array or present.dtype != bool or present.shape != (workers,):  # type: ignore[attr-defined]
+        return f"presence: {type(present).__name__}; expected bool ({workers},)"
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -28,6 +29,8 @@ class Model(ABC):
         units: (2, d) the two units that each coordinate joins, for granularities ``"subnetwork"``
             and ``"nested"``: what it goes out from, and what it enters;
             -1: a unit that is in every sub-network (constant units and outputs are).
+        paper, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
 
     Example:
         >>> class Mean(Model):
@@ -48,6 +51,7 @@ class Model(ABC):
     paper: ClassVar[str] = ""
     validity: ClassVar[str] = ""
     light: ClassVar[bool] = False
+    exempt: Mapping[str, str] = {}
     dimension: int
     place_of: NDArray[np.int64]
     units: NDArray[np.int64]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
+from hgobench.algorithms.base import wrong_lengths
 from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, NoAttack
 from hgobench.boundary import (
     Boundary,
@@ -200,7 +201,7 @@ class Cell:
             algorithm.lengths(each, order, sending),
             algorithm.lengths(draw.coordinate_limit, order),
         )
-        self._check_lengths(lengths, draw.workers.shape, order)
+        self._check_lengths(lengths, len(draw.workers), order)
         return Plan(updates, lengths, np.minimum(each, draw.coordinate_limit))
 
     def computed(self, plan: Plan, order: Order) -> int:
@@ -215,7 +216,9 @@ class Cell:
         """Return the lengths as the server takes them, (q,)."""
         with self.algorithms("accepted", k):
             taken = self.server.accepted(lengths, order)
-            self._check_lengths(taken, lengths.shape, order)
+            self._check_lengths(taken, len(lengths), order)
+        if self.algorithms.foreign and (taken > lengths).any():
+            raise self.algorithms.error("its server accepts more places than were sent")
         return taken
 
     def scaled(
@@ -229,15 +232,10 @@ class Cell:
         with self.algorithms("scales", k):
             return self.server.scaled(values, lengths, updates)
 
-    def _check_lengths(self, lengths: object, shape: tuple[int, ...], order: Order) -> None:
+    def _check_lengths(self, lengths: object, workers: int, order: Order) -> None:
         """Raise unless an algorithm of others says how many places each worker sends."""
-        if not self.algorithms.foreign:
-            return
-        whole = isinstance(lengths, np.ndarray) and lengths.dtype.kind == "i"
-        if not whole or lengths.shape != shape:  # type: ignore[attr-defined]
-            raise self.algorithms.error(f"its lengths are no array of integers {shape}")
-        if not ((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= len(order))).all():
-            raise self.algorithms.error(f"its lengths leave [0, {len(order)}]")
+        if self.algorithms.foreign and (problem := wrong_lengths(lengths, workers, len(order))):
+            raise self.algorithms.error(problem)
 
     def _check_updates(self, updates: object, shape: tuple[int, ...]) -> None:
         """Raise unless an algorithm of others says how many gradients each worker takes."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from hgobench import catalogue, hardware, models
 from hgobench.algorithms import workloads
-from hgobench.boundary import Boundary, PluginError, error_text, keyed
+from hgobench.algorithms.workloads import wrong_split
+from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.data import augmentations, datasets, partitions
 from hgobench.data.base import Split
+from hgobench.data.partitions.base import wrong_shards
 from hgobench.determinism import stream
 from hgobench.errors import InputError
-from hgobench.hardware import Fleet, Population
+from hgobench.hardware import Population
+from hgobench.hardware.fleet import wrong_fleet, wrong_presence
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Classifier, Model, Module
 from hgobench.models.base import accuracy, memory
@@ -105,7 +108,8 @@ class World:
         self._partitions = self._boundary("partition", scenario.partition, partition)
         with self._partitions("deal"):
             self.shards = partition(_lent(self._partitions, train), self.workers, self.seed)
-        _check_shards(self._partitions, self.shards, len(train), self.workers)
+            exclusive = bool(partition.exclusive)
+        _refuse(self._partitions, wrong_shards, self.shards, len(train), self.workers, exclusive)
         self._shift = partition.shift
         labels = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
         counts = [np.bincount(labels[shard], minlength=self.data.classes) for shard in self.shards]
@@ -114,8 +118,9 @@ class World:
         self._devices = self._boundary("hardware", scenario.hardware, devices)
         with self._devices("fleet"):
             self.fleet = devices.fleet(population)
+        _refuse(self._devices, wrong_fleet, self.fleet, self.workers)
         if self._devices.foreign:
-            self.fleet = _checked_fleet(self._devices, self.fleet, self.workers)
+            self.fleet = self.fleet.copy()
         self.rates = self.fleet.rates
         if not (self.rates > 0).all() or len(self.rates) != self.workers:
             raise InputError(
@@ -447,14 +452,13 @@ class World:
                 self.model.dimension,
                 self.batch_size,
             )
-        if self._workloads.foreign:
-            coordinate_limit, size = _check_split(
-                self._workloads, coordinate_limit, size, self._size[workers]
-            )
+        _refuse(self._workloads, wrong_split, coordinate_limit, size, self._size[workers])
+        coordinate_limit = np.asarray(coordinate_limit, dtype=np.float64)
+        size = np.asarray(size, dtype=np.float64)
         with self._devices("presence", round_):
             present = self.fleet.available(round_)
-        if self._devices.foreign and present is not None:
-            _check_presence(self._devices, present, self.workers)
+        if present is not None:
+            _refuse(self._devices, wrong_presence, present, self.workers)
         available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
         coordinate_limit = np.where((coordinate_limit >= 1) & (size >= 1), coordinate_limit, 0.0)
         # A worker that stays silent draws one example, and computes nothing.
@@ -510,6 +514,12 @@ def _lent(boundary: Boundary, split: Split) -> Split:
     return split.take(np.arange(len(split))) if boundary.foreign else split
 
 
+def _refuse(boundary: Boundary, wrong: Callable[..., str], *returned: Any) -> None:
+    """Refuse what a plug-in returned, if something is wrong with it."""
+    if boundary.foreign and (problem := wrong(*returned)):
+        raise boundary.error(problem)
+
+
 def _check_model(boundary: Boundary, model: Model) -> None:
     """Refuse a plug-in model without a valid dimension and place_of."""
     if not boundary.foreign:
@@ -527,73 +537,6 @@ def _check_model(boundary: Boundary, model: Model) -> None:
             f"its place_of is {type(place_of).__name__} {shape}; expected an integer array "
             f"({dimension},)"
         )
-
-
-def _check_shards(boundary: Boundary, shards: object, examples: int, workers: int) -> None:
-    """Refuse what a plug-in partition returned unless it partitions the examples."""
-    if not boundary.foreign:
-        return
-    arrays = isinstance(shards, list) and all(
-        isinstance(shard, np.ndarray) and shard.ndim == 1 and shard.dtype.kind == "i"
-        for shard in shards
-    )
-    if not arrays or len(shards) != workers:  # type: ignore[arg-type]
-        raise boundary.error(f"expected a list of {workers} arrays of integers")
-    if not np.array_equal(np.sort(np.concatenate(shards)), np.arange(examples)):  # type: ignore[call-overload]
-        raise boundary.error(f"its shards are no partition of the {examples} training examples")
-
-
-def _checked_fleet(boundary: Boundary, fleet: object, workers: int) -> Fleet:
-    """Return a copy of the fleet that plug-in hardware returned; raise if it is not valid."""
-    if not isinstance(fleet, Fleet):
-        raise boundary.error(
-            f"its fleet is {type(fleet).__name__}; expected hgobench.hardware.Fleet"
-        )
-    copies: dict[str, Any] = {}
-    for name, above, expected in (
-        ("rates", True, "finite and > 0"),
-        ("uplink", True, "> 0 or inf"),
-        ("downlink", True, "> 0 or inf"),
-        ("latency", False, "finite and >= 0"),
-    ):
-        found: object = getattr(fleet, name)
-        numbers = isinstance(found, np.ndarray) and found.dtype.kind in "fiu"
-        if not numbers or found.shape != (workers,):  # type: ignore[attr-defined]
-            raise boundary.error(f"its {name} are no array of {workers} numbers")
-        values = copies[name] = np.array(found, dtype=np.float64)
-        good = (values > 0) if above else (values >= 0)
-        if "finite" in expected:
-            good &= np.isfinite(values)
-        if not good.all():
-            worker = int(np.flatnonzero(~good)[0])
-            raise boundary.error(
-                f"its {name}: {values[worker]:g} of worker {worker}; expected numbers {expected}"
-            )
-    return replace(fleet, **copies)
-
-
-def _check_split(
-    boundary: Boundary, coordinate_limit: object, size: object, held: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the split that a plug-in workload returned; raise if it is not valid."""
-    try:
-        b, s = np.asarray(coordinate_limit, dtype=np.float64), np.asarray(size, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise boundary.error(f"split: {error_text(error)}") from error
-    if np.isnan(b).any():
-        raise boundary.error("split returned NaN; expected numbers of coordinates, or inf")
-    if b.shape != held.shape or s.shape != held.shape or not (s <= held).all():
-        raise boundary.error(
-            f"split returned {b.shape} and {s.shape}; expected {held.shape} each, and no more "
-            "examples than a worker holds"
-        )
-    return b, s
-
-
-def _check_presence(boundary: Boundary, present: object, workers: int) -> None:
-    array = isinstance(present, np.ndarray)
-    if not array or present.dtype != bool or present.shape != (workers,):  # type: ignore[attr-defined]
-        raise boundary.error(f"presence: {type(present).__name__}; expected bool ({workers},)")
 
 
 _CACHE: dict[tuple[Any, ...], World] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +21,12 @@ class Partition(ABC):
 
     A subclass defines `deal`, and `shift` if workers see their examples differently.
 
+    Attributes:
+        paper, formula, validity: what tables say of it.
+        exclusive: whether every example is dealt, and to one worker. Of a partition that says no,
+            some may be left out, and some held by several workers.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+
     Example:
         >>> class InTurn(Partition):
         ...     def deal(self, train, workers, seed):
@@ -32,6 +39,8 @@ class Partition(ABC):
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "N >= n"
+    exclusive: ClassVar[bool] = True
+    exempt: Mapping[str, str] = {}
 
     def __call__(self, train: Split, workers: int, seed: int) -> ShardIndices:
         """Deal the examples out.
@@ -42,7 +51,8 @@ class Partition(ABC):
             seed: the scenario's; it determines the shards.
 
         Returns:
-            n disjoint index arrays that cover 0 .. N-1, none of them empty.
+            n disjoint index arrays that cover 0 .. N-1, none of them empty; of a partition that is
+            not `exclusive`, n sets of indices.
 
         Raises:
             InputError: there are fewer examples than workers, or a worker gets none.
@@ -78,3 +88,36 @@ def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> ShardIndices:
     """
     ends = np.rint(np.cumsum(shares)[:-1] * len(rows)).astype(int)
     return np.split(rows, ends)
+
+
+def wrong_shards(shards: object, examples: int, workers: int, exclusive: bool = True) -> str:
+    """Say what is wrong with the shards of a partition; empty: nothing.
+
+    Args:
+        shards: what it returned.
+        examples: N.
+        workers: n.
+        exclusive: as in `Partition`.
+
+    >>> wrong_shards([np.array([0, 2]), np.array([1])], examples=3, workers=2)
+    ''
+    >>> wrong_shards([np.array([0, 2])], examples=3, workers=1)
+    'its shards are no partition of the 3 training examples'
+    """
+    arrays = isinstance(shards, list) and all(
+        isinstance(shard, np.ndarray) and shard.ndim == 1 and shard.dtype.kind == "i"
+        for shard in shards
+    )
+    if not arrays or len(shards) != workers:  # type: ignore[arg-type]
+        return f"expected a list of {workers} arrays of integers"
+    counts = np.zeros(examples, dtype=int)
+    for i, shard in enumerate(shards):  # type: ignore[arg-type, var-annotated]
+        if not ((shard >= 0) & (shard < examples)).all():
+            return f"the shard of worker {i} leaves 0 .. {examples - 1}"
+        held = np.bincount(shard, minlength=examples)
+        if not exclusive and held.max(initial=0) > 1:
+            return f"worker {i} has example {int(held.argmax())} twice"
+        counts += held
+    if exclusive and not (counts == 1).all():
+        return f"its shards are no partition of the {examples} training examples"
+    return ""

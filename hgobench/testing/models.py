@@ -1,37 +1,28 @@
-"""The laws that every model obeys, torch modules too.
+"""The laws of models, torch modules too.
 
-    hgobench test mypkg.mymod:Net
-
-or, in a test suite of your own::
-
-    from hgobench.testing_models import check_model
-    check_model("mypkg.mymod:Net")
-
-A law is a function of a `Trial`: a model, with minibatches to compute gradients of. A broken law
-raises AssertionError; what does not apply raises NotApplicable, with the reason.
+A law is a function of a `Problem`: a model, with minibatches to compute gradients of.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hgobench import aggregators, models
+from hgobench import models
 from hgobench.algorithms import Places
-from hgobench.boundary import Boundary, PluginError, error_text
+from hgobench.boundary import Boundary, error_text
 from hgobench.data import datasets
-from hgobench.determinism import one_thread
 from hgobench.errors import InputError
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Model, Module
 from hgobench.models.factory import image_of
-from hgobench.notation import specification as split_specification
-from hgobench.testing import Verdict
+
+from .laws import Law, NotApplicable, Verdict, table, try_laws
 
 # Features, classes and image shape that a model is made for, if no data are named: the first that
 # it takes.
@@ -47,12 +38,8 @@ AMBIGUOUS = {"features", "n_features", "classes", "n_classes"}  # functions that
 STEPS = (1e-2, 1e-3)  # of finite differences, relative to the parameters' length
 
 
-class NotApplicable(Exception):
-    """A law does not apply to a model, for this reason."""
-
-
 @dataclass(frozen=True)
-class Trial:
+class Problem:
     """A model and minibatches.
 
     Attributes:
@@ -79,7 +66,7 @@ class Trial:
         weights: Tensor | None = None,
         purpose: str = "gradients",
     ) -> Tensor:
-        """Compute gradients at (R, d); the trial's minibatches, if no others are given.
+        """Compute gradients at (R, d); the problem's minibatches, if no others are given.
 
         What the model draws is keyed by the purpose.
         """
@@ -112,22 +99,22 @@ class Trial:
         return Boundary("model", self.name, self.model, seed=0)(purpose)
 
 
-def initial_parameters_are_drawn(trial: Trial) -> None:
+def initial_parameters_are_drawn(problem: Problem) -> None:
     """Initial parameters are finite, (d,), the same for the same generator."""
-    first, again = trial.initial(), trial.initial()
-    if first.shape != (trial.model.dimension,):
-        raise AssertionError(f"{tuple(first.shape)}; expected ({trial.model.dimension},)")
+    first, again = problem.initial(), problem.initial()
+    if first.shape != (problem.model.dimension,):
+        raise AssertionError(f"{tuple(first.shape)}; expected ({problem.model.dimension},)")
     if not torch.isfinite(first).all():
         raise AssertionError("not finite")
     if not torch.equal(first, again):
         raise AssertionError("two draws from equal generators differ")
 
 
-def gradients_are_slopes_of_the_loss(trial: Trial) -> None:
+def gradients_are_slopes_of_the_loss(problem: Problem) -> None:
     """Along its own direction, the mean gradient is what the loss gains by a small step."""
-    trial.without_draws()
-    params = trial.initial()
-    gradient = trial.gradients(params[None])[0].mean(dim=0)
+    problem.without_draws()
+    params = problem.initial()
+    gradient = problem.gradients(params[None])[0].mean(dim=0)
     slope = float(gradient.norm())
     if not slope:
         raise NotApplicable("at its initial parameters the gradient is 0")
@@ -135,7 +122,7 @@ def gradients_are_slopes_of_the_loss(trial: Trial) -> None:
     for relative in STEPS:
         step = relative * max(float(params.norm()), 1.0)
         ends = torch.stack((params + step * direction, params - step * direction))
-        high, low = trial.loss(ends).tolist()
+        high, low = problem.loss(ends).tolist()
         saw.append((high - low) / (2.0 * step))
     if min(abs(difference - slope) for difference in saw) > 0.05 * slope:
         raise AssertionError(
@@ -143,99 +130,97 @@ def gradients_are_slopes_of_the_loss(trial: Trial) -> None:
         )
 
 
-def weights_weigh_examples(trial: Trial) -> None:
+def weights_weigh_examples(problem: Problem) -> None:
     """Gradients are the weighted sum of those of single examples; without weights their mean."""
-    trial.without_draws()
-    params = trial.initial()[None]
-    q, s = trial.y.shape
+    problem.without_draws()
+    params = problem.initial()[None]
+    q, s = problem.y.shape
     weights = torch.rand(q, s, generator=torch.Generator().manual_seed(1))
-    single = [trial.gradients(params, weights=torch.eye(s)[j].repeat(q, 1))[0] for j in range(s)]
+    weights /= weights.sum(dim=1, keepdim=True)
+    single = [problem.gradients(params, weights=torch.eye(s)[j].repeat(q, 1))[0] for j in range(s)]
     expected = sum(weights[:, j, None] * single[j] for j in range(s))
-    _close(trial.gradients(params, weights=weights)[0], expected, "with weights")
-    _close(trial.gradients(params)[0], sum(single) / s, "without weights")
+    _close(problem.gradients(params, weights=weights)[0], expected, "with weights")
+    _close(problem.gradients(params)[0], sum(single) / s, "without weights")
 
 
-def workers_do_not_depend_on_others(trial: Trial) -> None:
+def workers_do_not_depend_on_others(problem: Problem) -> None:
     """A worker's gradient is the same without the others."""
-    trial.without_draws()
-    params = trial.initial()[None]
-    together = trial.gradients(params)[0]
-    for i in range(len(trial.x)):
-        alone = trial.gradients(params, trial.x[i : i + 1], trial.y[i : i + 1])[0]
+    problem.without_draws()
+    params = problem.initial()[None]
+    together = problem.gradients(params)[0]
+    for i in range(len(problem.x)):
+        alone = problem.gradients(params, problem.x[i : i + 1], problem.y[i : i + 1])[0]
         _close(alone[0], together[i], f"worker {i} alone")
 
 
-def cells_do_not_depend_on_others(trial: Trial) -> None:
+def cells_do_not_depend_on_others(problem: Problem) -> None:
     """A cell's gradients, loss and accuracy are the same without other cells, bit for bit."""
-    trial.without_draws()
-    params = torch.stack([trial.initial(seed) + 0.01 * seed for seed in range(3)])
-    together, losses = trial.gradients(params), trial.loss(params)
+    problem.without_draws()
+    params = torch.stack([problem.initial(seed) + 0.01 * seed for seed in range(3)])
+    together, losses = problem.gradients(params), problem.loss(params)
     for r in range(3):
-        if not torch.equal(trial.gradients(params[r : r + 1])[0], together[r]):
+        if not torch.equal(problem.gradients(params[r : r + 1])[0], together[r]):
             raise AssertionError(f"gradients of cell {r} of 3 differ from those of it alone")
-        if trial.loss(params[r : r + 1])[0] != losses[r]:
+        if problem.loss(params[r : r + 1])[0] != losses[r]:
             raise AssertionError(f"the loss of cell {r} of 3 differs from that of it alone")
 
 
-def calls_repeat_bit_for_bit(trial: Trial) -> None:
+def calls_repeat_bit_for_bit(problem: Problem) -> None:
     """The same call, keyed alike, gives the same bits; the input is left alone."""
-    params = trial.initial()[None]
-    kept = [value.clone() for value in (params, trial.x, trial.y)]
-    first = trial.gradients(params)
+    params = problem.initial()[None]
+    kept = [value.clone() for value in (params, problem.x, problem.y)]
+    first = problem.gradients(params)
     if not torch.isfinite(first).all():
         raise AssertionError("gradients are not finite")
-    trial.loss(params)
-    if not torch.equal(trial.gradients(params), first):
+    problem.loss(params)
+    if not torch.equal(problem.gradients(params), first):
         raise AssertionError("the same call gave other gradients the second time")
-    for value, before in zip((params, trial.x, trial.y), kept, strict=True):
+    for value, before in zip((params, problem.x, problem.y), kept, strict=True):
         if not torch.equal(value, before):
             raise AssertionError("it changed its input")
 
 
-def places_cover_the_coordinates(trial: Trial, granularity: str) -> None:
+def places_cover_the_coordinates(problem: Problem, granularity: str) -> None:
     """Places of a granularity hold each coordinate once."""
     try:
-        places = Places(trial.model, granularity, "scalar")
+        places = Places(problem.model, granularity, "scalar")
     except Exception as error:
         raise NotApplicable(
             str(error) if isinstance(error, ValueError) else error_text(error)
         ) from error
-    if places.ends.shape[1] != trial.model.dimension or places.ends.min() < -1:
+    if places.ends.shape[1] != problem.model.dimension or places.ends.min() < -1:
         raise AssertionError(f"places of shape {places.ends.shape}")
     used = np.unique(places.ends[places.ends >= 0])
     if len(used) != len(places):
         raise AssertionError(f"{len(places)} places, of which {len(used)} hold coordinates")
 
 
-def feature_places_cover_the_coordinates(trial: Trial) -> None:
+def feature_places_cover_the_coordinates(problem: Problem) -> None:
     """With granularity feature, each coordinate has one place and no place is empty."""
-    places_cover_the_coordinates(trial, "feature")
+    places_cover_the_coordinates(problem, "feature")
 
 
-def subnetwork_places_cover_the_coordinates(trial: Trial) -> None:
+def subnetwork_places_cover_the_coordinates(problem: Problem) -> None:
     """With granularity subnetwork, units are known, and what enters one needs what leaves it."""
-    places_cover_the_coordinates(trial, "subnetwork")
+    places_cover_the_coordinates(problem, "subnetwork")
 
 
-def nested_places_cover_the_coordinates(trial: Trial) -> None:
+def nested_places_cover_the_coordinates(problem: Problem) -> None:
     """With granularity nested, hidden units are in layers, each a place."""
-    places_cover_the_coordinates(trial, "nested")
+    places_cover_the_coordinates(problem, "nested")
 
 
-MODEL_LAWS = {
-    law.__name__: law
-    for law in (
-        initial_parameters_are_drawn,
-        calls_repeat_bit_for_bit,
-        gradients_are_slopes_of_the_loss,
-        weights_weigh_examples,
-        workers_do_not_depend_on_others,
-        cells_do_not_depend_on_others,
-        feature_places_cover_the_coordinates,
-        subnetwork_places_cover_the_coordinates,
-        nested_places_cover_the_coordinates,
-    )
-}
+MODEL_LAWS: dict[str, Law] = table(
+    initial_parameters_are_drawn,
+    calls_repeat_bit_for_bit,
+    gradients_are_slopes_of_the_loss,
+    weights_weigh_examples,
+    workers_do_not_depend_on_others,
+    cells_do_not_depend_on_others,
+    feature_places_cover_the_coordinates,
+    subnetwork_places_cover_the_coordinates,
+    nested_places_cover_the_coordinates,
+)
 
 
 def _close(actual: Tensor, expected: Tensor | float, context: str) -> None:
@@ -267,7 +252,7 @@ def _examples(
         yield {"features": features, "classes": classes, "image": image}, x, y
 
 
-def trial_of(specification: str, data: str | None = None) -> Trial:
+def problem_of(specification: str, data: str | None = None) -> Problem:
     """Make a model and minibatches for it.
 
     Args:
@@ -286,7 +271,7 @@ def trial_of(specification: str, data: str | None = None) -> Trial:
             continue
         if getattr(model, "inputs", None) == "tokens":
             x = x.floor().abs() if data is not None else x.abs().floor().clamp(max=1)
-        return Trial(specification, model, x, y)
+        return Problem(specification, model, x, y)
     assert refusal is not None
     if data is not None or "does not take examples" not in str(refusal):
         raise refusal
@@ -298,73 +283,44 @@ def trial_of(specification: str, data: str | None = None) -> Trial:
 
 
 def try_model(specification: str, data: str | None = None) -> Iterator[Verdict]:
-    """Check all laws of a model; see `trial_of` for the arguments and errors."""
-    trial = trial_of(specification, data)
-    for name, law in MODEL_LAWS.items():
-        try:
-            with one_thread():
-                law(trial)
-        except NotApplicable as error:
-            yield Verdict(name, "", "not applicable", str(error))
-        except AssertionError as error:
-            yield Verdict(name, "", "fail", str(error))
-        except Exception as error:
-            text = str(error) if isinstance(error, PluginError) else error_text(error)
-            yield Verdict(name, "", "fail", text)
-        else:
-            yield Verdict(name, "", "pass")
+    """Check all laws of a model; see `problem_of` for the arguments and errors."""
+    problem = problem_of(specification, data)
+    yield from try_laws("model", specification, problem.model, MODEL_LAWS, problem)
 
 
-def check_model(specification: str, data: str | None = None) -> None:
-    """Check all laws of a model.
+def makes_modules(made: object, given: Collection[str]) -> bool:
+    """Say whether something of a user's own is a torch module, its class, or makes one.
 
-    Raises:
-        AssertionError: a law is broken; the message begins with the law's name.
-        InputError: there is no such model, or it does not take the data.
-    """
-    for verdict in try_model(specification, data):
-        if verdict.outcome == "fail":
-            raise AssertionError(f"{verdict.law}: {verdict.detail}")
-
-
-def is_model(specification: str) -> bool:
-    """Say whether a name is that of a model, and not of a rule or an attack.
-
-    A function is one if what it must be given is what a constructor is told of the data, and if it
+    A function does if what it must be given is what a constructor is told of the data, and if it
     names something that only a module would, or says that it returns one.
 
-    Raises:
-        InputError: there is nothing of this name in the module.
+    Args:
+        made: what `Registry.adapt` gets.
+        given: the parameters that its name gives.
 
-    >>> is_model("softmax"), is_model("torch.nn:Linear"), is_model("krum")
-    (True, True, False)
+    >>> makes_modules(torch.nn.Linear, ()), makes_modules(torch.nn.Flatten(), ())
+    (True, True)
+    >>> makes_modules(lambda values: values, ())
+    False
     """
-    if len(aggregators.registry.split(specification)) > 1:
-        return False
-    registry = models.registry
-    name = registry.bare(specification)
-    if ":" not in name:
-        return name in registry.names()
-    try:
-        factory = registry.entry(name).factory
-    except InputError as error:  # of which kind it was meant to be nobody knows
-        raise InputError(f"test:{p.partition(':')[2]}" for p in error.problems) from error
-    if isinstance(factory, type):
-        return issubclass(factory, Model)
-    wrapped = getattr(factory, "module", None)
-    if isinstance(wrapped, (type, torch.nn.Module)):
+    if isinstance(made, torch.nn.Module):
         return True
-    if wrapped is None:
+    if isinstance(made, type):
+        return issubclass(made, torch.nn.Module)
+    if not inspect.isroutine(made):
         return False
-    parameters = inspect.signature(wrapped).parameters
+    try:
+        signature = inspect.signature(made)
+    except (TypeError, ValueError):
+        return False
+    parameters = signature.parameters
     required = {
         p.name
         for p in parameters.values()
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
-    _, given = split_specification(specification)
-    required -= {item.partition("=")[0].strip() for item in given}
-    says = "Module" in str(inspect.signature(wrapped).return_annotation)
+    required -= set(given)
+    says = "Module" in str(signature.return_annotation)
     return required <= set(models.TOLD) and bool(
         says or required or (set(models.TOLD) - AMBIGUOUS) & set(parameters)
     )

@@ -1,0 +1,316 @@
+"""The laws of algorithms: what workers send, what the server takes of it, and when it steps.
+
+A law is a function of an `Asking`: an algorithm, with workers to ask. Their losses are
+a_i‖w - c_i‖²/2, and each minibatch shifts c_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from hgobench.algorithms import Algorithm, Order, Places, Waiting, Work
+from hgobench.algorithms.base import Budgets, Lengths, wrong_lengths
+from hgobench.lazy import Tensor, torch
+from hgobench.models import Softmax
+
+from .laws import (
+    Law,
+    NotApplicable,
+    Trial,
+    Verdict,
+    equal,
+    global_state_is_left_alone,
+    table,
+    try_trial,
+)  # fmt: skip
+
+WORKERS = (3, 11, 0, 7, 20, 5)
+PLACES = (("scalar", "scalar"), ("feature", "scalar"), ("feature", "unit"))
+DIMENSION = 21  # of softmax regression with 6 features and 3 classes
+BUDGETS = (0.0, 0.5, 1.0, 3.7, 7.0, 20.9, 21.0, 50.0, 1e9, np.inf)
+
+
+@cache
+def orders() -> tuple[Order, ...]:
+    """Return an order of every granularity and cost."""
+    model = Softmax(features=6, classes=3)
+    made = []
+    for granularity, cost in PLACES:
+        places = Places(model, granularity, cost)
+        made.append(Order(places, np.random.default_rng(0).permutation(len(places))))
+    return tuple(made)
+
+
+def _told(order: Order) -> str:
+    granularity, cost = PLACES[orders().index(order)]
+    return f"granularity {granularity}, cost {cost}"
+
+
+def drawn(worker: int, minibatch: int) -> Tensor:
+    """Return c_i of a minibatch, (d,)."""
+    draws = np.random.default_rng([worker, minibatch]).standard_normal(DIMENSION)
+    return torch.from_numpy(draws.astype(np.float32))
+
+
+@dataclass(kw_only=True)
+class Asking(Trial[Algorithm]):
+    """An algorithm under trial."""
+
+    def lengths(
+        self, algorithm: Algorithm, budget: Budgets, order: Order, upload: Budgets | None = None
+    ) -> Lengths:
+        """Return how many places each worker sends, checked."""
+        with self.calling(algorithm, "lengths"):
+            lengths = algorithm.lengths(budget.copy(), order, upload)
+        if problem := wrong_lengths(lengths, len(budget), len(order)):
+            raise AssertionError(f"{_told(order)}: {problem}")
+        return lengths
+
+    def accepted(self, algorithm: Algorithm, lengths: Lengths, order: Order) -> Lengths:
+        """Return the lengths as the server takes them, checked."""
+        with self.calling(algorithm, "accepted"):
+            taken = algorithm.accepted(lengths.copy(), order)
+        if problem := wrong_lengths(taken, len(lengths), len(order)):
+            raise AssertionError(f"{_told(order)}: accepted: {problem}")
+        return taken
+
+    def messages(
+        self, algorithm: Algorithm, order: Order, k: int = 1, workers: Sequence[int] = WORKERS
+    ) -> Tensor:
+        """Return what workers send in round k, (q, d), checked."""
+        ids = np.array(workers)
+        params = torch.full((DIMENSION,), 0.5 / k)
+        budget = np.array(BUDGETS)[(ids + k) % len(BUDGETS)]
+        taken = 0
+
+        def at(where: Tensor, minibatch: int) -> Tensor:
+            centres = torch.stack([drawn(i, 1000 * k + minibatch) for i in workers])
+            return (1.0 + torch.from_numpy(ids / 40.0).float())[:, None] * (where - centres)
+
+        def further(where: Tensor, minibatch: int) -> Tensor:
+            nonlocal taken
+            taken += 1
+            if taken > algorithm.gradients - 1:
+                raise ValueError(
+                    f"more gradients are taken than `gradients` = {algorithm.gradients} says"
+                )
+            return at(where, minibatch)
+
+        gradients = at(params.expand(len(ids), -1), 0)
+        lengths = self.lengths(algorithm, budget, order)
+        work = Work(ids, params.clone(), gradients.clone(), lengths, order, budget, further)
+        with self.calling(algorithm, "messages", k):
+            sent: object = algorithm.messages(work)
+        if not isinstance(sent, torch.Tensor) or not sent.is_floating_point():
+            raise AssertionError(f"messages are {type(sent).__name__}; expected a float tensor")
+        if sent.shape != gradients.shape:
+            raise AssertionError(f"messages {tuple(sent.shape)}; expected {tuple(gradients.shape)}")
+        return sent.clone()
+
+
+def lengths_lie_within_the_order(trial: Asking) -> None:
+    """Lengths are integers in 0 .. P, (q,), for any budget; none takes negative time."""
+    algorithm = trial.make()
+    for order in orders():
+        trial.lengths(algorithm, np.array(BUDGETS), order)
+
+
+def more_time_is_no_shorter(trial: Asking) -> None:
+    """A worker's length depends on its own time, and with more of it is no less.
+
+    If sending takes time too, it is no longer.
+    """
+    algorithm = trial.make()
+    budget = np.array(BUDGETS)
+    for order in orders():
+        lengths = trial.lengths(algorithm, budget, order)
+        told = f"{_told(order)}: lengths {lengths.tolist()} for budgets {budget.tolist()}"
+        if (np.diff(lengths) < 0).any():
+            raise AssertionError(told)
+        mixed = np.random.default_rng(0).permutation(len(budget))
+        if not equal(trial.lengths(algorithm, budget[mixed], order), lengths[mixed]):
+            raise AssertionError(f"{told}, others in another order of the workers")
+        paid = trial.lengths(algorithm, budget, order, np.full(len(budget), 0.5))
+        if (paid > lengths).any():
+            raise AssertionError(f"{told}, {paid.tolist()} if sending takes time")
+
+
+def server_takes_no_more_than_was_sent(trial: Asking) -> None:
+    """Accepted lengths are integers, at most as large as those that were sent."""
+    algorithm = trial.make()
+    for order in orders():
+        sent = np.arange(len(order) + 1)
+        taken = trial.accepted(algorithm, sent, order)
+        if (taken > sent).any():
+            i = int((taken > sent).argmax())
+            raise AssertionError(
+                f"{_told(order)}: accepts a length of {taken[i]}; {sent[i]} was sent"
+            )
+
+
+def parts_are_answers_only_if_it_says_so(trial: Asking) -> None:
+    """Unless it is `partial`, a part of a gradient is no answer."""
+    algorithm = trial.make()
+    if algorithm.partial:
+        raise NotApplicable("says that a part of a gradient is an answer")
+    for order in orders():
+        taken = trial.accepted(algorithm, np.arange(len(order)), order)
+        if taken.any():
+            i = int((taken > 0).argmax())
+            raise AssertionError(
+                f"{_told(order)}: accepts {taken[i]} of {len(order)} places; say partial = True"
+            )
+
+
+def computed_counts_what_was_sent(trial: Asking) -> None:
+    """`computed` is a whole number: at least the coordinates sent, at most d of each worker."""
+    algorithm = trial.make()
+    budget = np.array(BUDGETS)
+    for order in orders():
+        lengths = trial.lengths(algorithm, budget, order)
+        with trial.calling(algorithm, "computed"):
+            count: object = algorithm.computed(budget, lengths, order)
+        low, high = int(order.coordinates(lengths).sum()), order.dimension * len(budget)
+        if not isinstance(count, int) or not low <= count <= high:
+            raise AssertionError(
+                f"{_told(order)}: {count!r}; expected a whole number from {low} to {high}"
+            )
+
+
+def full_cost_pays_for_all(trial: Asking) -> None:
+    """A worker with the budget `full_cost` sends as much as one with any budget."""
+    algorithm = trial.make()
+    for order in orders():
+        with trial.calling(algorithm, "full_cost"):
+            cost = algorithm.full_cost(order)
+        lengths = trial.lengths(algorithm, np.array([float(cost), np.inf]), order)
+        if lengths[0] != lengths[1] or not lengths[0]:
+            raise AssertionError(
+                f"{_told(order)}: {lengths[0]} places for {cost}, {lengths[1]} for any budget"
+            )
+
+
+def quorum_is_enough(trial: Asking) -> None:
+    """The default quorum is a whole number, at least what the rule needs."""
+    algorithm = trial.make()
+    for tolerated in (0, 1, 5):
+        for minimum in (1, 2 * tolerated + 1, 4 * tolerated + 3):
+            with trial.calling(algorithm, "quorum"):
+                quorum: object = algorithm.quorum(tolerated, minimum)
+            if not isinstance(quorum, int) or quorum < minimum:
+                raise AssertionError(
+                    f"{quorum!r} for f̂ = {tolerated}; expected a whole number, at least the rule's "
+                    f"{minimum}"
+                )
+
+
+def messages_fit(trial: Asking) -> None:
+    """Messages are a float tensor (q, d), finite, from at most `gradients` gradients each."""
+    count: object = trial.make().gradients
+    if not isinstance(count, int) or count < 1:
+        raise AssertionError(f"gradients: {count!r}; expected a whole number >= 1")
+    for order in orders():
+        algorithm = trial.make()
+        for k in (1, 2):
+            if not torch.isfinite(trial.messages(algorithm, order, k)).all():
+                raise AssertionError(f"{_told(order)}: not finite in round {k}")
+
+
+def messages_do_not_depend_on_others(trial: Asking) -> None:
+    """A worker sends the same if others are asked beside it, or in another order."""
+    for order in orders():
+        together = trial.messages(trial.make(), order)
+        for workers in (WORKERS[::-1], *((i,) for i in WORKERS)):
+            rows = [WORKERS.index(i) for i in workers]
+            found = trial.messages(trial.make(), order, workers=workers)
+            if not torch.allclose(found, together[rows], rtol=1e-4, atol=1e-5):
+                gap = float((found - together[rows]).abs().max())
+                raise AssertionError(
+                    f"{_told(order)}: if workers {list(workers)} are asked, and not "
+                    f"{list(WORKERS)}, messages differ by {gap:.3g}"
+                )
+
+
+def runs_share_nothing(trial: Asking) -> None:
+    """The same rounds give the same messages, whatever another instance does meanwhile."""
+    order = orders()[0]
+    alone, observed, other = trial.make(), trial.make(), trial.make()
+    for k in range(1, 5):
+        workers = np.roll(WORKERS, k)[:4].tolist()
+        expected = trial.messages(alone, order, k, workers)
+        trial.messages(other, order, k + 3)
+        if not torch.equal(trial.messages(observed, order, k, workers), expected):
+            raise AssertionError(f"round {k}: other messages than in an equal run")
+
+
+def _waiting(answers: int, outstanding: int) -> Waiting:
+    workers = np.arange(answers)
+    return Waiting(workers, workers % 3, np.full(answers, DIMENSION), outstanding)
+
+
+def weights_weigh_the_answers(trial: Asking) -> None:
+    """`weights` is None, or finite numbers >= 0, one of each waiting answer; not always None."""
+    stepped = False
+    for answers in (1, 2, 10, 100):
+        for outstanding in (5, 0):
+            algorithm, waiting = trial.make(), _waiting(answers, outstanding)
+            with trial.calling(algorithm, "weights"):
+                found = algorithm.weights(waiting)
+            if found is None:
+                continue
+            stepped = True
+            numbers = np.asarray(found)
+            fits = numbers.shape == (answers,) and numbers.dtype.kind in "fi"
+            if not fits or not (np.isfinite(numbers) & (numbers >= 0)).all():
+                raise AssertionError(
+                    f"{answers} waiting answers: {numbers}; expected ({answers},) finite numbers "
+                    ">= 0"
+                )
+    if not stepped:
+        raise AssertionError("with 100 answers and none outstanding the server still waits")
+
+
+def rounds_are_as_it_says(trial: Asking) -> None:
+    """If it goes `by_rounds`, the server steps once none is outstanding, and all count the same."""
+    algorithm = trial.make()
+    if not algorithm.by_rounds:
+        raise NotApplicable("takes answers whenever they come, which the simulation refuses")
+    for answers in (1, 7):
+        for outstanding in (3, 0):
+            with trial.calling(algorithm, "weights"):
+                found = algorithm.weights(_waiting(answers, outstanding))
+            if not equal(found, None if outstanding else np.ones(answers)):
+                raise AssertionError(
+                    f"{answers} answers, {outstanding} outstanding: weights {found}; the "
+                    "simulation asks for none: leave by_rounds as it is"
+                )
+
+
+ALGORITHM_LAWS: dict[str, Law] = table(
+    lengths_lie_within_the_order,
+    more_time_is_no_shorter,
+    server_takes_no_more_than_was_sent,
+    parts_are_answers_only_if_it_says_so,
+    computed_counts_what_was_sent,
+    full_cost_pays_for_all,
+    quorum_is_enough,
+    messages_fit,
+    messages_do_not_depend_on_others,
+    runs_share_nothing,
+    weights_weigh_the_answers,
+    rounds_are_as_it_says,
+    global_state_is_left_alone,
+)
+
+
+def try_algorithm(specification: str) -> Iterator[Verdict]:
+    """Check all laws of an algorithm.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    return try_trial(Asking(kind="algorithm", name=specification), ALGORITHM_LAWS)
