@@ -224,7 +224,7 @@ def messages_do_not_depend_on_others(trial: Asking) -> None:
     """A worker sends the same if others are asked beside it, or in another order."""
     for order in orders():
         together = trial.messages(trial.make(), order)
-        for workers in (WORKERS[::-1], *((i,) for i in WORKERS)):
+        for workers in (WORKERS[::-1], WORKERS[:1], WORKERS[1:4]):
             rows = [WORKERS.index(i) for i in workers]
             found = trial.messages(trial.make(), order, workers=workers)
             if not torch.allclose(found, together[rows], rtol=1e-4, atol=1e-5):

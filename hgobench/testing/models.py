@@ -137,7 +137,8 @@ def weights_weigh_examples(problem: Problem) -> None:
     q, s = problem.y.shape
     weights = torch.rand(q, s, generator=torch.Generator().manual_seed(1))
     weights /= weights.sum(dim=1, keepdim=True)
-    single = [problem.gradients(params, weights=torch.eye(s)[j].repeat(q, 1))[0] for j in range(s)]
+    examples = [(problem.x[:, j : j + 1], problem.y[:, j : j + 1]) for j in range(s)]
+    single = [problem.gradients(params, x, y)[0] for x, y in examples]
     expected = sum(weights[:, j, None] * single[j] for j in range(s))
     _close(problem.gradients(params, weights=weights)[0], expected, "with weights")
     _close(problem.gradients(params)[0], sum(single) / s, "without weights")

