@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hgobench.algorithms import GradientDescent, Hgo, Order, Sgd, Waiting, Work
 from hgobench.algorithms.workloads import Fixed, Floats, Integers, Workload
+from hgobench.data.augmentations import Augmentation
 from hgobench.data.base import Features, Split
 from hgobench.data.partitions import Iid, Partition
 from hgobench.data.partitions.base import ShardIndices
@@ -304,6 +305,33 @@ class Misspelt(GradientDescent):
     exempt = {"state_is_kept": "a law that there is not"}
 
 
+# Augmentations
+
+
+class Cropping(Augmentation):
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        return x[..., :-1]
+
+
+class Fading(Augmentation):
+    changed = 0
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        self.changed += 1
+        return x / self.changed
+
+
+class LoudAugmentation(Loud, Augmentation):
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        self.shout()
+        return x
+
+
+def brighter(x: Tensor, rng: np.random.Generator, by: float = 0.1) -> Tensor:
+    """A function of examples and random numbers."""
+    return x + by * rng.random()
+
+
 # Algorithms
 
 Lengths = NDArray[np.int64]
@@ -343,6 +371,21 @@ class Cheap(Sgd):
 class Trusting(Hgo):
     def quorum(self, tolerated: int, minimum: int) -> int:
         return tolerated + 1
+
+
+class Hasty(Sgd):
+    def updates(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
+        return np.where(budget > 100.0, 2, 1)
+
+
+class Weightless(Hgo):
+    def numbers(self, lengths: Lengths, order: Order) -> Lengths:
+        return np.zeros(len(lengths), dtype=np.int64)
+
+
+class Muting(Sgd):
+    def scales(self, updates: Lengths) -> NDArray[np.float64]:
+        return np.asarray(updates - updates.mean())
 
 
 class Greedy(Sgd):

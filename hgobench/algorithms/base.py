@@ -258,15 +258,21 @@ class Algorithm(ABC):
         return not self.continuous and type(self).weights is Algorithm.weights
 
 
-def wrong_lengths(lengths: object, workers: int, places: int) -> str:
-    """Say what is wrong with lengths that an algorithm returned; empty: nothing.
+def wrong_numbers(what: str, numbers: object, workers: int, least: int, most: int) -> str:
+    """Say what is wrong with numbers of workers that an algorithm returned; empty: nothing.
 
-    >>> wrong_lengths(np.array([0, 9]), workers=2, places=8)
+    Args:
+        what: ``"lengths"`` or ``"updates"``.
+        numbers: what it returned.
+        workers: q.
+        least, most: between which they lie.
+
+    >>> wrong_numbers("lengths", np.array([0, 9]), workers=2, least=0, most=8)
     'its lengths leave [0, 8]'
     """
-    whole = isinstance(lengths, np.ndarray) and lengths.dtype.kind == "i"
-    if not whole or lengths.shape != (workers,):  # type: ignore[attr-defined]
-        return f"its lengths are no array of integers ({workers},)"
-    if not ((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= places)).all():
-        return f"its lengths leave [0, {places}]"
+    whole = isinstance(numbers, np.ndarray) and numbers.dtype.kind == "i"
+    if not whole or numbers.shape != (workers,):  # type: ignore[attr-defined]
+        return f"its {what} are no array of integers ({workers},)"
+    if not ((np.asarray(numbers) >= least) & (np.asarray(numbers) <= most)).all():
+        return f"its {what} leave [{least}, {most}]"
     return ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, algorithms, attacks
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
-from hgobench.algorithms.base import wrong_lengths
+from hgobench.algorithms.base import wrong_numbers
 from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, NoAttack
 from hgobench.boundary import (
     Boundary,
@@ -193,7 +193,7 @@ class Cell:
         """
         algorithm = self.algorithm
         updates = algorithm.updates(budget, order, upload)
-        self._check_updates(updates, draw.workers.shape)
+        self._check("updates", updates, len(draw.workers), 1, self.gradients)
         each, sending = budget, upload
         if self.gradients > 1:
             each, sending = budget / updates, None if upload is None else upload / updates
@@ -201,7 +201,7 @@ class Cell:
             algorithm.lengths(each, order, sending),
             algorithm.lengths(draw.coordinate_limit, order),
         )
-        self._check_lengths(lengths, len(draw.workers), order)
+        self._check("lengths", lengths, len(draw.workers), 0, len(order))
         return Plan(updates, lengths, np.minimum(each, draw.coordinate_limit))
 
     def computed(self, plan: Plan, order: Order) -> int:
@@ -216,7 +216,7 @@ class Cell:
         """Return the lengths as the server takes them, (q,)."""
         with self.algorithms("accepted", k):
             taken = self.server.accepted(lengths, order)
-            self._check_lengths(taken, len(lengths), order)
+            self._check("lengths", taken, len(lengths), 0, len(order))
         if self.algorithms.foreign and (taken > lengths).any():
             raise self.algorithms.error("its server accepts more places than were sent")
         return taken
@@ -232,20 +232,12 @@ class Cell:
         with self.algorithms("scales", k):
             return self.server.scaled(values, lengths, updates)
 
-    def _check_lengths(self, lengths: object, workers: int, order: Order) -> None:
-        """Raise unless an algorithm of others says how many places each worker sends."""
-        if self.algorithms.foreign and (problem := wrong_lengths(lengths, workers, len(order))):
+    def _check(self, what: str, numbers: object, workers: int, least: int, most: int) -> None:
+        """Raise unless an algorithm of others says such numbers of each worker."""
+        if self.algorithms.foreign and (
+            problem := wrong_numbers(what, numbers, workers, least, most)
+        ):
             raise self.algorithms.error(problem)
-
-    def _check_updates(self, updates: object, shape: tuple[int, ...]) -> None:
-        """Raise unless an algorithm of others says how many gradients each worker takes."""
-        if not self.algorithms.foreign:
-            return
-        whole = isinstance(updates, np.ndarray) and updates.dtype.kind == "i"
-        if not whole or updates.shape != shape:  # type: ignore[attr-defined]
-            raise self.algorithms.error(f"its updates are no array of integers {shape}")
-        if not ((np.asarray(updates) >= 1) & (np.asarray(updates) <= self.gradients)).all():
-            raise self.algorithms.error(f"its updates leave [1, gradients={self.gradients}]")
 
     def view(self, k: int, draw: Draw, params: Tensor, reception: Reception) -> ServerView:
         """Return what the cell's server knows of the round; a rule is told what it says it needs.

@@ -15,6 +15,7 @@ from hgobench.algorithms import workloads
 from hgobench.algorithms.workloads import wrong_split
 from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.data import augmentations, datasets, partitions
+from hgobench.data.augmentations.base import wrong_examples
 from hgobench.data.base import Split
 from hgobench.data.partitions.base import wrong_shards
 from hgobench.determinism import stream
@@ -248,28 +249,9 @@ class World:
         rng = stream(self.seed, "augment", draw.round, draw.minibatch, worker)
         with self._augmentations(f"augment {draw.minibatch} {worker}", draw.round):
             seen: object = self._augmentation(x.clone().view(shape), rng)
-        if not self._augmentations.foreign:
-            assert isinstance(seen, torch.Tensor)
-            return seen
-        if not isinstance(seen, torch.Tensor) or (seen.shape, seen.dtype) != (shape, x.dtype):
-            saw = (
-                f"{seen.dtype} {tuple(seen.shape)}"
-                if isinstance(seen, torch.Tensor)
-                else type(seen).__name__
-            )
-            raise self._augmentations.error(f"returned {saw}; expected {x.dtype} {shape}")
-        if not torch.isfinite(seen).all():
-            raise self._augmentations.error("returned features that are not finite")
-        vocabulary = self.data.vocabulary
-        if (
-            vocabulary is not None
-            and not ((seen >= 0) & (seen < vocabulary) & (seen == seen.floor())).all()
-        ):
-            raise self._augmentations.error(
-                "returned features outside the vocabulary; expected integers in 0 .. "
-                f"{vocabulary - 1}"
-            )
-        return seen.detach().to(x.device)
+        _refuse(self._augmentations, wrong_examples, seen, x.view(shape), self.data.vocabulary)
+        assert isinstance(seen, torch.Tensor)
+        return seen.detach().to(x.device) if self._augmentations.foreign else seen
 
     def root(self, examples: int) -> tuple[Tensor, Tensor]:
         """Return the server's clean training examples: features (N, p) and labels (N,).

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hgobench.algorithms import Algorithm, Order, Places, Waiting, Work
-from hgobench.algorithms.base import Budgets, Lengths, wrong_lengths
+from hgobench.algorithms.base import Budgets, Lengths, wrong_numbers
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Softmax
 
@@ -31,6 +32,7 @@ from .laws import (
 WORKERS = (3, 11, 0, 7, 20, 5)
 PLACES = (("scalar", "scalar"), ("feature", "scalar"), ("feature", "unit"))
 DIMENSION = 21  # of softmax regression with 6 features and 3 classes
+RATE = 0.1  # of the server
 BUDGETS = (0.0, 0.5, 1.0, 3.7, 7.0, 20.9, 21.0, 50.0, 1e9, np.inf)
 
 
@@ -66,15 +68,25 @@ class Asking(Trial[Algorithm]):
         """Return how many places each worker sends, checked."""
         with self.calling(algorithm, "lengths"):
             lengths = algorithm.lengths(budget.copy(), order, upload)
-        if problem := wrong_lengths(lengths, len(budget), len(order)):
+        if problem := wrong_numbers("lengths", lengths, len(budget), 0, len(order)):
             raise AssertionError(f"{_told(order)}: {problem}")
         return lengths
+
+    def updates(
+        self, algorithm: Algorithm, budget: Budgets, order: Order, upload: Budgets | None = None
+    ) -> Lengths:
+        """Return how many gradients each worker takes, checked."""
+        with self.calling(algorithm, "updates"):
+            updates = algorithm.updates(budget.copy(), order, upload)
+        if problem := wrong_numbers("updates", updates, len(budget), 1, algorithm.gradients):
+            raise AssertionError(f"{_told(order)}: {problem}")
+        return updates
 
     def accepted(self, algorithm: Algorithm, lengths: Lengths, order: Order) -> Lengths:
         """Return the lengths as the server takes them, checked."""
         with self.calling(algorithm, "accepted"):
             taken = algorithm.accepted(lengths.copy(), order)
-        if problem := wrong_lengths(taken, len(lengths), len(order)):
+        if problem := wrong_numbers("lengths", taken, len(lengths), 0, len(order)):
             raise AssertionError(f"{_told(order)}: accepted: {problem}")
         return taken
 
@@ -84,25 +96,33 @@ class Asking(Trial[Algorithm]):
         """Return what workers send in round k, (q, d), checked."""
         ids = np.array(workers)
         params = torch.full((DIMENSION,), 0.5 / k)
-        budget = np.array(BUDGETS)[(ids + k) % len(BUDGETS)]
-        taken = 0
+        budget = np.array(BUDGETS)[(ids + k) % len(BUDGETS)] * algorithm.gradients
+        updates = self.updates(algorithm, budget, order)
+        taken = np.ones(len(ids), dtype=np.int64)
 
         def at(where: Tensor, minibatch: int) -> Tensor:
             centres = torch.stack([drawn(i, 1000 * k + minibatch) for i in workers])
             return (1.0 + torch.from_numpy(ids / 40.0).float())[:, None] * (where - centres)
 
-        def further(where: Tensor, minibatch: int) -> Tensor:
-            nonlocal taken
-            taken += 1
-            if taken > algorithm.gradients - 1:
-                raise ValueError(
-                    f"more gradients are taken than `gradients` = {algorithm.gradients} says"
-                )
-            return at(where, minibatch)
+        def further(where: Tensor, minibatch: int, some: NDArray[np.bool_] | None = None) -> Tensor:
+            busy = np.ones(len(ids), dtype=bool) if some is None else some
+            if (busy & (taken >= updates)).any():
+                raise ValueError("more gradients are taken than `updates` says")
+            taken[busy] += 1
+            return at(where, minibatch) * torch.from_numpy(busy)[:, None]
 
         gradients = at(params.expand(len(ids), -1), 0)
-        lengths = self.lengths(algorithm, budget, order)
-        work = Work(ids, params.clone(), gradients.clone(), lengths, order, budget, further)
+        work = Work(
+            workers=ids,
+            params=params.clone(),
+            gradients=gradients.clone(),
+            lengths=self.lengths(algorithm, budget / updates, order),
+            order=order,
+            budget=budget / updates,
+            updates=updates,
+            learning_rate=RATE,
+            further=further,
+        )
         with self.calling(algorithm, "messages", k):
             sent: object = algorithm.messages(work)
         if not isinstance(sent, torch.Tensor) or not sent.is_floating_point():
@@ -208,11 +228,59 @@ def quorum_is_enough(trial: Asking) -> None:
                 )
 
 
-def messages_fit(trial: Asking) -> None:
-    """Messages are a float tensor (q, d), finite, from at most `gradients` gradients each."""
-    count: object = trial.make().gradients
-    if not isinstance(count, int) or count < 1:
+def updates_are_at_most_its_gradients(trial: Asking) -> None:
+    """A worker takes 1 to `gradients` gradients, by its own time, and with more of it no fewer."""
+    algorithm = trial.make()
+    count: object = algorithm.gradients
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise AssertionError(f"gradients: {count!r}; expected a whole number >= 1")
+    budget = np.array(BUDGETS) * count
+    for order in orders():
+        updates = trial.updates(algorithm, budget, order)
+        told = f"{_told(order)}: updates {updates.tolist()} for budgets {budget.tolist()}"
+        if (np.diff(updates) < 0).any():
+            raise AssertionError(told)
+        mixed = np.random.default_rng(0).permutation(len(budget))
+        if not equal(trial.updates(algorithm, budget[mixed], order), updates[mixed]):
+            raise AssertionError(f"{told}, others in another order of the workers")
+
+
+def answers_hold_what_was_sent(trial: Asking) -> None:
+    """An answer is at least as many `numbers` as it has coordinates; none is none."""
+    algorithm = trial.make()
+    for order in orders():
+        lengths = np.arange(len(order) + 1)
+        with trial.calling(algorithm, "numbers"):
+            numbers: object = algorithm.numbers(lengths.copy(), order)
+        sent = order.coordinates(lengths)
+        fits = isinstance(numbers, np.ndarray) and numbers.shape == lengths.shape
+        if not fits or np.asarray(numbers).dtype.kind != "i":
+            raise AssertionError(f"{_told(order)}: {numbers}; expected ({len(lengths)},) integers")
+        short = (np.asarray(numbers) < sent) | ((lengths == 0) & (np.asarray(numbers) != 0))
+        if short.any():
+            i = int(short.argmax())
+            raise AssertionError(
+                f"{_told(order)}: {np.asarray(numbers)[i]} numbers in an answer of {sent[i]} "
+                "coordinates"
+            )
+
+
+def scales_are_finite(trial: Asking) -> None:
+    """What the server multiplies answers by, if it does, are finite numbers > 0, (m,)."""
+    algorithm = trial.make()
+    for updates in (np.ones(1, dtype=np.int64), 1 + np.arange(7) % algorithm.gradients):
+        with trial.calling(algorithm, "scales"):
+            scales: object = algorithm.scales(updates.copy())
+        if scales is None:
+            raise NotApplicable("the server multiplies answers by nothing")
+        numbers = np.asarray(scales)
+        fits = numbers.shape == updates.shape and numbers.dtype.kind == "f"
+        if not fits or not (np.isfinite(numbers) & (numbers > 0)).all():
+            raise AssertionError(f"{scales} for updates {updates.tolist()}")
+
+
+def messages_fit(trial: Asking) -> None:
+    """Messages are a float tensor (q, d), finite, from at most `updates` gradients each."""
     for order in orders():
         algorithm = trial.make()
         for k in (1, 2):
@@ -298,6 +366,9 @@ ALGORITHM_LAWS: dict[str, Law] = table(
     computed_counts_what_was_sent,
     full_cost_pays_for_all,
     quorum_is_enough,
+    updates_are_at_most_its_gradients,
+    answers_hold_what_was_sent,
+    scales_are_finite,
     messages_fit,
     messages_do_not_depend_on_others,
     runs_share_nothing,

@@ -19,6 +19,7 @@ from hgobench.algorithms import Algorithm, GradientDescent
 from hgobench.algorithms.workloads import Workload
 from hgobench.attacks import Attack, HeterogeneityAttack
 from hgobench.boundary import Boundary
+from hgobench.data.augmentations import Augmentation
 from hgobench.data.base import Source
 from hgobench.data.partitions import Partition
 from hgobench.errors import InputError, unknown
@@ -30,6 +31,7 @@ from hgobench.registry import Registry, home, imported
 
 from .algorithms import ALGORITHM_LAWS, try_algorithm
 from .attacks import ATTACK_LAWS, try_attack
+from .augmentations import AUGMENTATION_LAWS, try_augmentation
 from .data import DATA_LAWS, makes_data, try_data
 from .devices import CONDITION_LAWS, HARDWARE_LAWS, try_condition, try_hardware
 from .laws import Law, Verdict
@@ -72,7 +74,8 @@ class Kind:
     @property
     def title(self) -> str:
         """What messages call it."""
-        return "pre-rule" if self.base is PreRule else self.name.replace("_", " ")
+        titles = {"pre_rule": "pre-rule", "augment": "augmentation"}
+        return titles.get(self.name, self.name.replace("_", " "))
 
     @property
     def wanted(self) -> str:
@@ -83,8 +86,13 @@ class Kind:
 def _callable(made: object, given: Collection[str]) -> bool:
     """Say whether it may be a rule: a function, or a class whose instances are callable."""
     if isinstance(made, type):
-        return callable(getattr(made, "__call__", None)) and "__call__" in dir(made)  # noqa: B004
+        return any("__call__" in vars(cls) for cls in made.__mro__)
     return inspect.isroutine(made)
+
+
+def _draws(made: object, given: Collection[str]) -> bool:
+    """Say whether it is a function that asks for random numbers, as of augmentations' alone."""
+    return inspect.isroutine(made) and "rng" in inspect.signature(made).parameters
 
 
 KINDS: dict[str, Kind] = {
@@ -98,6 +106,10 @@ KINDS: dict[str, Kind] = {
         Kind(
             "data", Source, DATA_LAWS, try_data, or_=", or a function or torch Dataset",
             may_be=makes_data,
+        ),
+        Kind(
+            "augment", Augmentation, AUGMENTATION_LAWS, try_augmentation,
+            or_=", or a function of x and rng", may_be=_draws,
         ),
         Kind("rule", Rule, RULE_LAWS, try_rule, or_=", or callable", may_be=_callable),
         Kind("pre_rule", PreRule, RULE_LAWS, try_pre_rule),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from hgobench.data.base import Dataset
 from hgobench.errors import InputError
-from hgobench.lazy import Tensor
+from hgobench.lazy import Tensor, torch
 
 
 class Augmentation(ABC):
@@ -21,6 +21,10 @@ class Augmentation(ABC):
     numbers are keyed by the scenario's seed, the round, the minibatch and the worker.
 
     A subclass defines `__call__`, and `fits` if not all data will do.
+
+    Attributes:
+        paper, formula, validity: what tables say of it.
+        exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
 
     Example:
         >>> class Negative(Augmentation):
@@ -34,6 +38,7 @@ class Augmentation(ABC):
     paper: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = "any data"
+    exempt: Mapping[str, str] = {}
 
     def fits(self, data: Dataset) -> None:
         """Raise InputError if the data are not of the kind that it can change."""
@@ -101,6 +106,31 @@ def chained(steps: list[Augmentation], last: Augmentation) -> Augmentation:
     if any(isinstance(step, Nothing) for step in every):
         raise InputError("augment: 'none' stands alone; expected augmentations at both sides of +")
     return Chain(every)
+
+
+def wrong_examples(seen: object, x: Tensor, vocabulary: int | None = None) -> str:
+    """Say what is wrong with what an augmentation returned; empty: nothing.
+
+    Args:
+        seen: what it returned.
+        x: the examples that it was given.
+        vocabulary: of the data, if they are sequences of integers.
+
+    >>> wrong_examples(torch.zeros(1, 2), torch.zeros(3, 2))
+    'returned torch.float32 (1, 2); expected torch.float32 (3, 2)'
+    """
+    tensor = isinstance(seen, torch.Tensor)
+    if not isinstance(seen, torch.Tensor) or (seen.shape, seen.dtype) != (x.shape, x.dtype):
+        saw = f"{seen.dtype} {tuple(seen.shape)}" if tensor else type(seen).__name__  # type: ignore[attr-defined]
+        return f"returned {saw}; expected {x.dtype} {tuple(x.shape)}"
+    if not torch.isfinite(seen).all():
+        return "returned features that are not finite"
+    outside = vocabulary is not None and (seen < 0) | (seen >= vocabulary) | (seen != seen.floor())
+    if vocabulary is not None and bool(torch.as_tensor(outside).any()):
+        return (
+            f"returned features outside the vocabulary; expected integers in 0 .. {vocabulary - 1}"
+        )
+    return ""
 
 
 def expect_images(name: str, data: Dataset) -> None:
