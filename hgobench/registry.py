@@ -27,6 +27,7 @@ from hgobench.boundary import (
     installed,
     making,
     message,
+    own,
     packages,
     plain,
     raised_at,
@@ -261,6 +262,50 @@ class Registry(Generic[T]):
         """Return all names, built-ins first, then those of installed plug-ins."""
         return [*self.builtins, *(name for name in self._plugins if name not in self.builtins)]
 
+    def name_of(self, thing: object) -> str:
+        """Return the name of a class, a function or an instance that can be imported by it.
+
+        A result is found again by it, on other machines and in other processes, where nothing but
+        the name comes; so what has none is refused, and what it names is part of the address.
+
+        Raises:
+            InputError: it can't be imported by a name, with the reason.
+
+        Example:
+            >>> from hgobench.data import partitions
+            >>> partitions.registry.name_of(partitions.Iid), partitions.registry.name_of(Path)
+            ('iid', 'pathlib:Path')
+        """
+        for builtin, entry in self.builtins.items():
+            if entry.factory is thing:
+                return builtin
+        name = getattr(thing, "__qualname__", "")
+        home = getattr(thing, "__module__", None) or type(thing).__module__
+        if name == "<lambda>" or name.endswith(".<lambda>"):
+            why = "a lambda has no name"
+        elif home == "__main__":
+            why = "what a script or notebook defines can't be imported; move it into a module"
+        elif "<locals>" in name:
+            why = "it is defined inside a function"
+        elif name and "." in name:
+            why = "it is defined inside a class"
+        elif name and getattr(sys.modules.get(home), name, None) is thing:
+            return f"{home}:{name}"
+        elif name:
+            why = f"{home}.{name} is something else"
+        else:
+            for key, value in vars(sys.modules.get(home, object())).items() if home else ():
+                if value is thing and not key.startswith("_"):
+                    return f"{home}:{key}"
+            why = (
+                f"{home} has no name for this instance; bind it to one in a module of yours and "
+                "give that, as module:NAME, or give its class"
+            )
+        raise InputError(
+            f"{self.field}: {' '.join(shown(thing).split())}: {why}: a result is found again by the "
+            f"name that its {self.field} is imported by, as module:Name"
+        )
+
     def split(self, text: str) -> list[str]:
         """Return the specifications in a chain, ``"nnm+krum"``: the prefixes, then the component.
 
@@ -346,10 +391,10 @@ class Registry(Generic[T]):
             ) from error
 
     def _imported(self, name: str) -> Entry[T]:
-        factory = imported(self.field, name)
-        if not callable(factory):
-            raise InputError(f"{self.field}: {name!r} is {shown(factory)}; expected a class")
-        return self._adapted(name, factory, name)
+        entry = self._adapted(name, imported(self.field, name), name)
+        if not callable(entry.factory):
+            raise InputError(f"{self.field}: {name!r} is {shown(entry.factory)}; expected a class")
+        return entry
 
     def _adapted(self, name: str, factory: Callable[..., T], origin: str) -> Entry[T]:
         return Entry(name, factory if self.adapt is None else self.adapt(factory), origin)
@@ -448,7 +493,10 @@ class Registry(Generic[T]):
         for registry, name in self.named(text):
             if name in registry.builtins:
                 continue
-            module = sys.modules.get(getattr(registry.entry(name).factory, "__module__", ""))
+            home = getattr(registry.entry(name).factory, "__module__", "")
+            if own(home):  # it wraps what a module holds
+                home = name.partition(":")[0]
+            module = sys.modules.get(home)
             if file := getattr(module, "__file__", None):
                 path = Path(file)
                 with suppress(ValueError, OSError):  # not in the working folder, or that is gone

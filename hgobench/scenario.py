@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, Unpack, get_type_hints
 
 from hgobench import catalogue
 from hgobench.errors import InputError, shown, unknown
@@ -140,10 +140,9 @@ def named(kind: str, build: bool = True, **context: Any) -> Check:
         return str(registry.canonical(value))
 
     def check(name: str, value: Any) -> str:
-        if kind == "model" and (callable(value) or hasattr(value, "state_dict")):
-            from hgobench.models.factory import name_of
-
-            value = name_of(value)
+        examples = kind == "data" and hasattr(type(value), "__getitem__")
+        if callable(value) or (examples and not isinstance(value, str | bytes | list | dict)):
+            value = catalogue.registry(kind).name_of(value)
         if not isinstance(value, str):
             raise InputError(f"{name}: {shown(value)}; expected a name")
         return canonical(value)
@@ -157,24 +156,35 @@ ROUNDS = 10**7  # a result has a line per round
 SEEDS = 2**63 - 1
 
 
+class Examples(Protocol):
+    """Data that a module holds: a torch Dataset, or a tuple of arrays."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+# By name, or what has one: a class, a function, a torch module that a module holds.
+Named = str | Callable[..., Any]
+
+
 class Given(TypedDict, total=False):
     """What a user may give of a `Scenario`, by the fields' names or by the paper's letters.
 
     None leaves a field open: it is worked out.
     """
 
-    data: str
-    partition: str
-    model: str | Callable[..., Any]  # by name, or a torch module that has one
-    hardware: str
-    augment: str
-    workload: str
-    algorithm: str
+    data: Named | Examples
+    partition: Named
+    model: Named
+    hardware: Named
+    augment: Named
+    workload: Named
+    algorithm: Named
     granularity: Literal["scalar", "feature", "subnetwork", "nested"]
     cost: Literal["scalar", "unit"]
-    rule: str
+    rule: Named
     scope: Literal["coordinate", "block", "staircase", "masked"] | None
-    attack: str
+    attack: Named
     attack_start: int
     attack_stop: int | float | Literal["inf"]
     attack_period: int | float | Literal["inf"]
@@ -200,7 +210,7 @@ class Given(TypedDict, total=False):
     learning_rate: float
     gamma: float
     schedule: Literal["constant", "inverse_sqrt_block"]
-    solver: str
+    solver: Named
     evaluation_interval: int
     seed: int
 

@@ -16,6 +16,7 @@ from hgobench import World
 from hgobench.data.base import Dataset
 from hgobench.data.datasets import load
 from hgobench.errors import InputError
+from tests.saved import save_to_disk as save
 
 pa = pytest.importorskip("pyarrow")
 
@@ -34,27 +35,6 @@ def png(pixels: np.ndarray) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")
     return out.getvalue()
-
-
-def save(
-    folder: Path, columns: dict[str, Any], features: dict[str, Any] | None = None, files: int = 2
-) -> Path:
-    """Write what `save_to_disk` writes: Arrow streams, and what they are as JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    names = [f"data-{i:05}-of-{files:05}.arrow" for i in range(files)]
-    ends = np.linspace(0, len(table), files + 1).astype(int)
-    for name, start, end in zip(names, ends[:-1], ends[1:], strict=True):
-        with (
-            pa.OSFile(str(folder / name), "wb") as out,
-            pa.ipc.new_stream(out, table.schema) as stream,
-        ):
-            stream.write_table(table.slice(start, end - start))
-    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
-    (folder / "state.json").write_text(json.dumps(state))
-    told = {name: {"_type": "Value"} for name in columns} | (features or {})
-    (folder / "dataset_info.json").write_text(json.dumps({"features": told}))
-    return folder
 
 
 def images(paths: list[str | None] | None = None) -> Any:

@@ -258,7 +258,7 @@ def test_objects_are_named_or_refused() -> None:
     refused: list[tuple[Any, str]] = [
         (lambda features: None, "a lambda has no name"),
         (nets.closure(), "it is defined inside a function"),
-        (nets.Plain(3, 2), "tests.nets has no name for this instance; bind it to one there"),
+        (nets.Plain(3, 2), "tests.nets has no name for this instance; bind it to one in a module"),
     ]
     for value, why in refused:
         with pytest.raises(InputError, match=why):

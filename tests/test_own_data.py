@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import mmap
+import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,13 @@ import pytest
 import torch
 
 from hgobench import Scenario, World
-from hgobench.data import arrays, cifar, files, sentences
+from hgobench.aggregators import Krum
+from hgobench.data import arrays, cifar, datasets, files, partitions, sentences
 from hgobench.data.base import Dataset, Split
 from hgobench.data.datasets import load
 from hgobench.data.functions import Made
 from hgobench.errors import InputError
+from hgobench.results.address import result_key
 from hgobench.testing import kind_of, try_named
 
 HERE = "tests.test_own_data"
@@ -68,6 +74,10 @@ def whole() -> Dataset:
     return Dataset(split, split.take(np.arange(0)), split, classes=2)
 
 
+HELD = (X, Y, WHO)
+READY = Items(30)
+
+
 def drawn() -> object:
     return np.random.default_rng().normal(size=(N, 2)), Y
 
@@ -104,6 +114,45 @@ def test_a_function_has_parameters_which_are_checked_before_it_is_called() -> No
     assert Scenario(data=f"{HERE}:plain[examples={N}]").data == f"{HERE}:plain"
     with pytest.raises(InputError, match="parameter: unknown 'size'; expected one of examples"):
         load(f"{HERE}:plain[size=3]")
+
+
+def test_objects_are_named_or_refused() -> None:
+    assert Scenario(data=plain) == Scenario(data=f"{HERE}:plain")
+    assert Scenario(data=Items).data == f"{HERE}:Items"
+    assert Scenario(data=READY).data == f"{HERE}:READY"
+    assert len(load(f"{HERE}:READY").train) == 20
+    same(load(f"{HERE}:HELD"), load(f"{HERE}:grouped"))
+    assert Scenario(data=Items, rule=Krum, partition=partitions.Natural).rule == "krum"
+    for field, value, why in (
+        ("data", lambda: (X, Y), "a lambda has no name"),
+        ("data", Items(), f"{HERE} has no name for this instance; bind it to one in a module of"),
+        ("data", (X, Y), "builtins has no name for this instance; bind it"),
+        ("rule", partial(Krum, f=1), "functools has no name for this instance"),
+        ("rule", Krum(f=1), "has no name for this instance"),
+        ("partition", type("P", (partitions.Iid,), {"__module__": "__main__"}), "notebook defines can't be"),
+        ("data", [[1.0], [2.0]], "expected a name"),
+        ("hardware", 3, "expected a name"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"^{field}: .*{why}"):
+            Scenario(**{field: value})  # type: ignore[arg-type]
+
+
+def test_numbers_that_a_module_holds_are_part_of_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name stays; source and numbers change, and with them the address."""
+    monkeypatch.syspath_prepend(tmp_path)
+    addresses = set()
+    for i, more in enumerate(("", "# a comment\n", "x = x + 1\n")):
+        monkeypatch.delitem(sys.modules, "held_here", raising=False)
+        datasets._load.cache_clear()
+        source = f"import numpy as np\nx = np.arange(80.0).reshape(40, 2)\n{more}DATA = x, np.arange(40) % 2\n"
+        (tmp_path / "held_here.py").write_text(source)
+        os.utime(tmp_path / "held_here.py", (i, i))
+        importlib.invalidate_caches()
+        data = load("held_here:DATA")
+        addresses.add(result_key(Scenario(data="held_here:DATA"), "mine-1", data=data.digest))
+    assert len(addresses) == 3
 
 
 def made(value: object) -> Dataset:

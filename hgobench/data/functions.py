@@ -47,8 +47,13 @@ def adapted(factory: Any) -> Any:
     """Return what makes a `Source`: the factory itself if it does, else one that calls it later.
 
     Args:
-        factory: a subclass of `Source`; a function, or a torch Dataset's class.
+        factory: a subclass of `Source`; a function, a torch Dataset or its class; or what a
+            function may return: a pair of arrays.
     """
+    if isinstance(factory, Dataset | tuple) or (
+        not isinstance(factory, type) and not callable(factory) and _holds_examples(type(factory))
+    ):
+        return _held(factory)
     return _later(factory) if makes_examples(factory) else factory
 
 
@@ -59,9 +64,22 @@ def makes_examples(factory: object) -> bool:
     (True, True, False)
     """
     if isinstance(factory, type):
-        items = hasattr(factory, "__getitem__") and hasattr(factory, "__len__")
-        return items and not issubclass(factory, Source)
+        return _holds_examples(factory) and not issubclass(factory, Source)
     return inspect.isroutine(factory)
+
+
+def _holds_examples(kind: type) -> bool:
+    """Say whether a class has a length and items, as torch Datasets."""
+    return hasattr(kind, "__getitem__") and hasattr(kind, "__len__")
+
+
+def _held(value: object) -> Callable[..., Source]:
+    """Return what constructs the source of data that a module holds."""
+
+    def source() -> Source:
+        return Made(lambda: value, {})
+
+    return source
 
 
 def _later(make: Callable[..., object]) -> Callable[..., Source]:

@@ -390,7 +390,13 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, location: str) -> 
     with archive.open(entry) as file:
         _check_header(file, entry.file_size, f"{location}: array {entry.filename!r}")
     with archive.open(entry) as file:
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        array = np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        if file.read(1):  # only at the end the archive's checksum is compared
+            raise InputError(
+                f"{location}: array {entry.filename!r}: more bytes than its header says; expected "
+                f"{array.dtype} of shape {array.shape}"
+            )
+    return array
 
 
 def _mapped(path: Path, location: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hgobench.errors import InputError, shown
+from hgobench.errors import InputError
 from hgobench.lazy import torch
 
 from .base import Model
@@ -182,39 +182,3 @@ def image_of(split: Split) -> tuple[int, int, int] | None:
         if channels * side * side == p and side >= 8:
             return channels, side, side
     return None
-
-
-def name_of(model: object) -> str:
-    """Return ``module:Name`` of a class, function or instance that can be imported by it.
-
-    Raises:
-        InputError: it can't be.
-
-    Example:
-        >>> name_of(torch.nn.Linear)
-        'torch.nn.modules.linear:Linear'
-    """
-    name = getattr(model, "__qualname__", "")
-    home = getattr(model, "__module__", None) or type(model).__module__
-    why = ""
-    if name == "<lambda>" or name.endswith(".<lambda>"):
-        why = "a lambda has no name"
-    elif home == "__main__":
-        why = "what a script or notebook defines can't be imported; move it into a module"
-    elif "<locals>" in name:
-        why = "it is defined inside a function"
-    elif name and "." in name:
-        why = "it is defined inside a class"
-    elif name and getattr(sys.modules.get(home), name, None) is model:
-        return f"{home}:{name}"
-    elif not name:
-        for key, value in vars(sys.modules.get(home, object())).items() if home else ():
-            if value is model and not key.startswith("_"):
-                return f"{home}:{key}"
-        why = f"{home} has no name for this instance; bind it to one there, or give its class"
-    else:
-        why = f"{home}.{name} is something else"
-    raise InputError(
-        f"model: {shown(model)}: {why}: a result is found again by the name that its model is "
-        "imported by, as module:Name"
-    )

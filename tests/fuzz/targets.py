@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 from sklearn.datasets import dump_svmlight_file
 
 from hgobench import Scenario, aggregators, catalogue, hardware
@@ -54,6 +56,7 @@ from hgobench.scenario import ALIASES, check_field
 from hgobench.settings import parse_setting
 from hgobench.simulation import run
 from hgobench.suite import Suite
+from tests.saved import save_to_disk
 from tests.test_data import idx
 
 from .mutation import contents, texts, values
@@ -238,6 +241,151 @@ def _table(content: bytes, folder: Path) -> None:
     datasets.load(f'csv[path="{path}"]')
 
 
+def _examples(specification: str) -> np.ndarray:
+    """Load data of one's own, and return all features; a refusal says at its beginning of what."""
+    try:
+        data = datasets.load(specification)
+    except InputError as refusal:
+        if not all(problem.startswith("data: ") for problem in refusal.problems):
+            raise AssertionError(refusal.problems) from refusal
+        raise
+    splits = (data.train, data.validation, data.test)
+    return np.concatenate([split.features for split in splits])
+
+
+def _same_rows(found: np.ndarray, expected: np.ndarray) -> None:
+    """What was read is what is there, in whatever order."""
+    expected = expected.reshape(len(expected), -1).astype(np.float32)
+    assert sorted(map(bytes, found)) == sorted(map(bytes, expected))
+
+
+OWN = 30  # examples of data of one's own
+OWN_X = np.random.default_rng(0).random((OWN, 2, 3)).astype(np.float32)
+
+
+def _npz_file(pack: Callable[..., None]) -> bytes:
+    out = io.BytesIO()
+    pack(out, x=OWN_X, y=np.arange(OWN) % 3, groups=np.array(list("abc") * (OWN // 3)))
+    return out.getvalue()
+
+
+def _npz(content: bytes, folder: Path) -> None:
+    path = folder / "a.npz"
+    path.write_bytes(content)
+    _same_rows(_examples(f'npz[path="{path}"]'), OWN_X)  # an archive has a checksum of each array
+
+
+def _npy(case: tuple[str, bytes], folder: Path) -> None:
+    which, content = case
+    for name, array in NPY.items():
+        np.save(folder / name, array)
+    (folder / f"{which}.npy").write_bytes(content)
+    found = _examples(f'npz[path="{folder}",validation=0]')
+    parts = [np.load(folder / f"{name}.npy") for name in ("x_train", "x_test")]
+    _same_rows(found, np.concatenate(parts))
+
+
+NPY: dict[str, Any] = {"x_train": OWN_X[:20, 0], "y_train": np.arange(20) % 3, "x_test": OWN_X[20:, 0], "y_test": np.arange(10) % 3}  # fmt: skip
+
+
+def _npy_file(name: str) -> bytes:
+    out = io.BytesIO()
+    np.save(out, NPY[name])
+    return out.getvalue()
+
+
+@cache
+def _picture_file(kind: str, number: int = 0) -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (5, 4, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+def _pictures(case: tuple[str, bytes], folder: Path) -> None:
+    name, content = case
+    for i in range(8):
+        path = folder / "photos" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_picture_file("PNG", i))
+    try:
+        (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "photos" / name).write_bytes(content)
+    except (OSError, ValueError):  # no name of a file
+        return
+    found = _examples(f'images[path="{folder / "photos"}"]')
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+LIBSVM = "".join(f"{(-1) ** i} qid:{i % 4} 1:{i / 7!r} 3:{i % 5} # {i}\n" for i in range(OWN))
+
+
+def _libsvm(content: bytes, folder: Path) -> None:
+    path = folder / "a.libsvm"
+    path.write_bytes(content)
+    found = _examples(f'libsvm[path="{path}"]')
+    text = content.decode("latin-1")
+    lines = [line for line in text.split("\n") if line.partition("#")[0].strip()]
+    assert len(found) == len(lines)
+
+
+def _parquet_file() -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    names = ["no", "yes"] * (OWN // 2)
+    table = {"a": OWN_X[:, 0, 0], "b": np.arange(OWN) % 7, "label": names}
+    parquet.write_table(pyarrow.table(table), out)
+    return out.getvalue()
+
+
+def _parquet(content: bytes, folder: Path) -> None:
+    path = folder / "a.parquet"
+    path.write_bytes(content)
+    _examples(f'parquet[path="{path}"]')
+
+
+def _hugging_face(case: tuple[str, bytes], folder: Path) -> None:
+    which, content = case
+    columns = {"v": OWN_X[:, 0].tolist(), "label": np.arange(OWN) % 3}
+    about = {"label": {"_type": "ClassLabel", "names": list("abc")}}
+    save_to_disk(folder, columns, about, files=1)
+    (folder / which).write_bytes(content)
+    _examples(f'huggingface[path="{folder}"]')
+
+
+def _hugging_face_file(which: str) -> bytes:
+    with tempfile.TemporaryDirectory() as name:
+        columns = {"v": OWN_X[:, 0].tolist(), "label": np.arange(OWN) % 3}
+        about = {"label": {"_type": "ClassLabel", "names": list("abc")}}
+        return (save_to_disk(Path(name), columns, about, files=1) / which).read_bytes()
+
+
+LEAF = json.dumps({
+    "users": ["ann", "bob"], "num_samples": [OWN // 2] * 2,
+    "user_data": {
+        who: {"x": OWN_X[i::2, 0].astype(float).round(3).tolist(), "y": (np.arange(OWN)[i::2] % 3).tolist()}
+        for i, who in enumerate(("ann", "bob"))
+    },
+}).encode()  # fmt: skip
+LEAF_TEXTS = json.dumps({
+    "users": ["ann"], "num_samples": [OWN],
+    "user_data": {"ann": {"x": [f"abc{i:02}"[::-1] for i in range(OWN)], "y": ["a", "b", "c"] * (OWN // 3)}},
+}).encode()  # fmt: skip
+
+
+def _leaf(content: bytes, folder: Path) -> None:
+    (folder / "a.json").write_bytes(content)
+    found = _examples(f'leaf[path="{folder}"]')
+    users = json.loads(content)["user_data"].values()
+    x = [row for user in users for row in user["x"]]
+    assert len(found) == len(x)
+    if not isinstance(x[0], str):
+        _same_rows(found, np.array(x, dtype=np.float32))
+
+
 def _fleet(case: tuple[str, bytes], folder: Path) -> None:
     kind, content = case
     path = folder / "fleet.csv"
@@ -406,6 +554,24 @@ def targets() -> list[Target]:
         st.tuples(st.just("devices"), contents([DEVICES.encode()])),
         st.tuples(st.just("trace"), contents([TRACE.encode()])),
     )
+    npy = st.sampled_from(sorted(NPY)).flatmap(
+        lambda name: st.tuples(st.just(name), contents([_npy_file(name)]))
+    )
+    kinds = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+    picture = st.one_of(
+        st.tuples(st.just("a/0.png"), contents([_picture_file(kind) for kind in kinds])),
+        st.tuples(texts(["a/0.png", "b/ann/1.png"]), st.just(_picture_file("PNG"))),
+    )
+    with_arrow = []
+    if find_spec("pyarrow") is not None:
+        saved = ("state.json", "dataset_info.json", "data-00000-of-00001.arrow")
+        face = st.sampled_from(saved).flatmap(
+            lambda name: st.tuples(st.just(name), contents([_hugging_face_file(name)]))
+        )
+        with_arrow = [
+            Target("parquet", contents([_parquet_file()]), _parquet),
+            Target("huggingface", face, _hugging_face),
+        ]
     phishing = _file("phishing[verify=false]", "phishing/phishing.libsvm")
     boston = _file("boston[verify=false]", f"boston/{tables.BOSTON}")
     return [
@@ -422,5 +588,11 @@ def targets() -> list[Target]:
         Target("fleet", fleet, _fleet),
         Target("store", contents([_store_file()]), _store),
         Target("rows", _columns(), _rows, 2),
+        Target("npz", contents([_npz_file(np.savez), _npz_file(np.savez_compressed)]), _npz),
+        Target("npy", npy, _npy),
+        Target("pictures", picture, _pictures),
+        Target("libsvm", contents([LIBSVM.encode()]), _libsvm),
+        Target("leaf", contents([LEAF, LEAF_TEXTS]), _leaf),
+        *with_arrow,
         Target("page", contents([PAGE.encode()]), _page),
     ]
