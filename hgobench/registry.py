@@ -302,8 +302,8 @@ class Registry(Generic[T]):
                 "give that, as module:NAME, or give its class"
             )
         raise InputError(
-            f"{self.field}: {' '.join(shown(thing).split())}: {why}: a result is found again by the "
-            f"name that its {self.field} is imported by, as module:Name"
+            f"{self.field}: {' '.join(shown(thing).split())}: {why}: a result is found again by "
+            f"the name that its {self.field} is imported by, as module:Name"
         )
 
     def split(self, text: str) -> list[str]:

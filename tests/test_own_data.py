@@ -121,6 +121,7 @@ def test_objects_are_named_or_refused() -> None:
     assert Scenario(data=Items).data == f"{HERE}:Items"
     assert Scenario(data=READY).data == f"{HERE}:READY"
     assert len(load(f"{HERE}:READY").train) == 20
+    assert kind_of(f"{HERE}:READY").name == kind_of(f"{HERE}:HELD").name == "data"
     same(load(f"{HERE}:HELD"), load(f"{HERE}:grouped"))
     assert Scenario(data=Items, rule=Krum, partition=partitions.Natural).rule == "krum"
     for field, value, why in (

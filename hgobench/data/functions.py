@@ -50,11 +50,20 @@ def adapted(factory: Any) -> Any:
         factory: a subclass of `Source`; a function, a torch Dataset or its class; or what a
             function may return: a pair of arrays.
     """
-    if isinstance(factory, Dataset | tuple) or (
-        not isinstance(factory, type) and not callable(factory) and _holds_examples(type(factory))
-    ):
+    if is_held(factory):
         return _held(factory)
     return _later(factory) if makes_examples(factory) else factory
+
+
+def is_held(value: object) -> bool:
+    """Say whether a value is itself data: a `Dataset`, a tuple of arrays, or a torch Dataset.
+
+    >>> is_held(([[0.0]], [1])), is_held(dict), is_held([[0.0]])
+    (True, False, False)
+    """
+    if isinstance(value, type | list | dict | str | bytes) or callable(value):
+        return False
+    return isinstance(value, Dataset) or _holds_examples(type(value))
 
 
 def makes_examples(factory: object) -> bool:

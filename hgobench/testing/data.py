@@ -12,7 +12,7 @@ import numpy as np
 
 from hgobench import models
 from hgobench.data import datasets
-from hgobench.data.functions import makes_examples
+from hgobench.data.functions import is_held, makes_examples
 from hgobench.engines.base import Failure
 from hgobench.engines.local import Local
 from hgobench.lazy import torch
@@ -98,20 +98,20 @@ def try_data(specification: str) -> Iterator[Verdict]:
 
 
 def makes_data(made: object, given: Collection[str]) -> bool:
-    """Say whether something of a user's own is a torch Dataset's class or a function of data.
+    """Say whether something of a user's own is data, a torch Dataset's class or a function of data.
 
     A function that can be called without further arguments is one, as rules and models are told
     something.
 
     Args:
-        made: the class or function.
+        made: the class, function or value.
         given: the parameters that its name gives.
 
     >>> makes_data(lambda examples=100: ..., ()), makes_data(lambda values: ..., ())
     (True, False)
     """
     if isinstance(made, type) or not makes_examples(made):
-        return makes_examples(made)
+        return is_held(made) or makes_examples(made)
     try:
         parameters = inspect.signature(made).parameters.values()  # type: ignore[arg-type]
     except (TypeError, ValueError):
