@@ -210,6 +210,8 @@ def test_a_vocabulary_is_kept_by_every_part() -> None:
         ((X.astype(np.float64) * 1e300, Y), "the first of .*; expected finite numbers"),
         (((X, Y), (X[:, :1], Y)), r"test: features: float32 of shape \(40, 1\); the training"),
         (((X, Y), (X, Y / 2.0)), "labels: of kinds integer and real; expected one kind"),
+        ((X, Y * 10**12), "train: 999999999999 of 1000000000001 classes have no example, the first is 1;"),
+        ((X, Y * 2), "train: 1 of 3 classes have no example, the first is 1; expected at least one"),
         ((X, Y - 1), "labels: row .*: -1; expected 0 .. 0|classes: 1"),
         ((X, np.array(["a", "A"])[Y]), "differ in their spelling alone"),
         ((X, Y, WHO[:, None]), r"groups: shape \(40, 1\); expected \(N,\)"),

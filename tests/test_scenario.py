@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgobench import Scenario
+from hgobench import Scenario, catalogue
 from hgobench.errors import InputError
 from hgobench.resolution import Resolved, Resolver
-from hgobench.scenario import Given
+from hgobench.scenario import Examples, Given
 from tests.plugins import without_lines
 
 SMALL: dict[str, Any] = {"workers": 20, "byzantine": 4}
@@ -229,8 +229,10 @@ def test_what_may_be_given_is_what_is_declared() -> None:
         more = (type(None),) if Scenario.defaults()[field] is None else ()
         if field in ("deadline", "attack_stop", "attack_period") or field.endswith("_budget"):
             more = (Literal["inf"],)  # type: ignore[assignment]
-        if field == "model":
+        if field in catalogue.FIELDS:
             more = (Callable[..., Any],)  # type: ignore[assignment]
+        if field == "data":
+            more = (Callable[..., Any], Examples)  # type: ignore[assignment]
         assert hint == Union[(hints[field], *more)]
 
 
