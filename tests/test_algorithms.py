@@ -303,6 +303,7 @@ UNEVEN = {**BASE, "hardware": "lognormal[sigma=1.0]", "rounds": 4, "evaluation_i
         (lambda: FedAvg(steps=3), f"{HERE}:FedAvg[steps=3]"),
         (lambda: algorithms.FedNova(steps=3), "fednova[steps=3]"),
         (lambda: algorithms.FedProx(steps=3), "fedprox[steps=3]"),
+        (lambda: algorithms.TopK(fraction=0.3), "topk[fraction=0.3]"),
     ],
 )
 def test_an_algorithm_that_goes_by_rounds_is_driven_by_events_too(

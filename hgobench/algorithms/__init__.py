@@ -8,6 +8,7 @@ from .hgo import Hgo
 from .places import Order, Places
 from .sgd import Sgd
 from .solvers import GradientDescent
+from .topk import TopK
 
 __all__ = [
     "Algorithm",
@@ -19,6 +20,7 @@ __all__ = [
     "Order",
     "Places",
     "Sgd",
+    "TopK",
     "Waiting",
     "Work",
     "registry",
@@ -27,6 +29,13 @@ __all__ = [
 registry: Registry[Algorithm] = Registry(
     "algorithm",
     "algorithms",
-    {"hgo": Hgo, "sgd": Sgd, "fedavg": FedAvg, "fedprox": FedProx, "fednova": FedNova},
+    {
+        "hgo": Hgo,
+        "sgd": Sgd,
+        "fedavg": FedAvg,
+        "fedprox": FedProx,
+        "fednova": FedNova,
+        "topk": TopK,
+    },
     kind=Algorithm,
 )

@@ -226,6 +226,13 @@ class Algorithm(ABC):
         """
         return work.gradients
 
+    def fitted(self, values: Tensor) -> Tensor:
+        """Return what of values an answer has room for, (m, d) -> (m, d): by default all.
+
+        What attackers send passes through this.
+        """
+        return values
+
     def scales(self, updates: Lengths) -> NDArray[np.float64] | None:
         """Return what the server multiplies each answer by, (m,); None: nothing.
 

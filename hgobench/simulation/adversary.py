@@ -121,7 +121,7 @@ class Adversary:
                     f"returned {type(message).__name__}; expected a hgobench.attacks.Message"
                 )
             delivery = self._deliver(message, cell, beside)
-            self._put(places, delivery)
+            self._put(places, cell, delivery)
         claims = self._lengths(delivery), self._claimed(delivery)
         return Acted(*claims, delivery.delay, delivery.malformed)
 
@@ -144,9 +144,15 @@ class Adversary:
             return self.lengths[self.hostile]
         return np.full(len(self.byzantine), len(self.order))
 
-    def _put(self, places: Sequence[int], delivery: Delivery) -> None:
-        if delivery.values is not None:  # what was there is in the attackers' view
-            self.answers.put(places, self.byzantine, delivery.values)
+    def _put(self, places: Sequence[int], cell: Cell, delivery: Delivery) -> None:
+        if delivery.values is None:
+            return
+        self.answers.put(places, self.byzantine, delivery.values)  # what was there is in the view
+        if cell.fits:
+            with cell.algorithms("fitted", self.k):
+                for r in places:
+                    mine = self.answers.values[r]
+                    mine[self.byzantine] = cell.algorithm.fitted(mine[self.byzantine])
 
     def _lengths(self, delivery: Delivery) -> NDArray[np.int64]:
         lengths = self.lengths.copy()
@@ -223,7 +229,7 @@ class Adversary:
         """Return what a message would bring about."""
         (r,) = places
         delivery = self._deliver(message, cell, 1)
-        self._put(places, delivery)
+        self._put(places, cell, delivery)
         claimed = cell.accepted(self.k, self._lengths(delivery), self.order)
         values, mean = self.answers.values[r], view.centre()
         if cell.by_updates:

@@ -76,6 +76,7 @@ class Cell:
         remembers: whether its workers send something else than their gradients.
         gradients: how many each of them takes in a round at most.
         by_updates: whether answers say how many each took, and are scaled by it.
+        fits: whether answers have room for a part of what attackers would send.
     """
 
     def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
@@ -121,6 +122,7 @@ class Cell:
         with self.algorithms("attributes"):
             self.gradients = self.algorithm.gradients
             self.by_updates = self.algorithm.by_updates
+            self.fits = type(self.algorithm).fitted is not algorithms.Algorithm.fitted
         if not isinstance(self.gradients, int) or self.gradients < 1:
             raise self.algorithms.error(
                 f"its gradients: {shown(self.gradients)}; expected a whole number >= 1"
