@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice, product
 from typing import Any, ClassVar, Self
 
 from hgobench import catalogue
 from hgobench.errors import InputError
+from hgobench.machine import duration, kept, written
 from hgobench.registry import Registry
 from hgobench.resolution import Resolved, Resolver
 from hgobench.scenario import ALIASES, SHARED, Scenario, check_field
 
-MOST = 10**7  # cells; a result of each takes some 3 KB in a store
+MOST = 10**7  # cells
+RESULT = 3_000  # bytes that a cell's result takes in a store
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class Grid(Collection[Scenario]):
         axes: Mapping[str, Sequence[Any]],
         leave_out: Sequence[LeaveOut] = (),
     ) -> None:
-        check_size(axes)
+        check_size(axes, fixed.get("rounds"))
         known = Scenario.declarations()
         _, self._strange = Scenario._unalias({**fixed, **dict.fromkeys(axes)})
         constant = [Axis.of(name, [value]) for name, value in fixed.items()]
@@ -384,12 +387,25 @@ class Listed:
         return tuple(dict.fromkeys(getattr(cell, field) for cell in self))
 
 
-def check_size(axes: Mapping[str, Sequence[Any]]) -> None:
-    """Raise InputError if axes have more than `MOST` combinations."""
+def check_size(axes: Mapping[str, Sequence[Any]], rounds: object = None) -> None:
+    """Raise InputError if axes have more than `MOST` combinations, with what they would take.
+
+    Args:
+        axes: field to its values.
+        rounds: of every cell, if they are no axis.
+    """
     count = math.prod(map(len, axes.values()))
-    if count > MOST:
-        sizes = " x ".join(f"{name} {len(values):,}" for name, values in axes.items())
-        raise InputError(f"suite: {count:,} cells ({sizes}); expected at most {MOST:,}")
+    if count <= MOST:
+        return
+    sizes = " x ".join(f"{name} {len(values):,}" for name, values in axes.items())
+    takes = f"some {written(RESULT * count)} in a store"
+    given = axes.get("rounds", [Scenario.rounds if rounds is None else rounds])
+    played = [number for number in given if isinstance(number, int)]
+    with suppress(InputError):  # a calibration that is damaged is none
+        if played and (rates := kept()) is not None:
+            seconds = count * min(played) * rates.round
+            takes += f" and, one by one, {duration(seconds)} for rounds of the smallest model"
+    raise InputError(f"suite: {count:,} cells ({sizes}): {takes}; expected at most {MOST:,}")
 
 
 STACK = 96  # cells side by side: more are hardly faster

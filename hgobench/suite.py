@@ -264,7 +264,7 @@ class Suite:
     @cached_property
     def _axes(self) -> dict[str, Axis]:
         """The grid's axes, their values checked."""
-        check_size(self.grid)
+        check_size(self.grid, self.scenario.get("rounds"))
         return {name: Axis.of(name, values) for name, values in self.grid.items()}
 
     def with_rules(self, rules: Sequence[str]) -> Suite:

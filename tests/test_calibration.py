@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hgobench import World, models
-from hgobench.audits import calibration, cost
+from hgobench import World, aggregators, attacks, machine, models
+from hgobench.audits import calibration, cost, rates
 from hgobench.audits.base import Work
 from hgobench.determinism import stream
 from hgobench.errors import InputError
@@ -159,8 +159,11 @@ def test_a_time_unit_is_named_or_measured_once(
                 calibration.time_unit(wrong, {}, work)
 
 
-def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cost, "LONG_ENOUGH", 1e-3)
+    monkeypatch.setattr(machine, "file", lambda: tmp_path / "cache" / "calibration.json")
+    known = machine.Rates("2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9)
+    monkeypatch.setattr(rates, "measure", lambda: known)
     found = hgobench("calibrate", "--runs", "2", "--format", "json", "--batch-size", "4")
     assert found.returncode == 0, found.stderr
     data = json.loads(found.stdout)
@@ -168,6 +171,30 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (data["dimension"], data["batch_size"], data["threads"]) == (650, 4, 1)
     assert data["devices_csv"]["lines"].startswith("class,count,rate_mean,rate_std\n")
     assert data["block"]["relative_time"] > 0
+    assert machine.kept() == known
+    assert "calibration.json; hgobench show scenario tells by it" in found.stderr
+
+
+@pytest.mark.long
+def test_the_rates_of_this_machine() -> None:
+    """Every rule and attack has one that needs nothing but what a machine has."""
+    found = rates.measure()
+    assert found.age() == "just now"
+    lacking = {"smea", "oracle", "fltrust", "zeno"}
+    assert set(aggregators.registry.builtins) - set(found.rules) == lacking
+    assert set(found.ragged) == set(found.rules) >= set(aggregators.pre_rules.builtins)
+    trying = {n for n in attacks.registry.builtins if attacks.build(n).sees == "server"}
+    assert set(attacks.registry.builtins) - set(found.attacks) == trying
+    every = {**found.rules, **found.attacks}
+    assert all(fixed >= 0 and slope >= 0 for fixed, slope in every.values())
+    assert 1e-4 < found.round < 1.0
+    assert 1e8 < found.closed < 1e13
+
+
+def test_a_line_goes_through_two_times() -> None:
+    clock = Clock(1.0, 0.25)
+    assert rates._seconds(clock.wrapped(lambda: None), clock, 2) == pytest.approx(0.625)
+    assert rates._line([30, 10], [4.0, 2.0]) == pytest.approx((1.0, 0.1))
 
 
 @pytest.mark.parametrize(

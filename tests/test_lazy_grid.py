@@ -19,6 +19,7 @@ from hgobench.engines.progress import Advance
 from hgobench.errors import InputError
 from hgobench.grid import MOST, Grid, LeaveOut, Where, reasons
 from hgobench.leaderboard import Score, boards
+from hgobench.machine import Rates
 from hgobench.results import Result, open_store, rows
 from hgobench.results.address import Addresses, result_key
 from hgobench.scenario import ALIASES, RISKS, sampling_warnings
@@ -172,14 +173,19 @@ def test_order_is_that_of_the_suite(name: str) -> None:
     assert keys == sorted(keys)
 
 
-def test_sizes_beyond_reason_are_refused_with_the_number() -> None:
+def test_sizes_beyond_reason_are_refused_with_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hgobench.grid.kept", lambda: None)
     axes = {"seed": range(10**6), "learning_rate": [0.1] * 5, "rounds": [1] * 3}
     with pytest.raises(InputError) as error:
         Grid({}, axes)
     assert error.value.problems == [
-        "suite: 15,000,000 cells (seed 1,000,000 x learning_rate 5 x rounds 3); expected at most "
-        "10,000,000"
+        "suite: 15,000,000 cells (seed 1,000,000 x learning_rate 5 x rounds 3): some 41.9 GiB in a "
+        "store; expected at most 10,000,000"
     ]
+    known = Rates("2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9)
+    monkeypatch.setattr("hgobench.grid.kept", lambda: known)
+    with pytest.raises(InputError, match="one by one, 58 days for rounds of the smallest model"):
+        Grid({"rounds": 100}, {"seed": range(25 * 10**6)})
     assert MOST == 10_000_000
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from hgobench import Scenario
+from hgobench import Scenario, costs
 from hgobench.leaderboard import Score, boards
 from hgobench.report import bench, cells, charts, listing, worlds, writers
 from hgobench.report import boards as told
@@ -363,7 +363,7 @@ def test_measurements_charts_and_shown_cells_hold_the_same_text(name: str) -> No
     }  # fmt: skip
     other = {**cell, "ruleset": "other", "scenario": Scenario().to_dict()}
     named = Scenario.restore({**Scenario().to_dict(), "rule": name})
-    for page in (cells.overview([cell, other]), cells.rounds(cell), worlds.describe(named)):
+    for page in (cells.overview([cell, other]), cells.rounds(cell), worlds.describe(named, name)):
         text = terminal(page)
         is_plain(text)
         assert shown.strip()[:40].strip() in text
@@ -397,7 +397,7 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
         "attacks": terminal(listing.page("attacks"), layout),
         "suites": terminal(listing.suites(), layout),
         "partition": terminal(worlds.deal("iid", "digits", 12, 0).page, layout),
-        "scenario": terminal(worlds.describe(Scenario()), layout),
+        "scenario": terminal(worlds.describe(Scenario(), costs.costs(Scenario())), layout),
     }
     for what, text in texts.items():
         widest = max(text.split("\n"), key=cell_len)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hgobench.cli.options import DataForm, DataFormOption
-from hgobench.cli.output import as_json, layout_for
+from hgobench.cli.output import as_json, layout_for, say
 from hgobench.errors import InputError
 
 
@@ -25,13 +25,18 @@ def calibrate(
 
     Its rate λ in coordinates of one example's gradient per second: how fast one thread of it
     computes a minibatch's gradient of a model, in CPU time. With it plan takes a budget in seconds.
+    And the rates of rounds, rules and attacks, by which show scenario tells how long a run takes;
+    they are kept in the user's cache. Some 15 seconds.
     """
-    from hgobench.audits import calibration
+    from hgobench import machine
+    from hgobench.audits import calibration, rates
 
     unit = calibration.number(str(time_unit))
     if unit is None:
         raise InputError(f"--time-unit: {time_unit!r}; expected a number of seconds > 0")
     measured = calibration.calibrate(model, data, batch_size, runs)
+    kept = machine.keep(rates.measure())
+    say(f"kept: {kept}; hgobench show scenario tells by it how long a run takes", quiet=False)
     if form is DataForm.JSON:
         typer.echo(as_json(measured.as_data(unit)))
         return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hgobench.cli.options import DataForm, DataFormOption, Wide
-from hgobench.cli.output import say, shown
+from hgobench.cli.output import as_json, say, shown
 from hgobench.cli.show_folder import show_damaged, show_results
 from hgobench.errors import InputError
 
@@ -38,13 +37,17 @@ def show(
     damaged: Annotated[
         bool, typer.Option("--damaged", help="FOLDER: the rows that can't be read, and why.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="scenario: play a few of its rounds and time them.")
+    ] = False,
     wide: Wide = False,
 ) -> None:
     """Show a partition, a scenario, or the cells of a folder.
 
     partition NAME: how many examples of each class every worker holds, and as pictures.
 
-    scenario field=value ..: all its fields, and how likely a round samples too many attackers.
+    scenario field=value ..: all its fields, how likely a round samples too many attackers, and what
+    a run takes: parameters, memory, FLOPs and time, by hgobench calibrate or --measure.
 
     FOLDER field=value ..: one line per cell; with one cell left, its rounds; as JSON, everything.
 
@@ -52,6 +55,8 @@ def show(
     """
     if damaged and (which or what in ("partition", "scenario")):
         raise InputError("--damaged: lists all damaged rows of a folder: show FOLDER --damaged")
+    if measure and what != "scenario":
+        raise InputError(f"show {what}: --measure is for scenarios")
     if what == "partition":
         _show_partition(which or [], data or "digits", workers or 100, seed or 0, form, out, wide)
         return
@@ -59,7 +64,7 @@ def show(
     if given := [name for name, value in options.items() if value is not None]:
         raise InputError(f"show {what}: {name} is for partitions" for name in given)
     if what == "scenario":
-        _show_scenario(which or [], form)
+        _show_scenario(which or [], form, measure)
     elif damaged:
         show_damaged(Path(what), form, wide)
     else:
@@ -95,17 +100,20 @@ def _show_partition(
         say(f"drawn: {path}", quiet=False)
 
 
-def _show_scenario(settings: list[str], form: DataForm) -> None:
+def _show_scenario(settings: list[str], form: DataForm, measure: bool) -> None:
+    from hgobench import costs
     from hgobench.report import worlds
     from hgobench.scenario import Scenario
     from hgobench.settings import one_value_each, parse_setting
 
     fields = [parse_setting(text, "show") for text in settings]
     scenario = Scenario(**one_value_each(fields, "show scenario"))
+    taken = costs.known(scenario, measure=measure)
     if form is DataForm.JSON:
         risks = {"sampling_risk": scenario.sampling_risk, "run_risk": scenario.run_risk}
-        typer.echo(json.dumps({**scenario.to_dict(), **risks}, indent=1))
+        takes = {"unknown": taken} if isinstance(taken, str) else taken.as_data()
+        typer.echo(as_json({**scenario.to_dict(), **risks, "takes": takes}))
         return
-    typer.echo(shown(worlds.describe(scenario)))
+    typer.echo(shown(worlds.describe(scenario, taken)))
     if scenario.sampling_warning:
         typer.echo(f"warning: {scenario.sampling_warning}", err=True)

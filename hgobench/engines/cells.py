@@ -30,6 +30,7 @@ from hgobench.results import Result, Store, StoreError
 from hgobench.results.address import Addresses
 from hgobench.scenario import Scenario
 from hgobench.simulation import lost, simulate
+from hgobench.simulation.footprint import check_fits
 from hgobench.simulation.world import World
 
 from .base import Engine, EngineError, Failure, Limits, Observable, tried_twice
@@ -308,6 +309,7 @@ def _check_worlds(
 
 def _make(scenario: Scenario, device: str) -> None:
     world = World.of(scenario, device)
+    check_fits(world)
     if world.models.foreign:  # it may not know its units
         try:
             with world.models("units"):

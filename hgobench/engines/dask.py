@@ -20,11 +20,12 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from hgobench.errors import InputError
+from hgobench.machine import memory
 from hgobench.registry import path_with
 
 from . import site
 from .base import UNLIMITED, EngineError, Failure, Limits
-from .local import USABLE, Local, Place, decode, memory
+from .local import USABLE, Local, Place, decode
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

@@ -28,6 +28,7 @@ from uuid import uuid4
 
 from hgobench import catalogue
 from hgobench.boundary import error_text
+from hgobench.machine import memory
 
 from . import child as protocol
 from .base import UNLIMITED, EngineError, Failure, Limits
@@ -519,14 +520,3 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
-
-
-def memory() -> int:
-    """Return the memory of this machine, or of its container, in bytes."""
-    import psutil
-
-    total = int(psutil.virtual_memory().total)
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):
-            total = min(total, int((Path("/sys/fs/cgroup") / name).read_text()))
-    return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -86,6 +86,25 @@ class Model(ABC):
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean loss and accuracy on N examples, (R,) each, in float64."""
 
+    def flops(self, examples: int) -> float | None:
+        """Return the floating-point operations of a gradient on so many examples.
+
+        Those of products and convolutions: a multiplication and an addition are two. None: unknown.
+        """
+        return None
+
+    def working_bytes(self, workers: int, examples: int) -> int | None:
+        """Return the bytes that a cell's `gradients` take besides what they are given and return.
+
+        Args:
+            workers: q.
+            examples: s, of each.
+
+        Returns:
+            The bytes; None: unknown.
+        """
+        return None
+
 
 class Classifier(Model):
     """A model that scores classes; its loss is the cross-entropy unless it overrides `loss`.
@@ -152,6 +171,43 @@ def memory(out: Tensor | None, like: Tensor, *shape: int) -> Tensor:
     """Return contiguous memory of a shape: `out` if it fits, else new, of the type of `like`."""
     fits = out is not None and out.shape == shape and out.is_contiguous()
     return out if out is not None and fits else like.new_empty(shape)
+
+
+def kept_bytes(forward: Callable[[], Tensor], net: torch.nn.Module) -> int:
+    """Return the bytes that a network keeps of a forward pass for the way back, and its slopes.
+
+    Going backward takes at most as much again as what is kept for it.
+    """
+    seen: dict[int, int] = {}
+    held: list[Tensor] = []  # so that no address is used twice
+
+    def keep(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage._cdata not in own:
+            held.append(value)
+            seen[storage._cdata] = storage.nbytes()
+        return value
+
+    own = {p.untyped_storage()._cdata for p in net.parameters()}
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        forward()
+    return 2 * sum(seen.values())
+
+
+def counted(forward: Callable[[], Tensor], net: torch.nn.Module) -> tuple[float, int]:
+    """Return a network's operations forwards and backwards, as torch counts them, and `kept_bytes`.
+
+    Args:
+        forward: computes the scores.
+        net: the network.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        forward().sum().backward()  # type: ignore[no-untyped-call]
+    for parameter in net.parameters():
+        parameter.grad = None
+    return float(counter.get_total_flops()), kept_bytes(forward, net)
 
 
 def at_least_two(classes: int, model: str) -> None:

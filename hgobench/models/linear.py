@@ -78,6 +78,14 @@ class Softmax(Classifier):
         torch.sum(errors, dim=3, out=blocks[..., -1])
         return gradients.add_(params[:, None], alpha=self.ridge) if self.ridge else gradients
 
+    def flops(self, examples: int) -> float:
+        """Return 4·s·d: scores, and their slopes times the features."""
+        return 4.0 * examples * self.dimension
+
+    def working_bytes(self, workers: int, examples: int) -> int:
+        """Return the bytes of scores, probabilities and errors."""
+        return 3 * 4 * self.classes * workers * examples
+
     def probabilities(self, scores: Tensor, batches: int) -> Tensor:
         """Return the classes' probabilities, (R, classes, N), given their scores.
 
@@ -152,6 +160,14 @@ class OneScore(Model):
 
         The scores may be overwritten.
         """
+
+    def flops(self, examples: int) -> float:
+        """Return 4·s·d: the score, and its slope times the features."""
+        return 4.0 * examples * self.dimension
+
+    def working_bytes(self, workers: int, examples: int) -> int:
+        """Return the bytes of scores, slopes and errors."""
+        return 3 * 4 * workers * examples
 
     def scores(self, params: Tensor, x: Tensor) -> Tensor:
         """Return the scores (R, N) of examples x (N, p)."""

@@ -20,7 +20,7 @@ from hgobench.kernels.arrays import product
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import boolean
 
-from .base import EXAMPLES, Model, accuracy, cells, memory
+from .base import EXAMPLES, Model, accuracy, cells, counted, kept_bytes, memory
 from .units import check_units, places_of, units_of
 
 MEMORY = 256 * 2**20  # bytes that activations of workers computed together may take
@@ -355,26 +355,13 @@ class Module(Model):
             self._held += [m for name, m in self.net.named_modules() if name in owners]
 
     def _measure(self, x: Tensor, y: Tensor) -> None:
-        """Count the bytes that an example takes, and see whether gradients depend on draws.
-
-        Going backward takes at most as much again as what is kept for it.
-        """
-        seen: dict[int, int] = {}
-
-        def keep(value: Tensor) -> Tensor:
-            storage = value.untyped_storage()
-            if storage.data_ptr() not in own:
-                seen[storage.data_ptr()] = storage.nbytes()
-            return value
-
-        own = {p.untyped_storage().data_ptr() for p in self.net.parameters()}
+        """Count the bytes that an example takes, and see whether gradients depend on draws."""
         with torch.random.fork_rng(devices=[]), self._mode(train=True), torch.enable_grad():
             torch.manual_seed(0)
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-                first = self._scores(x)
-                self._losses(first, y).sum()
+            first = self._scores(x)
             self.random = not torch.equal(first, self._scores(x))
-        self._bytes = 2 * sum(seen.values()) // TRIED + 4 * self.features
+            kept = kept_bytes(lambda: self._losses(self._scores(x), y).sum(), self.net)
+        self._bytes = kept // TRIED + 4 * self.features
 
     def _choose_way(self, rng: torch.Generator) -> None:
         """Take the fastest way that computes what autograd does, worker by worker."""
@@ -502,14 +489,42 @@ class Module(Model):
             weights = x.new_full(y.shape, 1.0 / y.shape[1])
         out = memory(out, x, len(params), len(x), self.dimension)
         compute = getattr(self, f"_by_{self.way}")
-        of_worker = y.shape[1] * self._bytes + 8 * self.dimension * (self.way == "mapped")
-        size = len(x) if self.way == "loop" else max(MEMORY // of_worker, 1)
+        size = len(x) if self.way == "loop" else self.together(y.shape[1])
         with self._mode(train=True):
             for row, cell in zip(cells(params), out, strict=True):
                 arrays = (torch.split(a, size) for a in (x, y, weights, cell))
                 for group in zip(*arrays, strict=True):
                     compute(row, *group)
         return out
+
+    def _of_worker(self, examples: int) -> int:
+        """Return the bytes that a worker's gradient takes."""
+        return examples * self._bytes + 8 * self.dimension * (self.way == "mapped")
+
+    def together(self, examples: int) -> int:
+        """Return how many workers with so many examples are computed at once."""
+        return 1 if self.way == "loop" else max(MEMORY // self._of_worker(examples), 1)
+
+    def working_bytes(self, workers: int, examples: int) -> int:
+        """Return the bytes of activations and slopes of the workers that are computed at once."""
+        self.check()
+        if self.way != "loop":
+            return min(workers, self.together(examples)) * self._of_worker(examples)
+        piece = min(examples, max(MEMORY // self._bytes, 1))
+        return piece * self._bytes + 8 * self.dimension
+
+    @cached_property
+    def _operations(self) -> float:
+        """Return the operations of `TRIED` examples' gradient."""
+        self.check()
+        self._move(torch.device("cpu"))
+        x, y = self._trial(torch.Generator().manual_seed(0))
+        with torch.random.fork_rng(devices=[]), self._mode(train=True):
+            return counted(lambda: self._losses(self._scores(x), y), self.net)[0]
+
+    def flops(self, examples: int) -> float:
+        """Return the operations of the module forwards and backwards, counted by torch."""
+        return examples * self._operations / TRIED
 
     def _by_loop(
         self,

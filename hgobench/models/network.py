@@ -13,7 +13,7 @@ from hgobench.kernels.arrays import product
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of, whole
 
-from .base import ALWAYS, Classifier, at_least_two, cells, memory, residual, sigmoid
+from .base import ALWAYS, Classifier, at_least_two, cells, counted, memory, residual, sigmoid
 
 
 class Network(Classifier):
@@ -153,6 +153,20 @@ class Network(Classifier):
         """Write some workers' gradients (q, d) at parameters (d,)."""
         gradient = torch.func.vmap(torch.func.grad(self._loss), in_dims=(None, 0, 0, 0))
         out.copy_(gradient(params, x, y, weights))
+
+    @cached_property
+    def _of_an_example(self) -> tuple[float, int]:
+        """Return the operations of an example's gradient, and the bytes that it keeps meanwhile."""
+        shape = self.inputs if -1 not in self.inputs else (next(iter(self.shapes.values()))[1],)
+        return counted(lambda: self.net(torch.empty(1, *shape, device="meta")), self.net)
+
+    def flops(self, examples: int) -> float:
+        """Return the operations of the network forwards and backwards, counted by torch."""
+        return examples * self._of_an_example[0]
+
+    def working_bytes(self, workers: int, examples: int) -> int:
+        """Return the bytes of activations and slopes of the workers that are mapped together."""
+        return min(self.at_once or workers, workers) * examples * self._of_an_example[1]
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""

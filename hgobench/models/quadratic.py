@@ -69,6 +69,14 @@ class Quadratic(Model):
         hessian = self._hessian.to(params.device)
         return torch.stack([(row - mean) @ hessian for row in cells(params)])
 
+    def flops(self, examples: int) -> float:
+        """Return s·d + 2·d²: the mean, and the product with H."""
+        return examples * self.dimension + 2.0 * self.dimension**2
+
+    def working_bytes(self, workers: int, examples: int) -> int:
+        """Return the bytes of H, in float64 and float32, and of the workers' means."""
+        return 12 * self.dimension**2 + 8 * workers * self.dimension
+
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss and the accuracy (see `Quadratic`), (R,) each."""
         x, hessian = x.double(), self.hessian.to(x.device)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.data import datasets, partitions
 from hgobench.errors import InputError
+from hgobench.machine import duration, written
 from hgobench.scenario import Scenario
 
 from . import charts
-from .page import Cell, Chart, Facts, Line, Page, Shown, Table, Text
+from .page import Block, Cell, Chart, Facts, Line, Page, Shown, Table, Text
+
+if TYPE_CHECKING:
+    from hgobench.costs import Costs
 
 KINDS = ("png", "svg", "pdf")
 
@@ -143,8 +147,13 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Deal:
     return Deal(registry.canonical(partition), data, seed, np.array(counts), targets)
 
 
-def describe(scenario: Scenario) -> Page:
-    """Return all fields of a scenario, and its sampling risk."""
+def describe(scenario: Scenario, taken: Costs | str) -> Page:
+    """Return all fields of a scenario, its sampling risk, and what its cell takes.
+
+    Args:
+        scenario: the scenario.
+        taken: what its cell takes, or why that is not known.
+    """
     tolerated = (scenario.quorum - 1) // 2
     fields = [(name, str(value)) for name, value in scenario.to_dict().items()]
     risks = [
@@ -155,28 +164,72 @@ def describe(scenario: Scenario) -> Page:
         f"sampling risk: more than {tolerated} of {scenario.sampled} sampled workers are "
         f"Byzantine (a quorum of v={scenario.quorum} tolerates {tolerated})"
     )
-    facts = [Facts(fields), Facts(risks, title), *_module(scenario)]
-    return Page("scenario", "A scenario", facts)
-
-
-def _module(scenario: Scenario) -> list[Facts]:
-    """Return what a scenario's model is made of, if it is a torch module of anybody's."""
-    from hgobench import models
-    from hgobench.models.factory import image_of
-
-    registry = models.registry
-    if not hasattr(registry.entry(registry.bare(scenario.model)).factory, "module"):
-        return []
-    data = datasets.load(scenario.data)
-    told = data.shape | {"image": image_of(data.train)}
-    model = registry.build(scenario.model, **told)
-    if not isinstance(model, models.Module):
-        return []
-    facts = [
-        ("parameters", f"{model.dimension:,}"),
-        ("gradients", model.way + (f" ({model.reason})" if model.reason else "")),
-        ("inputs", str(model.inputs)),
-        ("loss", model.loss_name),
-        ("draws", "by seed and round" if model.random else "nothing"),
+    blocks: list[Block] = [Facts(fields), Facts(risks, title)]
+    if isinstance(taken, str):
+        blocks.append(Text(f"What it takes is not known: {taken}", "note"))
+        return Page("scenario", "A scenario", blocks)
+    if taken.module:
+        blocks.append(Facts(list(taken.module.items()), f"The torch module {scenario.model}"))
+    blocks += [
+        Facts(_memory(taken), f"It takes, by itself, {_span(taken)} and {written(taken.peak)}"),
+        Facts(_work(scenario, taken), "Of that, in CPU time of one thread"),
     ]
-    return [Facts(facts, f"The torch module {scenario.model}")]
+    return Page("scenario", "A scenario", blocks)
+
+
+def _span(taken: Costs) -> str:
+    if taken.time is None:
+        return "a time that is not known"
+    return f"{duration(taken.time.total)} of CPU time"
+
+
+def _memory(taken: Costs) -> list[tuple[str, str]]:
+    of, q, d = taken.footprint, taken.sampled, taken.dimension
+    model = "not known" if of.model is None else written(of.model)
+    together = f"{of.cells} cells" if of.cells > 1 else "one cell"
+    facts = [
+        ("parameters", f"d = {d:,}"),
+        ("a cell's gradients", f"{written(of.gradients)} (q x d = {q} x {d:,})"),
+        ("its parameters", f"{written(of.parameters)} (now, before and at the start)"),
+        ("its attack and its rule", f"{written(of.round)} at most, while it is their turn"),
+        ("its model besides", f"{model} (activations, scores)"),
+        ("minibatches", f"{written(of.minibatches)}, once for all cells of its world"),
+        ("data", f"{written(of.data)}, and {written(of.loading)} more while they are loaded"),
+        ("the process besides", f"{written(taken.process)} (Python, torch; as this one)"),
+        ("side by side", f"{together} at most: {written(taken.process + of.stack(of.cells))}"),
+        ("this machine", f"{written(taken.memory)}"),
+    ]
+    return facts
+
+
+def _work(scenario: Scenario, taken: Costs) -> list[tuple[str, str]]:
+    flops = "not known" if taken.flops is None else _count(taken.flops, "FLOP")
+    rule = "not declared"
+    if taken.rule:
+        rule = f"{taken.rule}, m = {taken.sampled} x d = {taken.dimension:,}"
+        if taken.operations is not None:
+            rule = f"some {_count(taken.operations, 'OP')}: {rule}"
+    facts = [("gradients per round", flops), (f"{scenario.rule} per round", rule)]
+    if taken.time is None:
+        how = "hgobench calibrate measures this machine; --measure plays a few rounds of it"
+        return [*facts, ("time", f"not known: {taken.why} ({how})")]
+    each = ", ".join(f"{name} {duration(part)}" for name, part in taken.time.parts.items())
+    return [
+        *facts,
+        ("a round", duration(taken.time.round) + (f" ({each})" if each else "")),
+        ("an evaluation", duration(taken.time.evaluation)),
+        ("to start", duration(taken.time.start) + " (Python, torch, data; as in this process)"),
+        ("by", taken.time.source),
+    ]
+
+
+def _count(number: float, unit: str) -> str:
+    """Write a large number with its unit.
+
+    >>> _count(33_745_920_000, "FLOP"), _count(650, "FLOP")
+    ('33.7 GFLOP', '650 FLOP')
+    """
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {prefix}{unit}"
+    return f"{number:.3g} {unit}"

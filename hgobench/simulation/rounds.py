@@ -31,10 +31,9 @@ from .adversary import Adversary
 from .answers import Answers
 from .cell import Attempt, Cell, Plan
 from .clock import budget, duration
+from .footprint import at_once, check_fits
 from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
-
-STACK_BYTES = 64 << 20  # of the gradients that a stack's cells have at a time
 
 
 @dataclass(frozen=True)
@@ -107,10 +106,11 @@ def simulate(
         raise ValueError("expected scenarios of one world")
     with one_thread():
         world = World.of(scenarios[0], device)
-        at_once = max(STACK_BYTES // (4 * world.sampled * world.model.dimension), 1)
+        check_fits(world)
+        width = at_once(world.sampled, world.model.dimension)
         results: list[Result] = []
-        for start in range(0, len(scenarios), at_once):
-            some = scenarios[start : start + at_once]
+        for start in range(0, len(scenarios), width):
+            some = scenarios[start : start + width]
             cells = [Cell(scenario, world, time_limit) for scenario in some]
             results += _simulate(cells, world, observe, on_round, start)
         return results

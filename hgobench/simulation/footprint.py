@@ -1,0 +1,154 @@
+"""The memory that a world and its cells take, known before a round is played."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hgobench import aggregators, algorithms, attacks
+from hgobench.attacks import NoAttack
+from hgobench.errors import InputError
+from hgobench.lazy import torch
+from hgobench.machine import memory, written
+from hgobench.scenario import Scenario
+
+from .world import World
+
+STACK_BYTES = 64 << 20  # of the gradients that a stack's cells have at a time
+NUMBER = 4  # bytes of a float32
+USABLE = 0.9  # of this machine's memory
+
+
+def at_once(q: int, d: int) -> int:
+    """Return how many cells are computed side by side at most, by their gradients' size.
+
+    >>> at_once(q=80, d=7850), at_once(q=100, d=1_000_000)
+    (26, 1)
+    """
+    return max(STACK_BYTES // (NUMBER * q * d), 1)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that a world and the cells of a stack hold.
+
+    Attributes:
+        data: training, validation and test examples.
+        loading: what is held besides while they are loaded: the examples before they are divided.
+        minibatches: the features of a round's examples, (q, s, p), once for all cells.
+        model: what its gradients take besides; None: unknown, as of a model that does not say it.
+        gradients: (q, d), of each cell.
+        parameters: (d,), now, before and at the start, of each cell.
+        round: what the cell whose turn it is takes besides: what attackers look at, (h, d), and
+            what the server selects of what was sent.
+        cells: how many are computed side by side at most.
+
+    Example:
+        >>> of = Footprint(data=100, loading=50, minibatches=10, model=None, gradients=20,
+        ...                parameters=2, round=30, cells=3)
+        >>> of.cell, of.stack(2), of.least
+        (162, 184, 132)
+    """
+
+    data: int
+    loading: int
+    minibatches: int
+    model: int | None
+    gradients: int
+    parameters: int
+    round: int
+    cells: int
+
+    @property
+    def cell(self) -> int:
+        """The bytes of one cell by itself, its world's included."""
+        return self.stack(1)
+
+    def stack(self, cells: int) -> int:
+        """Return the bytes of so many cells side by side, their world's included."""
+        own = self.minibatches + (self.model or 0) + self.round
+        return self.data + max(own + cells * (self.gradients + self.parameters), self.loading)
+
+    @property
+    def least(self) -> int:
+        """What one cell can't do without, whatever its rule and its attack."""
+        return self.data + self.minibatches + self.gradients + self.parameters
+
+
+def footprint(scenario: Scenario, world: World) -> Footprint:
+    """Return the memory of a scenario's cell, and of the stack that it may stand in.
+
+    Args:
+        scenario: the cell.
+        world: its world.
+    """
+    shared = _shared(world)
+    with world.models("working_bytes"):
+        model = world.model.working_bytes(world.sampled, _most_examples(world))
+    turn = max(_attackers(scenario), _server(scenario))
+    return replace(shared, model=model, round=int(turn * shared.gradients))
+
+
+def _most_examples(world: World) -> int:
+    """Return s, or how many examples a worker has if they are fewer."""
+    return min(world.batch_size, max(map(len, world.shards)))
+
+
+def _shared(world: World) -> Footprint:
+    """Return what any cell of a world takes, whatever its rule and its attack."""
+    data, q, d = world.data, world.sampled, world.model.dimension
+    splits = (data.train, data.validation, data.test)
+    held = [split.features.nbytes + split.labels.nbytes for split in splits]
+    shifted = 0 if world.features.data_ptr() == data.train.features.ctypes.data else held[0]
+    copied = held[2] if world.models.foreign else 0  # a model of others is given copies
+    return Footprint(
+        data=sum(held) + shifted + copied,
+        loading=held[0] + held[1] if len(data.validation) else 0,
+        minibatches=(1 + world.models.foreign) * NUMBER * q * _most_examples(world) * data.features,
+        model=0,
+        gradients=NUMBER * q * d,
+        parameters=3 * NUMBER * d,
+        round=0,
+        cells=at_once(q, d),
+    )
+
+
+def _attackers(scenario: Scenario) -> float:
+    """Return what the attack takes besides, in units of the workers' gradients."""
+    attack = attacks.build(scenario.attack)
+    if isinstance(attack, NoAttack) or not scenario.byzantine:
+        return 0.0
+    if attack.sees in ("nothing", "own"):
+        return min(2 * scenario.byzantine / scenario.sampled, 2.0)
+    seen = 1.0
+    if algorithms.registry.build(scenario.algorithm).partial:  # who sent what, and 0 elsewhere
+        seen = 2.25
+    return seen + (_server(scenario) if attack.sees == "server" else 0.0)
+
+
+def _server(scenario: Scenario) -> float:
+    """Return what the server takes besides, in units of the workers' gradients."""
+    if not algorithms.registry.build(scenario.algorithm).partial:
+        return 1.0  # the rows of those that have come
+    rule = aggregators.build(scenario.rule, f=scenario.tolerated, scope=scenario.scope)
+    return 1.25 if rule.columnwise else 2.25  # rows, columns, and who sent them
+
+
+def check_fits(world: World) -> None:
+    """Refuse a world of which this machine's memory can't hold a cell, whatever its rule.
+
+    Raises:
+        InputError: with what they take.
+    """
+    if world.device != torch.device("cpu"):
+        return
+    of, room = _shared(world), memory()
+    if of.least <= USABLE * room:
+        return
+    q, d = world.sampled, world.model.dimension
+    raise InputError(
+        f"memory: a cell of q={q:,} workers and d={d:,} parameters takes {written(of.least)} and "
+        f"more: {written(of.gradients)} for gradients (q x d), {written(of.parameters)} for "
+        f"parameters, {written(of.minibatches)} for minibatches, {written(of.data)} for data; this "
+        f"machine has {written(room)}: take a smaller model, fewer workers (q) or smaller "
+        "minibatches (s)"
+    )
