@@ -71,7 +71,7 @@ class Costs:
         footprint: the memory of data and cells.
         process: bytes that a process holds besides, as this one did.
         memory: of this machine.
-        flops: floating-point operations of a round's gradients, of all workers; None: unknown.
+        flops: floating-point operations of the first round's gradients; None: unknown.
         rule: the declared cost of the rule and of what stands before it; empty: none is declared.
         operations: of a call of the rule on all workers' vectors, by the leading terms of that
             cost; None: they are not of a known form.
@@ -178,10 +178,10 @@ def _of(scenario: Scenario, world: World, measure: bool) -> Costs:
     s = min(scenario.batch_size, max(map(len, world.shards)))
     with world.models("flops"):
         one = model.flops(s)
-    taken = algorithms.registry.build(scenario.algorithm).gradients
-    flops = None if one is None else one * world.sampled * taken
+    gradients, lengths = _first_round(scenario, world)
+    flops = None if one is None else one * gradients
     rule, operations = _rule(scenario, world)
-    found: Time | str = _played(scenario, world) if measure else _calibrated(scenario, world, flops)
+    found = _played(scenario, world) if measure else _calibrated(scenario, world, flops, lengths)
     return Costs(
         dimension=model.dimension,
         sampled=world.sampled,
@@ -208,6 +208,25 @@ def _module(model: object) -> dict[str, str]:
         "loss": model.loss_name,
         "draws": "by seed and round" if model.random else "nothing",
     }
+
+
+def _first_round(scenario: Scenario, world: World) -> tuple[int, int]:
+    """Return how many gradients workers take in the first round, and how many lengths they send.
+
+    Of lengths 0 if all that send something send as much.
+    """
+    from hgobench.simulation.cell import Cell
+    from hgobench.simulation.clock import budget
+
+    cell, draw = Cell(scenario, world), world.draw(1)
+    if cell.status != "done":
+        return world.sampled, 0
+    order = cell.order(1)
+    plan = cell.plan(*budget(world, draw, scenario.deadline), draw, order)
+    lengths = cell.accepted(1, plan.lengths, order)
+    different = len(np.unique(lengths[lengths > 0]))
+    further = int(np.maximum(plan.updates - 1, 0).sum())
+    return world.sampled + further, different if different > 1 else 0
 
 
 def _rule(scenario: Scenario, world: World) -> tuple[str, float | None]:
@@ -264,7 +283,7 @@ def _played(scenario: Scenario, world: World) -> Time | str:
     return _run(scenario, source, start, {"rounds": float(np.median(seconds))}, one)
 
 
-def _calibrated(scenario: Scenario, world: World, flops: float | None) -> Time | str:
+def _calibrated(scenario: Scenario, world: World, flops: float | None, lengths: int) -> Time | str:
     """Work the time out from this machine's calibration."""
     start, rates = time.process_time(), machine.kept()
     if rates is None:
@@ -276,7 +295,7 @@ def _calibrated(scenario: Scenario, world: World, flops: float | None) -> Time |
             f"{rates.numpy}, which are not these"
         )
     try:
-        parts, one = _parts(scenario, world, flops, rates)
+        parts, one = _parts(scenario, world, flops, lengths, rates)
     except KeyError as error:
         return f"the calibration does not have {error.args[0]}"
     source = f"this machine's calibration, {rates.age()} on {rates.processor}"
@@ -286,7 +305,7 @@ def _calibrated(scenario: Scenario, world: World, flops: float | None) -> Time |
 
 
 def _parts(
-    scenario: Scenario, world: World, flops: float | None, rates: Rates
+    scenario: Scenario, world: World, flops: float | None, lengths: int, rates: Rates
 ) -> tuple[dict[str, float], float]:
     """Return the seconds of a round by what takes them, and of an evaluation.
 
@@ -296,6 +315,8 @@ def _parts(
     model = world.model
     values = world.sampled * model.dimension
     examples = len(world.data.test) + len(world.data.validation)
+    if algorithms.registry.build(scenario.algorithm).gradients > 1:
+        raise KeyError(f"the algorithm {scenario.algorithm}, whose workers take several gradients")
     if isinstance(model, Module) or world.models.foreign or flops is None:
         gradients, one = _timed(world, examples)
     else:
@@ -303,7 +324,7 @@ def _parts(
         one = FORWARD * float(model.flops(examples) or 0.0) / rates.closed
     parts = {
         "gradients": gradients,
-        "rule": _rule_seconds(scenario, world, rates),
+        "rule": _rule_seconds(scenario, world, lengths, rates),
         "attack": _attack_seconds(scenario, values, gradients, rates),
         "the rest": rates.round + rates.value * values,
     }
@@ -334,11 +355,11 @@ def _timed(world: World, examples: int) -> tuple[float, float]:
     return times[0] * q / few, times[1] * examples / len(some[0])
 
 
-def _rule_seconds(scenario: Scenario, world: World, rates: Rates) -> float:
+def _rule_seconds(scenario: Scenario, world: World, lengths: int, rates: Rates) -> float:
     """Return the seconds of a rule: those of its parts, by how many lengths workers send."""
     values = world.sampled * world.model.dimension
     names = [Registry.bare(name) for name in aggregators.registry.split(scenario.rule)]
-    share = min(_lengths(scenario, world) / (DISTINCT * world.sampled), 1.0)
+    share = min(lengths / (DISTINCT * world.sampled), 1.0)
     seconds = 0.0
     for name in names:
         if name not in rates.rules or (share and name not in rates.ragged):
@@ -347,20 +368,6 @@ def _rule_seconds(scenario: Scenario, world: World, rates: Rates) -> float:
         parts = _seconds(rates.ragged[name], values) if share else 0.0
         seconds += (1.0 - share) * whole + share * parts
     return seconds
-
-
-def _lengths(scenario: Scenario, world: World) -> int:
-    """Return how many different lengths honest workers send in the first round; 0: all the same."""
-    from hgobench.simulation.cell import Cell
-    from hgobench.simulation.clock import budget
-
-    cell, draw = Cell(scenario, world), world.draw(1)
-    if cell.status != "done":
-        raise KeyError(f"a cell that fails ({cell.reason})")
-    paid, upload = budget(world, draw, scenario.deadline, cell.gradients)
-    lengths = cell.accepted(1, cell.lengths(paid, upload, draw, cell.order(1)), cell.order(1))
-    different = len(np.unique(lengths[lengths > 0]))
-    return different if different > 1 else 0
 
 
 def _attack_seconds(scenario: Scenario, values: int, gradients: float, rates: Rates) -> float:

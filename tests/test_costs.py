@@ -93,6 +93,13 @@ def test_a_module_of_the_same_layers_takes_the_same() -> None:
     assert wrapped.flops(8) == closed.flops(8) == 8 * (4 * (64 * 30 + 30 * 10) + 2 * 30 * 10)
 
 
+def test_every_gradient_of_a_worker_counts() -> None:
+    one = costs.costs(Scenario(**TINY, algorithm="sgd", deadline="inf")).flops
+    five = costs.costs(Scenario(**TINY, algorithm="fedavg[steps=5]", deadline="inf")).flops
+    assert one is not None
+    assert five == 5 * one
+
+
 def test_a_model_that_says_nothing_is_unknown() -> None:
     found = here(Scenario(**TINY, model="tests.test_costs:Silent"))
     assert (found.flops, found.footprint.model) == (None, None)
@@ -262,6 +269,7 @@ def test_a_module_is_timed_now() -> None:
     [({"rule": "krum"}, "the calibration does not have the rule krum"),
      ({"rule": "nnm+median"}, "the calibration does not have the rule nnm on parts of gradients"),
      ({"rule": "median", "attack": "alie"}, "the calibration does not have the attack alie"),
+     ({"rule": "median", "algorithm": "fedavg[steps=3]"}, "whose workers take several gradients"),
      ({"rule": "median", "attack": "optimal_foe"}, "optimal_foe, which tries the rule")],
 )  # fmt: skip
 def test_what_a_calibration_lacks_is_said(fields: dict[str, Any], why: str) -> None:
@@ -330,7 +338,7 @@ def test_a_cell_that_fails_has_no_time() -> None:
 def test_plug_ins_are_called_in_a_process_of_their_own() -> None:
     found = costs.costs(Scenario(**TINY, rule="tests.plugins:Raising"), measure=True)
     assert "tests.plugins:Raising" in found.why
-    with pytest.raises(InputError, match="tests.plugins:Killing"):
+    with pytest.raises(InputError, match=r"tests\.plugins:Killing"):
         costs.costs(Scenario(**TINY, rule="tests.plugins:Killing"), measure=True)
 
 
