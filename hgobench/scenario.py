@@ -335,7 +335,8 @@ class Scenario:
     learning_rate: float = declare(0.32, positive(), "defence", letter="gamma")
     schedule: Literal["constant", "inverse_sqrt_block"] = declare(
         "constant", word("constant", "inverse_sqrt_block"), "defence")
-    solver: str = declare("gradient_descent", named("solver"), "defence")
+    solver: str = declare(
+        "gradient_descent", named("solver", learning_rate=0.1, schedule="constant"), "defence")
     evaluation_interval: int = declare(1, integer(1, ROUNDS), "measurement")
     seed: int = declare(0, integer(0, SEEDS), "repetition")
     # fmt: on

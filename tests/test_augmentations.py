@@ -243,8 +243,10 @@ def test_theory_refuses_it() -> None:
 
 
 def test_the_function_in_the_documentation_turns_images() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "worlds.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"```python\n(import math.*?)```", page, re.DOTALL)
+    page = (Path(__file__).parent.parent / "docs" / "add-an-augmentation.md").read_text(
+        encoding="utf-8"
+    )
+    (source,) = re.findall(r"```python\n(# mine.py\nimport math.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(source, names)
     turned = names["rotated"](torch.ones(50, 3, 9, 9), rng(), degrees=20.0)

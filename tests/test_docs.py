@@ -34,6 +34,7 @@ from hgobench.errors import InputError
 from hgobench.evaluation.members import ENSEMBLES
 from hgobench.evaluation.plan import Plan
 from hgobench.paper import CITATION, figures
+from hgobench.registry import home
 from hgobench.report import listing, worlds
 from hgobench.report.render import markdown
 from hgobench.scenario import check_field
@@ -255,6 +256,68 @@ def test_the_guide_to_data(tmp_path: Path, run_here: Run) -> None:
     done = run_here(*command.split(), "--set", "rounds=2", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "with data=mine:make partition=natural" in done.stdout
+
+
+GUIDES = {
+    "add-a-partition": ["partition mine:Regions[noise=0.5]"],
+    "add-an-augmentation": ["augmentation mine:Rotated"],
+    "add-devices": ["hardware mine:TwoRacks", "condition mine:Nights"],
+    "add-a-workload": ["workload mine:AtLeast[least=8]"],
+    "add-an-algorithm": ["algorithm mine:FedAvg"],
+    "add-a-solver": ["solver mine:Signum[beta=0.5]"],
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", GUIDES)
+def test_a_guide_to_a_new_component(page: str, tmp_path: Path, run_here: Run) -> None:
+    """From an empty folder: under 25 lines, obeys the laws as shown, gets on a board."""
+    guide = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    first, *others = re.findall(r"```python\n((?! ).*?)```", guide, re.DOTALL)
+    assert first.startswith("# mine.py\n")
+    assert all(len(source.splitlines()) < 25 for source in (first, *others))
+    (tmp_path / "mine.py").write_text("\n\n".join((first, *others)))
+
+    tests = [shlex.split(c) for c in re.findall(r"^hgobench (test .*)$", guide, re.MULTILINE)]
+    for command, seen in zip(tests, GUIDES[page], strict=True):
+        laws = run_here(*command)
+        assert laws.stdout.startswith(f"{seen} (mine.py)\n"), laws.stdout + laws.stderr
+        assert laws.returncode == 0, laws.stdout
+    for shown in re.findall(r"```\n(  fail .*?)```", guide, re.DOTALL):
+        assert shown in run_here("test", "tests.broken:Counting").stdout
+    for shown in re.findall(r"^hgobench (show .*)$", guide, re.MULTILINE):
+        assert run_here(*shlex.split(shown)).returncode == 0
+    (command,) = [shlex.split(c) for c in re.findall(r"^hgobench (run .*)$", guide, re.MULTILINE)]
+    few = "--set", "rounds=2", "--set", "seed=0", "--set", "attack=foe", "--rule", "median"
+    done = run_here(*command, *few, "--quiet", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    setting = parse_setting(command[command.index("--set") + 1])
+    boards = json.loads(done.stdout)["boards"]
+    text = json.dumps(boards, ensure_ascii=False)
+    for value in setting.values:
+        assert catalogue.registry(setting.field).bare(str(value)) in text
+    assert not any(row["ended"] for board in boards for row in board["rows"]), text
+
+
+def test_every_kind_has_a_page() -> None:
+    text = (ROOT / "docs" / "components.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (.*?) \| `([\w.]+)` \| .*?\| `hgobench\.(\w+)` \| \[.*?\]\((.*?)\) \|$", text, re.M
+    )
+    kinds = {kind.registry.plural: kind for kind in KINDS.values()}
+    assert {group for _, _, group, _ in rows} == set(kinds)
+    navigation = (ROOT / "docs" / "index.rst").read_text(encoding="utf-8")
+    for field, base, group, target in rows:
+        kind, page = kinds[group], target.partition(".md")[0]
+        assert base == home(kind.base)
+        before = kind.registry.behind
+        behind = {"rule": "a rule", "attack": "an attack", "hardware": "hardware"}
+        expected = f"before {behind[before.field]}" if before else f"`{kind.name}`"
+        assert field == expected
+        assert f"\n   {page}\n" in navigation
+        guide = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        assert f'[project.entry-points."hgobench.{group}"]' in guide, page
+        assert "hgobench test " in guide, page
 
 
 @pytest.mark.long

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,11 @@ import typer
 from hgobench import catalogue
 from hgobench.cli.test import test as command
 from hgobench.errors import InputError, Unavailable
+from hgobench.results import Result
+from hgobench.results.sqlite import SqliteStore
 from hgobench.testing import KINDS, check, kind_of, try_named
+from tests.cluster import Cluster
+from tests.conftest import ROOT
 
 HERE = "tests.broken"
 # Their laws are checked rule by rule, scope by scope, in tests/test_rules.py and test_attacks.py.
@@ -310,3 +317,84 @@ def test_the_command_says_what_it_saw_and_what_failed(capsys: pytest.CaptureFixt
     )
     with pytest.raises(InputError, match="rule: unknown 'iid'"):
         command("iid", kind="rule")
+
+
+PICTURES = """
+import numpy as np
+
+
+def pictures():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    return rng.random((300, 8, 8)) + labels[:, None, None], labels
+"""
+OWN = {
+    "data": "pictures", "partition": "Regions", "model": "Net[width=2]", "augment": "rotated",
+    "hardware": "TwoRacks", "condition": "Nights", "workload": "AtLeast", "algorithm": "FedAvg",
+    "solver": "Signum", "rule": "NearMedian", "attack": "Overshoot",
+}  # fmt: skip
+
+
+def settings(own: Mapping[str, str]) -> list[str]:
+    """Return what makes a suite's cells of one's own components of every kind."""
+    fields = {
+        **own,
+        "hardware": f"{own['condition']}+{own['hardware']}",
+        "rounds": "2",
+        "seed": "0",
+    }
+    del fields["condition"]
+    return [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.mark.long
+def test_everything_of_one_s_own_by_module_and_by_name_on_every_engine(tmp_path: Path) -> None:
+    """The examples of all pages in one cell: from a folder, from a package, and on a cluster."""
+    pages = [
+        "add-a-rule", "add-an-attack", "add-a-model", "add-a-partition", "add-an-augmentation", "add-devices",
+        "add-a-workload", "add-an-algorithm", "add-a-solver",
+    ]  # fmt: skip
+    blocks = [PICTURES]
+    for page in pages:
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        blocks += re.findall(r"```python\n(# mine.py\n.*?)```", text, re.DOTALL)
+        blocks += re.findall(
+            r"```python\n(from dataclasses import replace\n.*?)```", text, re.DOTALL
+        )
+    mine, site, other = (tmp_path / name for name in ("mine", "site", "other"))
+    for folder in (mine, site, other):
+        folder.mkdir()
+    for folder, module in ((mine, "mine"), (site, "installed")):
+        (folder / f"{module}.py").write_text("\n\n".join(blocks))
+    about = site / "installed-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n")
+    names = {kind: f"our_{kind}" for kind in OWN}
+    (about / "entry_points.txt").write_text(
+        "".join(
+            f"[hgobench.{KINDS[kind].registry.plural}]\n{names[kind]} = installed:{name.partition('[')[0]}\n"
+            for kind, name in OWN.items()
+        )
+    )
+
+    def run(folder: Path, own: Mapping[str, str], out: str, *more: str) -> Result:
+        words = ["run", "smoke", *settings(own), "--out", str(tmp_path / out), "--quiet", *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "hgobench", *words], cwd=folder, text=True, capture_output=True, check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with SqliteStore(tmp_path / out, create=False) as store:
+            ((_, result),) = store.results()
+        assert (result.status, result.reason) == ("done", "")
+        return result
+
+    by_module = {kind: f"mine:{name}" for kind, name in OWN.items()}
+    local = run(mine, by_module, "local")
+    named = run(other, {**names, "model": "our_model[width=2]"}, "named")
+    assert named.rounds == local.rounds
+    pytest.importorskip("distributed")
+    with Cluster(tmp_path) as cluster:
+        cluster.add_worker(folder=other)
+        there = run(mine, by_module, "dask", "--engine", "dask", "--address", cluster.address)
+    assert there.rounds == local.rounds
