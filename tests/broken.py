@@ -383,6 +383,11 @@ class Weightless(Hgo):
         return np.zeros(len(lengths), dtype=np.int64)
 
 
+class Shrinking(Sgd):
+    def fitted(self, values: Tensor) -> Tensor:
+        return values / 2.0
+
+
 class Muting(Sgd):
     def scales(self, updates: Lengths) -> NDArray[np.float64]:
         return np.asarray(updates - updates.mean())

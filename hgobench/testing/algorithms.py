@@ -245,24 +245,39 @@ def updates_are_at_most_its_gradients(trial: Asking) -> None:
             raise AssertionError(f"{told}, others in another order of the workers")
 
 
-def answers_hold_what_was_sent(trial: Asking) -> None:
-    """An answer is at least as many `numbers` as it has coordinates; none is none."""
+def answers_are_numbers(trial: Asking) -> None:
+    """An answer is at least one of its `numbers`, a longer one no fewer, and none is none."""
     algorithm = trial.make()
     for order in orders():
         lengths = np.arange(len(order) + 1)
         with trial.calling(algorithm, "numbers"):
             numbers: object = algorithm.numbers(lengths.copy(), order)
-        sent = order.coordinates(lengths)
         fits = isinstance(numbers, np.ndarray) and numbers.shape == lengths.shape
         if not fits or np.asarray(numbers).dtype.kind != "i":
             raise AssertionError(f"{_told(order)}: {numbers}; expected ({len(lengths)},) integers")
-        short = (np.asarray(numbers) < sent) | ((lengths == 0) & (np.asarray(numbers) != 0))
-        if short.any():
-            i = int(short.argmax())
-            raise AssertionError(
-                f"{_told(order)}: {np.asarray(numbers)[i]} numbers in an answer of {sent[i]} "
-                "coordinates"
-            )
+        counts = np.asarray(numbers)
+        if counts[0] != 0 or (counts[1:] < 1).any() or (np.diff(counts) < 0).any():
+            raise AssertionError(f"{_told(order)}: {counts.tolist()} for lengths 0 .. {len(order)}")
+
+
+def what_fits_stays(trial: Asking) -> None:
+    """What `fitted` leaves of values it leaves again, row by row; so it does of messages."""
+    order = orders()[0]
+    algorithm = trial.make()
+    values = torch.stack([drawn(worker, 0) for worker in WORKERS])
+
+    def fitted(values: Tensor) -> Tensor:
+        with trial.calling(algorithm, "fitted"):
+            return algorithm.fitted(values.clone())
+
+    once = fitted(values)
+    if once.shape != values.shape or not torch.equal(fitted(once), once):
+        raise AssertionError("values that were fitted change if they are fitted again")
+    if not torch.equal(torch.cat([fitted(row[None]) for row in values]), once):
+        raise AssertionError("what is left of a worker's values depends on others")
+    sent = trial.messages(algorithm, order)
+    if not torch.equal(fitted(sent), sent):
+        raise AssertionError("workers send more than an answer has room for")
 
 
 def scales_are_finite(trial: Asking) -> None:
@@ -367,7 +382,8 @@ ALGORITHM_LAWS: dict[str, Law] = table(
     full_cost_pays_for_all,
     quorum_is_enough,
     updates_are_at_most_its_gradients,
-    answers_hold_what_was_sent,
+    answers_are_numbers,
+    what_fits_stays,
     scales_are_finite,
     messages_fit,
     messages_do_not_depend_on_others,
