@@ -28,10 +28,16 @@ from .cge import Cge
 from .clipped_clustering import ClippedClustering
 from .clipping import Clipping
 from .columns import Columns
+from .ctma import Ctma
 from .dnc import Dnc
 from .errors import NonFiniteError, RuleError
+from .faba import Faba
+from .filter_l2 import FilterL2
+from .flame import Flame
 from .fltrust import FlTrust
 from .foolsgold import FoolsGold
+from .foundation_fl import FoundationFl
+from .gas import Gas
 from .geometric_median import GeometricMedian
 from .krum import Krum
 from .mda import Mda
@@ -44,18 +50,29 @@ from .oracle import Oracle
 from .phocas import Phocas
 from .pre_rule import Chain, PreRule
 from .ragged import MaskedVectors
+from .rlr import Rlr
 from .sign_guard import SignGuard
 from .sign_sgd_majority import SignSgdMajority
 from .smea import Smea
 from .trimmed_mean import TrimmedMean
 from .vectors import Vectors
 from .view import Memory, Root, ServerView
+from .weak_dp import WeakDp
 from .zeno import Zeno
 
 pre_rules: Registry[PreRule] = Registry(
     "pre_rule",
     "pre_rules",
-    {"nnm": Nnm, "bucketing": Bucketing, "clipping": Clipping, "arc": Arc},
+    {
+        "nnm": Nnm,
+        "bucketing": Bucketing,
+        "clipping": Clipping,
+        "arc": Arc,
+        "ctma": Ctma,
+        "gas": Gas,
+        "rlr": Rlr,
+        "foundation_fl": FoundationFl,
+    },
     context=frozenset({"f"}),
 )
 
@@ -86,6 +103,10 @@ registry: Registry[Rule] = Registry(
         "foolsgold": FoolsGold,
         "sign_guard": SignGuard,
         "clipped_clustering": ClippedClustering,
+        "flame": Flame,
+        "filter_l2": FilterL2,
+        "faba": Faba,
+        "weak_dp": WeakDp,
         "oracle": Oracle,
     },
     context=frozenset({"f", "scope"}),
@@ -109,10 +130,16 @@ __all__ = [
     "ClippedClustering",
     "Clipping",
     "Columns",
+    "Ctma",
     "Dnc",
+    "Faba",
+    "FilterL2",
     "FlTrust",
+    "Flame",
     "FoolsGold",
+    "FoundationFl",
     "Function",
+    "Gas",
     "GeometricMedian",
     "Krum",
     "MaskedVectors",
@@ -128,6 +155,7 @@ __all__ = [
     "Oracle",
     "Phocas",
     "PreRule",
+    "Rlr",
     "Root",
     "Rule",
     "RuleError",
@@ -138,6 +166,7 @@ __all__ = [
     "Smea",
     "TrimmedMean",
     "Vectors",
+    "WeakDp",
     "Zeno",
     "build",
     "pre_rules",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 from hgobench.kernels.arrays import sum_rows
 from hgobench.lazy import Tensor, torch
@@ -46,50 +46,67 @@ class Caf(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Filter with spectra from the inner products."""
         vectors.require(self.f, self.name)
-        least = len(vectors) - 2 * self.f
-        c = vectors.finite.double()
-        best, answer = math.inf, c / c.sum()
-        for _ in range(len(vectors)):
-            share = c / c.sum()
-            centred = about_mean(vectors.gram, share)
-            root = share.sqrt()
-            values, eigenvectors = torch.linalg.eigh(root[:, None] * centred * root)
-            largest = float(values[-1])
-            if largest < best:
-                best, answer = largest, share
-            # ⟨x_i - μ, v⟩ up to a factor, v = Σ √c_j a_j (x_j - μ)
-            along = (centred @ (root * eigenvectors[:, -1])).abs()
-            top = float(along[c > 0].amax())
-            if largest <= 0 or top == 0:
-                break
-            c = c * _lowered((along / top).square())
-            if float(c.sum()) <= least:
-                break
-        return vectors.combine(answer)
+        return vectors.combine(min(filtered(vectors, self.f), key=lambda one: one[0])[1])
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Filter every column at once."""
-        x = columns.centred(columns.median())
-        finite = x.abs() < LARGEST
-        x = torch.where(finite, x, 0.0)
-        columns.require(finite, self.f, self.name)
-        c = finite.double()
-        least = columns.count - 2 * self.f
-        best = torch.full_like(x[0], torch.inf)
-        answer = torch.zeros_like(x[0])
-        going = torch.ones_like(columns.count, dtype=torch.bool)
-        while bool(going.any()):
-            total = sum_rows(c)
-            mean = sum_rows(c * x) / total
-            along = (x - mean).square()
-            variance = sum_rows(c * along) / total
+        best = torch.full_like(columns.values[0], torch.inf, dtype=torch.float64)
+        answer = torch.zeros_like(best)
+        for variance, mean, going in filtered_columns(columns, self.f, self.name):
             better = going & (variance < best)
             best, answer = torch.where(better, variance, best), torch.where(better, mean, answer)
-            top = along.masked_fill(c == 0, 0.0).amax(dim=0)
-            going &= (variance > 0) & (top > 0)
-            c = torch.where(going, c * _lowered(along / top), c)
-            going &= sum_rows(c) > least
         return answer + columns.median()
+
+
+def filtered(vectors: Vectors, f: int) -> Iterator[tuple[float, Tensor]]:
+    """Yield λ and the weights c_i/Σ c of each step, as long as λ > 0 and Σ c > m - 2f.
+
+    Those of the first step are always there.
+    """
+    least = len(vectors) - 2 * f
+    c = vectors.finite.double()
+    for _ in range(len(vectors)):
+        share = c / c.sum()
+        centred = about_mean(vectors.gram, share)
+        root = share.sqrt()
+        values, eigenvectors = torch.linalg.eigh(root[:, None] * centred * root)
+        largest = float(values[-1])
+        yield largest, share
+        # ⟨x_i - μ, v⟩ up to a factor, v = Σ √c_j a_j (x_j - μ)
+        along = (centred @ (root * eigenvectors[:, -1])).abs()
+        top = float(along[c > 0].amax())
+        if largest <= 0 or top == 0:
+            break
+        c = c * _lowered((along / top).square())
+        if float(c.sum()) <= least:
+            break
+
+
+def filtered_columns(
+    columns: Columns, f: int, name: str
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield variance, mean less the median, and whether it still goes on, of each column's steps.
+
+    Raises:
+        NonFiniteError: more than f values of a column are not finite.
+    """
+    x = columns.centred(columns.median())
+    finite = x.abs() < LARGEST
+    x = torch.where(finite, x, 0.0)
+    columns.require(finite, f, name)
+    c = finite.double()
+    least = columns.count - 2 * f
+    going = torch.ones_like(columns.count, dtype=torch.bool)
+    while bool(going.any()):
+        total = sum_rows(c)
+        mean = sum_rows(c * x) / total
+        along = (x - mean).square()
+        variance = sum_rows(c * along) / total
+        yield variance, mean, going
+        top = along.masked_fill(c == 0, 0.0).amax(dim=0)
+        going = going & (variance > 0) & (top > 0)
+        c = torch.where(going, c * _lowered(along / top), c)
+        going = going & (sum_rows(c) > least)
 
 
 def _lowered(share: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ class Columns:
                 # Rows w .. k-1 belong to every window; each adds some on the left and the right.
                 core = _sum_below(power, w, k, self.fewest - w, self.most - w)
                 total = as_numpy(torch.zeros((w + 1, x.shape[1]), dtype=x.dtype, device=x.device))
-                before, behind = as_numpy(power), as_numpy(self._beyond(power, w))
+                before, behind = as_numpy(power), as_numpy(self.beyond(power, w))
                 for row in reversed(range(w)):
                     total[row] = total[row + 1] + before[row]
                 right = as_numpy(torch.zeros_like(core))
@@ -144,7 +144,7 @@ class Columns:
             scatter = torch.as_tensor(moments[1] - moments[0] * mean).clamp_min_(0.0)
         return torch.as_tensor(mean), scatter
 
-    def _beyond(self, x: Tensor, left_out: int) -> Tensor:
+    def beyond(self, x: Tensor, left_out: int) -> Tensor:
         """Return the last `left_out` rows of each column, (left_out, b), of x (m, b)."""
         if self.fewest == self.most:
             return x[self.most - left_out : self.most]
@@ -195,7 +195,7 @@ class Columns:
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
         rows = torch.arange(left_out, device=start.device)[:, None]
-        return self._mean_of_window(rows < start, self._beyond(self.values, left_out))
+        return self._mean_of_window(rows < start, self.beyond(self.values, left_out))
 
     def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out values of each column that are nearest to `centre` (b,).
@@ -203,7 +203,7 @@ class Columns:
         Of two values equally far the smaller counts as nearer.
         """
         c, low = as_numpy(centre.double()), as_numpy(self.values[:left_out])
-        high = self._beyond(self.values, left_out)
+        high = self.beyond(self.values, left_out)
         with ignore_float_warnings():
             later = torch.as_tensor(as_numpy(high) - c < c - low)
         return self._mean_of_window(later, high)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, TypeVar
 
-from hgobench.lazy import Tensor
+import numpy as np
+
+from hgobench.lazy import Tensor, torch
 
 from .base import Part, Rule, Scope
 from .columns import Columns
@@ -18,7 +20,9 @@ from .vectors import Vectors
 class PreRule(Part):
     """A transformation of what the workers sent, before a rule aggregates it.
 
-    A subclass writes `of_vectors`, and `of_columns` if it can treat each coordinate by itself.
+    A subclass writes `of_vectors`, and `of_columns` if it can treat each coordinate by itself. One
+    that needs to see what the rule answers (to judge workers by it, or to correct it) writes
+    `around` instead, and `around_columns`.
 
     Args:
         f: how many Byzantine workers it is told to tolerate.
@@ -26,11 +30,14 @@ class PreRule(Part):
     Attributes:
         paper, formula, validity, breakdown, cost, ragged, stateful, exempt: as for a `Part`.
         keeps_workers: whether vector i of its output still belongs to worker i.
+        by_weights: whether it looks at nothing but what `Vectors` tells without the vectors
+            themselves, as `Rule.by_weights`: else the chain has no scope "masked".
         averaging: the κ of `proven_kappa` as a formula of that of what follows, κ; h = n - f.
         published: that of its paper, where it is another.
     """
 
     keeps_workers: bool = True
+    by_weights: bool = True
     averaging: ClassVar[str] = ""
     published: ClassVar[str] = ""
 
@@ -55,6 +62,30 @@ class PreRule(Part):
         """Transform each coordinate by itself."""
         raise NotImplementedError(f"{self.name} can't transform single coordinates")
 
+    def around(self, vectors: Vectors, after: Callable[[Vectors], Tensor]) -> Tensor:
+        """Aggregate m complete vectors -> (b,).
+
+        Args:
+            vectors: m of them.
+            after: what follows, vectors -> (b,); it may be asked several times.
+        """
+        return after(_checked(self, self.of_vectors(vectors), Vectors))
+
+    def around_columns(self, columns: Columns, after: Callable[[Columns], Tensor]) -> Tensor:
+        """Aggregate each coordinate by itself -> (b,); `after` is what follows."""
+        return after(_checked(self, self.of_columns(columns), Columns))
+
+    def takes_vectors(self) -> bool:
+        """Say whether it can treat complete vectors."""
+        cls = type(self)
+        return (cls.of_vectors, cls.around) != (PreRule.of_vectors, PreRule.around)
+
+    def takes_columns(self) -> bool:
+        """Say whether it can treat each coordinate by itself."""
+        cls = type(self)
+        whole = (PreRule.of_columns, PreRule.around_columns)
+        return (cls.of_columns, cls.around_columns) != whole
+
 
 class Chain(Rule):
     """Pre-rules one after the other, then a rule: ``nnm+krum``.
@@ -72,11 +103,11 @@ class Chain(Rule):
 
     def __init__(self, steps: Sequence[PreRule], rule: Rule, *, scope: Scope = "block") -> None:
         self.steps, self.rule = tuple(steps), rule
-        self.by_weights = rule.by_weights
+        self.by_weights = rule.by_weights and all(step.by_weights for step in self.steps)
         super().__init__(f=rule.f, scope=scope)
         if scope != "coordinate":
             for step in self.steps:
-                if type(step).of_vectors is PreRule.of_vectors:
+                if not step.takes_vectors():
                     raise ValueError(f"{step.name} has no of_vectors, for scope {scope!r}")
         if rule.by_worker and not all(step.keeps_workers for step in self.steps):
             raise ValueError(
@@ -98,9 +129,7 @@ class Chain(Rule):
 
     def has_columns(self) -> bool:
         """Say whether every part can treat each coordinate by itself."""
-        return self.rule.has_columns() and all(
-            type(step).of_columns is not PreRule.of_columns for step in self.steps
-        )
+        return self.rule.has_columns() and all(step.takes_columns() for step in self.steps)
 
     @property
     def columnwise(self) -> bool:
@@ -134,17 +163,41 @@ class Chain(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Transform, then aggregate."""
-        for step in self.steps:
-            vectors = _checked(step, step.of_vectors(vectors), Vectors)
-        self.rule.check_answer_count(len(vectors), len(vectors))
-        return self.rule.of_vectors(vectors)
+        after = self._rule_of_vectors
+        for step in reversed(self.steps):
+            after = partial(step.around, after=after)
+        return after(vectors)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Transform and aggregate each coordinate by itself."""
-        for step in self.steps:
-            columns = _checked(step, step.of_columns(columns), Columns)
+        after = self._rule_of_columns
+        for step in reversed(self.steps):
+            after = partial(step.around_columns, after=after)
+        return after(columns)
+
+    def _rule_of_vectors(self, vectors: Vectors) -> Tensor:
+        self.rule.check_answer_count(len(vectors), len(vectors))
+        return self.rule.of_vectors(vectors)
+
+    def _rule_of_columns(self, columns: Columns) -> Tensor:
         self.rule.check_answer_count(columns.fewest, columns.most)
         return self.rule.of_columns(columns)
+
+
+def seen(answer: object, columns: int, name: str) -> Tensor:
+    """Return what followed a pre-rule as a (b,) float64 tensor.
+
+    Raises:
+        RuleError: it is none.
+    """
+    if isinstance(answer, np.ndarray):
+        answer = torch.from_numpy(np.ascontiguousarray(answer))
+    if not isinstance(answer, torch.Tensor) or answer.is_complex() or answer.shape != (columns,):
+        kind = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise RuleError(
+            f"{name}: what follows returned {kind}; expected a real tensor of shape ({columns},)"
+        )
+    return answer.double()
 
 
 T = TypeVar("T")

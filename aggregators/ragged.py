@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -328,6 +329,17 @@ class Step(Vectors):
     def _read(self, part: slice) -> Tensor:
         return self._rows_of(part) if part == self.served else self.sent[:, part]
 
+    def whole(self) -> Step:
+        """Return the same vectors with all their coordinates asked for, not only the step's own."""
+        source = copy(self._step)
+        source._source, source.view = source, self._step.view
+        source.served = slice(0, self.width)
+        if self._mixing is None:
+            return source
+        same = copy(self)
+        same._source = source
+        return same
+
     def on_served(self, aggregate: Callable[[Vectors], Tensor]) -> Tensor:
         """Aggregate the columns that the step answers for; 0 elsewhere."""
         served = self._step.served
@@ -492,6 +504,13 @@ class MaskedVectors(Vectors):
         apart = torch.cat((of_centre, torch.full_like(of_centre, -1.0), mixing), dim=1)
         squares = ((apart @ gram) * apart).sum(dim=1).clamp_min(0.0)
         return squares.sqrt().masked_fill(~self.finite, torch.inf)
+
+    def settled(self, answer: Tensor) -> Tensor:
+        """Return an answer that is not the last one, as a point: the centre where it stalled."""
+        mask = self._mask
+        point = torch.where(mask._stalled, mask._centre, answer.double())
+        mask._stalled = torch.zeros_like(mask._stalled)
+        return point
 
     @cached_property
     def rows(self) -> Tensor:

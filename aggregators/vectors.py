@@ -252,6 +252,24 @@ class Vectors:
             far.masked_fill_(~(self.finite & self.finite[k]), torch.inf)
         return far
 
+    def distances_to(self, point: Tensor) -> Tensor:
+        """Return all ‖x_i - z‖ for a point z, (b,) -> (m,) float64; inf for what is not finite."""
+        wide = point.double()
+
+        def squares(part: slice) -> Tensor:
+            return (self.columns(part).double() - wide[part]).square_().sum(dim=1)
+
+        total = _total(map_tiles(squares, tiles(self.sent, copies=4)))
+        return total.sqrt_().masked_fill_(~self.finite, torch.inf)
+
+    def settled(self, answer: Tensor) -> Tensor:
+        """Return an answer that is not the last one, as a point: (b,)."""
+        return answer
+
+    def whole(self) -> Vectors:
+        """Return the vectors with all their coordinates asked for."""
+        return self
+
     @cached_property
     def inner(self) -> Tensor:
         """Return (m, m) float64: ⟨x_i, x_j⟩, 0 for what is not finite.

@@ -43,7 +43,7 @@ class ServerView:
         honest: (m,) bool, who is honest. No real server knows it; for the oracle only.
         root: clean data at the server; None: it has none.
         served: (b,) bool, for which columns the answer is used, and may be remembered; None: all.
-        step: how many pre-rules have been applied.
+        step: how many pre-rules have drawn or made other vectors.
         anonymous: whether a pre-rule made vectors that no longer belong to single workers.
         stream: makes `rng` from the step; None: from round and step alone.
     """
@@ -68,6 +68,31 @@ class ServerView:
         if self.stream is None:
             return np.random.default_rng([self.round, self.step])
         return self.stream(self.step)
+
+    def noise(self, columns: int) -> Tensor:
+        """Return standard normal numbers of this round and step, (b,) float64, for b columns.
+
+        A coordinate has the same number whichever others are asked for beside it.
+
+        Raises:
+            RuleError: the view names coordinates without saying how many there are.
+        """
+        drawn = torch.from_numpy(self.rng.standard_normal(self.model_size(columns)))
+        return drawn if self.coordinates is None else drawn[self.coordinates.cpu()]
+
+    def model_size(self, columns: int) -> int:
+        """Return d of a view of b columns: its `dimension`, or b.
+
+        Raises:
+            RuleError: the view names coordinates without saying how many there are.
+        """
+        dimension = self.dimension or columns
+        if self.coordinates is not None and int(self.coordinates.max()) >= dimension:
+            raise RuleError(
+                f"view.coordinates: up to {int(self.coordinates.max())}; view.dimension must say "
+                "how many there are"
+            )
+        return dimension
 
     def next_step(self, *, same_workers: bool) -> ServerView:
         """Return the view after a pre-rule; unless `same_workers`, its vectors are anonymous."""
@@ -164,12 +189,7 @@ class Memory:
             )
         m, b = like.shape
         rows, columns = self._index(view, m, b, like.device)
-        dimension = view.dimension or b
-        if view.coordinates is not None and int(columns.max()) >= dimension:
-            raise RuleError(
-                f"view.coordinates: up to {int(columns.max())}; view.dimension must say how many "
-                "there are"
-            )
+        dimension = view.model_size(b)
         if self._table is None:
             self._table = torch.zeros(0, dimension, dtype=torch.float64, device=like.device)
         if self._table.shape[1] != dimension:

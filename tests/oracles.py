@@ -174,6 +174,69 @@ def caf(vectors: Vectors, f: int) -> Vector:
             return answer
 
 
+def filter_l2(vectors: Vectors, f: int, sigma: float = 1.0, expansion: float = 20.0) -> Vector:
+    known = [v for v in vectors if finite(v)]
+    weights = [1.0] * len(known)
+    met: list[tuple[float, Vector]] = []
+    while sum(weights) > len(vectors) - 2 * f or not met:
+        value, direction, centre = largest_eigenvalue(known, weights)
+        if value <= expansion * sigma**2:
+            return centre
+        met.append((value, centre))
+        along = [float((v - centre) @ direction) ** 2 for v in known]
+        top = max(a for a, c in zip(along, weights, strict=True) if c > 0)
+        if value <= 0 or top == 0:
+            break
+        weights = [
+            0.0 if 1 - a / top < 1e-12 else c * (1 - a / top)
+            for a, c in zip(along, weights, strict=True)
+        ]
+    return min(met, key=lambda pair: pair[0])[1]
+
+
+def faba(vectors: Vectors, f: int) -> Vector:
+    left = [v for v in vectors if finite(v)]
+    while len(left) > len(vectors) - f:
+        centre = mean(left)
+        away = [squared_distance(v, centre) for v in left]
+        farthest = max(range(len(left)), key=lambda i: (away[i], i))
+        left = [v for i, v in enumerate(left) if i != farthest]
+    return mean(left)
+
+
+def flame(vectors: Vectors, f: int, noise: float = 0.001) -> Vector:
+    """Grow one reach until more than half of all hang together."""
+    typical = median([length(v) for v in vectors])
+    known = [i for i, v in enumerate(vectors) if finite(v)]
+    apart = {(i, j): 1 - cosine(vectors[i], vectors[j]) for i in known for j in known}
+    for reach in sorted({max(apart[i, j], apart[j, i]) for i in known for j in known if i != j}
+                        or {0.0}):  # fmt: skip
+        groups: list[set[int]] = [{i} for i in known]
+        for i, j in itertools.combinations(known, 2):
+            if max(apart[i, j], apart[j, i]) <= reach:
+                met = [group for group in groups if i in group or j in group]
+                groups = [g for g in groups if g not in met] + [set().union(*met)]
+        largest = max(groups, key=len)
+        if len(largest) > len(vectors) / 2:
+            break
+    kept = clipping([vectors[i] for i in sorted(largest)], f, typical)
+    drawn = np.random.default_rng([1, 0]).standard_normal(len(vectors[0]))
+    return mean(kept) + noise * typical * drawn
+
+
+def weak_dp(
+    vectors: Vectors, f: int, c: float = 2.0, sigma: float = 0.025, place: tuple[int, int] = (0, 0)
+) -> Vector:
+    """Of a single coordinate: `place` says which it is, and of how many."""
+    at, of = place
+    drawn = np.random.default_rng([1, 0]).standard_normal(of or len(vectors[0]))
+    total = np.zeros_like(vectors[0])
+    for v in vectors:
+        if finite(v):
+            total = total + v * min(1.0, c / length(v) if length(v) else 1.0)
+    return total / len(vectors) + sigma * (drawn[at : at + 1] if of else drawn)
+
+
 def monna(vectors: Vectors, f: int, pivot: int = 0) -> Vector:
     order = sorted(vectors, key=lambda v: squared_distance(v, vectors[pivot]))
     return mean(order[: len(vectors) - f])
@@ -399,6 +462,10 @@ GEOMETRIC: dict[str, Callable[..., Vector]] = {
     "cge": cge,
     "dnc": dnc,
     "sign_guard": sign_guard,
+    "filter_l2": filter_l2,
+    "faba": faba,
+    "flame": flame,
+    "weak_dp": weak_dp,
 }
 STATEFUL: dict[str, Any] = {
     "centered_clipping": CenteredClipping,
@@ -481,12 +548,68 @@ def arc(vectors: Vectors, f: int) -> list[Vector]:
     return clipping(vectors, f, limit) if limit > 0 else [v * 0.0 for v in vectors]
 
 
+def foundation_fl(vectors: Vectors, f: int, copies: int | None = None) -> list[Vector]:
+    known = [v for v in vectors if finite(v)]
+    columns = range(len(known[0]))
+    if len(columns) == 1:
+        known.sort(key=lambda v: float(v[0]))
+    high = np.array([max(float(v[j]) for v in known) for j in columns])
+    low = np.array([min(float(v[j]) for v in known) for j in columns])
+    scores = [min(squared_distance(v, high), squared_distance(v, low)) for v in known]
+    farthest = known[scores.index(max(scores))]
+    whole = [v if finite(v) or len(v) == 1 else np.full_like(v, np.nan) for v in vectors]
+    return [*whole, *(farthest.copy() for _ in range(f if copies is None else copies))]
+
+
 PRE_RULES: dict[str, Callable[..., list[Vector]]] = {
+    "foundation_fl": foundation_fl,
     "nnm": nnm,
     "bucketing": bucketing,
     "clipping": clipping,
     "arc": arc,
 }
+
+
+# -- pre-rules that see what follows them: `after` is a function of vectors -------------------------
+
+After = Callable[[list[Vector]], Vector]
+
+
+def ctma(vectors: Vectors, f: int, after: After) -> Vector:
+    return nearest_to(vectors, f, [squared_distance(v, after(list(vectors))) for v in vectors])
+
+
+def nearest_to(vectors: Vectors, f: int, away: Sequence[float]) -> Vector:
+    """Average the m - f with the least; of equal ones the first, of single values the smaller."""
+    order = sorted(
+        range(len(vectors)),
+        key=lambda i: (away[i], float(vectors[i][0]) if len(vectors[i]) == 1 else i),
+    )
+    return mean([vectors[i] for i in order[: len(vectors) - f]])
+
+
+def gas(vectors: Vectors, f: int, after: After, parts: int = 10, seed: int = 0) -> Vector:
+    d = len(vectors[0])
+    drawn = np.random.default_rng([1, seed]).permutation(d)
+    scores = [0.0 if finite(v) else math.inf for v in vectors]
+    for chosen in np.array_split(drawn, min(parts, d)):
+        part = [v[chosen] if finite(v) else np.full(len(chosen), np.nan) for v in vectors]
+        answer = after(part)
+        for i, v in enumerate(part):
+            scores[i] += math.sqrt(squared_distance(v, answer))
+    return nearest_to(vectors, f, scores)
+
+
+def rlr(vectors: Vectors, f: int, after: After, threshold: int | None = None) -> Vector:
+    answer = after(list(vectors)).copy()
+    for j in range(len(answer)):
+        votes = sum(np.sign(v[j]) for v in vectors if finite(v))
+        if abs(votes) < (f + 1 if threshold is None else threshold):
+            answer[j] = -answer[j]
+    return answer
+
+
+AROUND: dict[str, Callable[..., Vector]] = {"ctma": ctma, "gas": gas, "rlr": rlr}
 
 
 # -- ragged answers --------------------------------------------------------------------------------

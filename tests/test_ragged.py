@@ -18,7 +18,16 @@ from hgobench.kernels import tiles
 from hgobench.protocol import Reception
 from tests import oracles
 from tests.oracles import PRE_RULES, Vector, configuration, masked_weights, weighted
-from tests.test_rules import CHAINS, DRAWN, RULES, QuadraticRoot, defined, parameters
+from tests.test_rules import (
+    CHAINS,
+    DRAWN,
+    QUIET,
+    RULES,
+    QuadraticRoot,
+    defined,
+    parameters,
+    sees_answers,
+)
 
 FEW = settings(DRAWN, max_examples=20)
 FLOATS = np.float32, np.float64
@@ -29,7 +38,8 @@ def having(scope: Scope) -> list[str]:
     return [r for r in (*RULES, *CHAINS) if scope in aggregators.build(r).scopes()]
 
 
-PURE = [r for r in having("staircase") if not aggregators.build(r).stateful]
+# A coordinate's noise is that of its name, which the definition on a step is not told.
+PURE = [QUIET.get(r, r) for r in having("staircase") if not aggregators.build(r).stateful]
 
 
 def prefixes(n: int, d: int, whole: int, rng: np.random.Generator, dtype: Any = float) -> Sent:
@@ -173,10 +183,13 @@ def test_where_nothing_can_be_answered_the_rule_refuses(scope: Scope) -> None:
 
 # -- masked ----------------------------------------------------------------------------------------
 
-# Of chains with clipping and caf rounding says when a weight is 0.
+# Of chains with clipping and caf rounding says when a weight is 0, and of cosines what ties.
 WEIGHED = ["clipping[c=0.7]+multi_krum"]
 WEIGHED += [
-    r for r in having("masked") if not any(x in r for x in ("clustering", "centered", "clipping"))
+    QUIET.get(r, r)
+    for r in having("masked")
+    if not any(x in r for x in ("clustering", "centered", "clipping", "weak_dp", "flame"))
+    and not sees_answers(r)
 ]
 
 
@@ -246,6 +259,66 @@ def test_the_masked_geometric_median_is_one_of_the_configuration(
     assert weights.sum() == pytest.approx(1.0)
     at = weights @ points if weights.max() < 1 - 1e-6 else points[weights.argmax()]
     assert oracles.pull(at, list(points)) < 1e-5
+
+
+@pytest.mark.parametrize("rule", ["multi_krum", "nnm+caf", "geometric_median"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_masked_ctma_takes_those_nearest_to_the_answer(rule: str, nested: bool) -> None:
+    for seed in range(5):
+        drawn = (prefixes if nested else scattered)(9, 8, 7, np.random.default_rng(seed))
+        values, present = drawn
+        sent = junk(*drawn), torch.from_numpy(present)
+        answer = aggregators.build(rule, f=2, scope="masked").answer(*sent)
+        centre = configuration(values, present)[0]
+        point = answer.values.numpy()
+        if answer.served is not None:
+            point = np.where(answer.served.numpy(), point, centre)
+        points = oracles.placed(configuration(values, present, point)[1])
+        away = np.linalg.norm(points[2:] - points[1], axis=1)
+        weights = np.zeros(9)
+        weights[np.argsort(away)[:7]] = 1 / 7
+        expected, stalled = weighted(weights, values, present)
+        found = aggregators.build(f"ctma+{rule}", f=2, scope="masked").answer(*sent)
+        served = np.ones(8, dtype=bool) if found.served is None else found.served.numpy()
+        np.testing.assert_array_equal(served, ~stalled)
+        np.testing.assert_allclose(found.values.numpy()[served], expected[served], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scope", ["block", "coordinate", "staircase", "masked"])
+def test_gas_with_one_part_is_ctma(scope: Scope) -> None:
+    for seed in range(5):
+        drawn = prefixes(12, 30, 7, np.random.default_rng(seed))
+        for rule in ("krum", "geometric_median"):
+            one, other = (
+                aggregators.build(f"{step}+{rule}", f=2, scope=scope)(
+                    junk(*drawn), torch.from_numpy(drawn[1])
+                )
+                for step in ("gas[parts=1]", "ctma")
+            )
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", ["flame[noise=0.5]", "weak_dp[sigma=0.5]"])
+def test_a_coordinate_s_noise_is_the_same_in_every_scope_and_block(rule: str) -> None:
+    drawn = prefixes(9, 12, 5, np.random.default_rng(0))
+    sent, present = junk(*drawn), torch.from_numpy(drawn[1])
+    numbers = torch.from_numpy(np.random.default_rng([4, 0]).standard_normal(20))
+    block = torch.arange(3, 15)
+    view = ServerView(4, coordinates=block, dimension=20)
+    for scope in aggregators.build(rule).scopes():
+        loud, quiet = (
+            aggregators.build(f"{name}]", f=1, scope=scope)(sent, present, view)
+            for name in (rule[:-1], f"{rule[:-4]}0.0")
+        )
+        size = (loud - quiet) / numbers[block]
+        if rule.startswith("weak_dp"):
+            torch.testing.assert_close(size, torch.full_like(size, 0.5))
+        elif scope != "staircase":  # there each step has its own median length
+            torch.testing.assert_close(size, size[0].expand(12))
+        assert bool((size > 0).all())
+    without = ServerView(4, coordinates=block)
+    with pytest.raises(RuleError, match=r"view.coordinates: up to 14; view.dimension must say how"):
+        aggregators.build(rule, f=1)(torch.from_numpy(drawn[0]), None, without)
 
 
 @pytest.mark.parametrize("tau", [0.5, 2.0])
