@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -392,13 +393,15 @@ def defined_by_column(
         if name == "weak_dp":
             told = {**told, "place": (j, values.shape[1])}
 
-        def after(some: list[Vector], told: dict[str, Any] = told) -> Vector:
-            return np.array([coordinate_rule(name, [float(x) for (x,) in some], f, **told)])
-
+        after: oracles.After = partial(_scalar, name, f, told)
         for step in reversed(before):
             after = _before(step, after, f, values.shape[1])
         answer.append(float(after(column)[0]))
     return np.array(answer)
+
+
+def _scalar(name: str, f: int, told: dict[str, Any], column: list[Vector]) -> Vector:
+    return np.array([coordinate_rule(name, [float(x) for (x,) in column], f, **told)])
 
 
 def _before(step: str, after: oracles.After, f: int, d: int) -> oracles.After:
