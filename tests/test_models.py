@@ -10,7 +10,7 @@ from hgobench import models
 from hgobench.algorithms import Order, Places
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError
-from hgobench.models import Network
+from hgobench.models import Network, Softmax
 
 MODELS = [("softmax", 4), ("logistic", 2), ("feed_forward[hidden=5]", 3)]
 NETWORKS = [
@@ -340,3 +340,38 @@ def test_the_quadratic_has_its_optimum_at_the_mean() -> None:
     assert loss[0] < loss[1] < loss[2]
     with pytest.raises(InputError, match=r"condition: 0\.5; expected a finite number >= 1"):
         build("quadratic[condition=0.5]", 3)
+
+
+class Doubled(Softmax):
+    """Another's softmax regression, whose gradients are others."""
+
+    def gradients(self, *arguments: Any, **more: Any) -> torch.Tensor:
+        return 2.0 * super().gradients(*arguments, **more)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "softmax", "softmax[ridge=0.3]", "feed_forward[hidden=5]",
+        "feed_forward[hidden=5,activation=sigmoid,loss=quadratic]", "logistic", "tests.test_models:Doubled",
+    ],
+)  # fmt: skip
+def test_gradients_at_parameters_of_one_s_own_are_those_of_each_alone(
+    name: str, weighted: bool
+) -> None:
+    classes = 2 if name == "logistic" else 3
+    model = build(name, classes)
+    rng = np.random.default_rng(1)
+    for q, s in ((1, 1), (7, 5), (4, 33)):
+        x, y = batch(classes, q=q, s=s)
+        params = torch.from_numpy(rng.standard_normal((q, model.dimension)).astype(np.float32))
+        weights = torch.from_numpy(rng.random((q, s), dtype=np.float32)) if weighted else None
+        with one_thread():
+            found = model.own_gradients(params, x, y, weights)
+            for i in range(q):
+                one = slice(i, i + 1)
+                own = None if weights is None else weights[one]
+                alone = model.gradients(params[one], x[one], y[one], own)[0, 0]
+                torch.testing.assert_close(found[i], alone, rtol=1e-5, atol=1e-6)
+                assert "softmax" not in name or torch.equal(found[i], alone)

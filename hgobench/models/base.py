@@ -82,6 +82,22 @@ class Model(ABC):
             (R, q, d); rows are contiguous, cells may be views into one buffer.
         """
 
+    def own_gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Compute each worker's minibatch gradient at parameters of its own, (q, d).
+
+        Args:
+            params: (q, d), a row per worker.
+            x, y, weights: as for `gradients`.
+        """
+        rows = []
+        for i in range(len(params)):
+            one = slice(i, i + 1)
+            own = None if weights is None else weights[one]
+            rows.append(self.gradients(params[one], x[one], y[one], own)[0, 0])
+        return torch.stack(rows) if rows else torch.zeros_like(params)
+
     @abstractmethod
     def evaluate(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean loss and accuracy on N examples, (R,) each, in float64."""

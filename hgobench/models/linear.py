@@ -78,6 +78,28 @@ class Softmax(Classifier):
         torch.sum(errors, dim=3, out=blocks[..., -1])
         return gradients.add_(params[:, None], alpha=self.ridge) if self.ridge else gradients
 
+    def own_gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (q, d): what `gradients` returns of each worker alone, for all at once."""
+        (q, s), cpu = y.shape, params.device.type == "cpu"
+        if type(self) is not Softmax or not cpu:  # another's gradients may be others
+            return super().own_gradients(params, x, y, weights)
+        split = params.view(q, self.classes, self.inputs)
+        aligned = split.new_empty(q, self.classes, -(-self.inputs // ALIGNED) * ALIGNED)
+        aligned = aligned[..., : self.inputs].copy_(split)
+        error = x.new_empty(q, self.classes, s)
+        product(aligned[..., :-1], x.transpose(1, 2), error)
+        error = error.add_(aligned[..., -1:]).softmax(dim=1)
+        index = y[:, None].expand(-1, 1, -1)
+        error.scatter_add_(1, index, error.new_full((1,), -1.0).expand_as(index))
+        error *= 1.0 / s if weights is None else weights[:, None]
+        gradients = x.new_empty(q, self.dimension)
+        blocks = gradients.view(q, self.classes, self.inputs)
+        product(error, x, blocks[..., :-1])
+        torch.sum(error, dim=2, out=blocks[..., -1])
+        return gradients.add_(params, alpha=self.ridge) if self.ridge else gradients
+
     def flops(self, examples: int) -> float:
         """Return 4·s·d: scores, and their slopes times the features."""
         return 4.0 * examples * self.dimension

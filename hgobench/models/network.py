@@ -245,6 +245,28 @@ class FeedForward(Network):
         product(errors, hidden.reshape(self.hidden, q, s).permute(1, 2, 0), outer)
         torch.sum(errors, dim=2, out=last)
 
+    def own_gradients(
+        self, params: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (q, d): each worker's gradient at parameters of its own, for all at once."""
+        if type(self) is not FeedForward:  # another's gradients may be others
+            return super().own_gradients(params, x, y, weights)
+        first, bias, second, last = self._split(params)
+        linear = torch.baddbmm(bias[..., None], first, x.transpose(1, 2))  # (q, hidden, s)
+        hidden = linear.relu_() if self.activation == "relu" else linear.sigmoid_()
+        scores = torch.baddbmm(last[..., None], second, hidden)  # (q, classes, s)
+        target = torch.nn.functional.one_hot(y, self.classes).transpose(1, 2)
+        if self.criterion == "cross_entropy":
+            error = scores.softmax(dim=1) - target
+        else:
+            answer = scores.sigmoid_()
+            error = answer * (1.0 - answer) * (answer - target)
+        error *= 1.0 / y.shape[1] if weights is None else weights[:, None]
+        back = torch.bmm(second.transpose(1, 2), error)
+        back *= (hidden > 0) if self.activation == "relu" else hidden * (1.0 - hidden)
+        parts = torch.bmm(back, x), back.sum(dim=2), torch.bmm(error, hidden.transpose(1, 2))
+        return torch.cat([part.flatten(1) for part in (*parts, error.sum(dim=2))], dim=1)
+
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Return (R, classes, N)."""
         return torch.stack([self._forward(row, x)[1] for row in cells(params)])

@@ -347,6 +347,11 @@ class World:
             PluginError: as for `gradients`.
         """
         found = torch.zeros_like(params)
+        if not self.models.foreign:
+            rows: Any = slice(None) if workers is None else torch.from_numpy(workers).to(x.device)
+            own = None if weights is None else weights[rows]
+            found[rows] = self.model.own_gradients(params[rows], x[rows], y[rows], own)
+            return found
         for i in range(len(params)) if workers is None else np.flatnonzero(workers).tolist():
             one = slice(i, i + 1)
             own = None if weights is None else weights[one]
