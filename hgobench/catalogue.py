@@ -23,9 +23,15 @@ _HOMES = {
     "augment": "hgobench.data.augmentations",
     "hardware": "hgobench.hardware",
     "model": "hgobench.models",
+    "metrics": "hgobench.metrics",
 }
 FIELDS = tuple(_HOMES)
-_BEFORE = {"pre_rule": "rule", "heterogeneity_attack": "attack", "condition": "hardware"}
+_BEFORE = {
+    "pre_rule": "rule",
+    "heterogeneity_attack": "attack",
+    "condition": "hardware",
+    "metric": "metrics",
+}
 
 
 def registry(field: str) -> Registry[Any]:

@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 from hgobench.leaderboard import Board, Row, Score, Spent
@@ -93,65 +90,62 @@ def _foreign(scenario: Scenario) -> bool:
     return bool(catalogue.foreign({"algorithm": scenario.algorithm}))
 
 
-def _worst_class(row: Row) -> float | None:
-    """Return the lowest, over classes, of the mean accuracy over seeds under the worst attack."""
-    shares = [_by_class(score, row.label) for score in row.under_worst]
-    return float(np.mean(shares, axis=0).min()) if shares else None
+def groups(name: str, scores: Sequence[Score]) -> dict[str, float]:
+    """Return a measure's means over cells by group: ``{"weak": 0.71, "average": 0.8}``.
 
-
-def _by_class(score: Score, label: str) -> NDArray[np.float64]:
-    """Return a cell's accuracy on the test examples of each class."""
-    data = score.scenario.data
-    labels = _labels(data, (score.data or {}).get("data"))
-    counts = np.bincount(labels)
-    right = np.zeros(len(labels))
-    if score.status == "done":
-        if score.right is None:
-            raise InputError(
-                f"columns: worst_class: a cell of {label!r} does not say which test examples were "
-                "right, as it is of an older hgobench, its score is on other examples, or there "
-                "are no classes; the command that computed it computes it anew"
-            )
-        bits = np.frombuffer(score.right, dtype=np.uint8)
-        if len(bits) != -(-len(labels) // 8):
-            raise InputError(
-                f"columns: worst_class: a cell of {label!r} has {len(bits)} bytes of which test "
-                f"examples were right; expected {-(-len(labels) // 8)}, for the {len(labels)} test "
-                f"examples of {data!r}"
-            )
-        right = np.unpackbits(bits, count=len(labels)).astype(float)
-    there = np.flatnonzero(counts)
-    return np.bincount(labels, right)[there] / counts[there]
-
-
-def _labels(data: str, digest: str | None) -> NDArray[np.int64]:
-    """Return the labels of the test examples that a result is of.
-
-    Raises:
-        InputError: they are not here, or not known to be the same.
+    Groups that some cells lack, as their fleet has no such device, are left out.
     """
-    if catalogue.foreign({"data": data}):
-        raise InputError(
-            f"columns: worst_class: needs the labels of {data!r}, which is not hgobench's: no "
-            "board imports what a result names"
-        )
-    from hgobench.data import datasets  # imports scikit-learn
+    told = by_group(name, scores)
+    return {group: fmean(known) for group, known in told.items() if len(known) == len(scores)}
 
-    try:
-        here = datasets.load(data)
-    except InputError as error:
-        raise InputError(
-            f"columns: worst_class: needs the labels of {data!r}: {problem}"
-            for problem in error.problems
-        ) from None
-    if not here.classes:
-        raise InputError(f"columns: worst_class: {data!r} is a regression and has no classes")
-    if here.digest != digest:
-        raise InputError(
-            f"columns: worst_class: needs the labels of the {data!r} that results are of; the one "
-            "that is here is other data"
-        )
-    return here.test.labels.astype(np.int64)
+
+def by_group(name: str, scores: Sequence[Score]) -> dict[str, list[float]]:
+    """Return what a measure is in each of some cells, by group.
+
+    Of a cell that did not end well accuracies are 0, and others not known.
+    """
+    found: dict[str, list[float]] = {}
+    names = {key: None for score in scores for key in score.measures if key.startswith(f"{name}/")}
+    for score in scores:
+        for key in names:
+            if key in score.measures:
+                found.setdefault(key.partition("/")[2], []).append(score.measures[key])
+            elif score.status != "done" and "accuracy" in name:
+                found.setdefault(key.partition("/")[2], []).append(0.0)
+    return found
+
+
+def _grouped(name: str) -> Callable[[Row], Value]:
+    """Return the means over the seeds under a row's worst attack, by group."""
+
+    def value(row: Row) -> str | None:
+        told = groups(name, row.under_worst)
+        return ", ".join(f"{group} {number:.3g}" for group, number in told.items()) or None
+
+    return value
+
+
+def _measured(name: str) -> Callable[[Row], Value]:
+    accuracy = "accuracy" in name or name == "worst_worker"
+    return _mean(
+        lambda score: 0.0 if accuracy and score.status != "done" else score.measures.get(name)
+    )
+
+
+def _least(name: str, which: Callable[[Mapping[str, float]], float]) -> Callable[[Row], Value]:
+    def value(row: Row) -> float | None:
+        told = groups(name, row.under_worst)
+        return which(told) if told else None
+
+    return value
+
+
+def _slowest(told: Mapping[str, float]) -> float:
+    return next(iter(told.values()))
+
+
+def _lowest(told: Mapping[str, float]) -> float:
+    return min(told.values())
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -201,7 +195,70 @@ COLUMNS: Mapping[str, Column] = {
     "worst_class": Column(
         "worst class",
         "the lowest, over classes, of the mean accuracy over seeds on its test examples",
-        _worst_class,
+        _least("class_accuracy", _lowest),
+        3,
+    ),
+    "slow_devices": Column(
+        "slow devices",
+        "accuracy on test examples with the mix of labels that the slowest class of devices holds",
+        _least("device_accuracy", _slowest),
+        3,
+    ),
+    "device_accuracy": Column(
+        "by device",
+        "accuracy on test examples with the mix of labels that each class of devices holds",
+        _grouped("device_accuracy"),
+        kind="text",
+    ),
+    "worst_worker": Column(
+        "worst worker",
+        "the lowest such accuracy of an honest worker",
+        _measured("worst_worker"),
+        3,
+    ),
+    "used": Column(
+        "values used",
+        "how far the rule's last answer follows what honest workers sent, by class of device; 1: "
+        "as far as the average does",
+        _grouped("used"),
+        kind="text",
+    ),
+    "used_by_labels": Column(
+        "used by labels",
+        "the same by thirds of the workers, by how rare their labels are",
+        _grouped("used_by_labels"),
+        kind="text",
+    ),
+    "weight": Column(
+        "part in updates",
+        "honest workers' part in the last update, by class of device; 1: as much as if all sent "
+        "all and were averaged",
+        _grouped("weight"),
+        kind="text",
+    ),
+    "caught": Column(
+        "caught",
+        "the share of Byzantine answers of which the rule used nothing, in the last round",
+        _measured("caught"),
+        2,
+    ),
+    "dropped": Column(
+        "dropped",
+        "the share of honest answers of which it used nothing",
+        _measured("dropped"),
+        2,
+    ),
+    "energy": Column("joules", "what honest workers spent in a run", _measured("energy"), 0),
+    "device_energy": Column(
+        "joules by device",
+        "what an honest worker of each class of device spent in a run",
+        _grouped("energy"),
+        kind="text",
+    ),
+    "server_ms": Column(
+        "server ms",
+        "CPU milliseconds per round that the server took, on what computed it",
+        _mean(lambda score: score.server_ms),
         3,
     ),
     "folder": Column(
@@ -218,24 +275,29 @@ COLUMNS: Mapping[str, Column] = {
     ),
 }
 
-_NOT_HELD: Mapping[str, str] = {
-    "server_ms": (
-        "results hold the CPU seconds of whole cells (cpu_seconds), not those of the server; "
-        "hgobench bench measures the time that a rule takes"
-    ),
-    "slow_devices": (
-        "results hold one accuracy for all devices; it would need an accuracy by class of device "
-        "at the end of a run, which no result has; hgobench audit rule says whose values a rule "
-        "uses, by speed"
-    ),
+MEASURE = "measures."  # before the name of a metric's own measure
+
+_NEEDS: Mapping[str, str] = {
+    **dict.fromkeys(Spent._fields, "totals of a run, which scores of pytest's report do not have"),
+    "hash": "results of a store, and attacks or seeds as the boards' columns",
+    "folder": "results of several folders",
+    "energy": "a fleet that says watts or joules_per_byte, as a file of devices may",
+    "device_energy": "a fleet that says watts or joules_per_byte, as a file of devices may",
+    "caught": "attackers that answered, and a rule that gives each worker one weight",
+    "dropped": "a rule that gives each worker one weight",
 }
+_MEASURED = (
+    "results with metrics=standard of this version; the command that computed them computes them "
+    "anew"
+)
+_OWN = "results whose scenarios name a metric that measures it, as in metrics=mypkg:MyMetric"
 
 
 def chosen(names: Iterable[str]) -> dict[str, Column]:
-    """Return columns by their names.
+    """Return columns by their names; ``measures.NAME`` is what a metric of one's own measures.
 
     Raises:
-        InputError: there are no such columns, or no result holds them; all problems at once.
+        InputError: there are no such columns; all problems at once.
 
     Example:
         >>> list(chosen(["hash", "time"]))
@@ -243,15 +305,25 @@ def chosen(names: Iterable[str]) -> dict[str, Column]:
     """
     asked = list(dict.fromkeys(names))
     problems = [
-        f"columns: {name}: {_NOT_HELD[name]}"
-        if name in _NOT_HELD
-        else unknown("columns", name, COLUMNS)
+        unknown("columns", name, COLUMNS, hint=f"or {MEASURE}NAME, of a metric of one's own")
         for name in asked
-        if name not in COLUMNS
+        if name not in COLUMNS and not name.startswith(MEASURE)
     ]
     if problems:
         raise InputError(problems)
-    return {name: COLUMNS[name] for name in asked}
+    return {name: COLUMNS[name] if name in COLUMNS else _own(name) for name in asked}
+
+
+def _own(name: str) -> Column:
+    """Return the column of a measure, or of all its groups."""
+    measure = name.removeprefix(MEASURE)
+    alone, grouped = _measured(measure), _grouped(measure)
+
+    def value(row: Row) -> Value:
+        told = alone(row)
+        return grouped(row) if told is None else told
+
+    return Column(measure, "", value)
 
 
 def check(boards: Iterable[Board], asked: Mapping[str, Column]) -> None:
@@ -261,20 +333,17 @@ def check(boards: Iterable[Board], asked: Mapping[str, Column]) -> None:
         InputError: with what is needed.
     """
     rows = [row for board in boards for row in board.rows]
-    needs = {
-        **dict.fromkeys(
-            Spent._fields, "totals of a run, which scores of pytest's report do not have"
-        ),
-        "hash": "results of a store, and attacks or seeds as the boards' columns",
-        "folder": "results of several folders",
-    }
     problems = [
-        f"columns: {name}: no row holds it; it needs {needs[name]}"
+        f"columns: {name}: no row holds it; it needs {_needed(name)}"
         for name, column in asked.items()
-        if name in needs and rows and all(column.value(row) in (None, "") for row in rows)
+        if rows and all(column.value(row) in (None, "") for row in rows)
     ]
     if problems:
         raise InputError(problems)
+
+
+def _needed(name: str) -> str:
+    return _OWN if name.startswith(MEASURE) else _NEEDS.get(name, _MEASURED)
 
 
 def values(row: Row, asked: Mapping[str, Column]) -> dict[str, Value]:
@@ -285,8 +354,8 @@ def values(row: Row, asked: Mapping[str, Column]) -> dict[str, Value]:
 
 def notes(asked: Mapping[str, Column], under_attack: bool) -> Sequence[str]:
     """Return what a reader must know of some columns."""
-    ran = [name for name in asked if name in (*Spent._fields, "stalled", "exceeded", "outvoted")]
-    told = [f"{column.header}: {column.about}" for column in asked.values()]
+    ran = [name for name in asked if name not in ("folder", "hash", "sampling_risk", "run_risk")]
+    told = [f"{column.header}: {column.about}" for column in asked.values() if column.about]
     if not told:
         return []
     mean = (

@@ -116,6 +116,8 @@ class Score:
         outvoted: the share of rounds in which most that answered were Byzantine.
         spent: what its run took; None: it is not known.
         seconds: CPU seconds that it took to compute.
+        server_ms: CPU milliseconds per round that the server took of these; None: not known.
+        measures: what its metrics say of its end (`Result.measures`); empty: not known.
         address: of the result in its store; empty: it is of none.
         folder: where it was found, if there are several places.
         outside: of an attack that is none of its suite's, the hash of the card that brought it.
@@ -137,6 +139,8 @@ class Score:
     outvoted: float = 0.0
     spent: Spent | None = None
     seconds: float = field(default=0.0, compare=False)
+    server_ms: float | None = field(default=None, compare=False)
+    measures: Mapping[str, float] = field(default_factory=dict, compare=False)
     address: str = field(default="", compare=False)
     folder: str = field(default="", compare=False)
     outside: str = ""
@@ -185,7 +189,8 @@ class Score:
         return cls(
             result.scenario, result.status, accuracy, live, needs, result.late, data, right, path,
             exceeded=exceeded / max(rounds, 1), outvoted=outvoted / max(rounds, 1), spent=spent,
-            seconds=result.seconds, address=address,
+            seconds=result.seconds, server_ms=1000 * result.server_seconds / max(rounds, 1) or None,
+            measures=result.measures, address=address,
         )  # fmt: skip
 
 

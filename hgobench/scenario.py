@@ -212,6 +212,7 @@ class Given(TypedDict, total=False):
     schedule: Literal["constant", "inverse_sqrt_block"]
     solver: Named
     evaluation_interval: int
+    metrics: Named
     seed: int
 
 
@@ -280,6 +281,8 @@ class Scenario:
         schedule: ``"constant"``, or ``"inverse_sqrt_block"``: γ·√(d/|B_k|).
         solver: what the server does with the aggregate.
         evaluation_interval: evaluate every so many rounds, and after the last.
+        metrics: what else is measured after the last round: ``"standard"``, ``"none"``, or
+            ``"mypkg:MyMetric"``, one's own besides the standard ones.
         seed: of every random draw.
 
     Raises:
@@ -338,6 +341,7 @@ class Scenario:
     solver: str = declare(
         "gradient_descent", named("solver", learning_rate=0.1, schedule="constant"), "defence")
     evaluation_interval: int = declare(1, integer(1, ROUNDS), "measurement")
+    metrics: str = declare("standard", named("metrics"), "measurement", before="standard")
     seed: int = declare(0, integer(0, SEEDS), "repetition")
     # fmt: on
 

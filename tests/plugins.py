@@ -19,6 +19,7 @@ from hgobench.aggregators.trimmed_mean import TrimmedMean
 from hgobench.algorithms import Algorithm, Order, Work
 from hgobench.attacks import Attack, HeterogeneityAttack, Message, View
 from hgobench.data.base import Dataset, Source, Split
+from hgobench.metrics import End, Metric
 from hgobench.models import Softmax
 
 
@@ -668,3 +669,51 @@ class Unending(Signs):
 def smoothed(scores: Tensor, y: Tensor) -> Tensor:
     """A loss: cross-entropy with smoothed labels."""
     return torch.nn.functional.cross_entropy(scores, y, label_smoothing=0.2)
+
+
+class NoisyAccuracy(Metric):
+    """The accuracy on test examples with noise."""
+
+    measures = {"noisy_accuracy": "accuracy on test examples with noise"}
+
+    def __call__(self, end: End) -> dict[str, float]:
+        noise = torch.randn(end.features.shape)
+        return {"noisy_accuracy": end.accuracy(end.features + 0.5 * noise, end.labels)}
+
+
+class RaisingMetric(Metric):
+    def __call__(self, end: End) -> dict[str, float]:
+        raise KeyError("no such thing")
+
+
+class NanMetric(Metric):
+    def __call__(self, end: End) -> dict[str, float]:
+        return {"loss": float("nan")}
+
+
+class ListMetric(Metric):
+    def __call__(self, end: End) -> Any:
+        return [1.0]
+
+
+class TextMetric(Metric):
+    def __call__(self, end: End) -> Any:
+        return {"loss": "high"}
+
+
+class CapitalMetric(Metric):
+    def __call__(self, end: End) -> Any:
+        return {"Loss": 1.0}
+
+
+class MeddlingMetric(Metric):
+    """Changes whatever it is given."""
+
+    def __call__(self, end: End) -> dict[str, float]:
+        end.params.zero_()
+        end.features.zero_()
+        end.labels.zero_()
+        for array in (end.right, end.held, end.byzantine, end.devices):
+            assert array is not None
+            array[:] = 0
+        return {"meddled": 1.0}

@@ -15,10 +15,10 @@ from hgobench.audits import Options, Work, rule, run
 from hgobench.errors import InputError
 from hgobench.evaluation import members
 from hgobench.evaluation.members import Member
+from hgobench.metrics.influence import influences, unlike
 from hgobench.report import files
 from hgobench.results import open_store
 from hgobench.session import Session
-from hgobench.theory.influence import influences, unlike
 from tests.test_cli import hgobench
 
 FEW = (
@@ -96,9 +96,8 @@ def test_a_stateful_rule_keeps_its_memory() -> None:
 
 
 def test_how_unlike_labels_are_is_their_distance_in_total_variation() -> None:
-    labels = np.array([0] * 6 + [1] * 4)
-    shards = [np.arange(6), np.arange(6, 10), np.array([0, 1, 2, 6, 7])]
-    np.testing.assert_allclose(unlike(labels, shards, 2), [0.4, 0.6, 0.0], atol=1e-12)
+    held = np.array([[6, 0], [0, 4], [3, 2]])
+    np.testing.assert_allclose(unlike(held), [0.4, 0.6, 0.0], atol=1e-12)
 
 
 @pytest.mark.long

@@ -17,7 +17,6 @@ import pytest
 
 from hgobench import Scenario, merge, run
 from hgobench.columns import COLUMNS, chosen, values
-from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.folders import read
 from hgobench.leaderboard import Score, boards
@@ -165,84 +164,81 @@ def test_the_sampling_risk_is_that_of_the_scenario() -> None:
     }  # fmt: skip
 
 
-def test_the_worst_class_is_counted_from_which_examples_were_right() -> None:
-    """A real run; then of made bits: all right but every other example of class 3."""
-    digits = datasets.load("digits")
-    real = run(Scenario(workers=20, rounds=2))
-    (board,) = boards([Score.of(real)])
-    assert real.right is not None
-    right = np.unpackbits(np.frombuffer(real.right, dtype=np.uint8), count=len(digits.test))
-    labels = digits.test.labels
-    lowest = min(right[labels == c].mean() for c in range(10))
-    (value,) = values(board.rows[0], chosen(["worst_class"])).values()
-    assert value == pytest.approx(lowest)
-    assert right.mean() == pytest.approx(real.summary["test_accuracy"])
-
-    bits = np.ones(len(labels), dtype=np.uint8)
-    bits[np.flatnonzero(labels == 3)[::2]] = 0
-    packed, mean = np.packbits(bits).tobytes(), float(bits.mean())
-    known = {"data": digits.digest}
-    cell = Scenario(workers=20, rounds=2)
-    (made,) = boards([Score(cell, "done", mean, data=known, right=packed)])
-    third = labels == 3
-    assert values(made.rows[0], chosen(["worst_class"])) == {
-        "worst_class": pytest.approx(bits[third].mean())
+def test_columns_of_measures_are_means_over_seeds_by_group() -> None:
+    """Two seeds; of one the fleet has no powerful device."""
+    measures: list[dict[str, float]] = [
+        {"class_accuracy/0": 0.5, "class_accuracy/1": 0.8, "device_accuracy/weak": 0.5,
+         "device_accuracy/powerful": 0.9, "worst_worker": 0.25, "energy": 7.0, "energy/weak": 2.0,
+         "f1": 0.5, "f1/macro": 0.25},
+        {"class_accuracy/0": 0.7, "class_accuracy/1": 0.4, "device_accuracy/weak": 0.6,
+         "worst_worker": 0.75, "energy": 8.0, "energy/weak": 4.0, "f1": 1.0, "f1/macro": 0.5},
+    ]  # fmt: skip
+    cells = [Scenario(workers=20, seed=seed) for seed in (0, 1)]
+    each = [
+        Score(cell, "done", 0.5, measures=told, server_ms=1.0 + cell.seed)
+        for cell, told in zip(cells, measures, strict=True)
+    ]
+    ((row,),) = (board.rows for board in boards(each))
+    names = ["worst_class", "slow_devices", "device_accuracy", "worst_worker", "energy",
+             "device_energy", "server_ms", "caught", "measures.f1", "measures.f1/macro",
+             "measures.class_accuracy"]  # fmt: skip
+    assert values(row, chosen(names)) == {
+        "worst_class": pytest.approx(0.6),
+        "slow_devices": pytest.approx(0.55),
+        "device_accuracy": "weak 0.55",
+        "worst_worker": 0.5,
+        "energy": 7.5,
+        "device_energy": "weak 3",
+        "server_ms": 1.5,
+        "caught": None,
+        "measures.f1": 0.75,
+        "measures.f1/macro": 0.375,
+        "measures.class_accuracy": "0 0.6, 1 0.6",
     }
+    failed = replace(each[1], status="failed", accuracy=0.0, measures={}, server_ms=None)
+    ((row,),) = (board.rows for board in boards([each[0], failed]))
+    assert values(row, chosen(["slow_devices", "worst_worker", "energy", "server_ms"])) == {
+        "slow_devices": 0.25, "worst_worker": 0.125, "energy": None, "server_ms": None
+    }  # fmt: skip
+    text = render("r", boards(each), columns=["device_accuracy", "server_ms"])
+    assert "weak 0.55" in text
+    assert "server ms: CPU milliseconds per round that the server took" in text
 
 
-@pytest.mark.parametrize(
-    ("score", "message"),
-    [
-        ({"right": None}, "does not say which test examples were right, as it is of an older"),
-        ({"data": {"data": "other"}}, "needs the labels of the 'digits' that results are of"),
-        ({"data": None}, "needs the labels of the 'digits' that results are of; the one that"),
-        (
-            {"right": b"\xff"},
-            "has 1 bytes of which test examples were right; expected 45, for the 360",
-        ),
-        (
-            {"scenario": Scenario(data="tests.plugins:Prices", workers=20)},
-            "needs the labels of 'tests.plugins:Prices', which is not hgobench's: no board imports",
-        ),
-        ({"scenario": Scenario(data="boston", workers=20)}, "columns: worst_class: "),
-    ],
-)
-def test_a_worst_class_that_can_t_be_known_is_refused(
-    score: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digest = datasets.load("digits").digest
-    good = Score(
-        Scenario(workers=20), "done", 1.0, data={"data": digest}, right=b"\xff" * 45
-    )  # fmt: skip
-    assert values(boards([good])[0].rows[0], chosen(["worst_class"])) == {"worst_class": 1.0}
-    with pytest.raises(InputError) as refused:
-        render("r", boards([replace(good, **score)]), columns=["worst_class"])
-    (problem,) = refused.value.problems
-    assert problem.startswith("columns: worst_class: ")
-    assert message in problem
+def test_measures_of_a_real_run_are_columns() -> None:
+    real = run(Scenario(workers=20, byzantine=2, attack="foe", rounds=2, rule="krum",
+                        algorithm="sgd", deadline="inf"))  # fmt: skip
+    ((row,),) = (board.rows for board in boards([Score.of(real)]))
+    told = values(row, chosen(list(COLUMNS)))
+    assert told["caught"] == 1.0
+    assert told["dropped"] == pytest.approx(17 / 18)
+    assert 0 < told["worst_worker"] <= told["slow_devices"] <= 1  # type: ignore[operator]
+    assert str(told["used"]).startswith("weak ")
+    assert 0 < told["server_ms"] < 1000 * real.seconds  # type: ignore[operator]
 
 
-def test_what_no_result_holds_is_refused_by_name(tmp_path: Path) -> None:
+def test_columns_that_no_row_holds_are_refused_by_name(tmp_path: Path) -> None:
     folder = str(kept(tmp_path / "a", cells()[:2]))
     done = hgobench("leaderboard", folder, "--columns", "server_ms,slow_devices,tiem")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "hgobench: refused, nothing was computed:",
-        "  --columns: server_ms: results hold the CPU seconds of whole cells (cpu_seconds), not "
-        "those of the server; hgobench bench measures the time that a rule takes",
-        "  --columns: slow_devices: results hold one accuracy for all devices; it would need an "
-        "accuracy by class of device at the end of a run, which no result has; hgobench audit rule "
-        "says whose values a rule uses, by speed",
-        "  --columns: unknown 'tiem'; did you mean 'time'?",
+        "  --columns: unknown 'tiem'; did you mean 'time'? (or measures.NAME, of a metric of one's "
+        "own)",
     ]
-    with pytest.raises(InputError, match="columns: hash: no row holds it; it needs results of a"):
-        render("r", boards(scores()), columns=["hash"])
-    with pytest.raises(
-        InputError, match="columns: time: no row holds it; it needs totals of a run"
-    ):
-        render("r", boards(scores()), columns=["time"])
-    with pytest.raises(InputError, match="columns: folder: no row holds it; it needs results of s"):
-        render("r", boards(scores()), columns=["folder"])
+    for name, needed in {
+        "hash": "results of a store",
+        "time": "totals of a run",
+        "folder": "results of several folders",
+        "server_ms": "results with metrics=standard of this version; the command that computed",
+        "worst_class": "results with metrics=standard of this version",
+        "energy": "a fleet that says watts or joules_per_byte",
+        "caught": "attackers that answered, and a rule that gives each worker one weight",
+        "measures.f1": "results whose scenarios name a metric that measures it",
+    }.items():
+        said = re.escape(f"columns: {name}: no row holds it; it needs {needed}")
+        with pytest.raises(InputError, match=said):
+            render("r", boards(scores()), columns=[name])
     listed = hgobench("leaderboard", "--help").stdout
     assert all(name in listed for name in COLUMNS)
 

@@ -321,6 +321,25 @@ def test_every_kind_has_a_page() -> None:
 
 
 @pytest.mark.long
+def test_the_guide_to_metrics(tmp_path: Path, run_here: Run) -> None:
+    """Its metric has under 25 lines, and its column is on the board; so are the others it names."""
+    guide = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(source.splitlines()) < 25
+    (tmp_path / "mine.py").write_text(source)
+    shown = re.findall(r"^hgobench (.*?)(?: +#.*)?$", guide, re.MULTILINE)
+    few = "--set", "rounds=2", "--set", "rule=average", "--set", "seed=0"
+    for command in shown:
+        more = (*few, "--quiet") if command.startswith("run") else ()
+        done = run_here(*command.replace("'", "").split(), *more)
+        assert done.returncode == 0, done.stderr
+    done = run_here(*shown[-1].split(), "--format", "json")
+    for board in json.loads(done.stdout)["boards"]:
+        for row in board["rows"]:
+            assert 0 < row["columns"]["measures.noisy_accuracy"] < 1
+
+
+@pytest.mark.long
 def test_the_guide_to_a_project_of_one_s_own(tmp_path: Path) -> None:
     """All that it shows is tried, in its order, from an empty folder; then what it promises."""
     guide = (ROOT / "docs" / "your-project.md").read_text(encoding="utf-8")

@@ -74,10 +74,11 @@ def test_every_format_holds_what_the_store_holds(
     assert done.stdout.splitlines() == [
         f"{tmp_path}/cells.{form}: 8 lines",
         f"{tmp_path}/rounds.{form}: 24 lines",
+        f"{tmp_path}/measures.{form}: 184 lines",
         f"{tmp_path}/provenance.{form}: 8 lines",
     ]
-    cells, rounds, provenance = (
-        read(tmp_path / f"{name}.{form}") for name in ("cells", "rounds", "provenance")
+    cells, rounds, measures, provenance = (
+        read(tmp_path / f"{name}.{form}") for name in ("cells", "rounds", "measures", "provenance")
     )
     same(cells.drop(columns="right"), outcome.to_frame().drop(columns="right"))
     assert list(cells.columns) == list(cell_kinds())
@@ -87,6 +88,9 @@ def test_every_format_holds_what_the_store_holds(
     for key, _, result in entries:
         of_cell = rounds[rounds["cell"] == key].drop(columns="cell").reset_index(drop=True)
         same(of_cell, result.to_frame())
+        told = measures[measures["cell"] == key].fillna({"group": ""}).to_dict("records")
+        named = {f"{one['measure']}/{one['group']}".removesuffix("/"): one["value"] for one in told}
+        assert named == pytest.approx(result.measures, abs=0)
         facts = provenance[provenance["cell"] == key].iloc[0]
         assert facts["data"] == result.provenance["data"]
         assert facts["code"] == result.provenance["code"]
@@ -144,7 +148,7 @@ def test_names_and_numbers_of_any_kind_come_back(tmp_path: Path, form: export.Fo
         store.add(stored(cell, status="failed", reason=odd), "a, 'b' \"c\"", "k")
         assert export_tables(store, tmp_path / "out", form) == {
             tmp_path / "out" / f"{name}.{form}": lines
-            for name, lines in (("cells", 1), ("rounds", 3), ("provenance", 1))
+            for name, lines in (("cells", 1), ("rounds", 3), ("measures", 0), ("provenance", 1))
         }
     (line,) = read(tmp_path / "out" / f"cells.{form}").to_dict("records")
     assert line["ruleset"] == "a, 'b' \"c\""

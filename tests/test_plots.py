@@ -59,6 +59,7 @@ ASKED: Mapping[str, Mapping[str, Any]] = {
     "cost": {"where": {"f": 3}},
     "ranks": {"where": ALPHA},
     "blocks": {"x": "time", "where": ALPHA},
+    "devices": {"y": "weight", "where": ALPHA},
 }
 FORMS = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 
@@ -346,8 +347,9 @@ def test_no_cells_are_merged_but_seeds_and_attacks(
     ("kind", "asked", "message"),
     [
         ("curve", {}, "plot: kind: unknown 'curve'; did you mean 'curves'?"),
-        ("devices", {}, "plot: devices: results don't say whose values a rule used; hgobench audit "
-         "rule NAME measures the shares of workers by speed"),
+        ("devices", {"y": "energy"}, "plot: devices: --y: energy: no run measured it; it needs "
+         "results with metrics=standard of this version, of a fleet that says watts"),
+        ("devices", {"y": "joules"}, "plot: devices: --y: unknown 'joules'; expected one of class_"),
         ("sweep", {}, "plot: --x: expected the field that accuracy is drawn over, as f, f/n, tau or "
          "alpha"),
         ("sweep", {"x": "rule"}, "plot: --x: rule: its values are names; draw a heat map, kind heat, "

@@ -234,7 +234,7 @@ def test_a_plugin_s_helpers_count_too(tmp_path: Path, monkeypatch: pytest.Monkey
             lambda path: (
                 sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close()
             ),
-            "schema 99; expected 2",
+            "schema 99; expected 3",
         ),
     ],
 )

@@ -57,6 +57,7 @@ TWO: dict[str, tuple[Any, Any]] = {
     "schedule": ("constant", "inverse_sqrt_block"),
     "solver": ("gradient_descent", "adam"),
     "evaluation_interval": (1, 3),
+    "metrics": ("standard", "none"),
     "seed": (0, 1),
 }
 

@@ -102,6 +102,7 @@ def problems(**fields: Any) -> list[str]:
         ({"schedule": "constant2"}, "schedule: unknown 'constant2'; did you mean 'constant'?"),
         ({"solver": "adams"}, "solver: unknown 'adams'; did you mean 'adam'? (hgobench list solvers)"),
         ({"evaluation_interval": 0}, "evaluation_interval: 0; expected an integer >= 1"),
+        ({"metrics": "enrgy"}, "metrics: unknown 'enrgy'; did you mean 'energy'? (hgobench list metrics)"),
         ({"seed": -1}, "seed: -1; expected an integer >= 0"),
         ({"workers": 10**30}, f"workers: {10**30}; expected at most 1000000"),
         ({"byzantine": 10**30}, f"byzantine: {10**30}; expected at most 1000000"),
@@ -239,7 +240,7 @@ def test_what_may_be_given_is_what_is_declared() -> None:
 def test_the_signature_shows_fields_letters_and_defaults() -> None:
     parameters = inspect.signature(Scenario).parameters
     assert list(parameters)[:4] == ["data", "partition", "model", "hardware"]
-    assert list(parameters)[-2:] == ["evaluation_interval", "seed"]
+    assert list(parameters)[-3:] == ["evaluation_interval", "metrics", "seed"]
     assert set(parameters) == {*Scenario.declarations(), *Scenario.letters()}
     assert parameters["rounds"].default == 150
     assert parameters["quorum"].default is None

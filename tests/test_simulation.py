@@ -175,7 +175,7 @@ def test_what_a_server_keeps_and_knows_is_of_the_block(fields: dict[str, Any]) -
 
 def test_a_view_draws_from_the_stream_of_its_round() -> None:
     plugins.DrawingView.drawn.clear()
-    fields = {**BASE, "seed": 3, "scope": "block"}
+    fields = {**BASE, "seed": 3, "scope": "block", "metrics": "none"}
     run(Scenario(**{**fields, "rule": "tests.plugins:DrawingView"}))
     run(Scenario(**{**fields, "rule": "nnm+tests.plugins:DrawingView"}))
     expected = [stream(3, "rule", k, step).random() for step in (0, 1) for k in range(1, 5)]
@@ -678,7 +678,7 @@ def test_what_is_tried_on_the_server_is_what_it_then_answers(rule: str) -> None:
     answers = getattr(plugins, rule).answers
     answers.clear()
     fields = {**BASE, "hardware": "c2", "rule": f"tests.plugins:{rule}", "rounds": 6}
-    run(Scenario(**fields, attack="tests.plugins:Trying", scope="block"))
+    run(Scenario(**fields, attack="tests.plugins:Trying", scope="block", metrics="none"))
     tried, given = answers[::2], answers[1::2]
     assert len(tried) == len(given) == 6
     for a, b in zip(tried, given, strict=True):
@@ -691,7 +691,7 @@ def test_the_server_is_tried_as_it_is() -> None:
     plugins.Trying.seen.clear()
     plugins.RecordingMedian.answers.clear()
     rule = "nnm+tests.plugins:RecordingMedian"
-    fields = {**BASE, "hardware": "c2", "rule": rule, "scope": "block"}
+    fields = {**BASE, "hardware": "c2", "rule": rule, "scope": "block", "metrics": "none"}
     run(Scenario(**fields, attack="tests.plugins:Trying"))
     answers = plugins.RecordingMedian.answers[1::2]
     for answer, (view, apart, _) in zip(answers, plugins.Trying.seen, strict=True):

@@ -20,6 +20,7 @@ from hgobench.evaluation.plan import Plan
 from hgobench.evaluation.verdict import Verdict, ranked
 from hgobench.lazy import Tensor, torch
 from hgobench.leaderboard import Row
+from hgobench.metrics.influence import influences, unlike
 from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
 from hgobench.scenario import Scenario
 from hgobench.session import check as check_outcome
@@ -28,7 +29,6 @@ from hgobench.simulation.rounds import Stack
 from hgobench.simulation.world import World
 from hgobench.statistics import Floats
 from hgobench.testing.rules import try_rule
-from hgobench.theory.influence import influences, unlike
 from hgobench.theory.kappa import proven_kappa, search_kappa
 
 from .base import RULESET, Options, Work, merge_settings, reject_unused_options, require_classes
@@ -49,6 +49,15 @@ BASE: dict[str, Any] = {
 RATES = (0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 4.0)
 SELECTION, FRESH = (0, 1), 8  # seeds that choose, and how many report
 KAPPA_WORKERS = 15
+PAYS = {  # of the measures of a run, those that an audit tells
+    "device_accuracy": "accuracy for devices",
+    "worst_worker": "accuracy for the worst worker",
+    "used": "how far their values are followed",
+    "used_by_labels": "the same by how rare labels are",
+    "weight": "part in updates",
+    "caught": "attackers left out",
+    "dropped": "honest workers left out",
+}
 RECORDED = (5, 20, 40, 60, 80)  # rounds in which influences are taken
 SHAPES = ((20, 10_000), (20, 100_000), (80, 10_000))  # workers and coordinates
 LOSS = 0.05  # of accuracy, that faults may cost
@@ -214,9 +223,7 @@ def use(scenario: Mapping[str, Any]) -> dict[str, list[float | None]]:
     for workers, followed in listener.heard:
         for worker, share in zip(workers.tolist(), followed.tolist(), strict=True):
             shares[worker].append(share)
-    labels = unlike(
-        world.data.train.labels.astype(np.int64), list(world.shards), world.data.classes
-    )
+    labels = unlike(world.held)
     return {
         "speed": world.rates.tolist(),
         "unlike": labels.tolist(),
@@ -423,6 +430,13 @@ def _tables(audited: Audited) -> list[Table]:
             {1, 2},
         ),
         Table(
+            "pays",
+            "Who pays: means over fresh seeds, at the end of a run (docs/metrics.md)",
+            ["measure", "group", "without attack", f"under {audited.verdict.worst}"],
+            _who_pays(audited.verdict),
+            {2, 3},
+        ),
+        Table(
             "cost",
             "Cost of a call",
             ["n x d", "CPU milliseconds", "times the average"],
@@ -431,6 +445,21 @@ def _tables(audited: Audited) -> list[Table]:
         ),
         Table("laws", "Laws", ["law", "scope", "outcome", "detail"], laws, most={3: 60}),
     ]
+
+
+def _who_pays(verdict: Verdict) -> list[list[Cell]]:
+    """Return a line per measure and group: its mean without attack and under the worst attack."""
+    kinds = {"none": verdict.scores["none"], "worst": verdict.scores[verdict.worst]}
+    every = [score for scores in kinds.values() for score in scores]
+    names = dict.fromkeys(name for score in every for name in score.measures)
+    lines: list[list[Cell]] = []
+    for name in names:
+        measure, _, group = name.partition("/")
+        if measure not in PAYS:
+            continue
+        known = [[s.measures[name] for s in some if name in s.measures] for some in kinds.values()]
+        lines.append([PAYS[measure], group, *(f"{np.mean(v):.3g}" if v else "-" for v in known)])
+    return lines
 
 
 def _spread(values: Sequence[float]) -> list[str]:

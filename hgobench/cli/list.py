@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CONDITIONS = "conditions"
     WORKLOADS = "workloads"
     MODELS = "models"
+    METRICS = "metrics"
     SUITES = "suites"
     THREAT_MODELS = "threat_models"
     ENSEMBLES = "ensembles"

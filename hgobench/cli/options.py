@@ -110,7 +110,9 @@ ColumnsOption = Annotated[
         callback=_columns,
         metavar="NAME,NAME",
         help="Further columns: time, bytes_up, bytes_down, coordinates, stalled, sampling_risk, "
-        "run_risk, exceeded, outvoted, cpu_seconds, worst_class, folder, hash.",
+        "run_risk, exceeded, outvoted, cpu_seconds, server_ms, worst_class, slow_devices, "
+        "device_accuracy, worst_worker, used, used_by_labels, weight, caught, dropped, energy, "
+        "device_energy, folder, hash; and measures.NAME, of a metric of one's own.",
     ),
 ]
 ByOption = Annotated[

@@ -24,7 +24,7 @@ class Width(StrEnum):
 def plot(
     folder: Annotated[Path, typer.Argument(help="Where hgobench run kept its results.")],
     kind: Annotated[
-        str, typer.Argument(help="curves, sweep, heat, cost, ranks or blocks: see above.")
+        str, typer.Argument(help="curves, sweep, heat, cost, ranks, blocks or devices: see above.")
     ],
     x: Annotated[
         str, typer.Option("--x", help="What is on the x axis [default: the kind's first].")
@@ -71,6 +71,9 @@ def plot(
     ranks: the places that rows may have.
 
     blocks: coordinates updated and workers heard over --x, as in curves.
+
+    devices: --y used (how far the rule follows honest workers' values), weight, device_accuracy,
+    energy by class of device; used_by_labels, class_accuracy.
 
     Only seeds are averaged: each setting has its own panel, each defence its own row.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from hgobench import csv_file
@@ -23,6 +24,8 @@ _COLUMNS: dict[str, csv_file.Parser] = {
     "downlink": csv_file.number(0.0, above=True),
     "latency": csv_file.number(0.0, finite=True),
     "availability": csv_file.number(0.0, 1.0),
+    "watts": csv_file.number(0.0, finite=True),
+    "joules_per_byte": csv_file.number(0.0, finite=True),
 }
 _OPTIONAL = {
     "rate_std": 0.0,
@@ -30,6 +33,8 @@ _OPTIONAL = {
     "downlink": math.inf,
     "latency": 0.0,
     "availability": 1.0,
+    "watts": None,
+    "joules_per_byte": None,
 }
 
 
@@ -38,8 +43,9 @@ class Devices(Hardware):
 
     Rates are normal, truncated to positive values, in coordinates of one example's gradient per
     time unit, as they are (they are not scaled with the model). `uplink` and `downlink` are bytes
-    per time unit, `latency` time units, `availability` the chance that a device answers in a round;
-    these may be left out. If the counts do not sum to the number of workers, they are shares of it.
+    per time unit, `latency` time units, `availability` the chance that a device answers in a round,
+    `watts` what it draws while it computes, `joules_per_byte` what its radio takes; these may be
+    left out. If the counts do not sum to the number of workers, they are shares of it.
     Which workers have which device is drawn, the first class being the weakest.
 
     Args:
@@ -69,6 +75,13 @@ class Devices(Hardware):
         self.classes = [row for _, row in csv_file.read("hardware", path, _COLUMNS, _OPTIONAL)]
         if not sum(row["count"] for row in self.classes):
             raise InputError(f"hardware: {path}: no devices; expected a count >= 1")
+        for column in ("watts", "joules_per_byte"):
+            told = [row[column] is not None for row in self.classes]
+            if any(told) and not all(told):
+                raise InputError(
+                    f"hardware: {path}: {column} of some classes only; expected that of all, or "
+                    "none"
+                )
 
     def fleet(self, population: Population) -> Fleet:
         """Deal the devices out."""
@@ -81,6 +94,8 @@ class Devices(Hardware):
             values: Floats = np.array([float(row[column]) for row in self.classes])
             return np.take(values, which)
 
+        by_rate = sorted(self.classes, key=lambda row: float(row["rate_mean"]))
+        names = list(dict.fromkeys(str(row["class"]) for row in by_rate))
         rates = truncated_normal(column_values("rate_mean"), column_values("rate_std"), quantile)
         chance = column_values("availability")
 
@@ -94,7 +109,16 @@ class Devices(Hardware):
             column_values("latency"),
             transfer_counts_towards_deadline=self.counts,
             presence=(available,) if (chance < 1).any() else (),
+            watts=self._told("watts", which),
+            joules_per_byte=self._told("joules_per_byte", which),
+            classes=np.array([names.index(row["class"]) for row in self.classes])[which],
+            class_names=tuple(names),
         )
+
+    def _told(self, column: str, which: NDArray[np.int64]) -> Floats | None:
+        """Return a column's value of each worker; None: the file has no such column."""
+        values = [row[column] for row in self.classes]
+        return None if None in values else np.array(values, dtype=np.float64)[which]
 
 
 def truncated_normal(mean: Floats, std: Floats, quantile: Floats) -> Floats:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hgobench.determinism import stream
 
 REFERENCE_DIMENSION = 7850
+CLASSES = ("weak", "average", "powerful")
 
 Floats = NDArray[np.float64]
 Presence = Callable[[int], NDArray[np.bool_]]  # a round (from 1) -> who is available, (n,)
@@ -59,6 +60,10 @@ class Fleet:
         transfer_counts_towards_deadline: whether transfer uses up time until the deadline. If
             not, a round with a deadline ends when the last answer has arrived.
         presence: predicates for availability; a worker is available if all of them say so.
+        watts: (n,) joules per time unit of computing; None: it is not known.
+        joules_per_byte: (n,) of sending and receiving; None: it is not known.
+        classes: (n,) each one's class of device, an index into `class_names`; None: there are none.
+        class_names: the slowest first.
 
     Example:
         >>> fleet = Fleet.of(np.array([2.0, 5.0]))
@@ -72,6 +77,10 @@ class Fleet:
     latency: Floats
     transfer_counts_towards_deadline: bool = False
     presence: tuple[Presence, ...] = ()
+    watts: Floats | None = None
+    joules_per_byte: Floats | None = None
+    classes: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rates: Floats) -> Fleet:
@@ -91,12 +100,36 @@ class Fleet:
             uplink=np.array(self.uplink, float),
             downlink=np.array(self.downlink, float),
             latency=np.array(self.latency, float),
+            watts=None if self.watts is None else np.array(self.watts, float),
+            joules_per_byte=(
+                None if self.joules_per_byte is None else np.array(self.joules_per_byte, float)
+            ),
+            classes=None if self.classes is None else np.array(self.classes, np.int64),
         )
 
     def available(self, round_: int) -> NDArray[np.bool_] | None:
         """Return which workers are available in a round, (n,); None: all."""
         answers = [presence(round_) for presence in self.presence]
         return np.logical_and.reduce(answers) if answers else None
+
+    def classed(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Return each worker's class of device, (n,), and their names, the slowest first.
+
+        Of a fleet without classes they are thirds by rate: weak, average, powerful; where all rates
+        are equal, there is one.
+
+        >>> Fleet.of(np.array([2.0, 5.0, 9.0])).classed()[0]
+        array([0, 1, 2])
+        """
+        if self.classes is not None:
+            return self.classes, self.class_names
+        if (self.rates == self.rates[0]).all():
+            return np.zeros(len(self.rates), dtype=np.int64), ("all",)
+        classes = np.empty(len(self.rates), dtype=np.int64)
+        thirds = np.array_split(np.argsort(self.rates, kind="stable"), len(CLASSES))
+        for which, third in enumerate(thirds):
+            classes[third] = which
+        return classes, CLASSES
 
     def dealt(self, device: NDArray[np.int64]) -> Fleet:
         """Return the fleet in which worker i has the device that worker device[i] had."""
@@ -111,6 +144,9 @@ class Fleet:
             downlink=self.downlink[device],
             latency=self.latency[device],
             presence=tuple(map(move, self.presence)),
+            watts=None if self.watts is None else self.watts[device],
+            joules_per_byte=None if self.joules_per_byte is None else self.joules_per_byte[device],
+            classes=None if self.classes is None else self.classes[device],
         )
 
 
@@ -197,8 +233,12 @@ def wrong_fleet(fleet: object, workers: int) -> str:
         ("uplink", True, "> 0 or inf"),
         ("downlink", True, "> 0 or inf"),
         ("latency", False, "finite and >= 0"),
+        ("watts", False, "finite and >= 0"),
+        ("joules_per_byte", False, "finite and >= 0"),
     ):
         given: object = getattr(fleet, name)
+        if given is None and name in ("watts", "joules_per_byte"):
+            continue
         numbers = isinstance(given, np.ndarray) and given.dtype.kind in "fiu"
         if not numbers or given.shape != (workers,):  # type: ignore[attr-defined]
             return f"its {name} are no array of {workers} numbers"
@@ -209,6 +249,22 @@ def wrong_fleet(fleet: object, workers: int) -> str:
         if not good.all():
             worker = int(np.flatnonzero(~good)[0])
             return f"its {name}: {values[worker]:g} of worker {worker}; expected numbers {expected}"
+    return (
+        "" if fleet.classes is None else _wrong_classes(fleet.classes, fleet.class_names, workers)
+    )
+
+
+def _wrong_classes(classes: object, names: object, workers: int) -> str:
+    """Say what is wrong with a fleet's classes of devices; empty: nothing."""
+    if not isinstance(classes, np.ndarray) or classes.dtype.kind not in "iu":
+        return f"its classes are {type(classes).__name__}; expected an array of whole numbers"
+    if classes.shape != (workers,):
+        return f"its classes are no array of {workers} numbers"
+    text = isinstance(names, tuple) and all(isinstance(one, str) and one for one in names)
+    if not text or len(set(names)) != len(names):  # type: ignore[arg-type, call-overload]
+        return f"its class_names: {names!r:.200}; expected a tuple of unlike names"
+    if ((classes < 0) | (classes >= len(names))).any():  # type: ignore[arg-type]
+        return f"its classes leave 0 .. {len(names) - 1}, the places of its class_names"  # type: ignore[arg-type]
     return ""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .devices import truncated_normal
-from .fleet import REFERENCE_DIMENSION, Floats, Hardware, Population
+from .fleet import CLASSES, REFERENCE_DIMENSION, Fleet, Floats, Hardware, Population
 
 
 class Mix(Hardware):
@@ -62,14 +63,24 @@ class Mix(Hardware):
                 f"means: {self.means}, stds: {self.stds}; expected means > 0 and stds >= 0"
             )
 
+    def fleet(self, population: Population) -> Fleet:
+        """Return devices of the three categories, which are their classes."""
+        strength, _ = population.strength()
+        fleet = Fleet.of(self.rates(population))
+        return replace(fleet, classes=self.category(strength), class_names=CLASSES)
+
     def rates(self, population: Population) -> Floats:
         """Draw λ, (n,)."""
         strength, quantile = population.strength()
         rates = truncated_normal(*self.categories(strength), quantile)
         return rates * population.dimension / REFERENCE_DIMENSION
 
+    def category(self, strength: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return each worker's category, (n,) in 0 .. 2, by its rank from 0 (the weakest)."""
+        edges = np.rint(np.cumsum(self.shares) * len(strength)).astype(int)
+        return np.searchsorted(edges, strength, side="right").clip(max=2)
+
     def categories(self, strength: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return mean and spread of each worker, (n,), by its rank from 0 (the weakest)."""
-        edges = np.rint(np.cumsum(self.shares) * len(strength)).astype(int)
-        category = np.searchsorted(edges, strength, side="right").clip(max=2)
+        category = self.category(strength)
         return np.take(self.means, category), np.take(self.stds, category)

@@ -26,6 +26,7 @@ from .asked import Asked
 from .cells import Cells
 from .curves import COLUMNS, OVER, blocks, curves
 from .final import COSTS, cost, heat, sweep
+from .groups import MEASURES, devices
 from .ranks import ranks
 
 if TYPE_CHECKING:
@@ -62,11 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "cost": Kind(cost, tuple(COSTS), lines=True),
     "ranks": Kind(ranks),
     "blocks": Kind(blocks, tuple(OVER), lines=True),
-}
-# What results can't show.
-ELSEWHERE = {
-    "devices": "results don't say whose values a rule used; hgobench audit rule NAME measures the "
-    "shares of workers by speed",
+    "devices": Kind(devices, (), tuple(MEASURES), lines=True),
 }
 
 
@@ -194,20 +191,22 @@ def plot(
 ) -> Picture:
     """Draw results.
 
-    ========== ================================================================================
-    kind       what is drawn
-    ========== ================================================================================
-    ``curves`` `y` (accuracy, loss, block_size, heard, byzantine_heard) over `x` (round, time,
-               coordinates, bytes): the mean over seeds, each row under its worst attack; the band
-               goes from the least to the largest seed
-    ``sweep``  the worst case over `x`, any field or parameter with numbers, or one field over
-               another: ``f``, ``tau``, ``alpha``, ``partition.alpha``, ``f/n``
-    ``heat``   the mean accuracy of each row under each attack; with `x` and `y` the worst case by
-               any two fields
-    ``cost``   the worst case against what a run takes: `x` is bytes, coordinates or time
-    ``ranks``  the places that the rows of each board may have
-    ``blocks`` coordinates updated and workers heard over `x`, as in ``curves``
-    ========== ================================================================================
+    =========== ===============================================================================
+    kind        what is drawn
+    =========== ===============================================================================
+    ``curves``  `y` (accuracy, loss, block_size, heard, byzantine_heard) over `x` (round, time,
+                coordinates, bytes): the mean over seeds, each row under its worst attack; the band
+                goes from the least to the largest seed
+    ``sweep``   the worst case over `x`, any field or parameter with numbers, or one field over
+                another: ``f``, ``tau``, ``alpha``, ``partition.alpha``, ``f/n``
+    ``heat``    the mean accuracy of each row under each attack; with `x` and `y` the worst case by
+                any two fields
+    ``cost``    the worst case against what a run takes: `x` is bytes, coordinates or time
+    ``ranks``   the places that the rows of each board may have
+    ``blocks``  coordinates updated and workers heard over `x`, as in ``curves``
+    ``devices`` what the last round and the model are for each class of device: `y` is used,
+                weight, device_accuracy or energy; or by labels, used_by_labels and class_accuracy
+    =========== ===============================================================================
 
     Nothing is averaged but seeds: cells that differ in the setting are in different panels, cells
     that differ in the defence in different rows. Intervals, worst cases and ranks are those of
@@ -282,8 +281,6 @@ def check(kind: str, asked: Asked, width: str, caption: bool) -> None:
     Raises:
         InputError: with all problems.
     """
-    if kind in ELSEWHERE:
-        raise InputError(f"plot: {kind}: {ELSEWHERE[kind]}")
     if kind not in KINDS:
         raise InputError(unknown("plot: kind", str(kind), KINDS))
     text = instance("a text", str)

@@ -1,4 +1,4 @@
-"""A store's results as files for other programs: three tidy tables (`hgobench.results.tables`)."""
+"""A store's results as files for other programs: four tidy tables (`hgobench.results.tables`)."""
 
 from __future__ import annotations
 
@@ -168,11 +168,11 @@ def export_tables(
     *,
     where: Callable[[str, Scenario], bool] | None = None,
 ) -> dict[Path, int]:
-    """Write a store's results as three files: ``cells``, ``rounds`` and ``provenance``.
+    """Write a store's results as four files: ``cells``, ``rounds``, ``measures``, ``provenance``.
 
-    They are tidy: a line is a cell, or a round of a cell, and all three have its address in the
-    column ``cell``. Files of the same names are replaced once all three are written; if that fails,
-    none is.
+    They are tidy: a line is a cell, a round of a cell, or a measure of its end, and all four have
+    its address in the column ``cell``. Files of the same names are replaced once all four are
+    written; if that fails, none is.
 
     Args:
         results: a folder, or an open store.
@@ -193,7 +193,7 @@ def export_tables(
         ...     store.add(run(Scenario(workers=20, rounds=2)), "mine-1")
         ...     files = export_tables(store, folder, "csv")
         ...     [(path.name, lines) for path, lines in files.items()]
-        [('cells.csv', 1), ('rounds.csv', 2), ('provenance.csv', 1)]
+        [('cells.csv', 1), ('rounds.csv', 2), ('measures.csv', 23), ('provenance.csv', 1)]
     """
     check_arguments(
         results=(instance("a folder, or an open store", str, Path, Store), results),
@@ -221,20 +221,28 @@ def export_tables(
 def _written(
     entries: Iterable[tuple[str, str, Result]], folder: Path, form: Format
 ) -> dict[str, int]:
-    """Write the three files, and return how many lines each has."""
+    """Write the four files, and return how many lines each has."""
     kind = _FILES[form]
     provenance = Provenance()
     with ExitStack() as stack:
         cells = stack.enter_context(kind(folder / f"cells.{form}", tables.cell_kinds()))
-        of_rounds = {"cell": "text", **tables.ROUNDS}
+        of_rounds: dict[str, Kind] = {"cell": "text", **tables.ROUNDS}
         rounds = stack.enter_context(kind(folder / f"rounds.{form}", of_rounds))
+        of_ends: dict[str, Kind] = {"cell": "text", **tables.MEASURES}
+        measures = stack.enter_context(kind(folder / f"measures.{form}", of_ends))
         for key, ruleset, result in entries:
             try:
                 cells.add([tables.cell_line(key, ruleset, result)])
                 rounds.add((key, *line) for line in tables.round_lines(result))
+                measures.add((key, *line) for line in tables.measure_lines(result))
             except InputError as error:
                 raise InputError(f"cell {key}: {problem}" for problem in error.problems) from None
             provenance.add(key, result.provenance)
     with kind(folder / f"provenance.{form}", provenance.kinds) as last:
         last.add(provenance.lines())
-    return {"cells": cells.lines, "rounds": rounds.lines, "provenance": last.lines}
+    return {
+        "cells": cells.lines,
+        "rounds": rounds.lines,
+        "measures": measures.lines,
+        "provenance": last.lines,
+    }

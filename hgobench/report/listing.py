@@ -24,6 +24,7 @@ KINDS = {
     "conditions": "condition",
     "workloads": "workload",
     "models": "model",
+    "metrics": "metric",
 }
 # header -> how wide it may be in a terminal
 _SHORT = {

@@ -29,6 +29,7 @@ SOURCES = (
     "data",
     "hardware",
     "kernels",
+    "metrics",
     "models",
     "parameters.py",
     "reading.py",

@@ -57,6 +57,10 @@ class Result:
             ``numpy.packbits`` writes (N,) bool: one bit each, in the order of the test set, the
             last byte filled up with zeros. None: there was no final evaluation, the problem is no
             classification, or an older hgobench computed it.
+        measures: what the scenario's metrics say of its end (`hgobench.metrics`): name, or
+            name/group, to a number.
+        server_seconds: CPU seconds of these that the server took: to sort out what came, aggregate
+            and step. 0: not known.
 
     Example:
         >>> from hgobench import Scenario, run
@@ -72,6 +76,8 @@ class Result:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     right: bytes | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    server_seconds: float = 0.0
 
     @property
     def late(self) -> bool:
@@ -103,6 +109,7 @@ class Result:
             "bytes_up": sum(self.rounds["bytes_up"]),
             "bytes_down": sum(self.rounds["bytes_down"]),
             "seconds": self.seconds,
+            "server_seconds": self.server_seconds,
         }
 
     def to_frame(self) -> pandas.DataFrame:

@@ -18,6 +18,7 @@ from typing import Any, cast, get_args, get_type_hints
 
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
+from hgobench.results.measures import checked as measures_of
 from hgobench.results.result import COLUMNS, Result, Status
 from hgobench.scenario import Scenario, check_field
 
@@ -31,11 +32,20 @@ FIELDS = (
     "reason",
     "rounds",
     "right",
+    "measures",
     "provenance",
     "seconds",
+    "server_seconds",
     "finished",  # when the row was written to this store, in seconds since the start of 1970
     "checksum",  # of all others
 )
+
+# What rows of a store have not whose schema is older: their checksums are of the others.
+LATER: Mapping[int, frozenset[str]] = {
+    1: frozenset({"digest", "right", "measures", "server_seconds", "checksum"}),
+    2: frozenset({"measures", "server_seconds"}),
+    3: frozenset(),
+}
 
 # Columns that have no number in some rounds, and those that older results may lack.
 _GAPS = frozenset({"time", "test_accuracy", "test_loss", "validation_accuracy"})
@@ -81,8 +91,10 @@ def to_row(result: Result, ruleset: str, key: str, code: str, finished: float) -
         result.reason,
         json.dumps(rounds),
         result.right,
+        json.dumps(dict(result.measures)),
         json.dumps({**result.provenance, "code": result.provenance.get("code", code)}),
         float(result.seconds),
+        float(result.server_seconds),
         finished,
     )
     return *values, checksum(values)
@@ -124,8 +136,8 @@ def from_row(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
     """Return (key, ruleset, result), or the damage of the row.
 
     Args:
-        row: the values of `FIELDS` as SQLite stores them, text as bytes. Digest and checksum are
-            None in rows of schema 1, which has neither.
+        row: the values of `FIELDS` as SQLite stores them, text as bytes; None for those that a
+            store of an older schema has not (`LATER`).
     """
     stored = dict(zip(FIELDS, row, strict=True))
     problems: list[str] = []
@@ -144,7 +156,7 @@ def from_row(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
             problems.append(f"rounds: {length}; expected {rounds}, those of the scenario")
         if stored["digest"] not in (None, values["scenario"].digest.encode()):
             problems.append("digest: expected that of the scenario")
-    if not problems and stored["checksum"] not in (None, checksum(row[:-1]).encode()):
+    if not problems and stored["checksum"] not in (None, checked(stored).encode()):
         problems.append("checksum: the row has been changed since it was written")
     if problems:
         return Damage(_readable(stored["key"]), values.get("ruleset", ""), "; ".join(problems))
@@ -156,8 +168,34 @@ def from_row(row: Sequence[Any]) -> tuple[str, str, Result] | Damage:
         provenance=values["provenance"],
         seconds=values["seconds"],
         right=values["right"],
+        measures=values["measures"],
+        server_seconds=values["server_seconds"],
     )
     return values["key"], values["ruleset"], result
+
+
+def migrated(stored: Mapping[str, Any]) -> list[Any]:
+    """Return a row of an older schema as one of the newest.
+
+    One that had been changed since it was written keeps its checksum, and is damage as before.
+
+    Args:
+        stored: by field, None for those that its schema has not.
+    """
+    values = dict(stored)
+    if stored["digest"] is None:
+        values["digest"] = identity(stored["ruleset"], stored["scenario"])
+    values |= {"measures": "{}", "server_seconds": 0.0}
+    intact = stored["checksum"] in (None, checked(stored).encode())
+    if intact:
+        values["checksum"] = checksum(values[name] for name in FIELDS[:-1])
+    return [values[name] for name in FIELDS]
+
+
+def checked(stored: Mapping[str, Any]) -> str:
+    """Return the checksum of a row by field; of schema 2 it is that of the fields that it has."""
+    older = LATER[2] if stored["measures"] is None else ()
+    return checksum(stored[name] for name in FIELDS[:-1] if name not in older)
 
 
 def _readable(value: object) -> str:
@@ -190,6 +228,14 @@ def _seconds(value: Any) -> float:
     if not isinstance(value, float) or not 0 <= value < math.inf:
         raise ValueError(f"{_kind(value)}; expected a number >= 0")
     return value
+
+
+def _server_seconds(value: Any) -> float:
+    return 0.0 if value is None else _seconds(value)
+
+
+def _measures(value: Any) -> dict[str, float]:
+    return {} if value is None else measures_of(_object(value))
 
 
 def _bits(value: Any) -> bytes | None:
@@ -322,6 +368,8 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "reason": _text,
     "rounds": _rounds,
     "right": _bits,
+    "measures": _measures,
     "provenance": _provenance,
     "seconds": _seconds,
+    "server_seconds": _server_seconds,
 }

@@ -27,7 +27,7 @@ from hgobench.scenario import Scenario
 
 T = TypeVar("T")
 
-SCHEMA = 2
+SCHEMA = 3
 _TABLES: dict[int, dict[str, str]] = {
     1: {
         "results": """CREATE TABLE results (
@@ -68,9 +68,33 @@ _TABLES: dict[int, dict[str, str]] = {
                         checksum TEXT NOT NULL
                     ) WITHOUT ROWID""",
     },
+    3: {
+        "results": """CREATE TABLE results (
+                        key TEXT PRIMARY KEY,
+                        ruleset TEXT NOT NULL,
+                        digest TEXT NOT NULL,
+                        scenario TEXT NOT NULL,
+                        status TEXT NOT NULL,
+                        reason TEXT NOT NULL,
+                        rounds TEXT NOT NULL,
+                        right BLOB,
+                        measures TEXT NOT NULL,
+                        provenance TEXT NOT NULL,
+                        seconds REAL NOT NULL,
+                        server_seconds REAL NOT NULL,
+                        finished REAL NOT NULL,
+                        checksum TEXT NOT NULL,
+                        UNIQUE (ruleset, digest)
+                    ) WITHOUT ROWID""",
+        "measurements": """CREATE TABLE measurements (
+                        key TEXT PRIMARY KEY,
+                        what TEXT NOT NULL UNIQUE,
+                        value TEXT NOT NULL,
+                        checksum TEXT NOT NULL
+                    ) WITHOUT ROWID""",
+    },
 }
-_OPTIONAL = {1: {"measurements"}, 2: set[str]()}  # created with the first measurement
-_LATER = {1: {"digest", "right", "checksum"}, 2: set[str]()}  # columns that it does not have
+_OPTIONAL = {1: {"measurements"}}  # created with the first measurement
 FILE = "results.sqlite"  # in a folder
 PAGE = 200  # rows per query: between two queries other processes may write
 QUIET_WAIT = 1.0  # seconds to wait for another process before a message
@@ -210,41 +234,38 @@ class SqliteStore:
                 for table in _TABLES[SCHEMA].values():
                     self._connection.execute(table)
             elif schema != SCHEMA:
-                message = self._migrate()
+                message = self._migrate(schema)
             self._connection.execute(
                 f"PRAGMA user_version = {SCHEMA}"
             )  # a write: BEGIN alone does not fail
         if message:
             self._say(message)
 
-    def _migrate(self) -> str:
-        """Migrate from schema 1 to 2 in the open transaction; return a message."""
+    def _migrate(self, schema: int) -> str:
+        """Migrate from an older schema in the open transaction; return a message."""
         run = self._connection.execute
-        old = [name for name in _TABLES[1] if self._has(name)]
+        old = [name for name in _TABLES[schema] if self._has(name)]
         for name in old:
-            run(f"ALTER TABLE {name} RENAME TO {name}_1")
+            run(f"ALTER TABLE {name} RENAME TO {name}_{schema}")
         for table in _TABLES[SCHEMA].values():
             run(table)
-        columns = [name for name in rows.FIELDS if name not in _LATER[1]]
-        for row in self._paged(f"SELECT {', '.join(columns)} FROM results_1"):
-            values: dict[str, Any] = dict(zip(columns, row, strict=True))
-            values["digest"] = rows.identity(values["ruleset"], values["scenario"])
-            values["right"] = None
-            row_values = [values[name] for name in rows.FIELDS[:-1]]
-            self._insert("results", [*row_values, rows.checksum(row_values)])
-        measured = "measurements" in old
-        for row in self._paged("SELECT key, what, value FROM measurements_1") if measured else ():
-            self._insert("measurements", [*row, rows.checksum(row)])
-        ((old_count,),) = run("SELECT COUNT(*) FROM results_1")
+        columns = [name for name in rows.FIELDS if name not in rows.LATER[schema]]
+        for row in self._paged(f"SELECT {', '.join(columns)} FROM results_{schema}"):
+            values = {**dict.fromkeys(rows.FIELDS), **dict(zip(columns, row, strict=True))}
+            self._insert("results", rows.migrated(values))
+        measured = f"SELECT * FROM measurements_{schema}"
+        for row in self._paged(measured) if "measurements" in old else ():
+            self._insert("measurements", row if len(row) == 4 else [*row, rows.checksum(row)])
+        ((old_count,),) = run(f"SELECT COUNT(*) FROM results_{schema}")
         ((new_count,),) = run("SELECT COUNT(*) FROM results")
         for name in old:
-            run(f"DROP TABLE {name}_1")
+            run(f"DROP TABLE {name}_{schema}")
         left_out = f"; {_rows(old_count - new_count)} left out, of cells that others hold" * (
             old_count > new_count
         )
         return (
-            f"{self.path}: {_rows(new_count)} brought from schema 1 to {SCHEMA}{left_out}; older "
-            "versions of hgobench do not read it any more"
+            f"{self.path}: {_rows(new_count)} brought from schema {schema} to {SCHEMA}{left_out}; "
+            "older versions of hgobench do not read it any more"
         )
 
     def _has(self, table: str) -> bool:
@@ -357,7 +378,7 @@ class SqliteStore:
 
     def _checked(self, keys: Iterable[str] | None) -> Iterator[tuple[str, str, Result] | Damage]:
         """Yield rows, ordered by key, as results or as damage."""
-        later = _LATER[self._schema]
+        later = rows.LATER[self._schema]
         columns = ", ".join("NULL" if name in later else name for name in rows.FIELDS)
         for row in self._paged(f"SELECT {columns} FROM results", keys):
             yield rows.from_row(row)

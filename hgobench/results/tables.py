@@ -1,8 +1,9 @@
 """Results as tidy tables, which files and data frames are made of.
 
-Three tables hold a store's results: ``cells``, a line per cell with the fields of its scenario and
-its summary; ``rounds``, a line per cell and round; ``provenance``, a line per cell. Their column
-``cell`` is the cell's address in the store.
+Four tables hold a store's results: ``cells``, a line per cell with the fields of its scenario and
+its summary; ``rounds``, a line per cell and round; ``measures``, a line per cell, measure of its
+end and group; ``provenance``, a line per cell. Their column ``cell`` is the cell's address in the
+store.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ROUNDS: Mapping[str, Kind] = {
     name: "number" if name == "time" or name.endswith(("accuracy", "loss")) else "whole"
     for name in COLUMNS
 }
+MEASURES: Mapping[str, Kind] = {"measure": "text", "group": "text", "value": "number"}
 _SUMMARY: Mapping[str, Kind] = {
     "status": "text",
     "reason": "text",
@@ -44,6 +46,7 @@ _SUMMARY: Mapping[str, Kind] = {
     "bytes_up": "whole",
     "bytes_down": "whole",
     "seconds": "number",
+    "server_seconds": "number",
 }
 
 
@@ -84,6 +87,19 @@ def round_lines(result: Result) -> Iterator[Line]:
     length = len(result.rounds["round"])
     nothing = [None] * length  # an older hgobench did not know the column
     return zip(*(result.rounds.get(name, nothing) for name in COLUMNS), strict=True)
+
+
+def measure_lines(result: Result) -> Iterator[Line]:
+    """Yield a result's lines in the table of measures, but for the column ``cell``.
+
+    >>> from hgobench import Scenario
+    >>> measured = Result(Scenario(), {}, measures={"used/weak": 0.5, "worst_worker": 0.25})
+    >>> list(measure_lines(measured))
+    [('used', 'weak', 0.5), ('worst_worker', None, 0.25)]
+    """
+    for name, value in result.measures.items():
+        measure, _, group = name.partition("/")
+        yield measure, group or None, value
 
 
 class Provenance:

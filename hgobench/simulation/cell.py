@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench import aggregators, algorithms, attacks
+from hgobench import aggregators, algorithms, attacks, metrics
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.algorithms.base import wrong_numbers
@@ -29,6 +29,7 @@ from hgobench.boundary import (
 from hgobench.determinism import stream
 from hgobench.errors import InputError, shown
 from hgobench.lazy import Tensor
+from hgobench.metrics import Metric
 from hgobench.protocol import Reception, Server
 from hgobench.results.result import Result, Status
 from hgobench.scenario import Scenario
@@ -50,6 +51,10 @@ class Plan(NamedTuple):
     lengths: NDArray[np.int64]
     budget: NDArray[np.float64]
 
+    def of(self, rows: slice | NDArray[np.bool_]) -> Plan:
+        """Return the plan of some of them."""
+        return Plan(self.updates[rows], self.lengths[rows], self.budget[rows])
+
 
 class Cell:
     """A run of one scenario.
@@ -68,6 +73,9 @@ class Cell:
         status, reason: how it goes.
         over: whether a budget is spent, so that no further round is played.
         right: which test examples it answers rightly in the end, as in a `Result`.
+        measures: what its metrics say in the end.
+        server_seconds: CPU seconds that its server has taken.
+        joules: (n,) what its workers have spent; None: the fleet does not say it.
         answering: cells for which it is equal have the same workers: the same order and lengths.
         threat: those also have attackers that may act for all of them at once.
         receiving: those whose servers take the same of equal answers.
@@ -91,6 +99,11 @@ class Cell:
         self.over = False
         self._spent = [0, 0]  # coordinates, bytes
         self.right: bytes | None = None
+        self.measures: Mapping[str, float] = {}
+        self.server_seconds = 0.0
+        fleet = world.fleet
+        known = fleet.watts is not None or fleet.joules_per_byte is not None
+        self.joules = np.zeros(world.workers) if known else None
         try:
             with keyed(scenario.seed):
                 self._make()
@@ -117,6 +130,7 @@ class Cell:
         self.rules = self._boundary("rule", scenario.rule, self.rule)
         self.attacks = self._boundary("attack", scenario.attack, self.attack)
         self.solvers = self._boundary("solver", scenario.solver, self.solver)
+        self.metric = metrics.registry.build(scenario.metrics)
         self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
         self.steps_tried = self._boundary("solver", scenario.solver, self.solver, clock=None)
         with self.algorithms("attributes"):
@@ -171,6 +185,11 @@ class Cell:
         more = {"clock": clock, "seed": self.world.seed, "notes": self.notes, **more}
         return Boundary(kind, name, part, passes=(RuleError,), **more)
 
+    def metrics_of(self, metric: Metric) -> Boundary:
+        """Return the boundary of one of its metrics."""
+        kind = type(metric)
+        return self._boundary("metric", f"{kind.__module__}:{kind.__qualname__}", metric)
+
     def order(self, k: int) -> Order:
         """Return C_k."""
         places = len(self.places)
@@ -210,8 +229,8 @@ class Cell:
         """Count the coordinates that the workers compute by a plan, sent or not."""
         total = 0
         for updates in np.unique(plan.updates).tolist():
-            of = plan.updates == updates
-            total += updates * self.algorithm.computed(plan.budget[of], plan.lengths[of], order)
+            of = plan.of(plan.updates == updates)
+            total += updates * self.algorithm.computed(of.budget, of.lengths, order)
         return total
 
     def accepted(self, k: int, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
@@ -276,6 +295,10 @@ class Cell:
             or bytes_ >= scenario.byte_budget
         )
 
+    def note(self, text: str) -> None:
+        """Say something of the run that does not end it."""
+        self.notes.append(plain(text))
+
     def end(self, status: Status, reason: str) -> None:
         """End; a later reason takes the place of an earlier one."""
         self.status, self.reason = status, reason
@@ -303,6 +326,8 @@ class Cell:
             provenance,
             seconds=seconds,
             right=self.right if self.status == "done" else None,
+            measures=self.measures if self.status == "done" else {},
+            server_seconds=self.server_seconds,
         )
 
 

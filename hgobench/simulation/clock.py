@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.errors import InputError
+from hgobench.hardware import Fleet
 from hgobench.protocol import NUMBER_BYTES
 from hgobench.scenario import Scenario
 
@@ -73,6 +74,34 @@ def duration(
     coordinates = np.minimum(full_cost, draw.coordinate_limit)
     needed = draw.size * updates * coordinates / fleet.rates[workers] + transfer
     return float(needed[heard].max(initial=0.0))
+
+
+def spent(
+    fleet: Fleet,
+    workers: NDArray[np.int64],
+    computed: NDArray[np.int64],
+    down: NDArray[np.int64],
+    up: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the joules that workers spend in a round, (q,): W_i·t_i + ε_i·(bytes down and up).
+
+    >>> from dataclasses import replace
+    >>> phones = replace(Fleet.of(np.array([5.0, 10.0])), watts=np.array([2.0, 4.0]))
+    >>> spent(phones, np.array([1, 0]), np.array([30, 30]), np.zeros(2), np.zeros(2))
+    array([12., 12.])
+
+    Args:
+        fleet: whose devices; what it does not say is taken for 0.
+        workers: (q,) which.
+        computed: (q,) coordinates of one example's gradient that each computes.
+        down, up: (q,) bytes that each receives and sends.
+    """
+    joules = np.zeros(len(workers))
+    if fleet.watts is not None:
+        joules += fleet.watts[workers] * computed / fleet.rates[workers]
+    if fleet.joules_per_byte is not None:
+        joules += fleet.joules_per_byte[workers] * (down + up)
+    return joules
 
 
 def clock(scenario: Scenario) -> Iterator[float]:

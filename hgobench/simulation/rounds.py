@@ -30,7 +30,8 @@ from hgobench.scenario import Scenario, positive
 from .adversary import Adversary
 from .answers import Answers
 from .cell import Attempt, Cell, Plan
-from .clock import budget, duration
+from .clock import budget, duration, spent
+from .ending import measure
 from .footprint import at_once, check_fits
 from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
@@ -210,6 +211,7 @@ class Stack:
         self._x: Tensor | None = None
         self._gradients: Tensor | None = None
         self._before: Tensor | None = None  # the parameters of the round before
+        self._round: Round | None = None  # the last
 
     def play(self, k: int) -> bool:
         """Play round k (from 1) of every cell that has not ended; say whether there was one."""
@@ -226,8 +228,9 @@ class Stack:
         weights = None if draw.weights is None else world.to_device(draw.weights)
         self._gradients = world.gradients(k, self.params, self._x, y, weights, self._gradients)
         answers, now = Answers(self._gradients), self.params.clone()
-        Round(k, world, draw, self.params, answers, self.observe, self._before).play(self.cells)
-        self._before = now
+        round_ = Round(k, world, draw, self.params, answers, self.observe, self._before)
+        round_.play(self.cells)
+        self._before, self._round = now, round_
         return True
 
     def evaluate(self, k: int, last: bool = False, due: bool = True) -> None:
@@ -254,8 +257,20 @@ class Stack:
                     test_accuracy=float(accuracy[r]),
                     validation_accuracy=float(held[r]),
                 )
-                if ended[r] and bits is not None:
-                    cell.right = bits[r].tobytes()
+                if ended[r]:
+                    if bits is not None:
+                        cell.right = bits[r].tobytes()
+                    self._measure(k, r)
+
+    def _measure(self, k: int, r: int) -> None:
+        """Let the metrics of a cell that has ended measure."""
+        cell, last = self.cells[r], self._round
+        assert last is not None
+        assert self._before is not None
+        with Attempt(k, cell):
+            reception = last.receptions.get(r)
+            values = last.answers.values[r]
+            measure(cell, k, self.params[r], last.draw, reception, values, self._before[r])
 
 
 class Round:
@@ -290,6 +305,7 @@ class Round:
         self._accepted: dict[Hashable, NDArray[np.int64]] = {}
         self._received: dict[Hashable, Reception | None] = {}
         self._spending: dict[Hashable, tuple[int, float]] = {}
+        self.receptions: dict[int, Reception | None] = {}  # what the server of row r took
 
     def play(self, cells: Sequence[Cell]) -> None:
         """Let workers answer, attackers attack, servers aggregate and step, and write it down."""
@@ -312,7 +328,11 @@ class Round:
                     self._accept(turn)
         waiting = [turn for turn in turns if turn.under_way]
         for group in _groups(waiting, self._defence):
+            started = time.process_time()
             self._aggregate(group)
+            seconds = (time.process_time() - started) / len(group)
+            for turn in group:
+                turn.cell.server_seconds += seconds
         for turn in turns:
             self._write(turn)
 
@@ -331,6 +351,8 @@ class Round:
             plan = cell.plan(*paid, draw, order)
             plan = plan._replace(lengths=self._shared(plan.lengths))
             computed = cell.computed(plan, order)
+            if cell.joules is not None:
+                self._spend(group, order, plan)
         for turn in group:
             turn.order, turn.computed = order, computed
             if plan is not None:
@@ -345,6 +367,22 @@ class Round:
             assert plan is not None
             with Attempt(k, turn.cell):
                 self._send(turn, plan)
+
+    def _spend(self, group: Sequence[Turn], order: Order, plan: Plan) -> None:
+        """Add what workers spend in the round, if they follow the protocol."""
+        cell, draw, fleet = group[0].cell, self.draw, self.world.fleet
+        each = (slice(i, i + 1) for i in range(len(plan.lengths)))
+        computed = np.array([cell.computed(plan.of(one), order) for one in each])
+        joules = spent(
+            fleet,
+            draw.workers,
+            computed * draw.size,
+            np.where(draw.available, NUMBER_BYTES * self.params.shape[1] + SEED_BYTES, 0),
+            NUMBER_BYTES * cell.algorithm.numbers(plan.lengths, order),
+        )
+        for turn in group:
+            assert turn.cell.joules is not None
+            turn.cell.joules[draw.workers] += joules
 
     def _send(self, turn: Turn, plan: Plan) -> None:
         """Put what a cell's workers send in the place of their gradients, (q, d)."""
@@ -462,6 +500,7 @@ class Round:
     def _aggregate(self, group: Sequence[Turn]) -> None:
         """Aggregate and step: for all cells of a group at once, else for each by itself."""
         reception = self._reception(group[0])
+        self.receptions.update((turn.r, reception) for turn in group)
         if reception is None:  # the round stalls
             for turn in group:
                 self._step([turn], None, self.params.new_zeros(1, 0))

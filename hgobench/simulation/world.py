@@ -73,6 +73,7 @@ class World:
     Attributes:
         data: the `Dataset`.
         shards: n index arrays into its training examples.
+        held: (n, classes) how many training examples of each class each worker holds.
         fleet: the devices.
         rates: (n,) λ, coordinates of one example's gradient per time unit.
         models: the `Boundary` of its model.
@@ -114,7 +115,8 @@ class World:
         self._shift = partition.shift
         labels = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
         counts = [np.bincount(labels[shard], minlength=self.data.classes) for shard in self.shards]
-        population = Population(self.workers, self.model.dimension, self.seed, np.array(counts))
+        self.held = np.array(counts)
+        population = Population(self.workers, self.model.dimension, self.seed, self.held)
         devices = hardware.registry.build(scenario.hardware)
         self._devices = self._boundary("hardware", scenario.hardware, devices)
         with self._devices("fleet"):

@@ -1,0 +1,74 @@
+"""Metrics: numbers of a run's end besides the accuracy on all test examples, one module each.
+
+A scenario's field `metrics` says which: ``standard`` is all of hgobench's, and ``mypkg:MyMetric``
+these and one's own; ``weights+none`` and ``mypkg:MyMetric+none`` are that metric alone.
+
+>>> registry.canonical("energy"), sorted(registry.build("weights + none").measures)[:2]
+('energy+standard', ['caught', 'dropped'])
+"""
+
+from hgobench.registry import Registry
+
+from .accuracies import Accuracies
+from .base import End, Influence, Metric, Several
+from .energy import Energy
+from .influence import VALUES, influences
+from .weights import Weights
+
+__all__ = [
+    "VALUES",
+    "Accuracies",
+    "End",
+    "Energy",
+    "Influence",
+    "Metric",
+    "Several",
+    "Weights",
+    "influences",
+    "metrics",
+    "registry",
+]
+
+
+def _assembled(before: list[Metric], last: Metric) -> Metric:
+    return Several([*before, last])
+
+
+def _with_standard(metric: object, name: str) -> Metric:
+    """Return what is written last: a metric of one's own is beside the standard ones."""
+    assert isinstance(metric, Metric)
+    return metric if isinstance(metric, Several) else Several([metric, Standard()])
+
+
+class Standard(Several):
+    """All of hgobench's metrics."""
+
+    formula = "accuracies, weights and energy"
+
+    def __init__(self) -> None:
+        super().__init__([Accuracies(), Weights(), Energy()])
+
+
+class Nothing(Several):
+    """No metric: the accuracy on all test examples alone."""
+
+    formula = "-"
+
+
+metrics: Registry[Metric] = Registry(
+    "metric",
+    "metrics",
+    {"accuracies": Accuracies, "weights": Weights, "energy": Energy},
+    kind=Metric,
+)
+
+registry: Registry[Metric] = Registry(
+    "metrics",
+    "metrics",
+    {"standard": Standard, "none": Nothing},
+    prefixes=metrics,
+    assemble=_assembled,
+    alone="standard",
+    kind=Metric,
+    check=_with_standard,
+)

@@ -1,0 +1,55 @@
+"""For whom the model works: accuracy by class, by class of device, and of the worst worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .base import End, Metric
+
+
+class Accuracies(Metric):
+    """Accuracy on the test examples of each class, and on those that workers would meet.
+
+    Class c's accuracy a_c is the share of its test examples that are answered rightly. Worker i,
+    which holds h_ic training examples of class c, meets test examples of the same mix: its accuracy
+    is Σ_c h_ic·a_c / Σ_c h_ic, over the classes that have test examples. A class of devices has the
+    mean over its honest workers. What differs between workers besides their labels (the features of
+    natural groups, or those that a partition shifts) is not in it.
+
+    Example:
+        >>> from hgobench import Scenario, run
+        >>> measures = run(Scenario(workers=20, rounds=5, partition="by_class")).measures
+        >>> measures["worst_worker"] <= measures["device_accuracy/weak"]
+        True
+    """
+
+    paper = "hgobench"
+    formula = "A_i = Σ_c h_ic·a_c / Σ_c h_ic"
+    validity = "classification"
+    measures: Mapping[str, str] = {
+        "class_accuracy": "accuracy on the test examples of each class",
+        "device_accuracy": "accuracy on test examples with the mix of labels that honest workers "
+        "hold, by class of device",
+        "worst_worker": "the lowest of these among honest workers",
+    }
+
+    def __call__(self, end: End) -> Mapping[str, float]:
+        """Return ``class_accuracy/C``, ``device_accuracy/DEVICE`` and ``worst_worker``."""
+        if end.right is None or not end.classes:
+            return {}
+        labels = end.labels.numpy()
+        tested = np.bincount(labels, minlength=end.classes)
+        right = np.bincount(labels, end.right, minlength=end.classes)
+        accuracy = right / np.maximum(tested, 1)
+        there = np.flatnonzero(tested)
+        told = {f"class_accuracy/{c}": float(accuracy[c]) for c in there}
+        met = end.held[:, there]
+        of = met.sum(axis=1)
+        own = met @ accuracy[there] / np.maximum(of, 1)
+        counted = ~end.byzantine & (of > 0)
+        told |= end.by_device("device_accuracy", own, counted)
+        if counted.any():
+            told["worst_worker"] = float(own[counted].min())
+        return told

@@ -1,0 +1,136 @@
+"""What a metric is: numbers of a run's end besides the accuracy on all test examples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.lazy import Tensor
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Whose values the rule's last answer followed.
+
+    Attributes:
+        asked: (q,) who was asked.
+        workers: (m,) who answered.
+        used: (m,) how far the answer follows each one's values (`influences`).
+        sent: (m,) the share of the block that each sent.
+        linear: whether the answer follows each worker to the same extent in every coordinate, as
+            that of a rule which selects or weighs vectors does.
+    """
+
+    asked: NDArray[np.int64]
+    workers: NDArray[np.int64]
+    used: Floats
+    sent: Floats
+    linear: bool
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a run, as metrics see it.
+
+    Attributes:
+        params: (d,) the trained parameters, where they were computed; all else is on the CPU.
+        classes: how many there are; 0: a regression.
+        features, labels: the N test examples, (N, p) and (N,).
+        right: (N,) bool, which of them the model answers rightly; None: it classes nothing.
+        held: (n, classes) how many training examples of each class each worker holds.
+        byzantine: (n,) who is Byzantine.
+        devices: (n,) each worker's class of device, an index into `device_names`.
+        device_names: the classes of devices, the slowest first.
+        joules: (n,) what each worker has spent by following the protocol; None: its fleet does not
+            say how much its devices draw.
+        accuracy: of the trained model on examples, (N', p) and (N',).
+        followed: works out `influence`; None: there was no answer in the last round, there were
+            more than 2²⁴ values, or the rule failed when it was asked again.
+    """
+
+    params: Tensor
+    classes: int
+    features: Tensor
+    labels: Tensor
+    right: NDArray[np.bool_] | None
+    held: NDArray[np.int64]
+    byzantine: NDArray[np.bool_]
+    devices: NDArray[np.int64]
+    device_names: tuple[str, ...]
+    joules: Floats | None
+    accuracy: Callable[[Tensor, Tensor], float]
+    followed: Callable[[], Influence | None]
+
+    @cached_property
+    def influence(self) -> Influence | None:
+        """Whose values the last answer followed, worked out when it is first asked for."""
+        return self.followed()
+
+    def by_device(
+        self, name: str, values: Floats, among: NDArray[np.bool_], weights: Floats | None = None
+    ) -> dict[str, float]:
+        """Return the mean of values, (n,), in each class of devices: ``{"name/weak": ..}``.
+
+        Args:
+            name: of the measure.
+            values: a number per worker.
+            among: (n,) which workers count; classes without any are left out.
+            weights: (n,) of the mean; None: equal ones.
+        """
+        return {
+            f"{name}/{device}": float(
+                np.average(values[mine], weights=None if weights is None else weights[mine])
+            )
+            for which, device in enumerate(self.device_names)
+            if (mine := among & (self.devices == which)).any()
+        }
+
+
+class Metric(ABC):
+    """A metric: takes the end of a run, and returns numbers by name.
+
+    A subclass defines `measures` and `__call__`. A name may have a group after a slash, as in
+    ``device_accuracy/weak``: boards show the groups of a name in one column.
+
+    Attributes:
+        measures: what it may return, with what each is, in tables and notes.
+
+    Example:
+        >>> class LargestParameter(Metric):
+        ...     measures = {"largest": "the largest parameter"}
+        ...     def __call__(self, end):
+        ...         return {"largest": float(end.params.abs().max())}
+        >>> LargestParameter().measures
+        {'largest': 'the largest parameter'}
+    """
+
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    validity: ClassVar[str] = ""
+    measures: Mapping[str, str] = {}
+
+    @abstractmethod
+    def __call__(self, end: End) -> Mapping[str, float]:
+        """Return finite numbers by name; what can't be measured is left out."""
+
+
+class Several(Metric):
+    """Several metrics at once."""
+
+    def __init__(self, metrics: Iterable[Metric] = ()) -> None:
+        self.made_of = tuple(metrics)
+        self.measures = {
+            name: about for one in self.made_of for name, about in one.measures.items()
+        }
+
+    def __call__(self, end: End) -> Mapping[str, float]:
+        """Return the measures of all."""
+        return {name: value for one in self.made_of for name, value in one(end).items()}

@@ -1,0 +1,205 @@
+"""Whose values a rule uses: how far its answer follows each worker's."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.aggregators import Rule, ServerView
+from hgobench.lazy import Tensor, torch
+
+from .base import Floats
+
+STEP = 1e-6  # of the distance to the nearest worker: too little to change who is chosen
+ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
+VALUES = 2**24  # the most values that all workers are moved by at once
+EQUATIONS = 4  # of a fit, per worker, at least
+DRAWS = 4  # of signs, of a rule that treats every coordinate by itself
+LINEAR = 1e-3  # of a change that a fit may leave over, of a rule that weighs vectors
+
+
+def influences(
+    rule: Rule,
+    values: Tensor,
+    present: Tensor | None = None,
+    view: ServerView | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Return how far the answer follows each worker's values, (m,).
+
+    Worker i's values x_i are moved by δ_i, of random signs, along what it sent, and
+    w_i = ⟨AR(x + δ_i) - AR(x), δ_i⟩ / ‖δ_i‖². The average has w_i = 1/m, or 1/|Q_j| where only
+    Q_j sent; a rule that chooses one vector has w_i = 1 for it and 0 for others; of a rule that
+    treats each coordinate by itself it is the mean over what worker i sent. Weights that depend on
+    the values, as the geometric median's, add what they change. ‖δ_i‖ is a millionth of the
+    distance to the nearest other worker's values, so that no distance between two workers changes
+    by more than a millionth of itself, wherever the others are.
+
+    Args:
+        rule: the rule; a stateful one is asked as it is now, and keeps its memory.
+        values: (m, d), finite.
+        present: (m, d) bool, which entries were sent; None: all.
+        view: what the server knows.
+        seed: of the signs.
+
+    Example:
+        >>> rows = torch.tensor([[1.0, 0.0], [2.0, 3.0], [9.0, 1.0]])
+        >>> from hgobench import aggregators
+        >>> influences(aggregators.build("median"), rows).round(2).tolist()
+        [0.0, 0.5, 0.5]
+    """
+    values = values.double()
+    m, d = values.shape
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], d)
+    directions = torch.from_numpy(signs).to(values)
+    sent = torch.ones_like(values, dtype=torch.bool) if present is None else present
+    before = _answer(rule, values, present, view)
+    followed = np.zeros(m)
+    for i in range(m):
+        if not sent[i].any():
+            continue
+        # What is far from 0 can't be moved by less than its rounding, nor can such an answer.
+        largest = max(float(values[i][sent[i]].abs().max()), float(before.abs().max()))
+        least = ROUNDING * torch.finfo(values.dtype).eps * largest
+        length = max(STEP * _nearest(values, sent, i), least) or STEP
+        delta = torch.where(sent[i], length * directions, 0.0)
+        moved = values.clone()
+        moved[i] += delta
+        # What was added is not quite delta, once it is rounded.
+        delta = torch.where(sent[i], moved[i] - values[i], 0.0)
+        change = _answer(rule, moved, present, view) - before
+        followed[i] = float((change @ delta) / (delta @ delta))
+    return followed
+
+
+def fitted(
+    rule: Rule,
+    values: Tensor,
+    present: Tensor | None = None,
+    view: ServerView | None = None,
+    seed: int = 0,
+    remembers: bool = False,
+) -> tuple[Floats, bool]:
+    """Estimate `influences` with two to five answers of the rule instead of m + 1.
+
+    All workers are moved at once, each along signs of its own, and w solves least squares,
+    min Σ_j (AR_j(x + δ) - AR_j(x) - Σ_i w_i·δ_ij)². That is exact of a rule that gives each worker
+    one weight in all coordinates. Of others it is the mean over the coordinates that a worker sent,
+    with an error: of a rule that treats every coordinate by itself, for which four draws of signs
+    are taken, w_i has a standard error below 1 / (2√b_i) if i sent b_i; the mean over many workers'
+    values has one that is as much smaller as they sent more. Values that are not finite are not
+    moved: no answer that is finite follows them.
+
+    Args:
+        rule, values, present, view, seed: as for `influences`.
+        remembers: whether the rule may remember although it does not say so.
+
+    Returns:
+        w, (m,), and whether one weight per worker explains the change but for 0.1 %.
+
+    Raises:
+        RuleError, NonFiniteError: the rule has no answer.
+
+    Example:
+        >>> rows = torch.tensor([[1.0, 0.0], [2.0, 3.0], [9.0, 1.0]]).repeat(1, 50)
+        >>> from hgobench import aggregators
+        >>> weights, linear = fitted(aggregators.build("krum", f=0), rows)
+        >>> weights.round(6).tolist(), linear
+        ([1.0, 0.0, 0.0], True)
+    """
+    values = values.double()
+    m, d = values.shape
+    sent = torch.ones_like(values, dtype=torch.bool) if present is None else present
+    moving = sent & values.isfinite()
+    known = torch.where(moving, values, 0.0)
+    remembers |= rule.stateful
+    before, served = _whole(rule, values, present, view, remembers)
+    largest = known.abs().amax(dim=1).clamp_min(float(before.abs().max()))
+    least = ROUNDING * torch.finfo(values.dtype).eps * largest
+    lengths = torch.maximum(STEP * _nearest_of_all(known, moving), least)
+    lengths = torch.where(lengths > 0, lengths, STEP)
+    rng = np.random.default_rng(seed)
+    normal, right, total = values.new_zeros(m, m), values.new_zeros(m), 0.0
+    weights, linear, changes = right, False, []
+    least_draws = -(-EQUATIONS * m // d)
+    for draw in range(1, max(least_draws, DRAWS if rule.columnwise else 1) + 1):
+        signs = torch.from_numpy(rng.integers(0, 2, (m, d), dtype=np.int8)).to(values.device)
+        moved = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
+        after, _ = _whole(rule, moved, present, view, remembers)
+        # What was added is not quite the step, once it is rounded; in units of each one's step.
+        steps = torch.where(moving & served, (moved - known) / lengths[:, None], 0.0)
+        change = torch.where(served, after - before, 0.0)
+        normal += steps @ steps.T
+        right += steps @ change
+        changes.append((steps, change))
+        total += float(change.square().sum())
+        if draw < least_draws:
+            continue
+        solved = torch.linalg.lstsq(normal.cpu(), right[:, None].cpu(), driver="gelsd").solution
+        weights = solved[:, 0].to(values)
+        left = sum(float((change - weights @ steps).square().sum()) for steps, change in changes)
+        if linear := left <= LINEAR**2 * total:
+            break
+    return (weights / lengths).round(decimals=12).cpu().numpy() + 0.0, linear  # no -0.0
+
+
+def _nearest_of_all(known: Tensor, moving: Tensor) -> Tensor:
+    """Return `_nearest` of every worker, (m,), by inner products: steps need few digits."""
+    there = moving.double()
+    squares = known.square() @ there.T
+    squares = squares + squares.T - 2.0 * (known @ known.T)
+    both = there @ there.T
+    rounding = 1e-12 * (known.square().sum(dim=1)[:, None] + known.square().sum(dim=1))
+    distances = (squares / both.clamp_min(1)).clamp_min(0.0).sqrt()
+    apart = (squares > rounding) & (both > 0)
+    nearest: Tensor = torch.where(apart, distances, torch.inf).amin(dim=1)
+    return nearest.nan_to_num(nan=0.0, posinf=0.0)
+
+
+def _whole(
+    rule: Rule,
+    values: Tensor,
+    present: Tensor | None,
+    view: ServerView | None,
+    remembers: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return an answer, (d,), and where there is one; 0 elsewhere."""
+    asked = deepcopy(rule) if remembers else rule
+    answer = asked.answer(values, present, view)
+    there = torch.isfinite(answer.values)
+    if answer.served is not None:
+        there &= answer.served
+    return torch.where(there, answer.values, 0.0), there
+
+
+def _nearest(values: Tensor, sent: Tensor, i: int) -> float:
+    """Return the least distance above 0 from worker i to another, per entry that both sent.
+
+    It is ‖x_i - x_j‖ / √n over the n entries that i and j sent; 0 if there is no such worker.
+    """
+    both = sent & sent[i]
+    squares = torch.where(both, values - values[i], 0.0).square().sum(dim=1)
+    distances = (squares / both.sum(dim=1).clamp_min(1)).sqrt()
+    return float(torch.where(distances > 0, distances, torch.inf).min().nan_to_num(posinf=0.0))
+
+
+def _answer(rule: Rule, values: Tensor, present: Tensor | None, view: ServerView | None) -> Tensor:
+    asked = deepcopy(rule) if rule.stateful else rule
+    return asked(values, present, view)
+
+
+def unlike(held: NDArray[np.int64]) -> Floats:
+    """Return how unlike all examples each worker's labels are: total variation, in [0, 1].
+
+    Args:
+        held: (n, classes) how many examples of each class each worker holds.
+
+    Example:
+        >>> unlike(np.array([[1, 1], [2, 0]])).tolist()
+        [0.25, 0.25]
+    """
+    every = held.sum(axis=0) / held.sum()
+    own = held / np.maximum(held.sum(axis=1, keepdims=True), 1)
+    return 0.5 * np.abs(own - every).sum(axis=1)  # type: ignore[no-any-return]

@@ -1,0 +1,134 @@
+"""The end of a cell's run: what its metrics look at, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hgobench.aggregators import NonFiniteError, RuleError
+from hgobench.boundary import OutOfTime, PluginError, error_text, foreign
+from hgobench.determinism import stream
+from hgobench.lazy import Tensor, torch
+from hgobench.metrics import VALUES, End, Influence, Metric, Several
+from hgobench.metrics.influence import fitted
+from hgobench.protocol import Reception
+from hgobench.results.measures import checked
+
+from .cell import Cell
+from .world import Draw
+
+
+def measure(
+    cell: Cell,
+    k: int,
+    params: Tensor,
+    draw: Draw,
+    reception: Reception | None,
+    values: Tensor,
+    before: Tensor,
+) -> None:
+    """Let a cell's metrics measure the end of its run.
+
+    What they can't say is left out, with a note: the run is over, and its accuracy stands.
+
+    Args:
+        cell: whose.
+        k: the last round.
+        params: (d,) the trained parameters.
+        draw, reception: the last round's; None: too few had answered.
+        values: (q, d) what was sent in it.
+        before: (d,) the parameters at which that was computed.
+    """
+    world, test = cell.world, cell.world.data.test
+    devices, names = world.fleet.classed()
+    right = None
+    if cell.right is not None:
+        bits = np.frombuffer(cell.right, dtype=np.uint8)
+        right = np.unpackbits(bits, count=len(test)).astype(bool)
+
+    def accuracy(x: Tensor, y: Tensor) -> float:
+        there = x.to(world.device), y.to(world.device)
+        return float(world.evaluate(k, params[None], *there)[1][0])
+
+    end = End(
+        params=params,
+        classes=world.data.classes,
+        features=torch.from_numpy(test.features),
+        labels=torch.from_numpy(test.labels),
+        right=right,
+        held=world.held,
+        byzantine=cell.byzantine,
+        devices=devices,
+        device_names=names,
+        joules=cell.joules,
+        accuracy=accuracy,
+        followed=partial(_followed, cell, k, draw, reception, values, before),
+    )
+    told: dict[str, float] = {}
+    for metric in _each(cell.metric):
+        told |= _told(cell, k, metric, end)
+    cell.measures = told
+
+
+def _each(metric: Metric) -> Iterator[Metric]:
+    """Yield a metric, or those that it consists of."""
+    if isinstance(metric, Several):
+        for inner in metric.made_of:
+            yield from _each(inner)
+    else:
+        yield metric
+
+
+def _told(cell: Cell, k: int, metric: Metric, end: End) -> Mapping[str, float]:
+    """Return what a metric says; of one that fails nothing, with a note."""
+    if not foreign(metric):
+        return metric(end)
+    boundary = cell.metrics_of(metric)
+    try:
+        lent = _lent(end)
+        with boundary("call", k):
+            told = metric(lent)
+        return checked(told)
+    except ValueError as error:
+        cell.note(f"{boundary.who}: {error}: nothing was measured")
+    except (PluginError, OutOfTime) as error:
+        cell.note(f"{error}: nothing was measured")
+    return {}
+
+
+def _lent(end: End) -> End:
+    """Return an end whose arrays are copies: plug-in code may change them."""
+    tensors = {name: getattr(end, name).clone() for name in ("params", "features", "labels")}
+    arrays: dict[str, Any] = {}
+    for name in ("right", "held", "byzantine", "devices", "joules"):
+        array = getattr(end, name)
+        arrays[name] = None if array is None else array.copy()
+    return replace(end, **tensors, **arrays)
+
+
+def _followed(
+    cell: Cell, k: int, draw: Draw, reception: Reception | None, values: Tensor, before: Tensor
+) -> Influence | None:
+    """Return whose values the rule's last answer followed, asking the rule again."""
+    if reception is None or len(reception.rows) * reception.size > VALUES:
+        return None
+    view = cell.view(k, draw, before, reception)
+    sent = reception.of(values)
+    seed = int(stream(cell.world.seed, "influence", k).integers(2**32))
+    try:
+        with cell.rules("call", k):
+            used, linear = fitted(
+                cell.rule, sent, reception.present, view, seed, remembers=cell.rules.foreign
+            )
+    except (PluginError, OutOfTime, RuleError, NonFiniteError) as error:
+        text = str(error) if isinstance(error, (PluginError, OutOfTime)) else error_text(error)
+        cell.note(f"whose values were used is not known: {text}")
+        return None
+    share = np.ones(len(sent))
+    if reception.present is not None:
+        share = reception.present.double().mean(dim=1).cpu().numpy()
+    return Influence(draw.workers, draw.workers[reception.rows], used, share, linear)
