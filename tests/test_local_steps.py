@@ -15,7 +15,7 @@ from torch import Tensor
 from hgobench import Scenario, World, run
 from hgobench.attacks import Attack, Message, View
 from hgobench.protocol import Updates, deliver
-from hgobench.simulation import simulate
+from hgobench.simulation import clock, simulate
 from tests.algorithm_1 import softmax_gradient
 
 BASE: dict[str, Any] = {
@@ -339,3 +339,29 @@ def test_local_steps_do_not_depend_on_the_stack() -> None:
         assert table(run(cells[i])) == together[i]
         pair = simulate([cells[63 - i], cells[i]])
         assert [table(result) for result in pair] == [together[63 - i], together[i]]
+
+
+@pytest.mark.parametrize("deadline", [9.0, math.inf])
+@pytest.mark.parametrize("hardware", [LINK, LINK.replace("counts=true", "counts=false")])
+def test_the_clock_without_training_is_that_of_the_run(hardware: str, deadline: float) -> None:
+    for algorithm in (*LOCAL, "topk[fraction=0.2]"):
+        fields = {**BASE, "hardware": hardware, "deadline": deadline, "rounds": 2}
+        scenario = Scenario(**{**fields, "algorithm": algorithm})
+        times = [time for time, _ in zip(clock(scenario), range(2), strict=False)]
+        assert times == run(scenario).rounds["time"], algorithm
+
+
+def test_a_number_more_takes_its_time_on_the_link() -> None:
+    """FedNova's number of updates: who sends the rest just in time is late with it."""
+    fields = {**BASE, "deadline": math.inf, "rounds": 1, "hardware": LINK}
+
+    def heard(name: str, deadline: float) -> Any:
+        algorithm = f"{name}[steps=1]"
+        result = run(Scenario(**{**fields, "deadline": deadline, "algorithm": algorithm}))
+        return [result.rounds[column][0] for column in ("heard", "bytes_up", "time")]
+
+    workers, up, slowest = heard("fedavg", math.inf)
+    assert heard("fednova", math.inf)[:2] == [workers, up + 4 * workers]
+    just = slowest * (1 + 1e-9)
+    assert heard("fedavg", just)[0] == workers
+    assert heard("fednova", just)[0] == workers - 1
