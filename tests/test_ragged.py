@@ -14,8 +14,10 @@ from torch import Tensor
 from hgobench import Scenario, aggregators, run
 from hgobench.aggregators import MaskedVectors, Rule, RuleError, Scope, ServerView
 from hgobench.aggregators.ragged import positive_semidefinite, steps
+from hgobench.algorithms import Order, Places
 from hgobench.kernels import tiles
-from hgobench.protocol import Reception
+from hgobench.models import Quadratic
+from hgobench.protocol import Reception, receive, receive_sets
 from tests import oracles
 from tests.oracles import PRE_RULES, Vector, configuration, masked_weights, weighted
 from tests.test_rules import (
@@ -498,6 +500,26 @@ def test_a_server_updates_what_has_an_answer() -> None:
     assert dense is not None
     assert dense.block is not None
     assert dense.block.tolist() == [2]
+
+
+@given(st.data())
+def test_prefixes_of_an_order_are_received_as_the_sets_that_they_are(data: st.DataObject) -> None:
+    d = data.draw(st.integers(1, 6))
+    order = Order(
+        Places(Quadratic(features=d, classes=0), "scalar", "scalar"),
+        np.array(data.draw(st.permutations(range(d)))),
+    )
+    lengths = np.array(data.draw(st.lists(st.integers(0, d), min_size=1, max_size=5)))
+    quorum = data.draw(st.integers(1, 5))
+    prefixes = receive(lengths, quorum, order, torch.device("cpu"))
+    sets = receive_sets(torch.from_numpy(order.position < lengths[:, None]), quorum)
+    assert (prefixes is None) == (sets is None)
+    if prefixes is None or sets is None:
+        return
+    assert (prefixes.rows.tolist(), prefixes.size) == (sets.rows.tolist(), sets.size)
+    for one, other in ((prefixes.block, sets.block), (prefixes.present, sets.present)):
+        assert (one is None) == (other is None)
+        assert one is None or other is None or torch.equal(one, other)
 
 
 class Halved(Rule):

@@ -4,7 +4,7 @@ Nothing here knows a clock, a world or a process: the simulation drives it, and 
 """
 
 from .messages import NUMBER_BYTES, SEED_BYTES, Delivery, Message, Updates, deliver
-from .server import Reception, Server, block_length, receive
+from .server import Reception, Server, block_length, receive, receive_sets
 
 __all__ = [
     "NUMBER_BYTES",
@@ -17,4 +17,5 @@ __all__ = [
     "block_length",
     "deliver",
     "receive",
+    "receive_sets",
 ]

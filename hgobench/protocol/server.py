@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hgobench.aggregators import Answer, Rule, ServerView
 from hgobench.algorithms import Algorithm, GradientDescent, Order
+from hgobench.kernels.arrays import count_columns
 from hgobench.lazy import Tensor, torch
 
 
@@ -95,6 +96,33 @@ def receive(
     return Reception(rows, block, present, len(position))
 
 
+def receive_sets(sent: Tensor, quorum: int) -> Reception | None:
+    """Return what the server aggregates where each worker chose its coordinates; None: it stalls.
+
+    The block is what at least v workers sent; of prefixes of one order it is what `receive` says.
+
+    Args:
+        sent: (q, d) bool, which coordinates each worker sent.
+        quorum: v.
+
+    >>> sent = torch.tensor([[True, True, False], [False, True, False], [False, False, True]])
+    >>> reception = receive_sets(sent, quorum=2)
+    >>> reception.rows, reception.block
+    (array([0, 1]), tensor([1]))
+    """
+    answered = count_columns(sent) >= quorum
+    if not bool(answered.any()):
+        return None
+    block, on_block = None, sent
+    if not bool(answered.all()):
+        block = answered.nonzero()[:, 0]
+        on_block = sent.index_select(1, block)
+    heard = on_block.any(dim=1)
+    present = on_block[heard]
+    rows = np.flatnonzero(heard.cpu().numpy())
+    return Reception(rows, block, None if bool(present.all()) else present, present.shape[1])
+
+
 @dataclass(frozen=True)
 class Server:
     """The server of one run: an algorithm, a rule, a solver and a quorum.
@@ -140,7 +168,17 @@ class Server:
 
         Of a rule that takes no others, the answers are those that hold the whole block.
         """
-        reception = receive(lengths, self.quorum, order, device)
+        return self._taken(receive(lengths, self.quorum, order, device))
+
+    def receive_sets(self, sent: Tensor) -> Reception | None:
+        """Return what the server aggregates, given who sent which coordinate, (q, d) bool.
+
+        None: the round stalls. A rule that takes no others gets the answers that hold the whole
+        block.
+        """
+        return self._taken(receive_sets(sent, self.quorum))
+
+    def _taken(self, reception: Reception | None) -> Reception | None:
         return reception.whole if reception and self.rule.takes_whole_answers else reception
 
     def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Answer:
