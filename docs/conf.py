@@ -31,6 +31,7 @@ exclude_patterns = ["data"]
 myst_heading_anchors = 4  # as GitHub has them
 
 default_role = "py:obj"  # `Page` in a docstring
+autodoc_mock_imports = ["flwr", "httpx"]  # the site is built without the extra flower
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False

@@ -181,6 +181,18 @@ def test_the_lowest_versions_are_those_that_are_allowed() -> None:
         assert Version(tried[name]) >= Version(bound.version), name
 
 
+def test_the_constraints_for_flower_are_the_others_but_for_what_it_holds_back() -> None:
+    tried, held = constraints("constraints.txt"), constraints("constraints-flower.txt")
+    lower = {name for name, version in tried.items() if Version(held[name]) < Version(version)}
+    assert lower == {"click", "packaging", "rich", "typer", "virtualenv"}
+    assert {name for name, version in tried.items() if held[name] != version} == lower
+    (flower,) = map(Requirement, PROJECT["optional-dependencies"]["flower"])
+    assert flower.specifier.contains(held["flwr"])
+    texts = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    for requirement in map(Requirement, texts):
+        assert requirement.specifier.contains(held[canonicalize_name(requirement.name)])
+
+
 def test_the_shell_completes_verbs() -> None:
     script = "import sys; sys.argv[0] = 'hgobench'; from hgobench.cli import main; main()"
     done = python(

@@ -55,7 +55,8 @@ class RobustStrategy(FedAvg):
         seed: of what a rule draws at random.
         data: clean data at the server, for the rules that need them.
         min_train_nodes: how many nodes Flower waits for, at least; None: the quorum.
-        fraction_train, fraction_evaluate, min_evaluate_nodes, min_available_nodes,
+        fraction_train, fraction_evaluate: as for Flower's FedAvg.
+        min_evaluate_nodes, min_available_nodes: as for Flower's FedAvg.
         arrayrecord_key, configrecord_key: as for Flower's FedAvg.
 
     Attributes:
