@@ -23,7 +23,7 @@ from hgobench.leaderboard import Score, Split, known_examples, order, outcomes
 from hgobench.notation import format_value
 from hgobench.resolution import Resolved
 from hgobench.results import Result, Store, open_store
-from hgobench.results.choice import RULESET, as_choices, choice, there_are
+from hgobench.results.choice import RULESET, as_choices, choice, none_met
 from hgobench.results.result import COLUMNS
 from hgobench.scenario import ATTACK, Scenario, word
 from hgobench.settings import Setting, write_setting
@@ -471,9 +471,7 @@ def _chosen(
     meant = choice(settings, ((cell.ruleset, cell.row) for cell in cells), side)
     chosen = [cell for cell in cells if meant(cell.ruleset, cell.row)]
     if not chosen:
-        told = " ".join(map(_written, settings))
-        told += there_are(settings, ((cell.ruleset, cell.row) for cell in cells))
-        raise InputError(f"{side}: no cell of {where!r} is {told}")
+        raise none_met(side, where, settings, ((cell.ruleset, cell.row) for cell in cells))
     return chosen
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
@@ -76,6 +77,7 @@ def columns() -> tuple[str, ...]:
 
 NAMED = 3  # cells that folders contradict each other about
 DIGITS = 12  # of a row's hash: of a million rows, two have the same in 1 case of 600
+MISTAKEN = "an attack failed, and not the rule"  # a flag
 _TOLD = ("data", "processor")  # of provenance, what boards say
 
 
@@ -121,6 +123,7 @@ class Score:
         address: of the result in its store; empty: it is of none.
         folder: where it was found, if there are several places.
         outside: of an attack that is none of its suite's, the hash of the card that brought it.
+        mistaken: whether it failed by its attack's mistake, so that it says nothing of the rule.
     """
 
     scenario: Scenario
@@ -144,6 +147,7 @@ class Score:
     address: str = field(default="", compare=False)
     folder: str = field(default="", compare=False)
     outside: str = ""
+    mistaken: bool = False
 
     @property
     def row(self) -> Scenario:
@@ -190,7 +194,7 @@ class Score:
             result.scenario, result.status, accuracy, live, needs, result.late, data, right, path,
             exceeded=exceeded / max(rounds, 1), outvoted=outvoted / max(rounds, 1), spent=spent,
             seconds=result.seconds, server_ms=1000 * result.server_seconds / max(rounds, 1) or None,
-            measures=result.measures, address=address,
+            measures=result.measures, address=address, mistaken=result.at_fault == "attack",
         )  # fmt: skip
 
 
@@ -582,7 +586,10 @@ def _board(
         key: replace(
             _row(cells, by, columns, axes, collapse),
             label=labels[key],
-            flags=flags.get((rows[key][0].folder, rows[key][0].row), {}),
+            flags={
+                **flags.get((rows[key][0].folder, rows[key][0].row), {}),
+                **_mistaken(cells.values()),
+            },
             missing=_missing(expected, cells, own),
             folders=folders[key],
         )
@@ -966,6 +973,16 @@ def _row(
             if (place.column, place.attack) == (worst_column, worst_attack)
         ],
     )
+
+
+def _mistaken(cells: Iterable[Score]) -> dict[str, str]:
+    """Return the flag of a row some of whose attacks failed by mistakes of their own, if any."""
+    by_attack = Counter(cell.attack for cell in cells if cell.mistaken)
+    if not by_attack:
+        return {}
+    counts = ", ".join(f"{attack} in {count}" for attack, count in sorted(by_attack.items()))
+    reason = "their accuracy of 0 says nothing of the rule; correct the attack (hgobench test)"
+    return {MISTAKEN: f"{counts} of its cells: {reason}"}
 
 
 def _place_order(place: Place) -> tuple[Any, ...]:

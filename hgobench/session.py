@@ -345,8 +345,7 @@ class SuiteOutcome:
                 (len(self.failed) - len(chosen.failed), len(others), "reported cells"),
             ]
         lines = [f"{count} of {of} {what} failed" for count, of, what in counts if count]
-        attack = re.compile(r"(round \d+: )?attack ")
-        if by_attack := sum(bool(attack.match(result.reason)) for result in self.failed):
+        if by_attack := sum(result.at_fault == "attack" for result in self.failed):
             lines.append(
                 f"{by_attack} of them failed by the attack's mistake, not the rule's: worst cases "
                 "that rest on them say nothing of the rule; correct the attack (hgobench test)"

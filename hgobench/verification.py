@@ -35,7 +35,7 @@ from hgobench.leaderboard import Spent
 from hgobench.reading import refusing
 from hgobench.results import Result, open_store
 from hgobench.results.address import Addresses, code_stated
-from hgobench.results.choice import as_choices, choice, there_are
+from hgobench.results.choice import as_choices, choice, none_met
 from hgobench.scenario import Scenario, integer
 from hgobench.session import Session, check
 from hgobench.settings import Setting
@@ -254,7 +254,7 @@ def verified(
         meant = choice(where, every, "verify")
         read.cells = [c for c in read.cells if meant(c.cell.ruleset, c.scenario)]
         if not read.cells:
-            raise InputError(f"verify: no cell of {read.where!r} is so{there_are(where, every)}")
+            raise none_met("verify", read.where, where, every)
     modules = None if read.card is None else read.card.content["sources"]["modules"]
     check_sources([c.scenario for c in read.cells], modules)
     usable = _with_our_data(read)

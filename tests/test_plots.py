@@ -369,7 +369,7 @@ def test_no_cells_are_merged_but_seeds_and_attacks(
         ("curves", {"lines": "attack"}, "plot: would have 8 panels, at most 6 are drawn: cells "
          "differ in partition (dirichlet[alpha=0.1], dirichlet[alpha=10.0]), rule (average, median), "
          "byzantine (1, 3); choose some by --where, or give one of these to an axis"),
-        ("heat", {"where": "f=2"}, "no cell is byzantine=2; they have byzantine 1, 3"),
+        ("heat", {"where": "f=2"}, "is byzantine=2; its byzantine is 1 or 3"),
         ("heat", {"where": "f=x"}, "byzantine: 'x'; expected an integer >= 0"),
         ("heat", {"where": "ruleset=small"}, "holds no results of the ruleset 'small' that a board "
          "would rank"),

@@ -95,6 +95,21 @@ def test_attacks_that_raise_are_told_from_rules_that_do(tiny: Path, tmp_path: Pa
         f"{by_attack} of them failed by the attack's mistake, not the rule's: worst cases that "
         "rest on them say nothing of the rule; correct the attack (hgobench test)",
     ]
+    (board,) = outcome.boards()
+    median = next(row for row in board.rows if row.rule == "median")
+    assert median.worst_attack == mistaken
+    assert median.flags == {
+        "an attack failed, and not the rule": f"{mistaken} in 1 of its cells: their accuracy of 0 says "
+        "nothing of the rule; correct the attack (hgobench test)"
+    }
+    raising = next(row for row in board.rows if row.rule != "median")
+    assert (raising.ended, sum(score.mistaken for score in raising.scores)) == (2, 1)
+    text = str(outcome)
+    assert "\n(a) an attack failed, and not the rule\n" in text
+    assert (
+        "! 3 cells diverged or failed, 2 of them by the attack's mistake, which says nothing of "
+        "the rule; each counts as 0" in text
+    )
 
 
 def test_what_is_wrong_is_refused_at_once(tiny: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from hgobench.evaluation.selection import Selection
 from hgobench.leaderboard import Row, Score, Spent, boards
 from hgobench.reading import content
 from hgobench.results.address import Addresses, code_stated
+from hgobench.results.result import at_fault
 from hgobench.results.rows import scenario_of
 from hgobench.scenario import Scenario
 from hgobench.statistics import Estimate, share
@@ -134,6 +135,7 @@ class Card:
                 spent=Spent(**cell["spent"]),
                 seconds=cell["seconds"],
                 address=cell["address"],
+                mistaken=at_fault(cell["status"], cell["reason"]) == "attack",
             )
             for cell, scenario, facts in zip(
                 self.content["cells"], self.scenarios, self.provenance, strict=True

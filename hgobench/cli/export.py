@@ -41,7 +41,7 @@ def export(
     """
     from hgobench.report.export import check_format, export_tables
     from hgobench.results import open_store
-    from hgobench.results.choice import choice, parse_choice, there_are
+    from hgobench.results.choice import choice, none_met, parse_choice
 
     check_format(form.value)
     settings = [parse_choice(text, "export") for text in where or ()]
@@ -53,8 +53,7 @@ def export(
             cells = [(ruleset, result.scenario) for ruleset, result in store.results()]
             meant = choice(settings, cells, "export")
             if not any(meant(*cell) for cell in cells):
-                asked, told = " ".join(where or ()), there_are(settings, cells)
-                raise InputError(f"export: no cell of {str(folder)!r} is {asked}{told}")
+                raise none_met("export", str(folder), settings, cells)
         files = export_tables(store, out or folder / "export", form.value, where=meant)
     for path, lines in files.items():
         typer.echo(f"{path}: {lines} lines")

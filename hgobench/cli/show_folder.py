@@ -10,14 +10,13 @@ import typer
 
 from hgobench.cli.options import DataForm
 from hgobench.cli.output import shown
-from hgobench.errors import InputError
 
 
 def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
     """Print the cells of a folder that match `where`; if that is one cell, its rounds."""
     from hgobench.report import cells as report
     from hgobench.results import open_store
-    from hgobench.results.choice import choice, parse_choice, there_are
+    from hgobench.results.choice import choice, none_met, parse_choice
     from hgobench.results.result import data_notes
     from hgobench.results.store import as_data
 
@@ -27,8 +26,8 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
     meant = choice(settings, ((name, result.scenario) for name, result in kept), "show")
     cells = [as_data(name, result) for name, result in kept if meant(name, result.scenario)]
     if not cells:
-        told = there_are(settings, ((name, result.scenario) for name, result in kept))
-        raise InputError(f"show: no cell of {str(folder)!r} is {' '.join(where)}{told}")
+        known = ((name, result.scenario) for name, result in kept)
+        raise none_met("show", str(folder), settings, known)
     if form is DataForm.JSON:
         typer.echo(json.dumps(cells, indent=1, allow_nan=False))
     else:

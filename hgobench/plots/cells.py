@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 from hgobench import catalogue
@@ -15,10 +16,10 @@ from hgobench.evaluation.evaluate import Reported, chooses, selected, verdicts
 from hgobench.leaderboard import Score, Split, known_examples, order, outcomes
 from hgobench.report.cells import varying_fields
 from hgobench.results import Result, Store, open_store
-from hgobench.results.choice import RULESET, choice
+from hgobench.results.choice import RULESET, choice, none_met
 from hgobench.results.result import data_notes
 from hgobench.scenario import ATTACK, Scenario
-from hgobench.settings import Setting, write_setting
+from hgobench.settings import Setting
 from hgobench.statistics import FEWEST, Estimate, Outcomes, estimates
 
 from .axes import Axis, ordered
@@ -89,18 +90,15 @@ class Cells:
             if of_rows("", score.row) and of_cells("", score.scenario)
         ]
         if not scores:
-            told = " ".join(write_setting(one.field, *one.values) for one in settings)
-            raise InputError(
-                f"plot: {self.where!r}: no cell is {told}; they have "
-                + ", ".join(f"{one.field} {self._some(one.field)}" for one in settings)
+            known = (
+                {
+                    one.field: getattr(score.scenario if one.field in own else score.row, one.field)
+                    for one in settings
+                }
+                for score in self.scores
             )
+            raise none_met("plot", self.where, settings, (("", Namespace(**f)) for f in known))
         return replace(self, scores=scores)
-
-    def _some(self, name: str) -> str:
-        """Return values that cells have of a field."""
-        own = {*ATTACK, *Scenario.of_role("repetition")}
-        values = {getattr(s.scenario if name in own else s.row, name) for s in self.scores}
-        return _listed(values)
 
     @property
     def told(self) -> list[str]:

@@ -390,6 +390,8 @@ def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -
     if ended := sum(row.ended for row in rows):
         late = sum(row.late for row in rows)
         out = f", {late} of them out of time" if late else ""
+        if mistaken := sum(score.mistaken for row in rows for score in row.scores):
+            out += f", {mistaken} of them by the attack's mistake, which says nothing of the rule"
         notes.append(f"! {ended} cell{'s' * (ended > 1)} diverged or failed{out}; each counts as 0")
     if idle := sum(row.idle for row in rows):
         notes.append(f"~ in {idle} cells too few workers answered, in every round, to aggregate")

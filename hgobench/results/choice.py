@@ -7,7 +7,7 @@ from typing import Any
 
 from hgobench.errors import InputError, unknown
 from hgobench.scenario import ALIASES, Scenario, check_field
-from hgobench.settings import Setting, parse_names, parse_setting
+from hgobench.settings import Setting, parse_names, parse_setting, write_setting
 
 RULESET = "ruleset"
 Choice = Callable[[str, Scenario], bool]
@@ -94,14 +94,22 @@ def choice(
 MOST = 8  # values that a refusal names
 
 
-def there_are(settings: Iterable[Setting], cells: Iterable[tuple[str, Scenario]]) -> str:
-    """Say, behind the refusal of a choice that no cell meets, what could have been chosen.
+def none_met(
+    begins: str, where: str, settings: Sequence[Setting], cells: Iterable[tuple[str, Any]]
+) -> InputError:
+    """Return the refusal of a choice that no cell meets, which says what could have been chosen.
+
+    Args:
+        begins: how the message begins.
+        where: the cells are from.
+        settings: the choice.
+        cells: all that there are: their rulesets, and scenarios or whatever has their fields.
 
     >>> cells = [("m-1", Scenario(rule="krum", seed=0)), ("m-1", Scenario(rule="cge", seed=1))]
-    >>> there_are([Setting("rule", ["median"])], cells)
-    "; its rule is 'cge' or 'krum'"
-    >>> there_are([Setting("rule", ["krum"]), Setting("seed", [1])], cells)
-    '; no cell has all of these at once'
+    >>> str(none_met("show", "out", [Setting("rule", ["median"])], cells))
+    "show: no cell of 'out' is rule=median; its rule is 'cge' or 'krum'"
+    >>> str(none_met("show", "out", [Setting("rule", ["krum"]), Setting("seed", [1])], cells))
+    "show: no cell of 'out' is rule=krum seed=1; no cell has all of these at once"
     """
     known, said = list(cells), []
     for field, values in settings:
@@ -112,4 +120,6 @@ def there_are(settings: Iterable[Setting], cells: Iterable[tuple[str, Scenario]]
             some = sorted(stored, key=lambda value: (str(type(value)), value))
             more = f" or one of {len(some) - MOST} others" if len(some) > MOST else ""
             said.append(f"its {field} is {' or '.join(map(repr, some[:MOST]))}{more}")
-    return f"; {'; '.join(said) or 'no cell has all of these at once'}"
+    asked = " ".join(write_setting(field, *values) for field, values in settings)
+    there_are = "; ".join(said) or "no cell has all of these at once"
+    return InputError(f"{begins}: no cell of {where!r} is {asked}; {there_are}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hgobench.plots import Picture
 
 Status = Literal["done", "diverged", "failed"]
+_AT_FAULT = re.compile(r"(?:round \d+: )?([a-z_]+):? ['\"]")
 
 # The per-round table: one row per round, values after the round's update. Accuracy and loss are
 # NaN in rounds that were not evaluated; time, coordinates and bytes are in time units, gradient
@@ -36,6 +38,18 @@ COLUMNS = (
     "bytes_down",
     "stalled",  # whether too few answered to update anything
 )
+
+
+def at_fault(status: str, reason: str) -> str:
+    """Return which kind of component made a cell fail, as its reason says; empty: none.
+
+    >>> at_fault("failed", "round 2: attack 'mine:Foe': KeyError: 'f' (mine.py:12)")
+    'attack'
+    >>> at_fault("failed", "round 2: out of time: attack 'mine:Foe' and what else the cell ..")
+    ''
+    """
+    match = _AT_FAULT.match(reason) if status == "failed" else None
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,14 @@ class Result:
     def late(self) -> bool:
         """Whether it failed because it ran out of time."""
         return self.status == "failed" and f": {OUT_OF_TIME}: " in self.reason
+
+    @property
+    def at_fault(self) -> str:
+        """Which kind of component raised, if it failed by that: ``"rule"``, ``"attack"``, ..
+
+        Empty: it did not fail, or by nobody's mistake alone.
+        """
+        return at_fault(self.status, self.reason)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
