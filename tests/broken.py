@@ -18,6 +18,7 @@ from hgobench.data.base import Features, Split
 from hgobench.data.partitions import Iid, Partition
 from hgobench.data.partitions.base import ShardIndices
 from hgobench.hardware import Condition, Fleet, Hardware, Population
+from hgobench.metrics import End, Metric
 
 
 class Loud:
@@ -303,6 +304,42 @@ class LoudSolver(Loud, GradientDescent):
 
 class Misspelt(GradientDescent):
     exempt = {"state_is_kept": "a law that there is not"}
+
+
+# Metrics
+
+
+class Infinite(Metric):
+    measures = {"loss": "a loss"}
+
+    def __call__(self, end: End) -> dict[str, float]:
+        return {"loss": float("inf") if end.right is None else 0.0}
+
+
+class Unnamed(Metric):
+    def __call__(self, end: End) -> dict[str, float]:
+        return {"loss/fast": 0.0}
+
+
+class Tally(Metric):
+    measures = {"asked": "how often it was asked"}
+    asked = 0
+
+    def __call__(self, end: End) -> dict[str, float]:
+        self.asked += 1
+        return {"asked": self.asked}
+
+
+class Wiping(Metric):
+    def __call__(self, end: End) -> dict[str, float]:
+        end.params.zero_()
+        return {}
+
+
+class LoudMetric(Loud, Metric):
+    def __call__(self, end: End) -> dict[str, float]:
+        self.shout()
+        return {}
 
 
 # Augmentations

@@ -31,6 +31,7 @@ MORE = {
     ),
     "solver": ("momentum[beta=0]", "nesterov[beta=0]", "adam[beta1=0]"),
     "partition": ("by_class[k=3]", "dirichlet[alpha=0.1]", "feature_shift[by=noise]", "natural"),
+    "metrics": ("energy", "weights+none"),
     "augment": ("flip+crop", "crop[pad=1]+noise"),
     "workload": ("hybrid[rho=0.1]", "hybrid[rho=0.9]"),
     "condition": ("network[uplink=1e5,latency=0.1,counts=true]", "markov[leave=1]"),
@@ -59,12 +60,12 @@ def test_everything_obeys_the_laws_of_its_kind(kind: str, name: str, tmp_path: P
     if name in FILES:
         (tmp_path / "file.csv").write_text(FILES[name])
         name += f"[path={tmp_path / 'file.csv'}]"
-    expected = kind
     if kind == "data" and "path" in "".join(KINDS[kind].registry.parameters(name)):
         pytest.skip("is a file of one's own")
-    if name == "markov" and kind == "hardware":
-        expected = "condition"
-    if name != "none":  # there is an attack of this name
+    expected = {("hardware", "markov"): "condition", ("metrics", "energy"): "metric"}.get(
+        (kind, name), kind
+    )
+    if name not in ("none", "standard"):  # of several kinds
         assert kind_of(name).name == expected
     try:
         check(name, expected, data=told.get(name) if kind == "model" else None)
@@ -165,6 +166,15 @@ BROKEN = [
      "from the rng that it is given"),
     ("augment", "LoudAugmentation", "global_state_is_left_alone",
      "augment 'tests.broken:LoudAugmentation' changed NumPy's error handling: put back"),
+    ("metric", "Infinite", "measures_are_finite_numbers",
+     "a regression of which little is known: measure loss: inf; expected a finite number"),
+    ("metric", "Unnamed", "measures_are_those_it_names",
+     "a classification: returns loss; its measures are none"),
+    ("metric", "Tally", "same_end_same_measures",
+     "a classification: the same instance measures something else"),
+    ("metric", "Wiping", "end_is_left_alone", "a classification: it changed the params"),
+    ("metric", "LoudMetric", "global_state_is_left_alone",
+     "metric 'tests.broken:LoudMetric' changed NumPy's error handling: put back"),
     ("algorithm", "Hasty", "updates_are_at_most_its_gradients",
      "granularity scalar, cost scalar: its updates leave [1, 1]"),
     ("algorithm", "Weightless", "answers_are_numbers",
@@ -208,7 +218,7 @@ BROKEN = [
 ]  # fmt: skip
 # These are broken in more ways than one.
 TWICE = {"Unkeyed", "UnkeyedCondition", "Replacing", "Sharing", "TooLong",
-         "Impatient", "Greedy", "Hasty"}  # fmt: skip
+         "Impatient", "Greedy", "Hasty", "Infinite"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -228,7 +238,7 @@ def test_every_law_is_broken_by_something() -> None:
     held = {
         (kind.name, law)
         for kind in KINDS.values()
-        if kind.name not in {*ELSEWHERE, "data", "model"}
+        if kind.name not in {*ELSEWHERE, "data", "model", "metrics"}
         for law in kind.laws
     }
     assert held == broken
@@ -257,7 +267,8 @@ def test_who_says_why_is_exempt() -> None:
         ("hgo", "algorithm"), ("digits", "data"), ("flip+crop", "augment"), (f"{HERE}:brighter", "augment"), ("softmax", "model"), ("torch.nn:Linear", "model"),
         (f"{HERE}:halves", "partition"), (f"{HERE}:one_by_one", "rule"),
         ("tests.plugins:MyMedian", "rule"), ("nnm+tests.plugins:MyMedian", "rule"),
-        (f"{HERE}:Slowing+{HERE}:Crossing", "hardware"),
+        (f"{HERE}:Slowing+{HERE}:Crossing", "hardware"), (f"{HERE}:Wiping", "metric"), ("tail+none", "attack"),
+        ("weights", "metric"), (f"{HERE}:Wiping+none", "metrics"), ("energy+weights", "metrics"),
     ],
 )  # fmt: skip
 def test_a_name_has_a_kind(name: str, kind: str) -> None:
@@ -269,14 +280,14 @@ def test_a_name_has_a_kind(name: str, kind: str) -> None:
     [
         ((f"{HERE}:Nothing",), "test: 'tests.broken:Nothing' is tests.broken.Nothing, of no kind; "
          "expected one of model (a subclass of hgobench.models.Model, or a torch module); "),
-        ((f"{HERE}:Both",), "test: 'tests.broken:Both' is of several kinds: partition, workload; "
+        ((f"{HERE}:Both",), "test: 'tests.broken:Both' is of several kinds: partition and workload; "
          "say which by --kind"),
         ((f"{HERE}:Nothing", "partition"), "partition: 'tests.broken:Nothing' is "
          "tests.broken.Nothing; expected a subclass of hgobench.data.partitions.Partition"),
         (("iid", "partitio"), "kind: unknown 'partitio'; did you mean 'partition'?"),
-        (("none",), "test: 'none' is of several kinds: augment, attack; say which by --kind"),
+        (("none",), "test: 'none' is of several kinds: augment and attack and metrics; say which by --kind"),
         (("iidd",), "test: unknown 'iidd'; did you mean 'iid'? (or module:Class of your own)"),
-        (("nnm+iid",), "test: 'nnm+iid': nothing is written before a partition"),
+        (("nnm+iid",), "test: 'nnm+iid': nnm is not written before partition"),
         (("adam", None, "digits"), "data: 'adam' is no model or partition; other kinds are tried "
          "without data"),
         ((f"{HERE}:Misspelled",), "test: 'tests.broken:Misspelled': tests.broken: unknown "
@@ -333,7 +344,7 @@ def pictures():
 OWN = {
     "data": "pictures", "partition": "Regions", "model": "Net[width=2]", "augment": "rotated",
     "hardware": "TwoRacks", "condition": "Nights", "workload": "AtLeast", "algorithm": "FedAvg",
-    "solver": "Signum", "rule": "NearMedian", "attack": "Overshoot",
+    "solver": "Signum", "rule": "NearMedian", "attack": "Overshoot", "metrics": "Noisy",
 }  # fmt: skip
 
 
@@ -354,7 +365,7 @@ def test_everything_of_one_s_own_by_module_and_by_name_on_every_engine(tmp_path:
     """The examples of all pages in one cell: from a folder, from a package, and on a cluster."""
     pages = [
         "add-a-rule", "add-an-attack", "add-a-model", "add-a-partition", "add-an-augmentation", "add-devices",
-        "add-a-workload", "add-an-algorithm", "add-a-solver",
+        "add-a-workload", "add-an-algorithm", "add-a-solver", "metrics",
     ]  # fmt: skip
     blocks = [PICTURES]
     for page in pages:
@@ -394,9 +405,10 @@ def test_everything_of_one_s_own_by_module_and_by_name_on_every_engine(tmp_path:
     by_module = {kind: f"mine:{name}" for kind, name in OWN.items()}
     local = run(mine, by_module, "local")
     named = run(other, {**names, "model": "our_model[width=2]"}, "named")
-    assert named.rounds == local.rounds
+    assert (named.rounds, named.measures) == (local.rounds, local.measures)
+    assert "noisy_accuracy" in local.measures
     pytest.importorskip("distributed")
     with Cluster(tmp_path) as cluster:
         cluster.add_worker(folder=other)
         there = run(mine, by_module, "dask", "--engine", "dask", "--address", cluster.address)
-    assert there.rounds == local.rounds
+    assert (there.rounds, there.measures) == (local.rounds, local.measures)

@@ -24,6 +24,7 @@ from hgobench.data.base import Source
 from hgobench.data.partitions import Partition
 from hgobench.errors import InputError, unknown
 from hgobench.hardware import Condition, Hardware
+from hgobench.metrics import Metric, Several
 from hgobench.models import Model
 from hgobench.notation import pieces
 from hgobench.notation import specification as parts_of
@@ -35,6 +36,7 @@ from .augmentations import AUGMENTATION_LAWS, try_augmentation
 from .data import DATA_LAWS, makes_data, try_data
 from .devices import CONDITION_LAWS, HARDWARE_LAWS, try_condition, try_hardware
 from .laws import Law, Verdict
+from .metrics import METRIC_LAWS, try_metric, try_metrics
 from .models import MODEL_LAWS, makes_modules, try_model
 from .partitions import PARTITION_LAWS, try_partition
 from .rules import RULE_LAWS, try_pre_rule, try_rule
@@ -121,6 +123,8 @@ KINDS: dict[str, Kind] = {
         Kind("hardware", Hardware, HARDWARE_LAWS, try_hardware),
         Kind("condition", Condition, CONDITION_LAWS, try_condition),
         Kind("workload", Workload, WORKLOAD_LAWS, try_workload),
+        Kind("metric", Metric, METRIC_LAWS, try_metric),
+        Kind("metrics", Several, METRIC_LAWS, try_metrics),
     )
 }  # fmt: skip
 
@@ -145,41 +149,61 @@ def kind_of(specification: str, kind: str | None = None) -> Kind:
             raise InputError(unknown("kind", kind, KINDS))
         return KINDS[kind]
     links = pieces(specification, "+", "test: ")
-    last = _one(links[-1])
-    if len(links) == 1:
-        return last
-    if last.registry.behind is not None:  # as in bernoulli+network: before what is understood
-        (last,) = (one for one in KINDS.values() if one.registry is last.registry.behind)
-    if last.registry.prefixes is None:
-        raise InputError(f"test: {specification!r}: nothing is written before a {last.title}")
-    return last
+    *before, last = map(_meant, links)
+    if before:  # nnm+krum, bernoulli+network: some kinds are written before others
+        last = [_behind(kind) for kind in last]
+        fitting = [
+            kind
+            for kind in last
+            if any(one.registry is kind.registry.prefixes for one in before[0])
+        ]
+        if not fitting:
+            raise InputError(
+                f"test: {specification!r}: {Registry.bare(links[0])} is not written before "
+                f"{_listed(last, 'or')}"
+            )
+        last = fitting
+    if len(last) > 1:
+        raise InputError(
+            f"test: {specification!r} is of several kinds: {_listed(last)}; say which by --kind"
+        )
+    return last[0]
 
 
-def _one(text: str) -> Kind:
-    """Return the kind of a name without a chain."""
+def _listed(kinds: Collection[Kind], word: str = "and") -> str:
+    return f" {word} ".join(kind.name for kind in kinds)
+
+
+def _behind(kind: Kind) -> Kind:
+    """Return what a kind is written before: of a condition hardware, of hardware itself."""
+    behind = kind.registry.behind or kind.registry
+    return next(one for one in KINDS.values() if one.registry is behind)
+
+
+def _meant(text: str) -> list[Kind]:
+    """Return the kinds of which a name without a chain may be; at least one."""
     name = Registry.bare(text)
     if ":" not in name:
         meant = [k for k in KINDS.values() if name in {*k.registry.names(), *k.registry.aliases}]
         if not meant:
             known = [n for k in KINDS.values() for n in (*k.registry.names(), *k.registry.aliases)]
             raise InputError(unknown("test", name, known, hint="or module:Class of your own"))
-    else:
-        made = imported("test", name)
-        meant = _by_class(made)
-        if not meant:
-            _, parameters = parts_of(text)
-            given = {item.partition("=")[0].strip() for item in parameters}
-            meant = [k for k in KINDS.values() if k.may_be(made, given)][:1]
-        if not meant:
-            what = made if isinstance(made, type) else type(made)
-            wanted = "; ".join(k.wanted for k in KINDS.values())
-            raise InputError(
-                f"test: {name!r} is {home(what)}, of no kind; expected one of {wanted}"
-            )
-    if len(meant) > 1:
-        titles = ", ".join(k.name for k in meant)
-        raise InputError(f"test: {name!r} is of several kinds: {titles}; say which by --kind")
-    return meant[0]
+        return [  # what may be written before metrics may be written for them, too
+            kind
+            for kind in meant
+            if not any(one is not kind and one.registry is kind.registry.prefixes for one in meant)
+        ]
+    made = imported("test", name)
+    meant = _by_class(made)
+    if not meant:
+        _, parameters = parts_of(text)
+        given = {item.partition("=")[0].strip() for item in parameters}
+        meant = [k for k in KINDS.values() if k.may_be(made, given)][:1]
+    if not meant:
+        what = made if isinstance(made, type) else type(made)
+        wanted = "; ".join(k.wanted for k in KINDS.values())
+        raise InputError(f"test: {name!r} is {home(what)}, of no kind; expected one of {wanted}")
+    return meant
 
 
 def _by_class(made: object) -> list[Kind]:
@@ -193,7 +217,12 @@ def _by_class(made: object) -> list[Kind]:
         except Exception:  # it names what is not there
             return []
     cls = made if isinstance(made, type) else type(made)
-    return [kind for kind in KINDS.values() if issubclass(cls, kind.base)]
+    kinds = [kind for kind in KINDS.values() if issubclass(cls, kind.base)]
+    return [  # several metrics are a metric, too
+        kind
+        for kind in kinds
+        if not any(one is not kind and issubclass(one.base, kind.base) for one in kinds)
+    ]
 
 
 def try_named(
