@@ -22,6 +22,7 @@ from hgobench.lazy import Tensor, torch
 from hgobench.leaderboard import Row
 from hgobench.metrics.influence import influences, unlike
 from hgobench.report.page import Cell, Chart, Finding, Line, Page, Table, study
+from hgobench.report.paying import who_pays
 from hgobench.scenario import Scenario
 from hgobench.session import check as check_outcome
 from hgobench.simulation.cell import Cell as Run
@@ -49,15 +50,6 @@ BASE: dict[str, Any] = {
 RATES = (0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 4.0)
 SELECTION, FRESH = (0, 1), 8  # seeds that choose, and how many report
 KAPPA_WORKERS = 15
-PAYS = {  # of the measures of a run, those that an audit tells
-    "device_accuracy": "accuracy for devices",
-    "worst_worker": "accuracy for the worst worker",
-    "used": "how far their values are followed",
-    "used_by_labels": "the same by how rare labels are",
-    "weight": "part in updates",
-    "caught": "attackers left out",
-    "dropped": "honest workers left out",
-}
 RECORDED = (5, 20, 40, 60, 80)  # rounds in which influences are taken
 SHAPES = ((20, 10_000), (20, 100_000), (80, 10_000))  # workers and coordinates
 LOSS = 0.05  # of accuracy, that faults may cost
@@ -401,6 +393,13 @@ def _tables(audited: Audited) -> list[Table]:
         for name, f in audited.trained
         if name == "tolerated"
     ]
+    pays = who_pays(
+        {
+            "without attack": audited.verdict.scores["none"],
+            f"under {audited.verdict.worst}": audited.verdict.scores[audited.verdict.worst],
+        },
+        "Who pays: means over fresh seeds, at the end of a run (docs/metrics.md)",
+    )
     prices = [
         [f"{n:.0f} x {d:,.0f}", f"{price:.3g}", f"{price / mean:.1f}" if mean else "-"]
         for n, d, price, mean in audited.prices
@@ -429,13 +428,7 @@ def _tables(audited: Audited) -> list[Table]:
             _used(audited),
             {1, 2},
         ),
-        Table(
-            "pays",
-            "Who pays: means over fresh seeds, at the end of a run (docs/metrics.md)",
-            ["measure", "group", "without attack", f"under {audited.verdict.worst}"],
-            _who_pays(audited.verdict),
-            {2, 3},
-        ),
+        *([] if pays is None else [pays]),
         Table(
             "cost",
             "Cost of a call",
@@ -445,21 +438,6 @@ def _tables(audited: Audited) -> list[Table]:
         ),
         Table("laws", "Laws", ["law", "scope", "outcome", "detail"], laws, most={3: 60}),
     ]
-
-
-def _who_pays(verdict: Verdict) -> list[list[Cell]]:
-    """Return a line per measure and group: its mean without attack and under the worst attack."""
-    kinds = {"none": verdict.scores["none"], "worst": verdict.scores[verdict.worst]}
-    every = [score for scores in kinds.values() for score in scores]
-    names = dict.fromkeys(name for score in every for name in score.measures)
-    lines: list[list[Cell]] = []
-    for name in names:
-        measure, _, group = name.partition("/")
-        if measure not in PAYS:
-            continue
-        known = [[s.measures[name] for s in some if name in s.measures] for some in kinds.values()]
-        lines.append([PAYS[measure], group, *(f"{np.mean(v):.3g}" if v else "-" for v in known)])
-    return lines
 
 
 def _spread(values: Sequence[float]) -> list[str]:

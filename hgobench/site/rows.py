@@ -22,6 +22,7 @@ from hgobench.report.page import (
     Table,
     Text,
 )
+from hgobench.report.paying import who_pays
 from hgobench.scenario import ATTACK, Scenario
 from hgobench.settings import write_setting
 
@@ -56,6 +57,7 @@ def row_page(held: Held, board: Board, row: Row) -> Page:
     else:
         blocks += chosen.blocks(selection, _reported(row, page))
     blocks.append(_seeds(row, page))
+    blocks += _pays(row)
     blocks.append(Text("Every number leads to its cells: how each ended, and its curves."))
     blocks += origin(held, [score.scenario for score in row.scores])
     return Page(held.row_name(row), row.label, blocks, _shows(held, row))
@@ -168,6 +170,17 @@ def _seeds(row: Row, page: str) -> Table:
             line.append(Shown(text, score.accuracy, f"{page}.html#{anchor(score.scenario)}"))
         lines.append(line)
     return Table("", "Accuracy by seed", ["seed", *by_attack], lines, range(len(by_attack) + 1))
+
+
+def _pays(row: Row) -> list[Block]:
+    """Return the table of who pays, if these cells measured it."""
+    under, worst = {}, row.worst_attack
+    if clean := [score for score in row.scores if score.attack == UNATTACKED]:
+        under["without attack"] = clean
+    if worst:
+        under[f"under {worst}"] = list(row.under_worst)
+    table = who_pays(under, "Who pays: means over seeds, at the end of a run")
+    return [] if table is None else [table]
 
 
 def cells_page(held: Held, row: Row) -> Page:
