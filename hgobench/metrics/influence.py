@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ STEP = 1e-6  # of the distance to the nearest worker: too little to change who i
 ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
 VALUES = 2**24  # the most values that all workers are moved by at once
 EQUATIONS = 4  # of a fit, per worker, at least
-DRAWS = 4  # of signs, of a rule that treats every coordinate by itself
+LEAST = 2000  # values of each worker that are moved, of a rule that treats coordinates singly
+COPIES = 64  # of a coordinate, at most, for that
+JUMP = 10.0  # a change that is so many times all steps together is a jump, of no derivative
 LINEAR = 1e-3  # of a change that a fit may leave over, of a rule that weighs vectors
 
 
@@ -82,15 +85,17 @@ def fitted(
     seed: int = 0,
     remembers: bool = False,
 ) -> tuple[Floats, bool]:
-    """Estimate `influences` with two to five answers of the rule instead of m + 1.
+    """Estimate `influences` with two answers of the rule instead of m + 1.
 
     All workers are moved at once, each along signs of its own, and w solves least squares,
     min Σ_j (AR_j(x + δ) - AR_j(x) - Σ_i w_i·δ_ij)². That is exact of a rule that gives each worker
     one weight in all coordinates. Of others it is the mean over the coordinates that a worker sent,
-    with an error: of a rule that treats every coordinate by itself, for which four draws of signs
-    are taken, w_i has a standard error below 1 / (2√b_i) if i sent b_i; the mean over many workers'
-    values has one that is as much smaller as they sent more. Values that are not finite are not
-    moved: no answer that is finite follows them.
+    with an error. A rule that treats every coordinate by itself is asked about those that a worker
+    sent several times at once, each with signs of its own, up to 64 times, so that every worker has
+    about 2,000 moved values or more: the standard error of w_i is then below 1/√2000, and that of
+    the mean over many workers as much smaller as they are more. Left out are coordinates in which
+    all that was sent is equal, and those in which the answer jumps; values that are not finite are
+    not moved, as no answer that is finite follows them.
 
     Args:
         rule, values, present, view, seed: as for `influences`.
@@ -115,7 +120,18 @@ def fitted(
     moving = sent & values.isfinite()
     known = torch.where(moving, values, 0.0)
     remembers |= rule.stateful
+    counts = values.new_ones(d)  # that a coordinate with copies counts once
+    if rule.columnwise and not remembers:
+        copies = _copies(moving)
+        columns = torch.arange(d, device=values.device).repeat_interleave(copies)
+        counts = copies.double().rsqrt()[columns]
+        values, moving, known = (part[:, columns] for part in (values, moving, known))
+        present = None if present is None else present[:, columns]
+        view = _of_columns(view or ServerView(), columns, d)
+        d = len(columns)
     before, served = _whole(rule, values, present, view, remembers)
+    high = torch.where(moving, known, -torch.inf).amax(dim=0)
+    served &= high > torch.where(moving, known, torch.inf).amin(dim=0)
     largest = known.abs().amax(dim=1).clamp_min(float(before.abs().max()))
     least = ROUNDING * torch.finfo(values.dtype).eps * largest
     lengths = torch.maximum(STEP * _nearest_of_all(known, moving), least)
@@ -124,13 +140,14 @@ def fitted(
     normal, right, total = values.new_zeros(m, m), values.new_zeros(m), 0.0
     weights, linear, changes = right, False, []
     least_draws = -(-EQUATIONS * m // d)
-    for draw in range(1, max(least_draws, DRAWS if rule.columnwise else 1) + 1):
+    for draw in range(1, max(least_draws, 1) + 1):
         signs = torch.from_numpy(rng.integers(0, 2, (m, d), dtype=np.int8)).to(values.device)
         moved = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
-        after, _ = _whole(rule, moved, present, view, remembers)
+        after, there = _whole(rule, moved, present, view, remembers)
+        smooth = served & there & ((after - before).abs() <= JUMP * lengths.sum())
         # What was added is not quite the step, once it is rounded; in units of each one's step.
-        steps = torch.where(moving & served, (moved - known) / lengths[:, None], 0.0)
-        change = torch.where(served, after - before, 0.0)
+        steps = counts * torch.where(moving & smooth, (moved - known) / lengths[:, None], 0.0)
+        change = counts * torch.where(smooth, after - before, 0.0)
         normal += steps @ steps.T
         right += steps @ change
         changes.append((steps, change))
@@ -143,6 +160,23 @@ def fitted(
         if linear := left <= LINEAR**2 * total:
             break
     return (weights / lengths).round(decimals=12).cpu().numpy() + 0.0, linear  # no -0.0
+
+
+def _copies(moving: Tensor) -> Tensor:
+    """Return how many copies of each coordinate give every worker `LEAST` moved values, (d,).
+
+    Of a coordinate that a worker sent which sent b_i there are ⌈LEAST/b_i⌉.
+    """
+    sizes = moving.sum(dim=1)
+    fewest = torch.where(moving, sizes[:, None], moving.shape[1]).amin(dim=0).clamp_min(1)
+    return (-(-LEAST // fewest)).clamp(1, COPIES)
+
+
+def _of_columns(view: ServerView, columns: Tensor, d: int) -> ServerView:
+    """Return what the server knows of some columns."""
+    places = columns if view.coordinates is None else view.coordinates[columns]
+    served = None if view.served is None else view.served[columns]
+    return replace(view, coordinates=places, served=served, dimension=view.dimension or d)
 
 
 def _nearest_of_all(known: Tensor, moving: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ MEASURES = {
     "device_accuracy": "accuracy for devices",
     "worst_worker": "accuracy for the worst worker",
     "used": "how far values are followed",
-    "used_by_labels": "the same, by how rare labels are",
+    "used_by_labels": "how far values are followed, by labels",
     "weight": "part in updates",
     "caught": "attackers left out",
     "dropped": "honest workers left out",
