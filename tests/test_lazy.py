@@ -62,7 +62,7 @@ def test_naming_anything_that_is_built_in_does_not_import_torch() -> None:
         Scenario(model="feed_forward[hidden=5]", solver="adam[beta1=0.5]", algorithm="sgd[momentum=0.9]")
         print(made > 90)
     """)
-    files = ("csv", "parquet", "libsvm", "npz", "images")
+    files = ("csv", "parquet", "libsvm", "npz", "images", "huggingface", "leaf")
     assert said.splitlines() == [
         *(f"[\"data: '{name}': path missing; write {name}[path=..]\"]" for name in files),
         "[\"hardware: 'devices': path missing; write devices[path=..]\"]",
