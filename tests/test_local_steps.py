@@ -164,7 +164,7 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
         lasted = spent if math.isinf(tau) else tau
         assert rounds["time"][k - 1] - before == pytest.approx(lasted)
         before = rounds["time"][k - 1]
-    assert math.isinf(tau) or len(kinds) > 2, "the workers come equally far"
+    assert math.isinf(tau) or len(kinds) > 1, "the workers come equally far"
     return dict(rounds)
 
 
@@ -178,6 +178,8 @@ LINK = "network[uplink=90,latency=0.05,counts=true]+lognormal[sigma=1.0]"
         ("fedavg[steps=3,rate=0.1]", Asked(3, 0.1), {"deadline": math.inf}),
         ("fedavg[steps=3]", Asked(3, 0.4), {"hardware": LINK, "deadline": 9.0}),
         ("fedavg[steps=3]", Asked(3, 0.4), {"attack": "label_flip", "byzantine": 2, "quorum": 5}),
+        ("fedavg[steps=3]", Asked(3, 0.4), {"workload": "coordinates_first", "deadline": 60.0}),
+        ("hgo[steps=2]", Asked(2, 0.4, inside=True), {"workload": "data_first", "deadline": 60.0, "rounds": 2}),
         ("fedprox[steps=4,mu=0.7]", Asked(4, 0.4, pull=0.7), {"batch_size": 20, "deadline": 30.0}),
         ("hgo[steps=3]", Asked(3, 0.4, inside=True), {}),
         ("hgo[steps=3,rate=0.1]", Asked(3, 0.1, inside=True), {"hardware": LINK}),
