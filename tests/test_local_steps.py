@@ -113,6 +113,7 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
     world, tau, rounds = World(scenario), scenario.deadline, result.rounds
     evil, d, fleet = world.byzantine(scenario.byzantine), world.model.dimension, world.fleet
     w, before, kinds = world.initial().double().numpy(), 0.0, set[tuple[int, int]]()
+    step = np.zeros(d)
     for k, (params, aggregate) in enumerate(seen, 1):
         np.testing.assert_allclose(params, w, rtol=1e-4, atol=1e-6)
         draw, order = world.draw(k), world.order(k, d)
@@ -157,7 +158,8 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
             rtol=2e-4,
             atol=2e-5,
         )
-        w = w - scenario.learning_rate * found
+        step = found + (0.5 * step if scenario.solver == "momentum[beta=0.5]" else 0.0)
+        w = w - scenario.learning_rate * step
         assert rounds["heard"][k - 1] == sum(map(bool, sent))
         assert rounds["bytes_up"][k - 1] == 4 * numbers
         assert rounds["coordinates"][k - 1] == computed
@@ -178,6 +180,7 @@ LINK = "network[uplink=90,latency=0.05,counts=true]+lognormal[sigma=1.0]"
         ("fedavg[steps=3,rate=0.1]", Asked(3, 0.1), {"deadline": math.inf}),
         ("fedavg[steps=3]", Asked(3, 0.4), {"hardware": LINK, "deadline": 9.0}),
         ("fedavg[steps=3]", Asked(3, 0.4), {"attack": "label_flip", "byzantine": 2, "quorum": 5}),
+        ("fedavg[steps=3,rate=0.2]", Asked(3, 0.2), {"solver": "momentum[beta=0.5]", "deadline": 9.0}),  # FedAvgM
         ("fedavg[steps=3]", Asked(3, 0.4), {"workload": "coordinates_first", "deadline": 60.0}),
         ("hgo[steps=2]", Asked(2, 0.4, inside=True), {"workload": "data_first", "deadline": 60.0, "rounds": 2}),
         ("fedprox[steps=4,mu=0.7]", Asked(4, 0.4, pull=0.7), {"batch_size": 20, "deadline": 30.0}),
