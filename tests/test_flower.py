@@ -6,6 +6,7 @@ import importlib
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
@@ -528,6 +529,34 @@ def test_replies_are_waited_for_until_the_time_is_over() -> None:
     replies = list(grid.send_and_receive(messages, timeout=1.2))
     assert 1.2 <= time.monotonic() - began < 10
     assert [reply.metadata.src_node_id for reply in replies] == [1000, 1001]
+
+
+class Uploading(Local):
+    """A grid whose first node goes on and on sending its reply."""
+
+    def __init__(self, *nodes: Reply) -> None:
+        super().__init__(*nodes)
+        self.over = threading.Event()
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        if any(self.waiting[name].metadata.dst_node_id == 1000 for name in message_ids):
+            self.over.wait()
+        return super().pull_messages(message_ids)
+
+
+def test_who_goes_on_and_on_sending_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hgobench.flower.grid.PATIENCE", 0.1)
+    inner = Uploading(*HONEST)
+    made = RobustStrategy("median", f=1, fraction_evaluate=0.0)
+    began = time.monotonic()
+    made.start(inner, record(ZERO), num_rounds=1, timeout=1.0)
+    assert 1.0 <= time.monotonic() - began < 10
+    assert made.rounds[0].heard == [1001, 1002, 1003, 1004, 1005]
+    made = RobustStrategy("median", f=0, fraction_evaluate=0.0)  # nobody may, then the time is up
+    made.start(Uploading(*HONEST), record(ZERO), num_rounds=1, timeout=1.0)
+    assert len(made.rounds) == 1
+    assert 1000 not in made.rounds[0].heard
+    inner.over.set()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +18,7 @@ from hgobench.boundary import error_text
 log = logging.getLogger("flwr").log
 
 UNREADABLE = 7001  # the code of an error in place of a reply that can't be used
+PATIENCE = 2.0  # seconds for a reply to be fetched before others are
 POLL = 1.0  # seconds between two looks for replies, or three times as long as a look takes
 
 
@@ -23,17 +26,21 @@ class OneByOne(Grid):
     """A grid that asks for the reply to each message by itself, and looks at what it takes.
 
     Flower's own grids fetch all replies in one call: what raises while one of them is put together
-    ends the run, and all are held in memory, however large, until the last has come. Here a reply
+    ends the run, one whose sender goes on and on uploading it keeps the others waiting past the
+    deadline, and all are held in memory, however large, until the last has come. Here a reply
     that can't be put together, or that holds more bytes than an answer needs, gives way to an
-    error message as soon as it has arrived. Trouble with the SuperLink itself is raised as ever.
+    error message as soon as it has arrived, and one that is not there after `PATIENCE` seconds is
+    waited for on the side. Trouble with the SuperLink itself is raised as ever.
 
     Args:
         grid: the run's.
         largest: how many bytes the records of a reply may hold.
+        aside: how many replies are waited for on the side, at most: f, so that f nodes keep nobody
+            else waiting.
     """
 
-    def __init__(self, grid: Grid, largest: int) -> None:
-        self.grid, self.largest = grid, largest
+    def __init__(self, grid: Grid, largest: int, aside: int = 0) -> None:
+        self.grid, self.largest, self.aside = grid, largest, aside
 
     @property
     def run(self) -> Any:
@@ -82,12 +89,19 @@ class OneByOne(Grid):
                 len(sent) - len(waiting),
                 len(sent),
             )
-        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
         replies: list[Message] = []
+        under_way: dict[str, _Fetch] = {}
         while waiting:
             began = time.monotonic()
             for name, message in list(waiting.items()):
-                if came := self._replies(name, message):
+                fetch = under_way.pop(name, None) or _Fetch(self, message)
+                # On the side there is place for some; the next is waited for, until the end.
+                here = len(under_way) < self.aside
+                left = end - time.monotonic()
+                if not fetch.over(min(PATIENCE, left) if here else left):
+                    under_way[name] = fetch
+                elif came := fetch.replies():
                     replies += came
                     del waiting[name]
             now = time.monotonic()
@@ -97,10 +111,10 @@ class OneByOne(Grid):
                 time.sleep(min(max(POLL, 3.0 * (now - began)), end - now))
         return replies
 
-    def _replies(self, name: str, message: Message) -> list[Message]:
+    def fetched(self, message: Message) -> list[Message]:
         """Return what has come in reply to a message, or an error in its place."""
         try:
-            came = list(self.grid.pull_messages([name]))
+            came = list(self.grid.pull_messages([message.metadata.message_id]))
             heavy = [size for size in map(held_bytes, came) if size > self.largest]
         except (httpx.HTTPError, OSError):  # the way to the SuperLink, not the reply
             raise
@@ -110,6 +124,34 @@ class OneByOne(Grid):
             return came
         what = f"{heavy[0]:,} bytes; expected at most {self.largest:,}"
         return [_instead(message, what)]
+
+
+class _Fetch:
+    """The reply to a message, fetched by a thread that may be left behind."""
+
+    def __init__(self, grid: OneByOne, message: Message) -> None:
+        self._grid, self._message = grid, message
+        self._found: list[Message] = []
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._fetch, daemon=True)
+        self._thread.start()
+
+    def _fetch(self) -> None:
+        try:
+            self._found = self._grid.fetched(self._message)
+        except Exception as error:
+            self._error = error
+
+    def over(self, seconds: float) -> bool:
+        """Wait for it; say whether it has ended."""
+        self._thread.join(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+        return not self._thread.is_alive()
+
+    def replies(self) -> list[Message]:
+        """Return what has come; raise what is no reply's fault."""
+        if self._error is not None:
+            raise self._error
+        return self._found
 
 
 def _instead(message: Message, reason: str) -> Message:

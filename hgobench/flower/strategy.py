@@ -132,7 +132,8 @@ class RobustStrategy(FedAvg):
         self._take(initial_arrays)
         size = sum(len(array.data) for array in initial_arrays.values())
         largest = (2 if self.server.partial else 1) * size + BESIDE
-        result = super().start(OneByOne(grid, largest), initial_arrays, *arguments, **keywords)
+        careful = OneByOne(grid, largest, aside=self.server.f)
+        result = super().start(careful, initial_arrays, *arguments, **keywords)
         stalled = sum(bool(one.stalled) for one in self.rounds)
         log(logging.INFO, "Rounds: %d, stalled: %d", len(self.rounds), stalled)
         for node, count in sorted(self.dropped.items()):
