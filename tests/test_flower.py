@@ -564,7 +564,7 @@ def app(tmp_path: Path) -> Path:
     """Return a folder with the page's app, which has less than 60 lines in all."""
     folder = tmp_path / "app"
     folder.mkdir()
-    (project,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (project,) = re.findall(r"```toml\n(\[project\]\n.*?)```", PAGE, re.DOTALL)
     (source,) = re.findall(r"```python\n(# robust\.py\n.*?)```", PAGE, re.DOTALL)
     (folder / "pyproject.toml").write_text(project)
     (folder / "robust.py").write_text(source)
