@@ -10,10 +10,11 @@ from hgobench.lazy import Tensor, torch
 
 from .base import Rule, Scope
 from .columns import Columns
+from .vectors import Vectors
 
 
 class Average(Rule):
-    """Mean of all values: AR(x_1..x_m) = Σ x_i / m.
+    """Mean of all values: AR(x_1..x_m) = Σ x_i / m; with weights s_i, Σ s_i x_i / Σ s_i.
 
     Tolerates no Byzantine worker, whatever f it is told: one value of 1e30 moves it anywhere. It
     is the baseline that every attack must break. NaN or infinite input is refused.
@@ -28,6 +29,7 @@ class Average(Rule):
     breakdown = "0"
     averaging = "0 if f = 0, else none"
     cost = "m·d"
+    weighted = True
     ragged = "mean over Q_j"
     exempt = {
         "finite_within_honest_range": "tolerates no Byzantine worker",
@@ -53,6 +55,12 @@ class Average(Rule):
     def proven_kappa(self, n: int) -> float | None:
         """Return 0 if f = 0; else there is none: one attacker moves the mean anywhere."""
         return math.inf if self.f else 0.0
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Average the vectors, by weights if there are any."""
+        if (weights := vectors.view.weights) is None:
+            return super().of_vectors(vectors)
+        return vectors.combine(torch.from_numpy(weights / weights.sum()))
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""

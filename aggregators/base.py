@@ -18,7 +18,7 @@ from hgobench.kernels.tiles import map_tiles, scratch, threads_for_tiles, tiles
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
-from .columns import Columns
+from .columns import HALF, Columns, outweighed
 from .errors import NonFiniteError, RuleError
 from .ragged import MaskedVectors, steps
 from .vectors import Vectors
@@ -55,6 +55,7 @@ class Part:
             vectors of d coordinates.
         randomised: what it draws at random, and when; empty: nothing.
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
+        weighted: whether it counts rows by `ServerView.weights`.
         exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
     """
 
@@ -66,6 +67,7 @@ class Part:
     ragged: ClassVar[str] = ""
     randomised: ClassVar[str] = ""
     stateful: bool = False
+    weighted: bool = False
     exempt: Mapping[str, str] = {}
 
     def __init__(self, *, f: int = 0) -> None:
@@ -252,6 +254,11 @@ class Rule(Part):
     def _answered(self, values: Tensor, present: Tensor | None, view: ServerView | None) -> Answer:
         view = view or NOTHING
         _check(values, present, view)
+        if view.weights is not None and not self.weighted:
+            raise RuleError(
+                f"{self.name}: takes no weights; leave view.weights out, or take a rule that does "
+                "(hgobench list rules)"
+            )
         if values.shape[1] == 0:
             return Answer(values.new_zeros(0))
         # The last bits must not depend on the layout.
@@ -299,6 +306,7 @@ class Rule(Part):
         self.check_answer_count(len(values), len(values))
         if self.scope == "coordinate" or self.by_columns():
             return self._by_tiles(values, None, None, view)
+        self._require_lighter(view)
         with self._threads():
             answer = self._checked(self.of_vectors(Vectors(values, view)), values)
         own = answer.untyped_storage().data_ptr() != values.untyped_storage().data_ptr()
@@ -311,11 +319,15 @@ class Rule(Part):
     def _by_steps(self, values: Tensor, present: Tensor, view: ServerView) -> Answer:
         """Aggregate by steps; those of fewer or more workers than the rule takes have no answer."""
         out, served = torch.zeros_like(values[0]), torch.zeros_like(present[0])
+        if view.weights is not None:
+            self._require_lighter(view)
         with self._threads():
             for step in steps(values, present, view):
                 if not self.minimum <= step.senders <= self.maximum:
                     continue
                 vectors = step.vectors
+                if self._share_of_any_f(vectors.view) >= HALF:
+                    continue
                 whole = values[:1, :1].expand(len(vectors), vectors.width)  # has its shape
                 answer = self._shaped(self.of_vectors(vectors), whole)
                 if not all_finite(answer):
@@ -332,6 +344,7 @@ class Rule(Part):
         self.check_answer_count(len(values), len(values))
         if not enough.any():
             self.check_answer_count(int(present.sum(dim=0).max()), 0)
+        self._require_lighter(view)
         with self._threads():
             vectors = MaskedVectors(values, present, view)
             out = self._checked(self.of_vectors(vectors), values)
@@ -353,7 +366,7 @@ class Rule(Part):
         if self.stateful:
             if mixed is not None:
                 return self.of_columns(Columns.sort(mixed.rows, view=view))
-            columns = Columns.sort(values, present, counts, view)
+            columns = self._lighter(Columns.sort(values, present, counts, view))
             return self._checked(self.of_columns(columns), values)
         parts, answer = tiles(values), torch.empty_like(values[0])
 
@@ -365,12 +378,28 @@ class Rule(Part):
             sent = None if present is None else present[:, part]
             count = None if counts is None else counts[part]
             with scratch(tile) as memory:
-                columns = Columns.sort(tile, sent, count, seen, out=memory)
+                columns = self._lighter(Columns.sort(tile, sent, count, seen, out=memory))
                 answer[part] = self._shaped(self.of_columns(columns), tile)
             return all_finite(answer[part])
 
         finite = all(map_tiles(aggregate, parts))
         return answer if finite or mixed is not None else self._finite(answer, values)
+
+    def _lighter(self, columns: Columns) -> Columns:
+        """Return the columns; refuse weights of which any f may have half."""
+        if columns.weights is not None and self.minimum > 2 * self.f:
+            columns.outweighed(self.f)
+        return columns
+
+    def _share_of_any_f(self, view: ServerView) -> float:
+        """Return the largest share of the rows' weight that f have; 0 if f is not tolerated."""
+        if view.weights is None or self.minimum <= 2 * self.f:
+            return 0.0
+        return float(np.sort(view.weights)[::-1][: self.f].sum() / view.weights.sum())
+
+    def _require_lighter(self, view: ServerView) -> None:
+        if (share := self._share_of_any_f(view)) >= HALF:
+            raise outweighed(self.f, share)
 
     def check_answer_count(self, fewest: int, most: int) -> None:
         """Raise RuleError unless the rule can aggregate this many answers.
@@ -533,6 +562,8 @@ def _check(values: Tensor, present: Tensor | None, view: ServerView) -> None:
         _check_present(present, values)
     if view is NOTHING:
         return
+    if view.weights is not None:
+        _check_weights(view.weights, len(values))
     for name, length, expected in (
         ("workers", view.workers, len(values)),
         ("honest", view.honest, len(values)),
@@ -540,3 +571,14 @@ def _check(values: Tensor, present: Tensor | None, view: ServerView) -> None:
     ):
         if length is not None and len(length) != expected:
             raise RuleError(f"view.{name}: {len(length)} of them; expected {expected}")
+
+
+def _check_weights(weights: object, rows: int) -> None:
+    if not isinstance(weights, np.ndarray) or weights.shape != (rows,) or weights.dtype.kind != "f":
+        kind = (
+            f"{weights.dtype} {weights.shape}" if isinstance(weights, np.ndarray) else repr(weights)
+        )
+        raise RuleError(f"view.weights: {kind}; expected a NumPy array of floats, ({rows},)")
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        wrong = weights[~(np.isfinite(weights) & (weights > 0))][0]
+        raise RuleError(f"view.weights: {wrong}; expected finite numbers > 0")

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hgobench.kernels.arrays import (
     as_numpy,
@@ -19,8 +20,11 @@ from hgobench.kernels.arrays import (
 from hgobench.kernels.sorting import sort_columns
 from hgobench.lazy import Tensor, torch
 
-from .errors import NonFiniteError
+from .errors import NonFiniteError, RuleError
 from .view import ServerView
+
+ROUNDING = 1e-12  # shares of weight that differ by less are equal
+HALF = 0.5 - ROUNDING  # of the weight; what f may have must be less
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Columns:
         count: (b,) int64, how many workers sent each coordinate.
         fewest, most: the smallest and the largest count.
         view: what the server knows of the round; its workers are not those of the rows.
+        weights: (m, b) float64, how much each value counts, 0 for what was not sent; None: all
+            alike. Then `median`, `trimmed_mean` and `mean_around` go by weights.
 
     >>> columns = Columns.sort(torch.tensor([[3.0], [1.0], [2.0], [9.0]]))
     >>> columns.median(), columns.trimmed_mean(1)
@@ -44,6 +50,7 @@ class Columns:
     fewest: int
     most: int
     view: ServerView = field(default_factory=ServerView)
+    weights: Tensor | None = None
     _sums: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -66,6 +73,8 @@ class Columns:
         """
         m, b = values.shape
         view = view or ServerView()
+        if view.weights is not None:
+            return cls._weighted(values, present, view, view.weights)
         if present is None:
             everyone = torch.full((b,), m, dtype=torch.int64, device=values.device)
             return cls(sort_columns(values, out=out), everyone, m, m, view)
@@ -73,6 +82,40 @@ class Columns:
             count = count_columns(present)
         fewest, most = int(count.min()), int(count.max())
         return cls(sort_columns(values, present, out), count, fewest, most, view)
+
+    @classmethod
+    def _weighted(
+        cls,
+        values: Tensor,
+        present: Tensor | None,
+        view: ServerView,
+        weights: NDArray[np.float64],
+    ) -> Columns:
+        """Sort values together with their weights."""
+        there = torch.ones_like(values, dtype=torch.bool) if present is None else present
+        order = values.masked_fill(~there, torch.nan).argsort(dim=0, stable=True)
+        # What is NaN but was sent comes before what was not.
+        order = order.gather(
+            0, (~there).gather(0, order).to(torch.uint8).argsort(dim=0, stable=True)
+        )
+        mass = torch.from_numpy(weights).to(values.device)[:, None] * there
+        count = there.sum(dim=0)
+        sent = values.masked_fill(~there, torch.nan).gather(0, order)
+        fewest, most = int(count.min()), int(count.max())
+        return cls(sent, count, fewest, most, view, mass.gather(0, order))
+
+    def outweighed(self, f: int) -> Tensor:
+        """Return T, (b,): what the f largest weights of each column add up to.
+
+        Raises:
+            RuleError: f workers may have half of a column's weight or more.
+        """
+        assert self.weights is not None
+        most = self.weights.sort(dim=0, descending=True).values[:f].sum(dim=0)
+        share = float((most / self.weights.sum(dim=0)).amax())
+        if share >= HALF:
+            raise outweighed(f, share)
+        return most
 
     def with_values(self, values: Tensor, count: Tensor | None = None) -> Columns:
         """Return new columns with other values, sorted again; rows beyond the count are absent.
@@ -170,19 +213,40 @@ class Columns:
         """Return each column's median in float64: the midpoint of the two middle values if even.
 
         In float64 the midpoint of two float32 values is exact, so that the two stay equally far.
+        With weights: the first value up to which there is more than half of the weight; if there is
+        exactly half up to some value, the midpoint of it and the next.
         """
+        if self.weights is not None:
+            low, high = (self._at_share(self.weights, self.values, end) for end in (False, True))
+            return 0.5 * low + 0.5 * high
         if self.fewest == self.most:
             middle = self.values[(self.most - 1) // 2], self.values[self.most // 2]
         else:
             middle = self.take_rows((self.count - 1) // 2), self.take_rows(self.count // 2)
         return 0.5 * middle[0].double() + 0.5 * middle[1].double()
 
+    def _at_share(self, weights: Tensor, values: Tensor, beyond: bool) -> Tensor:
+        """Return the first value up to which there is half of the weight, or, `beyond`, more."""
+        below = weights.cumsum(dim=0)
+        half, slack = below[-1] / 2.0, ROUNDING * below[-1]
+        short = below <= half + slack if beyond else below < half - slack
+        return self.take_rows(short.sum(dim=0).clamp_max(len(values) - 1)).double()
+
     def trimmed_mean(self, f: int) -> Tensor:
         """Average each column without its f smallest and f largest values, -> (b,).
+
+        With weights, the least and the largest values go that weigh as much as any f of the column
+        can, T; a value at the border counts with the rest of its weight.
 
         Only what is inside is ever added: subtracting extremes from a total would let one value of
         1e30 erase all the others.
         """
+        if self.weights is not None:
+            cut = self.outweighed(f)
+            below = self.weights.cumsum(dim=0)
+            left = below.clamp(min=cut, max=below[-1] - cut)
+            kept = left.diff(dim=0, prepend=cut[None])
+            return _mean_by(kept, self.values)
         return self._inside(f) / (self.count - 2 * f)
 
     def _inside(self, f: int) -> Tensor:
@@ -200,8 +264,17 @@ class Columns:
     def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out values of each column that are nearest to `centre` (b,).
 
-        Of two values equally far the smaller counts as nearer.
+        Of two values equally far the smaller counts as nearer. With weights, those that weigh what
+        is left without any `left_out` of the column; the last counts with a part of its own.
         """
+        if self.weights is not None:
+            away = (self.values.double() - centre).abs().nan_to_num(nan=torch.inf)
+            order = away.argsort(dim=0, stable=True)
+            weights = self.weights.gather(0, order)
+            below = weights.cumsum(dim=0)
+            left = torch.minimum(below, below[-1] - self.outweighed(left_out))
+            kept = left.diff(dim=0, prepend=torch.zeros_like(left[:1]))
+            return _mean_by(kept, self.values.gather(0, order))
         c, low = as_numpy(centre.double()), as_numpy(self.values[:left_out])
         high = self.beyond(self.values, left_out)
         with ignore_float_warnings():
@@ -253,6 +326,24 @@ class Columns:
             right = (above < below) & (low < high)
             low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
         return low
+
+
+def outweighed(f: int, share: float) -> RuleError:
+    """Return what is wrong with weights of which any f may have a share."""
+    return RuleError(
+        f"view.weights: f={f} workers may have {share:.0%} of the weight; expected less than half"
+    )
+
+
+def _mean_by(kept: Tensor, values: Tensor) -> Tensor:
+    """Return each column's mean by weights, (m, b) and (m, b) -> (b,) float64.
+
+    Values of weight 0 are not read, nor those whose weight is the rounding of a difference.
+    """
+    total = kept.sum(dim=0)
+    kept = torch.where(kept > ROUNDING * total, kept, 0.0)
+    terms = torch.where(kept > 0, values.double() * kept, 0.0)
+    return terms.sum(dim=0) / kept.sum(dim=0)
 
 
 def first_least(scores: Tensor) -> Tensor:

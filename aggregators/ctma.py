@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hgobench.lazy import Tensor, torch
 
 from .averaging import around
-from .columns import Columns
+from .columns import ROUNDING, Columns
 from .pre_rule import PreRule, seen
 from .vectors import Vectors
+
+Floats = NDArray[np.float64]
 
 
 class Ctma(PreRule):
@@ -26,8 +31,8 @@ class Ctma(PreRule):
     estimated from what was sent, and where z stalls, the coordinate-wise median takes its place.
 
     Source: Dahan, Levy, "Weight for Robustness: A Comprehensive Approach towards Optimal
-    Fault-Tolerant Asynchronous ML", NeurIPS 2024, with weights that are all alike; before, without
-    weights, in "Fault Tolerant ML: Efficient Meta-Aggregation and Synchronous Training", ICML 2024.
+    Fault-Tolerant Asynchronous ML", NeurIPS 2024; without weights in "Fault Tolerant ML: Efficient
+    Meta-Aggregation and Synchronous Training", ICML 2024.
     """
 
     paper = "Dahan, Levy, NeurIPS 2024"
@@ -35,6 +40,7 @@ class Ctma(PreRule):
     breakdown = "the rule's"
     averaging = "around the answer: min(4f/h·(1 + √(f·κ/h))², (√(1 + κ) + √κ)²)"
     cost = "m·d and the rule's"
+    weighted = True
     ragged = "block: on complete vectors; coordinate: values of Q_j"
 
     def proven_kappa(self, n: int, after: Callable[[int], float | None]) -> float | None:
@@ -51,7 +57,10 @@ class Ctma(PreRule):
         """Average the vectors nearest to the answer."""
         vectors.require(self.f, self.name)
         point = vectors.settled(seen(after(vectors.whole()), vectors.width, self.name))
-        return vectors.mean(nearest(vectors.distances_to(point), len(vectors) - self.f))
+        away = vectors.distances_to(point)
+        if (mass := vectors.view.weights) is not None:
+            return vectors.combine(torch.from_numpy(lightest(away.numpy(), mass, self.f)))
+        return vectors.mean(nearest(away, len(vectors) - self.f))
 
     def around_columns(self, columns: Columns, after: Callable[[Columns], Tensor]) -> Tensor:
         """Average the values of each column that are nearest to its answer."""
@@ -62,3 +71,19 @@ class Ctma(PreRule):
 def nearest(distances: Tensor, count: int) -> Tensor:
     """Return the rows of the `count` least distances, (m,) -> (count,); of equal ones the first."""
     return torch.argsort(distances, stable=True)[:count]
+
+
+def lightest(distances: Floats, mass: Floats, f: int) -> Floats:
+    """Return the weights of the mean of those nearest that weigh all but what f can, (m,).
+
+    >>> lightest(np.array([0.0, 3.0, 1.0]), np.array([2.0, 1.0, 1.0]), 0)
+    array([0.5 , 0.25, 0.25])
+    """
+    order = np.argsort(distances, kind="stable")
+    room = mass.sum() - np.sort(mass)[::-1][:f].sum()
+    before = np.concatenate(([0.0], np.cumsum(mass[order])[:-1]))
+    kept = np.zeros_like(mass)
+    kept[order] = np.clip(room - before, 0.0, mass[order])
+    kept[kept <= ROUNDING * room] = 0.0
+    share: Floats = kept / kept.sum()
+    return share

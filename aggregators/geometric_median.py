@@ -24,7 +24,7 @@ STEPS = 200  # Newton's method needs a dozen; so many only where float64 sees no
 class GeometricMedian(Rule):
     """The point with the smallest sum of distances to the vectors.
 
-    AR(x) = argmin_z Σ ‖z - x_i‖.
+    AR(x) = argmin_z Σ ‖z - x_i‖; with weights s_i, argmin_z Σ s_i ‖z - x_i‖.
 
     It is found in the coordinates of inner products: a vector x_k at which the others' unit pulls
     sum to at most its own multiplicity is the median; else descent by Weiszfeld's method, and by
@@ -53,6 +53,7 @@ class GeometricMedian(Rule):
     breakdown = "1/2"
     averaging = "h/⌈(n - 2f)/2⌉ - 1"
     cost = "m²·d + a dozen times m³"
+    weighted = True
     by_weights = True
     on_parts = "masked"
     ragged = "block: on complete vectors; coordinate: the median of Q_j"
@@ -80,12 +81,13 @@ class GeometricMedian(Rule):
         """Minimise over the span of the vectors."""
         gram, distances = vectors.gram, vectors.squared_distances.sqrt()
         vectors.require(self.f, self.name)
-        finite = vectors.finite
+        finite, mass = vectors.finite, vectors.view.mass(len(vectors))
         if not finite.all():
             gram, distances = gram[finite][:, finite], distances[finite][:, finite]
-        found, rest = minimiser(gram.numpy(), distances.numpy(), self.tolerance)
+            mass = mass[finite.numpy()]
+        found, rest = minimiser(gram.numpy(), distances.numpy(), mass, self.tolerance)
         if vectors.masked:  # of all weights that make the point, those that are not negative
-            pull = 1.0 / Point(gram.numpy(), found).away
+            pull = mass / Point(gram.numpy(), found, mass).away
             found, rest = pull / pull.sum(), 0.0
         weights = torch.zeros(len(vectors), dtype=torch.float64)
         weights[finite] = torch.from_numpy(found)
@@ -96,33 +98,36 @@ class GeometricMedian(Rule):
         return columns.median()
 
 
-def minimiser(gram: Array, distances: Array, tolerance: float) -> tuple[Array, float]:
+def minimiser(gram: Array, distances: Array, mass: Array, tolerance: float) -> tuple[Array, float]:
     """Find the geometric median as weights of the vectors, and of the origin.
 
     Args:
         gram: (m, m) inner products about an origin among the vectors.
         distances: (m, m).
+        mass: (m,) how much each vector counts.
         tolerance: the length of the mean unit pull at which to stop.
     """
     m = len(gram)
-    pulls, strengths = _pulls(gram, distances)
-    room = (distances == 0).sum(axis=1) - strengths
+    pulls, strengths = _pulls(gram, distances, mass)
+    room = (distances == 0) @ mass - strengths
     best = int(room.argmax())
-    if room[best] > 1e-9:  # at 0 others may be as good: between two middle values, all
+    if (
+        room[best] > 1e-9 * mass.mean()
+    ):  # at 0 others may be as good: between two middle values, all
         return np.eye(m)[best], 0.0
-    here = Point(gram, np.zeros(m))  # the origin, as o + Σ z_i (x_i - o)
+    here = Point(gram, np.zeros(m), mass)  # the origin, as o + Σ z_i (x_i - o)
     nearest = int(here.away.argmin())
     if here.away[nearest] <= 1e-7 * np.median(here.away):
-        here = _leave(gram, pulls[nearest], nearest)
+        here = _leave(gram, pulls[nearest], nearest, mass)
     before, quadratic = np.inf, False
     for _ in range(STEPS):
-        pull = 1.0 / here.away
+        pull = mass / here.away
         total = pull.sum()
-        weiszfeld = Point(gram, pull / total)
+        weiszfeld = Point(gram, pull / total, mass)
         # The gradient of the sum is Σ (z - x_i) / r_i, the way from there times the total pull.
         step, product = here.z - weiszfeld.z, here.product - weiszfeld.product
         gradient = total * np.sqrt(max(float(step @ product), 0.0))
-        if gradient <= tolerance * m:
+        if gradient <= tolerance * mass.sum():
             break
         # In high dimension Weiszfeld's steps, which cost next to nothing, converge fast.
         quadratic = quadratic or gradient > SLOW * before
@@ -145,10 +150,12 @@ class Point:
     Attributes:
         z: (m,) coefficients of the x_i - o.
         product: (m,) G z.
+        mass: (m,) how much each counts.
         away: (m,) all ‖z - x_i‖, never less than what float64 can tell from 0.
     """
 
-    def __init__(self, gram: Array, z: Array) -> None:
+    def __init__(self, gram: Array, z: Array, mass: Array) -> None:
+        self.mass = mass
         self.z, self.product, norms = z, gram @ z, gram.diagonal()
         own = z @ self.product
         noise = 1e-16 * (abs(own) + np.abs(norms)) + 1e-300
@@ -158,19 +165,19 @@ class Point:
         """Return by how much its sum of distances is larger, however long some of them are."""
         product = self.product - other.product
         squares = product @ (self.z + other.z) - 2.0 * product
-        return float((squares / (self.away + other.away)).sum())
+        return float((self.mass * squares / (self.away + other.away)).sum())
 
 
-def _pulls(gram: Array, distances: Array) -> tuple[Array, Array]:
+def _pulls(gram: Array, distances: Array, mass: Array) -> tuple[Array, Array]:
     """Return each x_k's unit pulls from the others as coefficients, (m, m), and their length."""
-    pulls = np.divide(1.0, distances, where=distances > 0, out=np.zeros_like(distances))
+    pulls = np.divide(mass, distances, where=distances > 0, out=np.zeros_like(distances))
     pulls -= np.diag(pulls.sum(axis=1))
     return pulls, np.sqrt(((pulls @ gram) * pulls).sum(axis=1).clip(0.0))
 
 
-def _leave(gram: Array, pulls: Array, k: int) -> Point:
+def _leave(gram: Array, pulls: Array, k: int, mass: Array) -> Point:
     """Step from x_k, which is not the median, along the others' pull until the sum is lower."""
-    at = Point(gram, np.eye(len(gram))[k])
+    at = Point(gram, np.eye(len(gram))[k], mass)
     return _lower(gram, at, pulls / -pulls[k], 60) or at
 
 
@@ -179,7 +186,7 @@ def _newton(gram: Array, here: Point, pull: Array, total: np.float64) -> Point |
     # Hessian: Σ 1/r_i I - Σ (z - x_i)(z - x_i)ᵀ / r_i³, on combinations of the x_i - o.
     z, eye = here.z, np.eye(len(here.z))
     shifted = z[:, None] - eye  # column i: z - x_i
-    hessian = total * eye - (shifted * pull**3) @ (shifted.T @ gram)
+    hessian = total * eye - (shifted * (pull**3 / here.mass**2)) @ (shifted.T @ gram)
     try:
         step = np.linalg.solve(hessian, total * z - pull)
     except np.linalg.LinAlgError:
@@ -190,7 +197,7 @@ def _newton(gram: Array, here: Point, pull: Array, total: np.float64) -> Point |
 def _lower(gram: Array, at: Point, step: NDArray[Any], halvings: int) -> Point | None:
     """Return a lower point along a step that is halved until there is one."""
     for _ in range(halvings):
-        point = Point(gram, at.z + step)
+        point = Point(gram, at.z + step, at.mass)
         if point.above(at) < 0:
             return point
         step = step / 2.0

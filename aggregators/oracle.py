@@ -31,6 +31,7 @@ class Oracle(Average):
     cost = "m·d"
     ragged = "mean over the honest of Q_j"
     needs = frozenset({"honest"})
+    weighted = False
     exempt = {}
 
     def _answered(self, values: Tensor, present: Tensor | None, view: ServerView | None) -> Answer:

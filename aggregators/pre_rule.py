@@ -117,6 +117,7 @@ class Chain(Rule):
         parts: tuple[Part, ...] = (*self.steps, rule)
         self.made_of = parts
         self.stateful = any(part.stateful for part in parts)
+        self.weighted = all(part.weighted for part in parts)
         self.exempt = {law: reason for part in parts for law, reason in part.exempt.items()}
 
     @property

@@ -12,7 +12,9 @@ from .columns import Columns
 class TrimmedMean(Rule):
     """Mean of each coordinate without its f smallest and f largest values.
 
-    AR(x) = 1/(m - 2f) · Σ_{k=f+1..m-f} x_(k), with x_(1) <= ... <= x_(m).
+    AR(x) = 1/(m - 2f) · Σ_{k=f+1..m-f} x_(k), with x_(1) <= ... <= x_(m). With weights s_i, as much
+    weight goes at each end as any f workers can have, T = the sum of the f largest s_i, and a value
+    at the border counts with the rest of its weight.
 
     Validity: m >= 2f + 1; breakdown point 1/2.
     On ragged input: f at each end of those that sent the coordinate, however few they are.
@@ -26,6 +28,7 @@ class TrimmedMean(Rule):
     breakdown = "1/2"
     averaging = "f/(n - 2f)"
     cost = "m·d·log m"
+    weighted = True
     ragged = "f at each end of Q_j"
 
     def proven_kappa(self, n: int) -> float | None:

@@ -41,6 +41,8 @@ class ServerView:
         coordinates: (b,) int64, which of the model's coordinates the columns are; None: all.
         dimension: d, how many coordinates the model has; None: b.
         honest: (m,) bool, who is honest. No real server knows it; for the oracle only.
+        weights: (m,) float64 > 0, how much each row counts, as the examples behind it; None: all
+            alike. Rules that are not `weighted` refuse them.
         root: clean data at the server; None: it has none.
         served: (b,) bool, for which columns the answer is used, and may be remembered; None: all.
         step: how many pre-rules have drawn or made other vectors.
@@ -53,6 +55,7 @@ class ServerView:
     coordinates: Tensor | None = None
     dimension: int | None = None
     honest: NDArray[np.bool_] | None = None
+    weights: NDArray[np.float64] | None = None
     root: Root | None = None
     served: Tensor | None = None
     step: int = 0
@@ -105,7 +108,8 @@ class ServerView:
         rows = kept.cpu().numpy()
         workers = np.arange(len(rows)) if self.workers is None else self.workers
         honest = None if self.honest is None else self.honest[rows]
-        return replace(self, workers=workers[rows], honest=honest)
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, workers=workers[rows], honest=honest, weights=weights)
 
     def of_part(
         self, rows: NDArray[np.int64], indices: Tensor, columns: int, served: Tensor
@@ -113,8 +117,9 @@ class ServerView:
         """Return the view of some rows and columns, (k,) bool `served` says of which an answer."""
         workers = rows if self.workers is None else self.workers[rows]
         honest = None if self.honest is None else self.honest[rows]
+        weights = None if self.weights is None else self.weights[rows]
         part = self.of_coordinates(indices, columns)
-        return replace(part, workers=workers, honest=honest, served=served)
+        return replace(part, workers=workers, honest=honest, weights=weights, served=served)
 
     def of_coordinates(self, indices: Tensor, columns: int) -> ServerView:
         """Return the view of some of its columns, by (k,) int64 indices."""
@@ -123,6 +128,10 @@ class ServerView:
         served = None if self.served is None else self.served[indices]
         dimension = self.dimension or columns
         return replace(self, coordinates=chosen, dimension=dimension, root=root, served=served)
+
+    def mass(self, count: int) -> NDArray[np.float64]:
+        """Return the rows' weights, (m,); of `count` rows without any 1 each."""
+        return np.ones(count) if self.weights is None else self.weights
 
     def require_root(self, name: str) -> Root:
         """Return `root`.

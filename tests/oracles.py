@@ -714,3 +714,49 @@ def weighted(
         total = sum(float(weights[i]) * float(values[i, j]) for i in senders)
         answer.append(total / heard * float(sum(weights)) if heard > 0 else 0.0)
     return np.array(answer), np.array(stalled)
+
+
+# -- rows that count differently -------------------------------------------------------------------
+
+
+def of_any(weights: Sequence[float], f: int) -> float:
+    """Return the most that f workers can weigh."""
+    return sum(sorted(weights, reverse=True)[:f])
+
+
+def weighted_mean(vectors: Vectors, weights: Sequence[float]) -> Vector:
+    total = sum((s * v for s, v in zip(weights, vectors, strict=True)), np.zeros_like(vectors[0]))
+    return np.asarray(total / sum(weights))
+
+
+def weighted_median(x: Sequence[float], weights: Sequence[float]) -> float:
+    """Return the middle of all points at which neither side is heavier than half."""
+    total, fits = sum(weights), list[float]()
+    for value in x:
+        below = sum(s for v, s in zip(x, weights, strict=True) if v < value)
+        above = sum(s for v, s in zip(x, weights, strict=True) if v > value)
+        if max(below, above) <= total / 2 + 1e-12 * total:
+            fits.append(value)
+    return (min(fits) + max(fits)) / 2
+
+
+def weighted_trimmed_mean(x: Sequence[float], weights: Sequence[float], f: int) -> float:
+    """Integrate between the quantiles that leave as much at each end as f can weigh."""
+    cut, total = of_any(weights, f), sum(weights)
+    start, area = 0.0, 0.0
+    for value, s in sorted(zip(x, weights, strict=True)):
+        overlap = min(start + s, total - cut) - max(start, cut)
+        area += max(overlap, 0.0) * value
+        start += s
+    return area / (total - 2 * cut)
+
+
+def weighted_nearest(vectors: Vectors, weights: Sequence[float], f: int, point: Vector) -> Vector:
+    """Average what is nearest to a point by weight, until all but what f can weigh is used."""
+    room = sum(weights) - of_any(weights, f)
+    total, left = np.zeros_like(vectors[0]), room
+    for i in sorted(range(len(vectors)), key=lambda i: squared_distance(vectors[i], point)):
+        used = min(weights[i], left)
+        if used > 0:
+            total, left = total + used * vectors[i], left - used
+    return total / room

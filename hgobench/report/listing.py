@@ -72,6 +72,7 @@ def page(kind: str, full: bool = False) -> Page:
         notes = [
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
         ]
+        notes += ["takes weights"] if getattr(made, "weighted", False) else []
         notes += ["remembers earlier rounds"] if getattr(made, "stateful", False) else []
         notes += [f"draws {draws}"] if (draws := getattr(made, "randomised", "")) else []
         rows.append(

@@ -1,0 +1,190 @@
+"""Rules that count rows by `ServerView.weights`, against their definitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hgobench import aggregators
+from hgobench.aggregators import RuleError, Scope, ServerView
+from tests import oracles
+from tests.test_rules import DRAWN, RULES, agree
+
+FEW = settings(DRAWN, max_examples=25)
+WEIGHTED = ["average", "median", "trimmed_mean", "geometric_median"]
+CHAINS = [f"ctma+{rule}" for rule in WEIGHTED]
+EVERY: list[tuple[str, Scope]] = [
+    (rule, scope) for rule in (*WEIGHTED, *CHAINS) for scope in aggregators.build(rule).scopes()
+]
+INPUTS: dict[str, st.SearchStrategy[Any]] = {
+    "seed": st.integers(0, 2**32 - 1),
+    "f": st.integers(0, 2),
+    "more": st.integers(0, 4),
+    "d": st.integers(1, 5),
+}
+
+
+def weights_of(n: int, f: int, rng: np.random.Generator) -> np.ndarray:
+    """Return weights, some of them alike, of which any f have less than half."""
+    drawn = rng.integers(3, 6, n).astype(float)
+    return drawn if 2 * oracles.of_any(drawn.tolist(), f) < sum(drawn) else np.ones(n)
+
+
+def by_column(rule: str, x: list[float], s: list[float], f: int) -> float:
+    if rule == "average":
+        return float(oracles.weighted_mean([np.array([v]) for v in x], s)[0])
+    if rule == "trimmed_mean":
+        return oracles.weighted_trimmed_mean(x, s, f)
+    return oracles.weighted_median(x, s)
+
+
+def test_the_listed_rules_and_no_others_take_weights() -> None:
+    assert [rule for rule in RULES if aggregators.build(rule).weighted] == WEIGHTED
+    assert not aggregators.build("nnm+median").weighted
+    for rule in ("krum", "nnm+median", "rlr+average", "faba"):
+        with pytest.raises(RuleError, match=r"takes no weights; leave view\.weights out"):
+            aggregators.build(rule)(torch.ones(7, 2), None, ServerView(weights=np.ones(7)))
+
+
+@pytest.mark.parametrize("rule", WEIGHTED)
+@pytest.mark.parametrize("nearest", [False, True])
+@FEW
+@given(**INPUTS)
+def test_coordinate_scope_agrees_with_the_definition(
+    rule: str, nearest: bool, seed: int, f: int, more: int, d: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    n = 2 * f + 1 + more
+    values, weights = rng.standard_normal((n, d)), weights_of(n, f, rng)
+    present = rng.random((n, d)) < 0.8
+    for j in range(d):
+        there = present[:, j]
+        sent = weights[there].tolist()
+        if len(sent) < 2 * f + 1 or 2 * oracles.of_any(sent, f) >= sum(sent):
+            present[:, j] = True
+    junk = np.where(present, values, np.resize([np.nan, np.inf, 1e30], values.shape))
+    name = f"ctma+{rule}" if nearest else rule
+    found = aggregators.build(name, f=f, scope="coordinate")(
+        torch.from_numpy(junk), torch.from_numpy(present), ServerView(weights=weights)
+    )
+    for j in range(d):
+        x, s = values[present[:, j], j].tolist(), weights[present[:, j]].tolist()
+        expected = by_column(rule, x, s, f)
+        if nearest:
+            column = [np.array([v]) for v in x]
+            expected = float(oracles.weighted_nearest(column, s, f, np.array([expected]))[0])
+        assert float(found[j]) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("rule", WEIGHTED)
+@FEW
+@given(**INPUTS)
+def test_the_nearest_vectors_by_weight(rule: str, seed: int, f: int, more: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 2 * f + 1 + more
+    values, weights = rng.standard_normal((n, d)), weights_of(n, f, rng)
+    view = ServerView(weights=weights)
+    point = aggregators.build(rule, f=f)(torch.from_numpy(values), None, view)
+    found = aggregators.build(f"ctma+{rule}", f=f)(torch.from_numpy(values), None, view)
+    expected = oracles.weighted_nearest(list(values), weights.tolist(), f, point.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@FEW
+@given(seed=st.integers(0, 2**32 - 1), d=st.integers(2, 6))
+def test_whole_weights_of_the_geometric_median_are_copies(seed: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, weights = rng.standard_normal((7, d)), rng.integers(1, 5, 7)
+    view = ServerView(weights=weights.astype(float))
+    found = aggregators.build("geometric_median")(torch.from_numpy(values), None, view)
+    agree("geometric_median", found, list(np.repeat(values, weights, axis=0)), 0)
+
+
+@pytest.mark.parametrize(("rule", "scope"), EVERY)
+@pytest.mark.parametrize("size", [1.0, 3.0, 1e-3])
+def test_weights_that_are_all_alike_change_nothing(rule: str, scope: Scope, size: float) -> None:
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((10, 12)))
+    present = torch.from_numpy(rng.permutation(12) < rng.integers(3, 13, (10, 1)))
+    present[:6] = True
+    values[0] = torch.nan if rule != "average" and "+average" not in rule else 0.0
+    for sent in (None, present):
+        made = aggregators.build(rule, f=2, scope=scope)
+        alike = made(values, sent, ServerView(weights=np.full(10, size)))
+        torch.testing.assert_close(alike, made(values, sent), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(("rule", "scope"), EVERY)
+def test_weights_go_with_their_rows(rule: str, scope: Scope) -> None:
+    rng = np.random.default_rng(1)
+    values = torch.from_numpy(rng.standard_normal((11, 12)))
+    present = torch.from_numpy(rng.permutation(12) < rng.integers(3, 13, (11, 1)))
+    present[:7] = True
+    weights, order = rng.uniform(1.0, 2.0, 11), rng.permutation(11)
+    view, made = ServerView(weights=weights), aggregators.build(rule, f=2, scope=scope)
+    turned = replace(view, weights=weights[order])
+    for sent in (None, present):
+        there = None if sent is None else sent[order]
+        expected = made(values, sent, view)
+        torch.testing.assert_close(made(values[order], there, turned), expected)
+        torch.testing.assert_close(made(values * 4, sent, view), expected * 4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "scope"), [case for case in EVERY if case[0] not in ("average", "ctma+average")]
+)
+def test_a_heavy_liar_is_refused_and_a_light_one_harmless(rule: str, scope: Scope) -> None:
+    rng = np.random.default_rng(2)
+    values = torch.from_numpy(rng.standard_normal((9, 6)))
+    values[0] = 1e9
+    made, weights = aggregators.build(rule, f=1, scope=scope), np.ones(9)
+    weights[0] = 7.9
+    found = made(values, None, ServerView(weights=weights))
+    assert float(found.abs().max()) < 10
+    weights[0] = 8.0
+    with pytest.raises(RuleError, match="f=1 workers may have 50% of the weight; expected less"):
+        made(values, None, ServerView(weights=weights))
+
+
+def test_a_step_in_which_some_weigh_half_has_no_answer() -> None:
+    present = torch.ones(6, 2, dtype=torch.bool)
+    present[:3, 1] = False
+    view = ServerView(weights=np.array([1.0, 1, 1, 3, 1, 1]))
+    rule = aggregators.build("geometric_median", f=1, scope="staircase")
+    answer = rule.answer(torch.ones(6, 2), present, view)
+    assert answer.served is not None
+    assert answer.served.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(3), r"view.weights: float64 \(3,\); expected a NumPy array of floats, \(4,\)"),
+        (np.ones(4, dtype=int), r"view.weights: int64 \(4,\); expected a NumPy array of floats"),
+        ([1.0] * 4, r"view.weights: \[1.0, 1.0, 1.0, 1.0\]; expected a NumPy array of floats"),
+        (np.array([1, 0, 1, 1.0]), "view.weights: 0.0; expected finite numbers > 0"),
+        (np.array([1, np.nan, 1, 1.0]), "view.weights: nan; expected finite numbers > 0"),
+        (np.array([1, np.inf, 1, 1.0]), "view.weights: inf; expected finite numbers > 0"),
+    ],
+)
+def test_weights_that_are_none_are_refused(weights: Any, message: str) -> None:
+    with pytest.raises(RuleError, match=message):
+        aggregators.build("median")(torch.ones(4, 2), None, ServerView(weights=weights))
+
+
+def test_known_answers() -> None:
+    x = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+    view = ServerView(weights=np.array([1.0, 1.0, 1.0, 3.0]))
+    expected = {"average": 31 / 6, "median": 6.0, "geometric_median": 6.0}
+    for rule, value in expected.items():
+        scope: Scope = "coordinate" if rule == "geometric_median" else "block"
+        assert float(aggregators.build(rule, scope=scope)(x, None, view)) == pytest.approx(value)
+    # T = 2 of 6 goes at each end: 1 and half of the 2, half of the 4 and 8.
+    light = ServerView(weights=np.array([1.0, 2.0, 2.0, 1.0]))
+    assert float(aggregators.build("trimmed_mean", f=1)(x, None, light)) == pytest.approx(3.0)
