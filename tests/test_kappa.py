@@ -27,6 +27,7 @@ from tests.test_cli import hgobench
 CHAINS = (
     "nnm+trimmed_mean", "nnm+krum", "nnm+geometric_median", "arc+trimmed_mean", "arc+nnm+median",
     "bucketing[s=2]+median", "bucketing[s=3]+trimmed_mean", "clipping+median", "nnm+average",
+    "ctma+median", "ctma+geometric_median", "rlr[threshold=9]+median", "foundation_fl[copies=0]+median",
 )  # fmt: skip
 PLACES = ((11, 2), (12, 4))
 SCOPES: tuple[Scope, ...] = ("block", "coordinate")
