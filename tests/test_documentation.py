@@ -111,7 +111,12 @@ SAID = {
     "compare_two_rules.py": r"better: geometric_median\n",
     "choose_for_phones.py": r"tolerate 9 of 60: .*\n(.*\n)+choose \w+: 0\.\d+ on test",
     "beat_a_rule.py": r"Krum's worst case here is 0\.\d+, by beat_a_rule:StepBack\n",
+    "resnet_under_attack.py": r"sgd trimmed_mean v=5 +0\.9(.*\n)+.*sgd average v=1 +0\.[0-4]",
+    "hospitals.py": r"hospital 11: .*\n(.*\n)+ +4  sgd average v=1 +0\.",
+    "letters_on_phones.py": r"hgo trimmed_mean v=7 +0\.[1-4](.*\n)+.*sgd trimmed_mean v=7 ~ \(not live",
 }
+DRAWN = {"resnet_under_attack.py": "images", "hospitals.py": "hospitals",
+         "letters_on_phones.py": "letters"}  # fmt: skip
 
 
 @pytest.mark.long
@@ -126,6 +131,9 @@ def test_the_gallery_says_what_it_promises(name: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(SAID[name], done.stdout), done.stdout
+    if picture := DRAWN.get(name):
+        assert (tmp_path / f"{picture}.png").stat().st_size > 10_000
+        assert len((tmp_path / f"{picture}.csv").read_text().splitlines()) > 3
 
 
 def test_the_gallery_is_tried() -> None:

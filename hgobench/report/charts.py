@@ -223,7 +223,12 @@ def _legend(canvas: Any, looks: _Looks, inches: list[float], size: Size, *, belo
 def _caption(canvas: Any, caption: str, inches: list[float], size: Size) -> float:
     """Write a caption below a drawing, which grows as much; return by how many inches."""
     letters = min(size.letters, 8.0)
-    lines = textwrap.wrap(caption, int(72 * (inches[0] - 0.1) / (CAPTION * letters)))
+    wrapper = textwrap.TextWrapper(
+        int(72 * (inches[0] - 0.1) / (CAPTION * letters)), break_on_hyphens=False
+    )
+    # A line may end after a comma, too: lists of settings may be longer than a line.
+    wrapper.wordsep_simple_re = re.compile(r"(\s+|(?<=,)(?=\S)|(?<=[^\W\d]-)(?=[^\W\d]))")
+    lines = wrapper.wrap(caption)
     needed = (1.25 * letters * len(lines) + 3) / 72
     inches[1] += needed
     canvas.text(
