@@ -630,7 +630,7 @@ def _names_what_exists(verb: str, asked: Any, toml: set[str]) -> None:
         suite.Suite.load(told["suite"] if "/" not in told["suite"] else str(ROOT / told["suite"]))
     if verb == "show" and told["what"] == "partition" and not OWN.search(told["which"][0]):
         check_field("partition", told["which"][0])
-    if verb == "reproduce" and told["names"] not in (["list"], ["all"]):
+    if verb == "reproduce" and [*told["names"]] not in (["list"], ["all"]):
         for name in told["names"]:
             figures.load(name)
     if verb == "audit" and told["names"][0] not in ("list", "rule"):

@@ -268,6 +268,18 @@ class _Root:
         return before - (self.old - updates - 1).double().square().sum(dim=1)
 
 
+def test_of_whole_models_a_rule_may_take_each_coordinate_by_itself() -> None:
+    """Krum's choice then differs from one coordinate to the next."""
+    old, replies = models(1, seed=3)[0], models(9)
+    server = RuleServer("krum", f=1, scope="coordinate")
+    step = server.step(1, PLAIN, old, {}, whole(replies), list(range(9)))
+    rule = aggregators.build("krum", f=1, scope="coordinate")
+    with one_thread():
+        alone = [rule(torch.from_numpy(old - replies)[:, j : j + 1]) for j in range(9)]
+    assert step.values == pytest.approx(old - torch.cat(alone).numpy(), abs=1e-6)
+    assert not np.isclose(step.values, replies, atol=1e-6).all(axis=1).any()
+
+
 def test_a_learning_rate_goes_a_part_of_the_way() -> None:
     old, replies = models(1)[0], models(3, seed=1)
     half = RuleServer("average", f=0, learning_rate=0.5)
@@ -464,7 +476,8 @@ def test_rules_remember_nodes_that_come_and_go() -> None:
         ({"rule": "krum", "f": 2, "quorum": 6}, "quorum: 6; expected at least 7, as f is 2"),
         ({"rule": "average", "f": 2, "quorum": 4, "partial": True}, "quorum: 4; expected at least 5"),
         ({"quorum": 0}, "quorum: 0; expected an integer >= 1"),
-        ({"scope": "coordinate"}, "scope: 'coordinate'; expected 'block', or partial=True"),
+        ({"rule": "krum", "scope": "masked"}, "scope: 'masked'; expected 'block', or partial=True"),
+        ({"rule": "mda", "scope": "columns", "partial": True}, "scope: 'columns'; expected one of"),
         ({"scope": "masked", "partial": True}, "scope: 'masked'; expected 'block' or 'coordinate'"),
         ({"rule": "oracle"}, "rule: 'oracle' is told who is honest, which no server knows"),
         ({"rule": "fltrust"}, "rule: 'fltrust' needs clean data at the server: data=.."),

@@ -93,8 +93,10 @@ class RuleServer:
         rule: as for `hgobench.aggregators.build`: ``"median"``, ``"nnm+trimmed_mean"``,
             ``"mypkg.mod:MyRule"``.
         f: how many Byzantine nodes among those that are asked the rule is told to tolerate.
-        scope: what the rule is where nodes sent different coordinates; None: the rule's own
-            default. With whole answers alone there is but ``"block"``.
+        scope: what the rule is where nodes sent different coordinates, as for
+            `hgobench.aggregators.Rule`; None: ``"block"``, and with partial answers the rule's own
+            default. Of whole models ``"coordinate"`` is the rule on each coordinate by itself; the
+            others are ``"block"``.
         quorum: v, how many answers a coordinate needs; None: what the rule needs at f, and with
             partial answers no less than 2f + 1.
         partial: whether a part of a model is an answer.
@@ -141,10 +143,10 @@ class RuleServer:
                 scope = "block"
                 if partial:
                     scope = aggregators.build(rule, f=f).scope_on_parts
-            elif scope != "block" and not partial:
+            elif scope in ("staircase", "masked") and not partial:
                 raise InputError(
-                    f"scope: {shown(scope)}; expected 'block', or partial=True: of whole answers "
-                    "all scopes are the same"
+                    f"scope: {scope!r}; expected 'block', or partial=True: of whole models the two "
+                    "are the same"
                 )
             made = aggregators.build(rule, f=f, scope=scope)
         if "honest" in made.needs:
