@@ -20,7 +20,7 @@ from .base import (
     Source,
     Split,
     digest,
-    divided,
+    divided_rows,
     standardised,
 )
 
@@ -202,11 +202,14 @@ def assembled(
         }
     )
     if "" in splits:
-        train, held = divided(splits[""], test)
+        whole = splits[""]
+        rest, last = divided_rows(whole.labels, test)
+        inner, outer = source.held_out(whole.labels[rest])  # examples are copied once
+        train, validation, held = map(whole.take, (rest[inner], rest[outer], last))
     else:
         train, held = splits["train"], splits["test"]
-    given_too = splits.get("validation")
-    train, validation = source.hold_out(train) if given_too is None else (train, given_too)
+        given_too = splits.get("validation")
+        train, validation = source.hold_out(train) if given_too is None else (train, given_too)
     if table:
         train, validation, held = standardised(train, train, validation, held)
     return Dataset(train, validation, held, classes, checksum, vocabulary=vocabulary)

@@ -307,6 +307,12 @@ class Source(ABC):
             return train, train.take(np.arange(0))
         return divided(train, self.validation)
 
+    def held_out(self, labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the examples that `hold_out` returns, given their labels."""
+        if self.validation == 0:
+            return np.arange(len(labels)), np.arange(0)
+        return divided_rows(labels, self.validation)
+
 
 class Published(Source):
     """A data set with published files: files that differ from them are refused.
@@ -360,18 +366,30 @@ def divided(examples: Split, share: float, prefix: str = "") -> tuple[Split, Spl
     >>> [np.bincount(half.labels).tolist() for half in divided(split, 0.25)]
     [[3, 3], [1, 1]]
     """
+    first, second = divided_rows(examples.labels, share, prefix)
+    return examples.take(first), examples.take(second)
+
+
+def divided_rows(
+    labels: Labels, share: float, prefix: str = ""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of both halves that `divided` returns, given the examples' labels.
+
+    >>> [rows.tolist() for rows in divided_rows(np.array([0, 1] * 4), 0.25)]
+    [[1, 2, 3, 4, 5, 6], [0, 7]]
+    """
     with splitting(prefix):
         from sklearn.model_selection import train_test_split  # it takes long to import
 
         first, second = train_test_split(
-            np.arange(len(examples)),
+            np.arange(len(labels)),
             test_size=share,
             random_state=0,
-            stratify=examples.labels if examples.labels.dtype == np.int64 else None,
+            stratify=labels if labels.dtype == np.int64 else None,
         )
     first.sort()
     second.sort()
-    return examples.take(first), examples.take(second)
+    return first, second
 
 
 def standardised(train: Split, *splits: Split, prefix: str = "") -> list[Split]:

@@ -11,6 +11,7 @@ import math
 import os
 import pickle
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -28,6 +30,7 @@ from uuid import uuid4
 
 from hgobench import catalogue
 from hgobench.boundary import error_text
+from hgobench.data.shared import FOLDER as SHARED
 from hgobench.machine import memory
 
 from . import child as protocol
@@ -193,7 +196,13 @@ class Local:
                     del requeued[:1]
                     child = _take(arrivals)
                     running[child] = next_item[0], _Watch(child, limits)
-                    child.ask(code, next_item[0][1], self.place or Place.current())
+                    place = self.place or Place.current()
+                    child.ask(
+                        code,
+                        next_item[0][1],
+                        place,
+                        _shared_folder(os.getpid()) if jobs > 1 else "",
+                    )
                 if not running:
                     return
                 for child, frame in _arrived(arrivals):
@@ -292,10 +301,17 @@ class Child:
         with suppress(OSError):  # it has ended, which its reader reports
             protocol.write_frame(self._process.stdin, data)
 
-    def ask(self, function: bytes, item: bytes, place: Place) -> None:
-        """Send it a call to make."""
+    def ask(self, function: bytes, item: bytes, place: Place, shared: str = "") -> None:
+        """Send it a call to make.
+
+        Args:
+            function, item: the call, pickled.
+            place: where it is made.
+            shared: the folder in which processes keep data that they share; empty: none.
+        """
         self.requested += 1
-        place_fields = list(place.path), place.folder, self._environment()
+        environment = self._environment() | ({SHARED: shared} if shared else {})
+        place_fields = list(place.path), place.folder, environment
         request = protocol.Request(*place_fields, function, item)
         self._send(pickle.dumps(tuple(request)))
 
@@ -407,7 +423,7 @@ class _Watch:
         try:
             with child.state.oneshot():
                 times, status = child.state.cpu_times(), child.state.status()
-                resident = child.state.memory_info().rss
+                held = _held(child.state)
         except psutil.Error:
             return None
         cpu, meter = times.user + times.system, child.meter
@@ -425,7 +441,7 @@ class _Watch:
         waited = "was stopped" if status == _STOPPED else "waited"
         running = math.isfinite(deadline)
         component = component if running else ""
-        if resident > limits.memory:
+        if held > limits.memory:
             return Failure("memory", f"held more than {limits.memory / 2**30:.2g} GiB", component)
         if running and cpu > deadline + GRACE:
             return Failure("time", f"computed longer than time_limit = {limit:g} s", component)
@@ -520,3 +536,41 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+@cache
+def _shared_folder(owner: int) -> str:
+    """Return a folder for data that processes of this one share; it is removed with this one.
+
+    The first that keeps something there creates it.
+    """
+    root = Path(tempfile.gettempdir())
+    for old in root.glob("hgobench-data-*"):  # left behind by processes that were killed
+        with suppress(OSError, IndexError, ValueError):
+            import psutil
+
+            number, day = int(old.name.split("-")[2]), 86_400.0
+            if not psutil.pid_exists(number) and time.time() - old.stat().st_mtime > day:
+                shutil.rmtree(old, ignore_errors=True)
+    name = str(root / f"hgobench-data-{owner}-{uuid4().hex}")
+
+    @atexit.register
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(name, ignore_errors=True)
+
+    return name
+
+
+def _held(process: Any) -> int:
+    """Return the memory that a process holds for itself, in bytes; elsewhere than on Linux, all.
+
+    Files that it maps, such as data that it shares with others, the system can drop.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError, IndexError):
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            kept = [line.split() for line in lines if line.startswith(("RssAnon:", "RssShmem:"))]
+            if len(kept) == 2:
+                return sum(int(kilobytes) << 10 for _, kilobytes, _ in kept)
+    return int(process.memory_info().rss)
