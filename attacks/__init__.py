@@ -125,8 +125,9 @@ def _check_sees(attack: Attack | HeterogeneityAttack, name: str) -> None:
         raise InputError(f"attack: {name}: sees {sees!r}; expected one of {KNOWLEDGE}")
 
 
-def _checked(attack: object, name: str) -> Attack:
+def _checked(attack: object, text: str) -> Attack:
     """Return an attack, if it is one; an attack on heterogeneity alone is combined with none."""
+    name = repr(text)
     if isinstance(attack, HeterogeneityAttack):  # module:Class of one's own
         return _combined([attack], NoAttack())
     if not isinstance(attack, Attack):

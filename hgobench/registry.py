@@ -18,11 +18,13 @@ from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from hgobench.boundary import (
+    Boundary,
     PluginError,
     error_text,
+    foreign,
     importing,
     installed,
     making,
@@ -592,7 +594,7 @@ class Registry(Generic[T]):
                 f"{self.field}: {text!r} makes {home(type(component))}; expected "
                 f"{self._wanted_class()}"
             )
-        return component if self.check is None else self.check(component, repr(text))
+        return component if self.check is None else self.check(component, text)
 
     def _check_kind(self, text: str, factory: object) -> None:
         """Refuse a factory that can't construct a component of this kind, before it is called."""
@@ -612,6 +614,56 @@ class Registry(Generic[T]):
     def _wanted_class(self) -> str:
         assert self.kind is not None
         return f"a subclass of {self.wanted or home(self.kind)}"
+
+
+class Wanted(NamedTuple):
+    """What an attribute of a component is to be."""
+
+    holds: Callable[[Any], bool]
+    what: str
+
+
+FLAG = Wanted(lambda value: isinstance(value, bool), "True or False")
+
+
+def count(least: int) -> Wanted:
+    """Return what a whole number is that is at least so much.
+
+    >>> count(1).holds(0), count(1).holds(True), count(1).what
+    (False, False, 'a whole number >= 1')
+    """
+    return Wanted(
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        f"a whole number >= {least}",
+    )
+
+
+def having(field: str, **attributes: Wanted) -> Callable[[Any, str], Any]:
+    """Return a registry's `check` of a user's components: their attributes are such.
+
+    Args:
+        field: the registry's.
+        attributes: what each is to be.
+    """
+
+    def check(component: Any, text: str) -> Any:
+        if not foreign(component):
+            return component
+        try:
+            with Boundary(field, text, component, passes=(InputError,))("attributes"):
+                values = {name: getattr(component, name) for name in attributes}
+        except PluginError as error:
+            raise InputError(error.problem) from error
+        wrong = [
+            f"{field}: {text!r}: its {name}: {shown(values[name])}; expected {wanted.what}"
+            for name, wanted in attributes.items()
+            if not wanted.holds(values[name])
+        ]
+        if wrong:
+            raise InputError(wrong)
+        return component
+
+    return check
 
 
 def imported(field: str, name: str) -> Any:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hgobench import catalogue
-from hgobench.errors import InputError
+from hgobench.boundary import Boundary, PluginError
+from hgobench.errors import InputError, shown
 
 
 class Resolved(NamedTuple):
@@ -142,8 +143,8 @@ class Resolver:
                 "alone, where the two are the same"
             )
         if quorum is None:
-            quorum = min(algorithm.quorum(tolerated, rule.minimum), sampled)
-        elif quorum < (least := algorithm.quorum(tolerated, 1)):
+            quorum = min(self.quorum(v["algorithm"], tolerated, rule.minimum), sampled)
+        elif quorum < (least := self.quorum(v["algorithm"], tolerated, 1)):
             raise InputError(
                 f"quorum: {quorum}; expected at least {least}, more than 2 * tolerated = "
                 f"{2 * tolerated}"
@@ -180,6 +181,25 @@ class Resolver:
         if specification not in self.algorithms:
             self.algorithms[specification] = catalogue.registry("algorithm").build(specification)
         return self.algorithms[specification]
+
+    def quorum(self, specification: str, tolerated: int, minimum: int) -> int:
+        """Return an algorithm's default v (see `Algorithm.quorum`).
+
+        Raises:
+            InputError: the algorithm is a user's, and raises or returns something else.
+        """
+        algorithm = self.algorithm(specification)
+        try:
+            with Boundary("algorithm", specification, algorithm, seed=0)("quorum"):
+                quorum: object = algorithm.quorum(tolerated, minimum)
+        except PluginError as error:
+            raise InputError(error.problem) from error
+        if not isinstance(quorum, int) or quorum < minimum:
+            raise InputError(
+                f"algorithm: {specification!r}: its quorum: {shown(quorum)}; expected a whole "
+                f"number, at least the rule's {minimum}"
+            )
+        return quorum
 
     def whole(self, workload: str) -> bool:
         """Say whether workers may compute whole gradients under a workload."""

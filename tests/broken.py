@@ -92,6 +92,10 @@ class LoudPartition(Loud, Iid):
         return super().deal(train, workers, seed)
 
 
+class Vague(InTurn):
+    exclusive = "no"  # type: ignore[assignment]
+
+
 def halves() -> Partition:
     """A function that makes a partition, and says so."""
     return Iid()
@@ -208,6 +212,10 @@ class Moody(Workload):
     def split(self, work: Floats, held: Integers, dimension: int, batch_size: int) -> Parts:
         self.asked += 1
         return np.full(len(held), np.inf), np.minimum(held, float(self.asked))
+
+
+class Doubtful(Fixed):
+    whole = None  # type: ignore[assignment]
 
 
 class LoudWorkload(Loud, Fixed):

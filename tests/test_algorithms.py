@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hgobench import Scenario, World, algorithms, run
-from hgobench.algorithms import Algorithm, Sgd, Waiting, Work
+from hgobench.algorithms import Algorithm, Hgo, Sgd, Waiting, Work
 from hgobench.boundary import Clock, OutOfTime
 from hgobench.errors import InputError
 from hgobench.models import Softmax
@@ -237,8 +237,6 @@ class Half(Sgd):
         ("Asking[how=sends_list]", "its messages are list; expected a float tensor (6, 62)"),
         ("Asking[how=sends_integers]", "its messages are torch.int64 (6, 62); expected a float tensor (6, 62)"),
         ("Asking[how=sends_one]", "its messages are torch.float32 (62,); expected a float tensor (6, 62)"),
-        ("Many", "its gradients: 0; expected a whole number >= 1"),
-        ("Half", "its gradients: 1.5; expected a whole number >= 1"),
     ],
 )  # fmt: skip
 def test_what_an_algorithm_may_not_do(algorithm: str, reason: str) -> None:
@@ -246,6 +244,41 @@ def test_what_an_algorithm_may_not_do(algorithm: str, reason: str) -> None:
     name = f"{HERE}:{algorithm}"
     said = result.status, without_lines(result.reason)
     assert said == ("failed", f"round 1: algorithm '{name}': {reason}")
+
+
+class Secretive(Sgd):
+    @property
+    def partial(self) -> bool:  # type: ignore[override]
+        raise KeyError("partial")
+
+
+class Undecided(Hgo):
+    def quorum(self, tolerated: int, minimum: int) -> int:
+        return minimum - 1
+
+
+class Refusing(Hgo):
+    def quorum(self, tolerated: int, minimum: int) -> int:
+        raise KeyError("v")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "problem"),
+    [
+        ("Many", "its gradients: 0; expected a whole number >= 1"),
+        ("Half", "its gradients: 1.5; expected a whole number >= 1"),
+        ("Secretive", "KeyError: 'partial' (tests/test_algorithms.py:LINE)"),
+        ("Undecided", "its quorum: 0; expected a whole number, at least the rule's 1"),
+        ("Refusing", "KeyError: 'v' (tests/test_algorithms.py:LINE)"),
+    ],
+)
+def test_an_algorithm_that_is_none_is_refused(algorithm: str, problem: str) -> None:
+    name = f"{HERE}:{algorithm}"
+    with pytest.raises(InputError) as caught:
+        Scenario(**{**BASE, "algorithm": name})
+    (said,) = caught.value.problems
+    said = re.sub(r"(?<=py:)\d+", "LINE", said)
+    assert said == f"algorithm: {name!r}: {problem}"
 
 
 def test_local_steps_that_diverge_end_the_cell_so() -> None:

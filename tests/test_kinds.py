@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from hgobench import catalogue
+from hgobench import Scenario, catalogue
 from hgobench.cli.test import test as command
 from hgobench.errors import InputError, Unavailable
+from hgobench.report import worlds
 from hgobench.results import Result
 from hgobench.results.sqlite import SqliteStore
 from hgobench.testing import KINDS, check, kind_of, try_named
@@ -242,6 +243,17 @@ def test_every_law_is_broken_by_something() -> None:
         for law in kind.laws
     }
     assert held == broken
+
+
+def test_what_is_no_component_is_refused_wherever_it_is_made() -> None:
+    with pytest.raises(InputError, match="Doubling': its shards are no partition of the 1221 "):
+        worlds.deal(f"{HERE}:Doubling", "digits", 10, 0)
+    for field, name, problem in (
+        ("partition", "Vague", "its exclusive: 'no'; expected True or False"),
+        ("workload", "Doubtful", "its whole: None; expected True or False"),
+    ):
+        with pytest.raises(InputError, match=re.escape(f"{field}: '{HERE}:{name}': {problem}")):
+            Scenario(**{field: f"{HERE}:{name}"})  # type: ignore[arg-type]
 
 
 def test_who_says_why_is_exempt() -> None:

@@ -1,6 +1,6 @@
 """Learning algorithms and the server's solvers."""
 
-from hgobench.registry import Registry
+from hgobench.registry import FLAG, Registry, count, having
 
 from .base import Algorithm, Waiting, Work
 from .fedavg import FedAvg, FedNova, FedProx
@@ -38,4 +38,12 @@ registry: Registry[Algorithm] = Registry(
         "topk": TopK,
     },
     kind=Algorithm,
+    check=having(
+        "algorithm",
+        partial=FLAG,
+        continuous=FLAG,
+        by_rounds=FLAG,
+        step=count(0),
+        gradients=count(1),
+    ),
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.boundary import error_text
-from hgobench.registry import Registry
+from hgobench.registry import FLAG, Registry, having
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -190,4 +190,5 @@ registry: Registry[Workload] = Registry(
         "hybrid": Hybrid,
     },
     kind=Workload,
+    check=having("workload", whole=FLAG),
 )

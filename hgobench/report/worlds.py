@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.data import datasets, partitions
+from hgobench.data.partitions.base import dealt
 from hgobench.errors import InputError
 from hgobench.machine import duration, written
 from hgobench.scenario import Scenario
@@ -135,8 +137,14 @@ def deal(partition: str, data: str, workers: int, seed: int) -> Deal:
         InputError: there is no such partition or data set, or it can't be dealt.
     """
     registry = partitions.registry
-    dealer, dataset = registry.build(partition), datasets.load(data)
-    shards, labels = dealer(dataset.train, workers, seed), dataset.train.labels
+    with keyed(seed):
+        dealer, dataset = registry.build(partition), datasets.load(data)
+    boundary = Boundary("partition", partition, dealer, seed=seed, passes=(InputError,))
+    try:
+        shards = dealt(dealer, dataset.train, workers, seed, boundary)
+    except PluginError as error:
+        raise InputError(error.problem) from error
+    labels = dataset.train.labels
     targets = None
     if dataset.classes:
         counts = [np.bincount(labels[shard], minlength=dataset.classes) for shard in shards]

@@ -27,7 +27,7 @@ from hgobench.boundary import (
     raised_at,
 )
 from hgobench.determinism import stream
-from hgobench.errors import InputError, shown
+from hgobench.errors import InputError
 from hgobench.lazy import Tensor
 from hgobench.metrics import Metric
 from hgobench.protocol import Reception, Server
@@ -137,10 +137,6 @@ class Cell:
             self.gradients = self.algorithm.gradients
             self.by_updates = self.algorithm.by_updates
             self.fits = type(self.algorithm).fitted is not algorithms.Algorithm.fitted
-        if not isinstance(self.gradients, int) or self.gradients < 1:
-            raise self.algorithms.error(
-                f"its gradients: {shown(self.gradients)}; expected a whole number >= 1"
-            )
         with self.rules("attributes"):
             self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
             self.receiving = scenario.quorum, bool(self.rule.takes_whole_answers)

@@ -17,7 +17,7 @@ from hgobench.boundary import Boundary, PluginError, keyed
 from hgobench.data import augmentations, datasets, partitions
 from hgobench.data.augmentations.base import wrong_examples
 from hgobench.data.base import Split
-from hgobench.data.partitions.base import wrong_shards
+from hgobench.data.partitions.base import dealt
 from hgobench.determinism import stream
 from hgobench.errors import InputError
 from hgobench.hardware import Population
@@ -108,10 +108,7 @@ class World:
         train = self.data.train
         partition = partitions.registry.build(scenario.partition)
         self._partitions = self._boundary("partition", scenario.partition, partition)
-        with self._partitions("deal"):
-            self.shards = partition(_lent(self._partitions, train), self.workers, self.seed)
-            exclusive = bool(partition.exclusive)
-        _refuse(self._partitions, wrong_shards, self.shards, len(train), self.workers, exclusive)
+        self.shards = dealt(partition, train, self.workers, self.seed, self._partitions)
         self._shift = partition.shift
         labels = train.labels if self.data.classes else np.zeros(len(train), dtype=np.int64)
         counts = [np.bincount(labels[shard], minlength=self.data.classes) for shard in self.shards]

@@ -4,7 +4,7 @@
 3
 """
 
-from hgobench.registry import Registry
+from hgobench.registry import FLAG, Registry, having
 
 from .base import Partition
 from .by_class import ByClass
@@ -46,4 +46,5 @@ registry: Registry[Partition] = Registry(
         "natural": Natural,
     },
     kind=Partition,
+    check=having("partition", exclusive=FLAG),
 )

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.boundary import Boundary
 from hgobench.data.base import Features, Split
 from hgobench.errors import InputError
 
@@ -78,6 +79,41 @@ class Partition(ABC):
     def shift(self, train: Split, shards: ShardIndices, seed: int) -> Features:
         """Return the training features, (N, p), as the workers that hold them see them."""
         return train.features
+
+
+def dealt(
+    partition: Partition, train: Split, workers: int, seed: int, boundary: Boundary
+) -> ShardIndices:
+    """Return the shards of a partition, which may be a user's.
+
+    Args:
+        partition: the partition.
+        train, workers, seed: as for `Partition`.
+        boundary: its own.
+
+    Raises:
+        InputError: as `Partition` does.
+        PluginError: a user's partition raises, or returns something else.
+
+    Example:
+        >>> class All(Partition):
+        ...     def deal(self, train, workers, seed):
+        ...         return [np.arange(len(train))] * workers
+        >>> train = Split(np.zeros((2, 1), np.float32), np.array([0, 1]))
+        >>> dealt(All(), train, 2, 0, Boundary("partition", "mine:All"))
+        Traceback (most recent call last):
+        ...
+        hgobench.boundary.PluginError: partition 'mine:All': its shards are no partition of the 2 \
+training examples
+    """
+    lent = train.take(np.arange(len(train))) if boundary.foreign else train  # others share it
+    with boundary("deal"):
+        shards = partition(lent, workers, seed)
+    if boundary.foreign and (
+        problem := wrong_shards(shards, len(train), workers, partition.exclusive)
+    ):
+        raise boundary.error(problem)
+    return shards
 
 
 def cut(rows: NDArray[np.int64], shares: NDArray[np.float64]) -> ShardIndices:
