@@ -124,6 +124,16 @@ CELLS: dict[str, dict[str, Any]] = {
     "validated": {"rule": "zeno"},
     "told": {"rule": "oracle"},
     "krum": {"rule": "nnm+krum"},
+    "updates": {"algorithm": "fednova[steps=2]", "attack": "claim_steps+foe"},
+    "pulled": {"algorithm": "fedprox[steps=2,mu=0.5]", "attack": "label_flip", "deadline": 99.0},
+    "updates in blocks": {"algorithm": "hgo[steps=2]", "hardware": "weak"},
+    "narrow": {
+        "algorithm": "hgo[narrow=true,steps=2]",
+        "hardware": "weak",
+        "granularity": "nested",
+        "model": "feed_forward[hidden=8]",
+    },
+    "top-k": {"algorithm": "topk[fraction=0.2]"},
     "logistic": {"data": "breast_cancer", "model": "logistic"},
 }
 
