@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import squareform
@@ -42,6 +44,7 @@ class Flame(Rule):
     paper = "Nguyen et al., USENIX Security 2022"
     formula = "mean of clip(x_i, S) over the majority by cosine (HDBSCAN) + N(0, (λ·S)²)"
     breakdown = "1/2 (no guarantee)"
+    averaging = "none if λ > 0"
     cost = "m²·d + m²·log m + d random numbers"
     randomised = "noise"
     ragged = "on complete vectors"
@@ -54,6 +57,10 @@ class Flame(Rule):
     def __init__(self, noise: float = 0.001, *, f: int = 0, scope: Scope = "block") -> None:
         super().__init__(f=f, scope=scope)
         self.noise = finite("noise", noise, least=0.0)
+
+    def proven_kappa(self, n: int) -> float | None:
+        """Return inf if there is noise: of vectors all alike it returns others."""
+        return math.inf if self.noise else None
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Cluster, clip, average, and add noise."""

@@ -456,7 +456,13 @@ def test_every_attack_sends_each_of_many_cells_what_it_sends_one(attack: str) ->
     ("rule", "scope"),
     [
         (rule, scope)
-        for rule in (*aggregators.registry.builtins, "nnm+median", "clipping+phocas", "arc+krum")
+        for rule in (
+            *aggregators.registry.builtins,
+            "nnm+median",
+            "clipping+phocas",
+            "arc+krum",
+            "gas[parts=2]+krum",
+        )
         for scope in aggregators.build(rule).scopes()
     ],
 )
