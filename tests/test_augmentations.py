@@ -190,7 +190,7 @@ def test_attackers_poison_what_they_would_have_learned_from() -> None:
     weights = None if draw.weights is None else torch.from_numpy(draw.weights)
     expected = world.gradients(1, world.initial()[None], x, y, weights)[0]
     assert bool(hostile.any())
-    torch.testing.assert_close(Seen.last, expected)
+    torch.testing.assert_close(Seen.last.to(expected), expected)
 
 
 @pytest.mark.parametrize(
