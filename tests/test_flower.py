@@ -37,7 +37,9 @@ from flwr.app import (
 from flwr.serverapp import Grid, strategy
 from flwr.supercore.task_identity import TaskIdentity
 
-from hgobench.flower import RobustStrategy
+from hgobench.determinism import stream
+from hgobench.flower import HgoStrategy, RobustStrategy
+from hgobench.flower.device import Task, order_of
 from hgobench.flower.grid import UNREADABLE, OneByOne, held_bytes
 
 PAGE = (ROOT / "docs" / "flower.md").read_text(encoding="utf-8")
@@ -559,16 +561,94 @@ def test_who_goes_on_and_on_sending_keeps_nobody_waiting(monkeypatch: pytest.Mon
     inner.over.set()
 
 
+# -- HGO -------------------------------------------------------------------------------------------
+
+
+def device(gradient: NDArray[Any], length: int) -> Reply:
+    """Return a node that sends the first coordinates of the same gradient in every round."""
+
+    def reply(message: Message) -> Any:
+        task = Task(message)
+        assert task.deadline == 9.0
+        assert message.metadata.ttl == 9.0
+        return task.answer(gradient[task.order[:length]], loss=1.0)
+
+    return reply
+
+
+def test_hgo_s_server_updates_the_block_that_a_quorum_sent() -> None:
+    """By definition, entry by entry: the median of what was sent of it, if v nodes did."""
+    draw, lengths = np.random.default_rng(0), [0, 5, 20, 40, 40, 40]
+    gradients = draw.normal(size=(6, 40)).astype(np.float32)
+    start = ArrayRecord({"w": Array(draw.normal(size=(6, 6)).astype(np.float32)),
+                         "n": Array(np.array(3)), "b": Array(np.zeros(4, np.float32))})  # fmt: skip
+    expected = np.concatenate([start[name].numpy().ravel() for name in ("w", "b")])
+    made = HgoStrategy("median", f=1, deadline=9.0, learning_rate=0.5, seed=3)
+    grid = Local(*(device(g, b) for g, b in zip(gradients, lengths, strict=True)))
+    result = made.start(grid, start, num_rounds=3)
+    blocks = []
+    for k in (1, 2, 3):
+        seed = int(stream(3, "order", k).integers(2**63))
+        block, heard = order_of(seed, 40)[:20], (gradients[2:], gradients[1:])
+        blocks.append(sorted(block.tolist()))
+        for place, j in enumerate(order_of(seed, 40)):
+            sent = heard[1] if place < 5 else heard[0] if place < 20 else gradients[3:]
+            expected[j] -= np.float32(0.5) * np.median(sent[:, j])
+    assert len({*map(tuple, blocks)}) == 3
+    found = np.concatenate([result.arrays[name].numpy().ravel() for name in ("w", "b")])
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert result.arrays["n"].numpy() == 3
+    for one in made.rounds:
+        assert (one.updated, one.heard) == (40, [1001, 1002, 1003, 1004, 1005])
+        assert one.failed == {1000: "had no time for a coordinate"}
+    few = HgoStrategy("median", f=1, quorum=4, deadline=9.0)
+    few.start(grid, start, num_rounds=1)
+    assert few.rounds[0].updated == 20
+
+
+def test_hgo_s_server_drops_what_is_no_first_part_of_its_order() -> None:
+    honest = [device(np.ones(4, np.float32), 4) for _ in range(3)]
+    first = {"first": Array(np.ones(5, np.float32))}
+    for hostile, reason in (
+        (HONEST[0], "expected one ArrayRecord, with the array 'first' alone"),
+        (replying(ArrayRecord(first)), "array 'first': shape (5,); expected (4,)"),
+        (device(np.full(4, np.nan), 2), "array 'first': not finite in 2 entries"),
+    ):
+        made = HgoStrategy("median", f=1, deadline=9.0)
+        result = made.start(Local(*honest, hostile), record(ZERO), num_rounds=1)
+        assert made.rounds[0].dropped == {1003: [reason]}
+        assert result.arrays["w"].numpy() == pytest.approx(filled(-0.1))
+
+
+def test_hgo_s_rounds_last_for_the_deadline() -> None:
+    late = Slow(*[replying(record(ZERO))] * 3)
+    made = HgoStrategy("average", f=0, deadline=1.2)
+    began = time.monotonic()
+    made.start(late, record(ZERO), num_rounds=1)
+    assert 1.2 <= time.monotonic() - began < 10
+    assert set(made.rounds[0].dropped) == {1000, 1001}
+    for given, problem in (
+        ({"deadline": 0}, "deadline: 0; expected a finite number > 0"),
+        ({"partial": False}, "partial: HGO has parts of gradients"),
+        ({"quorum": 2}, "quorum: 2; expected at least 3, as f is 1"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            HgoStrategy("median", **{"f": 1, "deadline": 9.0, **given})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="timeout: HGO's rounds last for the deadline"):
+        made.start(late, record(ZERO), timeout=3.0)
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """Return a folder with the page's app, which has less than 60 lines in all."""
     folder = tmp_path / "app"
     folder.mkdir()
     (project,) = re.findall(r"```toml\n(\[project\]\n.*?)```", PAGE, re.DOTALL)
-    (source,) = re.findall(r"```python\n(# robust\.py\n.*?)```", PAGE, re.DOTALL)
     (folder / "pyproject.toml").write_text(project)
-    (folder / "robust.py").write_text(source)
-    assert len(source.splitlines()) < 60
+    for name in ("robust", "hgo"):
+        (source,) = re.findall(rf"```python\n(# {name}\.py\n.*?)```", PAGE, re.DOTALL)
+        (folder / f"{name}.py").write_text(source)
+        assert len(source.splitlines()) < 60
     return folder
 
 
@@ -594,6 +674,25 @@ def test_the_app_of_the_page_learns_beside_a_byzantine_node(
     assert first < 0.2 < 0.8 < last
     assert caplog.text.count("a reply of node 1002 is dropped: array 'w': NaN in 640") == 3
     assert "stalled: 0" in caplog.text
+
+
+def test_the_page_s_devices_of_three_speeds_learn_by_hgo(
+    parts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = importlib.import_module("hgo")
+    del sys.modules["hgo"]
+
+    def node(**settings: Any) -> Reply:
+        context = Context(0, 0, {"overhead": 8.0, **settings}, RecordDict(), {})
+        return lambda message: module.client(message, context)
+
+    rates = (3.0, 10.0, 100.0, 100.0)
+    grid = Local(*(node(part=part % 3, rate=rate) for part, rate in enumerate(rates)))
+    with caplog.at_level(logging.INFO, "flwr"):
+        module.server(grid, Context(0, 0, {}, RecordDict(), {"rounds": 15}))
+    first, last = _accuracies(caplog.text)
+    assert first < 0.2 < 0.6 < last
+    assert "Rounds: 15, stalled: 0" in caplog.text
 
 
 def _accuracies(log: str) -> tuple[float, float]:

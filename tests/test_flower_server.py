@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from hgobench import aggregators
 from hgobench.aggregators import Rule, ServerView
+from hgobench.algorithms import GradientDescent, Hgo, Order, Places
 from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError
 from hgobench.flower import Layout, Reply, ReplyError, RuleServer
 from hgobench.flower.server import lower_median
-from hgobench.protocol import receive_sets
+from hgobench.models import Quadratic
+from hgobench.protocol import Server, receive_sets
 from tests.conftest import ROOT
 
 Arrays = dict[str, NDArray[Any]]
@@ -198,6 +200,26 @@ def test_a_value_that_is_too_large_for_its_array_is_told() -> None:
         layout.arrays(np.array([1.0, 70000.0], np.float32), {})
 
 
+def test_the_first_coordinates_of_an_order_are_an_answer() -> None:
+    order = np.array([6, 2, 0, 1, 3, 4, 5, 7])
+    reply = LAYOUT.first(saved(np.array([9, 8, 7], np.float32)), order)
+    assert reply.values.tolist() == [7, 0, 8, 0, 0, 0, 9, 0]
+    assert reply.sent is not None
+    assert reply.sent.tolist() == [True, False, True, False, False, False, True, False]
+    assert LAYOUT.first(saved(np.ones(8, np.float32)), order).sent is None
+    for array, problem in (
+        (np.ones(9, np.float32), r"array 'first': shape \(9,\); expected \(8,\)"),
+        (np.ones(0, np.float32), r"array 'first': shape \(0,\); expected"),
+        (np.ones((2, 2), np.float32), r"array 'first': shape \(2, 2\); expected"),
+        (np.ones(3), "array 'first': type 'float64'; expected float32"),
+        (np.full(3, np.inf, np.float32), "array 'first': not finite in 3 entries"),
+    ):
+        with pytest.raises(ReplyError, match=problem):
+            LAYOUT.first(saved(array), order)
+    with pytest.raises(ReplyError, match="array 'first': 11 bytes of numbers; expected 12"):
+        LAYOUT.first(Serialised(saved(np.ones(3, np.float32)).data[:-1]), order)
+
+
 # -- decisions -------------------------------------------------------------------------------------
 
 
@@ -336,6 +358,39 @@ def test_scopes_are_those_of_the_rule(name: str, scope: aggregators.Scope) -> No
         np.where(served, old - answer.values.numpy(), old), abs=1e-6
     )
     assert step.updated == served.sum()
+
+
+@pytest.mark.parametrize("name", ["median", "krum", "nnm+trimmed_mean", "geometric_median"])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_first_coordinates_it_decides_what_the_simulation_s_server_does(
+    name: str, seed: int
+) -> None:
+    """To the last bit: the same block, aggregate and step from lengths in the round's order."""
+    draw = np.random.default_rng(seed)
+    lengths, permutation = draw.integers(0, 10, 9), draw.permutation(9)
+    lengths[:5] = 9  # enough for every rule
+    gradients, old = models(9, seed), models(1, seed=3)[0]
+    server = RuleServer(name, f=1, partial=True, learning_rate=0.3, gradients=True)
+    order = Order(Places(Quadratic(features=9, classes=0), "scalar", "scalar"), permutation)
+    rule = aggregators.build(name, f=1, scope=server.scope)
+    theirs = Server(Hgo(), rule, GradientDescent(0.3), server.quorum)
+    reception = theirs.receive(theirs.accepted(lengths, order), order, torch.device("cpu"))
+    assert reception is not None
+    view = ServerView(round=4, workers=reception.rows, coordinates=reception.block, dimension=9)
+    expected = torch.from_numpy(old.copy())
+    with one_thread():
+        answer = theirs.aggregate(torch.from_numpy(gradients), reception, view)
+        left, aggregate = reception.answered(answer)
+        assert left is not None
+        theirs.step(expected, left, aggregate)
+    sends = np.flatnonzero(lengths)
+    replies = [
+        PLAIN.first(saved(gradients[i, permutation[: lengths[i]]]), permutation) for i in sends
+    ]
+    step = server.step(4, PLAIN, old, {}, replies, sends.tolist())
+    assert np.array_equal(step.values, expected.numpy())
+    assert (step.stalled, sends[step.heard].tolist()) == ("", left.rows.tolist())
+    assert step.updated == left.size
 
 
 class Raises(Rule):
@@ -516,11 +571,11 @@ def test_of_sets_a_server_takes_the_block_that_a_quorum_sent(
         assert reception.present.tolist() == of_block.tolist()
 
 
-def test_without_flower_the_strategy_says_what_to_install() -> None:
+def test_without_flower_the_strategy_says_what_to_install_and_devices_load_little() -> None:
     script = (
         "import sys; sys.modules['flwr'] = None\n"
-        "import hgobench.flower\n"
-        "assert 'torch' not in sys.modules\n"
+        "import hgobench.flower.device\n"
+        "assert not {'torch', 'scipy', 'hgobench.aggregators'} & sys.modules.keys()\n"
         "from hgobench.flower import RobustStrategy"
     )
     done = subprocess.run(

@@ -169,9 +169,31 @@ class Layout:
             raise ReplyError("sent nothing")
         return Reply(values, None if sent is None or sent.all() else sent, counters)
 
+    def first(self, array: Any, order: NDArray[np.int64]) -> Reply:
+        """Read an answer that holds the first b coordinates of an order, and nothing else.
 
-def _decoded(what: str, array: Any, like: NDArray[Any]) -> NDArray[Any]:
+        Args:
+            array: serialised, (b,) of the vector's type, 1 <= b <= d.
+            order: (d,) a permutation of the coordinates.
+
+        Raises:
+            ReplyError: it is not such an array, or has values that are not finite.
+        """
+        data = _decoded("array 'first'", array, np.empty(self.dimension, self.dtype), shorter=True)
+        if not np.isfinite(data).all():
+            raise ReplyError(
+                f"array 'first': not finite in {int((~np.isfinite(data)).sum())} entries"
+            )
+        values, sent = np.zeros(self.dimension, self.dtype), np.zeros(self.dimension, np.bool_)
+        values[order[: len(data)]] = data
+        sent[order[: len(data)]] = True
+        return Reply(values, None if len(data) == self.dimension else sent, {})
+
+
+def _decoded(what: str, array: Any, like: NDArray[Any], *, shorter: bool = False) -> NDArray[Any]:
     """Return a serialised array, which must be like another one; it shares the memory of the bytes.
+
+    It may be `shorter` than a vector, by all but one of its numbers.
 
     Shape and type are read before anything is allocated for the numbers. Nothing is unpickled.
     """
@@ -188,6 +210,8 @@ def _decoded(what: str, array: Any, like: NDArray[Any]) -> NDArray[Any]:
         shape, fortran, dtype = READERS[version](stream)
     except Exception:  # whatever NumPy makes of anybody's bytes
         raise ReplyError(f"{what}: bytes that are no array of NumPy's") from None
+    if shorter and len(shape) == 1 and 0 < shape[0] < len(like):
+        like = like[: shape[0]]
     if shape != like.shape:
         raise ReplyError(f"{what}: shape {shown(shape)}; expected {like.shape}")
     if dtype != like.dtype:

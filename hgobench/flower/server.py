@@ -103,6 +103,8 @@ class RuleServer:
         learning_rate: γ > 0.
         seed: of what a rule draws at random.
         data: clean data at the server; None: it has none.
+        gradients: whether replies are gradients g_i, which the rule aggregates as they are, and not
+            models.
 
     Raises:
         InputError: all that is wrong with the arguments.
@@ -126,6 +128,7 @@ class RuleServer:
         learning_rate: float = 1.0,
         seed: int = 0,
         data: CleanData | None = None,
+        gradients: bool = False,
     ) -> None:
         check_arguments(
             rule=(instance("a rule's name", str), rule),
@@ -158,6 +161,7 @@ class RuleServer:
             raise InputError(f"quorum: {quorum}; expected at least {least}, as f is {f}")
         self.name, self.f, self.scope, self.seed, self.data = rule, f, scope, seed, data
         self.partial, self.quorum = partial, least if quorum is None else quorum
+        self.gradients = gradients
         self.server = Server(algorithm, made, GradientDescent(rate), self.quorum)
         self._calls = Boundary("rule", rule, made, seed=seed, passes=(RuleError,))
 
@@ -197,12 +201,13 @@ class RuleServer:
         def stalled(reason: str) -> Step:
             return Step(params, kept, np.zeros(0, np.int64), 0, plain(reason))
 
-        if len(stand_ins) < lacking:
+        if len(stand_ins) < lacking or not replies:
             bad = f", {len(unusable)} that can't be used, f is {self.f}" if unusable else ""
             return stalled(f"{len(replies)} answers{bad}; the quorum is {self.quorum}")
         with one_thread():
             old = torch.from_numpy(params.copy())
-            changes, sent = _changes(params, replies, len(stand_ins))
+            away = None if self.gradients else params
+            changes, sent = _changes(away, replies, len(stand_ins))
             reception = self.server.receive_sets(sent)
             if reception is None:
                 return stalled(f"no coordinate has {self.quorum} answers, the quorum")
@@ -246,18 +251,23 @@ def lower_median(votes: NDArray[Any]) -> NDArray[Any]:
 
 
 def _changes(
-    params: NDArray[Any], replies: Sequence[Reply], stand_ins: int
+    params: NDArray[Any] | None, replies: Sequence[Reply], stand_ins: int
 ) -> tuple[Tensor, Tensor]:
-    """Return by how much the server's parameters exceed each reply's, and what each sent, (m, d).
+    """Return what a rule aggregates of each reply, and what each sent, (m, d) both.
 
-    Rows of NaN follow, for `stand_ins` further nodes. A difference that is too large for its type
-    stays infinite: rules ignore up to f such vectors.
+    That is by how much the server's parameters exceed it, or without any itself. Rows of NaN
+    follow, for `stand_ins` further nodes. A difference that is too large for its type stays
+    infinite: rules ignore up to f such vectors.
     """
-    changes = np.full((len(replies) + stand_ins, len(params)), np.nan, params.dtype)
+    like = replies[0].values if params is None else params
+    changes = np.full((len(replies) + stand_ins, len(like)), np.nan, like.dtype)
     sent = np.ones(changes.shape, np.bool_)
     with np.errstate(over="ignore"):
         for row, reply in enumerate(replies):
-            np.subtract(params, reply.values, out=changes[row])
+            if params is None:
+                changes[row] = reply.values
+            else:
+                np.subtract(params, reply.values, out=changes[row])
             if reply.sent is not None:
                 sent[row] = reply.sent
     return torch.from_numpy(changes), torch.from_numpy(sent)

@@ -58,6 +58,8 @@ class RobustStrategy(FedAvg):
         fraction_train, fraction_evaluate: as for Flower's FedAvg.
         min_evaluate_nodes, min_available_nodes: as for Flower's FedAvg.
         arrayrecord_key, configrecord_key: as for Flower's FedAvg.
+        gradients: whether replies are gradients and not models: the server then steps by -γ times
+            what the rule makes of them.
 
     Attributes:
         rounds: what became of each round of training, a `Round` each.
@@ -90,6 +92,7 @@ class RobustStrategy(FedAvg):
         min_available_nodes: int = 2,
         arrayrecord_key: str = "arrays",
         configrecord_key: str = "config",
+        gradients: bool = False,
     ) -> None:
         self.server = RuleServer(
             rule,
@@ -100,6 +103,7 @@ class RobustStrategy(FedAvg):
             learning_rate=learning_rate,
             seed=seed,
             data=data,
+            gradients=gradients,
         )
         super().__init__(
             fraction_train=fraction_train,
