@@ -740,5 +740,28 @@ def test_processes_on_loopback_learn_beside_a_byzantine_node(app: Path, tmp_path
     assert not it.left()
 
 
+@pytest.mark.long
+def test_processes_on_loopback_train_by_hgo_and_one_is_killed(app: Path, tmp_path: Path) -> None:
+    """Devices of two speeds; after a kill the quorum is missed, and the round lasts for τ."""
+    for name in ("pyproject.toml", "hgo.py"):
+        text = (app / name).read_text()
+        (app / name).write_text(text.replace("robust:", "hgo:").replace("=30.0", "=25.0"))
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    with fleet(folder) as it:
+        for part, rate in enumerate((20.0, 100.0, 100.0)):
+            it.node(f"node{part}", f"part={part} rate={rate} overhead=8.0")
+        it.start("run", "flwr", "run", str(app), "here", "--stream", "--run-config", "rounds=3")
+        it.wait(lambda: "[ROUND 3/3]" in it.log("run") or it.processes["run"].poll(), 200)
+        it.processes["node2"].kill()
+        it.wait(lambda: _over(it), 120)
+        log = it.log("run")
+    first, last = _accuracies(log)
+    assert first < 0.2 < 0.6 < last, log
+    assert "round 3 is stalled, and the model stays: 2 answers; the quorum is 3" in log
+    assert "Rounds: 3, stalled: 1" in log
+    assert not it.left()
+
+
 def _over(it: Fleet) -> bool:
     return "Rounds: 3" in it.log("run") or it.processes["run"].poll() is not None
