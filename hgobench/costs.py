@@ -20,7 +20,7 @@ from hgobench.models import Module
 from hgobench.provenance import processor
 from hgobench.registry import Registry
 from hgobench.scenario import Scenario
-from hgobench.simulation.footprint import Footprint, footprint
+from hgobench.simulation.footprint import Footprint, followed, footprint
 
 if TYPE_CHECKING:
     from hgobench.machine import Rates
@@ -49,6 +49,7 @@ class Time:
         start: what this process took to start: Python, torch, the data and the world.
         round: of a round without evaluation.
         evaluation: of an evaluation.
+        ending: of what metrics do in the end.
         total: of the run, once it has started.
         parts: of a round, by what takes them; empty: they were not told apart.
     """
@@ -57,6 +58,7 @@ class Time:
     start: float
     round: float
     evaluation: float
+    ending: float
     total: float
     parts: Mapping[str, float] = field(default_factory=dict)
 
@@ -108,6 +110,7 @@ class Costs:
                 "start_cpu_seconds": self.time.start,
                 "round_cpu_seconds": self.time.round,
                 "evaluation_cpu_seconds": self.time.evaluation,
+                "ending_cpu_seconds": self.time.ending,
                 "total_cpu_seconds": self.time.total,
                 "parts_cpu_seconds": dict(self.time.parts),
             }
@@ -251,11 +254,16 @@ def evaluations(scenario: Scenario) -> int:
 
 
 def _run(
-    scenario: Scenario, source: str, start: float, parts: Mapping[str, float], one: float
+    scenario: Scenario,
+    source: str,
+    start: float,
+    parts: Mapping[str, float],
+    one: float,
+    ending: float,
 ) -> Time:
     each = sum(parts.values())
-    total = scenario.rounds * each + evaluations(scenario) * one
-    return Time(source, start, each, one, total, parts if len(parts) > 1 else {})
+    total = scenario.rounds * each + evaluations(scenario) * one + ending
+    return Time(source, start, each, one, ending, total, parts if len(parts) > 1 else {})
 
 
 def _played(scenario: Scenario, world: World) -> Time | str:
@@ -279,8 +287,11 @@ def _played(scenario: Scenario, world: World) -> Time | str:
     started = time.process_time()
     stack.evaluate(k)
     one = time.process_time() - started
+    started = time.process_time()
+    stack.evaluate(k, last=True)
+    ending = max(time.process_time() - started - one, 0.0)
     source = f"measured now, {len(seconds)} round{'s' * (len(seconds) > 1)} on {processor()}"
-    return _run(scenario, source, start, {"rounds": float(np.median(seconds))}, one)
+    return _run(scenario, source, start, {"rounds": float(np.median(seconds))}, one, ending)
 
 
 def _calibrated(scenario: Scenario, world: World, flops: float | None, lengths: int) -> Time | str:
@@ -301,7 +312,8 @@ def _calibrated(scenario: Scenario, world: World, flops: float | None, lengths: 
     source = f"this machine's calibration, {rates.age()} on {rates.processor}"
     if isinstance(world.model, Module) or world.models.foreign:
         source += "; the model's gradients are timed now"
-    return _run(scenario, source, start, parts, one)
+    ending = _seconds(rates.ending, values) if (values := followed(scenario, world)) else 0.0
+    return _run(scenario, source, start, parts, one, ending)
 
 
 def _parts(
@@ -315,6 +327,8 @@ def _parts(
     model = world.model
     values = world.sampled * model.dimension
     examples = len(world.data.test) + len(world.data.validation)
+    if ":" in scenario.metrics:
+        raise KeyError(f"the metrics {scenario.metrics}")
     if algorithms.registry.build(scenario.algorithm).gradients > 1:
         raise KeyError(f"the algorithm {scenario.algorithm}, whose workers take several gradients")
     if isinstance(model, Module) or world.models.foreign or flops is None:

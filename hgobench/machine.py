@@ -31,13 +31,15 @@ class Rates:
         evaluation: seconds of an evaluation, whatever its size.
         closed: floating-point operations per second of gradients in closed form.
         value: seconds for each of the q·d numbers of a round, besides gradients, rule and attack.
+        ending: the `Line` of a run's end over the values that metrics look at.
         rules: a rule's or pre-rule's name to its `Line` over m·d values.
         ragged: the same where every worker sends another length, of the rule's scope then.
         attacks: an attack's name to its `Line` over q·d values.
 
     Example:
         >>> rates = Rates("2030-01-01T00:00:00+00:00", "a processor", "2.9", "2.4",
-        ...               round=1e-3, evaluation=1e-3, closed=5e10, value=1e-9)
+        ...               round=1e-3, evaluation=1e-3, closed=5e10, value=1e-9,
+        ...               ending=(1e-3, 1e-7))
         >>> rates.age(datetime(2030, 1, 3, tzinfo=UTC))
         '2 days ago'
     """
@@ -50,6 +52,7 @@ class Rates:
     evaluation: float
     closed: float
     value: float
+    ending: Line
     rules: Mapping[str, Line] = field(default_factory=dict)
     ragged: Mapping[str, Line] = field(default_factory=dict)
     attacks: Mapping[str, Line] = field(default_factory=dict)
@@ -98,10 +101,16 @@ def kept() -> Rates | None:
     try:
         for name in ("rules", "ragged", "attacks"):
             content[name] = {key: tuple(line) for key, line in content[name].items()}
+        content["ending"] = tuple(content["ending"])
         rates = Rates(**content)
         datetime.fromisoformat(rates.when)
         numbers = [value for value in vars(rates).values() if isinstance(value, float)]
-        lines = [*rates.rules.values(), *rates.ragged.values(), *rates.attacks.values()]
+        lines = [
+            rates.ending,
+            *rates.rules.values(),
+            *rates.ragged.values(),
+            *rates.attacks.values(),
+        ]
         good = all(number >= 0 for number in [*numbers, *(x for line in lines for x in line)])
         if not good or not all(len(line) == 2 for line in lines):
             raise ValueError

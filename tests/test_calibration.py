@@ -162,7 +162,9 @@ def test_a_time_unit_is_named_or_measured_once(
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cost, "LONG_ENOUGH", 1e-3)
     monkeypatch.setattr(machine, "file", lambda: tmp_path / "cache" / "calibration.json")
-    known = machine.Rates("2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9)
+    known = machine.Rates(
+        "2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9, (0.0, 0.0)
+    )
     monkeypatch.setattr(rates, "measure", lambda: known)
     found = hgobench("calibrate", "--runs", "2", "--format", "json", "--batch-size", "4")
     assert found.returncode == 0, found.stderr

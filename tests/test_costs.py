@@ -59,7 +59,7 @@ def rates(**changed: Any) -> Rates:
     known: dict[str, Any] = {
         "when": (datetime.now(UTC) - timedelta(days=3)).isoformat(),
         "processor": processor(), "torch": str(torch.__version__), "numpy": np.__version__,
-        "round": 1e-3, "evaluation": 5e-4, "closed": 1e9, "value": 1e-8,
+        "round": 1e-3, "evaluation": 5e-4, "closed": 1e9, "value": 1e-8, "ending": (2e-3, 1e-7),
         "rules": {"median": (1e-4, 2e-9), "nnm": (3e-4, 1e-9)},
         "ragged": {"median": (2e-4, 4e-9)},
         "attacks": {"foe": (1e-5, 1e-9), "label_flip": (0.0, 0.0), "none": (0.0, 0.0)},
@@ -233,7 +233,8 @@ def test_a_calibrated_machine_s_time_by_hand() -> None:
     })  # fmt: skip
     assert time.round == pytest.approx(sum(time.parts.values()))
     assert time.evaluation == pytest.approx(5e-4 + 4 * (216 + 360) * 650 / 2 / 1e9)
-    assert time.total == pytest.approx(7 * time.round + 3 * time.evaluation)
+    assert time.total == pytest.approx(7 * time.round + 3 * time.evaluation + time.ending)
+    assert time.ending == pytest.approx(2e-3 + 1e-7 * values)
     assert time.source == f"this machine's calibration, 3 days ago on {processor()}"
 
 
@@ -324,7 +325,7 @@ def test_rounds_are_played_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     found = costs.costs(scenario, measure=True).time
     assert found is not None
     assert numbers == [20, 21, 22, 23, 24, 25], "one to warm up, in which the attack is on"
-    assert found.total == pytest.approx(100 * found.round + 4 * found.evaluation)
+    assert found.total == pytest.approx(100 * found.round + 4 * found.evaluation + found.ending)
     assert found.source == f"measured now, 5 rounds on {processor()}"
 
 

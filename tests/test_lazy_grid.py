@@ -182,7 +182,7 @@ def test_sizes_beyond_reason_are_refused_with_the_number(monkeypatch: pytest.Mon
         "suite: 15,000,000 cells (seed 1,000,000 x learning_rate 5 x rounds 3): some 41.9 GiB in a "
         "store; expected at most 10,000,000"
     ]
-    known = Rates("2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9)
+    known = Rates("2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9, (0.0, 0.0))
     monkeypatch.setattr("hgobench.grid.kept", lambda: known)
     with pytest.raises(InputError, match="one by one, 58 days for rounds of the smallest model"):
         Grid({"rounds": 100}, {"seed": range(25 * 10**6)})

@@ -21,7 +21,7 @@ from hgobench.provenance import processor
 from hgobench.scenario import Scenario
 from hgobench.testing import view
 
-SHAPES = (24, 650), (30, 12_000)  # m x d, of the calls of rules and attacks
+SHAPES = (24, 650), (40, 20_000)  # m x d, of the calls of rules and attacks
 BYZANTINE = 2  # of m; few, as the cost of some rules grows with them beyond all bounds
 PLAIN_RULE, PLAIN = "average", "sign_flip"  # what stands behind others while they are timed
 CALLS = 3
@@ -29,7 +29,7 @@ ROUNDS = 20
 WORKERS, EXAMPLES, FEATURES = 40, 32, 784  # q, s and p of the gradients
 LARGE = Scenario(
     workers=30, byzantine=3, batch_size=8, deadline=8.0, rule="trimmed_mean", attack="foe",
-    model="feed_forward[hidden=300]", rounds=1000,
+    model="feed_forward[hidden=1500]", rounds=1000,
 )  # fmt: skip
 SMALL = LARGE.replace(model="softmax")
 
@@ -44,12 +44,13 @@ def measure(clock: Callable[[], float] = time.process_time) -> Rates:
         closed = _closed(clock)
         rules, others = _rules(clock, ragged=False), _attacks(clock)
         ragged = _rules(clock, ragged=True)
-        values, besides = [], []
+        values, besides, endings = [], [], []
         for scenario in (LARGE, SMALL):
-            seconds, evaluation = _round(scenario, clock)
+            seconds, evaluation, ending = _round(scenario, clock)
             size, flops = _size(scenario)
             known = ragged[scenario.rule], others[scenario.attack], (0.0, flops / closed / size)
             values.append(size)
+            endings.append(ending)
             besides.append(seconds - sum(fixed + slope * size for fixed, slope in known))
         fixed, value = _line(values, besides)
         return Rates(
@@ -61,6 +62,7 @@ def measure(clock: Callable[[], float] = time.process_time) -> Rates:
             evaluation=evaluation,
             closed=closed,
             value=value,
+            ending=_line(values, endings),
             rules=rules,
             ragged=ragged,
             attacks=others,
@@ -107,8 +109,8 @@ def _closed(clock: Callable[[], float]) -> float:
     return WORKERS * model.flops(EXAMPLES) / seconds
 
 
-def _round(scenario: Scenario, clock: Callable[[], float]) -> tuple[float, float]:
-    """Return the seconds of a round, and of an evaluation."""
+def _round(scenario: Scenario, clock: Callable[[], float]) -> tuple[float, float, float]:
+    """Return the seconds of a round, of an evaluation, and of what metrics do in the end."""
     from hgobench.simulation.cell import Cell
     from hgobench.simulation.rounds import Stack
     from hgobench.simulation.world import World
@@ -116,7 +118,9 @@ def _round(scenario: Scenario, clock: Callable[[], float]) -> tuple[float, float
     world = World.of(scenario)
     stack, rounds = Stack([Cell(scenario, world)], world), iter(range(1, ROUNDS + 2))
     seconds = _seconds(lambda: stack.play(next(rounds)), clock, ROUNDS)
-    return seconds, _seconds(lambda: stack.evaluate(ROUNDS), clock)
+    evaluation = _seconds(lambda: stack.evaluate(ROUNDS), clock)
+    last = _seconds(lambda: stack.evaluate(ROUNDS, last=True), clock, 1)
+    return seconds, evaluation, max(last - evaluation, 0.0)
 
 
 def _rules(clock: Callable[[], float], ragged: bool) -> Mapping[str, Line]:

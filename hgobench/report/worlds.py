@@ -200,6 +200,7 @@ def _memory(taken: Costs) -> list[tuple[str, str]]:
         ("a cell's gradients", f"{written(of.gradients)} (q x d = {q} x {d:,})"),
         ("its parameters", f"{written(of.parameters)} (now, before and at the start)"),
         ("its attack and its rule", f"{written(of.round)} at most, while it is their turn"),
+        ("its metrics", f"{written(of.ending)} at most, in the end"),
         ("its model besides", f"{model} (activations, scores)"),
         ("minibatches", f"{written(of.minibatches)}, once for all cells of its world"),
         ("data", f"{written(of.data)}, and {written(of.loading)} more while they are loaded"),
@@ -226,6 +227,7 @@ def _work(scenario: Scenario, taken: Costs) -> list[tuple[str, str]]:
         *facts,
         ("a round", duration(taken.time.round) + (f" ({each})" if each else "")),
         ("an evaluation", duration(taken.time.evaluation)),
+        ("metrics in the end", duration(taken.time.ending)),
         ("to start", duration(taken.time.start) + " (Python, torch, data; as in this process)"),
         ("by", taken.time.source),
     ]

@@ -9,12 +9,14 @@ from hgobench.attacks import NoAttack
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 from hgobench.machine import memory, written
+from hgobench.metrics import VALUES
 from hgobench.scenario import Scenario
 
 from .world import World
 
 STACK_BYTES = 64 << 20  # of the gradients that a stack's cells have at a time
 NUMBER = 4  # bytes of a float32
+FOLLOWED = 64  # bytes for each value, in float64 and several times, while a rule is asked again
 USABLE = 0.9  # of this machine's memory
 
 
@@ -41,6 +43,8 @@ class Footprint:
         round: what the cell whose turn it is takes besides: what attackers look at, (h, d), and
             what the server selects of what was sent.
         cells: how many are computed side by side at most.
+        ending: what a cell whose run has ended takes besides while metrics find out whose values
+            its rule followed.
 
     Example:
         >>> of = Footprint(data=100, loading=50, minibatches=10, model=None, gradients=20,
@@ -57,6 +61,7 @@ class Footprint:
     parameters: int
     round: int
     cells: int
+    ending: int = 0
 
     @property
     def cell(self) -> int:
@@ -65,7 +70,7 @@ class Footprint:
 
     def stack(self, cells: int) -> int:
         """Return the bytes of so many cells side by side, their world's included."""
-        own = self.minibatches + (self.model or 0) + self.round
+        own = self.minibatches + (self.model or 0) + max(self.round, self.ending)
         return self.data + max(own + cells * (self.gradients + self.parameters), self.loading)
 
     @property
@@ -85,7 +90,14 @@ def footprint(scenario: Scenario, world: World) -> Footprint:
     with world.models("working_bytes"):
         model = world.model.working_bytes(world.sampled, _most_examples(world))
     turn = max(_attackers(scenario), _server(scenario))
-    return replace(shared, model=model, round=int(turn * shared.gradients))
+    ending = FOLLOWED * followed(scenario, world)
+    return replace(shared, model=model, round=int(turn * shared.gradients), ending=ending)
+
+
+def followed(scenario: Scenario, world: World) -> int:
+    """Return of how many values metrics find out how far the rule followed them; 0: of none."""
+    values = world.sampled * world.model.dimension
+    return values if scenario.metrics != "none" and values <= VALUES else 0
 
 
 def _most_examples(world: World) -> int:
