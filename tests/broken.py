@@ -314,6 +314,16 @@ class Misspelt(GradientDescent):
     exempt = {"state_is_kept": "a law that there is not"}
 
 
+# Models
+
+
+class Excused(torch.nn.Linear):
+    exempt = {"weights_weigh_examples": "every example counts"}
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+
+
 # Metrics
 
 

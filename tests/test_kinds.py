@@ -259,6 +259,7 @@ def test_what_is_no_component_is_refused_wherever_it_is_made() -> None:
 def test_who_says_why_is_exempt() -> None:
     for name, law, reason in (
         ("Lawful", "state_is_kept_by_coordinate", "γ falls by the round"),
+        ("Excused", "weights_weigh_examples", "every example counts"),
         ("hybrid", "more_time_is_no_less", "ρ is raised where time is short, and not where it is not"),
     ):  # fmt: skip
         _, verdicts = try_named(f"{HERE}:{name}" if name[0].isupper() else name)

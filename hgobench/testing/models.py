@@ -286,7 +286,8 @@ def problem_of(specification: str, data: str | None = None) -> Problem:
 def try_model(specification: str, data: str | None = None) -> Iterator[Verdict]:
     """Check all laws of a model; see `problem_of` for the arguments and errors."""
     problem = problem_of(specification, data)
-    yield from try_laws("model", specification, problem.model, MODEL_LAWS, problem)
+    made = problem.model.net if isinstance(problem.model, Module) else problem.model
+    yield from try_laws("model", specification, made, MODEL_LAWS, problem)
 
 
 def makes_modules(made: object, given: Collection[str]) -> bool:
