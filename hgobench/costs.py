@@ -20,7 +20,7 @@ from hgobench.models import Module
 from hgobench.provenance import processor
 from hgobench.registry import Registry
 from hgobench.scenario import Scenario
-from hgobench.simulation.footprint import Footprint, followed, footprint
+from hgobench.simulation.footprint import USABLE, Footprint, followed, footprint
 
 if TYPE_CHECKING:
     from hgobench.machine import Rates
@@ -181,10 +181,15 @@ def _of(scenario: Scenario, world: World, measure: bool) -> Costs:
     s = min(scenario.batch_size, max(map(len, world.shards)))
     with world.models("flops"):
         one = model.flops(s)
-    gradients, lengths = _first_round(scenario, world)
+    fits = of.least <= USABLE * machine.memory()
+    gradients, lengths = _first_round(scenario, world) if fits else (world.sampled, 0)
     flops = None if one is None else one * gradients
     rule, operations = _rule(scenario, world)
-    found = _played(scenario, world) if measure else _calibrated(scenario, world, flops, lengths)
+    found: Time | str = "it does not fit into this machine's memory, and is refused"
+    if fits and measure:
+        found = _played(scenario, world)
+    elif fits:
+        found = _calibrated(scenario, world, flops, lengths)
     return Costs(
         dimension=model.dimension,
         sampled=world.sampled,

@@ -175,6 +175,10 @@ def test_what_does_not_fit_is_refused_with_its_sizes(
         with pytest.raises(InputError, match=refusal):
             engine.execute([scenario], store, "mine-1")
         assert not list(store.results())
+    monkeypatch.setattr(machine, "memory", lambda: 500 << 10)
+    found = costs.costs(scenario, measure=True)
+    assert (found.time, found.footprint.gradients) == (None, 4 * 10 * 650)
+    assert found.why == "it does not fit into this machine's memory, and is refused"
     monkeypatch.setattr(of_memory, "memory", lambda: 1 << 30)
     assert run(scenario).status == "done"
 

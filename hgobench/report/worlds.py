@@ -220,8 +220,9 @@ def _work(scenario: Scenario, taken: Costs) -> list[tuple[str, str]]:
             rule = f"some {_count(taken.operations, 'OP')}: {rule}"
     facts = [("gradients per round", flops), (f"{scenario.rule} per round", rule)]
     if taken.time is None:
-        how = "hgobench calibrate measures this machine; --measure plays a few rounds of it"
-        return [*facts, ("time", f"not known: {taken.why} ({how})")]
+        how = " (hgobench calibrate measures this machine; --measure plays a few rounds of it)"
+        how = how if taken.footprint.least <= taken.memory else ""
+        return [*facts, ("time", f"not known: {taken.why}{how}")]
     each = ", ".join(f"{name} {duration(part)}" for name, part in taken.time.parts.items())
     return [
         *facts,
