@@ -28,7 +28,7 @@ ELSEWHERE = {"rule", "pre_rule", "attack", "heterogeneity_attack"}
 MORE = {
     "algorithm": (
         "hgo[momentum=0.9]", "hgo[block=3]", "hgo[block=2,order=cyclic]", "sgd[momentum=0.5]",
-        "hgobench.paper.quirks:Sgd", "hgo[steps=3]", "topk[fraction=0.5,memory=false]", "hgo[steps=3,whole=true]", "fedprox[mu=0.1]",
+        "hgobench.paper.quirks:Sgd", "hgo[steps=3]", "topk[fraction=0.5,memory=false]", "hgo[steps=3,whole=true]", "hgo[steps=2,narrow=true]", "fedprox[mu=0.1]",
     ),
     "solver": ("momentum[beta=0]", "nesterov[beta=0]", "adam[beta1=0]"),
     "partition": ("by_class[k=3]", "dirichlet[alpha=0.1]", "feature_shift[by=noise]", "natural"),

@@ -98,7 +98,7 @@ class Asking(Trial[Algorithm]):
         params = torch.full((DIMENSION,), 0.5 / k)
         budget = np.array(BUDGETS)[(ids + k) % len(BUDGETS)] * algorithm.gradients
         updates = self.updates(algorithm, budget, order)
-        taken = np.ones(len(ids), dtype=np.int64)
+        taken = np.full(len(ids), 0 if algorithm.own_start else 1)
 
         def at(where: Tensor, minibatch: int) -> Tensor:
             centres = torch.stack([drawn(i, 1000 * k + minibatch) for i in workers])
