@@ -116,11 +116,13 @@ def by_group(name: str, scores: Sequence[Score]) -> dict[str, list[float]]:
 
 
 def _grouped(name: str) -> Callable[[Row], Value]:
-    """Return the means over the seeds under a row's worst attack, by group."""
+    """Return the means over the seeds under a row's worst attack, by group; - what some lack."""
 
     def value(row: Row) -> str | None:
         told = groups(name, row.under_worst)
-        return ", ".join(f"{group} {number:.3g}" for group, number in told.items()) or None
+        every = by_group(name, row.under_worst)
+        shown = (f"{group} {told[group]:.3g}" if group in told else f"{group} -" for group in every)
+        return ", ".join(shown) if told else None
 
     return value
 
@@ -132,20 +134,26 @@ def _measured(name: str) -> Callable[[Row], Value]:
     )
 
 
-def _least(name: str, which: Callable[[Mapping[str, float]], float]) -> Callable[[Row], Value]:
-    def value(row: Row) -> float | None:
-        told = groups(name, row.under_worst)
-        return which(told) if told else None
+def _slowest(row: Row) -> float | None:
+    """Return the accuracy for the slowest class of devices; None: some seed's honest have none.
 
-    return value
+    Each cell has its classes with the slowest first, but for those that are all Byzantine.
+    """
+    orders = [
+        [key for key in score.measures if key.startswith("device_accuracy/")]
+        for score in row.under_worst
+    ]
+    behind = {key for order in orders for key in order[1:]}
+    first = {order[0] for order in orders if order} - behind
+    if len(first) != 1:
+        return None
+    told = groups("device_accuracy", row.under_worst)
+    return told.get(first.pop().partition("/")[2])
 
 
-def _slowest(told: Mapping[str, float]) -> float:
-    return next(iter(told.values()))
-
-
-def _lowest(told: Mapping[str, float]) -> float:
-    return min(told.values())
+def _lowest(row: Row) -> float | None:
+    """Return the lowest accuracy of a class."""
+    return min(groups("class_accuracy", row.under_worst).values(), default=None)
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -195,13 +203,13 @@ COLUMNS: Mapping[str, Column] = {
     "worst_class": Column(
         "worst class",
         "the lowest, over classes, of the mean accuracy over seeds on its test examples",
-        _least("class_accuracy", _lowest),
+        _lowest,
         3,
     ),
     "slow_devices": Column(
         "slow devices",
         "accuracy on test examples with the mix of labels that the slowest class of devices holds",
-        _least("device_accuracy", _slowest),
+        _slowest,
         3,
     ),
     "device_accuracy": Column(
@@ -277,19 +285,21 @@ COLUMNS: Mapping[str, Column] = {
 
 MEASURE = "measures."  # before the name of a metric's own measure
 
+_MEASURED = (
+    "results with metrics=standard of this version; the command that computed them computes them "
+    "anew"
+)
 _NEEDS: Mapping[str, str] = {
     **dict.fromkeys(Spent._fields, "totals of a run, which scores of pytest's report do not have"),
     "hash": "results of a store, and attacks or seeds as the boards' columns",
     "folder": "results of several folders",
+    "slow_devices": "honest workers with a device of the slowest class in every seed, and "
+    + _MEASURED,
     "energy": "a fleet that says watts or joules_per_byte, as a file of devices may",
     "device_energy": "a fleet that says watts or joules_per_byte, as a file of devices may",
     "caught": "attackers that answered, and a rule that gives each worker one weight",
     "dropped": "a rule that gives each worker one weight",
 }
-_MEASURED = (
-    "results with metrics=standard of this version; the command that computed them computes them "
-    "anew"
-)
 _OWN = "results whose scenarios name a metric that measures it, as in metrics=mypkg:MyMetric"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hgobench import Scenario, merge, run
-from hgobench.columns import COLUMNS, chosen, values
+from hgobench.columns import COLUMNS, check, chosen, values
 from hgobench.errors import InputError
 from hgobench.folders import read
 from hgobench.leaderboard import Score, boards
@@ -185,7 +185,7 @@ def test_columns_of_measures_are_means_over_seeds_by_group() -> None:
     assert values(row, chosen(names)) == {
         "worst_class": pytest.approx(0.6),
         "slow_devices": pytest.approx(0.55),
-        "device_accuracy": "weak 0.55",
+        "device_accuracy": "weak 0.55, powerful -",
         "worst_worker": 0.5,
         "energy": 7.5,
         "device_energy": "weak 3",
@@ -203,6 +203,22 @@ def test_columns_of_measures_are_means_over_seeds_by_group() -> None:
     text = render("r", boards(each), columns=["device_accuracy", "server_ms"])
     assert "weak 0.55" in text
     assert "server ms: CPU milliseconds per round that the server took" in text
+
+
+def test_a_seed_whose_slowest_honest_devices_are_others_hides_the_slowest() -> None:
+    """In the first seed all slow devices are Byzantine: the next class does not take their place."""
+    told: list[dict[str, float]] = [
+        {"device_accuracy/fast": 0.9}, {"device_accuracy/slow": 0.2, "device_accuracy/fast": 0.7}
+    ]  # fmt: skip
+    each = [
+        Score(Scenario(workers=20, seed=seed), "done", 0.5, measures=measures)
+        for seed, measures in enumerate(told)
+    ]
+    asked = chosen(["slow_devices", "device_accuracy"])
+    ((row,),) = (board.rows for board in boards(each))
+    assert values(row, asked) == {"slow_devices": None, "device_accuracy": "fast 0.8, slow -"}
+    with pytest.raises(InputError, match="it needs honest workers with a device of the slowest"):
+        check(boards(each), chosen(["slow_devices"]))
 
 
 def test_measures_of_a_real_run_are_columns() -> None:

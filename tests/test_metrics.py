@@ -16,7 +16,7 @@ from hgobench.hardware import Fleet, Population
 from hgobench.hardware import registry as hardware
 from hgobench.hardware.fleet import wrong_fleet
 from hgobench.lazy import torch
-from hgobench.metrics import influences, registry
+from hgobench.metrics import End, Influence, Weights, influences, registry
 from hgobench.metrics.influence import fitted
 from hgobench.results import Result
 from hgobench.results.measures import checked
@@ -76,6 +76,51 @@ def test_values_that_are_not_finite_or_huge_are_not_followed() -> None:
     assert weights.max() == pytest.approx(1.0)
     weights, _ = fitted(aggregators.build("average"), values[3:] * 1e12)
     np.testing.assert_allclose(weights, 1 / 6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rlr+average", "median", "geometric_median", "flame"])
+@pytest.mark.parametrize("case", ["one far away", "two alike", "a few places"])
+def test_distances_between_workers_of_any_size_do_not_spoil_the_fit(name: str, case: str) -> None:
+    """Within seven standard errors of 300 values, in units of the average's weight."""
+    values, present = sample(11, 300) + 1.0, None
+    if case == "one far away":
+        values[-1] *= 1e8
+    elif case == "two alike":
+        values[-1] = values[-2] + 1e-5
+    else:
+        present = torch.arange(300) < torch.tensor([2, 5, 9] + [300] * 8)[:, None]
+    rule = aggregators.build(name, f=2)
+    share = 1.0 if present is None else present.double().mean(dim=1).numpy()
+    exact = influences(rule, values, present)
+    weights, _ = fitted(rule, values, present)
+    assert (11 * np.abs(weights - exact) * share < 7 * np.sqrt(11 / 300)).all()
+
+
+def test_who_is_alone_is_followed_and_of_equals_nothing_is_known() -> None:
+    average, values = aggregators.build("average"), sample(3, 40)
+    np.testing.assert_allclose(fitted(average, values[:1])[0], 1.0, rtol=1e-6)
+    present = torch.arange(40) < torch.tensor([40, 10, 10])[:, None]
+    tail = aggregators.build("average", scope="coordinate")
+    exact = influences(tail, values, present)
+    assert exact[0] == pytest.approx((10 / 3 + 30) / 40)
+    np.testing.assert_allclose(fitted(tail, values, present)[0], exact, atol=0.1)
+    assert np.isnan(fitted(average, values[:1].repeat(3, 1))[0]).all()
+    alone = run(Scenario(workers=1, rounds=2)).measures
+    assert alone["used/average"] == pytest.approx(1.0)
+    assert alone["dropped"] == 0.0
+
+
+def test_who_can_t_be_told_from_equals_is_left_out() -> None:
+    """Of workers 1 and 2, honest, and 3, Byzantine, nothing is known."""
+    who = np.arange(4)
+    used = np.array([0.25, np.nan, np.nan, np.nan])
+    one = torch.zeros(1)
+    end = End(
+        one, 0, one, one, None, np.zeros((4, 0), np.int64), who == 3, np.array([0, 0, 1, 1]),
+        ("weak", "average"), None, lambda x, y: 0.0,
+        lambda: Influence(who, who, used, np.ones(4), True),
+    )  # fmt: skip
+    assert Weights()(end) == {"used/weak": 1.0, "weight/weak": 1.0, "dropped": 0.0}
 
 
 def test_few_coordinates_take_more_answers() -> None:

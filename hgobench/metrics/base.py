@@ -23,7 +23,8 @@ class Influence:
     Attributes:
         asked: (q,) who was asked.
         workers: (m,) who answered.
-        used: (m,) how far the answer follows each one's values (`influences`).
+        used: (m,) how far the answer follows each one's values (`influences`); NaN: not known, as
+            all that it sent equals what others sent.
         sent: (m,) the share of the block that each sent.
         linear: whether the answer follows each worker to the same extent in every coordinate, as
             that of a rule which selects or weighs vectors does.

@@ -87,22 +87,24 @@ def fitted(
 ) -> tuple[Floats, bool]:
     """Estimate `influences` with two answers of the rule instead of m + 1.
 
-    All workers are moved at once, each along signs of its own, and w solves least squares,
+    All workers are moved at once, by a millionth of the least distance between any two of them,
+    each along signs of its own, and w solves least squares,
     min Σ_j (AR_j(x + δ) - AR_j(x) - Σ_i w_i·δ_ij)². That is exact of a rule that gives each worker
     one weight in all coordinates. Of others it is the mean over the coordinates that a worker sent,
     with an error. A rule that treats every coordinate by itself is asked about those that a worker
     sent several times at once, each with signs of its own, up to 64 times, so that every worker has
     about 2,000 moved values or more: the standard error of w_i is then below 1/√2000, and that of
     the mean over many workers as much smaller as they are more. Left out are coordinates in which
-    all that was sent is equal, and those in which the answer jumps; values that are not finite are
-    not moved, as no answer that is finite follows them.
+    several sent the same and nobody anything else, and those in which the answer jumps; values that
+    are not finite are not moved, as no answer that is finite follows them.
 
     Args:
         rule, values, present, view, seed: as for `influences`.
         remembers: whether the rule may remember although it does not say so.
 
     Returns:
-        w, (m,), and whether one weight per worker explains the change but for 0.1 %.
+        w, (m,), NaN of a worker all of whose coordinates are left out, and whether one weight per
+        worker explains the change but for 0.1 %.
 
     Raises:
         RuleError, NonFiniteError: the rule has no answer.
@@ -131,10 +133,16 @@ def fitted(
         d = len(columns)
     before, served = _whole(rule, values, present, view, remembers)
     high = torch.where(moving, known, -torch.inf).amax(dim=0)
-    served &= high > torch.where(moving, known, torch.inf).amin(dim=0)
+    unlike_others = high > torch.where(moving, known, torch.inf).amin(dim=0)
+    served &= unlike_others | (moving.sum(dim=0) == 1)
     largest = known.abs().amax(dim=1).clamp_min(float(before.abs().max()))
     least = ROUNDING * torch.finfo(values.dtype).eps * largest
-    lengths = torch.maximum(STEP * _nearest_of_all(known, moving), least)
+    # All by the shortest step that rounding allows: what a fit leaves over of those that are moved
+    # far would else be taken for what follows those that are moved little.
+    nearest = _nearest_of_all(known, moving)
+    apart = nearest[nearest > 0]
+    shortest = STEP * (float(apart.min()) if len(apart) else 0.0)
+    lengths = least.clamp_min(shortest)
     lengths = torch.where(lengths > 0, lengths, STEP)
     rng = np.random.default_rng(seed)
     normal, right, total = values.new_zeros(m, m), values.new_zeros(m), 0.0
@@ -159,7 +167,9 @@ def fitted(
         left = sum(float((change - weights @ steps).square().sum()) for steps, change in changes)
         if linear := left <= LINEAR**2 * total:
             break
-    return (weights / lengths).round(decimals=12).cpu().numpy() + 0.0, linear  # no -0.0
+    weights = (weights / lengths).round(decimals=12) + 0.0  # no -0.0
+    unseen = moving.any(dim=1) & (normal.diagonal() == 0)
+    return torch.where(unseen, torch.nan, weights).cpu().numpy(), linear
 
 
 def _copies(moving: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ class Weights(Metric):
 
     A rule that selects or weighs whole vectors gives each worker one weight. Of such a rule
     ``caught`` is the share of the Byzantine workers that answered, and ``dropped`` that of the
-    honest ones, of whose values it used less than 1 % of what the average does.
+    honest ones, of whose values it used less than 1 % of what the average does. Workers of whom
+    that is not known, as all sent the same, are left out everywhere.
 
     Example:
         >>> from hgobench import Scenario, run
@@ -56,9 +57,10 @@ class Weights(Metric):
             return {}
         n, workers = len(end.byzantine), influence.workers
         answered, asked = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-        answered[workers], asked[influence.asked] = True, True
         used, sent = np.zeros(n), np.zeros(n)
         used[workers], sent[workers] = influence.used * len(workers), influence.sent
+        known = np.isfinite(used)
+        answered[workers], asked[influence.asked] = known[workers], known[influence.asked]
         heard = answered & ~end.byzantine
         told = end.by_device("used", used, heard, sent)
         weight = used * sent * (len(influence.asked) / len(workers))

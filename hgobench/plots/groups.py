@@ -84,6 +84,14 @@ def devices(cells: Cells, asked: Asked) -> Chart:
         "class_accuracy": "Accuracy on the test examples of each class",
     }[y]
     said = [f"{about}: {counts(every)}, {threat(division)}.", *intervals(every), *left(lines)]
+    lacking = {
+        group: None
+        for point in every
+        for group, known in by_group(y, point.under_worst).items()
+        if len(known) < len(point.under_worst)
+    }
+    if lacking:
+        said.append(f"Not drawn where some seeds did not measure it: {', '.join(lacking)}.")
     return chart(f"devices-{y.replace('_', '-')}", panels, division, header, rows, said)
 
 
