@@ -286,6 +286,7 @@ def test_a_metric_of_ones_own_is_measured_beside_the_others() -> None:
         ("NanMetric", "measure loss: nan; expected a finite number"),
         ("ListMetric", "returned list; expected names with their numbers"),
         ("TextMetric", "measure loss: 'high'; expected a number"),
+        ("TakenMetric", "measure device_accuracy: another metric's; expected a name of its own"),
         ("CapitalMetric", "measure 'Loss'; expected a name in lower case, with or without a /gr"),
     ],
 )
@@ -296,6 +297,12 @@ def test_a_metric_that_fails_is_said_and_costs_nothing_else(name: str, message: 
     assert result.reason.startswith(f"metric 'tests.plugins:{name}': ")
     assert message in result.reason
     assert result.reason.endswith(": nothing was measured")
+
+
+def test_of_two_metrics_with_one_name_the_second_is_said() -> None:
+    once, twice = own("NoisyAccuracy+none"), own("NoisyAccuracy+tests.plugins:NoisyAccuracy+none")
+    assert twice.measures == once.measures
+    assert "measure noisy_accuracy: another metric's; expected a name of its own" in twice.reason
 
 
 def test_a_metric_can_t_change_the_run() -> None:

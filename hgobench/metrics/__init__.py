@@ -16,6 +16,7 @@ from .influence import VALUES, influences
 from .weights import Weights
 
 __all__ = [
+    "RESERVED",
     "VALUES",
     "Accuracies",
     "End",
@@ -47,6 +48,9 @@ class Standard(Several):
 
     def __init__(self) -> None:
         super().__init__([Accuracies(), Weights(), Energy()])
+
+
+RESERVED = frozenset(Standard().measures)  # names that a metric of one's own may not have
 
 
 class Nothing(Several):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,10 +13,10 @@ from hgobench.aggregators import NonFiniteError, RuleError
 from hgobench.boundary import OutOfTime, PluginError, error_text, foreign
 from hgobench.determinism import stream
 from hgobench.lazy import Tensor, torch
-from hgobench.metrics import VALUES, End, Influence, Metric, Several
+from hgobench.metrics import RESERVED, VALUES, End, Influence, Metric, Several
 from hgobench.metrics.influence import fitted
 from hgobench.protocol import Reception
-from hgobench.results.measures import checked
+from hgobench.results.measures import checked, measures_of
 
 from .cell import Cell
 from .world import Draw
@@ -69,8 +69,12 @@ def measure(
         followed=partial(_followed, cell, k, draw, reception, values, before),
     )
     told: dict[str, float] = {}
+    taken = set(RESERVED)
     for metric in _each(cell.metric):
-        told |= _told(cell, k, metric, end)
+        measures = _told(cell, k, metric, end, taken)
+        told |= measures
+        if foreign(metric):
+            taken |= measures_of(measures)
     cell.measures = told
 
 
@@ -83,8 +87,15 @@ def _each(metric: Metric) -> Iterator[Metric]:
         yield metric
 
 
-def _told(cell: Cell, k: int, metric: Metric, end: End) -> Mapping[str, float]:
-    """Return what a metric says; of one that fails nothing, with a note."""
+def _told(
+    cell: Cell, k: int, metric: Metric, end: End, taken: Collection[str]
+) -> Mapping[str, float]:
+    """Return what a metric says; of one that fails nothing, with a note.
+
+    Args:
+        cell, k, metric, end: which, when, of what.
+        taken: the measures of others, which one of a user's own may not have as well.
+    """
     if not foreign(metric):
         return metric(end)
     boundary = cell.metrics_of(metric)
@@ -92,7 +103,7 @@ def _told(cell: Cell, k: int, metric: Metric, end: End) -> Mapping[str, float]:
         lent = _lent(end)
         with boundary("call", k):
             told = metric(lent)
-        return checked(told)
+        return checked(told, taken)
     except ValueError as error:
         cell.note(f"{boundary.who}: {error}: nothing was measured")
     except (PluginError, OutOfTime) as error:
