@@ -121,10 +121,14 @@ def _grouped(name: str) -> Callable[[Row], Value]:
     def value(row: Row) -> str | None:
         told = groups(name, row.under_worst)
         every = by_group(name, row.under_worst)
-        shown = (f"{group} {told[group]:.3g}" if group in told else f"{group} -" for group in every)
+        shown = (f"{group} {_short(told[group]) if group in told else '-'}" for group in every)
         return ", ".join(shown) if told else None
 
     return value
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:.3g}"
 
 
 def _measured(name: str) -> Callable[[Row], Value]:

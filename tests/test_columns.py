@@ -168,10 +168,10 @@ def test_columns_of_measures_are_means_over_seeds_by_group() -> None:
     """Two seeds; of one the fleet has no powerful device."""
     measures: list[dict[str, float]] = [
         {"class_accuracy/0": 0.5, "class_accuracy/1": 0.8, "device_accuracy/weak": 0.5,
-         "device_accuracy/powerful": 0.9, "worst_worker": 0.25, "energy": 7.0, "energy/weak": 2.0,
+         "device_accuracy/powerful": 0.9, "worst_worker": 0.25, "energy": 7.0, "energy/weak": 2000.0,
          "f1": 0.5, "f1/macro": 0.25},
         {"class_accuracy/0": 0.7, "class_accuracy/1": 0.4, "device_accuracy/weak": 0.6,
-         "worst_worker": 0.75, "energy": 8.0, "energy/weak": 4.0, "f1": 1.0, "f1/macro": 0.5},
+         "worst_worker": 0.75, "energy": 8.0, "energy/weak": 4000.0, "f1": 1.0, "f1/macro": 0.5},
     ]  # fmt: skip
     cells = [Scenario(workers=20, seed=seed) for seed in (0, 1)]
     each = [
@@ -188,7 +188,7 @@ def test_columns_of_measures_are_means_over_seeds_by_group() -> None:
         "device_accuracy": "weak 0.55, powerful -",
         "worst_worker": 0.5,
         "energy": 7.5,
-        "device_energy": "weak 3",
+        "device_energy": "weak 3,000",
         "server_ms": 1.5,
         "caught": None,
         "measures.f1": 0.75,

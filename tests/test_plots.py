@@ -421,6 +421,27 @@ def test_what_is_left_out_is_said() -> None:
     assert "Not drawn: tau=inf." in boards(infinite).plot("sweep", x="tau").caption
 
 
+@pytest.mark.parametrize("deaf", ["krum", "median"])
+def test_classes_of_devices_are_drawn_from_slow_to_fast(deaf: str) -> None:
+    """Of one rule, the first or the second, weak devices were never heard."""
+    heard = {"used/weak": 0.5, "used/average": 1.0, "used/powerful": 1.5}
+    fast = {"used/average": 1.0, "used/powerful": 2.0}
+    scores = [
+        replace(score, measures=fast if score.scenario.rule == deaf else heard)
+        for score in scored(rule=["krum", "median"], attack=["none", "foe", "alie"], seed=[0, 1])
+    ]
+    picture = boards(scores).plot("devices")
+    (axes,) = picture.figure.axes
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["weak", "average", "powerful"]
+    drawn = [np.asarray(line.get_xdata(), float) for line in axes.lines]
+    assert sorted(len(x) for x in drawn) == [2, 3]
+    assert all((np.diff(x) > 0).all() for x in drawn)
+    assert (
+        "mean over 2 seeds, each row under the worst, at the end, of 2 attacks" in picture.caption
+    )
+
+
 def test_rows_beyond_the_most_are_grey_and_counted() -> None:
     rules = ["krum", "median", "average", "phocas", "cge"]
     every = scored(rule=[*rules, "oracle"], attack=["none", "foe"], seed=[0, 1])

@@ -1,8 +1,8 @@
 """Tabular hospital data with natural groups.
 
 Breast tumours, 569 of them with 30 measurements each (from scikit-learn). Here they come from
-twelve hospitals of other sizes, case mixes and instruments: what each holds is a group, which the
-partition `natural` keeps whole. Three are Byzantine. What does a robust rule cost where honest
+twelve hospitals of different sizes, case mixes and instruments: what each holds is a group, which
+the partition `natural` keeps whole. Three are Byzantine. What does a robust rule cost where honest
 hospitals differ, and what does it save?
 """
 
@@ -15,7 +15,7 @@ HOSPITALS = 12
 
 
 def tumours(drift=0.3):
-    """Return measurements (N, 30), benign or malign, and the hospital of each."""
+    """Return measurements (N, 30), benign or malignant, and the hospital of each."""
     rng = np.random.default_rng(0)  # the same in every process
     signs, benign = load_breast_cancer(return_X_y=True)
     signs = (signs - signs.mean(axis=0)) / signs.std(axis=0)

@@ -1,6 +1,6 @@
 """A character model on slow phones.
 
-It reads eight letters and tells the next. The text is what Python's `help()` says; a topic is a
+It reads eight letters and predicts the next. The text is what Python's `help()` says; a topic is a
 user, and whole topics are on one of twenty phones. Nine phones of ten are slow (fleet `c1`): by a
 round's deadline they have a part of a gradient. SGD learns from whole gradients alone, HGO from
 the parts as well. Three of the phones are Byzantine.

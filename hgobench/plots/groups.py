@@ -44,8 +44,7 @@ def devices(cells: Cells, asked: Asked) -> Chart:
     over = _GROUPS.get(y, "class of device")
     division = divided(cells, asked)
     lines = series(division, asked)
-    named = [dict.fromkeys(groups(y, point.under_worst)) for point in division.points.values()]
-    ticks = list({group: None for one in named for group in one})
+    ticks = _merged([list(groups(y, point.under_worst)) for point in division.points.values()])
     if not ticks:
         raise InputError(
             f"plot: devices: `y`: {y}: no run measured it; it needs results with metrics=standard "
@@ -83,7 +82,11 @@ def devices(cells: Cells, asked: Asked) -> Chart:
         "rare their labels are",
         "class_accuracy": "Accuracy on the test examples of each class",
     }[y]
-    said = [f"{about}: {counts(every)}, {threat(division)}.", *intervals(every), *left(lines)]
+    said = [
+        f"{about}: {counts(every)}, {threat(division, courses=True)}.",
+        *intervals(every),
+        *left(lines),
+    ]
     lacking = {
         group: None
         for point in every
@@ -93,6 +96,20 @@ def devices(cells: Cells, asked: Asked) -> Chart:
     if lacking:
         said.append(f"Not drawn where some seeds did not measure it: {', '.join(lacking)}.")
     return chart(f"devices-{y.replace('_', '-')}", panels, division, header, rows, said)
+
+
+def _merged(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Return all groups in their order, slow devices first; some lines lack some of them."""
+    merged: list[str] = []
+    for one in sorted(lists, key=len, reverse=True):
+        at = 0
+        for group in one:
+            if group in merged:
+                at = merged.index(group) + 1
+            else:
+                merged.insert(at, group)
+                at += 1
+    return merged
 
 
 def _line(
