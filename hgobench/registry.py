@@ -617,7 +617,11 @@ class Registry(Generic[T]):
 
 
 class Wanted(NamedTuple):
-    """What an attribute of a component is to be."""
+    """What an attribute of a component is to be.
+
+    >>> FLAG.what, FLAG.holds(1)
+    ('True or False', False)
+    """
 
     holds: Callable[[Any], bool]
     what: str
@@ -644,6 +648,13 @@ def having(field: str, **attributes: Wanted) -> Callable[[Any, str], Any]:
     Args:
         field: the registry's.
         attributes: what each is to be.
+
+    >>> from types import SimpleNamespace
+    >>> check = having("workload", whole=FLAG)
+    >>> check(SimpleNamespace(whole="no"), "mine:Half")
+    Traceback (most recent call last):
+        ...
+    hgobench.errors.InputError: workload: 'mine:Half': its whole: 'no'; expected True or False
     """
 
     def check(component: Any, text: str) -> Any:
