@@ -92,8 +92,9 @@ class Pair:
 
     Attributes:
         a, b: the two.
-        changed: what differs: columns of the table of rounds, ``ending``, ``right``, and fields
-            that were chosen otherwise; empty: nothing, to the last bit.
+        changed: what differs: columns of the table of rounds, ``ending``, ``right``, ``measures``
+            (if both sides have some), and fields that were chosen otherwise; empty: nothing, to the
+            last bit.
     """
 
     a: Cell
@@ -579,6 +580,9 @@ def pair(a: Cell, b: Cell, compared: Set[str] = frozenset()) -> Pair:
     if None not in (a.right, b.right) and a.right != b.right:
         changed.append("right")
     ran, other = a.score.scenario, b.score.scenario
+    measures = a.score.measures, b.score.measures
+    if all(measures) and measures[0] != measures[1] and ran.metrics == other.metrics:
+        changed.append("measures")
     changed += [
         name
         for name in Scenario.declarations()

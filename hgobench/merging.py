@@ -65,7 +65,8 @@ class _Record:
         source: the number of the folder.
         key: its address.
         ruleset, scenario: the cell.
-        numbers: a hash of all that it says but for its provenance.
+        numbers: a hash of all that it says but for its provenance and measures.
+        measures: a hash of these; empty: it has none, as those of older versions.
         accuracy: for messages.
         priority: of records of one cell the one that sorts first is kept.
     """
@@ -75,6 +76,7 @@ class _Record:
     ruleset: str
     scenario: Scenario
     numbers: str
+    measures: str
     accuracy: float
     priority: tuple[Any, ...]
 
@@ -199,12 +201,16 @@ class _Merging:
         if other is record:
             return
         self.shared.add(cell)
-        if other.numbers != record.numbers and not (other.failed or record.failed):
+        ended = not (other.failed or record.failed)
+        same = other.numbers == record.numbers
+        measured = other.measures and record.measures
+        if ended and not (same and (not measured or other.measures == record.measures)):
+            what = "measures of its end" if same else "numbers of its rounds"
             self._problems.append(
                 f"{record.ruleset!r}, {record.scenario!r}: accuracy {other.accuracy:.4f} in "
                 f"{self.names[other.source]!r}, {record.accuracy:.4f} in "
                 f"{self.names[record.source]!r}"
-                + " (numbers of its rounds differ)"
+                + f" ({what} differ)"
                 * (other.accuracy == record.accuracy)
             )
         elif record.priority < other.priority:
@@ -338,18 +344,25 @@ class _Merging:
 def _record(number: int, key: str, ruleset: str, result: Result) -> _Record:
     facts = json.dumps(result.provenance, sort_keys=True)
     failed, unknown = result.status == "failed", not result.provenance.get("data")
-    numbers = _numbers(result)
-    # What a run would compute again gives way to what it would not.
-    priority = failed, unknown, facts, result.seconds, numbers, key
+    numbers, measures = _numbers(result), ""
+    if result.measures:
+        measures = _hash(dict(result.measures))
+    # What a run would compute again gives way to what it would not, and who knows less to who knows
+    # more.
+    priority = failed, not measures, unknown, facts, result.seconds, numbers, key
     accuracy = result.summary["test_accuracy"]
-    return _Record(number, key, ruleset, result.scenario, numbers, accuracy, priority)
+    return _Record(number, key, ruleset, result.scenario, numbers, measures, accuracy, priority)
 
 
 def _numbers(result: Result) -> str:
     """Return a hash of how a cell ended, its rounds, and which test examples were right."""
     told = {name: v for name, v in as_data("", result).items() if name in ("rounds", "right")}
-    content = json.dumps([told, result.status, result.reason], sort_keys=True)
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    return _hash([told, result.status, result.reason])
+
+
+def _hash(content: object) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _order(row: Scenario) -> str:

@@ -523,6 +523,8 @@ def _judged(again: Sequence[Again]) -> tuple[list[str], Difference | None, float
         [
             f"{_named(one.claimed.scenario)}: {one.pair.a.accuracy:.4f} there, "
             f"{one.pair.b.accuracy:.4f} here"
+            + f" ({', '.join(one.pair.changed)} differ)"
+            * (one.raised == 0)
             for one in sorted(strict, key=lambda one: -abs(one.raised))
             if one.pair.changed
         ],

@@ -101,6 +101,16 @@ def test_a_last_bit_is_a_change_and_no_difference(column: str) -> None:
     assert (line.changed, line.cells, line.verdict) == (1, MANY, "not told apart")
 
 
+def test_measures_are_numbers_of_a_cell_where_both_sides_have_them() -> None:
+    one, other = ({"used/weak": 0.5, "worst_worker": worst} for worst in (0.25, 0.75))
+    sides = [[replace(cell, measures=told) for cell in grid()] for told in (one, other, {})]
+    made = compare(store(*sides[0]), store(*sides[1]))
+    assert made.identical == 0
+    assert {pair.changed for pair in made.changed} == {("measures",)}
+    assert made.largest == 0.0
+    assert compare(store(*sides[0]), store(*sides[2])).changed == []
+
+
 def test_what_changed_is_named_and_the_largest_is_first() -> None:
     a, b = grid(), grid()
     b[0] = replace(b[0], status="diverged", reason="round 2: inf")

@@ -151,6 +151,23 @@ def test_what_a_contradiction_says(tmp_path: Path) -> None:
     assert refused.stderr.startswith("hgobench: refused, nothing was computed:\n  merge: 1 contra")
 
 
+def test_measures_contradict_and_who_has_them_is_kept(tmp_path: Path) -> None:
+    """Whichever folder is named first."""
+    told: dict[str, dict[str, float]] = {"a": {"worst_worker": 0.25}, "b": {"worst_worker": 0.75}}
+    folders = {
+        name: fill(tmp_path / name, [replace(POOL[0][1], measures=told.get(name, {}), seconds=at)])
+        for at, name in enumerate("cab")
+    }
+    for first, second in (("a", "b"), ("b", "a")):
+        said = problems(folders[first], folders["c"], folders[second], out=tmp_path / "out")
+        assert said[1].endswith("(measures of its end differ)")
+    for first, second in (("a", "c"), ("c", "a")):
+        merged = merge(folders[first], folders[second], out=tmp_path / f"{first}{second}")
+        with open_store(merged.out, create=False) as made:
+            ((_, _, kept),) = made.entries()
+        assert kept.measures == told["a"]
+
+
 def test_many_contradictions_are_counted(tmp_path: Path) -> None:
     cells = [Scenario(workers=8, rounds=2, seed=seed) for seed in range(25)]
     for name, accuracy in (("a", 0.5), ("b", 0.6)):

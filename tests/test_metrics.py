@@ -123,6 +123,11 @@ def test_who_can_t_be_told_from_equals_is_left_out() -> None:
     assert Weights()(end) == {"used/weak": 1.0, "weight/weak": 1.0, "dropped": 0.0}
 
 
+def test_a_majority_of_signs_catches_and_drops_nobody() -> None:
+    weights, linear = fitted(aggregators.build("sign_sgd_majority"), sample(7, 40))
+    assert (weights.tolist(), linear) == ([0.0] * 7, False)
+
+
 def test_few_coordinates_take_more_answers() -> None:
     weights, linear = fitted(aggregators.build("average"), sample(30, 2))
     assert linear

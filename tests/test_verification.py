@@ -110,6 +110,14 @@ def test_a_raised_number_is_caught_though_its_checksum_fits(theirs: Path) -> Non
     )
 
 
+def test_a_raised_measure_is_caught_though_its_checksum_fits(theirs: Path) -> None:
+    forge(theirs, measures=lambda text: json.dumps({**json.loads(text), "worst_worker": 0.99}))
+    found = again(theirs, 1)
+    (problem,) = found.problems
+    assert problem.startswith("1 of 1 cells that were run again on the same kind of processor")
+    assert problem.endswith("(measures differ)")
+
+
 def test_another_ruleset_is_caught(theirs: Path) -> None:
     forge(theirs, ruleset=lambda text: "smoke-2")
     told = again(theirs, 1).problems
