@@ -166,7 +166,7 @@ def fitted(
         weights = solved[:, 0].to(values)
         left = sum(float((change - weights @ steps).square().sum()) for steps, change in changes)
         # An answer that no value moves, as a majority of signs, gives nobody a weight.
-        if linear := 0.0 < total and left <= LINEAR**2 * total:
+        if linear := total > 0.0 and left <= LINEAR**2 * total:
             break
     weights = (weights / lengths).round(decimals=12) + 0.0  # no -0.0
     unseen = moving.any(dim=1) & (normal.diagonal() == 0)
