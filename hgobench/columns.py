@@ -138,11 +138,18 @@ def _measured(name: str) -> Callable[[Row], Value]:
     )
 
 
+def _none_ended(row: Row) -> bool:
+    """Whether all of a row's runs under its worst attack failed or diverged: accuracies are 0."""
+    return all(score.status != "done" for score in row.under_worst)
+
+
 def _slowest(row: Row) -> float | None:
     """Return the accuracy for the slowest class of devices; None: some seed's honest have none.
 
     Each cell has its classes with the slowest first, but for those that are all Byzantine.
     """
+    if _none_ended(row):
+        return 0.0
     orders = [
         [key for key in score.measures if key.startswith("device_accuracy/")]
         for score in row.under_worst
@@ -157,6 +164,8 @@ def _slowest(row: Row) -> float | None:
 
 def _lowest(row: Row) -> float | None:
     """Return the lowest accuracy of a class."""
+    if _none_ended(row):
+        return 0.0
     return min(groups("class_accuracy", row.under_worst).values(), default=None)
 
 

@@ -200,6 +200,11 @@ def test_columns_of_measures_are_means_over_seeds_by_group() -> None:
     assert values(row, chosen(["slow_devices", "worst_worker", "energy", "server_ms"])) == {
         "slow_devices": 0.25, "worst_worker": 0.125, "energy": None, "server_ms": None
     }  # fmt: skip
+    every = [replace(one, status="failed", accuracy=0.0, measures={}) for one in each]
+    ((row,),) = (board.rows for board in boards(every))
+    assert values(row, chosen(["slow_devices", "worst_class", "worst_worker", "caught"])) == {
+        "slow_devices": 0.0, "worst_class": 0.0, "worst_worker": 0.0, "caught": None
+    }  # fmt: skip
     text = render("r", boards(each), columns=["device_accuracy", "server_ms"])
     assert "weak 0.55" in text
     assert "server ms: CPU milliseconds per round that the server took" in text
