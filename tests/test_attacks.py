@@ -416,6 +416,7 @@ def test_min_max_and_min_sum_are_the_largest_that_meet_their_constraint(
         )
 
 
+@pytest.mark.long
 @DRAWN
 @given(full=rounds(), rule=st.sampled_from(["krum", "multi_krum"]))
 def test_agr_tailored_goes_as_far_as_krum_selects(full: View, rule: str) -> None:
@@ -663,6 +664,7 @@ def test_hidden_coordinate_by_distance_needs_two_honest_workers_only() -> None:
     assert (crafted - full.mean()).abs().max() > 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["optimal_alie", "optimal_foe"])
 @pytest.mark.parametrize("rule", ["meamed", "nnm+trimmed_mean", "krum"])
 @pytest.mark.parametrize("ragged", [False, True])
@@ -677,6 +679,7 @@ def test_line_searches_reach_the_dense_grid(name: str, rule: str, ragged: bool) 
         assert attack.fraction(full, per_decade=100 if not ragged else 10) >= 0.99
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("byzantine", "scale"), [
     (2, 1.0),
     *(pytest.param(b, scale, marks=pytest.mark.long)

@@ -329,6 +329,7 @@ def test_what_the_bounds_are_not_for_is_refused(
     assert message in found.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("extra", "said"),
     [

@@ -17,6 +17,7 @@ from hgobench.suite import benchmarks
 from tests.test_cli import hgobench
 
 
+@pytest.mark.long
 def test_peers_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     peers = benchmarks("peers")
     monkeypatch.setattr(peers, "SECONDS", 0.0)

@@ -380,6 +380,7 @@ def evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return run
 
 
+@pytest.mark.long
 def test_evaluated_rows_are_compared_by_what_was_chosen_for_each(
     evaluated: Callable[..., Path],
 ) -> None:

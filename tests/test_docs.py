@@ -210,6 +210,7 @@ def test_the_guide_to_a_new_model(tmp_path: Path, run_here: Run) -> None:
     assert "loop (Conv2d is faster worker by worker)" in shown.stdout
 
 
+@pytest.mark.long
 def test_the_guide_to_a_new_attack(tmp_path: Path, run_here: Run) -> None:
     """Its attacks obey the laws, are found out if they peek, and get on a board."""
     guide = (ROOT / "docs" / "add-an-attack.md").read_text(encoding="utf-8")

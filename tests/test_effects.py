@@ -96,6 +96,7 @@ BREAKS: list[tuple[str, dict[str, Any], float, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("attack", "fields", "harm", "cruder"), BREAKS)
 def test_an_attack_breaks_what_it_is_made_to_break(
     attack: str, fields: dict[str, Any], harm: float, cruder: str

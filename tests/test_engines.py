@@ -70,6 +70,7 @@ def test_what_a_call_raises_is_told_and_the_rest_goes_on(engine: Engine) -> None
     assert answers["no_memory"] == Failure("memory", "no memory was left to it")
 
 
+@pytest.mark.long
 @linux
 @pytest.mark.parametrize(
     ("name", "how"),
@@ -86,6 +87,7 @@ def test_a_call_whose_process_dies_takes_nothing_along(engine: Engine, name: str
     assert answers == {number: calls.squares(number) for number in (1, 2, 3)}
 
 
+@pytest.mark.long
 @linux
 def test_c_code_that_computes_without_end_is_ended(engine: Engine) -> None:
     names: list[str | int] = ["compute_in_c", "backtrack", 1]

@@ -543,6 +543,7 @@ def test_a_suite_is_evaluated_kept_and_found_again(suite: Path, tmp_path: Path) 
     assert rulesets["tiny-1"] == 2 * (1 + REPORTED) * 3
 
 
+@pytest.mark.long
 def test_boards_of_an_evaluation_are_told_from_its_folder(suite: Path, tmp_path: Path) -> None:
     suite.write_text(SUITE.replace("11, 12]", "11, 12, 13]"))
     outcome = run_suite(suite, out=tmp_path / "out", jobs=1)
@@ -608,6 +609,7 @@ def test_what_the_threat_model_does_not_permit_never_runs() -> None:
     assert {m.name for m in plan.members} < {m.name for m in larger.members}
 
 
+@pytest.mark.long
 def test_rows_that_are_evaluated_later_stand_beside_those_before(
     suite: Path, tmp_path: Path
 ) -> None:
@@ -658,6 +660,7 @@ def test_test_examples_choose_nothing(
     assert [v.scores["none"] for v in other.verdicts] != [v.scores["none"] for v in honest.verdicts]
 
 
+@pytest.mark.long
 def test_everything_on_fresh_seeds_tells_what_selecting_misses(suite: Path, tmp_path: Path) -> None:
     suite.write_text(SUITE + "everything = true\n")
     outcome = run_suite(suite, out=tmp_path / "out", jobs=1, settings={"rule": "median"})
@@ -745,6 +748,7 @@ def test_failures_while_choosing_are_counted_apart(suite: Path, tmp_path: Path) 
     )
 
 
+@pytest.mark.long
 def test_an_evaluation_that_is_ended_goes_on_where_it_was(suite: Path, tmp_path: Path) -> None:
     """In any stage: it comes to the same, and nothing is computed twice."""
     suite.write_text(SUITE.replace("small", "two").replace("[10, 11, 12]", "[10, 11]"))
@@ -812,6 +816,7 @@ def test_an_agenda_says_which_stage_of_how_many_and_about_how_many_cells(
     assert totals == sorted(totals, reverse=True), "it is corrected downwards alone"
 
 
+@pytest.mark.long
 def test_an_evaluation_shows_one_progress_and_little_of_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "two.toml").write_text(SUITE)
     command = ("run", "two.toml", "--out", "out", "--jobs", "1")

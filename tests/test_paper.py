@@ -989,6 +989,7 @@ def test_a_browser_is_told_which_tables_scroll_in_both_modes(
     assert line in seen["strokes"]
 
 
+@pytest.mark.long
 def test_a_page_in_a_browser(tmp_path: Path, images: Path) -> None:
     if not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no chromium here")

@@ -198,6 +198,7 @@ def test_devices_that_are_too_slow_are_told_no(tmp_path: Path) -> None:
 SMALL = ("--set", "workers=10", "--set", "sampled=10", "--set", "batch_size=8", "--seeds", "2")
 
 
+@pytest.mark.long
 def test_a_plan_names_the_fewest_powerful_devices(tmp_path: Path) -> None:
     words = ("--target", "0.5", "--budget", "12", "--set", "tau=2,4", "--set", "v=3", *SMALL)
     found = asked(*words, out=tmp_path)

@@ -459,6 +459,7 @@ def test_rows_beyond_the_most_are_grey_and_counted() -> None:
     assert "In colour: the 2 of 5" in picture.caption
 
 
+@pytest.mark.long
 def test_every_way_to_a_picture_is_the_same(outcome: SuiteOutcome, tmp_path: Path) -> None:
     out = tmp_path / "p.svg"
     done = command("plot", str(outcome.folder), "heat", "--where", "f=1,3", "--out", str(out))

@@ -58,7 +58,14 @@ DRAWN = settings(
 EVERY = [(rule, scope) for rule in (*RULES, *CHAINS) for scope in scopes(rule)]
 
 
-HELD = [(rule, scope, law) for rule, scope in EVERY for law in laws_of(scope)]
+# Chains in other scopes than their first are tried with the long tests.
+HELD = [
+    pytest.param(
+        rule, scope, law, marks=[pytest.mark.long] * (rule in CHAINS and scope != scopes(rule)[0])
+    )
+    for rule, scope in EVERY
+    for law in laws_of(scope)
+]
 
 
 @pytest.mark.parametrize(("rule", "scope", "law"), HELD)

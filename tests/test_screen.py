@@ -113,6 +113,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_real_pipes_disks_and_closed_streams() -> None:
     """One shell for all, as each process takes a second."""
     done = shell(

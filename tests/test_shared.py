@@ -109,6 +109,7 @@ def environment(number: int) -> str:
     return os.environ.get(shared.FOLDER, "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_several_processes_are_told_a_folder_that_ends_with_this_one(jobs: int) -> None:
     engine = local.Local(jobs)

@@ -825,6 +825,7 @@ def test_threads_of_the_caller_are_left_alone() -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("images")
 def test_mnist_in_one_call() -> None:
     result = run(Scenario(data="mnist", rule="trimmed_mean", attack="alie", f=10, rounds=10))

@@ -199,6 +199,7 @@ def read_pages(site: Site) -> dict[str, Read]:
     return found
 
 
+@pytest.mark.long
 def test_all_links_resolve_within_the_site(site: Site, read_pages: dict[str, Read]) -> None:
     here = {path.name for path in site.index.parent.iterdir()}
     for name, page in read_pages.items():

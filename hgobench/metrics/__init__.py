@@ -58,6 +58,9 @@ class Nothing(Several):
 
     formula = "-"
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 metrics: Registry[Metric] = Registry(
     "metric",
