@@ -32,13 +32,13 @@ class Noise(Source):
         return Dataset(split(6000), split(0), split(1000), classes=10)
 
 
-datasets.registry.builtins.setdefault("noise", Entry("noise", Noise, "hgobench"))
+datasets.registry.builtins.setdefault("random_numbers", Entry("random_numbers", Noise, "hgobench"))
 
 
 def scenarios(count: int, **fields: Any) -> list[Scenario]:
     """Return so many cells of one world that differ in their learning rate."""
     settings: dict[str, Any] = {
-        "data": "noise",
+        "data": "random_numbers",
         "workers": 100,
         "sampled": 80,
         "f": 10,
