@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -28,6 +29,7 @@ Kernel = Callable[[int, int, int, int, int, int, int], None]
 _kernels: dict[tuple[int, int, bool], Kernel] = {}
 _seen: Counter[tuple[int, int, bool]] = Counter()
 _compiling = threading.Lock()
+_asked_once = threading.local()
 
 
 @cache
@@ -73,11 +75,24 @@ def fits(values: NDArray[np.generic]) -> bool:
     )
 
 
+@contextmanager
+def not_compiled() -> Iterator[None]:
+    """Sort in the body by the networks that are there: what is asked once is worth no other."""
+    before = vars(_asked_once).get("so", False)
+    _asked_once.so = True
+    try:
+        yield
+    finally:
+        _asked_once.so = before
+
+
 def pays(values: NDArray[np.generic], masked: bool) -> bool:
     """Count these values, which `fits`, and say whether a compiled network is worth it by now."""
     key = (len(values), values.itemsize, masked)
     if key in _kernels:
         return True
+    if vars(_asked_once).get("so"):
+        return False
     _seen[key] += values.size
     return _seen[key] >= WORTH * len(comparators(len(values)))
 

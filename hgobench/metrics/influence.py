@@ -17,8 +17,8 @@ STEP = 1e-6  # of the distance to the nearest worker: too little to change who i
 ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
 VALUES = 2**24  # the most values that all workers are moved by at once
 EQUATIONS = 4  # of a fit, per worker, at least
-LEAST = 2000  # values of each worker that are moved, of a rule that treats coordinates singly
-COPIES = 64  # of a coordinate, at most, for that
+LEAST = 500  # values of each worker that are moved, of a rule that treats coordinates singly
+COPIES = 16  # of a coordinate, at most, for that
 JUMP = 10.0  # a change that is so many times all steps together is a jump, of no derivative
 LINEAR = 1e-3  # of a change that a fit may leave over, of a rule that weighs vectors
 
@@ -92,8 +92,8 @@ def fitted(
     min Σ_j (AR_j(x + δ) - AR_j(x) - Σ_i w_i·δ_ij)². That is exact of a rule that gives each worker
     one weight in all coordinates. Of others it is the mean over the coordinates that a worker sent,
     with an error. A rule that treats every coordinate by itself is asked about those that a worker
-    sent several times at once, each with signs of its own, up to 64 times, so that every worker has
-    about 2,000 moved values or more: the standard error of w_i is then below 1/√2000, and that of
+    sent several times at once, each with signs of its own, up to 16 times, so that every worker has
+    about 500 moved values or more: the standard error of w_i is then below 1/√500, and that of
     the mean over many workers as much smaller as they are more. Left out are coordinates in which
     several sent the same and nobody anything else, and those in which the answer jumps; values that
     are not finite are not moved, as no answer that is finite follows them.

@@ -12,6 +12,7 @@ import numpy as np
 from hgobench.aggregators import NonFiniteError, RuleError
 from hgobench.boundary import OutOfTime, PluginError, error_text, foreign
 from hgobench.determinism import stream
+from hgobench.kernels.sorting_network import not_compiled
 from hgobench.lazy import Tensor, torch
 from hgobench.metrics import RESERVED, VALUES, End, Influence, Metric, Several
 from hgobench.metrics.influence import fitted
@@ -131,7 +132,7 @@ def _followed(
     sent = reception.of(values)
     seed = int(stream(cell.world.seed, "influence", k).integers(2**32))
     try:
-        with cell.rules("call", k):
+        with cell.rules("call", k), not_compiled():
             used, linear = fitted(
                 cell.rule, sent, reception.present, view, seed, remembers=cell.rules.foreign
             )
