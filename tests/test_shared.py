@@ -169,7 +169,7 @@ def measure(specification: str, meeting: str) -> None:
     print(json.dumps([answer for _, answer in engine.map(hold, cases)]))
 
 
-@pytest.mark.long
+@pytest.mark.deep
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's account of shared pages")
 @pytest.mark.parametrize("kind", ["divided", "whole", "packed"])
 def test_two_processes_hold_large_data_once(kind: str, tmp_path: Path) -> None:
