@@ -982,7 +982,10 @@ def test_a_browser_is_told_which_tables_scroll_in_both_modes(
     narrow = Table("", "Narrow", ["a"], [["b"]])
     chart = Chart("c", "A chart", "x", "y", [Line("one", [0, 1], [0, 1])])
     page = files.write(tmp_path, Page("p", "A page", [wide, narrow, chart]))
-    seen = seen_by_a_browser(page, HINTS, f"--blink-settings=preferredColorScheme={mode}")
+    for _ in range(3):  # a busy machine may be asked before it has drawn the hint
+        seen = seen_by_a_browser(page, HINTS, f"--blink-settings=preferredColorScheme={mode}")
+        if seen["tables"][0][1]:
+            break
     assert seen["tables"] == [[True, True], [False, False]]
     assert not seen["overflows"], "the table scrolls, and not the page"
     assert seen["back"] == back
