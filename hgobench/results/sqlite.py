@@ -28,6 +28,12 @@ from hgobench.scenario import Scenario
 T = TypeVar("T")
 
 SCHEMA = 3
+_MEASUREMENTS = """CREATE TABLE measurements (
+                        key TEXT PRIMARY KEY,
+                        what TEXT NOT NULL UNIQUE,
+                        value TEXT NOT NULL,
+                        checksum TEXT NOT NULL
+                    ) WITHOUT ROWID"""  # since schema 2
 _TABLES: dict[int, dict[str, str]] = {
     1: {
         "results": """CREATE TABLE results (
@@ -61,12 +67,7 @@ _TABLES: dict[int, dict[str, str]] = {
                         checksum TEXT NOT NULL,
                         UNIQUE (ruleset, digest)
                     ) WITHOUT ROWID""",
-        "measurements": """CREATE TABLE measurements (
-                        key TEXT PRIMARY KEY,
-                        what TEXT NOT NULL UNIQUE,
-                        value TEXT NOT NULL,
-                        checksum TEXT NOT NULL
-                    ) WITHOUT ROWID""",
+        "measurements": _MEASUREMENTS,
     },
     3: {
         "results": """CREATE TABLE results (
@@ -86,12 +87,7 @@ _TABLES: dict[int, dict[str, str]] = {
                         checksum TEXT NOT NULL,
                         UNIQUE (ruleset, digest)
                     ) WITHOUT ROWID""",
-        "measurements": """CREATE TABLE measurements (
-                        key TEXT PRIMARY KEY,
-                        what TEXT NOT NULL UNIQUE,
-                        value TEXT NOT NULL,
-                        checksum TEXT NOT NULL
-                    ) WITHOUT ROWID""",
+        "measurements": _MEASUREMENTS,
     },
 }
 _OPTIONAL = {1: {"measurements"}}  # created with the first measurement

@@ -6,9 +6,9 @@ a_i‖w - c_i‖²/2, and each minibatch shifts c_i.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +139,24 @@ def lengths_lie_within_the_order(trial: Asking) -> None:
         trial.lengths(algorithm, np.array(BUDGETS), order)
 
 
+def _by_own_time(
+    ask: Callable[[Budgets], Lengths], budget: Budgets, what: str
+) -> tuple[Lengths, str]:
+    """Return what rising budgets give, and that in words.
+
+    Raises:
+        AssertionError: more time gives less, or a worker's answer depends on other workers' time.
+    """
+    given = ask(budget)
+    told = f"{what} {given.tolist()} for budgets {budget.tolist()}"
+    if (np.diff(given) < 0).any():
+        raise AssertionError(told)
+    mixed = np.random.default_rng(0).permutation(len(budget))
+    if not equal(ask(budget[mixed]), given[mixed]):
+        raise AssertionError(f"{told}, others in another order of the workers")
+    return given, told
+
+
 def more_time_is_no_shorter(trial: Asking) -> None:
     """A worker's length depends on its own time, and with more of it is no less.
 
@@ -147,13 +165,8 @@ def more_time_is_no_shorter(trial: Asking) -> None:
     algorithm = trial.make()
     budget = np.array(BUDGETS)
     for order in orders():
-        lengths = trial.lengths(algorithm, budget, order)
-        told = f"{_told(order)}: lengths {lengths.tolist()} for budgets {budget.tolist()}"
-        if (np.diff(lengths) < 0).any():
-            raise AssertionError(told)
-        mixed = np.random.default_rng(0).permutation(len(budget))
-        if not equal(trial.lengths(algorithm, budget[mixed], order), lengths[mixed]):
-            raise AssertionError(f"{told}, others in another order of the workers")
+        ask = partial(trial.lengths, algorithm, order=order)
+        lengths, told = _by_own_time(ask, budget, f"{_told(order)}: lengths")
         paid = trial.lengths(algorithm, budget, order, np.full(len(budget), 0.5))
         if (paid > lengths).any():
             raise AssertionError(f"{told}, {paid.tolist()} if sending takes time")
@@ -236,13 +249,9 @@ def updates_are_at_most_its_gradients(trial: Asking) -> None:
         raise AssertionError(f"gradients: {count!r}; expected a whole number >= 1")
     budget = np.array(BUDGETS) * count
     for order in orders():
-        updates = trial.updates(algorithm, budget, order)
-        told = f"{_told(order)}: updates {updates.tolist()} for budgets {budget.tolist()}"
-        if (np.diff(updates) < 0).any():
-            raise AssertionError(told)
-        mixed = np.random.default_rng(0).permutation(len(budget))
-        if not equal(trial.updates(algorithm, budget[mixed], order), updates[mixed]):
-            raise AssertionError(f"{told}, others in another order of the workers")
+        _by_own_time(
+            partial(trial.updates, algorithm, order=order), budget, f"{_told(order)}: updates"
+        )
 
 
 def answers_are_numbers(trial: Asking) -> None:

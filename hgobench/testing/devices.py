@@ -11,11 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from hgobench.errors import InputError
 from hgobench.hardware import Condition, Fleet, Hardware, Population
 from hgobench.hardware.fleet import wrong_fleet, wrong_presence
 
-from .laws import SEEDS, Law, Trial, Verdict, equal, global_state_is_left_alone, table, try_trial
+from .laws import (
+    SEEDS,
+    Law,
+    Trial,
+    Verdict,
+    equal,
+    global_state_is_left_alone,
+    table,
+    taken,
+    try_trial,
+)
 
 WORKERS = (1, 6, 20)
 DIMENSIONS = (650, 7850)
@@ -208,19 +217,6 @@ def try_condition(specification: str) -> Iterator[Verdict]:
 def _trial(kind: str, specification: str) -> Devices:
     """Return a trial with the numbers of workers that are not refused."""
     trial = Devices(kind=kind, name=specification)
-    refusal: InputError | None = None
-    sizes = []
-    for workers in WORKERS:
-        try:
-            trial.fleet(trial.make(), population(workers))
-        except InputError as error:
-            refusal = refusal or error
-        except Exception:  # its laws say so
-            sizes.append(workers)
-        else:
-            sizes.append(workers)
-    if not sizes:
-        assert refusal is not None
-        raise refusal
-    trial.sizes, trial.changed[:] = tuple(sizes), []
+    trial.sizes = taken(lambda n: trial.fleet(trial.make(), population(n)), WORKERS)
+    trial.changed.clear()
     return trial

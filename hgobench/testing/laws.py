@@ -7,7 +7,7 @@ text that it returns is shown with its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -135,6 +135,28 @@ class Trial(Generic[T]):
             self.kind, self.name, component, seed=seed, passes=(InputError,), notes=self.changed
         )
         return boundary(purpose, k)
+
+
+def taken(attempt: Callable[[int], object], sizes: Iterable[int]) -> tuple[int, ...]:
+    """Return the numbers of workers that are not refused; what else goes wrong its laws say.
+
+    Raises:
+        InputError: all are; the first refusal.
+    """
+    refusal: InputError | None = None
+    found = []
+    for size in sizes:
+        try:
+            attempt(size)
+        except InputError as error:
+            refusal = refusal or error
+            continue
+        except Exception:  # its laws say so
+            pass
+        found.append(size)
+    if not found and refusal is not None:
+        raise refusal
+    return tuple(found)
 
 
 def global_state_is_left_alone(trial: Trial[Any]) -> None:

@@ -18,7 +18,17 @@ from hgobench.data.partitions import Partition
 from hgobench.data.partitions.base import ShardIndices, wrong_shards
 from hgobench.errors import InputError
 
-from .laws import SEEDS, Law, Trial, Verdict, equal, global_state_is_left_alone, table, try_trial
+from .laws import (
+    SEEDS,
+    Law,
+    Trial,
+    Verdict,
+    equal,
+    global_state_is_left_alone,
+    table,
+    taken,
+    try_trial,
+)
 
 WORKERS = (2, 5, 8)
 
@@ -132,20 +142,10 @@ def try_partition(specification: str, data: str | None = None) -> Iterator[Verdi
     """
     train = _made() if data is None else datasets.load(data).train
     trial: Any = Dealing(kind="partition", name=specification, train=train)
-    refusal: InputError | None = None
-    sizes = []
-    for workers in WORKERS:
-        try:
-            trial.deal(trial.make(), workers)
-        except InputError as error:  # it may need more of them, or more examples
-            refusal = refusal or error
-        except Exception:  # its laws say so
-            sizes.append(workers)
-        else:
-            sizes.append(workers)
-    if not sizes:
-        assert refusal is not None
+    try:  # it may need more workers, or more examples
+        trial.sizes = taken(lambda workers: trial.deal(trial.make(), workers), WORKERS)
+    except InputError as refusal:
         hint = "" if data is not None else "; name the data that it is for by --data"
-        raise InputError(f"{problem}{hint}" for problem in refusal.problems)
-    trial.sizes, trial.changed[:] = tuple(sizes), []
+        raise InputError(f"{problem}{hint}" for problem in refusal.problems) from None
+    trial.changed.clear()
     return try_trial(trial, PARTITION_LAWS)
