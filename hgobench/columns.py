@@ -100,19 +100,23 @@ def groups(name: str, scores: Sequence[Score]) -> dict[str, float]:
 
 
 def by_group(name: str, scores: Sequence[Score]) -> dict[str, list[float]]:
-    """Return what a measure is in each of some cells, by group.
-
-    Of a cell that did not end well accuracies are 0, and others not known.
-    """
+    """Return what a measure is in each of some cells, by group (`measured`)."""
     found: dict[str, list[float]] = {}
     names = {key: None for score in scores for key in score.measures if key.startswith(f"{name}/")}
     for score in scores:
         for key in names:
-            if key in score.measures:
-                found.setdefault(key.partition("/")[2], []).append(score.measures[key])
-            elif score.status != "done" and "accuracy" in name:
-                found.setdefault(key.partition("/")[2], []).append(0.0)
+            if (value := measured(key, score)) is not None:
+                found.setdefault(key.partition("/")[2], []).append(value)
     return found
+
+
+def measured(key: str, score: Score) -> float | None:
+    """Return what a measure is in a cell, such as ``worst_worker`` or ``energy/weak``.
+
+    Of a cell that did not end well accuracies are 0, and others not known (None).
+    """
+    accuracy = "accuracy" in key or key == "worst_worker"
+    return score.measures.get(key, 0.0 if accuracy and score.status != "done" else None)
 
 
 def _grouped(name: str) -> Callable[[Row], Value]:
@@ -132,10 +136,7 @@ def _short(number: float) -> str:
 
 
 def _measured(name: str) -> Callable[[Row], Value]:
-    accuracy = "accuracy" in name or name == "worst_worker"
-    return _mean(
-        lambda score: 0.0 if accuracy and score.status != "done" else score.measures.get(name)
-    )
+    return _mean(lambda score: measured(name, score))
 
 
 def _none_ended(row: Row) -> bool:
@@ -308,8 +309,10 @@ _NEEDS: Mapping[str, str] = {
     "folder": "results of several folders",
     "slow_devices": "honest workers with a device of the slowest class in every seed, and "
     + _MEASURED,
-    "energy": "a fleet that says watts or joules_per_byte, as a file of devices may",
-    "device_energy": "a fleet that says watts or joules_per_byte, as a file of devices may",
+    **dict.fromkeys(
+        ("energy", "device_energy"),
+        "a fleet that says watts or joules_per_byte, as power+c1 or a file of devices does",
+    ),
     "caught": "attackers that answered, and a rule that gives each worker one weight",
     "dropped": "a rule that gives each worker one weight",
 }

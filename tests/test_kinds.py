@@ -35,7 +35,7 @@ MORE = {
     "metrics": ("energy", "weights+none"),
     "augment": ("flip+crop", "crop[pad=1]+noise"),
     "workload": ("hybrid[rho=0.1]", "hybrid[rho=0.9]"),
-    "condition": ("network[uplink=1e5,latency=0.1,counts=true]", "markov[leave=1]"),
+    "condition": ("network[uplink=1e5,latency=0.1,counts=true]", "markov[leave=1]", "power[watts=0]"),
     "hardware": ("bernoulli[0.5]+markov+network[latency=1]+c1", "rare_labels+pareto", "markov"),
 }  # fmt: skip
 FILES = {

@@ -256,6 +256,24 @@ def test_energy_is_watts_times_seconds_and_bytes_on_the_radio(tmp_path: Path) ->
     assert list(result.measures)[10:12] == ["device_accuracy/phone", "device_accuracy/laptop"]
 
 
+def test_power_gives_every_device_of_a_fleet_the_same_battery() -> None:
+    """By loops over rounds and workers; what a model learns does not depend on it."""
+    scenario = Scenario(workers=6, rounds=4, deadline=10.0, hardware="power[watts=2.5]+c1")
+    result, world = run(scenario), World.of(scenario)
+    d, joules = world.model.dimension, 0.0
+    for k in range(1, 5):
+        draw = world.draw(k)
+        for i, size in zip(draw.workers, draw.size, strict=True):
+            sent = min(int(10.0 * world.rates[i] / size), d)
+            joules += 2.5 * sent * size / world.rates[i] + 5e-6 * (4 * d + 8 + 4 * sent)
+    assert result.measures["energy"] == pytest.approx(joules)
+    bare = run(scenario.replace(hardware="c1"))
+    assert bare.rounds == result.rounds
+    assert "energy" not in bare.measures
+    with pytest.raises(InputError, match=r"watts: -1\.0; expected a finite number >= 0"):
+        Scenario(hardware="power[watts=-1]+c1")
+
+
 def test_a_fleet_says_watts_of_all_classes_or_of_none(tmp_path: Path) -> None:
     path = tmp_path / "fleet.csv"
     path.write_text("class,count,rate_mean,watts\na,1,5,2\nb,1,5,\n")

@@ -19,6 +19,7 @@ from .devices import Devices
 from .fleet import Condition, Conditioned, Fleet, Hardware, Population
 from .mix import Mix
 from .network import Network
+from .power import Power
 from .rare_labels import RareLabels
 from .rates import Lognormal, Pareto
 
@@ -34,6 +35,7 @@ __all__ = [
     "Network",
     "Pareto",
     "Population",
+    "Power",
     "RareLabels",
     "Trace",
     "conditions",
@@ -57,6 +59,7 @@ conditions: Registry[Condition] = Registry(
         "markov": Markov,
         "trace": Trace,
         "rare_labels": RareLabels,
+        "power": Power,
     },
     kind=Condition,
 )

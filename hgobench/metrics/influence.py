@@ -123,15 +123,16 @@ def fitted(
     known = torch.where(moving, values, 0.0)
     remembers |= rule.stateful
     counts = values.new_ones(d)  # that a coordinate with copies counts once
+    before, served = _whole(rule, values, present, view, remembers)
     if rule.columnwise and not remembers:
         copies = _copies(moving)
         columns = torch.arange(d, device=values.device).repeat_interleave(copies)
         counts = copies.double().rsqrt()[columns]
         values, moving, known = (part[:, columns] for part in (values, moving, known))
         present = None if present is None else present[:, columns]
+        before, served = before[columns], served[columns]
         view = _of_columns(view or ServerView(), columns, d)
         d = len(columns)
-    before, served = _whole(rule, values, present, view, remembers)
     high = torch.where(moving, known, -torch.inf).amax(dim=0)
     unlike_others = high > torch.where(moving, known, torch.inf).amin(dim=0)
     served &= unlike_others | (moving.sum(dim=0) == 1)
@@ -146,9 +147,8 @@ def fitted(
     lengths = torch.where(lengths > 0, lengths, STEP)
     rng = np.random.default_rng(seed)
     normal, right, total = values.new_zeros(m, m), values.new_zeros(m), 0.0
-    weights, linear, changes = right, False, []
-    least_draws = -(-EQUATIONS * m // d)
-    for draw in range(1, max(least_draws, 1) + 1):
+    changes = []
+    for _ in range(max(-(-EQUATIONS * m // d), 1)):
         signs = torch.from_numpy(rng.integers(0, 2, (m, d), dtype=np.int8)).to(values.device)
         moved = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
         after, there = _whole(rule, moved, present, view, remembers)
@@ -160,14 +160,11 @@ def fitted(
         right += steps @ change
         changes.append((steps, change))
         total += float(change.square().sum())
-        if draw < least_draws:
-            continue
-        solved = torch.linalg.lstsq(normal.cpu(), right[:, None].cpu(), driver="gelsd").solution
-        weights = solved[:, 0].to(values)
-        left = sum(float((change - weights @ steps).square().sum()) for steps, change in changes)
-        # An answer that no value moves, as a majority of signs, gives nobody a weight.
-        if linear := total > 0.0 and left <= LINEAR**2 * total:
-            break
+    solved = torch.linalg.lstsq(normal.cpu(), right[:, None].cpu(), driver="gelsd").solution
+    weights = solved[:, 0].to(values)
+    left = sum(float((change - weights @ steps).square().sum()) for steps, change in changes)
+    # An answer that no value moves, as a majority of signs, gives nobody a weight.
+    linear = total > 0.0 and left <= LINEAR**2 * total
     weights = (weights / lengths).round(decimals=12) + 0.0  # no -0.0
     unseen = moving.any(dim=1) & (normal.diagonal() == 0)
     return torch.where(unseen, torch.nan, weights).cpu().numpy(), linear

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from hgobench.columns import by_group
+from hgobench.columns import measured
 from hgobench.leaderboard import Score
 
 from .page import Cell, Shown, Table
@@ -47,10 +47,6 @@ def who_pays(runs: Mapping[str, Sequence[Score]], title: str) -> Table | None:
 
 
 def _mean(name: str, scores: Sequence[Score]) -> Shown:
-    measure, _, group = name.partition("/")
-    if group:
-        known = by_group(measure, scores).get(group, [])
-    else:
-        known = [score.measures[name] for score in scores if name in score.measures]
-    value = fmean(known) if len(known) == len(scores) else None
+    known = [value for score in scores if (value := measured(name, score)) is not None]
+    value = fmean(known) if known and len(known) == len(scores) else None
     return Shown("-" if value is None else f"{value:.3g}", value)
