@@ -20,6 +20,7 @@ from .alie import Alie
 from .base import ATTACKERS_EXAMPLES, KNOWLEDGE, Attack, Outcome, View
 from .bit_flip import BitFlip
 from .black_box import BlackBox
+from .claim_examples import ClaimExamples
 from .claim_steps import ClaimSteps
 from .clustering_aware import ClusteringAware
 from .crash import Crash
@@ -62,6 +63,7 @@ __all__ = [
     "Attack",
     "BitFlip",
     "BlackBox",
+    "ClaimExamples",
     "ClaimSteps",
     "ClusteringAware",
     "Combined",
@@ -152,6 +154,7 @@ heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
         "own_lengths": OwnLengths,
         "wrong_length": WrongLength,
         "claim_steps": ClaimSteps,
+        "claim_examples": ClaimExamples,
     },
     kind=HeterogeneityAttack,
 )

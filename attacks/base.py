@@ -65,6 +65,7 @@ class View:
         honest_lengths: (h,) how many places each of them sends.
         own_updates: (b,) how many updates the Byzantine workers take; None: answers do not say.
         update_limits: (b,) the most that each may claim to have taken; None: answers do not say.
+        own_examples: (b,) how many examples the Byzantine workers have; None: answers do not say.
         server: what a message would bring about (see `deviation`, `stepped`).
         losses: the loss of models (m, d) on the attackers' own data, (m,) (see `loss`).
     """
@@ -92,6 +93,7 @@ class View:
     honest_lengths: NDArray[np.int64] | None = None
     own_updates: NDArray[np.int64] | None = None
     update_limits: NDArray[np.int64] | None = None
+    own_examples: NDArray[np.int64] | None = None
     server: Callable[[Message], Outcome] | None = None
     losses: Callable[[Tensor], Tensor] | None = None
 

@@ -18,7 +18,7 @@ class HeterogeneityAttack:
     """How much the Byzantine workers claim to have done, when they answer, whom they resemble.
 
     What they send there is the business of the value attack behind it. A subclass writes what it
-    needs of five methods, each of which by default changes nothing.
+    needs of six methods, each of which by default changes nothing.
 
     Attributes:
         sees, colludes, paper, formula, control, validity, columnwise, exempt: as for an `Attack`.
@@ -54,6 +54,10 @@ class HeterogeneityAttack:
     def updates(self, view: View, updates: np.ndarray | None) -> np.ndarray | None:
         """Return how many updates to claim, (b,); None: as many as were taken."""
         return updates
+
+    def examples(self, view: View, examples: np.ndarray | None) -> np.ndarray | None:
+        """Return how many examples to claim, (b,); None: as many as there are."""
+        return examples
 
 
 class Combined(Attack):
@@ -119,6 +123,7 @@ def _changed(step: HeterogeneityAttack, view: View, message: Message) -> Message
         step.lengths(view, message.lengths),
         message.delay if delay is None else delay,
         step.updates(view, message.updates),
+        step.examples(view, message.examples),
     )
 
 

@@ -77,7 +77,7 @@ def _risk(which: int) -> Callable[[Row], Value]:
 
     def value(row: Row) -> float | None:
         settings = {
-            tuple(getattr(score.scenario, name) for name in (*RISKS, "tolerated")): score.scenario
+            tuple(getattr(score.scenario, name) for name in RISKS): score.scenario
             for score in row.scores
         }
         known = [one for one in settings.values() if not _foreign(one)]
@@ -163,6 +163,11 @@ def _slowest(row: Row) -> float | None:
     return told.get(first.pop().partition("/")[2])
 
 
+def _smallest(row: Row) -> float | None:
+    """Return the accuracy for workers that hold few examples."""
+    return 0.0 if _none_ended(row) else groups("size_accuracy", row.under_worst).get("small")
+
+
 def _lowest(row: Row) -> float | None:
     """Return the lowest accuracy of a class."""
     if _none_ended(row):
@@ -238,6 +243,18 @@ COLUMNS: Mapping[str, Column] = {
         _measured("worst_worker"),
         3,
     ),
+    "small_workers": Column(
+        "small workers",
+        "the same for the third of the honest workers that holds the fewest examples",
+        _smallest,
+        3,
+    ),
+    "size_accuracy": Column(
+        "by size",
+        "the same by thirds of the honest workers, by how many examples they hold",
+        _grouped("size_accuracy"),
+        kind="text",
+    ),
     "used": Column(
         "values used",
         "how far the rule's last answer follows what honest workers sent, by class of device; 1: "
@@ -249,6 +266,12 @@ COLUMNS: Mapping[str, Column] = {
         "used by labels",
         "the same by thirds of the workers, by how rare their labels are",
         _grouped("used_by_labels"),
+        kind="text",
+    ),
+    "used_by_size": Column(
+        "used by size",
+        "the same by thirds of the workers, by how many examples they hold",
+        _grouped("used_by_size"),
         kind="text",
     ),
     "weight": Column(
@@ -312,6 +335,10 @@ _NEEDS: Mapping[str, str] = {
     **dict.fromkeys(
         ("energy", "device_energy"),
         "a fleet that says watts or joules_per_byte, as power+c1 or a file of devices does",
+    ),
+    **dict.fromkeys(
+        ("small_workers", "size_accuracy", "used_by_size"),
+        "results with metrics=sizes: hgobench run .. --set metrics=sizes",
     ),
     "caught": "attackers that answered, and a rule that gives each worker one weight",
     "dropped": "a rule that gives each worker one weight",

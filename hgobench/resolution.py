@@ -33,6 +33,7 @@ class _Rule(NamedTuple):
     columnwise: bool
     minimum: int
     maximum: float
+    weighted: bool
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,24 @@ class Resolver:
         if broken & {"rule", "algorithm", "scope", "quorum"}:
             return None, problems
         try:
-            found = self._with_rule(v, tolerated, sampled)
+            found = self._with_rule(v, tolerated, sampled, broken)
         except InputError as error:
             return None, [*problems, *error.problems]
         return (None if problems else found), problems
 
-    def _with_rule(self, v: Mapping[str, Any], tolerated: int, sampled: int) -> Resolved:
+    def _with_rule(
+        self, v: Mapping[str, Any], tolerated: int, sampled: int, broken: Collection[str]
+    ) -> Resolved:
         algorithm, rule = (
             self.algorithm(v["algorithm"]),
             self.rule(v["rule"], tolerated, v["scope"]),
         )
+        if "weights" not in broken and v["weights"] != "none":
+            from hgobench.protocol import cannot_weigh
+
+            told = rule.weighted, rule.minimum, tolerated
+            if problem := cannot_weigh(v["weights"], v["rule"], *told):
+                raise InputError(problem)
         scope, quorum = v["scope"], v["quorum"]
         if scope is None:
             scope = rule.on_parts if algorithm.partial else "block"
@@ -228,7 +237,8 @@ def _asked(specification: str, f: int, scope: str | None) -> _Rule | InputError:
     try:
         rule = aggregators.build(specification, f=f, scope=scope)  # type: ignore[arg-type]
         columnwise = rule.scopes() == ("block", "coordinate")
-        return _Rule(rule.scope_on_parts, columnwise, rule.minimum, rule.maximum)
+        weighted = bool(rule.weighted)
+        return _Rule(rule.scope_on_parts, columnwise, rule.minimum, rule.maximum, weighted)
     except InputError as error:
         return error.with_traceback(None)
 

@@ -114,6 +114,8 @@ def word(*known: str, optional: bool = False) -> Check:
     def check(name: str, value: Any) -> str | None:
         if value is None and optional:
             return None
+        if value is None and "none" in known:  # as settings are read
+            return "none"
         if not isinstance(value, str):
             raise InputError(f"{name}: {shown(value)}; expected one of {', '.join(sorted(known))}")
         if value not in known:
@@ -211,6 +213,7 @@ class Given(TypedDict, total=False):
     gamma: float
     schedule: Literal["constant", "inverse_sqrt_block"]
     solver: Named
+    weights: Literal["none", "examples", "claimed"]
     evaluation_interval: int
     metrics: Named
     seed: int
@@ -280,6 +283,9 @@ class Scenario:
         learning_rate (gamma): γ, on the mean gradient.
         schedule: ``"constant"``, or ``"inverse_sqrt_block"``: γ·√(d/|B_k|).
         solver: what the server does with the aggregate.
+        weights: what an answer counts: ``"none"``: all the same; ``"examples"``: as many training
+            examples as its worker claims to have, cut so that no f̂ of them have too much;
+            ``"claimed"``: as many as it claims, whatever that is (docs/weights.md).
         evaluation_interval: evaluate every so many rounds, and after the last.
         metrics: what else is measured after the last round: ``"standard"``, ``"none"``, or
             ``"mypkg:MyMetric"``, one's own besides the standard ones.
@@ -340,6 +346,8 @@ class Scenario:
         "constant", word("constant", "inverse_sqrt_block"), "defence")
     solver: str = declare(
         "gradient_descent", named("solver", learning_rate=0.1, schedule="constant"), "defence")
+    weights: Literal["none", "examples", "claimed"] = declare(
+        "none", word("none", "examples", "claimed"), "defence", related=True, before="none")
     evaluation_interval: int = declare(1, integer(1, ROUNDS), "measurement")
     metrics: str = declare("standard", named("metrics"), "measurement", before="standard")
     seed: int = declare(0, integer(0, SEEDS), "repetition")
@@ -570,10 +578,18 @@ class Scenario:
     def sampling_risk(self) -> float:
         """Return P(more than ⌊(v-1)/2⌋ of a round's q workers are Byzantine): hypergeometric.
 
+        Where answers count by examples, more than f̂: bounds hold for f̂, and a few more workers may
+        have half of the weight.
+
         With as many, half of a quorum of v or more may be Byzantine: what Malinovsky et al.
         (arXiv:2311.14127) object to in analyses of sampled workers, the HGO paper's among them.
         """
-        return _risk((self.quorum - 1) // 2, self.workers, self.byzantine, self.sampled)
+        return _risk(self._stood, self.workers, self.byzantine, self.sampled)
+
+    @property
+    def _stood(self) -> int:
+        """Return how many Byzantine workers of a round are less than half of a quorum."""
+        return (self.quorum - 1) // 2 if self.weights == "none" else self.tolerated
 
     @property
     def run_risk(self) -> float:
@@ -591,16 +607,20 @@ class Scenario:
             return ""
         if not catalogue.registry("algorithm").build(self.algorithm).partial:
             return ""
-        half = (self.quorum - 1) // 2
+        all_ = f"all that a quorum of v={self.quorum} tolerates"
+        if self.weights != "none":
+            all_ = f"all that weights bounded for tolerated={self.tolerated} leave less than half"
         return (
             f"sampling risk: of n={self.workers} workers f={self.byzantine} are Byzantine; more "
-            f"than {half} of q={self.sampled} sampled ones, all that a quorum of v={self.quorum} "
-            f"tolerates, are so with probability {self.sampling_risk:.3g} per round, "
-            f"{self.run_risk:.3g} over {self.rounds} rounds"
+            f"than {self._stood} of q={self.sampled} sampled ones, {all_}, are so with "
+            f"probability {self.sampling_risk:.3g} per round, {self.run_risk:.3g} over "
+            f"{self.rounds} rounds"
         )
 
 
-RISKS = ("workers", "byzantine", "sampled", "quorum", "rounds", "algorithm")
+RISKS = (
+    "workers", "byzantine", "sampled", "quorum", "rounds", "algorithm", "weights", "tolerated",
+)  # fmt: skip
 
 
 def sampling_warnings(scenarios: Iterable[Scenario]) -> list[str]:

@@ -724,6 +724,33 @@ def of_any(weights: Sequence[float], f: int) -> float:
     return sum(sorted(weights, reverse=True)[:f])
 
 
+def bounded_claims(
+    claims: Sequence[float], f: int, senders: Sequence[Sequence[int]]
+) -> list[float]:
+    """Cut claims at the largest U with which any f of every set of senders have their share.
+
+    That is halfway between f of its number and half; found by halving an interval 200 times. Where
+    f are half of a set or more, all of it count the same.
+    """
+    low, high = min(claims), max(claims)
+
+    def fits(limit: float) -> bool:
+        for who in senders:
+            cut = [min(claims[i], limit) for i in who]
+            if f > 0 and 2 * f >= len(who) and len({*cut}) > 1:
+                return False
+            if 0 < 2 * f < len(who) and of_any(cut, f) > (f / len(who) + 1 / 2) / 2 * sum(cut):
+                return False
+        return True
+
+    if not fits(high):
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        high = low
+    return [min(claim, high) for claim in claims]
+
+
 def weighted_mean(vectors: Vectors, weights: Sequence[float]) -> Vector:
     total = sum((s * v for s, v in zip(weights, vectors, strict=True)), np.zeros_like(vectors[0]))
     return np.asarray(total / sum(weights))

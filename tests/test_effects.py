@@ -91,6 +91,8 @@ BREAKS: list[tuple[str, dict[str, Any], float, str]] = [
     ("tail_only", {"rule": "average", "algorithm": "hgo", "hardware": "c2"}, 0.3, ""),
     # Copying one honest worker is enough where workers differ.
     ("mimic", {"rule": "median", "partition": "by_class[k=2]"}, 0.2, ""),
+    # Few that claim to have most of the data need not be many.
+    ("claim_examples+foe", {"rule": "average", "weights": "claimed", "byzantine": 2}, 0.5, "foe"),
     # Fewer answers than the quorum stall every round.
     ("crash", {"rule": "median", "quorum": 24, "sampled": 24}, 0.3, ""),
 ]  # fmt: skip

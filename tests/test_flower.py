@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hgobench.errors import InputError
+from tests import oracles
 from tests.conftest import ROOT
 from tests.flower_processes import Fleet, fleet
 
@@ -323,6 +324,31 @@ def test_the_order_in_which_replies_come_changes_nothing() -> None:
         arrays, _ = made.aggregate_train(1, list(grid.send_and_receive(asked))[::turn])
         found.append(arrays["w"].data)
     assert found[0] == found[1]
+
+
+def test_examples_weigh_where_the_strategy_says_so() -> None:
+    honest = [replying(record(filled(1)), 10), replying(record(filled(2)), 30)]
+    nodes = [*honest, replying(record(filled(3)), 20), replying(record(filled(9)), 1e300)]
+    arrays, _ = one_round(RobustStrategy("average", f=1, weights="examples"), nodes, record(ZERO))
+    cut = oracles.bounded_claims([10, 30, 20, 10**10], 1, [range(4)])
+    expected = np.average([1, 2, 3, 9], weights=cut)
+    assert arrays["w"].numpy() == pytest.approx(filled(expected), abs=1e-5)
+    claimed = RobustStrategy("average", f=0, weights="claimed")
+    arrays, _ = one_round(claimed, nodes[:3], record(ZERO))
+    assert arrays["w"].numpy() == pytest.approx(filled((10 + 60 + 60) / 60), abs=1e-5)
+
+
+@pytest.mark.parametrize("claim", [0, -3, float("nan"), float("inf"), 0.5])
+def test_a_reply_of_no_number_of_examples_is_dropped_where_they_weigh(claim: float) -> None:
+    nodes = [replying(record(filled(1)), 10)] * 3 + [replying(record(filled(9)), claim)]
+    made = RobustStrategy("median", f=1, weights="examples")
+    one_round(made, nodes, record(ZERO))
+    ((reason,),) = made.rounds[0].dropped.values()
+    assert reason.startswith("metric num-examples: ")
+    assert reason.endswith("; expected a number >= 1")
+    plain = RobustStrategy("median", f=1)
+    one_round(plain, nodes, record(ZERO))
+    assert not plain.rounds[0].dropped
 
 
 def test_parts_of_models_are_answers_where_they_are_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -25,6 +26,7 @@ from hgobench.flower import Layout, Reply, ReplyError, RuleServer
 from hgobench.flower.server import lower_median
 from hgobench.models import Quadratic
 from hgobench.protocol import Server, receive_sets
+from tests import oracles
 from tests.conftest import ROOT
 
 Arrays = dict[str, NDArray[Any]]
@@ -584,3 +586,51 @@ def test_without_flower_the_strategy_says_what_to_install_and_devices_load_littl
     assert done.returncode == 1
     said = "ImportError: hgobench.flower: Flower is not installed: pip install 'hgobench[flower]'"
     assert done.stderr.splitlines()[-1] == said
+
+
+# -- replies that count by examples ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["average", "median", "trimmed_mean", "geometric_median"])
+def test_replies_weigh_what_they_claim_as_far_as_the_server_lets_them(rule: str) -> None:
+    old, replies = models(1, seed=3)[0], models(7)
+    claims = [5, 9, 10, 10, 40, 300, 10**15]
+    said = [Reply(row, None, {}, n) for row, n in zip(replies, claims, strict=True)]
+    step = RuleServer(rule, f=1, weights="examples").step(1, PLAIN, old, {}, said, list(range(7)))
+    weights = oracles.bounded_claims(claims, 1, [range(7)])
+    view = ServerView(weights=np.array(weights))
+    with one_thread():
+        answer = aggregators.build(rule, f=1)(torch.from_numpy(old - replies), None, view)
+    assert step.values == pytest.approx(old - answer.numpy(), abs=1e-6)
+    without = RuleServer(rule, f=1).step(1, PLAIN, old, {}, said, list(range(7)))
+    assert not np.allclose(without.values, step.values, atol=1e-4)
+
+
+def test_flower_s_own_weights_are_those_that_are_claimed() -> None:
+    old, replies = models(1, seed=3)[0], models(3)
+    said = [Reply(row, None, {}, n) for row, n in zip(replies, [1, 2, 5], strict=True)]
+    step = RuleServer("average", f=0, weights="claimed").step(1, PLAIN, old, {}, said, [0, 1, 2])
+    assert step.values == pytest.approx(np.average(replies, axis=0, weights=[1, 2, 5]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "weights", "message"),
+    [
+        (
+            "krum",
+            "examples",
+            "weights: 'examples'; expected 'none', as the rule 'krum' counts every",
+        ),
+        (
+            "median",
+            "claimed",
+            "weights: 'claimed'; expected 'examples': without a bound one worker",
+        ),
+        ("median", "sizes", "weights: unknown 'sizes'; expected one of claimed, examples, none"),
+    ],
+)
+def test_weights_that_a_server_can_t_heed_are_refused(
+    rule: str, weights: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        RuleServer(rule, f=1, weights=weights)

@@ -16,6 +16,7 @@ from hgobench import Scenario, World, run
 from hgobench.attacks import Attack, Message, View
 from hgobench.protocol import Updates, deliver
 from hgobench.simulation import clock, simulate
+from tests import oracles
 from tests.algorithm_1 import softmax_gradient
 
 BASE: dict[str, Any] = {
@@ -45,6 +46,7 @@ class Asked:
         block: the most coordinates of a block.
         nova: whether the server divides answers by the updates that workers claim.
         lie: what Byzantine workers claim; 0: what they took.
+        more: how many times their examples Byzantine workers claim, where answers count by them.
     """
 
     steps: int
@@ -55,6 +57,7 @@ class Asked:
     block: float = math.inf
     nova: bool = False
     lie: int = 0
+    more: float = 1.0
 
 
 def gradient(world: World, w: Any, rows: Sequence[int], flip: bool) -> Any:
@@ -136,22 +139,32 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
                 computed += updates * length
             else:
                 computed += updates * d if length or room >= d else int(room)
-            numbers += length + (asked.nova and length > 0)
+            weighted = scenario.weights != "none"
+            numbers += length + (asked.nova + weighted) * (length > 0)
             claims.append(asked.lie if asked.lie and evil[i] else updates)
             cost = length if asked.inside else d
             waited.append(s * updates * cost / float(world.rates[i]) if length else 0.0)
             spent = max(waited)
         if asked.nova:
-            told = [c for c, answer in zip(claims, sent, strict=True) if answer]
-            effective = sum(told) / len(told)
+            said = [c for c, answer in zip(claims, sent, strict=True) if answer]
+            effective = sum(said) / len(said)
             for claim, answer in zip(claims, sent, strict=True):
                 answer.update({j: effective / claim * x for j, x in answer.items()})
         lengths = sorted((len(answer) for answer in sent), reverse=True)
         of_block = order[: lengths[scenario.quorum - 1]].tolist()
-        found = np.zeros(d)
-        for j in of_block:
-            values = [answer[j] for answer in sent if j in answer]
-            found[j] = sum(values) / len(values)
+        found, examples = np.zeros(d), [len(world.shards[i]) for i in draw.workers.tolist()]
+        told = [
+            max(round(n * asked.more), 1) if evil[i] else float(n)
+            for n, i in zip(examples, draw.workers.tolist(), strict=True)
+        ]
+        sets = [[row for row, answer in enumerate(sent) if j in answer] for j in of_block]
+        if scenario.weights == "examples":
+            heard = [row for row, answer in enumerate(sent) if answer]
+            told = oracles.bounded_claims(told, scenario.tolerated, [*sets, heard])
+        for j, who in zip(of_block, sets, strict=True):
+            weights = [told[row] if scenario.weights != "none" else 1.0 for row in who]
+            values = [np.array([sent[row][j]]) for row in who]
+            found[j] = oracles.weighted_mean(values, weights)[0]
         np.testing.assert_allclose(
             aggregate,
             found if len(of_block) == d else found[sorted(of_block)],
@@ -170,6 +183,14 @@ def check(scenario: Scenario, asked: Asked) -> dict[str, Any]:
     return dict(rounds)
 
 
+UNEQUAL = "quantity_skew[distribution=power_law,alpha=2]"
+LYING = {
+    "attack": "claim_examples[factor=50]",
+    "workers": 8,
+    "byzantine": 2,
+    "quorum": 5,
+    "deadline": 9.0,
+}
 LINK = "network[uplink=90,latency=0.05,counts=true]+lognormal[sigma=1.0]"
 
 
@@ -193,6 +214,13 @@ LINK = "network[uplink=90,latency=0.05,counts=true]+lognormal[sigma=1.0]"
         ("fednova[steps=3]", Asked(3, 0.4, nova=True), {"attack": "label_flip", "byzantine": 2, "quorum": 5, "tolerated": 0}),
         ("fednova[steps=4]", Asked(4, 0.4, nova=True, lie=1), {"attack": "claim_steps", "byzantine": 2, "quorum": 5, "deadline": 9.0}),
         ("fedavg[steps=4]", Asked(4, 0.4), {"attack": "claim_steps", "byzantine": 2, "quorum": 5, "deadline": 9.0}),
+        ("fedavg[steps=3]", Asked(3, 0.4), {"weights": "claimed", "partition": UNEQUAL}),
+        ("fedavg[steps=3]", Asked(3, 0.4, more=50.0), {"weights": "claimed", "partition": UNEQUAL, **LYING}),
+        ("fedavg[steps=3]", Asked(3, 0.4, more=50.0), {"weights": "examples", "partition": UNEQUAL, **LYING}),
+        ("fednova[steps=4]", Asked(4, 0.4, nova=True, more=50.0), {"weights": "examples", "partition": UNEQUAL, **LYING}),
+        ("hgo[steps=2]", Asked(2, 0.4, inside=True, more=50.0), {"weights": "examples", "partition": UNEQUAL, **LYING, "deadline": 5.0}),
+        ("hgo", Asked(1, 0.4, inside=True, more=0.1), {"weights": "examples", "partition": UNEQUAL, **LYING, "attack": "claim_examples[factor=0.1]"}),
+        ("hgo", Asked(1, 0.4, inside=True), {"weights": "examples", "partition": UNEQUAL, "hardware": LINK}),
     ],
 )  # fmt: skip
 def test_local_steps_agree_with_loops(algorithm: str, asked: Asked, fields: dict[str, Any]) -> None:

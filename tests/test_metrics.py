@@ -207,6 +207,51 @@ def test_measures_depend_on_nothing_but_the_scenario() -> None:
     ]
 
 
+# --- what workers with few examples get
+
+
+def test_sizes_are_thirds_of_the_honest_workers_by_examples() -> None:
+    """By loops, from what each worker holds and what each class's test examples came to."""
+    scenario = Scenario(
+        workers=14, byzantine=3, rounds=4, rule="krum", attack="sign_flip", metrics="sizes",
+        partition="dirichlet[alpha=0.2]", algorithm="sgd", deadline="inf",
+    )  # fmt: skip
+    result, usual = run(scenario), run(scenario.replace(metrics="standard"))
+    assert {**usual.measures, **result.measures} == result.measures
+    assert result.rounds == usual.rounds
+    world, told = World.of(scenario), result.measures
+    labels = world.data.train.labels
+    honest = [i for i in range(14) if not world.byzantine(3)[i]]
+    honest.sort(key=lambda i: len(world.shards[i]))
+    used = []
+    for size, third in zip(("small", "middle", "large"), np.array_split(honest, 3), strict=True):
+        own = [
+            np.mean([told[f"class_accuracy/{c}"] for c in labels[world.shards[i]]]) for i in third
+        ]
+        assert told[f"size_accuracy/{size}"] == pytest.approx(np.mean(own))
+        used.append(told[f"used_by_size/{size}"] * len(third))
+    assert max(used) == pytest.approx(14) or max(used) == pytest.approx(0, abs=1e-6)
+    assert sum(used) == pytest.approx(max(used), abs=1e-6)  # Krum follows one worker
+
+
+def test_weights_by_examples_follow_the_large() -> None:
+    """The average follows each worker as its share of the examples, over 1/m."""
+    fields: dict[str, Any] = {
+        "workers": 9, "rounds": 2, "rule": "average", "weights": "claimed", "metrics": "sizes",
+        "partition": "quantity_skew", "algorithm": "sgd", "deadline": "inf",
+    }  # fmt: skip
+    told = run(Scenario(**fields)).measures
+    sizes = np.sort([len(shard) for shard in World.of(Scenario(**fields)).shards])
+    for name, third in zip(("small", "middle", "large"), np.split(sizes, 3), strict=True):
+        expected = 9 * third.mean() / sizes.sum()
+        assert told[f"used_by_size/{name}"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_of_two_honest_workers_there_are_no_thirds() -> None:
+    told = run(Scenario(workers=3, byzantine=1, rounds=2, metrics="sizes+none")).measures
+    assert told == {}
+
+
 # --- devices and energy
 
 

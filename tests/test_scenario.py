@@ -101,6 +101,10 @@ def problems(**fields: Any) -> list[str]:
         ({"learning_rate": math.inf}, "learning_rate: inf; expected a number > 0"),
         ({"schedule": "constant2"}, "schedule: unknown 'constant2'; did you mean 'constant'?"),
         ({"solver": "adams"}, "solver: unknown 'adams'; did you mean 'adam'? (hgobench list solvers)"),
+        ({"weights": "sample"}, "weights: unknown 'sample'; did you mean 'examples'?"),
+        ({"weights": "examples", "rule": "krum", **SMALL}, "weights: 'examples'; expected 'none', as the rule 'krum' counts every answer alike (hgobench list rules says which take weights)"),
+        ({"weights": "examples", "rule": "nnm+median", **SMALL}, "weights: 'examples'; expected 'none', as the rule 'nnm+median' counts every answer alike (hgobench list rules says which take weights)"),
+        ({"weights": "claimed", "rule": "median", **SMALL}, "weights: 'claimed'; expected 'examples': without a bound one worker may claim most of all examples, and 'median' tolerates 4 with less than half"),
         ({"evaluation_interval": 0}, "evaluation_interval: 0; expected an integer >= 1"),
         ({"metrics": "enrgy"}, "metrics: unknown 'enrgy'; did you mean 'energy'? (hgobench list metrics)"),
         ({"seed": -1}, "seed: -1; expected an integer >= 0"),
@@ -264,6 +268,7 @@ def test_the_signature_shows_fields_letters_and_defaults() -> None:
             "attack_start": st.integers(0, 2),
             "attack_stop": st.sampled_from([1, 2, math.inf]),
             "rounds": st.integers(1, 2),
+            "weights": st.sampled_from(["none", "examples", "claimed"]),
         }
     )
 )

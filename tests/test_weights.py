@@ -1,7 +1,8 @@
-"""Rules that count rows by `ServerView.weights`, against their definitions."""
+"""Answers that count by `ServerView.weights`: what servers make them, and what rules do with them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgobench import aggregators
+from hgobench import Scenario, World, aggregators, run
 from hgobench.aggregators import RuleError, Scope, ServerView
+from hgobench.attacks import Attack, Message, View
+from hgobench.protocol import MOST_EXAMPLES, bounded, deliver
+from hgobench.scenario import check_field, risks
+from hgobench.settings import parse_setting
+from hgobench.simulation import simulate
 from tests import oracles
 from tests.test_rules import DRAWN, RULES, agree
 
@@ -188,3 +194,183 @@ def test_known_answers() -> None:
     # T = 2 of 6 goes at each end: 1 and half of the 2, half of the 4 and 8.
     light = ServerView(weights=np.array([1.0, 2.0, 2.0, 1.0]))
     assert float(aggregators.build("trimmed_mean", f=1)(x, None, light)) == pytest.approx(3.0)
+
+
+# -- what servers make of claims -------------------------------------------------------------------
+
+CLAIMS = st.lists(
+    st.one_of(st.integers(1, 20), st.integers(1, 10**6), st.just(MOST_EXAMPLES)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@DRAWN
+@given(
+    CLAIMS,
+    st.integers(0, 6),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["all", "prefixes", "any"]),
+)
+def test_claims_are_cut_where_the_definition_says(
+    claims: list[int], f: int, seed: int, kind: str
+) -> None:
+    rng, m = np.random.default_rng(seed), len(claims)
+    present = np.ones((m, 9), dtype=bool)
+    if kind == "prefixes":
+        present = rng.permutation(9) < rng.integers(0, 10, (m, 1))
+    if kind == "any":
+        present = rng.random((m, 9)) < 0.7
+    sets = [np.flatnonzero(column).tolist() for column in present.T if column.any()]
+    expected = oracles.bounded_claims(claims, f, [*sets, list(range(m))])
+    asked = None if kind == "all" else torch.from_numpy(present)
+    found = bounded(np.array(claims, dtype=float), f, asked)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    for who in sets:
+        most = max(f / len(who), (f / len(who) + 0.5) / 2) * found[who].sum()
+        assert oracles.of_any(found[who].tolist(), f) <= most * (1 + 1e-9)
+
+
+@DRAWN
+@given(CLAIMS, st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_no_claim_gains_more_than_the_bound(claims: list[int], f: int, seed: int) -> None:
+    """Whatever f workers claim, they weigh no more than their share, and no rule refuses them."""
+    m = len(claims)
+    if 2 * f >= m:
+        return
+    liars = np.random.default_rng(seed).permutation(m)[:f]
+    told = np.array(claims, dtype=float)
+    told[liars] = MOST_EXAMPLES
+    weights = bounded(told, f)
+    assert weights[liars].sum() <= (f / m + 0.5) / 2 * weights.sum() * (1 + 1e-9)
+    values = torch.ones(m, 2)
+    values[torch.from_numpy(liars)] = 1e9
+    found = aggregators.build("median", f=f)(values, None, ServerView(weights=weights))
+    assert found.tolist() == [1.0, 1.0]
+
+
+CELL: dict[str, Any] = {
+    "data": "breast_cancer",
+    "workers": 9,
+    "byzantine": 2,
+    "partition": "quantity_skew[distribution=power_law,alpha=1.5]",
+    "batch_size": 4,
+    "rounds": 3,
+    "rule": "trimmed_mean",
+    "deadline": 20.0,
+    "hardware": "lognormal[sigma=1.0]",
+}
+
+
+def table(result: Any) -> str:
+    assert result.status == "done", result.reason
+    assert result.measures
+    return repr({name: list(column) for name, column in result.rounds.items()})
+
+
+def test_weighted_runs_do_not_depend_on_the_stack() -> None:
+    """Alone, in stacks of 2 and of 64, to the last bit; the lie changes what counts alone."""
+    cells = [
+        Scenario(**{**CELL, "rule": rule, "weights": weights, "attack": attack, "algorithm": how})
+        for rule in ("trimmed_mean", "median", "ctma+median", "geometric_median")
+        for weights in ("none", "examples")
+        for attack in ("alie", "claim_examples+alie", "claim_examples[factor=0.1]+foe", "foe")
+        for how in ("hgo", "sgd")
+    ]
+    assert len(cells) == 64
+    together = [table(result) for result in simulate(cells)]
+    assert len(set(together)) > 40
+    for i in range(0, 64, 7):
+        assert table(run(cells[i])) == together[i]
+        pair = simulate([cells[63 - i], cells[i]])
+        assert table(pair[1]) == together[i]
+    for i in (0, 1):  # without weights nobody asks
+        assert together[i] == together[i + 2]
+        assert together[i + 8] != together[i + 10]
+
+
+def test_a_claim_is_4_bytes_of_every_answer() -> None:
+    plain, weighted = (
+        run(Scenario(**{**CELL, "weights": weights})).rounds for weights in ("none", "examples")
+    )
+    more = np.array(weighted["bytes_up"]) - np.array(plain["bytes_up"])
+    assert more.tolist() == [4 * heard for heard in weighted["heard"]]
+
+
+def test_claims_of_examples_are_bounded_and_counted() -> None:
+    sent, whole, held = torch.ones(3, 2), np.full(3, 2), np.array([5, 6, 7])
+    for said, counted, malformed in (
+        (None, [5, 6, 7], 0),
+        ([1, 10**9, 7], [1, 10**9, 7], 0),
+        ([0, -4, 2**40], [1, 1, MOST_EXAMPLES], 3),
+        ([1], [5, 6, 7], 3),  # unreadable: nothing of it arrives
+    ):
+        message = Message(sent, whole, examples=None if said is None else np.array(said))
+        delivery = deliver(message, 3, 2, 2, np.inf, None, held)
+        assert delivery.examples is not None
+        assert (delivery.examples.tolist(), delivery.malformed) == (counted, malformed)
+        assert delivery.lengths.tolist() == ([0, 0, 0] if said == [1] else [2, 2, 2])
+        assert deliver(message, 3, 2, 2, np.inf).examples is None
+    with pytest.raises(TypeError, match="claimed examples: float64; expected integers"):
+        deliver(Message(sent, whole, examples=np.ones(3)), 3, 2, 2, np.inf, None, held)
+
+
+class Trying(Attack):
+    """Notes what the server would do with its message, then sends it."""
+
+    sees = "server"
+
+    def __call__(self, view: View) -> Message:
+        own = view.require_own()
+        claims = np.array([10**6, 1])
+        message = Message(own * 2.0, view.claim(view.places), examples=claims)
+        TRIED.append((view.outcome(message).stepped(), view.own_examples, view.workers))
+        return message
+
+    def values(self, view: View) -> torch.Tensor:
+        return self(view).values
+
+
+TRIED: list[Any] = []
+
+
+def test_what_attackers_try_is_weighed_as_what_they_send() -> None:
+    TRIED.clear()
+    scenario = Scenario(
+        **{**CELL, "weights": "examples", "algorithm": "sgd", "deadline": "inf"},
+        attack="tests.test_weights:Trying",
+    )
+    seen: list[torch.Tensor] = []
+    (result,) = simulate([scenario], observe=lambda step: seen.append(step.params.clone()))
+    assert result.status == "done", result.reason
+    for (stepped, _, _), after in zip(TRIED[:-1], seen[1:], strict=True):
+        torch.testing.assert_close(stepped, after)
+    shards = World(scenario).shards
+    for _, held, workers in TRIED:
+        assert held.tolist() == [len(shards[i]) for i in workers]
+
+
+def test_with_weights_a_sample_of_more_than_is_tolerated_is_a_risk() -> None:
+    fields: dict[str, Any] = {
+        "workers": 40,
+        "byzantine": 6,
+        "sampled": 20,
+        "tolerated": 3,
+        "quorum": 15,
+    }
+    plain = Scenario(**fields, rule="median")
+    weighted = plain.replace(weights="examples")
+    assert plain.sampling_risk == 0.0
+    ways = sum(math.comb(6, k) * math.comb(34, 20 - k) for k in (4, 5, 6)) / math.comb(40, 20)
+    assert weighted.sampling_risk == risks(weighted)[0] == pytest.approx(ways)
+    assert weighted.sampling_warning == (
+        "sampling risk: of n=40 workers f=6 are Byzantine; more than 3 of q=20 sampled ones, all "
+        "that weights bounded for tolerated=3 leave less than half, are so with probability 0.331 "
+        "per round, 1 over 150 rounds"
+    )
+    assert weighted.digest != plain.digest == plain.replace(weights="none").digest
+
+
+def test_a_setting_none_is_the_word() -> None:
+    assert Scenario(weights=None).weights == "none"  # type: ignore[arg-type]
+    assert check_field("weights", parse_setting("weights=none").values[0]) == "none"

@@ -35,7 +35,8 @@ class FedAvg(Sgd):
     Source: McMahan, Moore, Ramage, Hampson, Agüera y Arcas, "Communication-Efficient Learning of
     Deep Networks from Decentralized Data", AISTATS 2017.
 
-    Departs from its source: all answers count the same, whatever their workers' examples.
+    Departs from its source: by default all answers count the same. In it they count by their
+    workers' examples, as with the scenario's ``weights="claimed"`` and the average.
 
     Args:
         steps: K >= 1; with 1 it is SGD.
@@ -118,7 +119,8 @@ class FedNova(FedAvg):
     Heterogeneous Federated Optimization", NeurIPS 2020, with plain SGD as the local solver, where
     ‖a_i‖₁ = k_i and τ_eff = Σ p_i·k_i.
 
-    Departs from its source: p_i = 1/m for m heard workers, whatever their examples.
+    Departs from its source: p_i = 1/m for m heard workers unless the scenario's `weights` says
+    otherwise, and 1/m in τ_eff even so.
 
     Args:
         steps, rate: as for `FedAvg`.

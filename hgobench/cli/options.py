@@ -111,8 +111,9 @@ ColumnsOption = Annotated[
         metavar="NAME,NAME",
         help="Further columns: time, bytes_up, bytes_down, coordinates, stalled, sampling_risk, "
         "run_risk, exceeded, outvoted, cpu_seconds, server_ms, worst_class, slow_devices, "
-        "device_accuracy, worst_worker, used, used_by_labels, weight, caught, dropped, energy, "
-        "device_energy, folder, hash; and measures.NAME, of a metric of one's own.",
+        "device_accuracy, worst_worker, small_workers, size_accuracy, used, used_by_labels, "
+        "used_by_size, weight, caught, dropped, energy, device_energy, folder, hash; and "
+        "measures.NAME, of a metric of one's own.",
     ),
 ]
 ByOption = Annotated[

@@ -31,11 +31,13 @@ class Reply(NamedTuple):
         values: (d,) the floating-point arrays as one vector; 0 where nothing was sent.
         sent: (d,) bool, which coordinates were sent; None: all.
         counters: the arrays of integers and of bools that were sent, by name.
+        examples: of how many examples it claims to be, 1 or more; what does not say so is of 1.
     """
 
     values: NDArray[Any]
     sent: NDArray[np.bool_] | None
     counters: dict[str, NDArray[Any]]
+    examples: int = 1
 
 
 class Layout:

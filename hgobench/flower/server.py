@@ -24,7 +24,8 @@ from hgobench.errors import InputError, shown
 from hgobench.kernels.arrays import all_finite
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive, whole
-from hgobench.protocol import Server
+from hgobench.protocol import MOST_EXAMPLES, WEIGHTINGS, Server, Weighting, cannot_weigh
+from hgobench.scenario import word
 
 from .arrays import Layout, Reply
 
@@ -105,6 +106,9 @@ class RuleServer:
         data: clean data at the server; None: it has none.
         gradients: whether replies are gradients g_i, which the rule aggregates as they are, and not
             models.
+        weights: what a reply counts: ``"none"``: all the same; ``"examples"``: as many examples as
+            it claims to be of, cut so that no f of them have too much
+            (`hgobench.protocol.bounded`); ``"claimed"``: as many as it claims.
 
     Raises:
         InputError: all that is wrong with the arguments.
@@ -129,10 +133,12 @@ class RuleServer:
         seed: int = 0,
         data: CleanData | None = None,
         gradients: bool = False,
+        weights: Weighting = "none",
     ) -> None:
         check_arguments(
             rule=(instance("a rule's name", str), rule),
             partial=(instance("True or False", bool), partial),
+            weights=(word(*WEIGHTINGS), weights),
         )
         try:
             f, seed = whole("f", f, least=0), whole("seed", seed, least=0)
@@ -152,6 +158,8 @@ class RuleServer:
                     "are the same"
                 )
             made = aggregators.build(rule, f=f, scope=scope)
+        if problem := cannot_weigh(weights, rule, made.weighted, made.minimum, f):
+            raise InputError(problem)
         if "honest" in made.needs:
             raise InputError(f"rule: {shown(rule)} is told who is honest, which no server knows")
         if "root" in made.needs and data is None:
@@ -162,7 +170,7 @@ class RuleServer:
         self.name, self.f, self.scope, self.seed, self.data = rule, f, scope, seed, data
         self.partial, self.quorum = partial, least if quorum is None else quorum
         self.gradients = gradients
-        self.server = Server(algorithm, made, GradientDescent(rate), self.quorum)
+        self.server = Server(algorithm, made, GradientDescent(rate), self.quorum, weights)
         self._calls = Boundary("rule", rule, made, seed=seed, passes=(RuleError,))
 
     def step(
@@ -208,7 +216,9 @@ class RuleServer:
             old = torch.from_numpy(params.copy())
             away = None if self.gradients else params
             changes, sent = _changes(away, replies, len(stand_ins))
-            reception = self.server.receive_sets(sent)
+            claims = [min(max(reply.examples, 1), MOST_EXAMPLES) for reply in replies]
+            examples = np.array([*claims, *(1 for _ in stand_ins)], np.int64)
+            reception = self.server.receive_sets(sent, examples)
             if reception is None:
                 return stalled(f"no coordinate has {self.quorum} answers, the quorum")
             block = reception.block
@@ -218,6 +228,7 @@ class RuleServer:
                 coordinates=block,
                 dimension=len(old),
                 root=None if self.data is None else _Root(self, layout, old, kept, block),
+                weights=reception.weights,
                 stream=lambda step: stream(self.seed, "rule", k, step),
             )
             try:

@@ -16,6 +16,7 @@ from flwr.serverapp.strategy import FedAvg, Result
 from hgobench.aggregators import Scope
 from hgobench.boundary import error_text, plain
 from hgobench.errors import shown
+from hgobench.protocol import Weighting
 
 from .arrays import Layout, Reply, ReplyError
 from .grid import UNREADABLE, OneByOne
@@ -24,6 +25,7 @@ from .server import CleanData, Round, RuleServer, lower_median
 log = logging.getLogger("flwr").log
 
 BESIDE = 2**20  # bytes that a reply may hold besides its arrays: names, headers, metrics
+EXAMPLES = "num-examples"  # the metric in which a client says how many it has
 SENT = "sent"  # the record in which a client says which entries it sent
 
 
@@ -33,9 +35,9 @@ class RobustStrategy(FedAvg):
     Names, shapes and types of arrays are the server's. A reply with others, with NaN or infinite
     values, with bytes that are no array, to a message of another round, or the second of a node is
     dropped, counted by node and told in the log; nothing that a node sends raises. Numbers of
-    examples, which a node may claim as it likes, weigh nothing. If too few nodes answer for the
-    rule, or more than f of them wrongly, the model stays as it was, and the round counts as
-    stalled.
+    examples, which a node may claim as it likes, weigh nothing unless `weights` says so. If too few
+    nodes answer for the rule, or more than f of them wrongly, the model stays as it was, and the
+    round counts as stalled.
 
     A reply holds one ArrayRecord, of any name, with all arrays of the model. With ``partial=True``
     it may leave arrays out, and say in a second ArrayRecord, ``"sent"``, by an array of bools
@@ -60,6 +62,10 @@ class RobustStrategy(FedAvg):
         arrayrecord_key, configrecord_key: as for Flower's FedAvg.
         gradients: whether replies are gradients and not models: the server then steps by -γ times
             what the rule makes of them.
+        weights: what a reply counts: ``"none"``: all the same; ``"examples"``: its metric
+            ``num-examples``, cut so that no f nodes have too much of the weight, whatever they
+            claim (`hgobench.protocol.bounded`); ``"claimed"``: that metric, as Flower's FedAvg
+            does, for the rule ``"average"`` or f = 0. A reply without such a number is dropped.
 
     Attributes:
         rounds: what became of each round of training, a `Round` each.
@@ -93,6 +99,7 @@ class RobustStrategy(FedAvg):
         arrayrecord_key: str = "arrays",
         configrecord_key: str = "config",
         gradients: bool = False,
+        weights: Weighting = "none",
     ) -> None:
         self.server = RuleServer(
             rule,
@@ -104,6 +111,7 @@ class RobustStrategy(FedAvg):
             seed=seed,
             data=data,
             gradients=gradients,
+            weights=weights,
         )
         super().__init__(
             fraction_train=fraction_train,
@@ -176,6 +184,8 @@ class RobustStrategy(FedAvg):
         for node, reply in self._genuine(what, replies, self._asked):
             try:
                 answer, said = self._read(reply), _metrics(what, node, reply)
+                if self.server.server.weighting != "none":
+                    answer = answer._replace(examples=_examples(reply))
                 read[node] = answer
                 metrics.append(said)
             except ReplyError as error:
@@ -297,6 +307,22 @@ class RobustStrategy(FedAvg):
         log(logging.WARNING, line, what.number, node, reason)
 
 
+def _examples(reply: Message) -> int:
+    """Return of how many examples a reply claims to be.
+
+    Raises:
+        ReplyError: it does not say, or no such number.
+    """
+    for record in reply.content.metric_records.values():
+        if EXAMPLES not in record:
+            continue
+        claim = record[EXAMPLES]
+        if isinstance(claim, list) or not math.isfinite(claim) or claim < 1:
+            raise ReplyError(f"metric {EXAMPLES}: {shown(claim)}; expected a number >= 1")
+        return int(claim)
+    raise ReplyError(f"no metric {EXAMPLES}, by which replies are weighed")
+
+
 def _metrics(what: Round, node: int, reply: Message) -> dict[str, float]:
     """Return the metrics of a reply that are single finite numbers, but the number of examples.
 
@@ -305,7 +331,7 @@ def _metrics(what: Round, node: int, reply: Message) -> dict[str, float]:
     found = {}
     for record in reply.content.metric_records.values():
         for name, value in record.items():
-            if isinstance(value, list) or name == "num-examples":
+            if isinstance(value, list) or name == EXAMPLES:
                 continue
             if math.isfinite(value):
                 found[name] = float(value)

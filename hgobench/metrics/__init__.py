@@ -1,7 +1,8 @@
 """Metrics: numbers of a run's end besides the accuracy on all test examples, one module each.
 
-A scenario's field `metrics` says which: ``standard`` is all of hgobench's, and ``mypkg:MyMetric``
-these and one's own; ``weights+none`` and ``mypkg:MyMetric+none`` are that metric alone.
+A scenario's field `metrics` says which: ``standard`` is accuracies, weights and energy; ``sizes``
+and ``mypkg:MyMetric`` are these and that one; ``weights+none`` and ``mypkg:MyMetric+none`` are that
+metric alone.
 
 >>> registry.canonical("energy"), sorted(registry.build("weights + none").measures)[:2]
 ('energy+standard', ['caught', 'dropped'])
@@ -13,6 +14,7 @@ from .accuracies import Accuracies
 from .base import End, Influence, Metric, Several
 from .energy import Energy
 from .influence import VALUES, influences
+from .sizes import Sizes
 from .weights import Weights
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Influence",
     "Metric",
     "Several",
+    "Sizes",
     "Weights",
     "influences",
     "metrics",
@@ -42,7 +45,7 @@ def _with_standard(metric: object, name: str) -> Metric:
 
 
 class Standard(Several):
-    """All of hgobench's metrics."""
+    """What every run measures, unless it is told otherwise."""
 
     formula = "accuracies, weights and energy"
 
@@ -50,7 +53,8 @@ class Standard(Several):
         super().__init__([Accuracies(), Weights(), Energy()])
 
 
-RESERVED = frozenset(Standard().measures)  # names that a metric of one's own may not have
+# Names that a metric of one's own may not have.
+RESERVED = frozenset({**Standard().measures, **Sizes.measures})
 
 
 class Nothing(Several):
@@ -65,7 +69,7 @@ class Nothing(Several):
 metrics: Registry[Metric] = Registry(
     "metric",
     "metrics",
-    {"accuracies": Accuracies, "weights": Weights, "energy": Energy},
+    {"accuracies": Accuracies, "weights": Weights, "energy": Energy, "sizes": Sizes},
     kind=Metric,
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .base import End, Metric
+from .base import End, Floats, Metric
 
 
 class Accuracies(Metric):
@@ -37,19 +37,32 @@ class Accuracies(Metric):
 
     def __call__(self, end: End) -> Mapping[str, float]:
         """Return ``class_accuracy/C``, ``device_accuracy/DEVICE`` and ``worst_worker``."""
-        if end.right is None or not end.classes:
+        if (by_class := class_accuracy(end)) is None or (own := met_accuracy(end)) is None:
             return {}
-        labels = end.labels.numpy()
-        tested = np.bincount(labels, minlength=end.classes)
-        right = np.bincount(labels, end.right, minlength=end.classes)
-        accuracy = right / np.maximum(tested, 1)
-        there = np.flatnonzero(tested)
-        told = {f"class_accuracy/{c}": float(accuracy[c]) for c in there}
-        met = end.held[:, there]
-        of = met.sum(axis=1)
-        own = met @ accuracy[there] / np.maximum(of, 1)
-        counted = ~end.byzantine & (of > 0)
+        there = np.flatnonzero(np.isfinite(by_class))
+        told = {f"class_accuracy/{c}": float(by_class[c]) for c in there}
+        counted = ~end.byzantine & np.isfinite(own)
         told |= end.by_device("device_accuracy", own, counted)
         if counted.any():
             told["worst_worker"] = float(own[counted].min())
         return told
+
+
+def class_accuracy(end: End) -> Floats | None:
+    """Return a_c, (classes,), NaN of a class without test examples; None: nothing is classed."""
+    if end.right is None or not end.classes:
+        return None
+    labels = end.labels.numpy()
+    tested = np.bincount(labels, minlength=end.classes)
+    right = np.bincount(labels, end.right, minlength=end.classes)
+    return np.where(tested > 0, right / np.maximum(tested, 1), np.nan)
+
+
+def met_accuracy(end: End) -> Floats | None:
+    """Return A_i, (n,), NaN of who holds no class that is tested; None: nothing is classed."""
+    if (accuracy := class_accuracy(end)) is None:
+        return None
+    there = np.flatnonzero(np.isfinite(accuracy))
+    met = end.held[:, there]
+    of = met.sum(axis=1)
+    return np.where(of > 0, met @ accuracy[there] / np.maximum(of, 1), np.nan)

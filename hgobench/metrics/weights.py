@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .base import End, Metric
+from .base import End, Floats, Metric
 from .influence import unlike
 
 UNUSED = 0.01  # of the weight that the average gives: a rule that gives less has dropped a worker
@@ -52,18 +54,15 @@ class Weights(Metric):
 
     def __call__(self, end: End) -> Mapping[str, float]:
         """Return ``used``, ``weight`` and ``used_by_labels`` by group, and who was left out."""
-        influence = end.influence
-        if influence is None:
+        influence, known = end.influence, followed(end)
+        if influence is None or known is None:
             return {}
-        n, workers = len(end.byzantine), influence.workers
-        answered, asked = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-        used, sent = np.zeros(n), np.zeros(n)
-        used[workers], sent[workers] = influence.used * len(workers), influence.sent
-        known = np.isfinite(used)
-        answered[workers], asked[influence.asked] = known[workers], known[influence.asked]
+        used, sent, answered = known
+        asked = np.zeros(len(used), dtype=bool)
+        asked[influence.asked] = np.isfinite(used)[influence.asked]
         heard = answered & ~end.byzantine
         told = end.by_device("used", used, heard, sent)
-        weight = used * sent * (len(influence.asked) / len(workers))
+        weight = used * sent * (len(influence.asked) / len(influence.workers))
         told |= end.by_device("weight", weight, asked & ~end.byzantine)
         if end.classes and len(who := np.flatnonzero(heard)) >= len(RARITY):
             order = who[np.argsort(unlike(end.held)[who], kind="stable")]
@@ -76,3 +75,28 @@ class Weights(Metric):
             if heard.any():
                 told["dropped"] = float(left_out[heard].mean())
         return told
+
+
+class Followed(NamedTuple):
+    """How far a rule's last answer follows each worker.
+
+    Attributes:
+        used: (n,) m·w_i; 0 of who did not answer, NaN where it is not known.
+        sent: (n,) the share of the block that each sent.
+        answered: (n,) who answered, and is known.
+    """
+
+    used: Floats
+    sent: Floats
+    answered: NDArray[np.bool_]
+
+
+def followed(end: End) -> Followed | None:
+    """Return how far the last answer follows each worker; None: nothing is known."""
+    if (influence := end.influence) is None:
+        return None
+    n, workers = len(end.byzantine), influence.workers
+    used, sent, answered = np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
+    used[workers], sent[workers] = influence.used * len(workers), influence.sent
+    answered[workers] = np.isfinite(used[workers])
+    return Followed(used, sent, answered)

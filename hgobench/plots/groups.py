@@ -34,8 +34,15 @@ MEASURES = {
     "energy": "joules of a device",
     "used_by_labels": "values used (average: 1)",
     "class_accuracy": "accuracy",
+    "size_accuracy": "accuracy",
+    "used_by_size": "values used (average: 1)",
 }
-_GROUPS = {"used_by_labels": "labels", "class_accuracy": "class"}
+_GROUPS = {
+    "used_by_labels": "labels",
+    "class_accuracy": "class",
+    "size_accuracy": "size",
+    "used_by_size": "size",
+}
 
 
 def devices(cells: Cells, asked: Asked) -> Chart:
@@ -47,8 +54,10 @@ def devices(cells: Cells, asked: Asked) -> Chart:
     ticks = _merged([list(groups(y, point.under_worst)) for point in division.points.values()])
     if not ticks:
         raise InputError(
-            f"plot: devices: `y`: {y}: no run measured it; it needs results with metrics=standard "
-            "of this version" + (", of a fleet that says watts" if y == "energy" else "")
+            f"plot: devices: `y`: {y}: no run measured it; it needs results with metrics="
+            + ("sizes" if _GROUPS.get(y) == "size" else "standard")
+            + " of this version"
+            + (", of a fleet that says watts" if y == "energy" else "")
         )
     header = ["panel", "line", over, y, "low", "high", "seeds", "attack"]
     rows: list[Sequence[Cell]] = []
@@ -81,6 +90,10 @@ def devices(cells: Cells, asked: Asked) -> Chart:
         "used_by_labels": "How far the rule's last answer follows what honest workers sent, by how "
         "rare their labels are",
         "class_accuracy": "Accuracy on the test examples of each class",
+        "used_by_size": "How far the rule's last answer follows what honest workers sent, by "
+        "thirds by how many examples they hold",
+        "size_accuracy": "Accuracy on test examples with the mix of labels that honest workers "
+        "hold, by thirds by how many examples they hold",
     }[y]
     said = [
         f"{about}: {counts(every)}, {threat(division, courses=True)}.",

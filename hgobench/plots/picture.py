@@ -205,7 +205,8 @@ def plot(
     ``ranks``   the places that the rows of each board may have
     ``blocks``  coordinates updated and workers heard over `x`, as in ``curves``
     ``devices`` what the last round and the model are for each class of device: `y` is used,
-                weight, device_accuracy or energy; or by labels, used_by_labels and class_accuracy
+                weight, device_accuracy or energy; or by labels, used_by_labels and
+                class_accuracy; or by size, used_by_size and size_accuracy
     =========== ===============================================================================
 
     Nothing is averaged but seeds: cells that differ in the setting are in different panels, cells

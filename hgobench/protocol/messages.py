@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor, torch
 
+from .weights import MOST_EXAMPLES
+
 NUMBER_BYTES = 4  # a coordinate travels as a float32
 SEED_BYTES = 8  # the server announces a round's order by the seed of its permutation
 
@@ -26,12 +28,15 @@ class Message(NamedTuple):
             heard then) or, if there is none, after the slowest honest answer; None: in time.
         updates: (b,) int64, how many updates each claims to have taken, where answers say so; None:
             as many as its device takes.
+        examples: (b,) int64, how many examples each claims to have, where the server weighs answers
+            by them; None: as many as it has.
     """
 
     values: Tensor
     lengths: np.ndarray
     delay: np.ndarray | None = None
     updates: np.ndarray | None = None
+    examples: np.ndarray | None = None
 
 
 class Updates(NamedTuple):
@@ -56,6 +61,7 @@ class Delivery:
         delay: by how much the latest answer that arrives is late, in time units.
         malformed: how many answers no worker could have sent; they are clipped or dropped.
         updates: (b,) int64 in 1 .. K, as claimed; None: answers do not say.
+        examples: (b,) int64 in 1 .. 2³² - 1, as claimed; None: answers do not say.
     """
 
     values: Tensor | None
@@ -63,6 +69,7 @@ class Delivery:
     delay: float
     malformed: int
     updates: NDArray[np.int64] | None = None
+    examples: NDArray[np.int64] | None = None
 
 
 def deliver(
@@ -72,13 +79,14 @@ def deliver(
     longest: int | NDArray[np.int64],
     deadline: float,
     updates: Updates | None = None,
+    examples: NDArray[np.int64] | None = None,
 ) -> Delivery:
     """Return a message as it arrives: clip impossible claims, drop unreadable or late answers.
 
     A claimed length is clipped to what there is and, where workers can't lie about their speed, to
-    what each could have finished; a claimed number of updates likewise, and to 1 at least. An
-    answer whose delay is negative or not a number never arrives; one that is late arrives only
-    where the server waits for the last.
+    what each could have finished; a claimed number of updates likewise, and to 1 at least; one of
+    examples to what fits into 4 bytes, and to 1 at least. An answer whose delay is negative or not
+    a number never arrives; one that is late arrives only where the server waits for the last.
 
     Args:
         message: of all Byzantine workers of the round.
@@ -88,9 +96,10 @@ def deliver(
             each.
         deadline: τ in time units; inf: the server waits for the last answer.
         updates: what they may claim to have taken; None: answers do not say.
+        examples: (b,) how many they have; None: answers do not say.
 
     Raises:
-        TypeError: the claimed lengths or updates are no integers.
+        TypeError: the claimed lengths, updates or examples are no integers.
 
     >>> message = Message(torch.ones(2, 3), np.array([2, 7]))
     >>> deliver(message, workers=2, dimension=3, longest=3, deadline=1.0).lengths
@@ -101,26 +110,40 @@ def deliver(
         raise TypeError(f"claimed lengths: {claimed.dtype}; expected integers")
     in_time = message.delay is None
     delay = np.zeros(workers) if in_time else np.asarray(message.delay, dtype=float)
-    taken = counted = np.ones(workers, dtype=np.int64)
-    if updates is not None:
-        taken = updates.own if message.updates is None else np.asarray(message.updates)
-        if not np.issubdtype(taken.dtype, np.integer):
-            raise TypeError(f"claimed updates: {taken.dtype}; expected integers")
+    own = None if updates is None else updates.own
+    taken, held = (
+        _said("updates", own, message.updates),
+        _said("examples", examples, message.examples),
+    )
     readable = values.shape == (workers, dimension) and not values.is_complex()
-    if not readable or not claimed.shape == delay.shape == taken.shape == (workers,):
-        own = None if updates is None else updates.own
-        return Delivery(None, np.zeros(workers, dtype=np.int64), 0.0, workers, own)
+    shapes = {part.shape for part in (claimed, delay, taken, held) if part is not None}
+    if not readable or shapes != {(workers,)}:
+        return Delivery(None, np.zeros(workers, dtype=np.int64), 0.0, workers, own, examples)
     bounded = np.clip(claimed, 0, longest)
     impossible = bounded != claimed
-    if updates is not None:
-        counted = np.clip(taken, 1, updates.limits)
-        impossible |= counted != taken
-    said = None if updates is None else counted
+    if taken is not None and updates is not None:
+        claimed, taken = taken, np.clip(taken, 1, updates.limits)
+        impossible |= taken != claimed
+    if held is not None:
+        claimed, held = held, np.clip(held, 1, MOST_EXAMPLES)
+        impossible |= held != claimed
     if in_time:
-        return Delivery(values, bounded, 0.0, int(impossible.sum()), said)
+        return Delivery(values, bounded, 0.0, int(impossible.sum()), taken, held)
     never = ~(np.isfinite(delay) & (delay >= 0))
     malformed = int((impossible | never).sum())
     late = never | (delay > 0) if math.isfinite(deadline) else never
     bounded = np.where(late, 0, bounded)  # a late answer is not heard
     last = float(delay[bounded > 0].max(initial=0.0))
-    return Delivery(values, bounded, last, malformed, said)
+    return Delivery(values, bounded, last, malformed, taken, held)
+
+
+def _said(
+    what: str, own: NDArray[np.int64] | None, claimed: np.ndarray | None
+) -> NDArray[np.int64] | None:
+    """Return what is claimed, or else true, where answers say it."""
+    if own is None:
+        return None
+    said = own if claimed is None else np.asarray(claimed)
+    if not np.issubdtype(said.dtype, np.integer):
+        raise TypeError(f"claimed {what}: {said.dtype}; expected integers")
+    return said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ from hgobench.aggregators import Answer, Rule, ServerView
 from hgobench.algorithms import Algorithm, GradientDescent, Order
 from hgobench.kernels.arrays import count_columns
 from hgobench.lazy import Tensor, torch
+
+from .weights import Weighting, bounded
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Reception:
         block: (b,) int64, the coordinates that at least v workers sent; None: all d.
         present: (m, b) bool, who sent which coordinate of the block; None: all did.
         size: b.
+        weights: (m,) > 0, how much each answer counts; None: all alike.
     """
 
     rows: NDArray[np.int64]
     block: Tensor | None
     present: Tensor | None
     size: int
+    weights: NDArray[np.float64] | None = None
 
     @cached_property
     def whole(self) -> Reception:
@@ -51,7 +55,8 @@ class Reception:
         there = served.nonzero()[:, 0]
         block = there if self.block is None else self.block[there]
         present = None if self.present is None else self.present[:, there]
-        return Reception(self.rows, block, present, len(there)), answer.values[there]
+        rest = replace(self, block=block, present=present, size=len(there))
+        return rest, answer.values[there]
 
     def of(self, values: Tensor) -> Tensor:
         """Return what arrived on the block, (q, d) -> (m, b)."""
@@ -132,12 +137,20 @@ class Server:
         rule: what it aggregates with.
         solver: what it does with the aggregate.
         quorum: v.
+        weighting: what an answer counts: ``"none"``: all the same; ``"examples"``: as many examples
+            as its worker claims, bounded (`weights.bounded`); ``"claimed"``: as many as it claims.
     """
 
     algorithm: Algorithm
     rule: Rule
     solver: GradientDescent
     quorum: int
+    weighting: Weighting = "none"
+
+    def numbers(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
+        """Count the numbers that each answer is, (q,): one more where it says of what it is."""
+        numbers = self.algorithm.numbers(lengths, order)
+        return numbers if self.weighting == "none" else numbers + (lengths > 0)
 
     def accepted(self, lengths: NDArray[np.int64], order: Order) -> NDArray[np.int64]:
         """Return the lengths as the server takes them, (q,): SGD takes whole gradients only."""
@@ -162,24 +175,46 @@ class Server:
         return values * torch.from_numpy(by_row)[:, None].to(values)
 
     def receive(
-        self, lengths: NDArray[np.int64], order: Order, device: torch.device
+        self,
+        lengths: NDArray[np.int64],
+        order: Order,
+        device: torch.device,
+        examples: NDArray[np.int64] | None = None,
     ) -> Reception | None:
         """Return what the server aggregates, given accepted lengths; None: the round stalls.
 
         Of a rule that takes no others, the answers are those that hold the whole block.
-        """
-        return self._taken(receive(lengths, self.quorum, order, device))
 
-    def receive_sets(self, sent: Tensor) -> Reception | None:
+        Args:
+            lengths: (q,) accepted; 0: no answer.
+            order: C_k.
+            device: where its tensors are to be.
+            examples: (q,) > 0, how many each worker claims to have, where they count.
+        """
+        return self._taken(receive(lengths, self.quorum, order, device), examples)
+
+    def receive_sets(
+        self, sent: Tensor, examples: NDArray[np.int64] | None = None
+    ) -> Reception | None:
         """Return what the server aggregates, given who sent which coordinate, (q, d) bool.
 
         None: the round stalls. A rule that takes no others gets the answers that hold the whole
-        block.
+        block. Numbers of examples are as for `receive`.
         """
-        return self._taken(receive_sets(sent, self.quorum))
+        return self._taken(receive_sets(sent, self.quorum), examples)
 
-    def _taken(self, reception: Reception | None) -> Reception | None:
-        return reception.whole if reception and self.rule.takes_whole_answers else reception
+    def _taken(
+        self, reception: Reception | None, examples: NDArray[np.int64] | None
+    ) -> Reception | None:
+        if reception and self.rule.takes_whole_answers:
+            reception = reception.whole
+        if reception is None or self.weighting == "none":
+            return reception
+        assert examples is not None
+        weights = examples[reception.rows].astype(float)
+        if self.weighting == "examples":
+            weights = bounded(weights, self.rule.f, reception.present)
+        return replace(reception, weights=weights)
 
     def aggregate(self, values: Tensor, reception: Reception, view: ServerView) -> Answer:
         """Return the rule's answer on the block, of (q, d) values."""

@@ -15,6 +15,8 @@ MEASURES = {
     "worst_worker": "accuracy for the worst worker",
     "used": "how far values are followed",
     "used_by_labels": "how far values are followed, by labels",
+    "size_accuracy": "accuracy by examples held",
+    "used_by_size": "how far values are followed, by examples held",
     "weight": "part in updates",
     "caught": "attackers left out",
     "dropped": "honest workers left out",

@@ -31,12 +31,14 @@ class Acted(NamedTuple):
     Attributes:
         lengths: (q,) how many places each worker sent.
         updates: (q,) how many updates each says that it took.
+        examples: (q,) how many examples each says that it has.
         delay: by how much the latest answer that the server waits for is late.
         malformed: how many messages no worker could have sent.
     """
 
     lengths: NDArray[np.int64]
     updates: NDArray[np.int64]
+    examples: NDArray[np.int64]
     delay: float
     malformed: int
 
@@ -72,6 +74,7 @@ class Adversary:
         self.lengths, self.updates, self.hostile = lengths, updates, hostile
         self.answers, self.before = answers, before
         self.byzantine = world.to_device(np.flatnonzero(hostile))
+        self.held = world.sizes[draw.workers]
 
     def poison(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> None:
         """Answer by the gradients of data that the attack changed.
@@ -122,13 +125,13 @@ class Adversary:
                 )
             delivery = self._deliver(message, cell, beside)
             self._put(places, cell, delivery)
-        claims = self._lengths(delivery), self._claimed(delivery)
+        claims = self._lengths(delivery), self._claimed(delivery), self._examples(delivery)
         return Acted(*claims, delivery.delay, delivery.malformed)
 
     def _deliver(self, message: Message, cell: Cell, beside: int) -> Delivery:
         dimension, deadline = beside * self.order.dimension, cell.scenario.deadline
-        workers, updates = len(self.byzantine), self._updates(cell)
-        return deliver(message, workers, dimension, self._limits(cell), deadline, updates)
+        workers, updates, held = len(self.byzantine), self._updates(cell), self._held(cell)
+        return deliver(message, workers, dimension, self._limits(cell), deadline, updates, held)
 
     def _updates(self, cell: Cell) -> Updates | None:
         """Return how many updates each attacker takes and may claim; None: answers do not say."""
@@ -137,6 +140,10 @@ class Adversary:
         own = self.updates[self.hostile]
         lies = cell.scenario.lies_about_speed == "yes"
         return Updates(own, np.full_like(own, cell.gradients) if lies else own)
+
+    def _held(self, cell: Cell) -> NDArray[np.int64] | None:
+        """Return how many examples each attacker has, (b,); None: answers do not say."""
+        return None if cell.scenario.weights == "none" else self.held[self.hostile]
 
     def _limits(self, cell: Cell) -> NDArray[np.int64]:
         """Return the longest length that each attacker may claim, (b,)."""
@@ -165,6 +172,13 @@ class Adversary:
         updates = self.updates.copy()
         updates[self.hostile] = delivery.updates
         return updates
+
+    def _examples(self, delivery: Delivery) -> NDArray[np.int64]:
+        if delivery.examples is None:
+            return self.held
+        held = self.held.copy()
+        held[self.hostile] = delivery.examples
+        return held
 
     def _view(self, places: Sequence[int], cell: Cell, beside: int, params: Tensor) -> View:
         """Return what the attackers look at, the coordinates of the cells side by side."""
@@ -205,6 +219,7 @@ class Adversary:
             honest_lengths=lengths[honest] if omniscient else None,
             own_updates=None if updates is None else updates.own,
             update_limits=None if updates is None else updates.limits,
+            own_examples=self._held(cell),
             server=(lambda message: self._tried(message, cell, places, params, view))
             if sees == "server"
             else None,
@@ -236,7 +251,8 @@ class Adversary:
             values = cell.scaled(self.k, values, claimed, self._claimed(delivery))
             honest = self.world.to_device(np.flatnonzero(~self.hostile & (self.lengths > 0)))
             mean = moments(values[honest], view.sent)[0]
-        reception = cell.server.receive(claimed, self.order, self.world.device)
+        examples = self._examples(delivery)
+        reception = cell.server.receive(claimed, self.order, self.world.device, examples)
         if reception is None:
             return Outcome(mean[:0], params[r].clone)
         with cell.trials("call", self.k):

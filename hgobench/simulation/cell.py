@@ -123,7 +123,9 @@ class Cell:
         self.solver = solvers.registry.build(
             scenario.solver, learning_rate=scenario.learning_rate, schedule=scenario.schedule
         )
-        self.server = Server(self.algorithm, self.rule, self.solver, scenario.quorum)
+        self.server = Server(
+            self.algorithm, self.rule, self.solver, scenario.quorum, scenario.weights
+        )
         with self.world.models("units"):
             self.places = Places(self.world.model, scenario.granularity, scenario.cost)
         self.algorithms = self._boundary("algorithm", scenario.algorithm, self.algorithm)
@@ -139,7 +141,8 @@ class Cell:
             self.fits = type(self.algorithm).fitted is not algorithms.Algorithm.fitted
         with self.rules("attributes"):
             self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
-            self.receiving = scenario.quorum, bool(self.rule.takes_whole_answers)
+            whole = bool(self.rule.takes_whole_answers)
+            self.receiving = scenario.quorum, whole, scenario.weights, scenario.tolerated
         with self.attacks("attributes"):
             self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
         self._note_what_it_shares()
@@ -153,7 +156,8 @@ class Cell:
         self.answering: tuple[Any, ...] = own
         if not self.algorithms.foreign:
             self.answering = (
-                scenario.algorithm, scenario.granularity, scenario.cost, scenario.deadline
+                scenario.algorithm, scenario.granularity, scenario.cost, scenario.deadline,
+                scenario.weights != "none",
             )  # fmt: skip
         self.remembers = self.algorithms.foreign or self.algorithm.remembers
         self.threat: tuple[Any, ...] = own
@@ -164,7 +168,10 @@ class Cell:
                 self.threat += (scenario.quorum,)
         self.defence: tuple[Any, ...] = own
         if not self.rules.foreign and self.rule.columnwise:
-            self.defence = scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum
+            self.defence = (
+                scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum,
+                scenario.weights,
+            )  # fmt: skip
         self.stepping: tuple[Any, ...] = own
         if type(self.solver) is algorithms.GradientDescent:
             self.stepping = scenario.learning_rate, scenario.schedule
@@ -268,6 +275,7 @@ class Cell:
             coordinates=reception.block,
             dimension=len(params),
             honest=~self.byzantine[workers] if "honest" in needs else None,
+            weights=reception.weights,
             root=ServerData(self, k, params, reception.block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),
         )

@@ -143,5 +143,5 @@ def _least(cell: Cell, k: int) -> float:
     lengths = cell.accepted(k, lengths, order)
     with cell.algorithms("full_cost", k):
         full_cost = cell.algorithm.full_cost(order)
-        numbers = cell.algorithm.numbers(lengths, order)
+        numbers = cell.server.numbers(lengths, order)
     return duration(world, draw, lengths, numbers, scenario.deadline, full_cost, plan.updates)

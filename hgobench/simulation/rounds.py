@@ -167,6 +167,7 @@ class Turn:
         lengths: (q,) how many places of the order each worker sent, as far as the round has come.
         updates: (q,) how many gradients each takes.
         claimed: (q,) how many each says that it took.
+        examples: (q,) how many examples each says that it has.
         order: C_k; None: it could not be had.
         computed: how many coordinates the workers computed.
         delay: by how much the latest answer was late.
@@ -181,6 +182,7 @@ class Turn:
     lengths: NDArray[np.int64]
     updates: NDArray[np.int64]
     claimed: NDArray[np.int64]
+    examples: NDArray[np.int64]
     order: Order | None = None
     computed: int = 0
     delay: float = 0.0
@@ -312,11 +314,12 @@ class Round:
         byzantine = {cell.scenario.byzantine: cell.byzantine for cell in cells}
         hostile = {f: who[self.draw.workers] for f, who in byzantine.items()}
         nothing = np.zeros(len(self.draw.workers), dtype=np.int64)
+        held = self._shared(self.world.sizes[self.draw.workers])
         turns = []
         for r, cell in enumerate(cells):
             mine = hostile[cell.scenario.byzantine]
             attacked = cell.scenario.attacked(self.k) and bool(mine.any())
-            turns.append(Turn(r, cell, mine, attacked, nothing, nothing, nothing))
+            turns.append(Turn(r, cell, mine, attacked, nothing, nothing, nothing, held))
         for group in _groups(turns, lambda turn: turn.cell.answering):
             self._answer(group)
         threatened = [turn for turn in turns if turn.attacked and turn.under_way]
@@ -378,7 +381,7 @@ class Round:
             draw.workers,
             computed * draw.size,
             np.where(draw.available, NUMBER_BYTES * self.params.shape[1] + SEED_BYTES, 0),
-            NUMBER_BYTES * cell.algorithm.numbers(plan.lengths, order),
+            NUMBER_BYTES * cell.server.numbers(plan.lengths, order),
         )
         for turn in group:
             assert turn.cell.joules is not None
@@ -412,9 +415,9 @@ class Round:
         if sent is not mine:
             mine.copy_(sent)
 
-    def _shared(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return an array of equal lengths that all cells share: it is known by its identity."""
-        return self._same.setdefault(lengths.tobytes(), lengths)
+    def _shared(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return an array of equal numbers that all cells share: it is known by its identity."""
+        return self._same.setdefault(numbers.tobytes(), numbers)
 
     # Attackers
 
@@ -467,9 +470,9 @@ class Round:
     def _act(self, group: Sequence[Turn]) -> None:
         cells = [(turn.r, turn.cell) for turn in group]
         acted = self._adversary(group[0]).act(cells, self.params)
-        lengths = self._shared(acted.lengths)
+        lengths, examples = self._shared(acted.lengths), self._shared(acted.examples)
         for turn in group:
-            turn.lengths, turn.claimed = lengths, acted.updates
+            turn.lengths, turn.claimed, turn.examples = lengths, acted.updates, examples
             turn.delay, turn.malformed = acted.delay, acted.malformed
 
     # Servers
@@ -487,14 +490,16 @@ class Round:
             mine.copy_(turn.cell.scaled(self.k, mine, turn.lengths, turn.claimed))
 
     def _defence(self, turn: Turn) -> Hashable:
-        return turn.cell.answering, turn.cell.defence, id(turn.lengths)
+        return turn.cell.answering, turn.cell.defence, id(turn.lengths), id(turn.examples)
 
     def _reception(self, turn: Turn) -> Reception | None:
         cell = turn.cell
-        key = cell.answering, cell.receiving, id(turn.lengths)
+        key = cell.answering, cell.receiving, id(turn.lengths), id(turn.examples)
         if key not in self._received:
             assert turn.order is not None
-            self._received[key] = cell.server.receive(turn.lengths, turn.order, self.world.device)
+            self._received[key] = cell.server.receive(
+                turn.lengths, turn.order, self.world.device, turn.examples
+            )
         return self._received[key]
 
     def _aggregate(self, group: Sequence[Turn]) -> None:
@@ -531,7 +536,8 @@ class Round:
         present = None if present is None else present.repeat(1, len(group))
         cell, answer = group[0].cell, None
         # All that a coordinate-wise rule may know of the model is how large it is.
-        view = ServerView(round=self.k, dimension=self.params.shape[1])
+        size, weights = self.params.shape[1], reception.weights
+        view = ServerView(round=self.k, dimension=size, weights=weights)
         with _JointCall(group), cell.rules("call", self.k):
             answer = cell.rule(values, present, view)
         return None if answer is None else answer.view(len(group), -1)
@@ -611,7 +617,7 @@ class Round:
         key = cell.answering, id(lengths)
         if key not in self._spending:
             with cell.algorithms("full_cost", self.k):
-                numbers = cell.algorithm.numbers(lengths, order)
+                numbers = cell.server.numbers(lengths, order)
                 full_cost = cell.algorithm.full_cost(order)
             tau, updates = cell.scenario.deadline, turn.updates
             lasted = duration(self.world, self.draw, lengths, numbers, tau, full_cost, updates)

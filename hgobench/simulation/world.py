@@ -74,6 +74,7 @@ class World:
         data: the `Dataset`.
         shards: n index arrays into its training examples.
         held: (n, classes) how many training examples of each class each worker holds.
+        sizes: (n,) how many each holds.
         fleet: the devices.
         rates: (n,) λ, coordinates of one example's gradient per time unit.
         models: the `Boundary` of its model.
@@ -133,8 +134,8 @@ class World:
         fixed = isinstance(self.workload, workloads.Fixed)
         self._draw_width = min(self.batch_size, most) if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
-        self._size = np.array([len(shard) for shard in self.shards])
-        self._offset = np.cumsum(self._size) - self._size
+        self.sizes = np.array([len(shard) for shard in self.shards])
+        self._offset = np.cumsum(self.sizes) - self.sizes
         augmentation = augmentations.registry.build(scenario.augment)
         self._augmentations = self._boundary("augment", scenario.augment, augmentation)
         with self._augmentations("fits"):
@@ -434,11 +435,11 @@ class World:
         with self._workloads("split", round_):
             coordinate_limit, size = self.workload.split(
                 self.rates[workers] * self.deadline,
-                self._size[workers],
+                self.sizes[workers],
                 self.model.dimension,
                 self.batch_size,
             )
-        _refuse(self._workloads, wrong_split, coordinate_limit, size, self._size[workers])
+        _refuse(self._workloads, wrong_split, coordinate_limit, size, self.sizes[workers])
         coordinate_limit = np.asarray(coordinate_limit, dtype=np.float64)
         size = np.asarray(size, dtype=np.float64)
         with self._devices("presence", round_):
@@ -473,7 +474,7 @@ class World:
         Its i-th step draws from the first |S_i| - s_i + i + 1 items, and takes the last of them if
         the drawn one is chosen already. The cost does not depend on |S_i|.
         """
-        held = self._size[workers]
+        held = self.sizes[workers]
         s = int(size.max())
         uniform = rng.random((len(workers), self._draw_width)).T  # the same for the first workers
         step = np.arange(s)[:, None]

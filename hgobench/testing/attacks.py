@@ -15,6 +15,7 @@ from hgobench.aggregators import Rule, RuleError
 from hgobench.attacks import Attack, Message, Outcome, View
 from hgobench.boundary import Boundary
 from hgobench.lazy import Tensor, torch
+from hgobench.protocol import MOST_EXAMPLES
 
 from .laws import Law, NotApplicable, Verdict, exemptions, judged, table
 from .rules import short
@@ -105,6 +106,7 @@ def view(
         honest_lengths=lengths,
         own_updates=own_updates,
         update_limits=np.full(byzantine, UPDATES) if lies else own_updates,
+        own_examples=rng.integers(1, 100, byzantine),
         server=server,
         losses=_half_square,
     )
@@ -116,7 +118,7 @@ def _half_square(models: Tensor) -> Tensor:
     return losses
 
 
-_THEIRS = ("own_lengths", "limits", "workers", "own_updates", "update_limits")
+_THEIRS = ("own_lengths", "limits", "workers", "own_updates", "update_limits", "own_examples")
 _ARRAYS = ("position", *_THEIRS, "honest_workers", "honest_lengths")
 _VISIBLE = {
     "nothing": (),
@@ -186,6 +188,9 @@ def message_fits_the_round(make: MakeAttack) -> None:
         most = UPDATES if full.update_limits is None else full.update_limits
         if not ((updates >= 1) & (updates <= most)).all():
             raise AssertionError(f"{make()}: updates {updates}; expected 1 to {most}")
+        examples = np.ones(1) if message.examples is None else np.asarray(message.examples)
+        if not ((examples >= 1) & (examples <= MOST_EXAMPLES)).all():
+            raise AssertionError(f"{make()}: examples {examples}; expected 1 to {MOST_EXAMPLES}")
         lengths = np.asarray(message.lengths)
         if not ((lengths >= 0) & (lengths <= full.limits)).all():
             raise AssertionError(
@@ -265,8 +270,11 @@ def attack_acts_alone_if_it_says_so(make: MakeAttack) -> None:
         for i in range(full.byzantine):
             row = slice(i, i + 1)
             delay = None if together.delay is None else together.delay[row]
-            claimed = None if together.updates is None else together.updates[row]
-            mine = Message(together.values[row], together.lengths[row], delay, claimed)
+            claimed = [
+                None if claims is None else claims[row]
+                for claims in (together.updates, together.examples)
+            ]
+            mine = Message(together.values[row], together.lengths[row], delay, *claimed)
             _equal(_attack(make, alone(full, i)), mine, f"{make()}: of worker {i}, if alone,")
 
 
@@ -278,9 +286,10 @@ def _equal(actual: Message, expected: Message, context: str) -> None:
     delays = [np.zeros(0) if m.delay is None else m.delay for m in (actual, expected)]
     if not np.array_equal(delays[0], delays[1]):
         raise AssertionError(f"{context} delays differ")
-    claims = [np.zeros(0) if m.updates is None else m.updates for m in (actual, expected)]
-    if not np.array_equal(claims[0], claims[1]):
-        raise AssertionError(f"{context} claimed updates differ")
+    for what in ("updates", "examples"):
+        claims = [np.zeros(0) if (c := getattr(m, what)) is None else c for m in (actual, expected)]
+        if not np.array_equal(claims[0], claims[1]):
+            raise AssertionError(f"{context} claimed {what} differ")
 
 
 def attack_says_how_often_it_calls_the_rule(make: MakeAttack) -> None:
