@@ -58,7 +58,10 @@ HETEROGENEITY = list(attacks.heterogeneity_attacks.builtins)
 
 @pytest.mark.parametrize("name", ["hgobench", *MODULES])
 def test_examples_in_docstrings(name: str) -> None:
-    if name in tuple(f"hgobench.flower.{name}" for name in ("grid", "hgo", "strategy")):
+    if name in tuple(
+        f"hgobench.flower.{name}"
+        for name in ("client_app", "grid", "hgo", "server_app", "strategy")
+    ):
         pytest.importorskip("flwr", reason="needs hgobench[flower]")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

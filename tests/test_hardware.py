@@ -14,7 +14,7 @@ from hgobench.hardware import Fleet, Population
 from hgobench.results import COLUMNS, Result
 from tests.algorithm_1 import split
 
-PROFILES = [name for name in hardware.registry.builtins if name != "devices"]
+PROFILES = [name for name in hardware.registry.builtins if name not in ("devices", "real")]
 
 
 def fleet(

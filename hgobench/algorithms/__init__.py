@@ -2,27 +2,23 @@
 
 from hgobench.registry import FLAG, Registry, count, having
 
-from .base import Algorithm, Arrived, Held, Waiting, Work
+from .base import Algorithm, Waiting, Work
 from .fedavg import FedAvg, FedNova, FedProx
 from .hgo import Hgo
 from .places import Order, Places
-from .rosdhb import Rosdhb
 from .sgd import Sgd
 from .solvers import GradientDescent
 from .topk import TopK
 
 __all__ = [
     "Algorithm",
-    "Arrived",
     "FedAvg",
     "FedNova",
     "FedProx",
     "GradientDescent",
-    "Held",
     "Hgo",
     "Order",
     "Places",
-    "Rosdhb",
     "Sgd",
     "TopK",
     "Waiting",
@@ -40,7 +36,6 @@ registry: Registry[Algorithm] = Registry(
         "fedprox": FedProx,
         "fednova": FedNova,
         "topk": TopK,
-        "rosdhb": Rosdhb,
     },
     kind=Algorithm,
     check=having(
@@ -48,7 +43,6 @@ registry: Registry[Algorithm] = Registry(
         partial=FLAG,
         continuous=FLAG,
         by_rounds=FLAG,
-        keeps=FLAG,
         step=count(0),
         gradients=count(1),
     ),

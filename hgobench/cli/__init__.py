@@ -20,12 +20,15 @@ from hgobench.cli import (
     check,
     cite,
     compare,
+    devices,
     export,
+    keys,
     leaderboard,
     merge,
     plan,
     plot,
     power,
+    replay,
     reproduce,
     run,
     show,
@@ -88,6 +91,9 @@ app.command()(audit.audit)
 app.command()(plan.plan)
 app.command()(calibrate.calibrate)
 app.add_typer(bench.bench, name="bench")
+app.add_typer(devices.devices, name="devices")
+app.command()(replay.replay)
+app.command()(keys.keys)
 
 
 def main(arguments: list[str] | None = None) -> Any:

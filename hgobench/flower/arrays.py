@@ -153,12 +153,12 @@ class Layout:
         counters = {}
         for name, array in arrays.items():
             like = self._like[name]
-            data = _decoded(f"array {shown(name)}", array, like)
+            data = decoded(f"array {shown(name)}", array, like)
             if name not in self._place:
                 counters[name] = data
                 continue
             if name in masks:
-                mask = _decoded(f"mask {shown(name)}", masks[name], np.empty(like.shape, np.bool_))
+                mask = decoded(f"mask {shown(name)}", masks[name], np.empty(like.shape, np.bool_))
                 data = np.where(mask, data, 0)
             finite = np.isfinite(data)
             if not finite.all():
@@ -181,7 +181,7 @@ class Layout:
         Raises:
             ReplyError: it is not such an array, or has values that are not finite.
         """
-        data = _decoded("array 'first'", array, np.empty(self.dimension, self.dtype), shorter=True)
+        data = decoded("array 'first'", array, np.empty(self.dimension, self.dtype), shorter=True)
         if not np.isfinite(data).all():
             raise ReplyError(
                 f"array 'first': not finite in {int((~np.isfinite(data)).sum())} entries"
@@ -192,7 +192,7 @@ class Layout:
         return Reply(values, None if len(data) == self.dimension else sent, {})
 
 
-def _decoded(what: str, array: Any, like: NDArray[Any], *, shorter: bool = False) -> NDArray[Any]:
+def decoded(what: str, array: Any, like: NDArray[Any], *, shorter: bool = False) -> NDArray[Any]:
     """Return a serialised array, which must be like another one; it shares the memory of the bytes.
 
     It may be `shorter` than a vector, by all but one of its numbers.

@@ -82,5 +82,6 @@ class Task:
         if len(first) == 0:
             return Message(Error(0, "had no time for a coordinate"), reply_to=self._message)
         values = Array(np.ascontiguousarray(first, self._dtype))
-        content = {FIRST: ArrayRecord({FIRST: values}), "metrics": MetricRecord(dict(metrics))}
+        told = MetricRecord(dict(metrics))
+        content: dict[str, Any] = {FIRST: ArrayRecord({FIRST: values}), "metrics": told}
         return Message(RecordDict(content), reply_to=self._message)

@@ -22,6 +22,7 @@ from .network import Network
 from .power import Power
 from .rare_labels import RareLabels
 from .rates import Lognormal, Pareto
+from .real import Real
 
 __all__ = [
     "Bernoulli",
@@ -37,6 +38,7 @@ __all__ = [
     "Population",
     "Power",
     "RareLabels",
+    "Real",
     "Trace",
     "conditions",
     "registry",
@@ -79,6 +81,7 @@ registry: Registry[Hardware] = Registry(
         "lognormal": Lognormal,
         "pareto": Pareto,
         "devices": Devices,
+        "real": Real,
     },
     prefixes=conditions,
     assemble=_conditioned,

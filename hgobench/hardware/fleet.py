@@ -156,6 +156,7 @@ class Hardware:
     Attributes:
         paper, formula, validity: what tables say of it.
         exempt: laws of `hgobench.testing` that its definition rules out, with the reason.
+        real: whether its devices exist, and are not to be simulated.
 
     Example:
         >>> class Equal(Hardware):
@@ -170,6 +171,7 @@ class Hardware:
     formula: ClassVar[str] = ""
     validity: ClassVar[str] = ""
     exempt: Mapping[str, str] = {}
+    real: bool = False
 
     def fleet(self, population: Population) -> Fleet:
         """Return one device per worker of the population."""
@@ -211,6 +213,7 @@ class Conditioned(Hardware):
     def __init__(self, conditions: list[Condition], hardware: Hardware) -> None:
         self.conditions, self.hardware = conditions, hardware
         self.made_of = (*conditions, hardware)
+        self.real = hardware.real
 
     def fleet(self, population: Population) -> Fleet:
         """Apply the conditions."""

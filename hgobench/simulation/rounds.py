@@ -308,6 +308,7 @@ class Round:
         self._received: dict[Hashable, Reception | None] = {}
         self._spending: dict[Hashable, tuple[int, float]] = {}
         self.receptions: dict[int, Reception | None] = {}  # what the server of row r took
+        self.asked = len(draw.workers)  # how many workers were sent the parameters
 
     def play(self, cells: Sequence[Cell]) -> None:
         """Let workers answer, attackers attack, servers aggregate and step, and write it down."""
@@ -325,6 +326,10 @@ class Round:
         threatened = [turn for turn in turns if turn.attacked and turn.under_way]
         for group in _groups(threatened, self._threat):
             self._attack(group)
+        self.decide(turns)
+
+    def decide(self, turns: Sequence[Turn]) -> None:
+        """Let servers take what has come, aggregate and step, and write it down."""
         for turn in turns:
             if turn.under_way:
                 with Attempt(self.k, turn.cell):
@@ -494,11 +499,6 @@ class Round:
 
     def _reception(self, turn: Turn) -> Reception | None:
         cell = turn.cell
-        if cell.keeps:
-            assert turn.order is not None
-            values, workers = self.answers.values[turn.r], self.draw.workers
-            came = workers, values, turn.lengths, turn.order, turn.examples
-            return cell.recall(self.k, *came, keep=True)
         key = cell.answering, cell.receiving, id(turn.lengths), id(turn.examples)
         if key not in self._received:
             assert turn.order is not None
@@ -509,11 +509,7 @@ class Round:
 
     def _aggregate(self, group: Sequence[Turn]) -> None:
         """Aggregate and step: for all cells of a group at once, else for each by itself."""
-        reception = None
-        with Attempt(self.k, *(turn.cell for turn in group)):
-            reception = self._reception(group[0])
-        if not group[0].under_way:
-            return
+        reception = self._reception(group[0])
         self.receptions.update((turn.r, reception) for turn in group)
         if reception is None:  # the round stalls
             for turn in group:
@@ -594,12 +590,12 @@ class Round:
         sent, lasted = 0, 0.0
         if turn.order is not None:
             with Attempt(self.k, cell):
-                sent, lasted = self._spent(turn, turn.order)
+                sent, lasted = self.spent(turn, turn.order)
         heard = lengths > 0
         cell.time += lasted + turn.delay
         done = cell.status == "done"
         bytes_up = NUMBER_BYTES * sent
-        bytes_down = len(lengths) * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES)
+        bytes_down = self.asked * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES)
         cell.spend(turn.computed, bytes_up + bytes_down)
         cell.ledger.add(
             round=self.k,
@@ -617,7 +613,7 @@ class Round:
             stalled=turn.updated == 0 and done,
         )
 
-    def _spent(self, turn: Turn, order: Order) -> tuple[int, float]:
+    def spent(self, turn: Turn, order: Order) -> tuple[int, float]:
         """Return how many numbers workers sent, and the round's time.
 
         For cells with the same workers and lengths they are worked out once.

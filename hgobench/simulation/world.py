@@ -18,7 +18,7 @@ from hgobench.data import augmentations, datasets, partitions
 from hgobench.data.augmentations.base import wrong_examples
 from hgobench.data.base import Split
 from hgobench.data.partitions.base import dealt
-from hgobench.determinism import stream
+from hgobench.determinism import stream, without_replacement
 from hgobench.errors import InputError
 from hgobench.hardware import Population
 from hgobench.hardware.fleet import wrong_fleet, wrong_presence
@@ -69,6 +69,7 @@ class World:
         scenario: any cell of the world; only the fields in its `world_key` are read.
             They may be given by name instead: ``World(data="digits", workers=20)``.
         device: where its examples and parameters are; draws are made on the CPU, the same for all.
+        real: whether its devices exist, and nothing is to be simulated.
 
     Attributes:
         data: the `Dataset`.
@@ -77,6 +78,7 @@ class World:
         sizes: (n,) how many each holds.
         fleet: the devices.
         rates: (n,) λ, coordinates of one example's gradient per time unit.
+        draw_width: how many random numbers there are for each worker's minibatch.
         models: the `Boundary` of its model.
         model: the `Model`. What is asked of it during a run is asked of the world, which keeps
             models of others within bounds: `initial`, `gradients`, `evaluate`.
@@ -87,17 +89,23 @@ class World:
     """
 
     def __init__(
-        self, scenario: Scenario | None = None, /, *, device: str = "cpu", **fields: Any
+        self,
+        scenario: Scenario | None = None,
+        /,
+        *,
+        device: str = "cpu",
+        real: bool = False,
+        **fields: Any,
     ) -> None:
         scenario = scenario or Scenario(**fields)
         self.notes: list[str] = []
         try:
             with keyed(scenario.seed):
-                self._make(scenario, device)
+                self._make(scenario, device, real)
         except PluginError as error:
             raise InputError(error.problem) from error
 
-    def _make(self, scenario: Scenario, device: str) -> None:
+    def _make(self, scenario: Scenario, device: str, real: bool) -> None:
         self.device = torch.device(device)
         self.seed, self.workers = scenario.seed, scenario.workers
         self.sampled, self.batch_size = scenario.sampled, scenario.batch_size
@@ -116,6 +124,11 @@ class World:
         self.held = np.array(counts)
         population = Population(self.workers, self.model.dimension, self.seed, self.held)
         devices = hardware.registry.build(scenario.hardware)
+        if isinstance(devices, hardware.Hardware) and devices.real and not real:
+            raise InputError(
+                f"hardware: {scenario.hardware!r}: these devices exist, and run on Flower "
+                "(docs/real-devices.md); for a simulation of them: devices[path=..]"
+            )
         self._devices = self._boundary("hardware", scenario.hardware, devices)
         with self._devices("fleet"):
             self.fleet = devices.fleet(population)
@@ -132,7 +145,7 @@ class World:
         self.deadline = scenario.deadline  # a fixed workload does not depend on it
         most = max(map(len, self.shards))  # of examples that a worker may draw
         fixed = isinstance(self.workload, workloads.Fixed)
-        self._draw_width = min(self.batch_size, most) if fixed else max(self.batch_size, most)
+        self.draw_width = min(self.batch_size, most) if fixed else max(self.batch_size, most)
         self._rows = np.concatenate(self.shards)
         self.sizes = np.array([len(shard) for shard in self.shards])
         self._offset = np.cumsum(self.sizes) - self.sizes
@@ -469,21 +482,9 @@ class World:
     def _minibatches(
         self, workers: NDArray[np.int64], size: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Draw s_i of |S_i| for all workers at once by Floyd's algorithm, (q, max s_i).
-
-        Its i-th step draws from the first |S_i| - s_i + i + 1 items, and takes the last of them if
-        the drawn one is chosen already. The cost does not depend on |S_i|.
-        """
-        held = self.sizes[workers]
-        s = int(size.max())
-        uniform = rng.random((len(workers), self._draw_width)).T  # the same for the first workers
-        step = np.arange(s)[:, None]
-        last = np.maximum(held - size + step, 0)
-        chosen = (uniform[:s] * (last + 1)).astype(np.int64)
-        for i in range(1, s):
-            taken = (chosen[:i] == chosen[i]).any(axis=0)
-            chosen[i, taken] = last[i, taken]
-        chosen[step >= size] = 0
+        """Draw s_i of |S_i| for all workers at once, (q, max s_i)."""
+        uniform = rng.random((len(workers), self.draw_width))  # the same for the first workers
+        chosen = without_replacement(uniform, self.sizes[workers], size)
         rows = self._rows[self._offset[workers] + chosen]
         return np.ascontiguousarray(rows.T)
 

@@ -1,0 +1,376 @@
+"""A scenario as a Flower app: its two halves in this process, and by processes. Needs Flower."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from numpy.typing import NDArray
+
+from hgobench import Scenario, World, open_store
+from hgobench.devices.folder import new
+from hgobench.devices.replay import replayed
+from hgobench.devices.server import Run
+from hgobench.errors import InputError
+from hgobench.results.result import Result
+from tests.flower_processes import Fleet, fleet
+
+pytest.importorskip("flwr", reason="needs hgobench[flower]: CONTRIBUTING.md says how")
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from hgobench.flower import client_app, server_app
+from hgobench.flower.client_app import ASK, FIRST, PARAMS, TOLD
+from hgobench.flower.server_app import Settings, drive, settings_of
+from tests.test_flower import Local, Reply
+
+FIELDS: dict[str, Any] = {
+    "hardware": "real", "workers": 4, "rule": "median", "rounds": 3, "learning_rate": 0.5,
+    "deadline": 30.0, "evaluation_interval": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def in_an_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be the process of an app, as far as messages ask; without waiting."""
+    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
+    for name in ("_task_id", "_run_id", "_node_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+    monkeypatch.setattr(server_app, "LOOK", 0.0)
+    monkeypatch.setattr("hgobench.flower.grid.POLL", 0.0)
+    monkeypatch.setattr("hgobench.devices.worker.calibrate", lambda *_: 1e6)
+    monkeypatch.setattr(client_app, "calibrate", lambda *_: 1e6)
+
+
+class Nodes:
+    """Nodes of a scenario, each with a state of its own."""
+
+    def __init__(self, folder: Path, scenario: Scenario) -> None:
+        self.scenario, self.results = scenario, folder / "results"
+        self.settings = new(folder / "app", scenario, "real-1", self.results, folder / "group")
+
+    def node(self, worker: int, **more: Any) -> Reply:
+        found = re.findall(r'(\w+)=(?:"([^"]*)"|(\d+))', self.settings[worker])
+        config = {name: text or int(number) for name, text, number in found}
+        context = Context(7, 0, {**config, **more}, RecordDict(), {})
+        return lambda message: client_app.app(message, context)
+
+    def all(self) -> list[Reply]:
+        return [self.node(worker) for worker in range(self.scenario.workers)]
+
+    def run(self, *nodes: Reply, wait: float = 0.5) -> tuple[Result, Run]:
+        run = Run.resumed(self.scenario, self.results, "real-1")
+        asked = Settings(self.scenario, self.results, "real-1", wait)
+        drive(Local(*nodes), run, asked)
+        with open_store(self.results, create=False) as store:
+            ((_, result),) = store.results()
+        return result, run
+
+
+def test_an_app_s_halves_make_what_the_simulation_does(tmp_path: Path) -> None:
+    """All are fast: whole gradients, the model of the simulation, a result in the store."""
+    nodes = Nodes(tmp_path, Scenario(**FIELDS))
+    result, run = nodes.run(*nodes.all())
+    assert (result.status, result.rounds["heard"]) == ("done", [4, 4, 4])
+    assert result.rounds["block_size"] == [650] * 3
+    from hgobench import run as simulated
+
+    other = simulated(Scenario(**{**FIELDS, "hardware": "powerful", "deadline": 1e6}))
+    assert result.rounds["test_accuracy"] == pytest.approx(other.rounds["test_accuracy"], abs=1e-9)
+    assert str(result.provenance["engine"]).startswith("flower 1.")
+    assert result.provenance["fleet"]["2"] == {"rate": 1e6, "examples": 305}
+    assert replayed(nodes.results)[0].same
+    assert run.over
+
+
+def test_declared_rates_attacks_and_a_node_of_another_s_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hgobench.devices.worker.time.sleep", lambda _: None)
+    scenario = Scenario(**{**FIELDS, "workers": 5, "byzantine": 1, "attack": "sign_flip"})
+    nodes = Nodes(tmp_path, scenario)
+    hostile = int(np.flatnonzero(World(scenario, real=True).byzantine(1))[0])
+    one, other = sorted({*range(5)} - {hostile})[:2]
+    assert 'attack="sign_flip"' in nodes.settings[hostile]
+    all_ = nodes.all()
+    all_[one] = nodes.node(one, rate=500.0)
+    impostor = nodes.node(other)
+    honestly = nodes.node(one)  # is refused: its number is taken
+
+    with caplog.at_level(logging.INFO, "flwr"):
+        result, _ = nodes.run(*all_, impostor, honestly)
+    assert result.rounds["heard"] == [5] * 3
+    assert result.rounds["byzantine_heard"] == [1] * 3
+    assert sum(result.rounds["bytes_up"]) < 3 * 5 * 2600
+    assert caplog.text.count("says that it is worker") >= 2
+
+
+def test_a_byzantine_worker_can_t_pass_for_honest_by_mistake(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scenario = Scenario(**{**FIELDS, "byzantine": 1, "attack": "sign_flip", "rounds": 1})
+    nodes = Nodes(tmp_path, scenario)
+    hostile = int(np.flatnonzero(World(scenario, real=True).byzantine(1))[0])
+    config = re.sub(r' attack="[^"]*"', "", nodes.settings[hostile])
+    nodes.settings[hostile] = config
+    with caplog.at_level(logging.WARNING, "flwr"):
+        result, _ = nodes.run(*nodes.all())
+    assert result.rounds["heard"] == [3]
+    assert f"worker {hostile} is Byzantine in this scenario; its node-config has no" in caplog.text
+
+
+def hostile(make: Any) -> Reply:
+    """Return a node that says who it is, and then anything."""
+
+    def reply(message: Message) -> Any:
+        if message.metadata.message_type == "query":
+            told: dict[str, Any] = {"worker": 3, "rate": 9.0, "examples": 5}
+            return Message(RecordDict({TOLD: ConfigRecord(told)}), reply_to=message)
+        return make(message)
+
+    return reply
+
+
+def sends(array: NDArray[Any], **records: Any) -> Reply:
+    content = {FIRST: ArrayRecord({FIRST: Array(array)}), **records}
+    return hostile(lambda message: Message(RecordDict(content), reply_to=message))
+
+
+HOSTILE: dict[str, tuple[Reply, str]] = {
+    "too long": (sends(np.zeros(651, np.float32)), r"shape (651,); expected (650,)"),
+    "nothing": (sends(np.zeros(0, np.float32)), r"shape (0,); expected (650,)"),
+    "float64": (sends(np.zeros(9)), "type 'float64'; expected float32"),
+    "two records": (
+        sends(np.zeros(9, np.float32), more=ArrayRecord({})),
+        "expected one ArrayRecord, with the array 'first' alone",
+    ),
+    "no record": (
+        hostile(lambda message: Message(RecordDict({}), reply_to=message)),
+        "expected one ArrayRecord, with the array 'first' alone",
+    ),
+    "garbage": (
+        hostile(
+            lambda message: Message(
+                RecordDict({FIRST: ArrayRecord({FIRST: Array("float32", (9,), "numpy.ndarray", b"\x80")})}),
+                reply_to=message,
+            )
+        ),
+        "bytes that are no array of NumPy's",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_rubbish_is_dropped_counted_and_told(
+    tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    node, reason = HOSTILE[what]
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "byzantine": 1}))
+    with caplog.at_level(logging.INFO, "flwr"):
+        result, _ = nodes.run(*nodes.all()[:3], node)
+    assert result.rounds["malformed"] == [1, 1, 1]
+    assert result.rounds["heard"] == [3, 3, 3]
+    assert caplog.text.count("a reply of worker 3 is dropped: ") == 3
+    assert reason in caplog.text
+    assert "replies of worker 3 that were dropped: 3" in caplog.text
+
+
+def test_replies_of_others_and_second_ones_are_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = ArrayRecord({FIRST: Array(np.ones(650, np.float32))})
+
+    def twice(message: Message) -> Any:
+        both = [Message(RecordDict({FIRST: first}), reply_to=message) for _ in range(3)]
+        both[2].metadata.__dict__["_src_node_id"] = 1000
+        return both
+
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "byzantine": 1, "rounds": 1}))
+    with caplog.at_level(logging.WARNING, "flwr"):
+        result, _ = nodes.run(*nodes.all()[:3], hostile(twice))
+    assert (result.rounds["heard"], result.rounds["malformed"]) == ([4], [2])
+    assert "is the second of its worker" in caplog.text
+    assert "claims to be of node 1000" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"worker": 4, "rate": 1.0, "examples": 1},
+        {"worker": "0", "rate": 1.0, "examples": 1},
+        {"worker": 0, "rate": -1.0, "examples": 1},
+        {"worker": 0},
+    ],
+)
+def test_who_says_nonsense_of_itself_is_not_taken(
+    tmp_path: Path, told: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "rounds": 1}))
+
+    def stranger(message: Message) -> Message:
+        return Message(RecordDict({TOLD: ConfigRecord(told)}), reply_to=message)
+
+    with caplog.at_level(logging.WARNING, "flwr"):
+        result, _ = nodes.run(*nodes.all()[1:], stranger)
+    assert result.rounds["heard"] == [3]
+    assert "node 1003 is not taken: " in caplog.text
+
+
+def test_too_few_nodes_are_refused_before_the_first_round(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "byzantine": 1}))
+    with pytest.raises(InputError, match=r"2 of 4 workers have come in 0.5 s; the quorum is 3"):
+        nodes.run(*nodes.all()[:2])
+
+
+class Leaving(Local):
+    """Nodes of which the last leaves after the first round, and returns for the third."""
+
+    asked = 0
+
+    def push_messages(self, messages: Any) -> Any:
+        sent = list(messages)
+        self.asked += any(message.metadata.message_type == "train" for message in sent)
+        return super().push_messages(sent)
+
+    def get_node_ids(self) -> Any:
+        return [node for node in self.nodes if node != 1003 or self.asked != 1]
+
+
+def test_nodes_that_leave_and_return_change_their_own_part_alone(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "rounds": 4, "byzantine": 1}))
+    run = Run.resumed(nodes.scenario, nodes.results, "real-1")
+    drive(Leaving(*nodes.all()), run, Settings(nodes.scenario, nodes.results, "real-1", 0.5))
+    # As the third round begins it is asked who it is.
+    assert run.result().rounds["heard"] == [4, 3, 3, 4]
+    assert run.result().rounds["stalled"] == [False] * 4
+
+
+def test_a_node_refuses_what_it_can_t_do(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path, Scenario(**FIELDS))
+    run = Run.resumed(nodes.scenario, nodes.results, "real-1")
+
+    def said(node: Reply, worker: int = 0, **fields: Any) -> str:
+        ask = run.ask(worker).told() | fields
+        params = ArrayRecord({PARAMS: Array(run.params)})
+        message = Message(
+            RecordDict({ASK: ConfigRecord(ask), PARAMS: params}),
+            dst_node_id=5,
+            message_type="train",
+        )
+        reply: Any = node(message)
+        return str(reply.error.reason) if reply.has_error() else ""
+
+    node = nodes.node(0)
+    assert said(node) == ""
+    assert said(node) == "round 1 is over, or asked for again"
+    assert said(node, round=2) == ""
+    assert said(node, 1, round=3) == "worker 1 is asked; this is worker 0"
+    assert "in another version's words" in said(node, tau=3.0)
+    assert "data: " in said(nodes.node(0, data="/nowhere.npz"))
+    assert said(nodes.node(0, speed=3)) == "node-config: speed: no such setting"
+    assert said(nodes.node(0, rate="fast")) == "node-config: rate: 'fast'; expected float"
+    assert said(nodes.node(0), deadline=1.0) == "had no time for a coordinate"
+
+
+def test_a_node_learns_how_long_messages_take(tmp_path: Path) -> None:
+    """From the server's clock alone: seconds until its answer was there, without its own work."""
+    nodes = Nodes(tmp_path, Scenario(**FIELDS))
+    context = Context(7, 0, {"worker": 0, "data": f"{tmp_path}/app/data/worker-0.npz"},
+                      RecordDict(), {})  # fmt: skip
+    run = Run.resumed(nodes.scenario, nodes.results, "real-1")
+    for k, trip in ((1, 0.0), (2, 5.0), (3, 7.0)):
+        ask = run.ask(0, trip, k - 1).told() | {"round": k}
+        content: dict[str, Any] = {
+            ASK: ConfigRecord(ask),
+            PARAMS: ArrayRecord({PARAMS: Array(run.params)}),
+        }
+        client_app.app(Message(RecordDict(content), dst_node_id=5, message_type="train"), context)
+    kept: Any = context.state.config_records["hgobench"]
+    assert len(kept["overheads"]) == 2
+    assert kept["overheads"] == pytest.approx([5.0, 7.0], abs=0.9)
+    other = Context(8, 0, context.node_config, context.state, {})
+    assert client_app._Node(other).kept["last"] == 0  # another run begins anew
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({}, "results: expected the folder of results"),
+        ({"results": "a", "speed": 3}, "speed: no such setting"),
+        ({"results": "a", "wait": "long"}, "wait: 'long'; expected seconds"),
+        ({"results": "a", "scenario.rule": "kru"}, "did you mean 'krum'"),
+        ({"results": "a", "ruleset": ""}, "ruleset: ''; expected a name"),
+    ],
+)
+def test_an_app_s_settings_are_checked(config: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=re.escape(problem)):
+        settings_of(config)
+
+
+# -- by processes ----------------------------------------------------------------------------------
+
+
+def rounds_of(it: Fleet, name: str = "run") -> dict[int, tuple[int, int]]:
+    """Return how many were heard and how long the block was in each round that a log tells."""
+    found = re.findall(r"round (\d+): heard (\d+) of \d+, block (\d+)", it.log(name))
+    return {int(k): (int(heard), int(block)) for k, heard, block in found}
+
+
+def ended(it: Fleet, name: str = "run") -> bool:
+    return "kept in" in it.log(name).replace("are kept in", "") or (
+        it.processes[name].poll() is not None
+    )
+
+
+def result_of(folder: Path) -> Result:
+    with open_store(folder / "results", create=False) as store:
+        ((_, result),) = store.results()
+    return result
+
+
+def start(it: Fleet, folder: Path, *workers: int, name: str = "run") -> None:
+    if name in it.processes:
+        raise ValueError(name)
+    it.start(name, "flwr", "run", str(folder / "app"), "here", "--stream")
+
+
+@pytest.mark.long
+def test_short_run_with_a_node_killed_and_one_byzantine(tmp_path: Path) -> None:
+    """A SuperLink and four nodes: sign flip, and a kill -9 in mid-run; a board at the end."""
+    scenario = Scenario(**{**FIELDS, "workers": 5, "byzantine": 1, "attack": "sign_flip",
+                           "rounds": 4, "deadline": 40.0})  # fmt: skip
+    nodes = Nodes(tmp_path, scenario)
+    hostile = next(w for w, text in enumerate(nodes.settings) if "attack=" in text)
+    victim = next(w for w in range(5) if w != hostile)
+    (tmp_path / "fleet").mkdir()
+    with fleet(tmp_path / "fleet") as it:
+        for worker, text in enumerate(nodes.settings):
+            it.node(f"node{worker}", text)
+        start(it, tmp_path)
+        it.wait(lambda: 1 in rounds_of(it) or ended(it), 240)
+        kill(it, f"node{victim}")
+        it.wait(lambda: ended(it), 240)
+        log = it.log("run")
+    result = result_of(tmp_path)
+    assert result.status == "done", log
+    assert result.rounds["heard"][0] >= 3, log
+    assert result.rounds["heard"][-1] == 4, log
+    assert max(result.rounds["byzantine_heard"]) == 1
+    assert result.rounds["test_accuracy"][-1] > result.rounds["test_accuracy"][0]
+    assert replayed(tmp_path / "results")[0].same
+    assert not it.left()
+
+
+def kill(it: Fleet, name: str) -> None:
+    """Kill a node and all that it has started, as a device that loses its power."""
+    root = psutil.Process(it.processes[name].pid)
+    for process in [root, *root.children(recursive=True)]:
+        process.send_signal(signal.SIGKILL)
+    it.processes[name].wait()
