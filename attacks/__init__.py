@@ -17,13 +17,16 @@ from hgobench.registry import Registry
 from .adaptive import Adaptive
 from .agr_tailored import AgrTailored
 from .alie import Alie
-from .base import ATTACKERS_EXAMPLES, KNOWLEDGE, Attack, Outcome, View
+from .badnets import BadNets
+from .base import ATTACKERS_EXAMPLES, KNOWLEDGE, Attack, Batch, Facts, Outcome, View
 from .bit_flip import BitFlip
 from .black_box import BlackBox
 from .claim_examples import ClaimExamples
 from .claim_steps import ClaimSteps
 from .clustering_aware import ClusteringAware
 from .crash import Crash
+from .dba import Dba
+from .edge_case import EdgeCase
 from .fang import Fang
 from .flood import Flood
 from .foe import Foe
@@ -38,12 +41,16 @@ from .lookalike import Lookalike
 from .mimic import Mimic
 from .min_max import MinMax
 from .min_sum import MinSum
+from .model_replacement import ModelReplacement
+from .mpaf import Mpaf
 from .nan import Nan
+from .neurotoxin import Neurotoxin
 from .none import NoAttack
 from .optimal import Optimal
 from .optimal_alie import OptimalAlie
 from .optimal_foe import OptimalFoe
 from .own_lengths import OwnLengths
+from .poisoned_fl import PoisonedFl
 from .random_noise import RandomNoise
 from .sign_flip import SignFlip
 from .sign_guard_aware import SignGuardAware
@@ -51,6 +58,7 @@ from .stale import Stale
 from .starve import Starve
 from .tail import Tail
 from .tail_only import TailOnly
+from .targeted_flip import TargetedFlip
 from .threat_models import THREAT_MODELS, ThreatModel, threat_model
 from .wrong_length import WrongLength
 
@@ -61,6 +69,8 @@ __all__ = [
     "AgrTailored",
     "Alie",
     "Attack",
+    "BadNets",
+    "Batch",
     "BitFlip",
     "BlackBox",
     "ClaimExamples",
@@ -68,6 +78,9 @@ __all__ = [
     "ClusteringAware",
     "Combined",
     "Crash",
+    "Dba",
+    "EdgeCase",
+    "Facts",
     "Fang",
     "Flood",
     "Foe",
@@ -83,13 +96,17 @@ __all__ = [
     "Mimic",
     "MinMax",
     "MinSum",
+    "ModelReplacement",
+    "Mpaf",
     "Nan",
+    "Neurotoxin",
     "NoAttack",
     "Optimal",
     "OptimalAlie",
     "OptimalFoe",
     "Outcome",
     "OwnLengths",
+    "PoisonedFl",
     "RandomNoise",
     "SignFlip",
     "SignGuardAware",
@@ -97,6 +114,7 @@ __all__ = [
     "Starve",
     "Tail",
     "TailOnly",
+    "TargetedFlip",
     "ThreatModel",
     "View",
     "WrongLength",
@@ -155,6 +173,8 @@ heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
         "wrong_length": WrongLength,
         "claim_steps": ClaimSteps,
         "claim_examples": ClaimExamples,
+        "model_replacement": ModelReplacement,
+        "neurotoxin": Neurotoxin,
     },
     kind=HeterogeneityAttack,
 )
@@ -175,11 +195,17 @@ registry: Registry[Attack] = Registry(
         "agr_tailored": AgrTailored,
         "fang": Fang,
         "label_flip": LabelFlip,
+        "targeted_flip": TargetedFlip,
+        "badnets": BadNets,
+        "dba": Dba,
+        "edge_case": EdgeCase,
         "bit_flip": BitFlip,
         "nan": Nan,
         "inf": Inf,
         "huge": Huge,
         "stale": Stale,
+        "mpaf": Mpaf,
+        "poisoned_fl": PoisonedFl,
         "hidden_coordinate": HiddenCoordinate,
         "tail_only": TailOnly,
         "sign_guard_aware": SignGuardAware,

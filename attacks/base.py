@@ -16,9 +16,50 @@ from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol.messages import Message
 
-Knowledge = Literal["nothing", "own", "honest", "server"]
+Knowledge = Literal["nothing", "model", "own", "honest", "server"]
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
 ATTACKERS_EXAMPLES = 512  # the most on which attackers try a model
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What attackers know of the data.
+
+    Attributes:
+        classes: how many there are; 0: a regression.
+        image: height and width, or channels, height and width, if features are an image's pixels;
+            None: they are none.
+        vocabulary: how many words there are, if examples are sequences of words; None: they are
+            none.
+        largest: (p,) the largest value of each feature among all training examples.
+        features, labels: (N, p) and (N,), training examples that the run's Byzantine workers hold:
+            all of them or `ATTACKERS_EXAMPLES`, drawn once.
+    """
+
+    classes: int
+    image: tuple[int, ...] | None
+    vocabulary: int | None
+    largest: Tensor
+    features: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The minibatches of a round's Byzantine workers, which an attack may poison.
+
+    Attributes:
+        features, labels: (b, s, p) and (b, s); they are copies.
+        workers: (b,) whose they are: the numbers of these workers among the run's f Byzantine ones.
+        facts: what attackers know of the data.
+        stream: makes the random generator of these minibatches, the same for every cell of a world.
+    """
+
+    features: Tensor
+    labels: Tensor
+    workers: NDArray[np.int64]
+    facts: Facts
+    stream: Callable[[], np.random.Generator]
 
 
 @dataclass(frozen=True)
@@ -48,6 +89,7 @@ class View:
         dimension: d.
         places: P, the length of a whole gradient (d, unless places are features).
         quorum: v, how many must have sent a coordinate for it to be updated.
+        learning_rate: γ, the server's, before its schedule.
         position: (d,) the position of each coordinate's place in the round's order, from 0.
         longest: the most places that an honest worker of this round finishes.
         own_lengths: (b,) how many places the Byzantine workers would finish by the deadline.
@@ -84,6 +126,7 @@ class View:
     workers: NDArray[np.int64]
     stream: Callable[[int], np.random.Generator]
     cells: int = 1
+    learning_rate: float = 1.0
     own: Tensor | None = None
     model: Tensor | None = None
     last_step: Tensor | None = None
@@ -244,8 +287,9 @@ class Attack:
 
     Attributes:
         sees: ``"nothing"``: neither data nor messages (how far others got, `longest`, is for all to
-            see); ``"own"``: what the Byzantine workers see as participants: their own data and
-            gradients, the model and the server's last step; ``"honest"``: also all that honest
+            see); ``"model"``: the model that the server sends and its last step, as a worker sees
+            them that has no data; ``"own"``: what the Byzantine workers see as participants: also
+            their own data and gradients; ``"honest"``: also all that honest
             workers send in the round, before the server has it (omniscient); ``"server"``: also
             what the server would answer and step to, and the loss there on their own data. Each
             includes those before it. An instance may need less than its class.
@@ -254,6 +298,7 @@ class Attack:
             out by each by itself, without talking to others (what it `sees` is another matter). An
             instance may need less than its class.
         poisons: whether it changes the Byzantine workers' training data (see `poison`).
+        targeted: whether it wants some inputs to be answered as it likes (see `goal`).
         stateful: whether it remembers earlier rounds; an instance then belongs to one run.
         columnwise: whether what it sends of a coordinate follows from what is sent of that one,
             and its lengths do not depend on values: coordinates of several runs may then be
@@ -270,6 +315,7 @@ class Attack:
     control: ClassVar[str] = "values"
     validity: ClassVar[str] = "1 <= f < n/2"
     poisons: bool = False
+    targeted: bool = False
     stateful: bool = False
     columnwise: bool = False
     exempt: Mapping[str, str] = {}
@@ -328,3 +374,50 @@ class Attack:
         With `poisons` their own gradients are those of what it returns.
         """
         return features, labels
+
+    def poisoned(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Change a minibatch as `poison` does, which it calls, where that must know more.
+
+        Returns:
+            Features (b, s, p) and labels (b, s).
+        """
+        return self.poison(batch.features, batch.labels, batch.facts.classes)
+
+    def goal(self, features: Tensor, labels: Tensor, facts: Facts) -> tuple[Tensor, Tensor] | None:
+        """Return which inputs an attack that is `targeted` wants to be answered how.
+
+        Its success rate is the share that the model answers so.
+
+        Args:
+            features, labels: (N, p) and (N,), test examples.
+            facts: what attackers know of the data.
+
+        Returns:
+            Inputs (M, p), and the classes that it wants for them, (M,), none of which is right;
+            None: it wants nothing.
+        """
+        return None
+
+
+def require_classes(attack: str, classes: int, **named: int | None) -> None:
+    """Check that the data have classes, and those that an attack's parameters name.
+
+    Args:
+        attack: its name.
+        classes: how many the data have; 0: a regression.
+        named: by parameter; None: it names none.
+
+    Raises:
+        ValueError: they have not.
+
+    >>> require_classes("badnets", 10, target=10)
+    Traceback (most recent call last):
+    ValueError: badnets: target: 10; expected a class of the data, 0 to 9
+    """
+    if not classes:
+        raise ValueError(f"{attack}: the data has no classes")
+    for parameter, which in named.items():
+        if which is not None and which >= classes:
+            raise ValueError(
+                f"{attack}: {parameter}: {which}; expected a class of the data, 0 to {classes - 1}"
+            )

@@ -11,7 +11,7 @@ import numpy as np
 from hgobench.lazy import Tensor
 from hgobench.protocol.messages import Message
 
-from .base import KNOWLEDGE, Attack, Knowledge, View
+from .base import KNOWLEDGE, Attack, Batch, Facts, Knowledge, View
 
 
 class HeterogeneityAttack:
@@ -21,7 +21,8 @@ class HeterogeneityAttack:
     needs of six methods, each of which by default changes nothing.
 
     Attributes:
-        sees, colludes, paper, formula, control, validity, columnwise, exempt: as for an `Attack`.
+        sees, colludes, paper, formula, control, validity, stateful, columnwise, exempt: as for an
+            `Attack`.
     """
 
     sees: Knowledge = "nothing"
@@ -30,6 +31,7 @@ class HeterogeneityAttack:
     formula: ClassVar[str] = ""
     control: ClassVar[str] = "lengths"
     validity: ClassVar[str] = "1 <= f < n/2"
+    stateful: bool = False
     columnwise: bool = False
     exempt: Mapping[str, str] = {}
 
@@ -73,7 +75,8 @@ class Combined(Attack):
         self.made_of: tuple[HeterogeneityAttack | Attack, ...] = (*self.steps, attack)
         needed: list[Knowledge] = [*(step.sees for step in self.steps), attack.sees]
         self.sees = max(needed, key=KNOWLEDGE.index)
-        self.poisons, self.stateful = attack.poisons, attack.stateful
+        self.poisons, self.targeted = attack.poisons, attack.targeted
+        self.stateful = any(part.stateful for part in self.made_of)
         self.columnwise = attack.columnwise and all(step.columnwise for step in self.steps)
         self.colludes = any(part.colludes for part in self.made_of)
         own = {"search_reaches_the_dense_grid": "searches as the attack behind it does"}
@@ -113,6 +116,14 @@ class Combined(Attack):
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Poison as the value attack does."""
         return self.attack.poison(features, labels, classes)
+
+    def poisoned(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Poison as the value attack does."""
+        return self.attack.poisoned(batch)
+
+    def goal(self, features: Tensor, labels: Tensor, facts: Facts) -> tuple[Tensor, Tensor] | None:
+        """Return what the value attack wants."""
+        return self.attack.goal(features, labels, facts)
 
 
 def _changed(step: HeterogeneityAttack, view: View, message: Message) -> Message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hgobench.lazy import Tensor
 
-from .base import Attack
+from .base import Attack, require_classes
 
 
 class LabelFlip(Attack):
@@ -29,6 +29,5 @@ class LabelFlip(Attack):
 
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Flip the labels."""
-        if not classes:
-            raise ValueError("label_flip: the data has no classes")
+        require_classes("label_flip", classes)
         return features, classes - 1 - labels

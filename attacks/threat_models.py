@@ -79,7 +79,8 @@ def _both(name: str, knows: Knowledge, colludes: bool) -> list[ThreatModel]:
     ]
 
 
-# independent_at_own_speed is also what breaks by itself: devices, memory, labels.
+# independent_at_own_speed is also what breaks by itself: devices, memory, labels. fake, workers
+# that join without data, is last: the least that permits an attack of participants is independent.
 THREAT_MODELS: Mapping[str, ThreatModel] = {
     model.name: model
     for model in (
@@ -87,6 +88,7 @@ THREAT_MODELS: Mapping[str, ThreatModel] = {
         *_both("colluding", "own", colludes=True),
         *_both("omniscient", "honest", colludes=True),
         *_both("adaptive", "server", colludes=True),
+        *_both("fake", "model", colludes=False),
     )
 }
 DEFAULT = "adaptive"

@@ -139,6 +139,42 @@ def _measured(name: str) -> Callable[[Row], Value]:
     return _mean(lambda score: measured(name, score))
 
 
+def _most_successful(row: Row) -> list[Score]:
+    """Return the cells under the targeted attack that has most of what it wants; none: no such."""
+    by_attack: dict[str, list[Score]] = {}
+    for score in row.scores:
+        if score.success is not None:
+            by_attack.setdefault(score.attack, []).append(score)
+
+    def mean(attack: str) -> float:
+        return fmean(score.success or 0.0 for score in by_attack[attack])
+
+    return by_attack[max(by_attack, key=mean)] if by_attack else []
+
+
+def _of_targeted(name: str) -> Callable[[Row], Value]:
+    """Return a measure's mean over seeds under the targeted attack that succeeds most."""
+
+    def value(row: Row) -> float | None:
+        told = [one.measures[name] for one in _most_successful(row) if name in one.measures]
+        return fmean(told) if told else None
+
+    return value
+
+
+def _lasting(row: Row) -> str | None:
+    """Return the median over seeds of how many rounds a backdoor outlives the attack."""
+    cells = [one.measures for one in _most_successful(row)]
+    known = [(one["half_life"], "") for one in cells if "half_life" in one]
+    known += [(one["outlived"], "> ") for one in cells if "outlived" in one]
+    # Those that outlived the run are above all others.
+    known.sort(key=lambda one: (one[1] != "", one[0]))
+    if not known:
+        return None
+    rounds, over = known[len(known) // 2]
+    return f"{over}{rounds:.0f}"
+
+
 def _none_ended(row: Row) -> bool:
     """Whether all of a row's runs under its worst attack failed or diverged: accuracies are 0."""
     return all(score.status != "done" for score in row.under_worst)
@@ -293,6 +329,44 @@ COLUMNS: Mapping[str, Column] = {
         _measured("dropped"),
         2,
     ),
+    "attack_success": Column(
+        "attack success",
+        "of the targeted attack that has most of what it wants, the share of its inputs that are "
+        "answered so",
+        _of_targeted("attack_success"),
+        3,
+    ),
+    "targeted_by": Column(
+        "by",
+        "which attack that is",
+        lambda row: next((score.attack for score in _most_successful(row)), None),
+        kind="text",
+    ),
+    "main_accuracy": Column(
+        "main accuracy",
+        "accuracy on all test examples under that attack",
+        _of_targeted("main_accuracy"),
+        3,
+    ),
+    "success_before": Column(
+        "success before",
+        "its success before attackers begin",
+        _of_targeted("success_before"),
+        3,
+    ),
+    "success_at_stop": Column(
+        "success at stop",
+        "its success when attackers stop",
+        _of_targeted("success_at_stop"),
+        3,
+    ),
+    "half_life": Column(
+        "half-life",
+        "rounds after attackers stop until half of what they added to its success is gone, the "
+        "median over seeds; >: not before the end",
+        _lasting,
+        kind="text",
+    ),
     "energy": Column("joules", "what honest workers spent in a run", _measured("energy"), 0),
     "device_energy": Column(
         "joules by device",
@@ -340,6 +414,12 @@ _NEEDS: Mapping[str, str] = {
         ("small_workers", "size_accuracy", "used_by_size"),
         "results with metrics=sizes: hgobench run .. --set metrics=sizes",
     ),
+    **dict.fromkeys(
+        ("attack_success", "targeted_by", "main_accuracy"), "a targeted attack, as badnets"
+    ),
+    "success_before": "a targeted attack, and an evaluation before it: attack_start",
+    "success_at_stop": "a targeted attack, and an evaluation after it: attack_stop",
+    "half_life": "a targeted attack that had success, and evaluations after it: attack_stop",
     "caught": "attackers that answered, and a rule that gives each worker one weight",
     "dropped": "a rule that gives each worker one weight",
 }

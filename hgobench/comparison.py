@@ -24,7 +24,7 @@ from hgobench.notation import format_value
 from hgobench.resolution import Resolved
 from hgobench.results import Result, Store, open_store
 from hgobench.results.choice import RULESET, as_choices, choice, none_met
-from hgobench.results.result import COLUMNS
+from hgobench.results.result import EVERY
 from hgobench.scenario import ATTACK, Scenario, word
 from hgobench.settings import Setting, write_setting
 from hgobench.statistics import FEWEST, LEVEL, Difference, Outcomes, holm
@@ -58,7 +58,7 @@ class Cell:
         """Return the cell of a result, scored on a split."""
         prints = {
             name: cls.print_of(np.asarray(result.rounds[name], dtype=np.float64).tobytes())
-            for name in COLUMNS
+            for name in EVERY
             if name in result.rounds
         }
         return cls(
@@ -573,7 +573,7 @@ class _Keys:
 
 def pair(a: Cell, b: Cell, compared: Set[str] = frozenset()) -> Pair:
     """Pair two cells; `compared` are fields that may differ."""
-    names = dict.fromkeys([*COLUMNS, *a.prints, *b.prints])
+    names = dict.fromkeys([*EVERY, *a.prints, *b.prints])
     changed = [name for name in names if a.prints.get(name, b"") != b.prints.get(name, b"")]
     if a.ending != b.ending:
         changed.append("ending")

@@ -25,7 +25,7 @@ from hgobench.errors import InputError, unknown
 from hgobench.notation import format_value
 from hgobench.resolution import Resolved
 from hgobench.results import Result
-from hgobench.results.result import data_notes
+from hgobench.results.result import TARGETED, data_notes
 from hgobench.results.tables import Kind, Line, cell_kinds, frame
 from hgobench.scenario import ATTACK, Role, Scenario
 from hgobench.statistics import (
@@ -103,7 +103,7 @@ class Score:
     Attributes:
         scenario: the cell.
         status: how it ended.
-        accuracy: 0 if it did not end well.
+        accuracy: what counts: 0 if it did not end well, and `Result.worth` on test examples.
         live: the share of its rounds that updated the model.
         needs: what the rule was told besides the workers' values.
         late: whether it ran out of time.
@@ -124,6 +124,8 @@ class Score:
         folder: where it was found, if there are several places.
         outside: of an attack that is none of its suite's, the hash of the card that brought it.
         mistaken: whether it failed by its attack's mistake, so that it says nothing of the rule.
+        success: what a targeted attack has of what it wants, which the accuracy counts; None: the
+            attack has no target, or the accuracy is not on test examples.
     """
 
     scenario: Scenario
@@ -148,6 +150,7 @@ class Score:
     folder: str = field(default="", compare=False)
     outside: str = ""
     mistaken: bool = False
+    success: float | None = None
 
     @property
     def row(self) -> Scenario:
@@ -180,11 +183,12 @@ class Score:
             InputError: there were no examples of that split.
         """
         accuracy = accuracy_of(result, split)
+        success = result.attack_success if split == "test" else None
         rounds, stalled = result.summary["rounds"], result.summary["stalled"]
         live = 1 - stalled / rounds if rounds else 1.0
         needs = tuple(result.provenance.get("needs", ()))
         data = {name: v for name, v in result.provenance.items() if name.startswith(_TOLD)}
-        right = result.right if split == "test" else None
+        right = result.right if split == "test" and success is None else None
         path = _path(result, split)
         heard, hostile = result.rounds["heard"], result.rounds["byzantine_heard"]
         exceeded = sum(byzantine > result.scenario.tolerated for byzantine in hostile)
@@ -195,25 +199,31 @@ class Score:
             exceeded=exceeded / max(rounds, 1), outvoted=outvoted / max(rounds, 1), spent=spent,
             seconds=result.seconds, server_ms=1000 * result.server_seconds / max(rounds, 1) or None,
             measures=result.measures, address=address, mistaken=result.at_fault == "attack",
+            success=success,
         )  # fmt: skip
 
 
 def accuracy_of(result: Result, split: Split) -> float:
     """Return the final accuracy on a split; 0 if the run did not end well.
 
+    On test examples it is `Result.worth`, which counts what a targeted attack achieved too.
+
     Raises:
         InputError: there were no examples of that split.
     """
-    accuracy: float = result.summary[f"{split}_accuracy"]
+    accuracy: float = result.worth if split == "test" else result.summary[f"{split}_accuracy"]
     if math.isnan(accuracy):
         raise InputError(f"split: {split!r}; {result.scenario.data!r} has no such examples")
     return accuracy
 
 
 def _path(result: Result, split: Split) -> tuple[tuple[float, float, float], ...]:
-    """Return (time, bytes, accuracy) at each evaluation of a run."""
+    """Return (time, bytes, accuracy) at each evaluation of a run, as `accuracy_of` counts it."""
     rounds, sent, path = result.rounds, 0.0, []
     accuracies = rounds[f"{split}_accuracy"]
+    if split == "test" and TARGETED in rounds:
+        pairs = zip(accuracies, rounds[TARGETED], strict=True)
+        accuracies = [min(a, 1.0 - s) if s == s else a for a, s in pairs]
     bytes_ = zip(rounds["bytes_up"], rounds["bytes_down"], strict=True)
     for time, (up, down), accuracy in zip(rounds["time"], bytes_, accuracies, strict=True):
         sent += up + down

@@ -66,6 +66,13 @@ SPECIFICATIONS = [
     *(f"{name}+alie" for name in HETEROGENEITY),
     *(f"{name}+optimal_foe[calls=12]" for name in HETEROGENEITY),
     "starve+late[delay=2]+label_flip",
+    "targeted_flip[source=2,target=0]",
+    "badnets[target=1,size=1,share=0.2]",
+    "dba[target=2,size=3,parts=3]",
+    "edge_case[target=1,source=2,tail=0.3]",
+    "neurotoxin[avoid=0.5]+model_replacement[boost=3]+badnets",
+    "mpaf[scale=2,spread=0.1]",
+    "poisoned_fl[scale=2,every=3]",
     "flood+mimic",
     "wrong_length[claim=both]+foe",
     "own_lengths+late[delay=2]+sign_flip",
@@ -170,7 +177,9 @@ def differs_alone(attack: str, full: View) -> bool:
 
 COLLUDING = ["alie", "inf[sign=both]", "agr_tailored", "agr_tailored[rule=trimmed_mean]", "fang[rule=krum]",
              "fang[knowledge=partial]", "hidden_coordinate", "clustering_aware",
-             "tail+foe", "flood+foe", "lookalike+foe"]  # fmt: skip
+             "tail+foe", "flood+foe", "lookalike+foe", "model_replacement+foe"]  # fmt: skip
+# What they send is their own gradients; together they choose the data (tests/test_backdoors.py).
+TOGETHER = {"dba", "edge_case"}
 
 
 @pytest.mark.parametrize("attack", COLLUDING)
@@ -184,7 +193,7 @@ def test_who_colludes() -> None:
     """All others do not, but for those that try messages of all of them on the server."""
     known = [*attacks.registry.builtins, *(f"{step}+foe" for step in HETEROGENEITY)]
     made = {name: attacks.build(name) for name in known}
-    rest = {name for name, attack in made.items() if attack.colludes} - set(COLLUDING)
+    rest = {name for name, attack in made.items() if attack.colludes} - set(COLLUDING) - TOGETHER
     assert all(made[name].sees == "server" for name in rest)
     assert not attacks.build("alie[z=1.5]").colludes
     assert not attacks.build("hidden_coordinate[accept=distance]").colludes
@@ -209,7 +218,7 @@ def test_threat_models_are_partially_ordered() -> None:
         assert a == b or not (a <= b and b <= a)
         assert not (a <= b and b <= c) or a <= c
     named = attacks.THREAT_MODELS
-    for chain in (("independent", "colluding", "omniscient", "adaptive"),):
+    for chain in (("fake", "independent", "colluding", "omniscient", "adaptive"),):
         for smaller, larger in itertools.pairwise(chain):
             assert named[smaller] <= named[larger]
             assert named[f"{smaller}_at_own_speed"] <= named[smaller]
@@ -220,12 +229,13 @@ def test_threat_models_are_partially_ordered() -> None:
 
 
 def test_what_threat_models_permit() -> None:
-    """By hand, for some attacks: nothing, own, together, all honest messages, the server's rule."""
-    known = ["nan", "label_flip", "sign_flip", "fang[knowledge=partial]", "foe", "fang",
+    """By hand: nothing, the model, own, together, all honest messages, the server's rule."""
+    known = ["nan", "mpaf", "label_flip", "sign_flip", "fang[knowledge=partial]", "foe", "fang",
              "optimal_foe", "starve+label_flip", "tail+label_flip"]  # fmt: skip
     permitted = {
-        "independent": ["nan", "label_flip", "sign_flip", "starve+label_flip"],
-        "colluding": ["nan", "label_flip", "sign_flip", "fang[knowledge=partial]",
+        "fake": ["nan", "mpaf"],
+        "independent": ["nan", "mpaf", "label_flip", "sign_flip", "starve+label_flip"],
+        "colluding": ["nan", "mpaf", "label_flip", "sign_flip", "fang[knowledge=partial]",
                       "starve+label_flip"],
         "omniscient": [name for name in known if name != "optimal_foe"],
         "adaptive": known,
@@ -1053,7 +1063,10 @@ def test_chains_have_one_spelling_and_say_what_they_need() -> None:
             "foe+alie",
             "heterogeneity_attack: 'foe' is an attack, of which a chain has one, the last",
         ),
-        ("tests.plugins:Blind", r"Blind': sees None; expected one of \('nothing', 'own', 'honest'"),
+        (
+            "tests.plugins:Blind",
+            r"Blind': sees None; expected one of \('nothing', 'model', 'own', 'honest'",
+        ),
         ("tail+tests.plugins:Blind", r"Blind': sees None; expected one of"),
         ("tests.plugins:Idle", "Idle': expected a method values, or poison"),
         ("tail+", r"attack: 'tail\+'; expected a name at both sides of each \+"),

@@ -71,6 +71,9 @@ BREAKS: list[tuple[str, dict[str, Any], float, str]] = [
     ("label_flip", {"rule": "average"}, 0.05, ""),
     ("stale", {"rule": "average", "byzantine": 12, "sampled": 30}, 0.02, ""),
     ("clustering_aware", {"rule": "average"}, 0.5, ""),
+    # Fake workers need no data.
+    ("mpaf", {"rule": "average"}, 0.1, ""),
+    ("poisoned_fl", {"rule": "average"}, 0.1, ""),
     # Krum believes whoever is near to many: copies of anything are near to each other.
     ("crash[send=zeros]", {"rule": "krum"}, 0.5, "foe"),
     ("agr_tailored", {"rule": "krum"}, 0.15, "foe"),
@@ -109,8 +112,35 @@ def test_an_attack_breaks_what_it_is_made_to_break(
         assert accuracy(cruder, **fields) > clean - harm / 2
 
 
+# What targeted attacks want, of an average: their success at the end is at least so much, and that
+# of the cruder one is less. (attack, fields, success, cruder)
+TARGETED: list[tuple[str, dict[str, Any], float, str]] = [
+    ("targeted_flip[source=8]", {}, 0.12, ""),
+    ("badnets", {}, 0.8, ""),
+    ("dba", {}, 0.4, ""),
+    ("edge_case[source=8,target=1]", {}, 0.3, ""),
+    ("model_replacement+badnets", {"byzantine": 2}, 0.9, "badnets"),
+    ("neurotoxin+badnets", {}, 0.6, ""),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("attack", "fields", "success", "cruder"), TARGETED)
+def test_a_targeted_attack_gets_what_it_wants_and_leaves_the_accuracy_alone(
+    attack: str, fields: dict[str, Any], success: float, cruder: str
+) -> None:
+    fields = {"rule": "average", **fields}
+    found = results(attack, **fields)
+    assert np.mean([result.attack_success or 0.0 for result in found]) > success
+    assert accuracy(attack, **fields) > accuracy("none", **fields) - 0.05
+    if cruder:
+        less = [result.attack_success or 0.0 for result in results(cruder, **fields)]
+        assert np.mean(less) < success
+
+
 def test_every_attack_is_shown_to_have_an_effect() -> None:
     shown = {attacks.registry.bare(attack) for attack, *_ in BREAKS}
+    shown |= {attacks.registry.bare(attack) for attack, *_ in TARGETED}
     shown |= {attacks.registry.bare(name) for name, _ in SLIPS}
     assert set(attacks.registry.builtins) - {"none"} <= shown
 

@@ -187,6 +187,13 @@ def _right(card: Card) -> Iterator[Problem]:
                 f"{where}.accuracy",
                 f"{score.accuracy:g}, though the cell {score.status}: expected 0",
             )
+        elif score.success is not None:
+            if score.right is not None or score.accuracy > 1 - score.success:
+                yield Problem(
+                    f"{where}.accuracy",
+                    f"{score.accuracy:.4f}; expected {1 - score.success:.4f} or less, which is 1 - "
+                    "success, and no examples that are right",
+                )
         elif score.right is not None and score.status == "done" and examples:
             share = _count(score) / examples
             if abs(share - score.accuracy) > 0.5 / examples:

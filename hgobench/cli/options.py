@@ -112,7 +112,8 @@ ColumnsOption = Annotated[
         help="Further columns: time, bytes_up, bytes_down, coordinates, stalled, sampling_risk, "
         "run_risk, exceeded, outvoted, cpu_seconds, server_ms, worst_class, slow_devices, "
         "device_accuracy, worst_worker, small_workers, size_accuracy, used, used_by_labels, "
-        "used_by_size, weight, caught, dropped, energy, device_energy, folder, hash; and "
+        "used_by_size, weight, caught, dropped, attack_success, targeted_by, main_accuracy, "
+        "success_before, success_at_stop, half_life, energy, device_energy, folder, hash; and "
         "measures.NAME, of a metric of one's own.",
     ),
 ]

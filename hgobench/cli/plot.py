@@ -59,8 +59,8 @@ def plot(
 ) -> None:
     """Draw results, with the data of each picture as CSV beside it.
 
-    curves: --y accuracy, loss, block_size, heard, byzantine_heard over --x round, time,
-    coordinates, bytes; mean and range over seeds, each row under its worst attack.
+    curves: --y accuracy, loss, block_size, heard, byzantine_heard, attack_success over --x round,
+    time, coordinates, bytes; mean and range over seeds, each row under its worst attack.
 
     sweep: the worst case over --x FIELD with numbers: f, tau, s, a parameter such as alpha, f/n.
 

@@ -11,6 +11,7 @@ metric alone.
 from hgobench.registry import Registry
 
 from .accuracies import Accuracies
+from .attack_success import AttackSuccess
 from .base import End, Influence, Metric, Several
 from .energy import Energy
 from .influence import VALUES, influences
@@ -21,6 +22,7 @@ __all__ = [
     "RESERVED",
     "VALUES",
     "Accuracies",
+    "AttackSuccess",
     "End",
     "Energy",
     "Influence",
@@ -47,10 +49,10 @@ def _with_standard(metric: object, name: str) -> Metric:
 class Standard(Several):
     """What every run measures, unless it is told otherwise."""
 
-    formula = "accuracies, weights and energy"
+    formula = "accuracies, weights, energy and attack_success"
 
     def __init__(self) -> None:
-        super().__init__([Accuracies(), Weights(), Energy()])
+        super().__init__([Accuracies(), Weights(), Energy(), AttackSuccess()])
 
 
 # Names that a metric of one's own may not have.
@@ -69,7 +71,13 @@ class Nothing(Several):
 metrics: Registry[Metric] = Registry(
     "metric",
     "metrics",
-    {"accuracies": Accuracies, "weights": Weights, "energy": Energy, "sizes": Sizes},
+    {
+        "accuracies": Accuracies,
+        "weights": Weights,
+        "energy": Energy,
+        "sizes": Sizes,
+        "attack_success": AttackSuccess,
+    },
     kind=Metric,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ class End:
         joules: (n,) what each worker has spent by following the protocol; None: its fleet does not
             say how much its devices draw.
         accuracy: of the trained model on examples, (N', p) and (N',).
+        success: after which rounds the success of a targeted attack was measured, and what it was;
+            empty: the attack has no target.
+        attacked: after how many rounds attackers began, and the last round in which they acted.
+        rounds: how many were played.
         followed: works out `influence`; None: there was no answer in the last round, there were
             more than 2²⁴ values, or the rule failed when it was asked again.
     """
@@ -69,6 +74,9 @@ class End:
     joules: Floats | None
     accuracy: Callable[[Tensor, Tensor], float]
     followed: Callable[[], Influence | None]
+    success: tuple[tuple[int, float], ...] = ()
+    attacked: tuple[int, float] = (0, math.inf)
+    rounds: int = 0
 
     @cached_property
     def influence(self) -> Influence | None:

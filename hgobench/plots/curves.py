@@ -28,6 +28,7 @@ COLUMNS = {
     "block_size": "block size",
     "heard": "answers",
     "byzantine_heard": "Byzantine answers",
+    "attack_success": "attack success",
 }
 
 

@@ -194,9 +194,9 @@ def plot(
     =========== ===============================================================================
     kind        what is drawn
     =========== ===============================================================================
-    ``curves``  `y` (accuracy, loss, block_size, heard, byzantine_heard) over `x` (round, time,
-                coordinates, bytes): the mean over seeds, each row under its worst attack; the band
-                goes from the least to the largest seed
+    ``curves``  `y` (accuracy, loss, block_size, heard, byzantine_heard, attack_success) over `x`
+                (round, time, coordinates, bytes): the mean over seeds, each row under its worst
+                attack; the band goes from the least to the largest seed
     ``sweep``   the worst case over `x`, any field or parameter with numbers, or one field over
                 another: ``f``, ``tau``, ``alpha``, ``partition.alpha``, ``f/n``
     ``heat``    the mean accuracy of each row under each attack; with `x` and `y` the worst case by

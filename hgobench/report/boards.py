@@ -312,6 +312,23 @@ def _live(row: Row) -> str:
     return live if live == attacked else f"{live} ({attacked})"
 
 
+def _targeted(boards: Sequence[Board]) -> list[str]:
+    """Say how cells under targeted attacks count, if there are any."""
+    attacks = {
+        score.attack: None
+        for board in boards
+        for score in board.scores
+        if score.success is not None
+    }
+    if not attacks:
+        return []
+    return [
+        f"Under {', '.join(sorted(attacks))} a cell counts as the lesser of its accuracy and 1 - "
+        "attack success, the share of inputs that are answered as the attack wants (docs/"
+        "backdoors.md)."
+    ]
+
+
 def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -> list[str]:
     rows: list[Row] = [row for board in boards for row in board.rows]
     seeds = sorted({cell.seeds for row in rows for cell in row.cells.values()})
@@ -324,6 +341,7 @@ def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -
             f"worst: {ESTIMAND}: the attacker chooses the attack and does not know the seed; by: "
             "that attack; known seed: the mean of each seed's lowest, as if attackers knew it."
         )
+    notes += _targeted(boards)
     notes += _by(boards, some)
     if not all(under_attack):
         notes.append(
@@ -331,7 +349,9 @@ def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -
         )
     if any(row.worst.seeds >= FEWEST for row in rows):
         drawn = "seeds and test examples"
-        if not all(board.examples for board in boards):
+        if _targeted(boards):
+            drawn = "seeds alone"
+        elif not all(board.examples for board in boards):
             drawn = "seeds alone, as it is not known of all cells which test examples were right"
         notes.append(
             f"95 %: the interval of {'worst' if some else 'clean'} over {drawn}; it allows for "

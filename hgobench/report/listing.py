@@ -37,6 +37,7 @@ _SHORT = {
 }
 _KNOWS = {
     "nothing": "nothing",
+    "model": "the model",
     "own": "own data and gradients",
     "honest": "all honest messages",
     "server": "all honest messages and the server's rule",

@@ -38,6 +38,10 @@ COLUMNS = (
     "bytes_down",
     "stalled",  # whether too few answered to update anything
 )
+# A further column of runs under a targeted attack: the share of its inputs answered as it wants;
+# NaN in rounds that were not evaluated.
+TARGETED = "attack_success"
+EVERY = (*COLUMNS, TARGETED)
 
 
 def at_fault(status: str, reason: str) -> str:
@@ -58,7 +62,8 @@ class Result:
 
     Attributes:
         scenario: the cell's.
-        rounds: a table, column name to one value per round (see `COLUMNS`).
+        rounds: a table, column name to one value per round (see `COLUMNS`), and under a targeted
+            attack also ``attack_success``.
         status: ``"done"``; ``"diverged"``: the aggregate or the model stopped being finite, and
             counts as an accuracy of 0 from then on; ``"failed"``: the rule, the attack or another
             component raised or ran out of time, and counts as 0 too.
@@ -106,6 +111,28 @@ class Result:
         """
         return at_fault(self.status, self.reason)
 
+    @property
+    def attack_success(self) -> float | None:
+        """What its targeted attack has in the end, as a share of what it wants.
+
+        None: the attack has no target, or the run did not end well.
+        """
+        column = self.rounds.get(TARGETED)
+        if self.status != "done" or not column or math.isnan(column[-1]):
+            return None
+        return float(column[-1])
+
+    @property
+    def worth(self) -> float:
+        """What boards count: the final test accuracy, or what the attack failed to get, if less.
+
+        Under an attack without a target it is the accuracy. A targeted attack leaves the accuracy
+        alone: under it a model is worth min(accuracy, 1 - attack success).
+        """
+        accuracy: float = self.summary["test_accuracy"]
+        success = self.attack_success
+        return accuracy if success is None else min(accuracy, 1.0 - success)
+
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The run in a few numbers: final accuracies and loss, and totals over rounds."""
@@ -135,7 +162,7 @@ class Result:
         }
 
     def to_frame(self) -> pandas.DataFrame:
-        """Return its rounds as a pandas data frame, a line per round (`COLUMNS`).
+        """Return its rounds as a pandas data frame, a line per round (`EVERY`).
 
         Raises:
             InputError: pandas is not installed.

@@ -19,7 +19,7 @@ from typing import Any, cast, get_args, get_type_hints
 from hgobench import catalogue
 from hgobench.errors import InputError, unknown
 from hgobench.results.measures import checked as measures_of
-from hgobench.results.result import COLUMNS, Result, Status
+from hgobench.results.result import COLUMNS, EVERY, TARGETED, Result, Status
 from hgobench.scenario import Scenario, check_field
 
 _WORD = re.compile(r"[\w.:]+")
@@ -47,9 +47,9 @@ LATER: Mapping[int, frozenset[str]] = {
     3: frozenset(),
 }
 
-# Columns that have no number in some rounds, and those that older results may lack.
-_GAPS = frozenset({"time", "test_accuracy", "test_loss", "validation_accuracy"})
-_LATER = frozenset({"malformed"})
+# Columns that have no number in some rounds, and those that a result may lack.
+_GAPS = frozenset({"time", "test_accuracy", "test_loss", "validation_accuracy", TARGETED})
+_LATER = frozenset({"malformed", TARGETED})
 _COUNTS = frozenset({"round", "block_size", "heard", "byzantine_heard", "stalled"})
 
 
@@ -79,7 +79,7 @@ def to_row(result: Result, ruleset: str, key: str, code: str, finished: float) -
     """
     rounds = {
         name: [plain(value) for value in result.rounds[name]]
-        for name in COLUMNS
+        for name in EVERY
         if name in result.rounds or name not in _LATER
     }
     values = (
@@ -310,8 +310,8 @@ def _rounds(value: Any) -> dict[str, list[Any]]:
     lacking = [name for name in COLUMNS if name not in table and name not in _LATER]
     if lacking:
         raise ValueError(f"lacks {', '.join(map(repr, lacking))}")
-    if stranger := next((name for name in table if name not in COLUMNS), None):
-        raise ValueError(unknown("column", stranger, COLUMNS, hint="of a newer version?"))
+    if stranger := next((name for name in table if name not in EVERY), None):
+        raise ValueError(unknown("column", stranger, EVERY, hint="of a newer version?"))
     for name, column in table.items():
         if not isinstance(column, list):
             raise ValueError(f"{name}: {_kind(column)}; expected a list")

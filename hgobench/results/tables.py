@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from hgobench.errors import InputError
-from hgobench.results.result import COLUMNS, Result
+from hgobench.results.result import EVERY, Result
 from hgobench.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ Kind = Literal["text", "whole", "number"]  # number: NaN and infinite ones too
 Line = Sequence[Any]  # None where there is no value
 
 ROUNDS: Mapping[str, Kind] = {
-    name: "number" if name == "time" or name.endswith(("accuracy", "loss")) else "whole"
-    for name in COLUMNS
+    name: "number" if name == "time" or name.endswith(("accuracy", "loss", "success")) else "whole"
+    for name in EVERY
 }
 MEASURES: Mapping[str, Kind] = {"measure": "text", "group": "text", "value": "number"}
 _SUMMARY: Mapping[str, Kind] = {
@@ -85,8 +85,8 @@ def cell_line(key: str, ruleset: str, result: Result) -> Line:
 def round_lines(result: Result) -> Iterator[Line]:
     """Yield a result's lines in the table of rounds, but for the column ``cell``."""
     length = len(result.rounds["round"])
-    nothing = [None] * length  # an older hgobench did not know the column
-    return zip(*(result.rounds.get(name, nothing) for name in COLUMNS), strict=True)
+    nothing = [None] * length  # an older hgobench did not know the column, or there is no target
+    return zip(*(result.rounds.get(name, nothing) for name in EVERY), strict=True)
 
 
 def measure_lines(result: Result) -> Iterator[Line]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.algorithms import Order
-from hgobench.attacks import Message, Outcome, View
+from hgobench.attacks import Batch, Message, Outcome, View
 from hgobench.determinism import stream
 from hgobench.kernels.arrays import zero_where_false
 from hgobench.kernels.moments import moments
@@ -101,8 +101,16 @@ class Adversary:
             minibatch: which of the round's minibatches they are.
         """
         x, y = self.world.minibatches(draw, of=self.hostile)
+        number = np.cumsum(cell.byzantine) - 1  # of each Byzantine worker among the run's
+        batch = Batch(
+            features=x,
+            labels=y,
+            workers=number[draw.workers[self.hostile]],
+            facts=cell.facts,
+            stream=lambda: stream(self.world.seed, "poison", self.k, minibatch),
+        )
         with cell.attacks(f"poison {minibatch}" if minibatch else "poison", self.k):
-            poisoned = cell.attack.poison(x, y, self.world.data.classes)
+            poisoned = cell.attack.poisoned(batch)
             if cell.attacks.foreign:
                 _check_poison(cell, poisoned, x, y)
         return poisoned
@@ -210,7 +218,8 @@ class Adversary:
             workers=workers[hostile],
             stream=lambda k: stream(world.seed, "attack", k),
             cells=beside,
-            own=None if sees == "nothing" else self._copied(places, self.byzantine),
+            learning_rate=cell.scenario.learning_rate,
+            own=None if sees in ("nothing", "model") else self._copied(places, self.byzantine),
             model=None if sees == "nothing" else params[places].view(-1),
             last_step=None if sees == "nothing" else self._last_step(places, params),
             honest=seen,

@@ -14,7 +14,7 @@ from hgobench import aggregators, algorithms, attacks, metrics
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Order, Places, solvers
 from hgobench.algorithms.base import wrong_numbers
-from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, NoAttack
+from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, Facts, NoAttack
 from hgobench.boundary import (
     Boundary,
     Clock,
@@ -28,7 +28,7 @@ from hgobench.boundary import (
 )
 from hgobench.determinism import stream
 from hgobench.errors import InputError
-from hgobench.lazy import Tensor
+from hgobench.lazy import Tensor, torch
 from hgobench.metrics import Metric
 from hgobench.protocol import Reception, Server
 from hgobench.results.result import Result, Status
@@ -36,6 +36,8 @@ from hgobench.scenario import Scenario
 
 from .ledger import Ledger
 from .world import Draw, World
+
+SUCCESS_EXAMPLES = 1000  # the most test examples on which an attack's success is measured
 
 
 class Plan(NamedTuple):
@@ -78,6 +80,8 @@ class Cell:
         joules: (n,) what its workers have spent; None: the fleet does not say it.
         answering: cells for which it is equal have the same workers: the same order and lengths.
         threat: those also have attackers that may act for all of them at once.
+        targeted: whether its attack wants some inputs to be answered as it likes.
+        aim: those whose attackers want the same.
         receiving: those whose servers take the same of equal answers.
         defence: those whose rule may aggregate for all of them at once.
         stepping: those whose solver may step for all of them at once.
@@ -145,6 +149,7 @@ class Cell:
             self.receiving = scenario.quorum, whole, scenario.weights, scenario.tolerated
         with self.attacks("attributes"):
             self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
+            self.targeted = bool(self.attack.targeted)
         self._note_what_it_shares()
 
     def _note_what_it_shares(self) -> None:
@@ -166,6 +171,7 @@ class Cell:
             self.threat = scenario.attack, scenario.byzantine, scenario.lies_about_speed
             if isinstance(self.attack, Combined):  # attacks on heterogeneity look at the quorum
                 self.threat += (scenario.quorum,)
+        self.aim = own if self.attacks.foreign else (scenario.attack, scenario.byzantine)
         self.defence: tuple[Any, ...] = own
         if not self.rules.foreign and self.rule.columnwise:
             self.defence = (
@@ -284,6 +290,39 @@ class Cell:
     def _attackers_examples(self) -> tuple[Tensor, Tensor]:
         return self.world.examples_of(self.byzantine, ATTACKERS_EXAMPLES)
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What its attackers know of the data."""
+        data = self.world.data
+        return Facts(
+            classes=data.classes,
+            image=data.train.image,
+            vocabulary=data.vocabulary,
+            largest=self.world.largest.clone(),
+            features=self._attackers_examples[0],
+            labels=self._attackers_examples[1],
+        )
+
+    def goal(self, k: int) -> tuple[Tensor, Tensor] | None:
+        """Return the inputs on which its attack's success is measured, and the classes wanted.
+
+        Of the test examples it is offered `SUCCESS_EXAMPLES`, drawn once for all cells of a world.
+
+        Args:
+            k: the round.
+
+        Returns:
+            Inputs (M, p) and classes (M,); None: the attack has no target, or found no such input.
+        """
+        if not self.targeted:
+            return None
+        x, y = self.world.some_of_test(SUCCESS_EXAMPLES)
+        with self.attacks("goal", k):
+            goal = self.attack.goal(x, y, self.facts)
+        if self.attacks.foreign and (problem := _wrong_goal(goal, x, self.world.data.classes)):
+            raise self.attacks.error(f"goal returned {problem}")
+        return goal if goal is not None and len(goal[1]) else None
+
     def attackers_loss(self, k: int, models: Tensor) -> Tensor:
         """Return, in round k, the loss of models (m, d) on what Byzantine workers hold, (m,)."""
         return self.world.evaluate(k, models, *self._attackers_examples)[0]
@@ -366,6 +405,22 @@ class Attempt:
             cell.end("failed", f"{where}: {who}{error_text(error)}{at}")
         else:
             cell.end("failed", f"{where}: {error_text(error)}")
+
+
+def _wrong_goal(goal: object, x: Tensor, classes: int) -> str:
+    """Say what is wrong with what a plug-in attack wants; empty: nothing."""
+    if goal is None:
+        return ""
+    pair = goal if isinstance(goal, tuple) and len(goal) == 2 else (None, None)
+    inputs, wanted = pair
+    if not isinstance(inputs, torch.Tensor) or not isinstance(wanted, torch.Tensor):
+        return "no inputs and classes; expected tensors (M, p) and (M,), or None"
+    shapes = tuple(inputs.shape), tuple(wanted.shape)
+    if shapes != ((len(inputs), x.shape[1]), (len(inputs),)) or inputs.dtype != x.dtype:
+        return f"inputs {shapes[0]} and classes {shapes[1]}; expected (M, {x.shape[1]}) and (M,)"
+    if wanted.is_floating_point() or not ((wanted >= 0) & (wanted < classes)).all():
+        return f"classes outside 0 .. {classes - 1}"
+    return ""
 
 
 class ServerData:

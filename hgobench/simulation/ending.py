@@ -66,6 +66,9 @@ def measure(
         devices=devices,
         device_names=names,
         joules=cell.joules,
+        success=tuple(cell.ledger.success),
+        attacked=(cell.scenario.attack_start, cell.scenario.attack_stop),
+        rounds=k,
         accuracy=accuracy,
         followed=partial(_followed, cell, k, draw, reception, values, before),
     )

@@ -129,7 +129,7 @@ def _attackers(scenario: Scenario) -> float:
     attack = attacks.build(scenario.attack)
     if isinstance(attack, NoAttack) or not scenario.byzantine:
         return 0.0
-    if attack.sees in ("nothing", "own"):
+    if attack.sees in ("nothing", "model", "own"):
         return min(2 * scenario.byzantine / scenario.sampled, 2.0)
     seen = 1.0
     if algorithms.registry.build(scenario.algorithm).partial:  # who sent what, and 0 elsewhere

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hgobench.results.result import COLUMNS
+from hgobench.results.result import COLUMNS, EVERY, TARGETED
 
-_EVALUATED = {name: COLUMNS.index(name) for name in COLUMNS}
+_EVALUATED = {name: EVERY.index(name) for name in EVERY}
 
 
 class Ledger:
@@ -27,8 +27,8 @@ class Ledger:
         return len(self._rows)
 
     def add(self, **row: Any) -> None:
-        """Add a round: a value for every column."""
-        self._rows.append([row[name] for name in COLUMNS])
+        """Add a round: a value for every one of `COLUMNS`."""
+        self._rows.append([*(row[name] for name in COLUMNS), math.nan])
 
     def record(self, **values: Any) -> None:
         """Fill columns of the last row."""
@@ -40,8 +40,19 @@ class Ledger:
         if len(self._rows) < k:
             self.add(**{**dict.fromkeys(COLUMNS, 0), "round": k, "time": time})
         self.record(test_accuracy=0.0, test_loss=math.nan, validation_accuracy=0.0, stalled=False)
+        self.record(**{TARGETED: math.nan})
 
     def table(self) -> dict[str, list[Any]]:
-        """Return the columns by name."""
-        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(COLUMNS)
-        return {name: list(column) for name, column in zip(COLUMNS, columns, strict=True)}
+        """Return the columns by name; `TARGETED` only if there is a number in it."""
+        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(EVERY)
+        table = {name: list(column) for name, column in zip(EVERY, columns, strict=True)}
+        if all(map(math.isnan, table[TARGETED])):
+            del table[TARGETED]
+        return table
+
+    @property
+    def success(self) -> list[tuple[int, float]]:
+        """After which rounds the attack's success was measured, and what it was."""
+        rounds, column = _EVALUATED["round"], _EVALUATED[TARGETED]
+        known = [row for row in self._rows if not math.isnan(row[column])]
+        return [(row[rounds], row[column]) for row in known]

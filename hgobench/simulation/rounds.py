@@ -24,7 +24,7 @@ from hgobench.kernels.arrays import all_finite, pack_bits
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
 from hgobench.provenance import environment, usable
-from hgobench.results.result import COLUMNS, Result
+from hgobench.results.result import Result
 from hgobench.scenario import Scenario, positive
 
 from .adversary import Adversary
@@ -33,6 +33,7 @@ from .cell import Attempt, Cell, Plan
 from .clock import budget, duration, spent
 from .ending import measure
 from .footprint import at_once, check_fits
+from .ledger import Ledger
 from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
 
@@ -149,8 +150,9 @@ def _simulate(
 
 def lost(scenario: Scenario, reason: str, device: str) -> Result:
     """Return the result of a cell that could not be computed."""
-    row = {**dict.fromkeys(COLUMNS, 0), "round": 1, "test_loss": math.nan, "stalled": False}
-    rounds = {name: [row[name]] for name in COLUMNS}
+    ledger = Ledger()
+    ledger.fail(1, 0.0)
+    rounds = ledger.table()
     provenance = {**environment(torch.device(device)), "needs": []}
     return Result(scenario, rounds, "failed", plain(reason), provenance)
 
@@ -214,6 +216,7 @@ class Stack:
         self._gradients: Tensor | None = None
         self._before: Tensor | None = None  # the parameters of the round before
         self._round: Round | None = None  # the last
+        self._goals: dict[Hashable, tuple[Tensor, Tensor] | None] = {}  # of targeted attacks
 
     def play(self, k: int) -> bool:
         """Play round k (from 1) of every cell that has not ended; say whether there was one."""
@@ -259,10 +262,23 @@ class Stack:
                     test_accuracy=float(accuracy[r]),
                     validation_accuracy=float(held[r]),
                 )
+                if cell.targeted:
+                    self._succeeded(k, r)
                 if ended[r]:
                     if bits is not None:
                         cell.right = bits[r].tobytes()
                     self._measure(k, r)
+
+    def _succeeded(self, k: int, r: int) -> None:
+        """Fill in how far the attack of a cell has what it wants after round k."""
+        cell = self.cells[r]
+        with Attempt(k, cell):
+            if cell.aim not in self._goals:
+                self._goals[cell.aim] = cell.goal(k)
+            goal = self._goals[cell.aim]
+            if goal is not None:
+                _, success = self.world.evaluate(k, self.params[r : r + 1], *goal)
+                cell.ledger.record(attack_success=float(success[0]))
 
     def _measure(self, k: int, r: int) -> None:
         """Let the metrics of a cell that has ended measure."""

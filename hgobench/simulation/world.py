@@ -206,12 +206,27 @@ class World:
         """Return the test examples: features (N, p) and labels (N,)."""
         return self.to_device(self.data.test.features), self.to_device(self.data.test.labels)
 
+    def some_of_test(self, most: int) -> tuple[Tensor, Tensor]:
+        """Return test examples in new memory: features (N, p) and labels (N,).
+
+        Args:
+            most: N, if there are more: as many are drawn, the same for all who ask for them.
+        """
+        order = stream(self.seed, "success").permutation(len(self.data.test))
+        rows = self.to_device(np.sort(order[:most]))
+        return self.test[0][rows], self.test[1][rows]
+
     @cached_property
     def validation(self) -> tuple[Tensor, Tensor]:
         """Return the validation examples: features (N, p) and labels (N,)."""
         return self.to_device(self.data.validation.features), self.to_device(
             self.data.validation.labels
         )
+
+    @cached_property
+    def largest(self) -> Tensor:
+        """Return the largest value of each feature among the training examples, (p,)."""
+        return self.to_device(self.data.train.features.max(axis=0))
 
     def to_device(self, array: NDArray[Any]) -> Tensor:
         """Return the array as a tensor on the world's device."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from hgobench import aggregators, attacks
 from hgobench.aggregators import Rule, RuleError
-from hgobench.attacks import Attack, Message, Outcome, View
+from hgobench.attacks import Attack, Batch, Facts, Message, Outcome, View
 from hgobench.boundary import Boundary
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import MOST_EXAMPLES
@@ -91,6 +91,7 @@ def view(
         dimension=dimension,
         places=dimension,
         quorum=quorum,
+        learning_rate=RATE,
         position=position,
         longest=int(lengths.max(initial=0)),
         own_lengths=own_lengths,
@@ -122,6 +123,7 @@ _THEIRS = ("own_lengths", "limits", "workers", "own_updates", "update_limits", "
 _ARRAYS = ("position", *_THEIRS, "honest_workers", "honest_lengths")
 _VISIBLE = {
     "nothing": (),
+    "model": ("model", "last_step"),
     "own": ("own", "model", "last_step"),
     "honest": ("own", "model", "last_step", "honest", "sent", "honest_workers", "honest_lengths"),
 }
@@ -331,7 +333,93 @@ def search_reaches_the_dense_grid(make: MakeAttack) -> str:
     return f"of the grid's maximum: {', '.join(reached)}"
 
 
+CLASSES, PIXELS, BATCH = 3, 4, 5  # of minibatches
+
+
+def batch(byzantine: int = 3, seed: int = 0) -> Batch:
+    """Return minibatches of images of 4 x 4 pixels in 3 classes, as an attack may poison them.
+
+    Args:
+        byzantine: b; of the run's Byzantine workers they are every other one.
+        seed: of the values.
+    """
+    rng = np.random.default_rng(seed)
+
+    def examples(*shape: int) -> tuple[Tensor, Tensor]:
+        features = rng.random((*shape, PIXELS**2)).astype(np.float32)
+        return torch.from_numpy(features), torch.from_numpy(rng.integers(0, CLASSES, shape))
+
+    held, labels = examples(40)
+    facts = Facts(CLASSES, (PIXELS, PIXELS), None, held.amax(dim=0), held, labels)
+    workers = 2 * np.arange(byzantine)
+    features, of = examples(byzantine, BATCH)
+    return Batch(features, of, workers, facts, lambda: np.random.default_rng(seed))
+
+
+def poisoned_minibatch_is_one(make: MakeAttack) -> None:
+    """Poisoned examples are as many and of the same kind; the same minibatch is poisoned alike.
+
+    Unless the attack `colludes`, a worker poisons its own as if there were no other.
+    """
+    if not make().poisons:
+        raise NotApplicable("poisons no data")
+    for byzantine in (1, 3):
+        x, y = _poisoned(make, batch(byzantine))
+        if x.shape != (byzantine, BATCH, PIXELS**2) or y.shape != (byzantine, BATCH):
+            raise AssertionError(f"{make()}: returned {tuple(x.shape)} and {tuple(y.shape)}")
+        if not torch.isfinite(x).all() or not ((y >= 0) & (y < CLASSES)).all():
+            raise AssertionError(f"{make()}: features that are not finite, or unknown classes")
+        again, labels = _poisoned(make, batch(byzantine))
+        if not torch.equal(again, x) or not torch.equal(labels, y):
+            raise AssertionError(f"{make()}: poisons the same minibatch in another way")
+        for i in range(0 if make().colludes else byzantine):
+            full, row = batch(byzantine), slice(i, i + 1)
+            mine = replace(
+                full,
+                features=full.features[row],
+                labels=full.labels[row],
+                workers=np.zeros(1, dtype=np.int64),
+            )
+            again, labels = _poisoned(make, mine)
+            if not torch.equal(again, x[row]) or not torch.equal(labels, y[row]):
+                raise AssertionError(f"{make()}: worker {i} poisons in another way, if alone")
+
+
+def _poisoned(make: MakeAttack, given: Batch) -> tuple[Tensor, Tensor]:
+    attack = make()
+    with _boundary(attack)("poison", 1):
+        return attack.poisoned(given)
+
+
+def targeted_attack_says_what_it_wants(make: MakeAttack) -> None:
+    """An attack that is `targeted`, and no other, wants inputs taken for classes they are not of.
+
+    The examples that it is given stay as they are.
+    """
+    attack, facts = make(), batch().facts
+    for of in range(CLASSES):
+        x = batch().features.reshape(-1, PIXELS**2)
+        y = torch.full((len(x),), of)
+        with _boundary(attack)("goal", 1):
+            goal = attack.goal(x, y, facts)
+        if (goal is not None) != attack.targeted:
+            raise AssertionError(f"{attack}: targeted={attack.targeted}, and its goal {goal}")
+        if not torch.equal(x, batch().features.view(x.shape)) or not (y == of).all():
+            raise AssertionError(f"{attack}: changed the test examples")
+        if goal is None:
+            continue
+        inputs, wanted = goal
+        if inputs.shape != (len(wanted), x.shape[1]):
+            raise AssertionError(f"{attack}: wants {tuple(inputs.shape)} as {wanted.tolist()}")
+        if not ((wanted >= 0) & (wanted < CLASSES) & (wanted != of)).all():
+            raise AssertionError(f"{attack}: wants inputs of class {of} as {wanted.tolist()}")
+    if not attack.targeted:
+        raise NotApplicable("has no target")
+
+
 ATTACK_LAWS: dict[str, Law] = table(
+    poisoned_minibatch_is_one,
+    targeted_attack_says_what_it_wants,
     message_fits_the_round,
     values_are_finite,
     same_round_same_message,

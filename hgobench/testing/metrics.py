@@ -41,6 +41,9 @@ def ends() -> dict[str, End]:
         followed=lambda: Influence(
             np.arange(WORKERS), answered, rng.random(WORKERS - 1), np.ones(WORKERS - 1), True
         ),
+        success=((10, 0.1), (20, 0.9), (30, 0.7), (40, 0.2)),
+        attacked=(10, 20),
+        rounds=40,
     )
     little = replace(
         everything,
@@ -54,6 +57,7 @@ def ends() -> dict[str, End]:
         joules=None,
         accuracy=lambda x, y: 0.5,
         followed=lambda: None,
+        success=(),
     )
     return {"a classification": everything, "a regression of which little is known": little}
 

@@ -485,7 +485,8 @@ def _sent(
     )
     for name in (*attacks.registry.builtins, *VARIANTS):
         attack: Attack = attacks.build(name)
-        if attack.poisons or isinstance(attack, Adaptive):  # data and losses: there are none
+        # Data, losses and a model: there are none.
+        if attack.poisons or attack.sees == "model" or isinstance(attack, Adaptive):
             continue
         try:
             message = attack(view)
