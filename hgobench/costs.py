@@ -244,7 +244,7 @@ def _rule(scenario: Scenario, world: World) -> tuple[str, float | None]:
     total: float | None = 0.0
     for cost in parts:
         known = [count for form, count in _LEADING.items() if cost.startswith(form)]
-        own = known[0](world.sampled, world.model.dimension) if known else None
+        own = known[0](scenario.pool, world.model.dimension) if known else None
         total = None if own is None or total is None else total + own
     return "; ".join(filter(None, parts)), total if parts else None
 
@@ -376,7 +376,7 @@ def _timed(world: World, examples: int) -> tuple[float, float]:
 
 def _rule_seconds(scenario: Scenario, world: World, lengths: int, rates: Rates) -> float:
     """Return the seconds of a rule: those of its parts, by how many lengths workers send."""
-    values = world.sampled * world.model.dimension
+    values = scenario.pool * world.model.dimension
     names = [Registry.bare(name) for name in aggregators.registry.split(scenario.rule)]
     share = min(lengths / (DISTINCT * world.sampled), 1.0)
     seconds = 0.0

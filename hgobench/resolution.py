@@ -107,7 +107,13 @@ class Resolver:
         if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
             return None, problems
 
-        most, quorum = (sampled - 1) // 2, v["quorum"]
+        pool, problem = sampled, ""
+        if "algorithm" not in broken:
+            pool, problem = self.pool(v["algorithm"], sampled, v["workers"])
+        if problem:
+            return None, [*problems, problem]
+        who = f"sampled={sampled}" if pool == sampled else f"{pool} workers that are remembered"
+        most, quorum = (pool - 1) // 2, v["quorum"]
         tolerated = v["tolerated"]
         if tolerated is None:
             tolerated = min(
@@ -115,20 +121,19 @@ class Resolver:
             )
         elif tolerated > most:
             problems.append(
-                f"tolerated: {tolerated}; expected at most {most}, less than half of "
-                f"sampled={sampled}"
+                f"tolerated: {tolerated}; expected at most {most}, less than half of {who}"
             )
             return None, problems
-        if quorum is not None and quorum > sampled:
-            problems.append(f"quorum: {quorum}; expected at most sampled={sampled}")
+        if quorum is not None and quorum > pool:
+            problems.append(f"quorum: {quorum}; expected at most {who}")
             broken.add("quorum")
         if broken & {"rule", "algorithm", "scope", "quorum"}:
             return None, problems
         try:
-            found = self._with_rule(v, tolerated, sampled, broken)
+            found = self._with_rule(v, tolerated, pool, broken)
         except InputError as error:
             return None, [*problems, *error.problems]
-        return (None if problems else found), problems
+        return (None if problems else found._replace(sampled=sampled)), problems
 
     def _with_rule(
         self, v: Mapping[str, Any], tolerated: int, sampled: int, broken: Collection[str]
@@ -209,6 +214,28 @@ class Resolver:
                 f"number, at least the rule's {minimum}"
             )
         return quorum
+
+    def pool(self, specification: str, sampled: int, workers: int) -> tuple[int, str]:
+        """Return of how many workers the rule may get values (`Algorithm.pool`), or what is wrong.
+
+        Args:
+            specification: of the algorithm.
+            sampled, workers: q and n.
+        """
+        algorithm = self.algorithm(specification)
+        if not algorithm.keeps:
+            return sampled, ""
+        try:
+            with Boundary("algorithm", specification, algorithm, seed=0)("pool"):
+                pool: object = algorithm.pool(sampled, workers)
+        except PluginError as error:
+            return 0, error.problem
+        if not isinstance(pool, int) or not sampled <= pool <= workers:
+            return 0, (
+                f"algorithm: {specification!r}: its pool: {shown(pool)}; expected a whole number "
+                f"from sampled={sampled} to workers={workers}"
+            )
+        return pool, ""
 
     def whole(self, workload: str) -> bool:
         """Say whether workers may compute whole gradients under a workload."""

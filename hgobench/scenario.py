@@ -575,16 +575,27 @@ class Scenario:
         return min(budgets) < math.inf
 
     @property
+    def pool(self) -> int:
+        """Return of how many workers the rule gets values at most: q, or all that are remembered.
+
+        >>> [Scenario(q=20, algorithm=a).pool for a in ("hgo", "hgo[memory=last,age=0]")]
+        [20, 20]
+        """
+        algorithm = catalogue.registry("algorithm").build(self.algorithm)
+        return int(algorithm.pool(self.sampled, self.workers)) if algorithm.keeps else self.sampled
+
+    @property
     def sampling_risk(self) -> float:
         """Return P(more than ⌊(v-1)/2⌋ of a round's q workers are Byzantine): hypergeometric.
 
-        Where answers count by examples, more than f̂: bounds hold for f̂, and a few more workers may
-        have half of the weight.
+        Where the server remembers workers, it is that of all of whom it may hold something. Where
+        answers count by examples, more than f̂: bounds hold for f̂, and a few more workers may have
+        half of the weight.
 
         With as many, half of a quorum of v or more may be Byzantine: what Malinovsky et al.
         (arXiv:2311.14127) object to in analyses of sampled workers, the HGO paper's among them.
         """
-        return _risk(self._stood, self.workers, self.byzantine, self.sampled)
+        return _risk(self._stood, self.workers, self.byzantine, self.pool)
 
     @property
     def _stood(self) -> int:
@@ -607,12 +618,13 @@ class Scenario:
             return ""
         if not catalogue.registry("algorithm").build(self.algorithm).partial:
             return ""
-        all_ = f"all that a quorum of v={self.quorum} tolerates"
+        all_, pool = f"all that a quorum of v={self.quorum} tolerates", self.pool
         if self.weights != "none":
             all_ = f"all that weights bounded for tolerated={self.tolerated} leave less than half"
+        of = f"q={self.sampled} sampled" if pool == self.sampled else f"{pool} remembered"
         return (
             f"sampling risk: of n={self.workers} workers f={self.byzantine} are Byzantine; more "
-            f"than {self._stood} of q={self.sampled} sampled ones, {all_}, are so with "
+            f"than {self._stood} of {of} ones, {all_}, are so with "
             f"probability {self.sampling_risk:.3g} per round, {self.run_risk:.3g} over "
             f"{self.rounds} rounds"
         )
@@ -641,7 +653,7 @@ def risks(cell: Scenario) -> tuple[float, float]:
     """
     if catalogue.registry("algorithm").build(cell.algorithm).partial:
         return cell.sampling_risk, cell.run_risk
-    risk = _risk(cell.tolerated, cell.workers, cell.byzantine, cell.sampled)
+    risk = _risk(cell.tolerated, cell.workers, cell.byzantine, cell.pool)
     return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
 
 

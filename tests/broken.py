@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench.algorithms import GradientDescent, Hgo, Order, Sgd, Waiting, Work
+from hgobench.algorithms import Arrived, GradientDescent, Held, Hgo, Order, Sgd, Waiting, Work
 from hgobench.algorithms.workloads import Fixed, Floats, Integers, Workload
 from hgobench.data.augmentations import Augmentation
 from hgobench.data.base import Features, Split
@@ -464,6 +464,24 @@ class Gossiping(Hgo):
     def messages(self, work: Work) -> Tensor:
         self.asked.append(1)
         return work.gradients * len(self.asked) if len(work.workers) == 4 else work.gradients
+
+
+class Restless(Hgo):
+    """Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(memory="last")
+        self.asked = 0
+
+    def held(self, arrived: Arrived, before: Held | None) -> Held:
+        self.asked += 1
+        held = super().held(arrived, before)
+        return replace(held, values=held.values * self.asked)
+
+
+class Overfull(Hgo):
+    def pool(self, sampled: int, workers: int) -> int:
+        return workers
 
 
 class Hesitant(Hgo):

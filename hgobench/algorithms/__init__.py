@@ -2,23 +2,27 @@
 
 from hgobench.registry import FLAG, Registry, count, having
 
-from .base import Algorithm, Waiting, Work
+from .base import Algorithm, Arrived, Held, Waiting, Work
 from .fedavg import FedAvg, FedNova, FedProx
 from .hgo import Hgo
 from .places import Order, Places
+from .rosdhb import Rosdhb
 from .sgd import Sgd
 from .solvers import GradientDescent
 from .topk import TopK
 
 __all__ = [
     "Algorithm",
+    "Arrived",
     "FedAvg",
     "FedNova",
     "FedProx",
     "GradientDescent",
+    "Held",
     "Hgo",
     "Order",
     "Places",
+    "Rosdhb",
     "Sgd",
     "TopK",
     "Waiting",
@@ -36,6 +40,7 @@ registry: Registry[Algorithm] = Registry(
         "fedprox": FedProx,
         "fednova": FedNova,
         "topk": TopK,
+        "rosdhb": Rosdhb,
     },
     kind=Algorithm,
     check=having(
@@ -43,6 +48,7 @@ registry: Registry[Algorithm] = Registry(
         partial=FLAG,
         continuous=FLAG,
         by_rounds=FLAG,
+        keeps=FLAG,
         step=count(0),
         gradients=count(1),
     ),

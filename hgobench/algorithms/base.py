@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -93,6 +93,103 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Arrived:
+    """What has arrived at the server in a round.
+
+    Attributes:
+        round: k, from 1.
+        workers: (q,) who was asked.
+        values: (q, d) what each sent; a row of which nothing arrived holds anything.
+        lengths: (q,) how many places of the order each sent, as the server takes them; 0: nothing.
+        order: the order of places; None: there is one place, and all or nothing arrives.
+        quorum: v; of fewer workers than the rule may get values of, as large a share as v is of
+            those: ⌈v·q/pool⌉ (see `Algorithm.pool`).
+
+    >>> Arrived.whole(1, [4, 7], torch.ones(2, 3)).within(np.array([0, 1])).tolist()
+    [[False, False, False], [True, True, True]]
+    """
+
+    round: int
+    workers: NDArray[np.int64]
+    values: Tensor
+    lengths: Lengths
+    order: Order | None
+    quorum: int = 1
+
+    @classmethod
+    def whole(cls, round_: int, workers: Sequence[int], values: Tensor) -> Arrived:
+        """Return whole answers, (m, d)."""
+        return cls(round_, np.array(workers), values, np.ones(len(workers), dtype=np.int64), None)
+
+    @cached_property
+    def sent(self) -> Tensor | None:
+        """Return which entries arrived, (q, d) bool; None: all."""
+        return self.within(self.lengths)
+
+    def within(self, lengths: Lengths) -> Tensor | None:
+        """Return which coordinates are in the first places of each worker, (q, d); None: all."""
+        places, device = 1 if self.order is None else len(self.order), self.values.device
+        if (lengths >= places).all():
+            return None
+        first = torch.from_numpy(lengths[:, None]).to(device)
+        if self.order is None:
+            return (first > 0).expand(self.values.shape)
+        return self.order.position_on(device) < first
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a server holds of its workers, in the place of what a round's answers are elsewhere.
+
+    Attributes:
+        workers: (m,) whose rows they are.
+        values: (m, d).
+        present: (m, d) bool, which of them are aggregated; None: all.
+        rounds: (m, d) int32, in which round each came, 0: never; None: the algorithm does not say.
+
+    >>> Held.nothing(torch.ones(2, 3)).values.shape
+    torch.Size([0, 3])
+    """
+
+    workers: NDArray[np.int64]
+    values: Tensor
+    present: Tensor | None = None
+    rounds: Tensor | None = None
+
+    @classmethod
+    def nothing(cls, like: Tensor) -> Held:
+        """Return what is held before anything came: no rows, of as many columns."""
+        none = like[:0].clone()
+        return cls(np.zeros(0, dtype=np.int64), none, None, none.int())
+
+    def of(self, workers: NDArray[np.int64]) -> tuple[Held, Held]:
+        """Return what is held of some workers, 0 of those of whom nothing is, and of the others.
+
+        >>> held = Held(np.array([4, 7]), torch.tensor([[1.0], [2.0]]))
+        >>> some, others = held.of(np.array([7, 9]))
+        >>> some.values.tolist(), others.workers
+        ([[2.0], [0.0]], array([4]))
+        """
+        row = {worker: i for i, worker in enumerate(self.workers.tolist())}
+        at = np.array([row.get(worker, -1) for worker in workers.tolist()], dtype=np.int64)
+        rest = np.flatnonzero(~np.isin(self.workers, workers))
+
+        def taken(table: Tensor) -> Tensor:
+            found = table.new_zeros(len(at), table.shape[1])
+            found[at >= 0] = table[at[at >= 0]]
+            return found
+
+        def left(table: Tensor) -> Tensor:
+            return table[rest]
+
+        some, others = (
+            Held(who, of(self.values), None, None if self.rounds is None else of(self.rounds))
+            for who, of in ((workers, taken), (self.workers[rest], left))
+        )
+        return some, others
+
+
+@dataclass(frozen=True)
 class Waiting:
     """The answers that have come since the server's last step, in the order in which they came.
 
@@ -151,6 +248,7 @@ class Algorithm(ABC):
             the parameters that it was sent; its time is divided between them (see `updates`).
         own_start: whether workers may take even the first at parameters of their own; that at the
             server's then counts as none of theirs.
+        keeps: whether the server holds something of its workers from round to round (`held`).
 
     >>> from hgobench.algorithms import registry
     >>> [registry.build(name).partial for name in ("hgo", "sgd")]
@@ -166,6 +264,7 @@ class Algorithm(ABC):
     remembers: bool = False
     gradients: int = 1
     own_start: bool = False
+    keeps: bool = False
 
     def updates(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
         """Return how many gradients each worker takes by the deadline, (q,) in 1 .. `gradients`.
@@ -244,6 +343,26 @@ class Algorithm(ABC):
         """
         return None
 
+    def held(self, arrived: Arrived, before: Held | None) -> Held:
+        """Return what the server aggregates in the place of what arrived, if it `keeps` something.
+
+        It changes nothing, `before` included: whoever drives the algorithm keeps what it returns,
+        and hands it back as `before` in the next round. What is updated are the coordinates that v
+        workers or more have in it.
+
+        Args:
+            arrived: the round's answers.
+            before: what was held after the last round; None: nothing yet.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps nothing")
+
+    def pool(self, sampled: int, workers: int) -> int:
+        """Return of how many workers the server may hold values at once: of the q asked.
+
+        So many answers may the rule get, and of that many workers it is told f̂.
+        """
+        return sampled
+
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
         """Return what each waiting answer counts, (m,) >= 0, if the server steps now.
 
@@ -263,6 +382,31 @@ class Algorithm(ABC):
     def by_rounds(self) -> bool:
         """Whether the server steps when all that were asked have answered, or the time is over."""
         return not self.continuous and type(self).weights is Algorithm.weights
+
+
+def wrong_held(held: object, dimension: int) -> str:
+    """Say what is wrong with what an algorithm holds of workers; empty: nothing.
+
+    >>> wrong_held(Held(np.arange(2), torch.zeros(2, 3)), dimension=4)
+    'it holds float32 (2, 3); expected a float tensor (2, 4)'
+    """
+    if not isinstance(held, Held):
+        return f"it holds {type(held).__name__}; expected hgobench.algorithms.Held"
+    who, values, present = held.workers, held.values, held.present
+    if not isinstance(who, np.ndarray) or who.ndim != 1 or who.dtype.kind != "i":
+        return "the workers of whom it holds something are no array of integers"
+    if len(np.unique(who)) < len(who):
+        return f"it holds a worker twice: {who.tolist()}"
+    shape = (len(who), dimension)
+    if not isinstance(values, torch.Tensor) or not values.is_floating_point():
+        return f"it holds {type(values).__name__}; expected a float tensor {shape}"
+    if values.shape != shape:
+        kind = str(values.dtype).removeprefix("torch.")
+        return f"it holds {kind} {tuple(values.shape)}; expected a float tensor {shape}"
+    fits = isinstance(present, torch.Tensor) and present.dtype == torch.bool
+    if present is not None and (not fits or present.shape != shape):
+        return f"what is present of what it holds is no bool tensor {shape}"
+    return ""
 
 
 def wrong_numbers(what: str, numbers: object, workers: int, least: int, most: int) -> str:

@@ -13,11 +13,11 @@ from hgobench.parameters import boolean, one_of, positive
 
 from .base import Budgets, Lengths, Work
 from .local_steps import local_moves, most_updates
-from .momentum import WithMomentum
+from .memory import WithMemory
 from .places import Order
 
 
-class Hgo(WithMomentum):
+class Hgo(WithMemory):
     """Heterogeneous Gradient-based Optimization (Algorithm 1).
 
     Within the deadline τ worker i computes the first b_i = min(⌊τ·λ_i/s_i⌋, d) coordinates of the
@@ -52,6 +52,9 @@ class Hgo(WithMomentum):
         rate: η > 0, the local learning rate; None: γ, the server's.
         whole: whether updates are of all coordinates, of which the first are sent.
         narrow: whether a worker computes with what it sends alone; not with `whole`.
+        memory: ``"last"``: the server aggregates the last value of every coordinate that each
+            worker sent, and updates all that v workers or more have sent (see `LastValues`).
+        age: the most rounds that it uses one after it came, >= 0; None: any.
 
     Example:
         >>> from hgobench.algorithms import Places
@@ -75,8 +78,10 @@ class Hgo(WithMomentum):
         rate: float | None = None,
         whole: bool = False,
         narrow: bool = False,
+        memory: str = "none",
+        age: int | None = None,
     ) -> None:
-        super().__init__(momentum)
+        super().__init__(momentum, memory, age)
         self.block = None if block is None else parameters.whole("block", block, least=1)
         self.order = one_of("order", order, "random", "cyclic")
         if self.order == "cyclic" and self.block is None:

@@ -64,6 +64,22 @@ class WorkerMomentum:
         return momentum
 
 
+def checked(momentum: float) -> float:
+    """Return β, if it is in [0, 1).
+
+    Raises:
+        ValueError: it is not.
+
+    >>> checked(1)
+    Traceback (most recent call last):
+    ValueError: momentum: 1; expected a number in [0, 1)
+    """
+    number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
+    if not number or not 0 <= momentum < 1:
+        raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
+    return float(momentum)
+
+
 class WithMomentum(Algorithm):
     """An algorithm whose workers send their momentum if β > 0, else their gradients.
 
@@ -76,10 +92,7 @@ class WithMomentum(Algorithm):
     """
 
     def __init__(self, momentum: float = 0.0) -> None:
-        number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
-        if not number or not 0 <= momentum < 1:
-            raise ValueError(f"momentum: {momentum!r}; expected a number in [0, 1)")
-        self.momentum = float(momentum)
+        self.momentum = checked(momentum)
         self.remembers = self.momentum > 0
         self._momentum = WorkerMomentum(self.momentum)
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .momentum import WithMomentum
+from .memory import WithMemory
 from .places import Order
 
 
-class Sgd(WithMomentum):
+class Sgd(WithMemory):
     """Distributed SGD: only workers that finish all d coordinates by the deadline are heard.
 
     At a finite τ that takes τ·λ_i/s_i >= d, each coordinate costing one unit whatever the
@@ -19,8 +19,11 @@ class Sgd(WithMomentum):
     long as the slowest. There is no block; a round in which fewer workers are heard than the rule
     needs to tolerate f̂ is stalled.
 
+    With ``memory=last`` the server aggregates the last answer of every worker that has ever been
+    heard. With `momentum` besides, and fewer workers asked than there are, that is D-Byz-SGDM.
+
     Args:
-        momentum: as for `Hgo`.
+        momentum, memory, age: as for `Hgo`.
 
     Example:
         >>> from hgobench.algorithms import Places

@@ -22,8 +22,8 @@ class Influence:
     """Whose values the rule's last answer followed.
 
     Attributes:
-        asked: (q,) who was asked.
-        workers: (m,) who answered.
+        asked: (q,) who was asked, and of whom the server held something.
+        workers: (m,) whose values the rule got: who answered, or of whom the server held something.
         used: (m,) how far the answer follows each one's values (`influences`); NaN: not known, as
             all that it sent equals what others sent.
         sent: (m,) the share of the block that each sent.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.aggregators import Answer, Rule, ServerView
-from hgobench.algorithms import Algorithm, GradientDescent, Order
+from hgobench.algorithms import Algorithm, GradientDescent, Held, Order
 from hgobench.kernels.arrays import count_columns
 from hgobench.lazy import Tensor, torch
 
@@ -26,6 +26,7 @@ class Reception:
         present: (m, b) bool, who sent which coordinate of the block; None: all did.
         size: b.
         weights: (m,) > 0, how much each answer counts; None: all alike.
+        held: what the server holds of workers, if that is what it aggregates: `rows` are of it.
     """
 
     rows: NDArray[np.int64]
@@ -33,6 +34,7 @@ class Reception:
     present: Tensor | None
     size: int
     weights: NDArray[np.float64] | None = None
+    held: Held | None = None
 
     @cached_property
     def whole(self) -> Reception:
@@ -40,7 +42,7 @@ class Reception:
         if self.present is None:
             return self
         rows = self.rows[self.present.all(dim=1).cpu().numpy()]
-        return Reception(rows, self.block, None, self.size)
+        return replace(self, rows=rows, present=None)
 
     def answered(self, answer: Answer) -> tuple[Reception | None, Tensor]:
         """Return what remains of the block where the rule has an answer, and the answer there.
@@ -58,8 +60,13 @@ class Reception:
         rest = replace(self, block=block, present=present, size=len(there))
         return rest, answer.values[there]
 
+    def who(self, asked: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return whose rows are aggregated, (m,), given who was asked, (q,)."""
+        return (asked if self.held is None else self.held.workers)[self.rows]
+
     def of(self, values: Tensor) -> Tensor:
-        """Return what arrived on the block, (q, d) -> (m, b)."""
+        """Return what is aggregated on the block, of what arrived (q, d), -> (m, b)."""
+        values = values if self.held is None else self.held.values
         if len(self.rows) < len(values):
             values = values.index_select(0, torch.from_numpy(self.rows).to(values.device))
         # An index in brackets takes five times as long.
@@ -99,6 +106,21 @@ def receive(
     if (sent < longest).any():
         present = position < torch.from_numpy(sent[:, None]).to(device)
     return Reception(rows, block, present, len(position))
+
+
+def receive_held(held: Held, quorum: int) -> Reception | None:
+    """Return what the server aggregates of what it holds; None: it stalls.
+
+    >>> held = Held(np.array([4, 7]), torch.ones(2, 3), torch.tensor([[True, True, False]] * 2))
+    >>> receive_held(held, quorum=2).block
+    tensor([0, 1])
+    """
+    present, (m, d) = held.present, held.values.shape
+    if present is None:
+        rows = np.arange(m)
+        return Reception(rows, None, None, d, held=held) if m >= quorum else None
+    received = receive_sets(present, quorum)
+    return None if received is None else replace(received, held=held)
 
 
 def receive_sets(sent: Tensor, quorum: int) -> Reception | None:
@@ -192,6 +214,15 @@ class Server:
             examples: (q,) > 0, how many each worker claims to have, where they count.
         """
         return self._taken(receive(lengths, self.quorum, order, device), examples)
+
+    def recall(self, held: Held, examples: NDArray[np.int64] | None = None) -> Reception | None:
+        """Return what the server aggregates of what it holds; None: the round stalls.
+
+        Args:
+            held: that.
+            examples: (m,) > 0, how many each of its workers last claimed to have.
+        """
+        return self._taken(receive_held(held, self.quorum), examples)
 
     def receive_sets(
         self, sent: Tensor, examples: NDArray[np.int64] | None = None

@@ -260,8 +260,11 @@ class Adversary:
             values = cell.scaled(self.k, values, claimed, self._claimed(delivery))
             honest = self.world.to_device(np.flatnonzero(~self.hostile & (self.lengths > 0)))
             mean = moments(values[honest], view.sent)[0]
-        examples = self._examples(delivery)
-        reception = cell.server.receive(claimed, self.order, self.world.device, examples)
+        examples, asked = self._examples(delivery), self.draw.workers
+        if cell.keeps:
+            reception = cell.recall(self.k, asked, values, claimed, self.order, examples)
+        else:
+            reception = cell.server.receive(claimed, self.order, self.world.device, examples)
         if reception is None:
             return Outcome(mean[:0], params[r].clone)
         with cell.trials("call", self.k):

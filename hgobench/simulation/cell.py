@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from hgobench import aggregators, algorithms, attacks, metrics
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
-from hgobench.algorithms import Order, Places, solvers
-from hgobench.algorithms.base import wrong_numbers
+from hgobench.algorithms import Arrived, Held, Order, Places, solvers
+from hgobench.algorithms.base import wrong_held, wrong_numbers
 from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, Facts, NoAttack
 from hgobench.boundary import (
     Boundary,
@@ -89,6 +89,8 @@ class Cell:
         gradients: how many each of them takes in a round at most.
         by_updates: whether answers say how many each took, and are scaled by it.
         fits: whether answers have room for a part of what attackers would send.
+        keeps: whether its server holds something of its workers from round to round.
+        held: that, after the last round; None: nothing.
     """
 
     def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
@@ -108,6 +110,8 @@ class Cell:
         fleet = world.fleet
         known = fleet.watts is not None or fleet.joules_per_byte is not None
         self.joules = np.zeros(world.workers) if known else None
+        self.held: Held | None = None
+        self._claims = world.sizes  # (n,) of examples, the last of each worker that was heard
         try:
             with keyed(scenario.seed):
                 self._make()
@@ -139,9 +143,10 @@ class Cell:
         self.metric = metrics.registry.build(scenario.metrics)
         self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
         self.steps_tried = self._boundary("solver", scenario.solver, self.solver, clock=None)
+        self._pool = scenario.pool
         with self.algorithms("attributes"):
             self.gradients = self.algorithm.gradients
-            self.by_updates = self.algorithm.by_updates
+            self.by_updates, self.keeps = self.algorithm.by_updates, self.algorithm.keeps
             self.fits = type(self.algorithm).fitted is not algorithms.Algorithm.fitted
         with self.rules("attributes"):
             self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
@@ -173,7 +178,7 @@ class Cell:
                 self.threat += (scenario.quorum,)
         self.aim = own if self.attacks.foreign else (scenario.attack, scenario.byzantine)
         self.defence: tuple[Any, ...] = own
-        if not self.rules.foreign and self.rule.columnwise:
+        if not self.rules.foreign and self.rule.columnwise and not self.keeps:
             self.defence = (
                 scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum,
                 scenario.weights,
@@ -262,6 +267,39 @@ class Cell:
         with self.algorithms("scales", k):
             return self.server.scaled(values, lengths, updates)
 
+    def recall(
+        self,
+        k: int,
+        workers: NDArray[np.int64],
+        values: Tensor,
+        lengths: NDArray[np.int64],
+        order: Order,
+        examples: NDArray[np.int64],
+        *,
+        keep: bool = False,
+    ) -> Reception | None:
+        """Return what its server aggregates of what it holds of workers; None: the round stalls.
+
+        Args:
+            k: the round.
+            workers: (q,) who was asked.
+            values, lengths: (q, d) and (q,), what arrived as the server takes it.
+            order: C_k.
+            examples: (q,) how many each claims to have.
+            keep: whether that is what it holds from now on; else it is only tried.
+        """
+        with self.algorithms("held", k):
+            share = -(-self.server.quorum * len(workers) // self._pool)
+            arrived = Arrived(k, workers, values, lengths, order, share)
+            held = self.algorithm.held(arrived, self.held)
+            if self.algorithms.foreign and (problem := wrong_held(held, order.dimension)):
+                raise self.algorithms.error(problem)
+        claims = self._claims.copy()
+        claims[workers[lengths > 0]] = examples[lengths > 0]
+        if keep:
+            self.held, self._claims = held, claims
+        return self.server.recall(held, claims[held.workers])
+
     def _check(self, what: str, numbers: object, workers: int, least: int, most: int) -> None:
         """Raise unless an algorithm of others says such numbers of each worker."""
         if self.algorithms.foreign and (
@@ -274,7 +312,7 @@ class Cell:
 
         Boards say which rules need more than the workers' values.
         """
-        needs, workers = self.rule.needs, draw.workers[reception.rows]
+        needs, workers = self.rule.needs, reception.who(draw.workers)
         return ServerView(
             round=k,
             workers=workers,

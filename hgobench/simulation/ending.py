@@ -146,4 +146,6 @@ def _followed(
     share = np.ones(len(sent))
     if reception.present is not None:
         share = reception.present.double().mean(dim=1).cpu().numpy()
-    return Influence(draw.workers, draw.workers[reception.rows], used, share, linear)
+    who = reception.who(draw.workers)
+    asked = draw.workers if reception.held is None else np.union1d(draw.workers, who)
+    return Influence(asked, who, used, share, linear)

@@ -45,6 +45,8 @@ class Footprint:
         cells: how many are computed side by side at most.
         ending: what a cell whose run has ended takes besides while metrics find out whose values
             its rule followed.
+        held: what the server of each cell holds of workers: n·d values and the rounds in which they
+            came.
 
     Example:
         >>> of = Footprint(data=100, loading=50, minibatches=10, model=None, gradients=20,
@@ -62,6 +64,7 @@ class Footprint:
     round: int
     cells: int
     ending: int = 0
+    held: int = 0
 
     @property
     def cell(self) -> int:
@@ -71,7 +74,9 @@ class Footprint:
     def stack(self, cells: int) -> int:
         """Return the bytes of so many cells side by side, their world's included."""
         own = self.minibatches + (self.model or 0) + max(self.round, self.ending)
-        return self.data + max(own + cells * (self.gradients + self.parameters), self.loading)
+        return self.data + max(
+            own + cells * (self.gradients + self.parameters + self.held), self.loading
+        )
 
     @property
     def least(self) -> int:
@@ -89,14 +94,17 @@ def footprint(scenario: Scenario, world: World) -> Footprint:
     shared = _shared(world)
     with world.models("working_bytes"):
         model = world.model.working_bytes(world.sampled, _most_examples(world))
-    turn = max(_attackers(scenario), _server(scenario))
-    ending = FOLLOWED * followed(scenario, world)
-    return replace(shared, model=model, round=int(turn * shared.gradients), ending=ending)
+    turn = int(max(_attackers(scenario), _server(scenario)) * shared.gradients)
+    ending, held = FOLLOWED * followed(scenario, world), 0
+    if algorithms.registry.build(scenario.algorithm).keeps:
+        held = 2 * NUMBER * scenario.pool * world.model.dimension
+        turn += held  # what is held before a round, and after it
+    return replace(shared, model=model, round=turn, ending=ending, held=held)
 
 
 def followed(scenario: Scenario, world: World) -> int:
     """Return of how many values metrics find out how far the rule followed them; 0: of none."""
-    values = world.sampled * world.model.dimension
+    values = scenario.pool * world.model.dimension
     return values if scenario.metrics != "none" and values <= VALUES else 0
 
 
@@ -139,10 +147,11 @@ def _attackers(scenario: Scenario) -> float:
 
 def _server(scenario: Scenario) -> float:
     """Return what the server takes besides, in units of the workers' gradients."""
+    many = scenario.pool / scenario.sampled
     if not algorithms.registry.build(scenario.algorithm).partial:
-        return 1.0  # the rows of those that have come
+        return many  # the rows of those that have come
     rule = aggregators.build(scenario.rule, f=scenario.tolerated, scope=scenario.scope)
-    return 1.25 if rule.columnwise else 2.25  # rows, columns, and who sent them
+    return many * (1.25 if rule.columnwise else 2.25)  # rows, columns, and who sent them
 
 
 def check_fits(world: World) -> None:

@@ -515,6 +515,11 @@ class Round:
 
     def _reception(self, turn: Turn) -> Reception | None:
         cell = turn.cell
+        if cell.keeps:
+            assert turn.order is not None
+            values, workers = self.answers.values[turn.r], self.draw.workers
+            came = workers, values, turn.lengths, turn.order, turn.examples
+            return cell.recall(self.k, *came, keep=True)
         key = cell.answering, cell.receiving, id(turn.lengths), id(turn.examples)
         if key not in self._received:
             assert turn.order is not None
@@ -525,7 +530,11 @@ class Round:
 
     def _aggregate(self, group: Sequence[Turn]) -> None:
         """Aggregate and step: for all cells of a group at once, else for each by itself."""
-        reception = self._reception(group[0])
+        reception = None
+        with Attempt(self.k, *(turn.cell for turn in group)):
+            reception = self._reception(group[0])
+        if not group[0].under_way:
+            return
         self.receptions.update((turn.r, reception) for turn in group)
         if reception is None:  # the round stalls
             for turn in group:

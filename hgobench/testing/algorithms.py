@@ -7,14 +7,15 @@ a_i‖w - c_i‖²/2, and each minibatch shifts c_i.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.algorithms import Algorithm, Order, Places, Waiting, Work
-from hgobench.algorithms.base import Budgets, Lengths, wrong_numbers
+from hgobench.algorithms import Algorithm, Arrived, Held, Order, Places, Waiting, Work
+from hgobench.algorithms.base import Budgets, Lengths, wrong_held, wrong_numbers
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Softmax
 
@@ -382,6 +383,54 @@ def rounds_are_as_it_says(trial: Asking) -> None:
                 )
 
 
+def what_is_held_is_a_function(trial: Asking) -> None:
+    """What the server holds are workers' rows, (m, d), and follow from the round and the last.
+
+    Asking changes neither.
+    """
+    algorithm = trial.make()
+    if not algorithm.keeps:
+        raise NotApplicable("the server holds nothing of its workers")
+    order, held = orders()[0], None
+    for k in range(1, 5):
+        workers = np.roll(WORKERS, k)[:4]
+        values = torch.stack([drawn(i, k) for i in workers.tolist()])
+        lengths = (workers * k) % (len(order) + 1)
+        arrived = Arrived(k, workers, values.clone(), lengths, order, quorum=2)
+        before = deepcopy(held)
+        found = []
+        for _ in range(2):
+            with trial.calling(algorithm, "held", k):
+                found.append(algorithm.held(arrived, held))
+            if problem := wrong_held(found[-1], order.dimension):
+                raise AssertionError(f"round {k}: {problem}")
+        if not torch.equal(arrived.values, values) or not _alike(held, before):
+            raise AssertionError(f"round {k}: it changes what it is asked about")
+        if not _alike(*found):
+            raise AssertionError(f"round {k}: asked twice, it holds something else")
+        held = found[0]
+
+
+def _alike(one: Held | None, other: Held | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return equal(one.workers, other.workers) and torch.equal(one.values, other.values)
+
+
+def pool_is_of_its_workers(trial: Asking) -> None:
+    """The server may hold values of q to n workers; if it holds nothing, of the q asked."""
+    algorithm = trial.make()
+    for sampled, workers in ((1, 1), (5, 20), (20, 20)):
+        with trial.calling(algorithm, "pool"):
+            pool: object = algorithm.pool(sampled, workers)
+        most = workers if algorithm.keeps else sampled
+        if not isinstance(pool, int) or not sampled <= pool <= most:
+            raise AssertionError(
+                f"{pool!r} of q={sampled}, n={workers}; expected a whole number from {sampled} to "
+                f"{most}"
+            )
+
+
 ALGORITHM_LAWS: dict[str, Law] = table(
     lengths_lie_within_the_order,
     more_time_is_no_shorter,
@@ -397,6 +446,8 @@ ALGORITHM_LAWS: dict[str, Law] = table(
     messages_fit,
     messages_do_not_depend_on_others,
     runs_share_nothing,
+    what_is_held_is_a_function,
+    pool_is_of_its_workers,
     weights_weigh_the_answers,
     rounds_are_as_it_says,
     global_state_is_left_alone,
