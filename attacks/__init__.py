@@ -31,6 +31,7 @@ from .fang import Fang
 from .flood import Flood
 from .foe import Foe
 from .greedy import Greedy
+from .hasty import Hasty
 from .heterogeneity import Combined, HeterogeneityAttack
 from .hidden_coordinate import HiddenCoordinate
 from .huge import Huge
@@ -85,6 +86,7 @@ __all__ = [
     "Flood",
     "Foe",
     "Greedy",
+    "Hasty",
     "HeterogeneityAttack",
     "HiddenCoordinate",
     "Huge",
@@ -175,6 +177,7 @@ heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
         "claim_examples": ClaimExamples,
         "model_replacement": ModelReplacement,
         "neurotoxin": Neurotoxin,
+        "hasty": Hasty,
     },
     kind=HeterogeneityAttack,
 )

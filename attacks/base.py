@@ -352,6 +352,17 @@ class Attack:
         """
         return view.own_lengths if self.poisons else view.claim(view.longest)
 
+    def pace(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return after how long attackers answer, (b,) > 0, where answers come whenever they do.
+
+        By default they take as long as their devices would. Those that can't lie about their speed
+        take so long at least.
+
+        Args:
+            seconds: (b,) how many time units their devices would compute.
+        """
+        return seconds
+
     def rule_calls(self, rounds: int) -> int:
         """Return how often it calls the server's rule in so many rounds, at most (see `View`)."""
         return 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor
 from hgobench.protocol.messages import Message
@@ -53,6 +54,10 @@ class HeterogeneityAttack:
         """Return by how much the answers come late, (b,) time units; None: in time."""
         return None
 
+    def pace(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return after how long to answer, (b,) (see `Attack.pace`)."""
+        return seconds
+
     def updates(self, view: View, updates: np.ndarray | None) -> np.ndarray | None:
         """Return how many updates to claim, (b,); None: as many as were taken."""
         return updates
@@ -94,6 +99,12 @@ class Combined(Attack):
             return self.attack(view)
         step = self.steps[index]
         return _changed(step, view, self._from(index + 1, _through(step, view)))
+
+    def pace(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return after how long attackers answer; the first step has the last word."""
+        for part in reversed(self.made_of):
+            seconds = part.pace(seconds)
+        return seconds
 
     def rule_calls(self, rounds: int) -> int:
         """Return how often the value attack calls the server's rule."""

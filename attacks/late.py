@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hgobench.parameters import finite
 
@@ -12,6 +13,8 @@ from .heterogeneity import HeterogeneityAttack
 
 class Late(HeterogeneityAttack):
     """Answer some time after the deadline or, if there is none, after the slowest honest worker.
+
+    Where answers come whenever they do, each comes by so much later than the device would.
 
     After a finite deadline τ the answer is not heard: the server counted on a worker that is not
     there, and the block shrinks or the round stalls. Without a deadline (τ = inf) the server waits:
@@ -34,6 +37,10 @@ class Late(HeterogeneityAttack):
 
     def __init__(self, delay: float = 1.0) -> None:
         self.delay = finite("delay", delay, least=0.0)
+
+    def pace(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add the delay."""
+        return seconds + self.delay
 
     def delays(self, view: View) -> np.ndarray | None:
         """Return the delay."""

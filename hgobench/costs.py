@@ -229,6 +229,8 @@ def _first_round(scenario: Scenario, world: World) -> tuple[int, int]:
     cell, draw = Cell(scenario, world), world.draw(1)
     if cell.status != "done":
         return world.sampled, 0
+    if not cell.by_rounds:
+        return (cell.algorithm.answers or world.sampled) * cell.gradients, 0
     order = cell.order(1)
     plan = cell.plan(*budget(world, draw, scenario.deadline), draw, order)
     lengths = cell.accepted(1, plan.lengths, order)
@@ -274,11 +276,13 @@ def _run(
 def _played(scenario: Scenario, world: World) -> Time | str:
     """Time a few rounds of a cell, those of its attack, and an evaluation."""
     from hgobench.simulation.cell import Cell
-    from hgobench.simulation.rounds import Stack
+    from hgobench.simulation.runs import stacks_of
 
     start = time.process_time()
     cell = Cell(scenario, world)
-    stack = Stack([cell], world)
+    if cell.reason:
+        return cell.reason
+    (stack,) = stacks_of([cell], world, None)
     k, seconds = max(scenario.attack_start, 1), list[float]()
     stack.play(k)  # memory and libraries are warm from here on
     while sum(seconds) < LONG_ENOUGH and len(seconds) < ROUNDS and cell.status == "done":
@@ -334,7 +338,10 @@ def _parts(
     examples = len(world.data.test) + len(world.data.validation)
     if ":" in scenario.metrics:
         raise KeyError(f"the metrics {scenario.metrics}")
-    if algorithms.registry.build(scenario.algorithm).gradients > 1:
+    algorithm = algorithms.registry.build(scenario.algorithm)
+    if not algorithm.by_rounds:
+        raise KeyError(f"the algorithm {scenario.algorithm}, whose server goes by events")
+    if algorithm.gradients > 1:
         raise KeyError(f"the algorithm {scenario.algorithm}, whose workers take several gradients")
     if isinstance(model, Module) or world.models.foreign or flops is None:
         gradients, one = _timed(world, examples)

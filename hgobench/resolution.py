@@ -92,11 +92,9 @@ class Resolver:
                 f"attack_stop: {v['attack_stop']}; expected more than attack_start="
                 f"{v['attack_start']}, or no round is attacked"
             )
-        if "algorithm" not in broken and not self.algorithm(v["algorithm"]).by_rounds:
-            problems.append(
-                f"algorithm: {v['algorithm']!r} takes answers whenever they come; expected one "
-                "whose server steps once a round, as the simulation goes by rounds"
-            )
+        if "algorithm" not in broken and (problem := self._asynchrony(v["algorithm"])):
+            problems.append(problem)
+            broken.add("algorithm")
         if not broken & {"algorithm", "workload"}:
             partial = self.algorithm(v["algorithm"]).partial
             if not partial and not self.whole(v["workload"]):
@@ -115,6 +113,15 @@ class Resolver:
         who = f"sampled={sampled}" if pool == sampled else f"{pool} workers that are remembered"
         most, quorum = (pool - 1) // 2, v["quorum"]
         tolerated = v["tolerated"]
+        if "algorithm" not in broken and (answers := self.algorithm(v["algorithm"]).answers):
+            if answers > sampled:
+                problems.append(
+                    f"algorithm: {v['algorithm']!r} steps on {answers} answers at once; sampled is "
+                    f"{sampled}"
+                )
+                return None, problems
+            if tolerated is None and not self.algorithm(v["algorithm"]).judges:
+                most = (answers - 1) // 2  # of those that the rule gets
         if tolerated is None:
             tolerated = min(
                 v["byzantine"], most if quorum is None else min(most, (quorum - 1) // 2)
@@ -163,10 +170,21 @@ class Resolver:
                 f"quorum: {quorum}; expected at least {least}, more than 2 * tolerated = "
                 f"{2 * tolerated}"
             )
-        if rule.maximum < sampled:
+        if rule.maximum < (answers := algorithm.answers or sampled):
+            who = f"{v['algorithm']!r} steps on" if algorithm.answers else "sampled is"
             raise InputError(
                 f"rule: {v['rule']!r} aggregates at most {rule.maximum:.0f} answers at tolerated="
-                f"{tolerated}; sampled is {sampled}"
+                f"{tolerated}; {who} {answers}"
+            )
+        if algorithm.answers and rule.minimum > answers:
+            raise InputError(
+                f"rule: {v['rule']!r} needs {rule.minimum} answers for tolerated={tolerated}; "
+                f"{v['algorithm']!r} steps on {answers}"
+            )
+        if algorithm.answers and quorum > answers:
+            raise InputError(
+                f"quorum: {quorum}; expected at most {answers}, as {v['algorithm']!r} steps on so "
+                "many answers"
             )
         if rule.minimum > quorum:
             raise InputError(
@@ -189,6 +207,21 @@ class Resolver:
         columnwise = self.rule(v["rule"], v["tolerated"], scope).columnwise
         known = "block" if whole else "coordinate" if columnwise else ""
         return "" if scope == known or (whole and columnwise) else scope
+
+    def _asynchrony(self, specification: str) -> str:
+        """Say what is wrong with an algorithm that goes on at once; empty: nothing."""
+        algorithm = self.algorithm(specification)
+        if algorithm.continuous and algorithm.partial:
+            return (
+                f"algorithm: {specification!r} is continuous and partial; expected one of the two, "
+                "as parts of different orders can't be aggregated together"
+            )
+        if algorithm.keeps and not algorithm.by_rounds:
+            return (
+                f"algorithm: {specification!r} goes by events and keeps values; expected one "
+                "of the two"
+            )
+        return ""
 
     def algorithm(self, specification: str) -> Any:
         """Return the algorithm that is called so."""

@@ -109,7 +109,7 @@ class Driver:
 
     def _ask_all(self) -> None:
         if self.algorithm.continuous:
-            for worker in self._asked:
+            for worker in self.world.draw(1).workers.tolist():
                 self._ask_again(worker)
         else:
             self._order = self._new_order()

@@ -315,14 +315,17 @@ def test_what_is_computed_for_an_algorithm_is_not_charged_to_it() -> None:
 # Answers that come at different times
 
 
-@pytest.mark.parametrize("name", ["FedBuff", "Fresh", "FirstThree"])
-def test_the_simulation_refuses_what_does_not_go_by_rounds(name: str) -> None:
-    algorithm = f"{HERE}:{name}"
+class Parts(Hgo):
+    continuous = True
+
+
+def test_an_algorithm_that_goes_on_with_parts_is_refused() -> None:
+    algorithm = f"{HERE}:Parts"
     with pytest.raises(InputError) as caught:
         Scenario(**{**BASE, "algorithm": algorithm})
     assert caught.value.problems == [
-        f"algorithm: '{algorithm}' takes answers whenever they come; expected one whose server "
-        "steps once a round, as the simulation goes by rounds"
+        f"algorithm: '{algorithm}' is continuous and partial; expected one of the two, as parts of "
+        "different orders can't be aggregated together"
     ]
 
 
@@ -367,22 +370,23 @@ def asynchronous(world: World, rate: float, steps: int, weigh: Any, ready: Any, 
         ready: whether the server steps, given how old the waiting answers are.
         most: how many steps to take.
     """
-    d, n = world.model.dimension, world.workers
+    d = world.model.dimension
     w = world.initial().double().numpy()
-    version, buffer, ages = 0, [], []
+    version, buffer, ages, numbers = 0, [], [], list[int]()
     history: list[tuple[float, Any]] = []
-    coming: list[tuple[float, int, int, int, Any]] = []
+    coming: list[tuple[float, int, int, int, int, Any]] = []
 
     def ask(i: int, asked: int, now: float) -> None:
         row = world.draw(asked).workers.tolist().index(i)
         seconds = int(world.draw(asked).size[row]) * steps * d / float(world.rates[i])
         sent = local_steps(world, asked, row, w, steps, 0.0)
-        heapq.heappush(coming, (now + seconds, i, asked, version, sent))
+        numbers.append(len(numbers))  # at equal times, who was asked first
+        heapq.heappush(coming, (now + seconds, numbers[-1], i, asked, version, sent))
 
-    for i in range(n):
+    for i in world.draw(1).workers.tolist():
         ask(i, 1, 0.0)
     while len(history) < most:
-        now, i, asked, started, sent = heapq.heappop(coming)
+        now, _, i, asked, started, sent = heapq.heappop(coming)
         buffer.append((started, sent))
         if ready([version - s for s, _ in buffer]):
             counts = [(weigh(version - s), version - s, sent) for s, sent in buffer]

@@ -317,7 +317,7 @@ def test_ctrl_c_in_a_cell_ends_pytest(suite: Path, monkeypatch: pytest.MonkeyPat
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hgobench.simulation.rounds._simulate", interrupted)
+    monkeypatch.setattr("hgobench.simulation.runs._simulate", interrupted)
     done = cells("--suite", str(suite), "-k", "median-foe")
     assert done.returncode == pytest.ExitCode.INTERRUPTED
     assert "Interrupted: interrupted" in done.stdout

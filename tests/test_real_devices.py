@@ -38,7 +38,7 @@ from hgobench.devices.worker import (
 from hgobench.errors import InputError
 from hgobench.models import Softmax
 from hgobench.results.result import Result
-from hgobench.simulation.rounds import simulate
+from hgobench.simulation import simulate
 
 BASE: dict[str, Any] = {
     "workers": 9, "sampled": 7, "rule": "median", "rounds": 5, "evaluation_interval": 2,

@@ -20,7 +20,7 @@ from hgobench.leaderboard import as_data
 from hgobench.report.progress import Progress
 from hgobench.results import open_store
 from hgobench.session import Incomplete, Interrupted, SuiteOutcome, run_suite
-from hgobench.simulation import rounds
+from hgobench.simulation import runs
 from tests.plugins import without_lines
 from tests.test_cli import TINY
 from tests.test_cli import hgobench as command
@@ -148,7 +148,7 @@ def test_ctrl_c_keeps_what_is_done(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first cohort is kept; the exception carries it; the same call goes on."""
-    plain = rounds._simulate
+    plain = runs._simulate
     calls: list[int] = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -157,7 +157,7 @@ def test_ctrl_c_keeps_what_is_done(
             raise KeyboardInterrupt
         return plain(*arguments)
 
-    monkeypatch.setattr(rounds, "_simulate", interrupted)
+    monkeypatch.setattr(runs, "_simulate", interrupted)
     with pytest.raises(KeyboardInterrupt, match="interrupted") as caught:
         run_suite(tiny, out=tmp_path / "out", jobs=1)
     assert isinstance(caught.value, Interrupted)
@@ -170,7 +170,7 @@ def test_ctrl_c_keeps_what_is_done(
         "<tiny-1: 8 cells, 4 computed, 0 reused, 0 failed, 4 missing; in"
     )
     assert sum(row.missing for board in outcome.boards() for row in board.rows) == 0
-    monkeypatch.setattr(rounds, "_simulate", plain)
+    monkeypatch.setattr(runs, "_simulate", plain)
     again = run_suite(tiny, out=tmp_path / "out", jobs=1)
     assert (again.computed, again.reused, again.missing) == (4, 4, 0)
 

@@ -2,8 +2,10 @@
 
 from hgobench.registry import FLAG, Registry, count, having
 
-from .base import Algorithm, Arrived, Held, Waiting, Work
+from .async_sgd import AsyncSgd
+from .base import Algorithm, Arrived, Held, Judged, Waiting, Work
 from .fedavg import FedAvg, FedNova, FedProx
+from .fedbuff import FedBuff
 from .hgo import Hgo
 from .places import Order, Places
 from .rosdhb import Rosdhb
@@ -14,12 +16,15 @@ from .topk import TopK
 __all__ = [
     "Algorithm",
     "Arrived",
+    "AsyncSgd",
     "FedAvg",
+    "FedBuff",
     "FedNova",
     "FedProx",
     "GradientDescent",
     "Held",
     "Hgo",
+    "Judged",
     "Order",
     "Places",
     "Rosdhb",
@@ -41,6 +46,8 @@ registry: Registry[Algorithm] = Registry(
         "fednova": FedNova,
         "topk": TopK,
         "rosdhb": Rosdhb,
+        "async_sgd": AsyncSgd,
+        "fedbuff": FedBuff,
     },
     kind=Algorithm,
     check=having(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,36 @@ class Work:
                 f"workers: {workers.dtype} {workers.shape}; expected bool ({shape[0]},)"
             )
         return self.further(params, minibatch, workers)
+
+
+class Root(Protocol):
+    """Clean examples of the server's own."""
+
+    @property
+    def rate(self) -> float:
+        """Return γ, the learning rate of the server's next step."""
+
+    def gradient(self, examples: int) -> Tensor:
+        """Return the mean gradient of `examples` root examples at the server's parameters, (d,)."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What answers say, for an algorithm that judges them (`Algorithm.judges`).
+
+    Attributes:
+        values: (m, d) what was sent, as the server takes it.
+        started: (m, d) the parameters that each was sent to start from.
+        root: the server's clean examples, if the algorithm says that it `needs` them.
+
+    >>> judged = Judged(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
+    >>> judged.values.norm(dim=1)
+    tensor([5.])
+    """
+
+    values: Tensor
+    started: Tensor
+    root: Root | None = None
 
 
 @dataclass(frozen=True)
@@ -194,12 +224,14 @@ class Waiting:
     """The answers that have come since the server's last step, in the order in which they came.
 
     Attributes:
-        workers: (m,) who sent them.
+        workers: (m,) who sent them; one that is fast may be there more than once.
         staleness: (m,) how many steps the server has taken since it sent each the parameters that
             it started from; 0: none.
         lengths: (m,) how many places each sent, as the server takes them.
         outstanding: how many more may come before the server steps: of workers that were asked and
             have neither answered nor passed the deadline.
+        tolerated: f̂, how many Byzantine workers the server is to tolerate.
+        judged: what they say; None: the algorithm does not judge it.
 
     >>> waiting = Waiting(np.array([4, 7]), np.array([0, 2]), np.array([10, 10]), outstanding=1)
     >>> 1.0 / (1.0 + waiting.staleness)  # weights by which late answers count less
@@ -210,6 +242,8 @@ class Waiting:
     staleness: NDArray[np.int64]
     lengths: Lengths
     outstanding: int
+    tolerated: int = 0
+    judged: Judged | None = None
 
 
 class Algorithm(ABC):
@@ -230,8 +264,7 @@ class Algorithm(ABC):
        as it has answered.
 
     An algorithm that goes by rounds leaves `weights` as it is: the server steps once all have
-    answered or the deadline has passed, and all count the same. The simulation drives those only
-    (`by_rounds`).
+    answered or the deadline has passed, and all count the same (`by_rounds`).
 
     Attributes:
         paper, validity: what tables say of it.
@@ -240,7 +273,15 @@ class Algorithm(ABC):
             `scope_on_parts` by default. Answers that are parts of different orders can't be
             aggregated together, so a `continuous` algorithm's are whole.
         continuous: whether a worker that has answered is asked anew at once, with the parameters of
-            that moment.
+            that moment. Nobody waits for it then: a deadline bounds how many gradients it takes,
+            and it always has time for one.
+        answers: how many vectors the rule gets in a step; None: one of each worker that was asked
+            and has answered.
+        judges: whether `weights` looks at what answers say (`Waiting.judged`). It is then asked
+            once about each state of what waits; else it may be asked again, and says the same.
+        weighs: whether the weights reach the rule as such (`ServerView.weights`); else answers are
+            multiplied by them.
+        needs: what `weights` needs besides answers: ``"root"``, clean examples at the server.
         step: how far the order of places moves from round to round; 0: it is drawn every round.
         remembers: whether workers send something else than the gradients that they are given
             (`messages`): momentum, or what they reach by steps of their own.
@@ -260,6 +301,10 @@ class Algorithm(ABC):
     exempt: Mapping[str, str] = {}
     partial: ClassVar[bool] = True
     continuous: ClassVar[bool] = False
+    answers: int | None = None
+    judges: ClassVar[bool] = False
+    weighs: bool = False
+    needs: frozenset[str] = frozenset()
     step: int = 0
     remembers: bool = False
     gradients: int = 1
@@ -366,17 +411,31 @@ class Algorithm(ABC):
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
         """Return what each waiting answer counts, (m,) >= 0, if the server steps now.
 
-        None: it waits for more. An answer that counts 0 is dropped.
+        None: it waits for more. An answer that counts 0 is dropped; if all do, the server takes no
+        step.
 
         Args:
             waiting: what has come, of whom, and how stale it is.
         """
         return None if waiting.outstanding else np.ones(len(waiting.workers))
 
+    def buffers(self, workers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return in which of its `answers` buffers the server keeps what workers send, (m,).
+
+        Those in one buffer are averaged before the rule sees them. It is asked only of an algorithm
+        that says so: by default each answer stands for itself.
+        """
+        return np.arange(len(workers))
+
     @property
     def by_updates(self) -> bool:
         """Whether answers come with the number of updates, and the server scales them by it."""
         return type(self).scales is not Algorithm.scales
+
+    @property
+    def merges(self) -> bool:
+        """Whether the rule gets averages of answers (`buffers`) instead of answers."""
+        return type(self).buffers is not Algorithm.buffers
 
     @property
     def by_rounds(self) -> bool:

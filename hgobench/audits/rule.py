@@ -26,7 +26,7 @@ from hgobench.report.paying import who_pays
 from hgobench.scenario import Scenario
 from hgobench.session import check as check_outcome
 from hgobench.simulation.cell import Cell as Run
-from hgobench.simulation.rounds import Stack
+from hgobench.simulation.runs import stacks_of
 from hgobench.simulation.world import World
 from hgobench.statistics import Floats
 from hgobench.testing.rules import try_rule
@@ -208,7 +208,7 @@ def use(scenario: Mapping[str, Any]) -> dict[str, list[float | None]]:
     listener = _Listener(cell.rule, [k for k in RECORDED if k <= row.rounds])
     cell.server = replace(cell.server, rule=listener)  # type: ignore[arg-type]  # it has `answer`
     cell.defence = (id(cell),)
-    stack = Stack([cell], world)
+    (stack,) = stacks_of([cell], world, None)
     for k in range(1, row.rounds + 1):
         stack.play(k)
     shares: list[list[float]] = [[] for _ in range(row.workers)]

@@ -25,7 +25,8 @@ class Message(NamedTuple):
         lengths: (b,) int64, how many places of the round's coordinate order each claims to have
             finished; 0: it does not answer.
         delay: (b,) >= 0, time units by which the answers come after the deadline (they are not
-            heard then) or, if there is none, after the slowest honest answer; None: in time.
+            heard then) or, if there is none, after the slowest honest answer; None: in time. Where
+            answers come whenever they do, it says only which never come: when, `Attack.pace` says.
         updates: (b,) int64, how many updates each claims to have taken, where answers say so; None:
             as many as its device takes.
         examples: (b,) int64, how many examples each claims to have, where the server weighs answers

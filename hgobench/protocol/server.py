@@ -196,6 +196,44 @@ class Server:
         by_row[heard] = factors
         return values * torch.from_numpy(by_row)[:, None].to(values)
 
+    @staticmethod
+    def weighed(values: Tensor, weights: NDArray[np.float64]) -> Tensor:
+        """Return answers times what each counts, (m, d) and (m,); of those that count 0 all is 0.
+
+        >>> Server.weighed(torch.tensor([[2.0], [torch.nan]]), np.array([0.5, 0.0]))
+        tensor([[1.],
+                [0.]])
+        """
+        if (weights == 1.0).all():
+            return values
+        by_row = torch.from_numpy(weights)[:, None].to(values)
+        return torch.where(by_row > 0, values * by_row, 0.0)
+
+    @staticmethod
+    def merged(
+        values: Tensor, counted: NDArray[np.bool_], buffers: NDArray[np.int64], of: int
+    ) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Return the mean of what counts in each buffer, (B, d), and which are not empty, (B,).
+
+        Args:
+            values: (m, d) answers.
+            counted: (m,) which of them count.
+            buffers: (m,) in 0 .. B - 1, in which each is.
+            of: B.
+
+        >>> rows, full = torch.tensor([[1.0], [5.0], [3.0]]), np.array([True, True, True])
+        >>> Server.merged(rows, full, np.array([0, 1, 0]), of=3)
+        (tensor([[2.],
+                [5.],
+                [0.]]), array([ True,  True, False]))
+        """
+        means, full = values.new_zeros(of, values.shape[1]), np.zeros(of, dtype=bool)
+        for buffer in np.unique(buffers[counted]).tolist():
+            rows = np.flatnonzero(counted & (buffers == buffer))
+            means[buffer] = values[torch.from_numpy(rows).to(values.device)].mean(dim=0)
+            full[buffer] = True
+        return means, full
+
     def receive(
         self,
         lengths: NDArray[np.int64],

@@ -1,7 +1,8 @@
 """Training runs: rounds over a stack of cells that share a world, on a simulated clock."""
 
 from .clock import clock
-from .rounds import Step, lost, run, simulate
+from .rounds import Step
+from .runs import lost, run, simulate
 from .world import Draw, World
 
 __all__ = ["Draw", "Step", "World", "clock", "lost", "run", "simulate"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,28 @@ from hgobench.determinism import stream
 from hgobench.kernels.arrays import zero_where_false
 from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
-from hgobench.protocol import Delivery, Updates, deliver
+from hgobench.protocol import Delivery, Reception, Updates, deliver
 
 from .answers import Answers
 from .cell import Cell
 from .world import Draw, World
+
+
+class Taking(NamedTuple):
+    """What a server is about to take of the answers that attackers look at.
+
+    Attributes:
+        arrived: (q,) which of them are there; the others are under way.
+        received: returns what it aggregates of values (q, d), given lengths, updates and examples
+            as they are claimed, (q,): the values as it takes them, and whose they are; None: it
+            takes no step.
+    """
+
+    arrived: NDArray[np.bool_]
+    received: Callable[
+        [Tensor, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+        tuple[Tensor, Reception, Draw] | None,
+    ]
 
 
 class Acted(NamedTuple):
@@ -56,6 +74,8 @@ class Adversary:
         hostile: (q,) who is Byzantine.
         answers: of all cells, with honest ones in the attackers' place; they are overwritten.
         before: (R, d) the parameters of all cells in the round before; None: there was none.
+        taking: where answers come at different times, which of them the server is about to take;
+            attackers send those of theirs. None: all.
     """
 
     def __init__(
@@ -69,11 +89,14 @@ class Adversary:
         hostile: NDArray[np.bool_],
         answers: Answers,
         before: Tensor | None = None,
+        taking: Taking | None = None,
     ) -> None:
         self.k, self.world, self.draw, self.order = k, world, draw, order
         self.lengths, self.updates, self.hostile = lengths, updates, hostile
         self.answers, self.before = answers, before
         self.byzantine = world.to_device(np.flatnonzero(hostile))
+        self.taking = taking
+        self.sending = hostile if taking is None else hostile & taking.arrived
         self.held = world.sizes[draw.workers]
 
     def poison(self, cells: Sequence[tuple[int, Cell]], params: Tensor) -> None:
@@ -138,54 +161,73 @@ class Adversary:
 
     def _deliver(self, message: Message, cell: Cell, beside: int) -> Delivery:
         dimension, deadline = beside * self.order.dimension, cell.scenario.deadline
-        workers, updates, held = len(self.byzantine), self._updates(cell), self._held(cell)
-        return deliver(message, workers, dimension, self._limits(cell), deadline, updates, held)
+        if self.taking is not None:  # when it comes was chosen when it was asked for
+            message, deadline = self._of_those_that_send(message), math.inf
+        workers, updates = int(self.sending.sum()), self._updates(cell, self.sending)
+        limits, held = self._limits(cell, self.sending), self._held(cell, self.sending)
+        return deliver(message, workers, dimension, limits, deadline, updates, held)
 
-    def _updates(self, cell: Cell) -> Updates | None:
+    def _of_those_that_send(self, message: Message) -> Message:
+        """Return what a message says of the attackers whose answers the server takes."""
+        rows, b = self.sending[self.hostile], len(self.byzantine)
+
+        def of(part: Any) -> Any:
+            if part is None or np.shape(part)[:1] != (b,):
+                return part  # what could not be read stays so
+            if isinstance(part, torch.Tensor):
+                return part[torch.from_numpy(rows).to(part.device)]
+            return np.asarray(part)[rows]
+
+        return Message(*map(of, message))
+
+    def _updates(self, cell: Cell, whose: NDArray[np.bool_]) -> Updates | None:
         """Return how many updates each attacker takes and may claim; None: answers do not say."""
         if not cell.by_updates:
             return None
-        own = self.updates[self.hostile]
+        own = self.updates[whose]
         lies = cell.scenario.lies_about_speed == "yes"
         return Updates(own, np.full_like(own, cell.gradients) if lies else own)
 
-    def _held(self, cell: Cell) -> NDArray[np.int64] | None:
+    def _held(self, cell: Cell, whose: NDArray[np.bool_]) -> NDArray[np.int64] | None:
         """Return how many examples each attacker has, (b,); None: answers do not say."""
-        return None if cell.scenario.weights == "none" else self.held[self.hostile]
+        return None if cell.scenario.weights == "none" else self.held[whose]
 
-    def _limits(self, cell: Cell) -> NDArray[np.int64]:
+    def _limits(self, cell: Cell, whose: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the longest length that each attacker may claim, (b,)."""
         if cell.scenario.lies_about_speed == "no":
-            return self.lengths[self.hostile]
-        return np.full(len(self.byzantine), len(self.order))
+            return self.lengths[whose]
+        return np.full(int(whose.sum()), len(self.order))
 
     def _put(self, places: Sequence[int], cell: Cell, delivery: Delivery) -> None:
         if delivery.values is None:
             return
-        self.answers.put(places, self.byzantine, delivery.values)  # what was there is in the view
+        rows = self.byzantine
+        if self.taking is not None:
+            rows = self.world.to_device(np.flatnonzero(self.sending))
+        self.answers.put(places, rows, delivery.values)  # what was there is in the view
         if cell.fits:
             with cell.algorithms("fitted", self.k):
                 for r in places:
                     mine = self.answers.values[r]
-                    mine[self.byzantine] = cell.algorithm.fitted(mine[self.byzantine])
+                    mine[rows] = cell.algorithm.fitted(mine[rows])
 
     def _lengths(self, delivery: Delivery) -> NDArray[np.int64]:
         lengths = self.lengths.copy()
-        lengths[self.hostile] = delivery.lengths
+        lengths[self.sending] = delivery.lengths
         return lengths
 
     def _claimed(self, delivery: Delivery) -> NDArray[np.int64]:
         if delivery.updates is None:
             return self.updates
         updates = self.updates.copy()
-        updates[self.hostile] = delivery.updates
+        updates[self.sending] = delivery.updates
         return updates
 
     def _examples(self, delivery: Delivery) -> NDArray[np.int64]:
         if delivery.examples is None:
             return self.held
         held = self.held.copy()
-        held[self.hostile] = delivery.examples
+        held[self.sending] = delivery.examples
         return held
 
     def _view(self, places: Sequence[int], cell: Cell, beside: int, params: Tensor) -> View:
@@ -198,7 +240,7 @@ class Adversary:
         if omniscient and (lengths[honest] < len(order)).any():
             sent = order.position_on(world.device) < world.to_device(lengths[honest, None])
             sent = sent if beside == 1 else sent.repeat(1, beside)
-        updates = self._updates(cell)
+        updates = self._updates(cell, hostile)
         seen: Tensor | None = None
         if omniscient:
             seen = self._copied(places, world.to_device(honest))
@@ -214,7 +256,7 @@ class Adversary:
             position=order.position if beside == 1 else np.tile(order.position, beside),
             longest=int(lengths[honest].max(initial=0)),
             own_lengths=lengths[hostile],
-            limits=self._limits(cell),
+            limits=self._limits(cell, hostile),
             workers=workers[hostile],
             stream=lambda k: stream(world.seed, "attack", k),
             cells=beside,
@@ -228,7 +270,7 @@ class Adversary:
             honest_lengths=lengths[honest] if omniscient else None,
             own_updates=None if updates is None else updates.own,
             update_limits=None if updates is None else updates.limits,
-            own_examples=self._held(cell),
+            own_examples=self._held(cell, hostile),
             server=(lambda message: self._tried(message, cell, places, params, view))
             if sees == "server"
             else None,
@@ -254,19 +296,28 @@ class Adversary:
         (r,) = places
         delivery = self._deliver(message, cell, 1)
         self._put(places, cell, delivery)
-        claimed = cell.accepted(self.k, self._lengths(delivery), self.order)
-        values, mean = self.answers.values[r], view.centre()
-        if cell.by_updates:
-            values = cell.scaled(self.k, values, claimed, self._claimed(delivery))
-            honest = self.world.to_device(np.flatnonzero(~self.hostile & (self.lengths > 0)))
-            mean = moments(values[honest], view.sent)[0]
-        examples, asked = self._examples(delivery), self.draw.workers
-        if cell.keeps:
-            reception = cell.recall(self.k, asked, values, claimed, self.order, examples)
+        values, mean, draw = self.answers.values[r], view.centre(), self.draw
+        lengths, updates = self._lengths(delivery), self._claimed(delivery)
+        examples = self._examples(delivery)
+        reception: Reception | None
+        if self.taking is not None:
+            taken = self.taking.received(values, lengths, updates, examples)
+            if taken is None:
+                return Outcome(mean[:0], params[r].clone)
+            values, reception, draw = taken
         else:
-            reception = cell.server.receive(claimed, self.order, self.world.device, examples)
-        if reception is None:
-            return Outcome(mean[:0], params[r].clone)
+            claimed = cell.accepted(self.k, lengths, self.order)
+            if cell.by_updates:
+                values = cell.scaled(self.k, values, claimed, updates)
+                honest = self.world.to_device(np.flatnonzero(~self.hostile & (self.lengths > 0)))
+                mean = moments(values[honest], view.sent)[0]
+            if cell.keeps:
+                asked = draw.workers
+                reception = cell.recall(self.k, asked, values, claimed, self.order, examples)
+            else:
+                reception = cell.server.receive(claimed, self.order, self.world.device, examples)
+            if reception is None:
+                return Outcome(mean[:0], params[r].clone)
         with cell.trials("call", self.k):
             server = cell.server
             if cell.stateful:
@@ -274,7 +325,7 @@ class Adversary:
             elif cell.rules.foreign:  # it may remember without saying so
                 with suppress(Exception):  # it can't be copied
                     server = replace(server, rule=deepcopy(cell.rule))
-            known = cell.view(self.k, self.draw, params[r], reception)
+            known = cell.view(self.k, draw, params[r], reception)
             answer = server.aggregate(values, reception, known)
         kept, found = reception.answered(answer)
         if kept is None:

@@ -91,6 +91,7 @@ class Cell:
         fits: whether answers have room for a part of what attackers would send.
         keeps: whether its server holds something of its workers from round to round.
         held: that, after the last round; None: nothing.
+        by_rounds, continuous, judges, merges: as of its algorithm.
     """
 
     def __init__(self, scenario: Scenario, world: World, time_limit: float = math.inf) -> None:
@@ -148,8 +149,12 @@ class Cell:
             self.gradients = self.algorithm.gradients
             self.by_updates, self.keeps = self.algorithm.by_updates, self.algorithm.keeps
             self.fits = type(self.algorithm).fitted is not algorithms.Algorithm.fitted
+            self.by_rounds, self.continuous = self.algorithm.by_rounds, self.algorithm.continuous
+            self.judges, self.merges = self.algorithm.judges, self.algorithm.merges
+            needed = frozenset(self.algorithm.needs)
         with self.rules("attributes"):
-            self.needs, self.stateful = sorted(self.rule.needs), bool(self.rule.stateful)
+            self.needs = sorted(self.rule.needs | needed)
+            self.stateful = bool(self.rule.stateful)
             whole = bool(self.rule.takes_whole_answers)
             self.receiving = scenario.quorum, whole, scenario.weights, scenario.tolerated
         with self.attacks("attributes"):
@@ -318,7 +323,7 @@ class Cell:
             workers=workers,
             coordinates=reception.block,
             dimension=len(params),
-            honest=~self.byzantine[workers] if "honest" in needs else None,
+            honest=~self.byzantine[workers] if "honest" in needs and not self.merges else None,
             weights=reception.weights,
             root=ServerData(self, k, params, reception.block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),

@@ -60,10 +60,8 @@ def duration(
         full_cost: the budget that all takes that a worker may send.
         updates: (q,) how many gradients each takes for its answer.
     """
-    fleet, workers, heard = world.fleet, draw.workers, lengths > 0
-    down = NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
-    up = NUMBER_BYTES * numbers / fleet.uplink[workers]
-    transfer = 2.0 * fleet.latency[workers] + down + up
+    fleet, heard = world.fleet, lengths > 0
+    transfer = transferred(world, draw, numbers)
     if math.isfinite(deadline):
         slowest = (
             0.0
@@ -71,9 +69,24 @@ def duration(
             else float(transfer[heard].max(initial=0.0))
         )
         return deadline + slowest
-    coordinates = np.minimum(full_cost, draw.coordinate_limit)
-    needed = draw.size * updates * coordinates / fleet.rates[workers] + transfer
+    needed = computing(world, draw, full_cost, updates) + transfer
     return float(needed[heard].max(initial=0.0))
+
+
+def computing(
+    world: World, draw: Draw, full_cost: int, updates: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return how long each worker computes for all that it may send, (q,)."""
+    coordinates = np.minimum(full_cost, draw.coordinate_limit)
+    return draw.size * updates * coordinates / world.fleet.rates[draw.workers]
+
+
+def transferred(world: World, draw: Draw, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how long the model to each worker and its answer of so many numbers travel, (q,)."""
+    fleet, workers = world.fleet, draw.workers
+    down = NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
+    up = NUMBER_BYTES * numbers / fleet.uplink[workers]
+    return 2.0 * fleet.latency[workers] + down + up
 
 
 def spent(

@@ -131,6 +131,8 @@ def _followed(
     """Return whose values the rule's last answer followed, asking the rule again."""
     if reception is None or len(reception.rows) * reception.size > VALUES:
         return None
+    if cell.merges:  # the rule sees no worker's values
+        return None
     view = cell.view(k, draw, before, reception)
     sent = reception.of(values)
     seed = int(stream(cell.world.seed, "influence", k).integers(2**32))
@@ -148,4 +150,14 @@ def _followed(
         share = reception.present.double().mean(dim=1).cpu().numpy()
     who = reception.who(draw.workers)
     asked = draw.workers if reception.held is None else np.union1d(draw.workers, who)
-    return Influence(asked, who, used, share, linear)
+    return _by_worker(Influence(asked, who, used, share, linear))
+
+
+def _by_worker(influence: Influence) -> Influence:
+    """Return an influence in which who answered more than once is there once."""
+    workers, row = np.unique(influence.workers, return_inverse=True)
+    if len(workers) == len(influence.workers):
+        return influence
+    used = np.bincount(row, influence.used).astype(np.float64)
+    sent = np.bincount(row, influence.sent) / np.bincount(row)
+    return Influence(np.unique(influence.asked), workers, used, sent, influence.linear)

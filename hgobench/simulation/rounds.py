@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.aggregators import Answer, ServerView
 from hgobench.algorithms import Order, Work
-from hgobench.boundary import OutOfTime, PluginError, plain
-from hgobench.determinism import one_thread
-from hgobench.errors import InputError, SamplingRisk
+from hgobench.boundary import OutOfTime
 from hgobench.kernels.arrays import all_finite, pack_bits
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
-from hgobench.provenance import environment, usable
-from hgobench.results.result import Result
-from hgobench.scenario import Scenario, positive
+from hgobench.scenario import Scenario
 
-from .adversary import Adversary
+from .adversary import Acted, Adversary, Taking
 from .answers import Answers
 from .cell import Attempt, Cell, Plan
 from .clock import budget, duration, spent
 from .ending import measure
-from .footprint import at_once, check_fits
-from .ledger import Ledger
 from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
 
@@ -57,104 +51,22 @@ class Step:
     aggregate: Tensor
 
 
-def run(scenario: Scenario, *, time_limit: float = math.inf, device: str = "cpu") -> Result:
-    """Train one scenario.
+class Books(NamedTuple):
+    """What a round took.
 
-    Args:
-        scenario: what to run.
-        time_limit: CPU seconds that the rule, the attack and what else the cell alone names may
-            take together; also how long they may wait without computing.
-        device: where, as torch names it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
-
-    Returns:
-        The `Result`; one that diverged or failed says so in its status.
-
-    Raises:
-        InputError: the world can't be made, or there is no such device.
-
-    Warns:
-        SamplingRisk: with more than 1 % a round samples more Byzantine workers than v tolerates.
+    Attributes:
+        time: when it ended, since the run's start.
+        heard, byzantine_heard: how many answers counted, and how many of them Byzantine workers'.
+        coordinates: how many the workers computed.
+        bytes_up, bytes_down: how many were sent.
     """
-    if not isinstance(scenario, Scenario):
-        raise InputError(f"scenario: {scenario!r}; expected a hgobench.Scenario")
-    time_limit = positive(infinite=True)("time_limit", time_limit)
-    if scenario.sampling_warning:
-        warnings.warn(scenario.sampling_warning, SamplingRisk, stacklevel=2)
-    usable(device)
-    return simulate([scenario], time_limit=time_limit, device=device)[0]
 
-
-def simulate(
-    scenarios: Sequence[Scenario],
-    *,
-    time_limit: float = math.inf,
-    device: str = "cpu",
-    observe: Callable[[Step], None] | None = None,
-    on_round: Callable[[float], None] | None = None,
-) -> list[Result]:
-    """Train a stack: cells that share a world, side by side.
-
-    A cell's numbers, to the last bit, depend neither on its neighbours nor on how many they are.
-
-    Args:
-        scenarios: cells with equal `world_key`.
-        time_limit: as for `run`, of each cell.
-        device: where their tensors are.
-        observe: called with every `Step` before it is taken.
-        on_round: called after every round with what is done, as a number of cells: of each, its
-            rounds over all its rounds.
-    """
-    if len({scenario.world_key for scenario in scenarios}) != 1:
-        raise ValueError("expected scenarios of one world")
-    with one_thread():
-        world = World.of(scenarios[0], device)
-        check_fits(world)
-        width = at_once(world.sampled, world.model.dimension)
-        results: list[Result] = []
-        for start in range(0, len(scenarios), width):
-            some = scenarios[start : start + width]
-            cells = [Cell(scenario, world, time_limit) for scenario in some]
-            results += _simulate(cells, world, observe, on_round, start)
-        return results
-
-
-def _simulate(
-    cells: Sequence[Cell],
-    world: World,
-    observe: Callable[[Step], None] | None,
-    on_round: Callable[[float], None] | None,
-    done: int,
-) -> list[Result]:
-    started = time.process_time()
-    notes = world.fresh_notes()
-    k = 1
-    try:
-        stack = Stack(cells, world, observe)
-        rounds, interval = cells[0].scenario.rounds, cells[0].scenario.evaluation_interval
-        for k in range(1, rounds + 1):
-            if not stack.play(k):
-                break
-            due = k % interval == 0 or k == rounds
-            if due or any(cell.over for cell in stack.cells):
-                stack.evaluate(k, last=k == rounds, due=due)
-            if on_round is not None:
-                on_round(done + len(cells) * k / rounds)
-    except PluginError as error:  # of what they share
-        for cell in cells:
-            if cell.status == "done":
-                cell.lose(k, str(error))
-    seconds = (time.process_time() - started) / len(cells)
-    made = environment(world.device) | world.data.provenance
-    return [cell.result(seconds, made, notes) for cell in cells]
-
-
-def lost(scenario: Scenario, reason: str, device: str) -> Result:
-    """Return the result of a cell that could not be computed."""
-    ledger = Ledger()
-    ledger.fail(1, 0.0)
-    rounds = ledger.table()
-    provenance = {**environment(torch.device(device)), "needs": []}
-    return Result(scenario, rounds, "failed", plain(reason), provenance)
+    time: float
+    heard: int
+    byzantine_heard: int
+    coordinates: int
+    bytes_up: int
+    bytes_down: int
 
 
 @dataclass(slots=True)
@@ -175,6 +87,7 @@ class Turn:
         delay: by how much the latest answer was late.
         malformed: how many messages no worker could have sent.
         updated: how many coordinates the server updated: of the block those that have an answer.
+        books: what the round took; None: that follows from the rest.
     """
 
     r: int
@@ -190,6 +103,7 @@ class Turn:
     delay: float = 0.0
     malformed: int = 0
     updated: int = 0
+    books: Books | None = None
 
     @property
     def under_way(self) -> bool:
@@ -302,6 +216,7 @@ class Round:
         answers: the workers' gradients, overwritten by what they send.
         observe: called with every `Step`.
         before: (R, d) the parameters in the round before; None: there was none.
+        taking: what the server is about to take, where it goes by events.
     """
 
     def __init__(
@@ -313,10 +228,11 @@ class Round:
         answers: Answers,
         observe: Callable[[Step], None] | None,
         before: Tensor | None = None,
+        taking: Taking | None = None,
     ) -> None:
         self.k, self.world, self.draw = k, world, draw
         self.params, self.answers, self.observe = params, answers, observe
-        self.before = before
+        self.before, self.taking = before, taking
         self._minibatches = Minibatches(k, world, draw)
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._same: dict[bytes, NDArray[np.int64]] = {}
@@ -353,12 +269,12 @@ class Round:
         waiting = [turn for turn in turns if turn.under_way]
         for group in _groups(waiting, self._defence):
             started = time.process_time()
-            self._aggregate(group)
+            self.aggregate(group)
             seconds = (time.process_time() - started) / len(group)
             for turn in group:
                 turn.cell.server_seconds += seconds
         for turn in turns:
-            self._write(turn)
+            self.write(turn)
 
     # Workers
 
@@ -381,6 +297,10 @@ class Round:
             turn.order, turn.computed = order, computed
             if plan is not None:
                 turn.lengths, turn.updates, turn.claimed = plan.lengths, plan.updates, plan.updates
+        self.work(group, plan)
+
+    def work(self, group: Sequence[Turn], plan: Plan | None) -> None:
+        """Let the workers of a group of cells compute what they send if they are honest."""
         # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
         poisoning = [t for t in group if t.attacked and t.under_way and t.cell.poisons]
         for some in _groups(poisoning, self._threat):
@@ -389,7 +309,7 @@ class Round:
             if not turn.under_way or not turn.cell.remembers:
                 continue
             assert plan is not None
-            with Attempt(k, turn.cell):
+            with Attempt(self.k, turn.cell):
                 self._send(turn, plan)
 
     def _spend(self, group: Sequence[Turn], order: Order, plan: Plan) -> None:
@@ -454,6 +374,7 @@ class Round:
             turn.hostile,
             self.answers,
             self.before,
+            self.taking,
         )
 
     def _threat(self, turn: Turn) -> Hashable:
@@ -487,6 +408,10 @@ class Round:
 
     def _poison(self, group: Sequence[Turn]) -> None:
         self._adversary(group[0]).poison([(turn.r, turn.cell) for turn in group], self.params)
+
+    def act_alone(self, turn: Turn) -> Acted:
+        """Let the attackers of one cell act."""
+        return self._adversary(turn).act([(turn.r, turn.cell)], self.params)
 
     def _act(self, group: Sequence[Turn]) -> None:
         cells = [(turn.r, turn.cell) for turn in group]
@@ -528,7 +453,7 @@ class Round:
             )
         return self._received[key]
 
-    def _aggregate(self, group: Sequence[Turn]) -> None:
+    def aggregate(self, group: Sequence[Turn]) -> None:
         """Aggregate and step: for all cells of a group at once, else for each by itself."""
         reception = None
         with Attempt(self.k, *(turn.cell for turn in group)):
@@ -609,33 +534,43 @@ class Round:
 
     # Books
 
-    def _write(self, turn: Turn) -> None:
+    def write(self, turn: Turn) -> None:
         """Write the round's row in a cell's ledger."""
+        cell, books = turn.cell, turn.books or self._books(turn)
+        cell.time = books.time
+        done = cell.status == "done"
+        cell.spend(books.coordinates, books.bytes_up + books.bytes_down)
+        cell.ledger.add(
+            round=self.k,
+            time=books.time,
+            test_accuracy=math.nan if done else 0.0,
+            test_loss=math.nan,
+            validation_accuracy=math.nan if done else 0.0,
+            block_size=turn.updated,
+            heard=books.heard,
+            byzantine_heard=books.byzantine_heard,
+            malformed=turn.malformed,
+            coordinates=books.coordinates,
+            bytes_up=books.bytes_up,
+            bytes_down=books.bytes_down,
+            stalled=turn.updated == 0 and done,
+        )
+
+    def _books(self, turn: Turn) -> Books:
+        """Return what a round took in which all were asked at once."""
         cell, lengths = turn.cell, turn.lengths
         sent, lasted = 0, 0.0
         if turn.order is not None:
             with Attempt(self.k, cell):
                 sent, lasted = self.spent(turn, turn.order)
         heard = lengths > 0
-        cell.time += lasted + turn.delay
-        done = cell.status == "done"
-        bytes_up = NUMBER_BYTES * sent
-        bytes_down = self.asked * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES)
-        cell.spend(turn.computed, bytes_up + bytes_down)
-        cell.ledger.add(
-            round=self.k,
-            time=cell.time,
-            test_accuracy=math.nan if done else 0.0,
-            test_loss=math.nan,
-            validation_accuracy=math.nan if done else 0.0,
-            block_size=turn.updated,
+        return Books(
+            time=cell.time + (lasted + turn.delay),
             heard=int(heard.sum()),
             byzantine_heard=int((heard & turn.hostile).sum()),
-            malformed=turn.malformed,
             coordinates=turn.computed,
-            bytes_up=bytes_up,
-            bytes_down=bytes_down,
-            stalled=turn.updated == 0 and done,
+            bytes_up=NUMBER_BYTES * sent,
+            bytes_down=self.asked * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES),
         )
 
     def spent(self, turn: Turn, order: Order) -> tuple[int, float]:

@@ -28,6 +28,8 @@ from hgobench.models.base import accuracy, memory
 from hgobench.models.factory import image_of
 from hgobench.scenario import Scenario
 
+TURNS = 256  # of which the draws are kept: fast and slow workers are at different ones
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -42,6 +44,8 @@ class Draw:
         available: (q,) which of them are available.
         round: k.
         minibatch: which of the round's minibatches `batch` is; 0: the first.
+        turns: (q,) the round of which each worker's minibatch is, where workers are at different
+            ones; None: all are at k.
     """
 
     workers: NDArray[np.int64]
@@ -51,6 +55,7 @@ class Draw:
     available: NDArray[np.bool_]
     round: int
     minibatch: int = 0
+    turns: NDArray[np.int64] | None = None
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
@@ -157,6 +162,7 @@ class World:
         self._augmentation = None if nothing else augmentation
         if self._partitions.foreign:
             _ = self.features  # compute them now, so that a shift that fails is refused at once
+        self._turns: dict[int, Draw] = {}
         self._made = len(self.notes)
 
     def fresh_notes(self) -> list[str]:
@@ -266,15 +272,17 @@ class World:
         if self._augmentation is not None:
             for place, i in enumerate(whose.tolist()):
                 mine = x[place, : draw.size[i]]
-                mine.copy_(self._augmented(draw, int(draw.workers[i]), mine).view(mine.shape))
+                mine.copy_(self._augmented(draw, i, mine).view(mine.shape))
         return x, y
 
-    def _augmented(self, draw: Draw, worker: int, x: Tensor) -> Tensor:
-        """Return a worker's examples, (s_i, p), augmented."""
+    def _augmented(self, draw: Draw, i: int, x: Tensor) -> Tensor:
+        """Return the examples of the i-th worker of a draw, (s_i, p), augmented."""
         assert self._augmentation is not None
+        worker = int(draw.workers[i])
+        turn = draw.round if draw.turns is None else int(draw.turns[i])
         image = self.data.train.image
         shape = (len(x), *((1, *image)[-3:] if image else x.shape[1:]))
-        rng = stream(self.seed, "augment", draw.round, draw.minibatch, worker)
+        rng = stream(self.seed, "augment", turn, draw.minibatch, worker)
         with self._augmentations(f"augment {draw.minibatch} {worker}", draw.round):
             seen: object = self._augmentation(x.clone().view(shape), rng)
         _refuse(self._augmentations, wrong_examples, seen, x.view(shape), self.data.vocabulary)
@@ -458,7 +466,21 @@ class World:
 
         The q workers are the first of a permutation of all n, so that q = 40 is in q = 80.
         """
-        workers = stream(self.seed, "sample", round_).permutation(self.workers)[: self.sampled]
+        return self._draw(round_, self.sampled)
+
+    def turn(self, number: int) -> Draw:
+        """Draw every worker's minibatch for its turn of this number, (n, s), from 1.
+
+        That of a worker which is among those that round `number` samples is the same there.
+        """
+        found = self._turns.pop(number, None) or self._draw(number, self.workers)
+        self._turns[number] = found
+        if len(self._turns) > TURNS:
+            del self._turns[next(iter(self._turns))]
+        return found
+
+    def _draw(self, round_: int, sampled: int) -> Draw:
+        workers = stream(self.seed, "sample", round_).permutation(self.workers)[:sampled]
         workers.setflags(write=False)  # all cells of a cohort share it
         with self._workloads("split", round_):
             coordinate_limit, size = self.workload.split(
@@ -491,8 +513,21 @@ class World:
             draw: the round's; its `batch` is minibatch 0.
             minibatch: its number, >= 1; workers that go on after an answer draw by it too.
         """
+        if draw.turns is not None:
+            return self._of_turns(draw, minibatch)
         rng = stream(self.seed, "batch", round_, minibatch)
         return self._minibatches(draw.workers, draw.size, rng)
+
+    def _of_turns(self, draw: Draw, minibatch: int) -> NDArray[np.int64]:
+        """Draw a further minibatch of workers that are at different turns, (q, s)."""
+        assert draw.turns is not None
+        batch = np.empty_like(draw.batch)
+        for number in np.unique(draw.turns).tolist():
+            turn, rows = self.turn(number), np.flatnonzero(draw.turns == number)
+            all_ = self.further(number, turn, minibatch)
+            place = np.argsort(turn.workers)
+            batch[rows] = all_[place[draw.workers[rows]]]
+        return batch
 
     def _minibatches(
         self, workers: NDArray[np.int64], size: NDArray[np.int64], rng: np.random.Generator

@@ -1,0 +1,314 @@
+"""Server steps: a cell whose server steps on answers that come at different times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hgobench.algorithms import Algorithm, Judged, Waiting
+from hgobench.algorithms.base import wrong_numbers
+from hgobench.lazy import Tensor, torch
+from hgobench.protocol import Reception
+
+from .adversary import Taking
+from .answers import Answers
+from .cell import Attempt, Cell, ServerData
+from .events import Asked, Queue, draw_of, plan_of
+from .rounds import Books, Round, Stack, Step, Turn
+from .world import Draw, World
+
+
+class EventStack(Stack):
+    """A cell whose server goes by events: round k is its k-th step.
+
+    Workers' turns end one after the other (see `Queue`), and after each the algorithm says whether
+    the server steps. Messages are computed when they are first looked at, together: all that was
+    asked since the last step was so with the same parameters. Attackers act when the server is
+    about to step, or, if it judges what answers say, when they arrive; what they send of answers
+    that are still under way does not count. The server stalls in a round in which every turn that
+    was under way at its beginning ends without a step.
+    """
+
+    def __init__(
+        self, cell: Cell, world: World, observe: Callable[[Step], None] | None = None
+    ) -> None:
+        super().__init__([cell], world, observe)
+        self._queue: Queue | None = None
+        self._malformed = 0  # in the round
+
+    def play(self, k: int) -> bool:
+        """Play until the server has taken its k-th step, or stalled; say whether the cell runs."""
+        self.cells = [cell for cell in self.cells if cell.status == "done" and not cell.over]
+        if not self.cells:
+            return False
+        (cell,), now = self.cells, self.params.clone()
+        self._malformed = 0
+        with Attempt(k, cell):
+            self._round = self._until_a_step(k, cell)
+        self._before = now
+        if cell.status != "done":
+            cell.ledger.fail(k, cell.time)
+        return True
+
+    def _until_a_step(self, k: int, cell: Cell) -> Round:
+        if self._queue is None:
+            self._queue = Queue(cell, self.world)
+        queue = self._queue
+        queue.ask(k, self._sent(cell))
+        open_ = {turn.number for turn in queue.under_way}
+        while open_:
+            ended = queue.pop()
+            open_.discard(ended.number)
+            if ended.answers or not queue.under_way:
+                round_ = self._decide(k, cell, queue)
+                if round_ is not None:
+                    return round_
+            if cell.continuous:
+                queue.ask(k, self._sent(cell))
+        return self._take(k, cell, queue, [], np.zeros(0))
+
+    def _sent(self, cell: Cell) -> Tensor:
+        """Return the parameters that workers are sent, (d,), in memory of their own if kept."""
+        return self.params[0].clone() if cell.judges else self.params[0]
+
+    def _decide(self, k: int, cell: Cell, queue: Queue) -> Round | None:
+        """Step if the algorithm says so."""
+        attacked = cell.scenario.attacked(k) and not cell.harmless
+        attacked = attacked and any(turn.hostile for turn in queue.waiting)
+        if cell.judges:
+            self._compute(k, cell, queue)
+            if attacked:
+                self._act(k, cell, queue)
+        weights = self._weights(k, cell, cell.algorithm, queue.waiting)
+        if weights is None:
+            return None
+        if not cell.judges:
+            self._compute(k, cell, queue)
+            if attacked and self._act(k, cell, queue):  # some keep silent: it never had them
+                weights = self._weights(k, cell, cell.algorithm, queue.waiting)
+                if weights is None:
+                    return None
+        if not (weights > 0).any():
+            queue.waiting = []
+            return None
+        return self._take(k, cell, queue, queue.waiting, weights)
+
+    def _weights(
+        self,
+        k: int,
+        cell: Cell,
+        algorithm: Algorithm,
+        asked: Sequence[Asked],
+        values: Tensor | None = None,
+        lengths: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64] | None:
+        """Return what each waiting answer counts, (m,), if the server steps on them.
+
+        Args:
+            k, cell: the step, of which server.
+            algorithm: the cell's, or a copy that may be asked on trial.
+            asked: the answers.
+            values, lengths: what they are, (m, d) and (m,); None: what was sent.
+        """
+        if not asked:
+            return None
+        assert self._queue is not None
+        if lengths is None:
+            lengths = np.array([turn.length for turn in asked])
+        lengths = cell.accepted(k, lengths, asked[0].order)
+        judged = None
+        if cell.judges:
+            if values is None:
+                values = _stacked([turn.sent for turn in asked])
+            root = ServerData(cell, k, self.params[0], None)
+            started = _stacked([turn.started for turn in asked])
+            judged = Judged(values, started, root if "root" in algorithm.needs else None)
+        coming = self._queue.under_way
+        waiting = Waiting(
+            workers=np.array([turn.worker for turn in asked]),
+            staleness=np.array([self._queue.version - turn.version for turn in asked]),
+            lengths=lengths,
+            outstanding=len(coming),
+            tolerated=cell.scenario.tolerated,
+            judged=judged,
+        )
+        with cell.algorithms("weights", k):
+            weights: object = algorithm.weights(waiting)
+        if weights is None:
+            return None
+        numbers = np.asarray(weights)
+        fits = numbers.shape == lengths.shape and numbers.dtype.kind in "fi"
+        if not fits or not (np.isfinite(numbers) & (numbers >= 0)).all():
+            raise cell.algorithms.error(
+                f"its weights: {numbers}; expected finite numbers >= 0, ({len(asked)},)"
+            )
+        return np.where(lengths > 0, numbers.astype(np.float64), 0.0)
+
+    def _compute(self, k: int, cell: Cell, queue: Queue) -> None:
+        """Compute what workers send if they are honest, of those asked since the last step."""
+        asked, queue.fresh = queue.fresh, []
+        if not asked:
+            return
+        world, draw, plan = self.world, draw_of(asked, k), plan_of(asked)
+        x, y = world.minibatches(draw)
+        weights = None if draw.weights is None else world.to_device(draw.weights)
+        values = world.gradients(k, self.params, x, y, weights)
+        round_, turn = self._round_of(k, cell, asked, draw, values)
+        round_.work([turn], plan)
+        for row, one in enumerate(asked):
+            one.message = one.sent = values[0, row]
+
+    def _round_of(
+        self,
+        k: int,
+        cell: Cell,
+        asked: Sequence[Asked],
+        draw: Draw,
+        values: Tensor,
+        taking: Taking | None = None,
+    ) -> tuple[Round, Turn]:
+        """Return a round in which these answers, (1, q, d), are asked for."""
+        answers = Answers(values)
+        round_ = Round(
+            k, self.world, draw, self.params, answers, self.observe, self._before, taking
+        )
+        hostile = np.array([turn.hostile for turn in asked], dtype=bool)
+        attacked = cell.scenario.attacked(k) and bool(hostile.any())
+        lengths = np.array([int(turn.plan.lengths[0]) for turn in asked], dtype=np.int64)
+        updates = np.array([int(turn.plan.updates[0]) for turn in asked], dtype=np.int64)
+        assert self._queue is not None
+        examples = np.array([turn.examples for turn in asked], dtype=np.int64)
+        order = self._queue.order(k)
+        claims = lengths, updates, updates, examples
+        return round_, Turn(0, cell, hostile, attacked, *claims, order)
+
+    def _act(self, k: int, cell: Cell, queue: Queue) -> bool:
+        """Let the attackers whose answers wait act; say whether some keep silent.
+
+        They look at the answers that wait and at those under way.
+        """
+        coming = sorted(turn for turn in queue.under_way if turn.answers)
+        asked = [*queue.waiting, *coming]
+        values = _stacked([turn.message for turn in asked])[None]
+        arrived = np.arange(len(asked)) < len(queue.waiting)
+        waiting = list(queue.waiting)
+
+        def received(
+            values: Tensor, *claims: NDArray[np.int64]
+        ) -> tuple[Tensor, Reception, Draw] | None:
+            there = slice(len(waiting))
+            return self._on_trial(k, cell, waiting, values[there], *(of[there] for of in claims))
+
+        round_, turn = self._round_of(
+            k, cell, asked, draw_of(asked, k), values, Taking(arrived, received)
+        )
+        acted = round_.act_alone(turn)
+        self._malformed += acted.malformed
+        silent = []
+        for row, one in enumerate(waiting):
+            if one.hostile:
+                one.sent = values[0, row]
+                one.length, one.updates = int(acted.lengths[row]), int(acted.updates[row])
+                one.examples = int(acted.examples[row])
+                if not one.length:
+                    silent.append(one)
+        queue.withdraw(silent)
+        return bool(silent)
+
+    def _on_trial(
+        self,
+        k: int,
+        cell: Cell,
+        asked: Sequence[Asked],
+        values: Tensor,
+        lengths: NDArray[np.int64],
+        updates: NDArray[np.int64],
+        examples: NDArray[np.int64],
+    ) -> tuple[Tensor, Reception, Draw] | None:
+        """Return what the server would take of answers that wait, if they were these."""
+        algorithm = deepcopy(cell.algorithm) if cell.judges else cell.algorithm
+        there = np.flatnonzero(lengths > 0)
+        some = [asked[i] for i in there.tolist()]
+        values = values[self.world.to_device(there)]
+        weights = self._weights(k, cell, algorithm, some, values, lengths[there])
+        if weights is None or not (weights > 0).any():
+            return None
+        order = some[0].order
+        values, lengths, draw = self._intake(k, cell, some, weights, values, updates[there])
+        reception = cell.server.receive(lengths, order, self.world.device, examples[there])
+        return None if reception is None else (values, reception, draw)
+
+    def _intake(
+        self,
+        k: int,
+        cell: Cell,
+        asked: Sequence[Asked],
+        weights: NDArray[np.float64],
+        values: Tensor,
+        updates: NDArray[np.int64],
+    ) -> tuple[Tensor, NDArray[np.int64], Draw]:
+        """Return what the rule gets of answers, (m, d), how long each is, and whose they are."""
+        counted = weights > 0
+        places = len(asked[0].order)
+        lengths = np.where(counted, [turn.length for turn in asked], 0)
+        draw = draw_of(asked, k)
+        if cell.by_updates:
+            values = cell.scaled(k, values, lengths, updates)
+        values = cell.server.weighed(values, weights)
+        if not cell.merges:
+            return values, lengths, draw
+        size = cell.algorithm.answers or 0
+        with cell.algorithms("buffers", k):
+            buffers: object = cell.algorithm.buffers(draw.workers.copy())
+        if cell.algorithms.foreign and (
+            problem := wrong_numbers("buffers", buffers, len(asked), 0, size - 1)
+        ):
+            raise cell.algorithms.error(problem)
+        values, full = cell.server.merged(values, counted, np.asarray(buffers), size)
+        return values, np.where(full, places, 0), replace(draw, workers=np.arange(size))
+
+    def _take(
+        self,
+        k: int,
+        cell: Cell,
+        queue: Queue,
+        asked: Sequence[Asked],
+        weights: NDArray[np.float64],
+    ) -> Round:
+        """Let the server step on answers, or stall on none; write it down."""
+        started = time.process_time()
+        counted = weights > 0
+        hostile = np.array([turn.hostile for turn in asked], dtype=bool)
+        if asked:
+            sent = _stacked([turn.sent for turn in asked])
+            updates = np.array([turn.updates for turn in asked])
+            values, lengths, draw = self._intake(k, cell, asked, weights, sent, updates)
+            if values is sent:
+                values = sent.clone()
+        else:
+            values, lengths = self.params[:0], np.zeros(0, dtype=np.int64)
+            draw = replace(self.world.draw(1), workers=lengths)
+        examples = np.array([turn.examples for turn in asked], dtype=np.int64)
+        answers = Answers(values[None])
+        round_ = Round(k, self.world, draw, self.params, answers, self.observe, self._before)
+        order = queue.order(k)
+        turn = Turn(0, cell, hostile, False, lengths, lengths, lengths, examples, order)
+        turn.malformed = self._malformed
+        round_.aggregate([turn])
+        cell.server_seconds += time.process_time() - started
+        if asked:
+            queue.stepped()
+        heard, theirs = int(counted.sum()), int((counted & hostile).sum())
+        turn.books = Books(queue.now, heard, theirs, *queue.spent())
+        round_.write(turn)
+        return round_
+
+
+def _stacked(rows: Sequence[Tensor | None]) -> Tensor:
+    """Return rows, (d,) each, as (m, d)."""
+    return torch.stack([row for row in rows if row is not None])
