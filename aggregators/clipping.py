@@ -35,6 +35,7 @@ class Clipping(PreRule):
     breakdown = "the rule's"
     averaging = "none"
     cost = "m²·d"
+    weighted = True  # it counts no rows
     ragged = "block: complete vectors; coordinate: each value"
     exempt = {
         "finite_within_honest_range": "shortened vectors may leave the range of the honest",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from statistics import fmean
 
 from hgobench import catalogue
@@ -467,7 +468,7 @@ def check(boards: Iterable[Board], asked: Mapping[str, Column]) -> None:
     """
     rows = [row for board in boards for row in board.rows]
     problems = [
-        f"columns: {name}: no row holds it; it needs {_needed(name)}"
+        f"columns: {name}: no row holds it; it needs {_needed(name, rows)}"
         for name, column in asked.items()
         if rows and all(column.value(row) in (None, "") for row in rows)
     ]
@@ -475,8 +476,15 @@ def check(boards: Iterable[Board], asked: Mapping[str, Column]) -> None:
         raise InputError(problems)
 
 
-def _needed(name: str) -> str:
-    return _OWN if name.startswith(MEASURE) else _NEEDS.get(name, _MEASURED)
+def _needed(name: str, rows: Sequence[Row]) -> str:
+    """Say what a column needs; of a measure also which ones there are, the likeliest first."""
+    if not name.startswith(MEASURE):
+        return _NEEDS.get(name, _MEASURED)
+    every = {key.partition("/")[0] for row in rows for one in row.scores for key in one.measures}
+    if not every:
+        return f"{_OWN}; these measured nothing"
+    near = get_close_matches(name.removeprefix(MEASURE), every, n=len(every), cutoff=0.0)
+    return f"{_OWN}; measured were {', '.join(near)}"
 
 
 def values(row: Row, asked: Mapping[str, Column]) -> dict[str, Value]:

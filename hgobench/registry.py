@@ -222,6 +222,8 @@ class Registry(Generic[T]):
             no check.
         adapt: called with the factory of a plug-in; returns the one that is called; None: itself.
         wanted: the classes that a plug-in may subclass, in messages; empty: `kind`.
+        noun: what one of them is, in messages, with its article; empty: ``"a"`` or ``"an"`` and
+            `field`.
 
     Example:
         >>> colours = Registry("colour", "colours", {"grey": lambda level=0.5: f"grey {level}"})
@@ -243,11 +245,13 @@ class Registry(Generic[T]):
         check: Callable[[object, str], T] | None = None,
         adapt: Callable[[Any], Callable[..., T]] | None = None,
         wanted: str = "",
+        noun: str = "",
     ) -> None:
         self.field, self.plural, self.context = field, plural, context
         self.prefixes, self.assemble, self.alone = prefixes, assemble, alone
         self.aliases, self.kind = dict(aliases or {}), kind
         self.check, self.adapt, self.wanted = check, adapt, wanted
+        self.noun = noun or f"{'an' if field[0] in 'aeiou' else 'a'} {field}"
         self.behind: Registry[Any] | None = None  # the registry of what these prefixes precede
         if prefixes is not None:
             prefixes.behind = self
@@ -362,10 +366,9 @@ class Registry(Generic[T]):
                 f"{self.field}: {name!r} is written before a {self.field}, as in {name}+median"
             )
         if self.behind is not None and name in self.behind.names():
-            article = "an" if self.behind.field[0] in "aeiou" else "a"
             raise InputError(
-                f"{self.field}: {name!r} is {article} {self.behind.field}, of which a chain has "
-                f"one, the last; before it come {', '.join(self.names())}"
+                f"{self.field}: {name!r} is {self.behind.noun}, of which a chain has one, the "
+                f"last; before it come {', '.join(self.names())}"
             )
         raise InputError(
             unknown(

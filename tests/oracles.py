@@ -729,8 +729,8 @@ def bounded_claims(
 ) -> list[float]:
     """Cut claims at the largest U with which any f of every set of senders have their share.
 
-    That is halfway between f of its number and half; found by halving an interval 200 times. Where
-    f are half of a set or more, all of it count the same.
+    That is a quarter of the way from f of its number to half; found by halving an interval 200
+    times. Where f are half of a set or more, all of it count the same.
     """
     low, high = min(claims), max(claims)
 
@@ -739,7 +739,7 @@ def bounded_claims(
             cut = [min(claims[i], limit) for i in who]
             if f > 0 and 2 * f >= len(who) and len({*cut}) > 1:
                 return False
-            if 0 < 2 * f < len(who) and of_any(cut, f) > (f / len(who) + 1 / 2) / 2 * sum(cut):
+            if 0 < 2 * f < len(who) and 4 * of_any(cut, f) > (3 * f / len(who) + 1 / 2) * sum(cut):
                 return False
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from hgobench.provenance import processor
 from hgobench.simulation import footprint as of_memory
 from hgobench.simulation import rounds, simulate
 from hgobench.simulation.cell import Cell
-from hgobench.simulation.footprint import footprint
+from hgobench.simulation.footprint import check_fits, footprint
 from hgobench.simulation.world import World
 from tests.conftest import ROOT
 from tests.test_cli import hgobench
@@ -394,3 +395,25 @@ def test_measure_is_for_scenarios() -> None:
     refused = hgobench("show", "partition", "iid", "--measure")
     assert refused.returncode == 2
     assert "show partition: --measure is for scenarios" in refused.stderr
+
+
+def test_a_run_that_would_not_end_is_refused_with_its_length(tmp_path: Path) -> None:
+    """As much as no thread does in a month; a budget ends it, and so do fewer rounds."""
+    fields: dict[str, Any] = {"model": "feed_forward[hidden=100000]", "workers": 3}
+    scenario = Scenario(**fields, batch_size=600, rounds=10**7)
+    world = World.of(scenario)
+    one = world.model.flops(len(world.shards[0]))
+    assert one is not None
+    days = 3 * one * 10**7 / 1e11 / 86_400
+    refusal = re.escape(
+        f"rounds: 10,000,000 rounds of q=3 workers' gradients, {one:.3g} floating-point operations "
+        f"each, take {days:,.0f} days at 10^11 operations a second, a fast thread's; expected at "
+        "most 30: take fewer rounds, a smaller model, fewer workers (q) or smaller minibatches (s)"
+    )
+    assert days > 30
+    with pytest.raises(InputError, match=refusal):
+        run(scenario)
+    with open_store(tmp_path) as store, pytest.raises(InputError, match=refusal):
+        engine.execute([scenario], store, "mine-1")
+    check_fits(scenario.replace(time_budget=100.0), world)  # which ends it
+    check_fits(scenario.replace(rounds=10**5), world)

@@ -95,7 +95,7 @@ BREAKS: list[tuple[str, dict[str, Any], float, str]] = [
     # Copying one honest worker is enough where workers differ.
     ("mimic", {"rule": "median", "partition": "by_class[k=2]"}, 0.2, ""),
     # Few that claim to have most of the data need not be many.
-    ("claim_examples+foe", {"rule": "average", "weights": "claimed", "byzantine": 2}, 0.5, "foe"),
+    ("claim_examples+foe[epsilon=2]", {"rule": "average", "weights": "claimed", "byzantine": 2}, 0.5, "foe[epsilon=2]"),
     # Fewer answers than the quorum stall every round.
     ("crash", {"rule": "median", "quorum": 24, "sampled": 24}, 0.3, ""),
 ]  # fmt: skip

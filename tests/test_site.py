@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from hgobench import Scenario
+from hgobench.cards.collection import collected
 from hgobench.errors import InputError
 from hgobench.evaluation import evaluate
 from hgobench.evaluation.plan import Plan
@@ -44,6 +46,7 @@ from hgobench.site import Site, pages, write_site
 from hgobench.site.again import commands, suite_of
 from hgobench.site.held import read
 from hgobench.suite import Suite
+from tests.conftest import ROOT
 from tests.stores import alter, stored
 from tests.test_cli import hgobench
 
@@ -668,3 +671,21 @@ def test_damaged_rows_are_said(tmp_path: Path) -> None:
     assert re.fullmatch(
         rf"mine-1: \d+ rows? of {tmp_path}/r can't be read: hgobench show .* --damaged", said
     )
+
+
+def test_a_folder_of_cards_has_its_boards(tmp_path: Path) -> None:
+    cards = ROOT / "boards" / "quick-3"
+    made = write_site(cards, out=tmp_path / "site")
+    page = (tmp_path / "site" / "cards-quick-3.html").read_text(encoding="utf-8")
+    index = made.index.read_text(encoding="utf-8")
+    assert "cards.html" in index
+    rows = [row.label for board in collected(cards).boards() for row in board.rows]
+    assert len(rows) > 2
+    for label in rows:
+        assert escape(label) in page
+    assert f"hgobench leaderboard {cards}" in (tmp_path / "site" / "cards.html").read_text("utf-8")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=r"a\.json: "):
+        write_site(broken, out=tmp_path / "site")

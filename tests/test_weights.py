@@ -24,7 +24,7 @@ from tests.test_rules import DRAWN, RULES, agree
 
 FEW = settings(DRAWN, max_examples=25)
 WEIGHTED = ["average", "median", "trimmed_mean", "geometric_median"]
-CHAINS = [f"ctma+{rule}" for rule in WEIGHTED]
+CHAINS = [*(f"ctma+{rule}" for rule in WEIGHTED), "clipping+average", "clipping+median"]
 EVERY: list[tuple[str, Scope]] = [
     (rule, scope) for rule in (*WEIGHTED, *CHAINS) for scope in aggregators.build(rule).scopes()
 ]
@@ -53,6 +53,7 @@ def by_column(rule: str, x: list[float], s: list[float], f: int) -> float:
 def test_the_listed_rules_and_no_others_take_weights() -> None:
     assert [rule for rule in RULES if aggregators.build(rule).weighted] == WEIGHTED
     assert not aggregators.build("nnm+median").weighted
+    assert aggregators.build("clipping+average").weighted
     for rule in ("krum", "nnm+median", "rlr+average", "faba"):
         with pytest.raises(RuleError, match=r"takes no weights; leave view\.weights out"):
             aggregators.build(rule)(torch.ones(7, 2), None, ServerView(weights=np.ones(7)))
@@ -139,11 +140,12 @@ def test_weights_go_with_their_rows(rule: str, scope: Scope) -> None:
         there = None if sent is None else sent[order]
         expected = made(values, sent, view)
         torch.testing.assert_close(made(values[order], there, turned), expected)
-        torch.testing.assert_close(made(values * 4, sent, view), expected * 4)
+        if "clipping" not in rule:  # c is a length
+            torch.testing.assert_close(made(values * 4, sent, view), expected * 4)
 
 
 @pytest.mark.parametrize(
-    ("rule", "scope"), [case for case in EVERY if case[0] not in ("average", "ctma+average")]
+    ("rule", "scope"), [case for case in EVERY if not case[0].endswith("average")]
 )
 def test_a_heavy_liar_is_refused_and_a_light_one_harmless(rule: str, scope: Scope) -> None:
     rng = np.random.default_rng(2)
@@ -156,6 +158,13 @@ def test_a_heavy_liar_is_refused_and_a_light_one_harmless(rule: str, scope: Scop
     weights[0] = 8.0
     with pytest.raises(RuleError, match="f=1 workers may have 50% of the weight; expected less"):
         made(values, None, ServerView(weights=weights))
+
+
+def test_clipped_vectors_are_averaged_by_weight() -> None:
+    values = torch.tensor([[3.0, 4.0], [0.3, 0.4], [-6.0, 8.0]], dtype=torch.float64)
+    view = ServerView(weights=np.array([1.0, 2.0, 5.0]))
+    found = aggregators.build("clipping[c=1]+average")(values, None, view)
+    torch.testing.assert_close(found * 8, values.new_tensor([0.6 + 0.6 - 3.0, 0.8 + 0.8 + 4.0]))
 
 
 def test_a_step_in_which_some_weigh_half_has_no_answer() -> None:
@@ -227,7 +236,7 @@ def test_claims_are_cut_where_the_definition_says(
     found = bounded(np.array(claims, dtype=float), f, asked)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     for who in sets:
-        most = max(f / len(who), (f / len(who) + 0.5) / 2) * found[who].sum()
+        most = max(f / len(who), (3 * f / len(who) + 0.5) / 4) * found[who].sum()
         assert oracles.of_any(found[who].tolist(), f) <= most * (1 + 1e-9)
 
 
@@ -242,7 +251,7 @@ def test_no_claim_gains_more_than_the_bound(claims: list[int], f: int, seed: int
     told = np.array(claims, dtype=float)
     told[liars] = MOST_EXAMPLES
     weights = bounded(told, f)
-    assert weights[liars].sum() <= (f / m + 0.5) / 2 * weights.sum() * (1 + 1e-9)
+    assert weights[liars].sum() <= (3 * f / m + 0.5) / 4 * weights.sum() * (1 + 1e-9)
     values = torch.ones(m, 2)
     values[torch.from_numpy(liars)] = 1e9
     found = aggregators.build("median", f=f)(values, None, ServerView(weights=weights))

@@ -398,10 +398,17 @@ def _board(cited: Citation) -> dict[str, Any]:
 
 
 def parameters(row: Row, selection: Selection | None) -> dict[str, Any]:
-    """Return the defence's fields, and how they were chosen."""
+    """Return the defence's fields, and how they were chosen.
+
+    A field that came later is left out where it is what was done before: cards of before are right.
+    """
     first = row.scores[0].scenario
-    stated = first.to_dict()
-    fields = {name: stated[name] for name in first.of_role("defence")}
+    stated, known = first.to_dict(), first.declarations()
+    fields = {
+        name: stated[name]
+        for name in first.of_role("defence")
+        if known[name].before is None or stated[name] != known[name].before
+    }
     if selection is None or len(selection.choices) < 2:
         return {"values": fields, "chosen": "as the suite gives them", "choices": 1}
     seeds = ", ".join(map(str, selection.plan.selection_seeds))

@@ -19,6 +19,10 @@ def show(
         list[str] | None,
         typer.Argument(help="The partition's name; or field=value, repeatable."),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value, as after `what`. Repeatable."),
+    ] = None,
     form: DataFormOption = DataForm.TABLE,
     data: Annotated[
         str | None, typer.Option(help="partition: the data set [default: digits].")
@@ -53,22 +57,25 @@ def show(
 
     FOLDER --damaged: the rows that can't be read; the command that computed them replaces them.
     """
-    if damaged and (which or what in ("partition", "scenario")):
+    if damaged and (which or set_ or what in ("partition", "scenario")):
         raise InputError("--damaged: lists all damaged rows of a folder: show FOLDER --damaged")
     if measure and what != "scenario":
         raise InputError(f"show {what}: --measure is for scenarios")
+    if set_ and what == "partition":
+        raise InputError("show partition: --set is for scenarios and folders")
+    which = [*(which or ()), *(set_ or ())]
     if what == "partition":
-        _show_partition(which or [], data or "digits", workers or 100, seed or 0, form, out, wide)
+        _show_partition(which, data or "digits", workers or 100, seed or 0, form, out, wide)
         return
     options = {"--data": data, "--workers": workers, "--seed": seed, "--out": out}
     if given := [name for name, value in options.items() if value is not None]:
         raise InputError(f"show {what}: {name} is for partitions" for name in given)
     if what == "scenario":
-        _show_scenario(which or [], form, measure)
+        _show_scenario(which, form, measure)
     elif damaged:
         show_damaged(Path(what), form, wide)
     else:
-        show_results(Path(what), which or [], form, wide)
+        show_results(Path(what), which, form, wide)
 
 
 def _show_partition(

@@ -11,7 +11,9 @@ from hgobench.cli.options import folder_option
 
 
 def site(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR..", help="Folders of results.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR..", help="Folders of results, or of cards.")
+    ],
     out: Annotated[Path, folder_option("Where the site goes.")] = Path("site"),
     suite: Annotated[
         list[str] | None,
@@ -30,7 +32,8 @@ def site(
     there, and says what is missing.
 
     The first folder is compared with each of the others. Folders of audits, plans, reproduce and
-    bench gate have pages of their own, which become part of the site; asv's own are linked.
+    bench gate have pages of their own, which become part of the site; asv's own are linked. A
+    folder of cards has its boards.
     """
     from hgobench.site import write_site
 

@@ -309,7 +309,7 @@ def _check_worlds(
 
 def _make(scenario: Scenario, device: str) -> None:
     world = World.of(scenario, device)
-    check_fits(world)
+    check_fits(scenario, world)
     if world.models.foreign:  # it may not know its units
         try:
             with world.models("units"):

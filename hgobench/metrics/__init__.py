@@ -90,4 +90,5 @@ registry: Registry[Metric] = Registry(
     alone="standard",
     kind=Metric,
     check=_with_standard,
+    noun="a set of metrics",
 )

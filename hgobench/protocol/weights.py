@@ -48,14 +48,15 @@ def cannot_weigh(weighting: str, rule: str, weighted: bool, minimum: int, f: int
 
 
 def share(f: int, senders: int) -> float:
-    """Return the most of the weight that any f of m senders are to have, (f/m + 1/2)/2.
+    """Return the most of the weight that any f of m senders are to have, f/m + (1/2 - f/m)/4.
 
-    It is halfway between what they have where all count the same and what no rule tolerates.
+    It is a quarter of the way from what they have where all count the same to what no rule
+    tolerates. Further on, a lie about examples costs more than true ones gain (docs/weights.md).
 
     >>> share(2, 10)
-    0.35
+    0.275
     """
-    return (f / senders + 0.5) / 2.0
+    return f / senders + (0.5 - f / senders) / 4.0
 
 
 def most(claims: Floats, f: int) -> float:
@@ -72,8 +73,8 @@ def most(claims: Floats, f: int) -> float:
     Example:
         >>> claims = np.array([10.0, 10.0, 10.0, 10.0, 1000.0])
         >>> limit = most(claims, 1)
-        >>> round(limit, 2), round(limit / (40 + limit), 2), share(1, 5)
-        (21.54, 0.35, 0.35)
+        >>> round(limit, 2), round(limit / (40 + limit), 3), share(1, 5)
+        (15.17, 0.275, 0.275)
     """
     n, m, s = np.sort(claims), len(claims), share(f, len(claims))
     if f == 0 or 2 * f >= m:
@@ -111,7 +112,7 @@ def bounded(claims: Floats, f: int, present: Tensor | None = None) -> Floats:
 
     Example:
         >>> bounded(np.array([10.0, 10.0, 10.0, 10.0, 1e9]), 1).round(1).tolist()
-        [10.0, 10.0, 10.0, 10.0, 21.5]
+        [10.0, 10.0, 10.0, 10.0, 15.2]
     """
     limit = most(claims, f)
     if present is not None:

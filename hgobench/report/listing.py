@@ -54,10 +54,12 @@ def page(kind: str, full: bool = False) -> Page:
         full: with all that is known of each: formula, breakdown point, cost, what it means on
             ragged input; of an attack what it must know and control.
     """
-    registry = catalogue.registry(KINDS[kind])
     rows, broken = [], []
     first: dict[Any, tuple[str, list[str]]] = {}  # class to its first name and parameters
-    for name in registry.names():
+    # The sets of metrics, standard and none, are written where a metric is.
+    registries = [KINDS[kind], "metrics"] if kind == "metrics" else [KINDS[kind]]
+    every = [(made, name) for made in map(catalogue.registry, registries) for name in made.names()]
+    for registry, name in every:
         try:
             entry = registry.entry(name)
         except InputError as error:

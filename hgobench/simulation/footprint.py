@@ -18,6 +18,8 @@ STACK_BYTES = 64 << 20  # of the gradients that a stack's cells have at a time
 NUMBER = 4  # bytes of a float32
 FOLLOWED = 64  # bytes for each value, in float64 and several times, while a rule is asked again
 USABLE = 0.9  # of this machine's memory
+FASTEST = 1e11  # floating-point operations per second: as many as a fast thread does
+LONGEST = 30  # days of a run at that speed
 
 
 def at_once(q: int, d: int) -> int:
@@ -154,14 +156,19 @@ def _server(scenario: Scenario) -> float:
     return many * (1.25 if rule.columnwise else 2.25)  # rows, columns, and who sent them
 
 
-def check_fits(world: World) -> None:
-    """Refuse a world of which this machine's memory can't hold a cell, whatever its rule.
+def check_fits(scenario: Scenario, world: World) -> None:
+    """Refuse a cell that memory can't hold or that would not end, whatever its rule.
+
+    Args:
+        scenario: the cell, or another of its world.
+        world: its world.
 
     Raises:
-        InputError: with what they take.
+        InputError: with what it takes.
     """
     if world.device != torch.device("cpu"):
         return
+    _check_ends(scenario, world)
     of, room = _shared(world), memory()
     if of.least <= USABLE * room:
         return
@@ -173,3 +180,20 @@ def check_fits(world: World) -> None:
         f"machine has {written(room)}: take a smaller model, fewer workers (q) or smaller "
         "minibatches (s)"
     )
+
+
+def _check_ends(scenario: Scenario, world: World) -> None:
+    """Refuse more rounds than can be played in any reasonable time, whatever budgets don't end."""
+    with world.models("flops"):
+        one = world.model.flops(_most_examples(world))
+    if one is None or scenario.budgeted:
+        return
+    q, rounds = world.sampled, scenario.rounds
+    days = one * q * rounds / FASTEST / 86_400
+    if days > LONGEST:
+        raise InputError(
+            f"rounds: {rounds:,} rounds of q={q:,} workers' gradients, {one:.3g} floating-point "
+            f"operations each, take {days:,.0f} days at 10^11 operations a second, a fast "
+            f"thread's; expected at most {LONGEST}: take fewer rounds, a smaller model, fewer "
+            "workers (q) or smaller minibatches (s), or set a budget"
+        )

@@ -74,7 +74,7 @@ def simulate(
         raise ValueError("expected scenarios of one world")
     with one_thread():
         world = World.of(scenarios[0], device)
-        check_fits(world)
+        check_fits(scenarios[0], world)
         width = at_once(world.sampled, world.model.dimension)
         results: list[Result] = []
         for start in range(0, len(scenarios), width):

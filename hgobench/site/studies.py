@@ -1,4 +1,4 @@
-"""The pages of a site that somebody has written before: audits, figures; and comparisons."""
+"""Pages of a site that are no results: audits, figures, boards of cards; and comparisons."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from urllib.parse import quote
 
 from hgobench.comparison import Comparison, compared
 from hgobench.errors import InputError
-from hgobench.report import comparison, kept
+from hgobench.report import boards, comparison, kept
 from hgobench.report.page import Block, Cell, Chart, Facts, Link, Page, Shown, Table, Text
 
-Part = Literal["Audits", "Paper", "Speed"]
+Part = Literal["Cards", "Audits", "Paper", "Speed"]
 FOLDER = "pages"  # of a folder of results
 ASV = Path("html", "index.html")  # of a folder of asv's: its own pages
 COMMANDS: Mapping[str, Part] = {"hgobench reproduce ": "Paper", "hgobench bench ": "Speed"}
 COMPARISONS = "comparisons"
-NAMES: Mapping[Part, str] = {"Audits": "audits", "Paper": "paper", "Speed": "speed"}
+NAMES: Mapping[Part, str] = {
+    "Cards": "cards", "Audits": "audits", "Paper": "paper", "Speed": "speed"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Study:
-    """A page of an audit, of a plan, of one of the paper's figures or of what commits cost.
+    """A page of an audit, a plan, a figure of the paper, what commits cost, or a folder of cards.
 
     Attributes:
         part: of the site.
@@ -40,8 +42,11 @@ class Study:
 
 
 def holds_pages(folder: str | Path) -> bool:
-    """Return whether a folder holds pages, with results or without."""
-    return Path(folder, FOLDER).is_dir() or Path(folder, ASV).is_file()
+    """Return whether a folder holds pages or cards, with results or without."""
+    from hgobench.cards.collection import holds_cards  # cards are cited, as a site's rows are
+
+    there = Path(folder, FOLDER).is_dir() or Path(folder, ASV).is_file()
+    return there or holds_cards(Path(folder))
 
 
 def read(folders: Iterable[str | Path], out: Path) -> tuple[list[Study], list[str]]:
@@ -50,6 +55,9 @@ def read(folders: Iterable[str | Path], out: Path) -> tuple[list[Study], list[st
     Args:
         folders: the folders.
         out: where the site goes, from which asv's own pages are linked.
+
+    Raises:
+        InputError: cards of a folder contradict themselves or each other.
     """
     studies: list[Study] = []
     problems: list[str] = []
@@ -65,7 +73,28 @@ def read(folders: Iterable[str | Path], out: Path) -> tuple[list[Study], list[st
         if Path(folder, ASV).is_file():
             page = _asv_page(Path(folder), out, _name("Speed", "asv", taken))
             studies.append(Study("Speed", str(folder), page))
+        if (cards := _cards_page(Path(folder))) is not None:
+            names = {cards.name: _name("Cards", cards.name, taken)}
+            studies.append(Study("Cards", str(folder), _renamed(cards, names)))
     return studies, problems
+
+
+def _cards_page(folder: Path) -> Page | None:
+    """Return the boards of a folder of cards, with attacks from outside; None: it has none."""
+    from hgobench.cards.collection import collected, holds_cards
+
+    if not holds_cards(folder):
+        return None
+    found = collected(folder)
+    page = boards.page(found.ruleset, found.boards())
+    notes = [Text(note, "note") for note in found.notes()]
+    return replace(
+        page,
+        name=found.ruleset,
+        title=f"Cards of {found.ruleset}",
+        blocks=[*page.blocks, *notes],
+        command=f"hgobench leaderboard {shlex.quote(str(folder))}",
+    )
 
 
 def _asv_page(folder: Path, out: Path, name: str) -> Page:
@@ -134,8 +163,11 @@ def list_page(part: Part, studies: Sequence[Study]) -> Page:
         for study in studies
     ]
     titles: Mapping[Part, str] = {
-        "Audits": "Audits", "Paper": "The paper's figures", "Speed": "What commits cost"
-    }  # fmt: skip
+        "Cards": "Boards of cards",
+        "Audits": "Audits",
+        "Paper": "The paper's figures",
+        "Speed": "What commits cost",
+    }
     table = Table("", "", ["what", "the command that writes it", "folder"], rows)
     return Page(NAMES[part], titles[part], [table])
 

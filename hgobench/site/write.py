@@ -46,7 +46,7 @@ def write_site(*folders: str | Path, out: str | Path, suites: Sequence[str | Pat
     Files that an earlier site left in `out`, and that this one has not, are removed; others stay.
 
     Args:
-        folders: one or more, as ``hgobench run`` makes them.
+        folders: one or more, as ``hgobench run`` makes them, or of cards.
         out: where the site goes; made if it does not exist.
         suites: files of suites of one's own that the folders hold results of: the site says what
             they lack, and the command that runs them. Those of hgobench's are known.
