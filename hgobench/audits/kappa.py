@@ -38,7 +38,7 @@ BASE: dict[str, Any] = {
 }
 CHAINS = (
     "nnm+trimmed_mean", "nnm+krum", "nnm+geometric_median", "arc+trimmed_mean",
-    "bucketing[s=2]+trimmed_mean", "clipping+trimmed_mean",
+    "bucketing[s=2]+trimmed_mean", "clipping+trimmed_mean", "ctma+median", "ctma+geometric_median",
 )  # fmt: skip
 SCOPES: tuple[Scope, ...] = ("block", "coordinate")
 RECORDED = 4  # rounds of a run
