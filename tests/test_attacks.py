@@ -128,6 +128,16 @@ class Leaking(Attack):
 
 
 def test_laws_catch_broken_attacks() -> None:
+    with pytest.raises(AssertionError, match=r"poisoned_minibatch_is_one: .* same minibatch in an"):
+        check("tests.test_attacks:Counting")
+    with pytest.raises(AssertionError, match=r"poisoned_minibatch_is_one: .* 0 poisons in another"):
+        check("tests.test_attacks:Neighbourly")
+    with pytest.raises(
+        AssertionError, match=r"says_what_it_wants: .* targeted=False, and its goal"
+    ):
+        check("tests.test_attacks:Secretive")
+    with pytest.raises(AssertionError, match=r"says_what_it_wants: .* wants inputs of class 0 as"):
+        check("tests.test_attacks:Modest")
     with pytest.raises(
         AssertionError, match=r"same_round_same_message: .* changed what it sees: po"
     ):
@@ -142,6 +152,56 @@ def test_laws_catch_broken_attacks() -> None:
         check("tests.test_attacks:Peeking")
     with pytest.raises(AssertionError, match=r"same_round_same_message: .* values differ"):
         check("tests.test_attacks:Drifting")
+
+
+class Counting(Attack):
+    """Poisons otherwise every time."""
+
+    sees = "own"
+    poisons = True
+    calls = 0
+
+    def poison(
+        self, features: torch.Tensor, labels: torch.Tensor, classes: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        Counting.calls += 1
+        return features + Counting.calls, labels
+
+
+class Neighbourly(Counting):
+    """Copies its neighbour's data without saying that it talks to it."""
+
+    colludes = False
+
+    def poison(
+        self, features: torch.Tensor, labels: torch.Tensor, classes: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return features.roll(1, 0), labels
+
+
+class Secretive(Attack):
+    """Wants something without saying that it is targeted."""
+
+    sees = "own"
+
+    def values(self, view: View) -> torch.Tensor:
+        return view.require_own()
+
+    def goal(
+        self, features: torch.Tensor, labels: torch.Tensor, facts: attacks.Facts
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        return features, 1 - labels.clamp(max=1)
+
+
+class Modest(Secretive):
+    """Wants some inputs to be answered rightly."""
+
+    targeted = True
+
+    def goal(
+        self, features: torch.Tensor, labels: torch.Tensor, facts: attacks.Facts
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        return features, labels
 
 
 class Inquiring(Attack):

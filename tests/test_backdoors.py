@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from hgobench import Scenario, World, attacks, leaderboard
 from hgobench.attacks import Attack, Batch, Facts
 from hgobench.columns import COLUMNS
 from hgobench.leaderboard import Score, boards
-from hgobench.metrics.attack_success import half_life
+from hgobench.metrics.attack_success import AttackSuccess, half_life
 from hgobench.results import Result, open_store
 from hgobench.results.result import TARGETED
 from hgobench.results.tables import round_lines
 from hgobench.simulation import simulate
 from hgobench.testing import view
+from hgobench.testing.metrics import ends
 from tests.algorithm_1 import softmax_gradient
 from tests.plugins import OwnValues
 
@@ -275,8 +277,6 @@ def test_a_boosted_average_is_the_attackers_model(b: int, h: int, boost: float |
 @pytest.mark.parametrize("avoid", [0.0, 0.2, 0.5, 1.0])
 def test_neurotoxin_keeps_away_from_what_moves(avoid: float) -> None:
     """Over rounds that move a block each: the last move of a coordinate counts."""
-    from dataclasses import replace
-
     d, rng = 10, np.random.default_rng(5)
     attack = attacks.build(f"neurotoxin[avoid={avoid}]+badnets")
     moved = [0.0] * d
@@ -315,8 +315,6 @@ def test_mpaf_drags_towards_its_base_model() -> None:
 @pytest.mark.parametrize("drift", ["with", "against"])
 def test_poisoned_fl_pulls_along_its_signs(drift: str) -> None:
     """Thirty rounds in loops; pulled back by those that see no progress."""
-    from dataclasses import replace
-
     d, rng = 40, np.random.default_rng(2)
     attack = attacks.build("poisoned_fl[scale=4,every=5]")
     signs = [2.0 * v - 1.0 for v in np.random.default_rng([0, 0]).integers(2, size=(1, d))[0]]
@@ -486,6 +484,32 @@ def test_half_lives() -> None:
     assert half_life([(10, 0.8), (20, 0.4), (30, 0.9)], 0.0) == pytest.approx(10)
 
 
+def test_what_is_said_of_a_course() -> None:
+    """By hand: 0.1 before, 0.9 at the stop, so that half is gone at 0.5, between 0.7 and 0.2."""
+    end = ends()["a classification"]  # 0.1, 0.9, 0.7 and 0.2 after rounds 10, 20, 30 and 40
+    measure = AttackSuccess()
+    told = measure(replace(end, attacked=(10, 20)))
+    assert told["main_accuracy"] == pytest.approx(float(np.mean(end.right)))  # type: ignore[arg-type]
+    assert {name: value for name, value in told.items() if name != "main_accuracy"} == {
+        "attack_success": 0.2,
+        "success_before": 0.1,
+        "success_at_stop": 0.9,
+        "half_life": pytest.approx(10 + 10 * 0.2 / 0.5),
+    }
+    late = measure(replace(end, attacked=(10, 35)))  # the last evaluation under attack counts
+    assert (late["success_at_stop"], late["half_life"]) == (0.7, pytest.approx(10 * 0.3 / 0.5))
+    kept = measure(replace(end, attacked=(0, 20), success=end.success[:3], rounds=37))
+    assert "success_before" not in kept
+    assert (kept["success_at_stop"], kept["outlived"]) == (0.9, 17.0)
+    assert "half_life" not in kept
+    for stop in (40, math.inf):  # attackers act to the end
+        assert set(measure(replace(end, attacked=(10, stop)))) == {
+            "attack_success", "main_accuracy", "success_before",
+        }  # fmt: skip
+    little = measure(replace(end, attacked=(10, 20), success=((10, 0.1), (20, 0.15), (30, 0.1))))
+    assert not {"half_life", "outlived"} & {*little}
+
+
 STACKED = [
     "targeted_flip", "badnets", "badnets[target=2,share=0.25]", "dba", "edge_case[target=4]",
     "model_replacement+dba", "neurotoxin+badnets", "neurotoxin+model_replacement+edge_case",
@@ -493,7 +517,9 @@ STACKED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("algorithm", ["hgo", "fedavg[steps=3]"])
+@pytest.mark.parametrize(
+    "algorithm", ["hgo", pytest.param("fedavg[steps=3]", marks=pytest.mark.long)]
+)
 def test_alone_a_cell_is_what_it_is_among_64(algorithm: str) -> None:
     fields = {**SMALL, "rounds": 4, "deadline": 32.0, "algorithm": algorithm}
     rules = ("average", "median", "nnm+trimmed_mean", "krum", "trimmed_mean", "geometric_median")

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from hgobench import Scenario
+from hgobench import Scenario, run
 from hgobench.cards import Card, check, made
 from hgobench.cards.card import schema
 from hgobench.cards.check import Checked, examined
@@ -534,3 +534,22 @@ def test_what_was_chosen_is_chosen_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "is not the best of the choices" in contradictions(replace(chosen, row=other))[0]
     lacking = dict(list(played.items())[5:])
     assert "what was chosen can't be chosen again" in chosen_otherwise([chosen], lacking)[0]
+
+
+def test_a_card_says_what_a_targeted_attack_got(tmp_path: Path) -> None:
+    fields = {"workers": 10, "byzantine": 2, "rounds": 2, "rule": "average", "algorithm": "sgd"}
+    with open_store(tmp_path) as store:
+        for attack in ("none", "badnets"):
+            for result in (run(Scenario(**fields, attack=attack, seed=s)) for s in range(6)):
+                store.add(result, "mine-1")
+    (cited,) = rows_of([tmp_path])
+    card = made(cited)
+    assert not examined(card).problems
+    successes = {cell["attack"]: cell.get("success") for cell in card.content["cells"]}
+    assert successes["none"] is None
+    assert successes["badnets"] is not None
+    assert [score.success for score in card.scores] == [s.success for s in cited.row.scores]
+    last = len(card.content["cells"]) - 1
+    told = [str(p) for p in changed(card, put("cells", last, "accuracy", value=0.999)).problems]
+    assert told[0].startswith(f"$.cells[{last}].accuracy: "), told
+    assert "or less, which is 1 - success, and no examples" in told[0]

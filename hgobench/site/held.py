@@ -25,6 +25,7 @@ from hgobench.evaluation.selection import Selection
 from hgobench.leaderboard import BOARD, Board, Boards, Row, Score
 from hgobench.paper.figures import RULESET as PAPER
 from hgobench.results import Result, Store, open_store
+from hgobench.results.result import TARGETED
 from hgobench.results.sqlite import FILE
 from hgobench.scenario import ATTACK, Scenario
 from hgobench.suite import Suite
@@ -33,7 +34,10 @@ from .again import suite_of
 from .studies import holds_pages
 
 X = ("round", "simulated time", "megabytes sent")
-Y = ("test accuracy", "test loss", "validation accuracy", "coordinates updated", "answers")
+Y = (
+    "test accuracy", "test loss", "validation accuracy", "coordinates updated", "answers",
+    "attack success",
+)  # fmt: skip
 DIGITS = 5  # of the numbers of curves
 
 
@@ -249,6 +253,8 @@ def curve(result: Result) -> dict[str, list[float | None]]:
         "coordinates updated": [fmean(rounds["block_size"][a:b]) for a, b in spans],
         "answers": [fmean(rounds["heard"][a:b]) for a, b in spans],
     }
+    if TARGETED in rounds:
+        columns["attack success"] = [rounds[TARGETED][i] for i in at]
     return {name: list(map(_short, values)) for name, values in columns.items()}
 
 

@@ -240,4 +240,6 @@ def cells_page(held: Held, row: Row) -> Page:
 
 def _known(curves: Sequence[Curve]) -> list[str]:
     """Return the columns of which some curve has a number."""
-    return [name for name in Y if any(v is not None for c in curves for v in c.columns[name])]
+    return [
+        name for name in Y if any(v is not None for c in curves for v in c.columns.get(name, ()))
+    ]
