@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hgobench.errors import InputError
+from hgobench.flower.processes import Fleet, fleet
 from tests import oracles
 from tests.conftest import ROOT
-from tests.flower_processes import Fleet, fleet
 
 pytest.importorskip("flwr", reason="needs hgobench[flower]: CONTRIBUTING.md says how")
 

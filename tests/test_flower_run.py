@@ -18,8 +18,8 @@ from hgobench.devices.folder import new
 from hgobench.devices.replay import replayed
 from hgobench.devices.server import Run
 from hgobench.errors import InputError
+from hgobench.flower.processes import Fleet, fleet, free_port, listens
 from hgobench.results.result import Result
-from tests.flower_processes import Fleet, fleet
 
 pytest.importorskip("flwr", reason="needs hgobench[flower]: CONTRIBUTING.md says how")
 
@@ -28,6 +28,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from hgobench.flower import client_app, server_app
 from hgobench.flower.client_app import ASK, FIRST, PARAMS, TOLD
+from hgobench.flower.keys import make as make_keys
 from hgobench.flower.server_app import Settings, drive, settings_of
 from tests.test_flower import Local, Reply
 
@@ -85,7 +86,9 @@ def test_an_app_s_halves_make_what_the_simulation_does(tmp_path: Path) -> None:
     other = simulated(Scenario(**{**FIELDS, "hardware": "powerful", "deadline": 1e6}))
     assert result.rounds["test_accuracy"] == pytest.approx(other.rounds["test_accuracy"], abs=1e-9)
     assert str(result.provenance["engine"]).startswith("flower 1.")
-    assert result.provenance["fleet"]["2"] == {"rate": 1e6, "examples": 305}
+    facts = result.provenance["fleet"]["2"]
+    assert (facts["rate"], facts["examples"]) == (1e6, 305)
+    assert 10 < facts["left"] < 30 > facts["way"] >= 0  # half a minute, and what messages take
     assert replayed(nodes.results)[0].same
     assert run.over
 
@@ -252,6 +255,50 @@ def test_nodes_that_leave_and_return_change_their_own_part_alone(tmp_path: Path)
     assert run.result().rounds["stalled"] == [False] * 4
 
 
+class Late(Local):
+    """Nodes of which the last answers each order only once the next one is out."""
+
+    def pull_messages(self, message_ids: Any) -> Any:
+        names = list(message_ids)
+        orders = [name for name in self.waiting if self.waiting[name].metadata.ttl < 100]
+        late = [name for name in orders if self.waiting[name].metadata.dst_node_id == 1003]
+        return super().pull_messages([name for name in names if name not in late[-1:]])
+
+
+def test_late_replies_are_not_heard_and_the_device_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hgobench.devices.worker.UNKNOWN", 0.0)
+    monkeypatch.setattr("hgobench.devices.worker.MARGIN", 0.0)
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "byzantine": 1, "deadline": 0.5}))
+    missed = []
+
+    def late(message: Message) -> Message:
+        raise AssertionError("it is asked for what is over")
+
+    def listening(message: Message) -> Any:
+        return nodes.node(3)(message) if message.metadata.message_type == "query" else late(message)
+
+    run = Run.resumed(nodes.scenario, nodes.results, "real-1")
+    ask = run.ask
+
+    def noted(worker: int, *told: Any) -> Any:
+        missed.extend([told[2]] if worker == 3 and told else [])
+        return ask(worker, *told)
+
+    monkeypatch.setattr(run, "ask", noted)
+    drive(
+        Late(*nodes.all()[:3], listening), run, Settings(nodes.scenario, nodes.results, "real-1", 2)
+    )
+    rounds = run.result().rounds
+    assert (rounds["heard"], rounds["stalled"]) == ([3] * 3, [False] * 3)
+    assert missed == [0, 1, 2]
+    assert all(
+        0.5 <= later - sooner < 5
+        for sooner, later in zip([0.0, *rounds["time"]], rounds["time"], strict=False)
+    )
+
+
 def test_a_node_refuses_what_it_can_t_do(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path, Scenario(**FIELDS))
     run = Run.resumed(nodes.scenario, nodes.results, "real-1")
@@ -374,3 +421,112 @@ def kill(it: Fleet, name: str) -> None:
     for process in [root, *root.children(recursive=True)]:
         process.send_signal(signal.SIGKILL)
     it.processes[name].wait()
+
+
+def others(it: Fleet, word: str) -> list[psutil.Process]:
+    """Return what runs of a fleet whose command has a word."""
+    return [process for process in it.left() if word in " ".join(process.cmdline())]
+
+
+@pytest.mark.long
+def test_long_a_server_is_killed_and_goes_on_and_a_node_sleeps(tmp_path: Path) -> None:
+    """A Byzantine node breaks in the first round; the server in the second, and is started again.
+
+    Then a node is stopped for a round, and continues.
+    """
+    scenario = Scenario(**{**FIELDS, "workers": 5, "byzantine": 1, "attack": "crash", "rounds": 6,
+                           "deadline": 30.0, "rule": "centered_clipping", "solver": "momentum",
+                           "learning_rate": 0.1})  # fmt: skip
+    nodes = Nodes(tmp_path, scenario)
+    hostile = next(w for w, text in enumerate(nodes.settings) if "attack=" in text)
+    sleeper = f"node{next(w for w in range(5) if w != hostile)}"
+    (tmp_path / "fleet").mkdir()
+    with fleet(tmp_path / "fleet") as it:
+        for worker, text in enumerate(nodes.settings):
+            it.node(f"node{worker}", text)
+        start(it, tmp_path)
+        it.wait(lambda: 2 in rounds_of(it) or ended(it), 240)
+        for process in others(it, "flwr-serverapp"):
+            process.kill()
+        before = len(rounds_of(it))
+        start(it, tmp_path, name="again")
+        it.wait(lambda: rounds_of(it, "again") or ended(it, "again"), 240)
+        first = min(rounds_of(it, "again"))
+        signalled(it, sleeper, signal.SIGSTOP)
+        it.wait(lambda: len(rounds_of(it, "again")) > 1 or ended(it, "again"), 240)
+        signalled(it, sleeper, signal.SIGCONT)
+        it.wait(lambda: ended(it, "again"), 300)
+        log = it.log("again")
+    assert f"rounds 1 to {first - 1} are kept in" in log
+    assert first > before >= 2
+    result = result_of(tmp_path)
+    assert (result.status, len(result.rounds["round"])) == ("done", 6), log
+    assert sum(result.rounds["byzantine_heard"]) == 0
+    assert result.rounds["heard"][first] == 3, log  # one broke, one sleeps
+    assert 4 in result.rounds["heard"], log
+    assert replayed(tmp_path / "results")[0].same
+    assert not it.left()
+
+
+def signalled(it: Fleet, name: str, number: int) -> None:
+    """Send a signal to a node and all that it has started."""
+    root = psutil.Process(it.processes[name].pid)
+    for process in [root, *root.children(recursive=True)]:
+        process.send_signal(number)
+
+
+@pytest.mark.long
+def test_long_with_certificates_and_keys_strangers_get_nothing(tmp_path: Path) -> None:
+    """TLS and node authentication: an unregistered key, no key and another authority are refused."""
+    make_keys(tmp_path / "keys", 4, ["localhost", "127.0.0.1"])
+    make_keys(tmp_path / "other", 1, ["localhost", "127.0.0.1"])
+    scenario = Scenario(**{**FIELDS, "workers": 3, "rounds": 2, "deadline": 40.0})
+    nodes = Nodes(tmp_path, scenario)
+    (tmp_path / "fleet").mkdir()
+    keys, it = tmp_path / "keys", Fleet(tmp_path / "fleet")
+    config = tmp_path / "fleet" / "home" / "config.toml"
+    config.write_text(
+        config.read_text().replace("insecure = true", f'root-certificates = "{keys}/ca.pem"')
+    )
+
+    def node(name: str, text: str, key: Path | None, authority: Path = keys / "ca.pem") -> None:
+        signs = [] if key is None else ["--auth-supernode-private-key", str(key)]
+        it.start(
+            name, "flower-supernode", "--root-certificates", str(authority), *signs,
+            "--superlink", f"127.0.0.1:{it.port}", "--port", str(free_port()),
+            "--node-config", text, "--max-retries", "1",
+        )  # fmt: skip
+
+    try:
+        it.start(
+            "superlink", "flower-superlink", "--port", str(it.port), "--enable-supernode-auth",
+            "--disable-runtime-dependency-installation", "--ssl-ca-certfile", f"{keys}/ca.pem",
+            "--ssl-certfile", f"{keys}/server.pem", "--ssl-keyfile", f"{keys}/server.key",
+        )  # fmt: skip
+        it.wait(lambda: listens(it.port), 60)
+        for i in range(3):
+            it.start(
+                f"register{i}", "flwr", "supernode", "register", f"{keys}/node-{i}.pub", "here"
+            )
+            it.wait(lambda i=i: it.processes[f"register{i}"].poll() is not None, 60)  # type: ignore[misc]
+        for i, text in enumerate(nodes.settings):
+            node(f"node{i}", text, keys / f"node-{i}")
+        strangers = {
+            "unregistered": (keys / "node-3", keys / "ca.pem"),
+            "nobody": (None, keys / "ca.pem"),
+            "elsewhere": (keys / "node-0", tmp_path / "other" / "ca.pem"),
+        }
+        for name, (key, authority) in strangers.items():
+            node(name, nodes.settings[0], key, authority)
+        start(it, tmp_path)
+        it.wait(lambda: ended(it), 300)
+        for name in strangers:
+            it.wait(lambda name=name: it.processes[name].poll() is not None, 60)  # type: ignore[misc]
+            assert it.processes[name].poll() != 0
+        log = it.log("run")
+    finally:
+        it.end()
+    result = result_of(tmp_path)
+    assert (result.status, result.rounds["heard"]) == ("done", [3, 3]), log
+    assert sorted(result.provenance["fleet"]) == ["0", "1", "2"]
+    assert not it.left()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from hgobench.devices.worker import (
     softmax_gradient,
 )
 from hgobench.errors import InputError
+from hgobench.flower.study import Pair, compared, page, predicted, rates, variants
 from hgobench.models import Softmax
 from hgobench.results.result import Result
 from hgobench.simulation import simulate
@@ -51,12 +52,21 @@ ELSEWHERE = ("time", "coordinates", "malformed")
 class Here:
     """Devices in this process, as fast as the simulation's."""
 
-    def __init__(self, folder: Path, scenario: Scenario, hardware: str = "standard") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scenario: Scenario,
+        hardware: str = "standard",
+        rates: Sequence[float] | None = None,
+        overhead: float = 0.0,
+    ) -> None:
         self.scenario = scenario
         self.world = World(scenario.replace(hardware=hardware))
         features, labels = self.world.features.numpy(), self.world.labels.numpy()
         self.shards = [Shard(features[rows], labels[rows]) for rows in self.world.shards]
         self.hostile = byzantine(scenario)
+        self.rates = self.world.rates.tolist() if rates is None else list(rates)
+        self.overhead = overhead
         self.group = Group(folder / "group", "run")
 
     def replies(self, run: Run) -> dict[int, Reply]:
@@ -66,7 +76,7 @@ class Here:
         def act(worker: int) -> None:
             try:
                 ask = Ask.of(json.loads(json.dumps(run.ask(worker).told())))
-                pace = Pace(float(self.world.rates[worker]), False, [0.0])
+                pace = Pace(self.rates[worker], False, [self.overhead])
                 if self.hostile[worker] and self.scenario.attack != "none":
                     attacker = Attacker(self.scenario.attack, self.scenario, self.group)
                     sent = attacker.sent(ask, params, self.shards[worker], pace)
@@ -131,6 +141,7 @@ def same_rounds(real: Result, simulated: Result, *but: str) -> None:
         {"algorithm": "fedprox[mu=0.5,steps=3]"},
         {"model": "softmax[ridge=0.1]", "partition": "dirichlet[alpha=0.2]", "batch_size": 200},
         {"model": "linear", "learning_rate": 0.001},
+        {"algorithm": "hgo[memory=last]"},
         {"rule": "centered_clipping", "solver": "adam", "learning_rate": 0.01},
     ],
     ids=lambda fields: " ".join(map(str, fields.values())),
@@ -145,7 +156,7 @@ def test_devices_do_what_the_simulation_says(tmp_path: Path, fields: dict[str, A
 
 ALIKE = ["sign_flip", "random_noise", "label_flip", "stale[age=2]", "stale", "crash", "nan", "huge",
          "late+sign_flip", "starve+sign_flip", "flood+sign_flip", "own_lengths+sign_flip",
-         "wrong_length+bit_flip", "claim_steps+sign_flip"]  # fmt: skip
+         "wrong_length+bit_flip", "badnets", "targeted_flip", "mpaf", "claim_steps+sign_flip"]  # fmt: skip
 
 
 @pytest.mark.parametrize("attack", ALIKE)
@@ -518,6 +529,7 @@ def test_a_device_sends_what_there_is_time_for() -> None:
     assert pace.plan(asked(missed=2), examples=4) == (1, 45)  # a tenth of τ for each
     assert pace.plan(asked(whole=True, steps=5), examples=1) == (2, 100)
     assert pace.plan(asked(whole=True, steps=5), examples=4) == (1, 0)
+    assert pace.plan(asked(whole=True, steps=5, deadline=float("inf")), examples=4) == (5, 100)
     assert Pace(10.0, True, []).left(asked()) == 30.0 - MARGIN * UNKNOWN
 
 
@@ -603,3 +615,53 @@ def test_rounds_of_a_log_are_as_they_were_heard(tmp_path: Path) -> None:
     assert (found.asked, found.malformed, found.seconds) == (3, 1, 2.5)
     assert params.tolist() == [0, 0]
     assert log.run() == (Scenario(**LOGGED), "real-1")
+
+
+# -- simulated against real ------------------------------------------------------------------------
+
+
+def test_a_prediction_is_what_devices_of_these_rates_and_ways_do(tmp_path: Path) -> None:
+    """The simulation of a measured run: the same blocks, answers and model."""
+    fields = {**BASE, "hardware": "real", "workers": 5, "sampled": 4, "deadline": 30.0,
+              "byzantine": 1, "attack": "label_flip", "seed": 3}  # fmt: skip
+    scenario = Scenario(**fields)
+    declared = rates(scenario, 650)
+    assert declared[0] * 30.0 == pytest.approx(32 * 650 / 2)
+    assert declared[-1] * 30.0 == pytest.approx(32 * 650 * 8)
+    run = Run.resumed(scenario, tmp_path, "study-1")
+    Here(tmp_path, scenario, rates=declared, overhead=4.0).play(run)
+    left = 30.0 - MARGIN * 4.0
+    facts = {str(i): {"rate": rate, "left": left} for i, rate in enumerate(declared)}
+    real = run.result(fleet=facts)
+    found = predicted(tmp_path, real)
+    same_rounds(real, found)
+    assert len(set(real.rounds["block_size"])) > 1
+    assert found.rounds["time"] == [30.0 * k for k in range(1, 6)]
+    made = page([Pair("hgo", real, found)], "hgobench devices study")
+    (chart,) = made.charts
+    assert [(line.label, len(line.x)) for line in chart.lines] == [
+        ("hgo, real", 5), ("hgo, predicted", 5),
+    ]  # fmt: skip
+    (table,) = made.tables
+    assert [row[1] for row in table.rows] == ["real", "predicted"]
+    assert table.rows[0][5:8] == table.rows[1][5:8]
+
+
+@pytest.mark.parametrize(
+    ("fields", "declared", "problem"),
+    [
+        ({"workers": 7}, None, "workers: 7; expected at most 6 on one machine"),
+        ({"workers": 4, "deadline": 5.0}, None, "deadline: 5; expected at least 10 seconds"),
+        ({"workers": 4, "deadline": "inf"}, None, "deadline: inf; expected at least 10 seconds"),
+        ({"workers": 4}, [1.0], "rates: 1; expected 4, one for each worker"),
+    ],
+)
+def test_a_study_that_can_t_be_made_is_refused(
+    tmp_path: Path, fields: dict[str, Any], declared: list[float] | None, problem: str
+) -> None:
+    scenario = Scenario(**{**BASE, "hardware": "real", "sampled": None, **fields})
+    with pytest.raises(InputError, match=problem):
+        compared(tmp_path, scenario, declared, print)
+    assert list(variants(Scenario(hardware="real"))) == [
+        "hgo, τ = 32 s", "sgd, τ = 32 s", "sgd, waits for all",
+    ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hgobench.cli.options import folder_option
+from hgobench.cli.options import Quiet, Wide, folder_option
 from hgobench.errors import InputError
 
 devices = typer.Typer(
@@ -44,3 +44,66 @@ def devices_new(
     group = out.resolve() / "attackers"
     for line in commands(folder, new(folder, scenario, ruleset, out, group)):
         typer.echo(line)
+
+
+@devices.command("study")
+def devices_study(
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value sets a field of the scenario; repeatable."),
+    ] = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            help="λ of each device, in coordinates a second, separated by commas [default: from "
+            "half a gradient in τ to eight]."
+        ),
+    ] = None,
+    out: Annotated[Path, folder_option("Where results, logs and the page go.")] = Path(
+        "hgobench-results/devices-study"
+    ),
+    quiet: Quiet = False,
+    wide: Wide = False,
+) -> None:
+    """Run devices as processes on this machine, and hold the simulation against them.
+
+    HGO, SGD with the same deadline, and SGD that waits for all; at most six devices. A round takes
+    half a minute or so. The same command goes on after what is there.
+    """
+    import shlex
+
+    from hgobench.cli.output import say, shown
+    from hgobench.report import files
+    from hgobench.scenario import Scenario
+    from hgobench.settings import one_value_each, parse_setting, write_setting
+
+    try:
+        from hgobench.flower.study import compared, page
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "flwr":
+            raise
+        raise InputError(
+            "devices: Flower is not installed: pip install 'hgobench[flower]'"
+        ) from None
+    fields = one_value_each([parse_setting(text, "--set") for text in set_ or ()], "--set")
+    defaults: dict[str, object] = {
+        "hardware": "real", "workers": 5, "byzantine": 1, "attack": "sign_flip", "rule": "median",
+        "rounds": 8, "deadline": 25.0, "learning_rate": 0.5, "evaluation_interval": 1,
+    }  # fmt: skip
+    scenario = Scenario(**(defaults | fields))  # type: ignore[arg-type]
+    declared = None
+    if rates is not None:
+        try:
+            declared = [float(text) for text in rates.split(",")]
+        except ValueError:
+            raise InputError(f"--rates: {rates!r}; expected numbers separated by commas") from None
+        if not all(0 < rate < float("inf") for rate in declared):
+            raise InputError(f"--rates: {rates!r}; expected numbers > 0")
+    words = [
+        word for name, value in fields.items() for word in ("--set", write_setting(name, value))
+    ]
+    words += [] if rates is None else ["--rates", rates]
+    pairs = compared(out.resolve(), scenario, declared, lambda line: say(line, quiet))
+    made = page(pairs, shlex.join(["hgobench", "devices", "study", *words]))
+    typer.echo(shown(made, wide=wide, title=True))
+    say(f"page: {files.write(out / 'pages', made)}", quiet)

@@ -23,8 +23,10 @@ from hgobench.errors import InputError, shown
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import deliver
 from hgobench.scenario import Scenario
+from hgobench.simulation.cell import Cell
+from hgobench.simulation.world import World
 
-from .worker import Ask, Pace, Shard, Vector, gradient_of, moves
+from .worker import Ask, Pace, Poison, Shard, Vector, gradient_of, moves
 
 POLL = 0.05  # seconds between two looks for what others of the group have put there
 SHARE = 0.5  # of the time that is left: how long the others are waited for
@@ -181,7 +183,7 @@ class Attacker:
         group = [int(worker) for worker in sampled(scenario, k) if hostile[worker]]
         poison = None
         if self.attack.poisons and scenario.attacked(k):
-            poison = self._poison
+            poison = self._poison(ask)
         examples = min(ask.batch_size, len(data.x), ask.width)
         updates, length = pace.plan(ask, examples)
         gradient = gradient_of(ask, data, poison)
@@ -217,13 +219,26 @@ class Attacker:
     def _group(self, k: int, hostile: NDArray[np.bool_]) -> list[int]:
         return [int(worker) for worker in sampled(self.scenario, k) if hostile[worker]]
 
-    def _poison(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        from hgobench.data import datasets
+    def _poison(self, ask: Ask) -> Poison:
+        """Return what the attack makes of a minibatch of the round."""
+        scenario = self.scenario
+        facts = Cell(scenario, World(scenario, real=True)).facts
+        number = np.cumsum(byzantine(scenario)) - 1  # among the run's Byzantine workers
 
-        classes = datasets.load(self.scenario.data).classes
-        features, labels = torch.from_numpy(x)[None], torch.from_numpy(y)[None]
-        poisoned = self.attack.poison(features, labels, classes)
-        return poisoned[0][0].numpy(), poisoned[1][0].numpy()
+        def poison(
+            x: NDArray[Any], y: NDArray[Any], minibatch: int
+        ) -> tuple[NDArray[Any], NDArray[Any]]:
+            batch = attacks.Batch(
+                features=torch.from_numpy(x)[None].clone(),
+                labels=torch.from_numpy(y)[None].clone(),
+                workers=number[[ask.worker]],
+                facts=facts,
+                stream=lambda: stream(scenario.seed, "poison", ask.round, minibatch),
+            )
+            features, labels = self.attack.poisoned(batch)
+            return features[0].numpy(), labels[0].numpy()
+
+        return poison
 
     def _limits(self, ask: Ask, known: Sequence[Own]) -> NDArray[np.int64]:
         if self.scenario.lies_about_speed == "no":
@@ -267,7 +282,8 @@ class Attacker:
             limits=self._limits(ask, known),
             workers=np.array([one.worker for one in known]),
             stream=lambda round_: stream(scenario.seed, "attack", round_),
-            own=None if attack.sees == "nothing" else own,
+            learning_rate=scenario.learning_rate,
+            own=None if attack.sees in ("nothing", "model") else own,
             model=None if attack.sees == "nothing" else model,
             last_step=None if attack.sees == "nothing" else step,
             honest=honest,

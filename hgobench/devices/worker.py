@@ -206,7 +206,7 @@ class Pace:
         budget = max(self.left(ask), 0.0) * self.rate / examples
         if not ask.whole:
             return ask.steps, int(min(budget / ask.steps, ask.dimension))
-        updates = int(min(budget // ask.dimension, ask.steps))
+        updates = int(min(budget / ask.dimension, ask.steps))
         return (updates, ask.dimension) if updates else (1, 0)
 
     def act(self, began: float, coordinates: float) -> None:
@@ -262,23 +262,22 @@ def softmax_gradient(
         return flat + np.float32(ridge) * params if ridge else flat
 
 
-def gradient_of(
-    ask: Ask,
-    data: Shard,
-    poison: Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]] | None = None,
-) -> Gradient:
+Poison = Callable[[NDArray[Any], NDArray[Any], int], tuple[Any, Any]]
+
+
+def gradient_of(ask: Ask, data: Shard, poison: Poison | None = None) -> Gradient:
     """Return what takes a device's gradients: of softmax regression by NumPy, else by torch.
 
     Args:
         ask: what the server says.
         data: the device's examples.
-        poison: changes a minibatch; None: nothing does.
+        poison: changes a minibatch, given its number in the round; None: nothing does.
     """
 
     def batch(number: int) -> tuple[NDArray[Any], NDArray[Any]]:
         rows = ask.minibatch(len(data.x), number)
         x, y = data.x[rows], data.y[rows]
-        return (x, y) if poison is None else poison(x, y)
+        return (x, y) if poison is None else poison(x, y, number)
 
     if ask.ridge >= 0:
         return lambda params, number: softmax_gradient(params, *batch(number), ask.ridge)

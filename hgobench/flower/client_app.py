@@ -10,6 +10,7 @@ A node is started with ``--node-config 'worker=0 data="/.../worker-0.npz"'``. Be
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -119,6 +120,7 @@ def query(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Send the first coordinates of the gradient, or what an attack says."""
     began = time.monotonic()
+    told: dict[str, float] = {}
     try:
         node, ask = _Node(context), _asked(message)
         if ask.worker != node.worker:
@@ -132,7 +134,10 @@ def train(message: Message, context: Context) -> Message:
             values, updates = _attack(node, ask, params, data, began)
         else:
             _honestly(node, ask)
-            values, updates = answer(ask, params, data, node.pace(ask, data))
+            pace = node.pace(ask, data)
+            values, updates = answer(ask, params, data, pace)
+            told = {"left": pace.left(ask)} if math.isfinite(ask.deadline) else {}
+            told |= {"way": pace.overheads[-1]} if pace.overheads else {}
         node.worked(ask.round, time.monotonic() - began)
         node.keep()
     except InputError as error:
@@ -141,7 +146,7 @@ def train(message: Message, context: Context) -> Message:
         return Message(Error(0, "had no time for a coordinate"), reply_to=message)
     content: dict[str, Any] = {
         FIRST: ArrayRecord({FIRST: Array(np.ascontiguousarray(values, np.float32))}),
-        TOLD: MetricRecord({"updates": updates}),
+        TOLD: MetricRecord({"updates": updates, **told}),
     }
     return Message(RecordDict(content), reply_to=message)
 

@@ -127,6 +127,8 @@ class Fleet:
         trips: by worker.
         facts: what each worker said of itself.
         dropped: by worker or node, how many replies were dropped.
+        said: by worker, what it said in each round of the seconds that it had to compute (left) and
+            that its last answer took on its way and back (way).
     """
 
     def __init__(self, grid: Grid, run: Run, aside: int) -> None:
@@ -136,6 +138,7 @@ class Fleet:
         self.trips: dict[int, Trip] = {}
         self.facts: dict[int, dict[str, Any]] = {}
         self.dropped: Counter[str] = Counter()
+        self.said: dict[tuple[int, str], list[float]] = {}
         self._asked: dict[int, tuple[Message, float]] = {}  # by node: who are you?
         self._refused: dict[int, float] = {}  # by node, until when it is not asked again
 
@@ -270,7 +273,7 @@ class Fleet:
                     raise ReplyError(f"claims to be of node {reply.metadata.src_node_id}")
                 if worker in replies:
                     raise ReplyError("is the second of its worker")
-                replies[worker] = self._answer(reply)
+                replies[worker] = self._answer(worker, reply)
             except Exception as error:  # of anybody's message
                 reason = str(error) if isinstance(error, ReplyError) else error_text(error)
                 who = "a stranger" if worker is None else f"worker {worker}"
@@ -280,13 +283,21 @@ class Fleet:
                 log(logging.WARNING, line, self.run.k + 1, who, plain(reason))
         return replies, malformed
 
-    def _answer(self, reply: Message) -> Reply:
+    def _note(self, worker: int, told: Mapping[str, Any]) -> None:
+        """Note what a device says of a round: for the record, and for predictions."""
+        for name in ("left", "way"):
+            value = told.get(name)
+            if type(value) is float and math.isfinite(value):
+                self.said.setdefault((worker, name), []).append(value)
+
+    def _answer(self, worker: int, reply: Message) -> Reply:
         records = list(reply.content.array_records.values())
         if len(records) != 1 or list(records[0]) != [FIRST]:
             raise ReplyError(f"expected one ArrayRecord, with the array {FIRST!r} alone")
         like = np.empty(self.run.world.model.dimension, np.float32)
         values = decoded(f"array {FIRST!r}", records[0][FIRST], like, shorter=True)
         told: Mapping[str, Any] = reply.content.metric_records.get(TOLD, {})
+        self._note(worker, told)
         updates = told.get("updates", 1)
         return Reply(values, updates if type(updates) is int else 1)
 
@@ -322,6 +333,8 @@ def drive(grid: Grid, run: Run, asked: Settings) -> None:
             "" if math.isnan(accuracy) else f", accuracy {accuracy:.3f}",
             ": stalled" if row["stalled"] else "",
         )  # fmt: skip
+    for (worker, name), values in fleet.said.items():
+        fleet.facts[worker][name] = float(np.median(values))
     result = run.result(
         engine=f"flower {metadata.version('flwr')}",
         fleet={str(worker): facts for worker, facts in sorted(fleet.facts.items())},

@@ -15,20 +15,32 @@ from uuid import uuid4
 
 import psutil
 
-from tests.conftest import ROOT
+import hgobench
 
-MARK = "HGOBENCH_TEST_FLOWER"  # in the environment of all that is started here
+MARK = "HGOBENCH_FLOWER_FLEET"  # in the environment of all that is started here
 BIN = Path(sys.executable).parent
+HERE = Path(hgobench.__file__).parents[1]  # from where it is imported, in a checkout
 
 
 def free_port() -> int:
+    """Return a port of this machine at which nobody listens."""
     with socket.socket() as at:
         at.bind(("127.0.0.1", 0))
         return int(at.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Return whether somebody listens on a port of this machine."""
+    with socket.socket() as at:
+        return at.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Fleet:
-    """What runs: start nodes and runs, end them, read what they log."""
+    """What runs: start nodes and runs, end them, read what they log.
+
+    Args:
+        folder: of their logs, and of Flower's own files; it must be there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.mark, self.port = folder, uuid4().hex, free_port()
@@ -41,7 +53,9 @@ class Fleet:
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
             "HOME": str(folder / "home"),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(
+                [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
         }
         (folder / "home").mkdir()
         (folder / "home" / "config.toml").write_text(
@@ -60,15 +74,22 @@ class Fleet:
             )  # fmt: skip
 
     def node(self, name: str, settings: str) -> None:
+        """Start a node, given its ``--node-config``."""
         self.start(
             name, "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{self.port}",
             "--port", str(free_port()), "--node-config", settings,
         )  # fmt: skip
 
     def log(self, name: str) -> str:
+        """Return what a process has written."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def wait(self, what: Callable[[], object], seconds: float) -> None:
+        """Wait until something is so.
+
+        Raises:
+            TimeoutError: it is not within some seconds; with the ends of all logs.
+        """
         end = time.monotonic() + seconds
         while not what():
             if time.monotonic() > end:
@@ -108,11 +129,7 @@ def fleet(folder: Path) -> Iterator[Fleet]:
             "--disable-runtime-dependency-installation",
         )  # fmt: skip
 
-        def listens() -> bool:
-            with socket.socket() as at:
-                return at.connect_ex(("127.0.0.1", it.port)) == 0
-
-        it.wait(listens, 60)
+        it.wait(lambda: listens(it.port), 60)
         yield it
     finally:
         it.end()
