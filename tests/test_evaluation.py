@@ -332,6 +332,13 @@ def verdict_of(
         ({"score": {"late": True}}, None, {"out of time": "60 of 60 cells; each counts as 0"}),
         ({"row": ROW.replace(rule="bucketing+median")}, None, {"randomised":
             "draws at random: buckets"}),
+        ({"row": ROW.replace(rule="median", weights="examples")}, None, {"claims not searched":
+            "answers count by the examples that workers claim, and no member lies about that: run "
+            "claim_examples+.. against it"}),
+        ({"row": ROW.replace(algorithm="fednova", rule="median", weights="examples")}, None, {
+            "claims not searched":
+                "answers count by the updates and examples that workers claim, and no member lies "
+                "about that: run claim_steps+.., claim_examples+.. against it"}),
     ],
 )  # fmt: skip
 def test_flags(fields: dict[str, Any], oracle: float | None, expected: dict[str, str]) -> None:

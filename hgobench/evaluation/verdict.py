@@ -10,7 +10,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from hgobench import aggregators
+from hgobench import aggregators, algorithms
 from hgobench.leaderboard import BOARD, Boards, Score, boards, known_examples, outcomes
 from hgobench.statistics import compare
 
@@ -177,6 +177,8 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
     ]
     if drawn:
         raised["randomised"] = f"draws at random: {', '.join(part.randomised for part in drawn)}"
+    if believed := _believed(verdict.selection):
+        raised["claims not searched"] = believed
     if row.quorum < rule.minimum:
         raised["outside validity"] = f"a quorum is {row.quorum} answers; it needs {rule.minimum}"
     scored = [score for scores in verdict.scores.values() for score in scores]
@@ -210,6 +212,22 @@ def flags(verdict: Verdict, oracle: float | None = None) -> dict[str, str]:
     if oracle is not None and clean < oracle / 2:
         raised["weak without attack"] = f"{clean:.3f} without attack; the oracle has {oracle:.3f}"
     return raised
+
+
+def _believed(selection: Selection) -> str:
+    """Say what the row's server believes of workers, and no attack of the ensemble lies about."""
+    row = selection.row
+    tried = " ".join(str(worst.fields.get("attack")) for worst in selection.members.values())
+    by_updates = algorithms.registry.build(row.algorithm).by_updates
+    claims = {"claim_steps": by_updates, "claim_examples": row.weights != "none"}
+    named = {"claim_steps": "updates", "claim_examples": "examples"}
+    missing = [lie for lie, counts in claims.items() if counts and lie not in tried]
+    if not missing:
+        return ""
+    return (
+        f"answers count by the {' and '.join(named[lie] for lie in missing)} that workers claim, "
+        f"and no member lies about that: run {', '.join(f'{lie}+..' for lie in missing)} against it"
+    )
 
 
 def _above_clean(verdict: Verdict) -> str:

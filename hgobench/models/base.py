@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -120,6 +122,31 @@ class Model(ABC):
             The bytes; None: unknown.
         """
         return None
+
+
+class Parameters(Model):
+    """A model whose coordinates are the entries of arrays, one array after the other.
+
+    Attributes:
+        shapes: of the arrays, by their names, in their order.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Number of coordinates of each array."""
+        return [math.prod(shape) for shape in self.shapes.values()]
+
+    @cached_property
+    def dimension(self) -> int:  # type: ignore[override]
+        """Number of coordinates, d."""
+        return sum(self.sizes)
+
+    def _split(self, values: Tensor) -> list[Tensor]:
+        """Return views of the arrays, (..., d) -> (..., *shape) each."""
+        pieces = zip(torch.split(values, self.sizes, dim=-1), self.shapes.values(), strict=True)
+        return [piece.view(*values.shape[:-1], *shape) for piece, shape in pieces]
 
 
 class Classifier(Model):

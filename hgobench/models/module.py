@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from hgobench.kernels.arrays import product
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import boolean
 
-from .base import EXAMPLES, Model, accuracy, cells, counted, kept_bytes, memory
+from .base import EXAMPLES, Parameters, accuracy, cells, counted, kept_bytes, memory
 from .units import check_units, places_of, units_of
 
 MEMORY = 256 * 2**20  # bytes that activations of workers computed together may take
@@ -30,7 +29,7 @@ INPUTS = ("flat", "image", "tokens", "rows")
 LOSSES = ("cross_entropy", "mse")
 
 
-class Module(Model):
+class Module(Parameters):
     """A torch module and a loss, on the examples of some data.
 
     Coordinates: the parameters that are trained, in the order of ``named_parameters()``; shared
@@ -146,19 +145,9 @@ class Module(Model):
         return {name: p for name, p in self.net.named_parameters() if p.requires_grad}
 
     @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:  # type: ignore[override]
         """The shape of each parameter that is trained, by its name."""
         return {name: tuple(p.shape) for name, p in self._named.items()}
-
-    @cached_property
-    def sizes(self) -> list[int]:
-        """Number of coordinates of each of them."""
-        return [math.prod(shape) for shape in self.shapes.values()]
-
-    @cached_property
-    def dimension(self) -> int:  # type: ignore[override]
-        """Number of coordinates, d."""
-        return sum(self.sizes)
 
     @cached_property
     def place_of(self) -> NDArray[np.int64]:  # type: ignore[override]
@@ -462,11 +451,6 @@ class Module(Model):
 
     def _flat(self) -> Tensor:
         return torch.cat([p.detach().reshape(-1) for p in self._named.values()])
-
-    def _split(self, values: Tensor) -> list[Tensor]:
-        """Return views of the parameters, (..., d) -> (..., *shape) each."""
-        pieces = zip(torch.split(values, self.sizes, dim=-1), self.shapes.values(), strict=True)
-        return [piece.view(*values.shape[:-1], *shape) for piece, shape in pieces]
 
     def _load(self, row: Tensor) -> None:
         """Make a cell's parameters (d,) the module's."""

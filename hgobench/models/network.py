@@ -13,10 +13,20 @@ from hgobench.kernels.arrays import product
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import one_of, whole
 
-from .base import ALWAYS, Classifier, at_least_two, cells, counted, memory, residual, sigmoid
+from .base import (
+    ALWAYS,
+    Classifier,
+    Parameters,
+    at_least_two,
+    cells,
+    counted,
+    memory,
+    residual,
+    sigmoid,
+)
 
 
-class Network(Classifier):
+class Network(Parameters, Classifier):
     """A torch module with cross-entropy; gradients by torch.func, mapped over workers.
 
     Coordinates: layer by layer its weights (outputs, inputs, ...), then its biases.
@@ -48,19 +58,9 @@ class Network(Classifier):
         return self._net() if isinstance(self._net, partial) else self._net
 
     @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:  # type: ignore[override]
         """The shape of each parameter, by its name."""
         return {name: tuple(p.shape) for name, p in self.net.named_parameters()}
-
-    @cached_property
-    def sizes(self) -> list[int]:
-        """Number of coordinates of each parameter."""
-        return [math.prod(shape) for shape in self.shapes.values()]
-
-    @cached_property
-    def dimension(self) -> int:  # type: ignore[override]
-        """Number of coordinates, d."""
-        return sum(self.sizes)
 
     @cached_property
     def place_of(self) -> NDArray[np.int64]:  # type: ignore[override]
@@ -112,11 +112,6 @@ class Network(Classifier):
             fan_in = math.prod(self.shapes[name.replace("bias", "weight")][1:])
             draws.append(rng.uniform(-1, 1, math.prod(shape)) / math.sqrt(fan_in))
         return torch.from_numpy(np.concatenate(draws).astype(np.float32))
-
-    def _split(self, params: Tensor) -> list[Tensor]:
-        """Return views of the layers' weights and biases, (..., d) -> (..., *shape) each."""
-        pieces = zip(torch.split(params, self.sizes, dim=-1), self.shapes.values(), strict=True)
-        return [piece.view(*params.shape[:-1], *shape) for piece, shape in pieces]
 
     def _apply(self, params: Tensor, x: Tensor) -> Tensor:
         parameters = dict(zip(self.shapes, self._split(params), strict=True))
