@@ -54,6 +54,7 @@ from .rlr import Rlr
 from .sign_guard import SignGuard
 from .sign_sgd_majority import SignSgdMajority
 from .smea import Smea
+from .step_clipping import StepClipping
 from .trimmed_mean import TrimmedMean
 from .vectors import Vectors
 from .view import Memory, Root, ServerView
@@ -71,6 +72,7 @@ pre_rules: Registry[PreRule] = Registry(
         "ctma": Ctma,
         "gas": Gas,
         "rlr": Rlr,
+        "step_clipping": StepClipping,
         "foundation_fl": FoundationFl,
     },
     context=frozenset({"f"}),
@@ -164,6 +166,7 @@ __all__ = [
     "SignGuard",
     "SignSgdMajority",
     "Smea",
+    "StepClipping",
     "TrimmedMean",
     "Vectors",
     "WeakDp",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive, whole
 
@@ -11,9 +9,7 @@ from .base import Rule, Scope
 from .columns import Columns
 from .ragged import MaskedVectors
 from .vectors import Vectors
-from .view import Memory, ServerView
-
-_ONE = np.zeros(1, dtype=np.int64)
+from .view import Memory
 
 
 class CenteredClipping(Rule):
@@ -77,7 +73,7 @@ class CenteredClipping(Rule):
         if isinstance(vectors, MaskedVectors):
             return self._of_masked(vectors)
         rows = vectors.rows.double()
-        view = _server(vectors.view)
+        view = vectors.view.of_server()
         v = self._previous.read(view, rows[:1])[0]
         for _ in range(self.iterations):
             difference = rows - v
@@ -88,7 +84,7 @@ class CenteredClipping(Rule):
         return v
 
     def _of_masked(self, vectors: MaskedVectors) -> Tensor:
-        view = _server(vectors.view)
+        view = vectors.view.of_server()
         start = self._previous.read(view, vectors.sent[:1])[0]
         v = start
         for _ in range(self.iterations):
@@ -104,7 +100,7 @@ class CenteredClipping(Rule):
         values = columns.values.double()
         finite = torch.isfinite(values)
         columns.require(finite, self.f, self.name)
-        view = _server(columns.view)
+        view = columns.view.of_server()
         v = self._previous.read(view, values[:1])[0]
         tau = columns.scalar(self.tau)
         for _ in range(self.iterations):
@@ -112,10 +108,3 @@ class CenteredClipping(Rule):
             v = v + torch.where(finite, step, 0.0).sum(dim=0) / columns.count
         self._previous.write(view, v[None])
         return v
-
-
-def _server(view: ServerView) -> ServerView:
-    """Return the view with the server as the only worker: it remembers one vector."""
-    return ServerView(
-        workers=_ONE, coordinates=view.coordinates, dimension=view.dimension, served=view.served
-    )

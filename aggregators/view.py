@@ -103,6 +103,15 @@ class ServerView:
             return replace(self, step=self.step + 1)
         return replace(self, step=self.step + 1, anonymous=True, workers=None, honest=None)
 
+    def of_server(self) -> ServerView:
+        """Return the view with the server as the only worker: it remembers one vector."""
+        return ServerView(
+            workers=np.zeros(1, dtype=np.int64),
+            coordinates=self.coordinates,
+            dimension=self.dimension,
+            served=self.served,
+        )
+
     def of_workers(self, kept: Tensor) -> ServerView:
         """Return the view of some rows, (m,) bool."""
         rows = kept.cpu().numpy()

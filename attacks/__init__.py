@@ -53,6 +53,7 @@ from .optimal_foe import OptimalFoe
 from .own_lengths import OwnLengths
 from .poisoned_fl import PoisonedFl
 from .random_noise import RandomNoise
+from .recall import Recall
 from .sign_flip import SignFlip
 from .sign_guard_aware import SignGuardAware
 from .stale import Stale
@@ -61,6 +62,7 @@ from .tail import Tail
 from .tail_only import TailOnly
 from .targeted_flip import TargetedFlip
 from .threat_models import THREAT_MODELS, ThreatModel, threat_model
+from .vanish import Vanish
 from .wrong_length import WrongLength
 
 __all__ = [
@@ -110,6 +112,7 @@ __all__ = [
     "OwnLengths",
     "PoisonedFl",
     "RandomNoise",
+    "Recall",
     "SignFlip",
     "SignGuardAware",
     "Stale",
@@ -118,6 +121,7 @@ __all__ = [
     "TailOnly",
     "TargetedFlip",
     "ThreatModel",
+    "Vanish",
     "View",
     "WrongLength",
     "build",
@@ -178,6 +182,8 @@ heterogeneity_attacks: Registry[HeterogeneityAttack] = Registry(
         "model_replacement": ModelReplacement,
         "neurotoxin": Neurotoxin,
         "hasty": Hasty,
+        "vanish": Vanish,
+        "recall": Recall,
     },
     kind=HeterogeneityAttack,
 )

@@ -609,7 +609,45 @@ def rlr(vectors: Vectors, f: int, after: After, threshold: int | None = None) ->
     return answer
 
 
-AROUND: dict[str, Callable[..., Vector]] = {"ctma": ctma, "gas": gas, "rlr": rlr}
+def first_step(vectors: Vectors, f: int, after: After, strength: float = 1.0) -> Vector:
+    """Return the answer of step_clipping's first round, in which nothing is cut."""
+    return after(list(vectors))
+
+
+class StepClipping:
+    """Rounds of step_clipping, of vectors that have some coordinates each time."""
+
+    def __init__(self, strength: float, d: int) -> None:
+        self.strength, self.d = strength, d
+        self.answers: list[dict[int, float]] = []  # of each round, by coordinate
+
+    def clipped(self, vectors: Vectors, block: Sequence[int]) -> list[Vector]:
+        """Return the vectors, on the coordinates of a block, as what follows gets them."""
+        last, path = dict[int, float](), dict[int, float]()
+        for answer in self.answers:
+            length = math.sqrt(sum(x * x for x in answer.values()))
+            path = {j: moved + length for j, moved in path.items()} | dict.fromkeys(answer, length)
+            last |= answer
+        radius = self.strength * math.sqrt(sum(path.get(j, 0.0) ** 2 for j in block) / self.d)
+        made = []
+        for v in vectors:
+            apart = [x - last[j] if j in last else 0.0 for j, x in zip(block, v, strict=True)]
+            length = math.sqrt(sum(x * x for x in apart))
+            share = min(1.0, radius / length) if length else 1.0
+            moved = [
+                last[j] + share * away if j in last else float(x)
+                for j, x, away in zip(block, v, apart, strict=True)
+            ]
+            made.append(np.array(moved))
+        return made
+
+
+AROUND: dict[str, Callable[..., Vector]] = {
+    "ctma": ctma,
+    "gas": gas,
+    "rlr": rlr,
+    "step_clipping": first_step,
+}
 
 
 # -- ragged answers --------------------------------------------------------------------------------

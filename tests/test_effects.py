@@ -230,6 +230,10 @@ def test_an_attack_slips_past_what_it_is_made_to_slip_past(name: str, check: Any
 # Attacks on heterogeneity: what they do to HGO that the value attack behind them alone does not.
 # (with, alone, fields, harm against the run without attack)
 HGO: dict[str, Any] = {"algorithm": "hgo", "rule": "median"}
+REMEMBERED: dict[str, Any] = {
+    "algorithm": "hgo[memory=last]", "rule": "trimmed_mean", "sampled": 30, "hardware": "c1",
+    "learning_rate": 0.3, "rounds": 150, "evaluation_interval": 150,
+}  # fmt: skip
 HETEROGENEITY: list[tuple[str, str, dict[str, Any], float]] = [
     (
         "tail+alie",
@@ -255,6 +259,8 @@ HETEROGENEITY: list[tuple[str, str, dict[str, Any], float]] = [
         {**HGO, "byzantine": 3, "hardware": "rare_labels+c2", "partition": "by_class[k=2]"},
         0.08,
     ),
+    ("recall+foe", "stale", REMEMBERED, 0.3),
+    ("vanish+foe", "stale", REMEMBERED, 0.2),
     (
         "lookalike+alie",
         "alie",

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hgobench import Scenario, World, run
+from hgobench import Scenario, World, attacks, run
 from hgobench.algorithms import Algorithm, Arrived, Held, Hgo, Rosdhb, Sgd
 from hgobench.attacks import Foe, Message, View
 from hgobench.errors import InputError
@@ -21,6 +21,7 @@ from hgobench.simulation import simulate
 from hgobench.simulation.cell import Cell
 from hgobench.simulation.footprint import footprint
 from hgobench.simulation.rounds import Stack
+from hgobench.testing import view
 from tests.oracles import coordinate_rule
 from tests.test_local_steps import gradient, table
 
@@ -398,3 +399,67 @@ def test_nothing_that_was_held_changes() -> None:
         assert torch.equal(values, torch.arange(6.0).reshape(3, 2))
         assert torch.equal(second.values, again.values)
         assert sorted(second.workers.tolist()) == [2, 3, 5, 8]
+
+
+# Attacks on what is remembered
+
+
+def test_who_vanishes_is_remembered_or_forgotten() -> None:
+    """In round 1 attackers send -2μ; that is what a server with a memory has of them for ever."""
+    fields: dict[str, Any] = {
+        **BASE,
+        **FOE,
+        "attack": "vanish+foe[epsilon=2]",
+        "rule": "average",
+        "tolerated": 0,
+    }
+    fields |= {"deadline": math.inf, "rounds": 4, "learning_rate": 1e-6}
+    found: dict[str, list[Tensor]] = {}
+    for algorithm in ("hgo", "hgo[memory=last]", "hgo[memory=last,age=1]"):
+        seen = found[algorithm] = list[Tensor]()
+        (result,) = simulate(
+            [Scenario(**{**fields, "algorithm": algorithm})],
+            observe=lambda step, seen=seen: seen.append(step.aggregate.double()),  # type: ignore[misc]
+        )
+        assert result.rounds["byzantine_heard"] == [2, 0, 0, 0]
+    first, *later = found["hgo"]  # (5 - 4)/7 of the first mean, then means of honest workers alone
+    for k, mean in enumerate(later):
+        sent = 2.0 * first * 7.0  # μ_1 = 7·first, of which they sent -2
+        expected = (5.0 * mean - 2.0 * sent) / 7.0
+        torch.testing.assert_close(found["hgo[memory=last]"][1 + k], expected, rtol=1e-3, atol=1e-5)
+        young = found["hgo[memory=last,age=1]"][1 + k]
+        torch.testing.assert_close(young, mean if k else expected, rtol=1e-3, atol=1e-5)
+
+
+def seen_by(round_: int, honest: Any, sent: Any, workers: Sequence[int]) -> View:
+    """Return what attackers look at in a round."""
+    full = view()
+    mask = None if sent is None else torch.tensor(sent)
+    return replace(
+        full,
+        round=round_,
+        dimension=2,
+        honest=torch.tensor(honest),
+        sent=mask,
+        honest_workers=np.array(workers),
+        honest_lengths=np.full(len(workers), 2),
+    )
+
+
+def test_recall_shows_the_last_values_of_all_honest_workers() -> None:
+    recall = attacks.Recall()
+    first = seen_by(1, [[1.0, 2.0], [3.0, 0.0]], [[True, True], [True, False]], [4, 7])
+    shown = recall.narrow(first)
+    assert shown.mean().tolist() == [2.0, 2.0]
+    second = seen_by(2, [[9.0, 0.0], [0.0, 0.0]], [[True, False], [False, False]], [7, 2])
+    shown = recall.narrow(second)
+    assert recall.narrow(second).mean().tolist() == shown.mean().tolist() == [5.0, 2.0]
+    assert shown.heard().tolist() == [2, 1]
+    assert attacks.build("recall+foe").stateful
+    assert not attacks.build("vanish+foe").stateful
+
+
+@pytest.mark.parametrize("after", [0, 1.5])
+def test_who_never_answered_can_t_vanish(after: Any) -> None:
+    with pytest.raises(ValueError, match=f"after: {after}; expected an integer >= 1"):
+        attacks.Vanish(after=after)
