@@ -169,6 +169,7 @@ class Stack:
         held = torch.full_like(accuracy, torch.nan)
         if len(world.data.validation):
             held = world.evaluate(k, params, *world.validation)[1].cpu()
+        aims: dict[Hashable, list[int]] = {}
         for r, cell in enumerate(self.cells):
             if cell.status == "done" and (due or ended[r]):
                 cell.ledger.record(
@@ -177,22 +178,27 @@ class Stack:
                     validation_accuracy=float(held[r]),
                 )
                 if cell.targeted:
-                    self._succeeded(k, r)
-                if ended[r]:
-                    if bits is not None:
-                        cell.right = bits[r].tobytes()
-                    self._measure(k, r)
+                    aims.setdefault(cell.aim, []).append(r)
+        for some in aims.values():
+            self._succeeded(k, some)
+        for r, cell in enumerate(self.cells):
+            if cell.status == "done" and ended[r]:
+                if bits is not None:
+                    cell.right = bits[r].tobytes()
+                self._measure(k, r)
 
-    def _succeeded(self, k: int, r: int) -> None:
-        """Fill in how far the attack of a cell has what it wants after round k."""
-        cell = self.cells[r]
-        with Attempt(k, cell):
-            if cell.aim not in self._goals:
-                self._goals[cell.aim] = cell.goal(k)
-            goal = self._goals[cell.aim]
+    def _succeeded(self, k: int, which: Sequence[int]) -> None:
+        """Fill in how far attackers that want the same, in some cells, have it after round k."""
+        cells = [self.cells[r] for r in which]
+        with Attempt(k, *cells):
+            aim = cells[0].aim
+            if aim not in self._goals:
+                self._goals[aim] = cells[0].goal(k)
+            goal = self._goals[aim]
             if goal is not None:
-                _, success = self.world.evaluate(k, self.params[r : r + 1], *goal)
-                cell.ledger.record(attack_success=float(success[0]))
+                _, success = self.world.evaluate(k, self.params[which], *goal)
+                for cell, share in zip(cells, success.tolist(), strict=True):
+                    cell.ledger.record(attack_success=share)
 
     def _measure(self, k: int, r: int) -> None:
         """Let the metrics of a cell that has ended measure."""
