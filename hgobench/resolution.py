@@ -152,6 +152,11 @@ class Resolver:
         if "weights" not in broken and v["weights"] != "none":
             from hgobench.protocol import cannot_weigh
 
+            if algorithm.merges:
+                raise InputError(
+                    f"weights: {v['weights']!r}; expected 'none', as {v['algorithm']!r} averages "
+                    "answers before the rule sees them"
+                )
             told = rule.weighted, rule.minimum, tolerated
             if problem := cannot_weigh(v["weights"], v["rule"], *told):
                 raise InputError(problem)

@@ -11,7 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hgobench.algorithms import Arrived, GradientDescent, Held, Hgo, Order, Sgd, Waiting, Work
+from hgobench.algorithms import (
+    Arrived,
+    Basgd,
+    GradientDescent,
+    Held,
+    Hgo,
+    Order,
+    Sgd,
+    Waiting,
+    Work,
+)
 from hgobench.algorithms.workloads import Fixed, Floats, Integers, Workload
 from hgobench.data.augmentations import Augmentation
 from hgobench.data.base import Features, Split
@@ -496,6 +506,14 @@ class Weighing(Hgo):
 
 class Pretending(Hgo):
     by_rounds = True
+
+    def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
+        return np.ones(len(waiting.workers))
+
+
+class Overflowing(Basgd):
+    def buffers(self, workers: NDArray[np.int64]) -> NDArray[np.int64]:
+        return workers
 
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
         return np.ones(len(waiting.workers))

@@ -218,6 +218,7 @@ BROKEN = [
     ("algorithm", "Pretending", "rounds_are_as_it_says",
      "1 answers, 3 outstanding: weights [1.]; the simulation asks for none: leave by_rounds as it "
      "is"),
+    ("algorithm", "Overflowing", "buffers_are_those_it_says", "its buffers leave [0, 4]"),
     ("algorithm", "LoudAlgorithm", "global_state_is_left_alone",
      "algorithm 'tests.broken:LoudAlgorithm' changed NumPy's error handling: put back"),
 ]  # fmt: skip

@@ -4,19 +4,23 @@ from hgobench.registry import FLAG, Registry, count, having
 
 from .async_sgd import AsyncSgd
 from .base import Algorithm, Arrived, Held, Judged, Waiting, Work
+from .basgd import Basgd
 from .fedavg import FedAvg, FedNova, FedProx
 from .fedbuff import FedBuff
 from .hgo import Hgo
+from .kardam import Kardam
 from .places import Order, Places
 from .rosdhb import Rosdhb
 from .sgd import Sgd
 from .solvers import GradientDescent
 from .topk import TopK
+from .zeno_plus_plus import ZenoPlusPlus
 
 __all__ = [
     "Algorithm",
     "Arrived",
     "AsyncSgd",
+    "Basgd",
     "FedAvg",
     "FedBuff",
     "FedNova",
@@ -25,6 +29,7 @@ __all__ = [
     "Held",
     "Hgo",
     "Judged",
+    "Kardam",
     "Order",
     "Places",
     "Rosdhb",
@@ -32,6 +37,7 @@ __all__ = [
     "TopK",
     "Waiting",
     "Work",
+    "ZenoPlusPlus",
     "registry",
 ]
 
@@ -48,6 +54,9 @@ registry: Registry[Algorithm] = Registry(
         "rosdhb": Rosdhb,
         "async_sgd": AsyncSgd,
         "fedbuff": FedBuff,
+        "basgd": Basgd,
+        "kardam": Kardam,
+        "zeno++": ZenoPlusPlus,
     },
     kind=Algorithm,
     check=having(

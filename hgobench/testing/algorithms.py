@@ -14,7 +14,7 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.algorithms import Algorithm, Arrived, Held, Order, Places, Waiting, Work
+from hgobench.algorithms import Algorithm, Arrived, Held, Judged, Order, Places, Waiting, Work
 from hgobench.algorithms.base import Budgets, Lengths, wrong_held, wrong_numbers
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Softmax
@@ -340,9 +340,21 @@ def runs_share_nothing(trial: Asking) -> None:
             raise AssertionError(f"round {k}: other messages than in an equal run")
 
 
+class _Root:
+    """Clean examples whose loss is ‖w - 1‖²/2, at w = 0."""
+
+    rate = RATE
+
+    def gradient(self, examples: int) -> Tensor:
+        return torch.full((DIMENSION,), -1.0)
+
+
 def _waiting(answers: int, outstanding: int) -> Waiting:
     workers = np.arange(answers)
-    return Waiting(workers, workers % 3, np.full(answers, DIMENSION), outstanding)
+    values = torch.stack([drawn(worker, 0) for worker in range(answers)])
+    judged = Judged(values, values * 0.5, _Root())
+    come = workers, workers % 3, np.full(answers, DIMENSION)
+    return Waiting(*come, outstanding, tolerated=0, judged=judged)
 
 
 def weights_weigh_the_answers(trial: Asking) -> None:
@@ -371,7 +383,7 @@ def rounds_are_as_it_says(trial: Asking) -> None:
     """If it goes `by_rounds`, the server steps once none is outstanding, and all count the same."""
     algorithm = trial.make()
     if not algorithm.by_rounds:
-        raise NotApplicable("takes answers whenever they come, which the simulation refuses")
+        raise NotApplicable("takes answers whenever they come")
     for answers in (1, 7):
         for outstanding in (3, 0):
             with trial.calling(algorithm, "weights"):
@@ -431,6 +443,20 @@ def pool_is_of_its_workers(trial: Asking) -> None:
             )
 
 
+def buffers_are_those_it_says(trial: Asking) -> None:
+    """If the rule gets means of buffers, each worker has one of them, in 0 .. `answers` - 1."""
+    algorithm = trial.make()
+    if not algorithm.merges:
+        raise NotApplicable("the rule gets answers as they are")
+    workers = np.arange(50)
+    with trial.calling(algorithm, "buffers"):
+        found: object = algorithm.buffers(workers.copy())
+    if problem := wrong_numbers("buffers", found, 50, 0, (algorithm.answers or 0) - 1):
+        raise AssertionError(problem)
+    if not equal(algorithm.buffers(workers[::-1].copy()), np.asarray(found)[::-1]):
+        raise AssertionError("a worker's buffer depends on who else has answered")
+
+
 ALGORITHM_LAWS: dict[str, Law] = table(
     lengths_lie_within_the_order,
     more_time_is_no_shorter,
@@ -450,6 +476,7 @@ ALGORITHM_LAWS: dict[str, Law] = table(
     pool_is_of_its_workers,
     weights_weigh_the_answers,
     rounds_are_as_it_says,
+    buffers_are_those_it_says,
     global_state_is_left_alone,
 )
 

@@ -149,6 +149,8 @@ def kind_of(specification: str, kind: str | None = None) -> Kind:
             raise InputError(unknown("kind", kind, KINDS))
         return KINDS[kind]
     links = pieces(specification, "+", "test: ")
+    if any(Registry.bare(specification) in kind.registry.builtins for kind in KINDS.values()):
+        links = [specification]  # zeno++
     *before, last = map(_meant, links)
     if before:  # nnm+krum, bernoulli+network: some kinds are written before others
         last = [_behind(kind) for kind in last]
