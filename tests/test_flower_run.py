@@ -323,7 +323,22 @@ def test_a_node_refuses_what_it_can_t_do(tmp_path: Path) -> None:
     assert "data: " in said(nodes.node(0, data="/nowhere.npz"))
     assert said(nodes.node(0, speed=3)) == "node-config: speed: no such setting"
     assert said(nodes.node(0, rate="fast")) == "node-config: rate: 'fast'; expected float"
-    assert said(nodes.node(0), deadline=1.0) == "had no time for a coordinate"
+    assert said(nodes.node(0), deadline=1.0) == ""
+
+
+def test_who_has_no_time_says_so_and_a_run_that_is_over_stays_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = Nodes(tmp_path, Scenario(**{**FIELDS, "byzantine": 1}))
+    slow = nodes.node(3, rate=0.1)
+    with caplog.at_level(logging.INFO, "flwr"):
+        result, _ = nodes.run(*nodes.all()[:3], slow)
+    assert caplog.text.count("worker 3 had no time for a coordinate") == 3
+    assert (result.rounds["heard"], result.rounds["malformed"]) == ([3] * 3, [0] * 3)
+    assert result.provenance["fleet"]["3"]["left"] < 30
+    again, _ = nodes.run()
+    assert again == result
+    assert "the run is over: its result is kept in" in caplog.text
 
 
 def test_a_node_learns_how_long_messages_take(tmp_path: Path) -> None:

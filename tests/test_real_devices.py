@@ -665,3 +665,26 @@ def test_a_study_that_can_t_be_made_is_refused(
     assert list(variants(Scenario(hardware="real"))) == [
         "hgo, τ = 32 s", "sgd, τ = 32 s", "sgd, waits for all",
     ]  # fmt: skip
+
+
+def test_the_command_writes_a_folder_and_says_how_to_run_it(tmp_path: Path) -> None:
+    words = ["devices", "new", str(tmp_path / "fleet"), "--out", str(tmp_path / "out"), "--set", "n=3",
+             "--set", "f=1", "--set", "attack=nan", "--set", "rule=median"]  # fmt: skip
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "flower-superlink", *["flower-supernode"] * 3, "flwr",
+    ]  # fmt: skip
+    assert sum('attack="nan"' in line for line in lines) == 1
+    assert sorted(path.name for path in (tmp_path / "fleet").iterdir()) == [
+        ".gitignore", "data", "pyproject.toml",
+    ]  # fmt: skip
+    again = CliRunner().invoke(command, words)
+    assert isinstance(again.exception, InputError)
+    for text, problem in (("algorithm=fednova", "devices know hgo"), ("rule=kru", "unknown 'kru'")):
+        refused = CliRunner().invoke(
+            command, ["devices", "new", str(tmp_path / "b"), "--set", text]
+        )
+        assert problem in str(refused.exception)
+    assert not (tmp_path / "b").exists()

@@ -73,7 +73,7 @@ def devices_study(
     import shlex
 
     from hgobench.cli.output import say, shown
-    from hgobench.report import files
+    from hgobench.report import charts, files
     from hgobench.scenario import Scenario
     from hgobench.settings import one_value_each, parse_setting, write_setting
 
@@ -107,3 +107,4 @@ def devices_study(
     made = page(pairs, shlex.join(["hgobench", "devices", "study", *words]))
     typer.echo(shown(made, wide=wide, title=True))
     say(f"page: {files.write(out / 'pages', made)}", quiet)
+    charts.save(made.charts[0], out / "pages" / "devices.svg")

@@ -142,12 +142,10 @@ def train(message: Message, context: Context) -> Message:
         node.keep()
     except InputError as error:
         return Message(Error(REFUSED, str(error)), reply_to=message)
-    if len(values) == 0:
-        return Message(Error(0, "had no time for a coordinate"), reply_to=message)
-    content: dict[str, Any] = {
-        FIRST: ArrayRecord({FIRST: Array(np.ascontiguousarray(values, np.float32))}),
-        TOLD: MetricRecord({"updates": updates, **told}),
-    }
+    content: dict[str, Any] = {TOLD: MetricRecord({"updates": updates, **told})}
+    if len(values):  # else it had no time for a coordinate
+        sent = Array(np.ascontiguousarray(values, np.float32))
+        content[FIRST] = ArrayRecord({FIRST: sent})
     return Message(RecordDict(content), reply_to=message)
 
 

@@ -273,7 +273,13 @@ class Fleet:
                     raise ReplyError(f"claims to be of node {reply.metadata.src_node_id}")
                 if worker in replies:
                     raise ReplyError("is the second of its worker")
-                replies[worker] = self._answer(worker, reply)
+                told: Mapping[str, Any] = reply.content.metric_records.get(TOLD, {})
+                self._note(worker, told)
+                if told and not reply.content.array_records:
+                    line = "round %d: worker %d had no time for a coordinate"
+                    log(logging.INFO, line, self.run.k + 1, worker)
+                    continue
+                replies[worker] = self._answer(reply, told.get("updates"))
             except Exception as error:  # of anybody's message
                 reason = str(error) if isinstance(error, ReplyError) else error_text(error)
                 who = "a stranger" if worker is None else f"worker {worker}"
@@ -290,15 +296,12 @@ class Fleet:
             if type(value) is float and math.isfinite(value):
                 self.said.setdefault((worker, name), []).append(value)
 
-    def _answer(self, worker: int, reply: Message) -> Reply:
+    def _answer(self, reply: Message, updates: object) -> Reply:
         records = list(reply.content.array_records.values())
         if len(records) != 1 or list(records[0]) != [FIRST]:
             raise ReplyError(f"expected one ArrayRecord, with the array {FIRST!r} alone")
         like = np.empty(self.run.world.model.dimension, np.float32)
         values = decoded(f"array {FIRST!r}", records[0][FIRST], like, shorter=True)
-        told: Mapping[str, Any] = reply.content.metric_records.get(TOLD, {})
-        self._note(worker, told)
-        updates = told.get("updates", 1)
         return Reply(values, updates if type(updates) is int else 1)
 
 
@@ -321,7 +324,13 @@ def drive(grid: Grid, run: Run, asked: Settings) -> None:
     """Play a run's rounds, and keep its result in the store."""
     scenario = run.scenario
     fleet = Fleet(grid, run, aside=scenario.tolerated)
-    if not run.over:
+    if run.over:
+        with open_store(asked.results) as store:
+            kept = {(ruleset, result.scenario) for ruleset, result in store.results()}
+        if (asked.ruleset, scenario) in kept:
+            log(logging.INFO, "the run is over: its result is kept in %s", asked.results)
+            return
+    else:
         fleet.wait(asked.wait)
     while not run.over:
         row = fleet.play()

@@ -63,6 +63,8 @@ def measured(
     Raises:
         InputError: it does not end with a result.
     """
+    if (there := _kept(folder, scenario)) is not None:
+        return there
     for name in ("app", "logs"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "logs").mkdir(parents=True)
@@ -85,11 +87,18 @@ def measured(
         tau = min(scenario.deadline, 600.0)
         it.wait(lambda: over(it), START + scenario.rounds * (tau + EACH))
         log = it.log("run")
+    if (there := _kept(folder, scenario)) is None:
+        raise InputError(f"{folder}: no result; the log ends: {log[-500:]}")
+    return there
+
+
+def _kept(folder: Path, scenario: Scenario) -> Result | None:
+    """Return the result of a scenario in a folder; None: there is none."""
+    if not any(folder.glob("*.sqlite")):
+        return None
     with open_store(folder, create=False) as store:
-        for _, result in store.results():
-            if result.scenario == scenario:
-                return result
-    raise InputError(f"{folder}: no result; the log ends: {log[-500:]}")
+        found = [result for _, result in store.results() if result.scenario == scenario]
+    return found[0] if found else None
 
 
 def predicted(folder: Path, real: Result) -> Result:
@@ -102,12 +111,17 @@ def predicted(folder: Path, real: Result) -> Result:
     scenario, facts = real.scenario, real.provenance["fleet"]
     n, tau = scenario.workers, scenario.deadline
     strength, _ = Population(n, 1, scenario.seed, np.ones((n, 1), np.int64)).strength()
+    off = {
+        worker: tau - told["left"] if "left" in told else told["way"]
+        for worker, told in facts.items()
+        if {"left", "way"} & {*told}
+    }
+    usual = float(np.median(list(off.values()))) if off else 0.0  # of those who say nothing
     lines = [""] * n
     for worker in range(n):
         told = facts.get(str(worker), {})
-        off = tau - told["left"] if "left" in told else told.get("way", 0.0)
-        rate = told.get("rate", 1.0)
-        lines[strength[worker]] = f"worker {worker},1,{rate!r},{max(off, 0.0) / 2.0!r}"
+        latency = max(off.get(str(worker), usual), 0.0) / 2.0
+        lines[strength[worker]] = f"worker {worker},1,{told.get('rate', 1.0)!r},{latency!r}"
     path = folder / "devices.csv"
     path.write_text("class,count,rate_mean,latency\n" + "\n".join(lines) + "\n", encoding="utf-8")
     hardware = f"devices[path={path},counts=true]"
