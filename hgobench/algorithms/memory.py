@@ -72,7 +72,8 @@ class WithMemory(WithMomentum):
 
     def __init__(self, momentum: float = 0.0, memory: str = "none", age: int | None = None) -> None:
         super().__init__(momentum)
-        self.keeps = one_of("memory", memory, "none", "last") == "last"
+        if one_of("memory", memory, "none", "last") == "last":
+            self.keeps = True
         self.age = None if age is None else whole("age", age, least=0)
         if age is not None and not self.keeps:
             raise ValueError(f"age: {age!r}; expected memory=last, which holds values to be old")
