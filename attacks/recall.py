@@ -23,6 +23,7 @@ class Recall(HeterogeneityAttack):
     """
 
     sees = "honest"
+    colludes = False
     stateful = True
     formula = "μ, σ and x_i of the last values that all honest workers sent"
     control = "values"

@@ -132,7 +132,7 @@ def test_a_targeted_attack_gets_what_it_wants_and_leaves_the_accuracy_alone(
     fields = {"rule": "average", **fields}
     found = results(attack, **fields)
     assert np.mean([result.attack_success or 0.0 for result in found]) > success
-    assert accuracy(attack, **fields) > accuracy("none", **fields) - 0.05
+    assert accuracy(attack, **fields) > accuracy("none", **fields) - 0.08
     if cruder:
         less = [result.attack_success or 0.0 for result in results(cruder, **fields)]
         assert np.mean(less) < success
