@@ -106,7 +106,8 @@ def make(folder: Path, nodes: int, hosts: Sequence[str], days: int = 365) -> Non
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
 
     def private(key: ec.EllipticCurvePrivateKey, form: Any) -> bytes:
-        return key.private_bytes(pem, form, plain)
+        data: bytes = key.private_bytes(pem, form, plain)
+        return data
 
     with whole(folder) as unfinished:
         for name, one, key in ((AUTHORITY, root, authority), (SERVER, signed, server)):
