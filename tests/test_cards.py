@@ -537,7 +537,8 @@ def test_what_was_chosen_is_chosen_again(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_card_says_what_a_targeted_attack_got(tmp_path: Path) -> None:
-    fields = {"workers": 10, "byzantine": 2, "rounds": 2, "rule": "average", "algorithm": "sgd"}
+    fields: dict[str, Any] = {"workers": 10, "byzantine": 2, "rounds": 2}
+    fields |= {"rule": "average", "algorithm": "sgd"}
     with open_store(tmp_path) as store:
         for attack in ("none", "badnets"):
             for result in (run(Scenario(**fields, attack=attack, seed=s)) for s in range(6)):
