@@ -323,9 +323,11 @@ def test_what_remembers_or_is_told_more_is_undefined(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         names = ["fltrust", "oracle", "foolsgold", "nnm+centered_clipping"]
         rows = audit.measured(names, [cell], Work(Session(store)))
-    (table, _) = tables(audit.page(rows, cell, Options())).values()
-    assert [row[0] for row in table.rows] == names
-    for row in table.rows:
+    made = tables(audit.page(rows, cell, Options()))
+    assert list(made) == ["kappa", "chains", "proven"]
+    undefined = [*made["kappa"].rows, *made["chains"].rows]
+    assert [row[0] for row in undefined] == names
+    for row in undefined:
         assert row[2:5] == ["undefined"] * 3
         assert "κ is undefined" in str(row[-1])
 

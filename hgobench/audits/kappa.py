@@ -308,7 +308,12 @@ def page(
 ) -> Page:
     """Return the page of what is known."""
     n, f = cell.sampled, cell.tolerated
-    tables = [_table(known, n, f), _proven_table(known, n, f)]
+    chains = [one for one in known if "+" in one.rule]
+    alone = [one for one in known if "+" not in one.rule]
+    about = f"κ̂ of n = {n} vectors at f = {f}"
+    tables = [_table("kappa", about, alone, n, f)] if alone else []
+    tables += [_table("chains", f"{about}, with pre-rules", chains, n, f)] if chains else []
+    tables.append(_proven_table(known, n, f))
     findings = [_within(known), _reached(known), _unbounded(known), _published(known, n, f)]
     if worst is not None:
         compared = correlations(known, worst)
@@ -423,7 +428,7 @@ def _ordered(compared: Mapping[str, Mapping[str, Correlation]]) -> Finding:
     )  # fmt: skip
 
 
-def _table(known: Sequence[Kappa], n: int, f: int) -> Table:
+def _table(name: str, title: str, known: Sequence[Kappa], n: int, f: int) -> Table:
     rows: list[list[Cell]] = []
     least = lower_bound(n, f)
     for one in known:
@@ -441,7 +446,7 @@ def _table(known: Sequence[Kappa], n: int, f: int) -> Table:
             ", ".join(filter(None, flags)),
         ])  # fmt: skip
     return Table(
-        "kappa", f"κ̂ of n = {n} vectors at f = {f}",
+        name, title,
         ["rule", "scope", "κ̂_any", "κ̂_data", "largest round", "proven κ", "κ̂_any/proven",
          "κ̂_any/least of all rules", "flags"],
         rows,
