@@ -160,11 +160,6 @@ class Resolver:
             told = rule.weighted, rule.minimum, tolerated
             if problem := cannot_weigh(v["weights"], v["rule"], *told):
                 raise InputError(problem)
-            if algorithm.merges:
-                raise InputError(
-                    f"weights: {v['weights']!r}; expected 'none', as {v['algorithm']!r} merges "
-                    "answers of several workers before the rule counts them"
-                )
         scope, quorum = v["scope"], v["quorum"]
         if scope is None:
             scope = rule.on_parts if algorithm.partial else "block"

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 from hgobench import Scenario, World, aggregators, run
 from hgobench.aggregators import RuleError, Scope, ServerView
-from hgobench.algorithms import Sgd
 from hgobench.attacks import Attack, Message, View
-from hgobench.errors import InputError
 from hgobench.protocol import MOST_EXAMPLES, bounded, deliver
 from hgobench.scenario import check_field, risks
 from hgobench.settings import parse_setting
@@ -385,20 +383,3 @@ def test_with_weights_a_sample_of_more_than_is_tolerated_is_a_risk() -> None:
 def test_a_setting_none_is_the_word() -> None:
     assert Scenario(weights=None).weights == "none"  # type: ignore[arg-type]
     assert check_field("weights", parse_setting("weights=none").values[0]) == "none"
-
-
-class Merging(Sgd):
-    """Two buffers, by turns."""
-
-    def buffers(self, workers: np.ndarray) -> np.ndarray:
-        return workers % 2
-
-
-def test_merged_answers_have_no_examples_to_count_by() -> None:
-    name = f"{__name__}:Merging"
-    with pytest.raises(InputError) as caught:
-        Scenario(algorithm=name, rule="median", workers=5, weights="examples")
-    assert caught.value.problems == [
-        f"weights: 'examples'; expected 'none', as {name!r} merges answers of several workers "
-        "before the rule counts them"
-    ]
