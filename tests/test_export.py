@@ -20,6 +20,7 @@ from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
 from hgobench.report import export
 from hgobench.results import COLUMNS, Result
+from hgobench.results.result import TARGETED
 from hgobench.results.tables import cell_kinds
 from hgobench.session import SuiteOutcome
 from tests.stores import stored
@@ -107,7 +108,8 @@ def test_a_frame_has_a_type_per_column(outcome: SuiteOutcome) -> None:
     assert frame["workers"].dtype == frame["stalled"].dtype == "int64"
     assert frame["attack_stop"].dtype == frame["seconds"].dtype == "float64"
     rounds = next(outcome.results()).to_frame()
-    assert list(rounds.columns) == list(COLUMNS)
+    assert list(rounds.columns) == [*COLUMNS, TARGETED]
+    assert rounds[TARGETED].isna().all()
     assert rounds["stalled"].dtype == "int64"
     assert rounds["test_accuracy"].isna().tolist() == [True, True, False]
 

@@ -53,8 +53,11 @@ def test_naming_anything_that_is_built_in_does_not_import_torch() -> None:
         made = 0
         for field, registry, pattern in registries:
             for name in registry.builtins:
+                # Some algorithms step on single answers, of which most rules can't judge.
+                rule = {"rule": "average"} if field == "algorithm" else {}
+                given = {"workers": 20, "f": 1, "q": 16, **rule, field: pattern.format(name)}
                 try:
-                    Scenario(**{"workers": 20, "f": 1, "q": 16, field: pattern.format(name)})
+                    Scenario(**given)
                     made += 1
                 except InputError as error:
                     print(error.problems)

@@ -56,6 +56,7 @@ TWO: dict[str, tuple[Any, Any]] = {
     "learning_rate": (0.32, 1.0),
     "schedule": ("constant", "inverse_sqrt_block"),
     "solver": ("gradient_descent", "adam"),
+    "weights": ("none", "examples"),
     "evaluation_interval": (1, 3),
     "metrics": ("standard", "none"),
     "seed": (0, 1),
@@ -238,7 +239,7 @@ def test_a_new_field_is_checked_as_all_others() -> None:
 def test_names_with_a_registry_are_the_fields_that_take_names() -> None:
     text = {name for name, value in vars(Scenario()).items() if isinstance(value, str)}
     assert set(catalogue.FIELDS) == text - {
-        "granularity", "cost", "scope", "schedule", "lies_about_speed"
+        "granularity", "cost", "scope", "schedule", "lies_about_speed", "weights"
     }  # fmt: skip
 
 

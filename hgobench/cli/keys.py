@@ -17,7 +17,7 @@ def keys(
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long certificates hold.")] = 365,
 ) -> None:
-    """Make what Flower needs outside one machine: certificates and keys of nodes.
+    """Make certificates and keys for devices on a network.
 
     A certificate authority of your own (ca.pem, ca.key), the server's certificate and key that it
     signs (server.pem, server.key), and a pair of keys for each node (node-0, node-0.pub). Prints

@@ -16,7 +16,7 @@ def replay(
     form: DataFormOption = DataForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """Make the models of runs on real devices again, from the replies that were kept.
+    """Make the models of real runs again, from kept replies.
 
     Every round's replies go through the server again, from the first, and its model is held against
     the one that was kept with them, bit by bit; the table of rounds, against the result in the

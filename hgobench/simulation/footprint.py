@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from hgobench import aggregators, algorithms, attacks
 from hgobench.attacks import NoAttack
+from hgobench.boundary import PluginError
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 from hgobench.machine import memory, written
@@ -184,9 +185,14 @@ def check_fits(scenario: Scenario, world: World) -> None:
 
 def _check_ends(scenario: Scenario, world: World) -> None:
     """Refuse more rounds than can be played in any reasonable time, whatever budgets don't end."""
-    with world.models("flops"):
-        one = world.model.flops(_most_examples(world))
-    if one is None or scenario.budgeted:
+    if scenario.budgeted:
+        return
+    try:
+        with world.models("flops"):
+            one = world.model.flops(_most_examples(world))
+    except PluginError:  # what is wrong with a model its cells say, in their first round
+        return
+    if one is None:
         return
     q, rounds = world.sampled, scenario.rounds
     days = one * q * rounds / FASTEST / 86_400
