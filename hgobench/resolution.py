@@ -34,6 +34,7 @@ class _Rule(NamedTuple):
     minimum: int
     maximum: float
     weighted: bool
+    told_honest: bool
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,11 @@ class Resolver:
             told = rule.weighted, rule.minimum, tolerated
             if problem := cannot_weigh(v["weights"], v["rule"], *told):
                 raise InputError(problem)
+        if algorithm.merges and rule.told_honest:
+            raise InputError(
+                f"rule: {v['rule']!r} needs to know who is honest; {v['algorithm']!r} averages "
+                "answers of several workers before the rule sees them"
+            )
         scope, quorum = v["scope"], v["quorum"]
         if scope is None:
             scope = rule.on_parts if algorithm.partial else "block"
@@ -302,8 +308,8 @@ def _asked(specification: str, f: int, scope: str | None) -> _Rule | InputError:
     try:
         rule = aggregators.build(specification, f=f, scope=scope)  # type: ignore[arg-type]
         columnwise = rule.scopes() == ("block", "coordinate")
-        weighted = bool(rule.weighted)
-        return _Rule(rule.scope_on_parts, columnwise, rule.minimum, rule.maximum, weighted)
+        takes = rule.minimum, rule.maximum, bool(rule.weighted), "honest" in rule.needs
+        return _Rule(rule.scope_on_parts, columnwise, *takes)
     except InputError as error:
         return error.with_traceback(None)
 

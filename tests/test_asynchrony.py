@@ -498,6 +498,45 @@ def test_who_keeps_silent_fills_no_buffer() -> None:
     assert sum(quiet.rounds["bytes_up"][:3]) == 3 * 4 * 4 * d
 
 
+@pytest.mark.parametrize("attack", ["crash", "vanish[after=3]+sign_flip"])
+def test_no_row_takes_back_what_another_has_counted(attack: str) -> None:
+    fields = {**ATTACKED, "workers": 10, "sampled": 5, "rounds": 30, "attack": attack}
+    fields["hardware"] = f"bernoulli[p=0.4]+{ATTACKED['hardware']}"
+    result, _ = trained(Scenario(**fields, algorithm="basgd[buffers=5]"))
+    assert any(result.rounds["stalled"])
+    assert min(result.rounds["bytes_up"]) >= 0
+    d, spent = World(Scenario(**fields)).model.dimension, sum(result.rounds["bytes_up"])
+    assert spent % (4 * d) == 0
+    assert spent / (4 * d) >= sum(result.rounds["heard"])
+
+
+class Tireless(Attack):
+    sees = "nothing"
+
+    def values(self, view: View) -> Tensor:
+        return torch.ones(view.dimension)
+
+    def lengths(self, view: View) -> Any:
+        return view.limits
+
+
+@pytest.mark.parametrize(("algorithm", "least"), [("async_sgd", 1), ("fedbuff[buffer=4]", 4)])
+def test_attackers_that_lie_answer_though_they_are_away(algorithm: str, least: int) -> None:
+    fields = {**ATTACKED, "attack": f"{HERE}:Tireless", "rounds": 12, "algorithm": algorithm}
+    fields["hardware"] = f"bernoulli[p=0]+{ATTACKED['hardware']}"
+    result, _ = trained(Scenario(**fields))
+    d, heard = World(Scenario(**fields)).model.dimension, result.rounds["heard"]
+    assert heard == result.rounds["byzantine_heard"]
+    assert set(heard) <= {0, least}
+    assert sum(heard[:3]) > 0
+    assert result.rounds["bytes_up"] == [4 * d * m for m in heard]
+    honest, _ = trained(Scenario(**{**fields, "lies_about_speed": "no"}))
+    assert sum(honest.rounds["heard"]) == 0
+    over, _ = trained(Scenario(**{**fields, "attack_stop": 3}))
+    assert over.rounds["heard"] == [*heard[:3], *[0] * 9]
+    assert len(set(over.rounds["test_loss"][2:])) == 1
+
+
 def test_without_honest_workers_in_time_the_server_stalls() -> None:
     fields = {**ATTACKED, "byzantine": 4, "attack": "crash", "algorithm": "fedbuff[buffer=6]"}
     result, _ = trained(Scenario(**{**fields, "hardware": "tests.test_asynchrony:Equal"}))
@@ -572,6 +611,8 @@ def test_weights_that_are_none_fail_the_cell() -> None:
          "rule: 'krum' needs 5 answers for tolerated=1; 'fedbuff[buffer=4]' steps on 4"),
         ({"algorithm": "basgd[buffers=4]", "weights": "examples"},
          "weights: 'examples'; expected 'none', as 'basgd[buffers=4]' averages answers before the rule sees them"),
+        ({"algorithm": "basgd[buffers=4]", "rule": "oracle"},
+         "rule: 'oracle' needs to know who is honest; 'basgd[buffers=4]' averages answers of several workers before the rule sees them"),
         ({"algorithm": "fedbuff[buffer=4]", "quorum": 5}, "quorum: 5; expected at most 4, as 'fedbuff[buffer=4]' steps on so many answers"),
     ],
 )  # fmt: skip

@@ -143,7 +143,7 @@ class Queue:
         cell = self.cell
         if not cell.continuous:
             if not self.under_way:
-                self.waiting = []
+                self.clear()
                 self._ask_all(k, params)
             return
         while self._free:
@@ -211,7 +211,7 @@ class Queue:
             numbers=numbers,
             joules=joules,
             started=params if cell.judges else None,
-            length=int(plan.lengths[0]),
+            length=int(length[0]),
             updates=int(plan.updates[0]),
             examples=int(world.sizes[worker]),
         )
@@ -293,7 +293,8 @@ class Queue:
             self._idle.add(worker)
             self._free += 1
         if ended.answers:
-            self._spent[1] += NUMBER_BYTES * ended.numbers
+            if not ended.hostile:  # else it may turn out that it kept silent
+                self._spent[1] += NUMBER_BYTES * ended.numbers
             self.waiting.append(ended)
         return ended
 
@@ -301,12 +302,16 @@ class Queue:
         """Take out answers that were to come and did not."""
         for turn in silent:
             self.waiting.remove(turn)
-            self._spent[1] -= NUMBER_BYTES * turn.numbers
+
+    def clear(self) -> None:
+        """Let go of all answers that wait: the server took them, or dropped them."""
+        self._spent[1] += NUMBER_BYTES * sum(turn.numbers for turn in self.waiting if turn.hostile)
+        self.waiting = []
 
     def stepped(self) -> None:
         """Count a step of the server: what waited has been taken."""
         self.version += 1
-        self.waiting = []
+        self.clear()
         if not self.cell.continuous:  # who has not answered by now is not waited for
             self.under_way, self.fresh = [], []
 

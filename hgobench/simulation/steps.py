@@ -80,6 +80,8 @@ class EventStack(Stack):
         """Step if the algorithm says so."""
         attacked = cell.scenario.attacked(k) and not cell.harmless
         attacked = attacked and any(turn.hostile for turn in queue.waiting)
+        if not attacked:  # who is away has nothing to send but an attack
+            queue.withdraw([turn for turn in queue.waiting if not turn.plan.lengths[0]])
         if cell.judges:
             self._compute(k, cell, queue)
             if attacked:
@@ -94,7 +96,7 @@ class EventStack(Stack):
                 if weights is None:
                     return None
         if not (weights > 0).any():
-            queue.waiting = []
+            queue.clear()
             return None
         return self._take(k, cell, queue, queue.waiting, weights)
 
