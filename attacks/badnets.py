@@ -135,7 +135,8 @@ def spread(s: int, share: float, device: torch.device) -> Tensor:
     >>> spread(5, 0.5, torch.device("cpu")).tolist()
     [0, 2, 4]
     """
-    counts = torch.ceil(torch.arange(s + 1, dtype=torch.float64, device=device) * share)
+    exact = torch.arange(s + 1, dtype=torch.float64, device=device) * share
+    counts = torch.ceil(exact - 1e-9)  # 0.07 · 100 is 7, and not 7.000000000000001
     return torch.nonzero(counts[1:] > counts[:-1]).view(-1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from hgobench import Scenario, World, attacks, leaderboard
 from hgobench.attacks import Attack, Batch, Facts
+from hgobench.attacks.badnets import spread
 from hgobench.columns import COLUMNS
 from hgobench.leaderboard import Score, boards
 from hgobench.metrics.attack_success import AttackSuccess, half_life
@@ -635,3 +637,10 @@ def test_bad_parameters_are_refused(attack: str, message: str) -> None:
 
     with pytest.raises(InputError, match=message):
         attacks.build(attack)
+
+
+def test_of_every_minibatch_the_share_rounded_up_is_poisoned() -> None:
+    for percent in range(101):
+        for s in (1, 8, 32, 100, 200):
+            chosen = spread(s, percent / 100, torch.device("cpu"))
+            assert len(chosen) == math.ceil(Fraction(percent, 100) * s), (percent, s)
