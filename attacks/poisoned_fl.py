@@ -54,7 +54,9 @@ class PoisonedFl(Attack):
         self.scale, self.every = positive("scale", scale), whole("every", every, least=1)
         self.shrink = share("shrink", shrink)
         self._scale = self.scale
-        self._last: Tensor | None = None  # u of the round before
+        self._round = 0
+        self._last: Tensor | None = None  # u of this round, or of the last in which it was sent
+        self._before: Tensor | None = None  # u of the round before that
         self._looked: tuple[int, Tensor] | None = None  # when, and at which model
 
     def values(self, view: View) -> Tensor:
@@ -62,7 +64,9 @@ class PoisonedFl(Attack):
         model, step = view.require_model(), view.require_last_step().double()
         signs = view.random_signs().to(step)
         self._look(view.round, model, signs)
-        pulled = step.new_zeros(len(step)) if self._last is None else self._last
+        if view.round != self._round:  # a server that judges answers one by one asks for several
+            self._round, self._before = view.round, self._last
+        pulled = step.new_zeros(len(step)) if self._before is None else self._before
         length, before = float(step.norm()), float(pulled.norm())
         apart = (step - pulled * (length / before if before else 0.0)).abs()
         norm = float(apart.norm())

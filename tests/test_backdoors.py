@@ -639,6 +639,21 @@ def test_bad_parameters_are_refused(attack: str, message: str) -> None:
         attacks.build(attack)
 
 
+def test_poisoned_fl_sends_the_same_however_often_a_round_asks() -> None:
+    once, often = attacks.build("poisoned_fl"), attacks.build("poisoned_fl")
+    for k in range(1, 5):
+        step = torch.randn(12, generator=torch.Generator().manual_seed(k))
+        seen = replace(
+            view(dimension=12, round_=k), round=k, model=k * torch.ones(12), last_step=step
+        )
+        sent, first, again = once(seen).values, often(seen).values, often(seen).values
+        assert sent is not None
+        assert first is not None
+        assert again is not None
+        assert torch.equal(sent, first)
+        assert torch.equal(first, again)
+
+
 def test_of_every_minibatch_the_share_rounded_up_is_poisoned() -> None:
     for percent in range(101):
         for s in (1, 8, 32, 100, 200):
