@@ -17,7 +17,7 @@ from hgobench import Scenario, World, run
 from hgobench.algorithms import AsyncSgd, FedBuff, Judged, Kardam, Sgd, Waiting
 from hgobench.attacks import Attack, Message, View
 from hgobench.errors import InputError
-from hgobench.simulation import simulate
+from hgobench.simulation import clock, simulate
 from tests.algorithm_1 import softmax_gradient
 from tests.events import Driver
 from tests.test_algorithms import BASE, FirstThree, Fresh, asynchronous, mean_gradient
@@ -620,6 +620,13 @@ def test_a_buffer_holds_what_the_rule_needs(fields: dict[str, Any], problem: str
     with pytest.raises(InputError) as caught:
         Scenario(**{**BASE, **fields})
     assert caught.value.problems == [problem]
+
+
+def test_there_is_no_clock_without_training() -> None:
+    said = "algorithm: 'async_sgd' steps whenever answers come; when, only a run shows: expected one that goes by rounds"
+    with pytest.raises(InputError) as caught:
+        clock(Scenario(**{**BASE, "algorithm": "async_sgd"}))
+    assert caught.value.problems == [said]
 
 
 def test_what_is_tolerated_by_default_is_so_of_a_buffer() -> None:

@@ -9,6 +9,7 @@ from itertools import accumulate, count, repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench import algorithms
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet
 from hgobench.protocol import NUMBER_BYTES
@@ -128,8 +129,13 @@ def clock(scenario: Scenario) -> Iterator[float]:
     [2.0, 4.0, 6.0]
 
     Raises:
-        InputError: the world can't be made.
+        InputError: the world can't be made, or the algorithm's server steps whenever answers come.
     """
+    if not algorithms.registry.build(scenario.algorithm).by_rounds:
+        raise InputError(
+            f"algorithm: {scenario.algorithm!r} steps whenever answers come; when, only a run "
+            "shows: expected one that goes by rounds"
+        )
     world = World.of(scenario)
     fleet, tau = world.fleet, scenario.deadline
     free = not fleet.latency.any() and np.isinf([fleet.uplink, fleet.downlink]).all()
