@@ -595,10 +595,10 @@ class Scenario:
         With as many, half of a quorum of v or more may be Byzantine: what Malinovsky et al.
         (arXiv:2311.14127) object to in analyses of sampled workers, the HGO paper's among them.
         """
-        return _risk(self._stood, self.workers, self.byzantine, self.pool)
+        return _risk(self._outvoted_above, self.workers, self.byzantine, self.pool)
 
     @property
-    def _stood(self) -> int:
+    def _outvoted_above(self) -> int:
         """Return how many Byzantine workers of a round are less than half of a quorum."""
         return (self.quorum - 1) // 2 if self.weights == "none" else self.tolerated
 
@@ -624,7 +624,7 @@ class Scenario:
         of = f"q={self.sampled} sampled" if pool == self.sampled else f"{pool} remembered"
         return (
             f"sampling risk: of n={self.workers} workers f={self.byzantine} are Byzantine; more "
-            f"than {self._stood} of {of} ones, {all_}, are so with "
+            f"than {self._outvoted_above} of {of} ones, {all_}, are so with "
             f"probability {self.sampling_risk:.3g} per round, {self.run_risk:.3g} over "
             f"{self.rounds} rounds"
         )

@@ -259,7 +259,7 @@ def test_kardam_takes_at_least_f_plus_1_of_2f_plus_1_from_different_workers() ->
     [("basgd[buffers=7]", "median"), ("kardam", "average"), ("zeno++", "average")],
 )
 @pytest.mark.parametrize("attack", ["foe", "nan", "crash"])
-def test_robust_servers_stand_what_breaks_an_average(
+def test_robust_servers_withstand_what_breaks_an_average(
     algorithm: str, rule: str, attack: str
 ) -> None:
     fields: dict[str, Any] = {"workers": 16, "byzantine": 2, "rounds": 150, "evaluation_interval": 150, "tau": "inf",
