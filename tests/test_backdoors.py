@@ -520,9 +520,8 @@ STACKED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "algorithm", ["hgo", pytest.param("fedavg[steps=3]", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("algorithm", ["hgo", "fedavg[steps=3]"])
 def test_alone_a_cell_is_what_it_is_among_64(algorithm: str) -> None:
     fields = {**SMALL, "rounds": 4, "deadline": 32.0, "algorithm": algorithm}
     rules = ("average", "median", "nnm+trimmed_mean", "krum", "trimmed_mean", "geometric_median")

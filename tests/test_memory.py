@@ -220,6 +220,7 @@ def test_a_memory_of_age_0_is_none(algorithm: str, fields: dict[str, Any]) -> No
     assert table(run(plain)) == table(run(other))
 
 
+@pytest.mark.long
 def test_cells_with_a_memory_do_not_depend_on_the_stack() -> None:
     cells = [
         Scenario(**{**ATTACKED, "algorithm": algorithm, "attack": attack, "rule": rule})

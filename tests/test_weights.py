@@ -277,6 +277,7 @@ def table(result: Any) -> str:
     return repr({name: list(column) for name, column in result.rounds.items()})
 
 
+@pytest.mark.long
 def test_weighted_runs_do_not_depend_on_the_stack() -> None:
     """Alone, in stacks of 2 and of 64, to the last bit; the lie changes what counts alone."""
     cells = [
