@@ -279,8 +279,6 @@ class Algorithm(ABC):
             and has answered.
         judges: whether `weights` looks at what answers say (`Waiting.judged`). It is then asked
             once about each state of what waits; else it may be asked again, and says the same.
-        weighs: whether the weights reach the rule as such (`ServerView.weights`); else answers are
-            multiplied by them.
         needs: what `weights` needs besides answers: ``"root"``, clean examples at the server.
         step: how far the order of places moves from round to round; 0: it is drawn every round.
         remembers: whether workers send something else than the gradients that they are given
@@ -303,7 +301,6 @@ class Algorithm(ABC):
     continuous: ClassVar[bool] = False
     answers: int | None = None
     judges: ClassVar[bool] = False
-    weighs: bool = False
     needs: frozenset[str] = frozenset()
     step: int = 0
     remembers: bool = False
