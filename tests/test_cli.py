@@ -387,7 +387,7 @@ def test_list_as_markdown_tells_all() -> None:
         pytest.param(
             "optimal_foe",
             0,
-            ["of the grid's maximum: meamed ", "7 pass, 1 not applicable\n"],
+            ["of the grid's maximum: meamed ", "7 pass, 3 not applicable\n"],
             marks=pytest.mark.long,
         ),
         ("nan", 0, ["not applicable  values_are_finite", "sends NaN"]),

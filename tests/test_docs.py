@@ -293,16 +293,18 @@ def test_a_guide_to_a_new_component(page: str, tmp_path: Path, run_here: Run) ->
         assert shown in run_here("test", "tests.broken:Counting").stdout
     for shown in re.findall(r"^hgobench (show .*)$", guide, re.MULTILINE):
         assert run_here(*shlex.split(shown)).returncode == 0
-    (command,) = [shlex.split(c) for c in re.findall(r"^hgobench (run .*)$", guide, re.MULTILINE)]
-    few = "--set", "rounds=2", "--set", "seed=0", "--set", "attack=foe", "--rule", "median"
-    done = run_here(*command, *few, "--quiet", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    setting = parse_setting(command[command.index("--set") + 1])
-    boards = json.loads(done.stdout)["boards"]
-    text = json.dumps(boards, ensure_ascii=False)
-    for value in setting.values:
-        assert catalogue.registry(setting.field).bare(str(value)) in text
-    assert not any(row["ended"] for board in boards for row in board["rows"]), text
+    runs = [shlex.split(c) for c in re.findall(r"^hgobench (run .*)$", guide, re.MULTILINE)]
+    assert runs
+    for number, command in enumerate(runs):
+        few = "--set", "rounds=2", "--set", "seed=0", "--set", "attack=foe", "--rule", "median"
+        done = run_here(*command, *few, "--quiet", "--format", "json", "--out", f"out-{number}")
+        assert done.returncode == 0, done.stderr
+        setting = parse_setting(command[command.index("--set") + 1])
+        boards = json.loads(done.stdout)["boards"]
+        text = json.dumps(boards, ensure_ascii=False)
+        for value in setting.values:
+            assert catalogue.registry(setting.field).bare(str(value)) in text
+        assert not any(row["ended"] for board in boards for row in board["rows"]), text
 
 
 def test_every_kind_has_a_page() -> None:
