@@ -213,7 +213,7 @@ def _lowest(row: Row) -> float | None:
 
 
 COLUMNS: Mapping[str, Column] = {
-    "time": Column("time", "simulated time of a run, in time units", _spent("time"), 0),
+    "time": Column("time", "how long a run took, in time units", _spent("time"), 0),
     "bytes_up": Column("bytes up", "what workers sent in a run", _spent("bytes_up"), 0),
     "bytes_down": Column("bytes down", "what the server sent in a run", _spent("bytes_down"), 0),
     "coordinates": Column(

@@ -140,7 +140,7 @@ def test_columns_are_means_over_seeds_under_the_worst_attack() -> None:
     shown = ["14", "10", "12", "20", "0.50", "4.5"]
     assert line[line.index("14") :][:6] == shown
     note = (
-        "time: simulated time of a run, in time units; bytes up: what workers sent in a run; bytes "
+        "time: how long a run took, in time units; bytes up: what workers sent in a run; bytes "
         "down: what the server sent in a run; coordinates: gradient coordinates that all workers "
         "computed in a run; stalled: the share of rounds in which too few answered to update the "
         "model; CPU s: CPU seconds that a cell took to compute, side by side with others, on what "

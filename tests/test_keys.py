@@ -77,7 +77,7 @@ def test_nodes_have_keys_that_are_theirs_alone(tmp_path: Path) -> None:
     for name in ("ca.key", "server.key", "node-0", "node-1", "node-2"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     before = (folder / "ca.key").read_bytes()
-    with pytest.raises(InputError, match=r"ca\.pem: is there already"):
+    with pytest.raises(InputError, match=r"keys: has ca\.pem, .* already; expected another folder"):
         make(folder, 1, ["localhost"])
     assert (folder / "ca.key").read_bytes() == before
 
@@ -87,6 +87,9 @@ def test_nodes_have_keys_that_are_theirs_alone(tmp_path: Path) -> None:
     [
         (0, [], "host: none; expected the server's name or address"),
         (0, [""], "host: ''; expected a name or an address"),
+        (0, ["a b"], "host: 'a b'; expected a name or an address, without scheme, port or spaces"),
+        (0, ["https://a.example"], "without scheme, port or spaces"),
+        (0, ["a.example:8000"], "without scheme, port or spaces"),
         (0, ["bücher.example"], "host: 'bücher.example'; expected a name or an address, in ASCII"),
         (-1, ["localhost"], "nodes: -1"),
     ],

@@ -593,7 +593,7 @@ def test_a_folder_for_flower_holds_what_the_world_deals(tmp_path: Path) -> None:
         world.byzantine(2).tolist()
     )
     assert settings[3].startswith(f'worker=3 data="{tmp_path}/a b/data/worker-3.npz"')
-    assert len(commands(tmp_path, settings)) == 11
+    assert len(commands(tmp_path, settings)) == 12
     import tomllib
 
     with (tmp_path / "a b" / "pyproject.toml").open("rb") as file:
@@ -681,7 +681,7 @@ def test_the_command_writes_a_folder_and_says_how_to_run_it(tmp_path: Path) -> N
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "flower-superlink", *["flower-supernode"] * 3, "flwr",
+        "#", "flower-superlink", *["flower-supernode"] * 3, "flwr",
     ]  # fmt: skip
     assert sum('attack="nan"' in line for line in lines) == 1
     assert sorted(path.name for path in (tmp_path / "fleet").iterdir()) == [

@@ -249,10 +249,10 @@ def test_curves_are_drawn_when_they_are_asked_for(opened: Open, site: Site, sche
     page.uncheck(".curves input >> nth=1")
     assert len(page.query_selector_all(".curves svg path")) == 2 * (len(SEEDS) + 1)
     page.select_option(".curves select >> nth=0", "test loss")
-    page.select_option(".curves select >> nth=1", "simulated time")
+    page.select_option(".curves select >> nth=1", "time units")
     label = page.get_attribute(".curves svg", "aria-label")
     assert label is not None
-    assert label.startswith("test loss over simulated time: ")
+    assert label.startswith("test loss over time units: ")
 
 
 LOADED = "performance.getEntriesByType('resource').map(e => e.name)"

@@ -13,25 +13,29 @@ from hgobench.errors import InputError
 devices = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Run a scenario on devices that exist, by Flower.",
+    help="Run a scenario on real devices, with Flower.",
 )
 
 
 @devices.command("new")
 def devices_new(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="An empty folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="For the app; empty, or made if missing.")
+    ],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="field=value sets a field of the scenario; repeatable."),
     ] = None,
-    ruleset: Annotated[str, typer.Option(help="Under which the result is kept.")] = "real-1",
+    ruleset: Annotated[
+        str, typer.Option(help="The name under which the result is kept.")
+    ] = "real-1",
     out: Annotated[Path, folder_option("Where results go.")] = Path("hgobench-results/devices"),
 ) -> None:
-    """Write an app for Flower that runs a scenario, and each device's examples.
+    """Write an app for Flower that runs a scenario.
 
-    A time unit is a second: a deadline of 30 is half a minute. The folder holds pyproject.toml and
-    data/worker-0.npz and so on, of which each device needs its own alone. Prints the commands that
-    run it on one machine.
+    A time unit is a second: a deadline of 30 is half a minute. The folder gets pyproject.toml and
+    each device's examples (data/worker-0.npz and so on); a device needs only its own. Prints the
+    commands that run it on one machine.
     """
     from hgobench.devices.folder import commands, new
     from hgobench.scenario import Scenario
@@ -55,8 +59,8 @@ def devices_study(
     rates: Annotated[
         str | None,
         typer.Option(
-            help="λ of each device, in coordinates a second, separated by commas [default: from "
-            "half a gradient in τ to eight]."
+            help="Speed λ of each device, in coordinates a second, separated by commas [default: "
+            "from half a gradient to eight gradients in τ]."
         ),
     ] = None,
     out: Annotated[Path, folder_option("Where results, logs and the page go.")] = Path(
@@ -65,10 +69,11 @@ def devices_study(
     quiet: Quiet = False,
     wide: Wide = False,
 ) -> None:
-    """Run devices as processes on this machine, and hold the simulation against them.
+    """Compare processes on this machine with their simulation.
 
-    HGO, SGD with the same deadline, and SGD that waits for all; at most six devices. A round takes
-    half a minute or so. The same command goes on after what is there.
+    Runs HGO, SGD with the same deadline, and SGD that waits for all, on at most six devices; then
+    simulates each run with the speeds and message times that were measured. A round takes about
+    half a minute. If interrupted, the same command goes on where it was.
     """
     import shlex
 

@@ -12,17 +12,20 @@ from hgobench.cli.output import shown
 
 
 def replay(
-    results: Annotated[Path, typer.Argument(metavar="DIR", help="Results of real devices.")],
+    results: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of results of real devices.")
+    ],
     form: DataFormOption = DataForm.TABLE,
     wide: Wide = False,
 ) -> None:
-    """Make the models of real runs again, from kept replies.
+    """Recompute the models of real runs from kept replies.
 
-    Every round's replies go through the server again, from the first, and its model is held against
-    the one that was kept with them, bit by bit; the table of rounds, against the result in the
+    Puts the replies of every round through the server again, from the first round on. Compares each
+    model with the one that was kept, bit by bit, and the table of rounds with the result in the
     store.
 
-    Exit status: 0 all are the same; 1 one is not; 2 refused: there are none, or they can't be read.
+    Exit status: 0 all are the same; 1 one differs; 2 refused: there are no replies, or they can't
+    be read.
     """
     from hgobench.devices.replay import replayed
     from hgobench.report.devices import page

@@ -25,7 +25,7 @@ def test(
         typer.Option(help="The data that a model or partition is tried on. [default: made for it]"),
     ] = None,  # noqa: PT028
 ) -> None:
-    """Check that a rule, an attack or whatever else obeys its laws.
+    """Check that a rule, attack or other component obeys its laws.
 
     It says what kind of thing it saw and, for each law of that kind: pass; fail, with the smallest
     counterexample; or why it does not apply.

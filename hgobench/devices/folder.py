@@ -76,6 +76,8 @@ def project(scenario: Scenario, ruleset: str, results: Path) -> str:
             "[project]",
             'name = "hgobench-devices"',
             'version = "1.0.0"',
+            'description = "A scenario of hgobench on real devices"',
+            'license = "MIT"',
             'dependencies = ["hgobench[flower]"]',
             "",
             "[tool.flwr.app]",
@@ -109,8 +111,11 @@ def _toml(value: Any) -> str:
 
 
 def commands(folder: Path, settings: list[str], host: str = "127.0.0.1") -> list[str]:
-    """Return the commands that run a folder on one machine, each for a terminal of its own."""
-    lines = ["flower-superlink --insecure --disable-runtime-dependency-installation"]
+    """Return the commands that run a folder on one machine, with a comment that says how."""
+    lines = [
+        "# each in a terminal of its own, and the last when the nodes are up",
+        "flower-superlink --insecure --disable-runtime-dependency-installation",
+    ]
     lines += [
         f"flower-supernode --insecure --superlink {host}:8000 --port {9100 + worker} "
         f"--node-config {shlex.quote(text)}"

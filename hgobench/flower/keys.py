@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,7 @@ def make(folder: Path, nodes: int, hosts: Sequence[str], days: int = 365) -> Non
         days: how long certificates hold.
 
     Raises:
-        InputError: the library is not installed, a host is no name, or a file is there already.
+        InputError: the library is not installed, a host is no name, or a file exists already.
     """
     try:
         from cryptography import x509
@@ -41,9 +42,13 @@ def make(folder: Path, nodes: int, hosts: Sequence[str], days: int = 365) -> Non
     except ImportError:
         raise InputError("keys: needs hgobench[flower]: pip install 'hgobench[flower]'") from None
     nodes, days = integer("nodes", nodes, least=0), integer("days", days, least=1)
-    problems = [f"host: {host!r}; expected a name or an address" for host in hosts if not host]
+    problems = [
+        f"host: {host!r}; expected a name or an address, without scheme, port or spaces"
+        for host in hosts
+        if not _named(host)
+    ]
     names: list[x509.GeneralName] = []
-    for host in filter(None, hosts):
+    for host in filter(_named, hosts):
         try:
             names.append(x509.IPAddress(ip_address(host)))
         except ValueError:
@@ -53,7 +58,9 @@ def make(folder: Path, nodes: int, hosts: Sequence[str], days: int = 365) -> Non
                 problems.append(f"host: {host!r}; expected a name or an address, in ASCII")
     files = [f"{name}.{end}" for name in (AUTHORITY, SERVER) for end in ("pem", "key")]
     files += [name for i in range(nodes) for name in (f"node-{i}", f"node-{i}.pub")]
-    problems += [f"{folder / name}: is there already" for name in files if (folder / name).exists()]
+    there = [name for name in files if (folder / name).exists()]
+    if there:
+        problems.append(f"{folder}: has {', '.join(there)} already; expected another folder")
     if not hosts:
         problems.append("host: none; expected the server's name or address")
     if problems:
@@ -124,26 +131,39 @@ def make(folder: Path, nodes: int, hosts: Sequence[str], days: int = 365) -> Non
             (unfinished / f"node-{i}.pub").write_bytes(public + b"\n")
 
 
+def _named(host: str) -> bool:
+    """Say whether this may be a host's name or address: no URL, no port."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return re.fullmatch(r"[^\s:/]+", host) is not None
+    return True
+
+
 def _secret(path: Path, data: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET), "wb") as file:
         file.write(data)
 
 
 def commands(folder: Path, nodes: int, host: str) -> list[str]:
-    """Return the commands that use the files, the first for the server, two for each node.
+    """Return the commands that use the files, with comments that say where each is for.
 
-    >>> commands(Path("keys"), 1, "10.0.0.1")[1]
-    'flwr supernode register keys/node-0.pub here'
+    >>> print("\\n".join(commands(Path("keys"), 1, "10.0.0.1")[2:4]))
+    # then, where flwr runs: admit the nodes
+    flwr supernode register keys/node-0.pub here
     """
     at = {name: shlex.quote(str(folder / name)) for name in ("ca.pem", "server.pem", "server.key")}
     lines = [
+        "# on the server, which needs ca.pem, server.pem and server.key",
         "flower-superlink --disable-runtime-dependency-installation --enable-supernode-auth "
         f"--ssl-ca-certfile {at['ca.pem']} --ssl-certfile {at['server.pem']} "
-        f"--ssl-keyfile {at['server.key']}"
+        f"--ssl-keyfile {at['server.key']}",
     ]
+    lines += ["# then, where flwr runs: admit the nodes"] if nodes else []
     for i in range(nodes):
         public = shlex.quote(str(folder / f"node-{i}.pub"))
         lines += [f"flwr supernode register {public} here"]
+    lines += ["# on each device, which needs ca.pem and its own node-i"] if nodes else []
     for i in range(nodes):
         private = shlex.quote(str(folder / f"node-{i}"))
         lines += [

@@ -18,7 +18,7 @@ from .cells import Cells, Division, Key
 
 OVER = {
     "round": "round",
-    "time": "simulated time",
+    "time": "time units",
     "coordinates": "coordinates computed",
     "bytes": "bytes sent, up and down",
 }

@@ -35,7 +35,7 @@ WIDE = 20.0  # how many times the smallest value the largest is, on an axis that
 COSTS = {
     "bytes": "bytes sent, up and down",
     "coordinates": "coordinates computed",
-    "time": "simulated time",
+    "time": "time units",
 }
 
 

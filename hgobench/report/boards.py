@@ -395,7 +395,7 @@ def _notes(boards: Sequence[Board], split: Split, asked: Mapping[str, Column]) -
     if any(row.reach for row in rows):
         notes.append(
             f"time to {_goal(boards)} ({GOAL:.0%} of the oracle's worst case or, without oracle, "
-            "of the best clean accuracy): simulated time until a row is, and stays, so accurate"
+            "of the best clean accuracy): time units until a row is, and stays, so accurate"
             f"{' under that attack' * some}: the median over seeds, and how many reach it if not "
             "all."
         )

@@ -33,7 +33,7 @@ from hgobench.suite import Suite
 from .again import suite_of
 from .studies import holds_pages
 
-X = ("round", "simulated time", "megabytes sent")
+X = ("round", "time units", "megabytes sent")
 Y = (
     "test accuracy", "test loss", "validation accuracy", "coordinates updated", "answers",
     "attack success",
@@ -245,7 +245,7 @@ def curve(result: Result) -> dict[str, list[float | None]]:
     totals = [math.fsum(sent[:end]) / 1e6 for _, end in spans]
     columns = {
         "round": [rounds["round"][i] for i in at],
-        "simulated time": [rounds["time"][i] for i in at],
+        "time units": [rounds["time"][i] for i in at],
         "megabytes sent": totals,
         "test accuracy": [rounds["test_accuracy"][i] for i in at],
         "test loss": [rounds["test_loss"][i] for i in at],
