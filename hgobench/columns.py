@@ -235,7 +235,7 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "run_risk": Column(
         "run risk",
-        "the probability that any round of a run does",
+        "the probability that any round of a run samples more Byzantine workers than it tolerates",
         _risk(1),
     ),
     "exceeded": Column(
@@ -276,19 +276,22 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "worst_worker": Column(
         "worst worker",
-        "the lowest such accuracy of an honest worker",
+        "the lowest accuracy, over honest workers, on test examples with the mix of labels that "
+        "each holds",
         _measured("worst_worker"),
         3,
     ),
     "small_workers": Column(
         "small workers",
-        "the same for the third of the honest workers that holds the fewest examples",
+        "accuracy on test examples with the mix of labels that each of the third of the honest "
+        "workers with the fewest examples holds",
         _smallest,
         3,
     ),
     "size_accuracy": Column(
         "by size",
-        "the same by thirds of the honest workers, by how many examples they hold",
+        "accuracy on test examples with the mix of labels that honest workers hold, by thirds of "
+        "these workers by their numbers of examples",
         _grouped("size_accuracy"),
         kind="text",
     ),
@@ -301,20 +304,22 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "used_by_labels": Column(
         "used by labels",
-        "the same by thirds of the workers, by how rare their labels are",
+        "how far the rule's last answer follows what honest workers sent, by thirds of these "
+        "workers by how rare their labels are; 1: as far as the average does",
         _grouped("used_by_labels"),
         kind="text",
     ),
     "used_by_size": Column(
         "used by size",
-        "the same by thirds of the workers, by how many examples they hold",
+        "how far the rule's last answer follows what honest workers sent, by thirds of these "
+        "workers by their numbers of examples; 1: as far as the average does",
         _grouped("used_by_size"),
         kind="text",
     ),
     "weight": Column(
         "part in updates",
-        "honest workers' part in the last update, by class of device; 1: as much as if all sent "
-        "all and were averaged",
+        "honest workers' share in the last update, by class of device; 1: as much as if all sent "
+        "everything and were averaged",
         _grouped("weight"),
         kind="text",
     ),
@@ -326,45 +331,45 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "dropped": Column(
         "dropped",
-        "the share of honest answers of which it used nothing",
+        "the share of honest answers of which the rule used nothing, in the last round",
         _measured("dropped"),
         2,
     ),
     "attack_success": Column(
         "attack success",
-        "of the targeted attack that has most of what it wants, the share of its inputs that are "
-        "answered so",
+        "the share of its inputs that the model answers as the targeted attack wants, for the "
+        "attack that succeeds most",
         _of_targeted("attack_success"),
         3,
     ),
     "targeted_by": Column(
-        "by",
-        "which attack that is",
+        "targeted by",
+        "the targeted attack that succeeds most",
         lambda row: next((score.attack for score in _most_successful(row)), None),
         kind="text",
     ),
     "main_accuracy": Column(
         "main accuracy",
-        "accuracy on all test examples under that attack",
+        "accuracy on all test examples under the targeted attack that succeeds most",
         _of_targeted("main_accuracy"),
         3,
     ),
     "success_before": Column(
         "success before",
-        "its success before attackers begin",
+        "the targeted attack's success before attackers begin",
         _of_targeted("success_before"),
         3,
     ),
     "success_at_stop": Column(
         "success at stop",
-        "its success when attackers stop",
+        "the targeted attack's success when attackers stop",
         _of_targeted("success_at_stop"),
         3,
     ),
     "half_life": Column(
         "half-life",
-        "rounds after attackers stop until half of what they added to its success is gone, the "
-        "median over seeds; >: not before the end",
+        "rounds after attackers stop until half of what they added to the targeted attack's "
+        "success is gone, the median over seeds; >: more than half is left at the end",
         _lasting,
         kind="text",
     ),

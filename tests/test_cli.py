@@ -349,7 +349,15 @@ def test_damaged_rows_are_said_listed_and_computed_anew(tiny: Path) -> None:
     ("kind", "expected"),
     [
         ("attacks", ["alie", "z=none", "Baruch et al., NeurIPS 2019"]),
-        ("rules", ["krum", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
+        (
+            "rules",
+            [
+                "Take weights (docs/weights.md): average, median",
+                "krum",
+                "n >= 2f + 3",
+                "Blanchard et al., NeurIPS 2017",
+            ],
+        ),
         ("pre_rules", ["nnm", "bucketing", "s=2", "Allouah et al., AISTATS 2023"]),
         ("algorithms", ["hgo", "sgd", "Algorithm 1"]),
         ("datasets", ["digits", "mnist", "validation=0.15"]),

@@ -54,7 +54,7 @@ def page(kind: str, full: bool = False) -> Page:
         full: with all that is known of each: formula, breakdown point, cost, what it means on
             ragged input; of an attack what it must know and control.
     """
-    rows, broken = [], []
+    rows, broken, weighted = [], [], []
     first: dict[Any, tuple[str, list[str]]] = {}  # class to its first name and parameters
     # The sets of metrics, standard and none, are written where a metric is.
     registries = [KINDS[kind], "metrics"] if kind == "metrics" else [KINDS[kind]]
@@ -75,7 +75,9 @@ def page(kind: str, full: bool = False) -> Page:
         notes = [
             note for need, note in _NOTES.items() if need in (getattr(made, "needs", None) or ())
         ]
-        notes += ["takes weights"] if getattr(made, "weighted", False) else []
+        if getattr(made, "weighted", False):
+            notes.append("takes weights")
+            weighted.append(name)
         notes += ["remembers earlier rounds"] if getattr(made, "stateful", False) else []
         notes += [f"draws {draws}"] if (draws := getattr(made, "randomised", "")) else []
         rows.append(
@@ -102,7 +104,10 @@ def page(kind: str, full: bool = False) -> Page:
     cells = [[row[header] for header in filled] for row in rows]
     most = {i: wide for i, header in enumerate(filled) if (wide := _SHORT.get(header))}
     table = Table(kind, "", filled, cells, most=most)
-    return Page("list", kind, [table, *(Text(problem, "note") for problem in broken)])
+    told = []
+    if weighted and not full:  # else a column says so
+        told = [f"Take weights (docs/weights.md): {', '.join(weighted)}"]
+    return Page("list", kind, [table, *(Text(line, "note") for line in [*told, *broken])])
 
 
 def _scopes(kind: str, name: str) -> str:
