@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from hgobench import Scenario, World, attacks, open_store
 from hgobench.cli import app as command
-from hgobench.devices.byzantine import Attacker, Group, byzantine, sampled
+from hgobench.devices.byzantine import Attacker, Group, Own, byzantine, sampled
 from hgobench.devices.folder import commands, new
 from hgobench.devices.log import Heard, Log
 from hgobench.devices.replay import replayed
@@ -695,3 +695,35 @@ def test_the_command_writes_a_folder_and_says_how_to_run_it(tmp_path: Path) -> N
         )
         assert problem in str(refused.exception)
     assert not (tmp_path / "b").exists()
+
+
+def test_devices_of_a_group_read_what_others_put_from_many_threads(tmp_path: Path) -> None:
+    """Bit for bit; a file that is none of theirs is refused by its name."""
+    group = Group(tmp_path, "run")
+    draw = np.random.default_rng(0)
+    owns = [
+        Own(i, *draw.normal(size=(1, 650)).astype(np.float32), 7 + i, 2, np.full(650, np.nan, "f4"))
+        for i in range(4)
+    ]
+    found: list[list[Own]] = []
+
+    def act(own: Own) -> None:
+        group.put(1, own)
+        found.append(group.get(1, range(4), seconds=20.0))
+
+    threads = [threading.Thread(target=act, args=(own,)) for own in owns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for seen in found:
+        for got, put in zip(seen, owns, strict=True):
+            assert (got.worker, got.length, got.updates) == (put.worker, put.length, put.updates)
+            assert np.array_equal(got.values, put.values)
+            assert np.array_equal(got.model, put.model, equal_nan=True)
+    (path,) = tmp_path.glob("run/*-worker-3.own")
+    for rubbish in (b"", b"\x93NUMPY", path.read_bytes()[:-1], b"\xff" * 40):
+        path.write_bytes(rubbish)
+        with pytest.raises(InputError, match=r"worker-3.own: \d+ bytes, which are not"):
+            group.get(1, [3])
