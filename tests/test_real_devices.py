@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,18 @@ from hgobench.devices.worker import (
     softmax_gradient,
 )
 from hgobench.errors import InputError
-from hgobench.flower.study import Pair, compared, page, predicted, rates, variants
+from hgobench.flower.links import Link
+from hgobench.flower.study import (
+    Device,
+    Pair,
+    compared,
+    declared,
+    devices_of,
+    page,
+    predicted,
+    rates,
+    variants,
+)
 from hgobench.models import Softmax
 from hgobench.results.result import Result
 from hgobench.simulation import simulate
@@ -627,48 +639,110 @@ def test_rounds_of_a_log_are_as_they_were_heard(tmp_path: Path) -> None:
 # -- simulated against real ------------------------------------------------------------------------
 
 
+ACTED: dict[str, Any] = {
+    **BASE, "hardware": "real", "workers": 5, "sampled": 4, "deadline": 30.0, "byzantine": 1,
+    "attack": "label_flip", "seed": 3,
+}  # fmt: skip
+
+
 def test_a_prediction_is_what_devices_of_these_rates_and_ways_do(tmp_path: Path) -> None:
-    """The simulation of a measured run: the same blocks, answers and model."""
-    fields = {**BASE, "hardware": "real", "workers": 5, "sampled": 4, "deadline": 30.0,
-              "byzantine": 1, "attack": "label_flip", "seed": 3}  # fmt: skip
-    scenario = Scenario(**fields)
-    declared = rates(scenario, 650)
-    assert declared[0] * 30.0 == pytest.approx(32 * 650 / 2)
-    assert declared[-1] * 30.0 == pytest.approx(32 * 650 * 8)
+    """The simulation of a measured run: the same blocks, answers and model, also while one is away."""
+    scenario = Scenario(**ACTED)
+    known = rates(scenario, 650)
+    assert known[0] * 30.0 == pytest.approx(32 * 650 / 2)
+    assert known[-1] * 30.0 == pytest.approx(32 * 650 * 8)
+    there = np.ones((5, 5), np.bool_)
+    there[1:3, 4] = False
     run = Run.resumed(scenario, tmp_path, "study-1")
-    Here(tmp_path, scenario, rates=declared, overhead=4.0).play(run)
+    here = Here(tmp_path, scenario, rates=known, overhead=4.0)
+    while not run.over:
+        replies = {w: reply for w, reply in here.replies(run).items() if there[run.k, w]}
+        run.hear(replies, asked=len(run.workers), malformed=0, seconds=30.0)
     left = 30.0 - MARGIN * 4.0
-    facts = {str(i): {"rate": rate, "left": left} for i, rate in enumerate(declared)}
+    facts = {str(i): {"rate": rate, "left": left, "way": 4.0} for i, rate in enumerate(known)}
+    del facts["0"]  # it says nothing: the others' median
     real = run.result(fleet=facts)
-    found = predicted(tmp_path, real)
-    same_rounds(real, found)
+    devices = devices_of(real, known, [Link(np.inf, np.inf)] * 5)
+    assert devices[0] == pytest.approx((known[0], 4.0, 6.0, np.inf, np.inf))
+    found = predicted(tmp_path, scenario, devices, there)
+    same_rounds(real, found, "bytes_down")  # there, one that is away gets nothing
     assert len(set(real.rounds["block_size"])) > 1
+    assert min(real.rounds["heard"]) < max(real.rounds["heard"])
     assert found.rounds["time"] == [30.0 * k for k in range(1, 6)]
-    made = page([Pair("hgo", real, found)], "hgobench devices study")
+    made = page([Pair("hgo", 3, real, found, [(9, 8)] * 5)], "hgobench devices study")
     (chart,) = made.charts
     assert [(line.label, len(line.x)) for line in chart.lines] == [
         ("hgo, real", 5), ("hgo, predicted", 5),
     ]  # fmt: skip
-    (table,) = made.tables
-    assert [row[1] for row in table.rows] == ["real", "predicted"]
-    assert table.rows[0][5:8] == table.rows[1][5:8]
+    runs, links = made.tables
+    assert [row[1] for row in runs.rows] == ["real", "predicted", "gap"]
+    assert runs.rows[0][3:5] == runs.rows[1][3:5]
+    assert links.rows[0][2:] == [f"{real.summary['bytes_up']:,.0f}", "45"]
+
+
+def test_bytes_take_their_time_off_what_a_device_may_compute(tmp_path: Path) -> None:
+    """By definition: b·s/λ + 4b/up + 4d/down + off <= τ; without a deadline the slowest's time."""
+    scenario = Scenario(**{**ACTED, "byzantine": 0, "attack": "none", "rule": "average",
+                           "sampled": None, "quorum": 5, "rounds": 1})  # fmt: skip
+    device = Device(rate=600.0, way=3.0, off=5.0, up=200.0, down=1000.0)
+    there = np.ones((1, 5), np.bool_)
+    found = predicted(tmp_path, scenario, [device] * 5, there)
+    b = int((30.0 - 5.0 - 4 * 650 / 1000.0) / (32 / 600.0 + 4 / 200.0))
+    assert found.rounds["block_size"] == [b]
+    waits = scenario.replace(deadline=float("inf"), algorithm="sgd")
+    found = predicted(tmp_path, waits, [device] * 5, there)
+    whole = 32 * 650 / 600.0 + 3.0 + 4 * 650 / 1000.0 + 4 * 650 / 200.0
+    assert found.rounds["time"] == pytest.approx([whole])
+
+
+def test_means_of_seeds_have_intervals_and_gaps_are_paired(tmp_path: Path) -> None:
+    pairs = []
+    for seed, (real, foreseen) in enumerate([(0.5, 0.4), (0.6, 0.5), (0.7, 0.6)]):
+        scenario = Scenario(**{**ACTED, "seed": seed, "rounds": 1})
+        run = Run.resumed(scenario, tmp_path / str(seed), "study-1")
+        Here(tmp_path / str(seed), scenario).play(run)
+        made = run.result(fleet={})
+        both_ = [
+            replace(made, rounds={**made.rounds, "test_accuracy": [accuracy]})
+            for accuracy in (real, foreseen)
+        ]
+        pairs.append(Pair("hgo", seed, *both_, []))
+    (runs,) = page(pairs, "hgobench devices study").tables
+    assert [row[-1] for row in runs.rows] == ["0.600 ± 0.248", "0.500 ± 0.248", "0.100 ± 0.000"]
+
+
+def test_links_and_absence_are_those_of_the_scenario(tmp_path: Path) -> None:
+    away = tmp_path / "away.csv"
+    away.write_text("worker,round,state\n3,3,off\n3,5,on\n")
+    hardware = f"trace[path={away}]+network[uplink=2000,downlink=9000]+real[five]"
+    acted = declared(Scenario(**{**ACTED, "hardware": hardware}), None)
+    assert acted.links == [Link(2000.0, 9000.0)] * 5
+    assert [np.flatnonzero(~row).tolist() for row in acted.there] == [[], [], [3], [3], []]
+    plain = declared(Scenario(**ACTED), [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (plain.links, plain.rates) == (None, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert plain.there.all()
 
 
 @pytest.mark.parametrize(
-    ("fields", "declared", "problem"),
+    ("fields", "given", "problem"),
     [
         ({"workers": 7}, None, "workers: 7; expected at most 6 on one machine"),
         ({"workers": 4, "deadline": 5.0}, None, "deadline: 5; expected at least 10 seconds"),
         ({"workers": 4, "deadline": "inf"}, None, "deadline: inf; expected at least 10 seconds"),
         ({"workers": 4}, [1.0], "rates: 1; expected 4, one for each worker"),
+        (
+            {"workers": 4, "hardware": "network[latency=1]+real"},
+            None,
+            "bounds bytes per second alone",
+        ),
     ],
 )
 def test_a_study_that_can_t_be_made_is_refused(
-    tmp_path: Path, fields: dict[str, Any], declared: list[float] | None, problem: str
+    tmp_path: Path, fields: dict[str, Any], given: list[float] | None, problem: str
 ) -> None:
     scenario = Scenario(**{**BASE, "hardware": "real", "sampled": None, **fields})
     with pytest.raises(InputError, match=problem):
-        compared(tmp_path, scenario, declared, print)
+        compared(tmp_path, scenario, given, print)
     assert list(variants(Scenario(hardware="real"))) == [
         "hgo, τ = 32 s", "sgd, τ = 32 s", "sgd, waits for all",
     ]  # fmt: skip

@@ -63,6 +63,7 @@ def devices_study(
             "from half a gradient to eight gradients in τ]."
         ),
     ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's on.")] = 3,
     out: Annotated[Path, folder_option("Where results, logs and the page go.")] = Path(
         "hgobench-results/devices-study"
     ),
@@ -71,9 +72,12 @@ def devices_study(
 ) -> None:
     """Compare processes on this machine with their simulation.
 
-    Runs HGO, SGD with the same deadline, and SGD that waits for all, on at most six devices; then
-    simulates each run with the speeds and message times that were measured. A round takes about
-    half a minute. If interrupted, the same command goes on where it was.
+    Measures at most six devices in a short run, simulates HGO, SGD with the same deadline, and SGD
+    that waits for all, and then runs them. hardware=network[uplink=..,downlink=..]+real gives every
+    device a link of so many bytes per second (Linux, with the right to make network namespaces);
+    under trace[path=..]+ or markov+ devices leave and return. A round takes about half a minute,
+    three seeds of six rounds three quarters of an hour. If interrupted, the same command goes on
+    where it was.
     """
     import shlex
 
@@ -93,7 +97,7 @@ def devices_study(
     fields = one_value_each([parse_setting(text, "--set") for text in set_ or ()], "--set")
     defaults: dict[str, object] = {
         "hardware": "real", "workers": 5, "byzantine": 1, "attack": "sign_flip", "rule": "median",
-        "rounds": 8, "deadline": 25.0, "learning_rate": 0.5, "evaluation_interval": 1,
+        "rounds": 6, "deadline": 30.0, "learning_rate": 0.5, "evaluation_interval": 1,
     }  # fmt: skip
     scenario = Scenario(**(defaults | fields))  # type: ignore[arg-type]
     declared = None
@@ -108,7 +112,8 @@ def devices_study(
         word for name, value in fields.items() for word in ("--set", write_setting(name, value))
     ]
     words += [] if rates is None else ["--rates", rates]
-    pairs = compared(out.resolve(), scenario, declared, lambda line: say(line, quiet))
+    words += ["--seeds", str(seeds)]
+    pairs = compared(out.resolve(), scenario, declared, lambda line: say(line, quiet), seeds)
     made = page(pairs, shlex.join(["hgobench", "devices", "study", *words]))
     typer.echo(shown(made, wide=wide, title=True))
     say(f"page: {files.write(out / 'pages', made)}", quiet)

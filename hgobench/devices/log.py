@@ -151,6 +151,13 @@ class Log:
             os.fsync(file.fileno())
         os.replace(unfinished, self.folder / name)
 
+    def count(self) -> int:
+        """Return how many rounds there are, without reading them."""
+        k = 0
+        while (self.folder / _name(k + 1)).exists():
+            k += 1
+        return k
+
     def rounds(self) -> Iterator[tuple[int, Heard, NDArray[np.float32]]]:
         """Yield (k, what was heard, the parameters after it), from round 1, as far as there are.
 

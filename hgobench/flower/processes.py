@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -17,9 +18,21 @@ import psutil
 
 import hgobench
 
+from .links import Link, Links
+
 MARK = "HGOBENCH_FLOWER_FLEET"  # in the environment of all that is started here
 BIN = Path(sys.executable).parent
 HERE = Path(hgobench.__file__).parents[1]  # from where it is imported, in a checkout
+
+
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with the thread that started it, where it can."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -38,11 +51,18 @@ def listens(port: int) -> bool:
 class Fleet:
     """What runs: start nodes and runs, end them, read what they log.
 
+    What was started ends with the process that did, even if that is killed; what Flower starts in
+    turn ends a few seconds after its parent.
+
     Args:
         folder: of their logs, and of Flower's own files; it must be there.
+        links: of the nodes, by number; None: all are on loopback.
+
+    Raises:
+        InputError: there are links, and the system has none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, links: Sequence[Link] | None = None) -> None:
         self.folder, self.mark, self.port = folder, uuid4().hex, free_port()
         kept = {name: value for name, value in os.environ.items() if name != "HGOBENCH_DATA"}
         self.environment = {
@@ -63,22 +83,66 @@ class Fleet:
             f'[superlink.here]\naddress = "127.0.0.1:{self.port}"\ninsecure = true\n'
         )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.links: Links | None = None
+        if links is not None:
+            try:
+                self.links = Links(links, self._start)
+            except BaseException:
+                self.end()
+                raise
 
-    def start(self, name: str, *words: str) -> None:
-        """Start a command of Flower's; its output goes to a file of that name."""
+    def _start(
+        self, name: str, words: Sequence[str | Path], **more: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a command, with further variables; its output goes to a file of that name."""
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [BIN / words[0], *words[1:]], stdout=log, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, env=self.environment, start_new_session=True,
-                cwd=self.folder,
+                words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env=self.environment | more, start_new_session=True, cwd=self.folder,
+                preexec_fn=_end_with_parent,
             )  # fmt: skip
+        return self.processes[name]
 
-    def node(self, name: str, settings: str) -> None:
-        """Start a node, given its ``--node-config``."""
+    def start(self, name: str, command: str, *words: str, **more: str) -> None:
+        """Start a command of Flower's where the server is; see `log`.
+
+        Args:
+            name: of the process, and of the file that its output goes to.
+            command, words: what is started.
+            **more: variables of its environment.
+        """
+        where = [] if self.links is None else self.links.server
+        self._start(name, [*where, BIN / command, *words], **more)
+
+    def superlink(self, *words: str, **more: str) -> None:
+        """Start the SuperLink, with further options, and wait until it listens."""
         self.start(
-            name, "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{self.port}",
-            "--port", str(free_port()), "--node-config", settings,
+            "superlink", "flower-superlink", "--insecure",
+            "--host", "127.0.0.1" if self.links is None else "0.0.0.0",
+            "--port", str(self.port), "--disable-runtime-dependency-installation", *words, **more,
         )  # fmt: skip
+        self.wait(lambda: self._listens(), 60)
+
+    def _listens(self) -> bool:
+        return listens(self.port) if self.links is None else self.links.listens(self.port)
+
+    def node(self, name: str, settings: str, number: int = 0, **more: str) -> None:
+        """Start a node, given its ``--node-config``, and which of the links it has, if any."""
+        host = "127.0.0.1" if self.links is None else self.links.host
+        where = [] if self.links is None else self.links.node(number)
+        self._start(
+            name,
+            [*where, BIN / "flower-supernode", "--insecure", "--superlink", f"{host}:{self.port}",
+             "--port", str(free_port()), "--node-config", settings],
+            **more,
+        )  # fmt: skip
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to what was started under a name, and to all that it has started."""
+        root = psutil.Process(self.processes[name].pid)
+        for process in [root, *root.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def log(self, name: str) -> str:
         """Return what a process has written."""
@@ -120,16 +184,11 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path) -> Iterator[Fleet]:
+def fleet(folder: Path, links: Sequence[Link] | None = None) -> Iterator[Fleet]:
     """Start a SuperLink, and end everything at the end."""
-    it = Fleet(folder)
+    it = Fleet(folder, links)
     try:
-        it.start(
-            "superlink", "flower-superlink", "--insecure", "--port", str(it.port),
-            "--disable-runtime-dependency-installation",
-        )  # fmt: skip
-
-        it.wait(lambda: listens(it.port), 60)
+        it.superlink()
         yield it
     finally:
         it.end()
