@@ -702,11 +702,11 @@ def test_means_of_seeds_have_intervals_and_gaps_are_paired(tmp_path: Path) -> No
         run = Run.resumed(scenario, tmp_path / str(seed), "study-1")
         Here(tmp_path / str(seed), scenario).play(run)
         made = run.result(fleet={})
-        both_ = [
+        one, other = (
             replace(made, rounds={**made.rounds, "test_accuracy": [accuracy]})
             for accuracy in (real, foreseen)
-        ]
-        pairs.append(Pair("hgo", seed, *both_, []))
+        )
+        pairs.append(Pair("hgo", seed, one, other, []))
     (runs,) = page(pairs, "hgobench devices study").tables
     assert [row[-1] for row in runs.rows] == ["0.600 ± 0.248", "0.500 ± 0.248", "0.100 ± 0.000"]
 
@@ -776,7 +776,7 @@ def test_devices_of_a_group_read_what_others_put_from_many_threads(tmp_path: Pat
     group = Group(tmp_path, "run")
     draw = np.random.default_rng(0)
     owns = [
-        Own(i, *draw.normal(size=(1, 650)).astype(np.float32), 7 + i, 2, np.full(650, np.nan, "f4"))
+        Own(i, draw.normal(size=650).astype(np.float32), 7 + i, 2, np.full(650, np.nan, np.float32))
         for i in range(4)
     ]
     found: list[list[Own]] = []
