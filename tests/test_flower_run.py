@@ -336,6 +336,7 @@ def test_who_has_no_time_says_so_and_a_run_that_is_over_stays_as_it_is(
     assert caplog.text.count("worker 3 had no time for a coordinate") == 3
     assert (result.rounds["heard"], result.rounds["malformed"]) == ([3] * 3, [0] * 3)
     assert result.provenance["fleet"]["3"]["left"] < 30
+    assert 0 <= result.provenance["fleet"]["3"]["way"] < 5  # measured of its answers, too
     again, _ = nodes.run()
     assert again == result
     assert "the run is over: its result is kept in" in caplog.text

@@ -544,12 +544,16 @@ def test_a_device_sends_what_there_is_time_for() -> None:
     assert pace.plan(asked(steps=3), examples=4) == (3, 20)
     assert pace.plan(asked(deadline=1e9), examples=4) == (1, 100)
     assert pace.plan(asked(deadline=float("inf")), examples=4) == (1, 100)
-    assert pace.plan(asked(deadline=6.0), examples=4) == (1, 0)
+    assert pace.plan(asked(deadline=6.0), examples=4) == (1, 3)  # by the last one, in 1.5 s
+    assert pace.plan(asked(deadline=4.0), examples=4) == (1, 0)
     assert pace.plan(asked(missed=2), examples=4) == (1, 45)  # a tenth of τ for each
     assert pace.plan(asked(whole=True, steps=5), examples=1) == (2, 100)
     assert pace.plan(asked(whole=True, steps=5), examples=4) == (1, 0)
     assert pace.plan(asked(whole=True, steps=5, deadline=float("inf")), examples=4) == (5, 100)
     assert Pace(10.0, True, []).left(asked()) == 30.0 - MARGIN * UNKNOWN
+    # If the slowest leaves nothing, the last one counts.
+    assert Pace(10.0, True, [40.0, 4.0]).left(asked()) == 24.0
+    assert Pace(10.0, True, [4.0, 40.0]).left(asked()) == -30.0
 
 
 def test_a_declared_device_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

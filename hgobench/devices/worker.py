@@ -80,8 +80,8 @@ class Ask:
         width: how many random numbers there are for each worker's minibatch.
         dimension: d.
         deadline: τ in seconds from when the server sent this; inf: it waits.
-        trip: seconds from the server's sending of the last order that the device answered until its
-            answer was there; 0: it has answered none.
+        trip: seconds from the server's sending of the last order that the device answered, if only
+            to say that it had no time, until its answer was there; 0: it has answered none.
         answered: the round of that order.
         missed: how many orders in a row the device did not answer in time.
         seed: of all draws.
@@ -187,10 +187,13 @@ class Pace:
         """Return the seconds that the device may compute: τ without what messages may take.
 
         Until it is measured that is `UNKNOWN`. They may take `MARGIN` times as long as the slowest
-        of the last ones, and a tenth of τ more for each order in a row that was not answered.
+        of the last ones, and a tenth of τ more for each order in a row that was not answered. If
+        that leaves nothing, the last one alone counts: a single slow message silences no device for
+        as long as it is remembered.
         """
-        slowest = max(self.overheads, default=UNKNOWN)
-        return ask.deadline * (1.0 - MISSED * ask.missed) - MARGIN * slowest
+        time = ask.deadline * (1.0 - MISSED * ask.missed)
+        left = time - MARGIN * max(self.overheads, default=UNKNOWN)
+        return left if left > 0 or not self.overheads else time - MARGIN * self.overheads[-1]
 
     def plan(self, ask: Ask, examples: int) -> tuple[int, int]:
         """Return how many gradients there is time for, and how many coordinates of each.

@@ -239,11 +239,11 @@ class Fleet:
         came = list(self.grid.send_and_receive(order.values(), timeout=timeout)) if order else []
         if not order and timeout:
             time.sleep(timeout)  # nobody is there: perhaps somebody comes
-        replies, malformed = self._read(order, came)
+        replies, idle, malformed = self._read(order, came)
         k = run.k + 1
         for worker, message in order.items():
             trip = self.trips[worker]
-            if worker in replies:
+            if worker in replies or worker in idle:
                 at = self.grid.arrived[message.metadata.message_id]
                 self.trips[worker] = Trip(at - began, k)
             else:
@@ -253,10 +253,11 @@ class Fleet:
 
     def _read(
         self, order: Mapping[int, Message], came: Iterable[Message]
-    ) -> tuple[dict[int, Reply], int]:
-        """Return the answers by worker, and how many replies could not be used."""
+    ) -> tuple[dict[int, Reply], set[int], int]:
+        """Return the answers by worker, who had no time, and how many replies can't be used."""
         asked = {message.metadata.message_id: worker for worker, message in order.items()}
         replies: dict[int, Reply] = {}
+        idle: set[int] = set()
         malformed = 0
         for reply in came:
             worker = asked.get(reply.metadata.reply_to_message_id)
@@ -271,13 +272,14 @@ class Fleet:
                     continue
                 if reply.metadata.src_node_id != self.node[worker]:
                     raise ReplyError(f"claims to be of node {reply.metadata.src_node_id}")
-                if worker in replies:
+                if worker in replies or worker in idle:
                     raise ReplyError("is the second of its worker")
                 told: Mapping[str, Any] = reply.content.metric_records.get(TOLD, {})
                 self._note(worker, told)
                 if told and not reply.content.array_records:
                     line = "round %d: worker %d had no time for a coordinate"
                     log(logging.INFO, line, self.run.k + 1, worker)
+                    idle.add(worker)
                     continue
                 replies[worker] = self._answer(reply, told.get("updates"))
             except Exception as error:  # of anybody's message
@@ -287,7 +289,7 @@ class Fleet:
                 self.dropped[who] += 1
                 line = "round %d: a reply of %s is dropped: %s"
                 log(logging.WARNING, line, self.run.k + 1, who, plain(reason))
-        return replies, malformed
+        return replies, idle, malformed
 
     def _note(self, worker: int, told: Mapping[str, Any]) -> None:
         """Note what a device says of a round: for the record, and for predictions."""
