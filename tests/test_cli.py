@@ -388,7 +388,12 @@ def test_list_as_markdown_tells_all() -> None:
     ("name", "status", "expected"),
     [
         ("krum", 0, ["rule krum", "scope block:", "scope masked:", "38 pass\n"]),
-        ("nnm", 0, ["pre-rule nnm", "scope staircase:", "35 pass\n"]),
+        pytest.param(
+            "nnm",
+            0,
+            ["pre-rule nnm", "scope staircase:", "35 pass\n"],
+            marks=pytest.mark.long,
+        ),
         ("foe", 0, ["attack foe", "6 pass, 4 not applicable\n"]),
         ("ipm", 0, ["attack ipm"]),
         ("tail+alie", 0, ["attack tail+alie", "5 pass, 5 not applicable\n"]),

@@ -232,7 +232,7 @@ def test_an_attack_slips_past_what_it_is_made_to_slip_past(name: str, check: Any
 HGO: dict[str, Any] = {"algorithm": "hgo", "rule": "median"}
 REMEMBERED: dict[str, Any] = {
     "algorithm": "hgo[memory=last]", "rule": "trimmed_mean", "sampled": 30, "hardware": "c1",
-    "learning_rate": 0.3, "rounds": 150, "evaluation_interval": 150,
+    "learning_rate": 0.3, "rounds": 60, "evaluation_interval": 60,
 }  # fmt: skip
 HETEROGENEITY: list[tuple[str, str, dict[str, Any], float]] = [
     (
