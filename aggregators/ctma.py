@@ -25,6 +25,10 @@ class Ctma(PreRule):
     same vectors. Of two equally far the worker that comes first; coordinate-wise, the smaller
     value. A median or Krum, which has the variance of few vectors, gets that of m - f.
 
+    With weights s_i it is Σ s_i·x_i / Σ s_i over the nearest that weigh (1 - λ)·Σ s_i together, the
+    last with the part of s_i that is left; λ is the share of the f largest weights. The source is
+    told λ, the most of the weight that Byzantine workers have.
+
     Validity: m >= 2f + 1.
     On ragged input: scope "coordinate" takes the values of those that sent the coordinate; scope
     "block" the vectors of those that sent the whole block; in scope "masked" distances to z are

@@ -24,7 +24,8 @@ class AttackSuccess(Metric):
     - ``half_life``: rounds from then until what they added, a - b, is half of that:
       success <= b + (a - b)/2, by straight lines between evaluations; a the success at the stop, b
       that before, or 0. ``outlived``, of a run in which that does not happen: the rounds until its
-      end. Neither, if a - b < 0.1: there is nothing to outlive.
+      end. Neither, if a - b < 0.1: there is nothing to outlive. The *lifespan* of Zhang et al. is
+      the rounds until success is below a level that is the same for all attacks, as 0.5.
 
     Example:
         >>> from hgobench import Scenario, run
