@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import signal
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 
 from hgobench import Scenario, World, open_store
 from hgobench.devices.folder import new
+from hgobench.devices.log import Log
 from hgobench.devices.replay import replayed
 from hgobench.devices.server import Run
 from hgobench.errors import InputError
@@ -103,7 +108,7 @@ def test_declared_rates_attacks_and_a_node_of_another_s_number(
     one, other = sorted({*range(5)} - {hostile})[:2]
     assert 'attack="sign_flip"' in nodes.settings[hostile]
     all_ = nodes.all()
-    all_[one] = nodes.node(one, rate=500.0)
+    all_[one] = nodes.node(one, rate=500.0, watts=2.0)
     impostor = nodes.node(other)
     honestly = nodes.node(one)  # is refused: its number is taken
 
@@ -113,6 +118,7 @@ def test_declared_rates_attacks_and_a_node_of_another_s_number(
     assert result.rounds["byzantine_heard"] == [1] * 3
     assert sum(result.rounds["bytes_up"]) < 3 * 5 * 2600
     assert caplog.text.count("says that it is worker") >= 2
+    assert result.measures["energy"] > 0
 
 
 def test_a_byzantine_worker_can_t_pass_for_honest_by_mistake(
@@ -321,6 +327,7 @@ def test_a_node_refuses_what_it_can_t_do(tmp_path: Path) -> None:
     assert said(node, 1, round=3) == "worker 1 is asked; this is worker 0"
     assert "in another version's words" in said(node, tau=3.0)
     assert "data: " in said(nodes.node(0, data="/nowhere.npz"))
+    assert "node-config: energy: /nowhere: " in said(nodes.node(0, energy="/nowhere"))
     assert said(nodes.node(0, speed=3)) == "node-config: speed: no such setting"
     assert said(nodes.node(0, rate="fast")) == "node-config: rate: 'fast'; expected float"
     assert said(nodes.node(0), deadline=1.0) == ""
@@ -468,9 +475,9 @@ def test_long_a_server_is_killed_and_goes_on_and_a_node_sleeps(tmp_path: Path) -
         start(it, tmp_path, name="again")
         it.wait(lambda: rounds_of(it, "again") or ended(it, "again"), 240)
         first = min(rounds_of(it, "again"))
-        signalled(it, sleeper, signal.SIGSTOP)
+        it.signal(sleeper, signal.SIGSTOP)
         it.wait(lambda: len(rounds_of(it, "again")) > 1 or ended(it, "again"), 240)
-        signalled(it, sleeper, signal.SIGCONT)
+        it.signal(sleeper, signal.SIGCONT)
         it.wait(lambda: ended(it, "again"), 300)
         log = it.log("again")
     assert f"rounds 1 to {first - 1} are kept in" in log
@@ -484,11 +491,262 @@ def test_long_a_server_is_killed_and_goes_on_and_a_node_sleeps(tmp_path: Path) -
     assert not it.left()
 
 
-def signalled(it: Fleet, name: str, number: int) -> None:
-    """Send a signal to a node and all that it has started."""
-    root = psutil.Process(it.processes[name].pid)
-    for process in [root, *root.children(recursive=True)]:
-        process.send_signal(number)
+class Gate:
+    """A way to a port that lets bytes through until a word goes by, if it is set to stop there."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.word, self.closed = port, b"", False
+        self.stopped = threading.Event()
+        self.open = threading.Event()
+        self._at = socket.create_server(("127.0.0.1", 0))
+        self.at = int(self._at.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self._at.accept()
+                there = socket.create_connection(("127.0.0.1", self.port))
+            except OSError:
+                return
+            for source, target, watched in ((here, there, True), (there, here, False)):
+                threading.Thread(
+                    target=self._pass, args=(source, target, watched), daemon=True
+                ).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, watched: bool) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                if watched and self.word and self.word in piece:
+                    half, piece = piece[: len(piece) // 2], piece[len(piece) // 2 :]
+                    target.sendall(half)
+                    self.stopped.set()
+                    self.open.wait()
+                target.sendall(piece)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let all go on, and accept nothing more."""
+        self.open.set()
+        self._at.close()
+
+
+HEAD = b"POST /v1/fleet/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/protobuf\r\n"
+RUBBISH = {
+    "no HTTP": b"\x80\x04\x95rubbish\x00\xff" * 99,
+    "no protobuf": HEAD + b"Content-Length: 9\r\n\r\n" + b"\xff" * 9,
+    "another protobuf": HEAD + b"Content-Length: 6\r\n\r\n\x0a\x04\x08\x01\x10\x02",
+    "cut off": HEAD + b"Content-Length: 99999999999\r\n\r\n\x0a",
+    "no length": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a long header": HEAD + b"X: " + b"a" * 200_000,
+}  # fmt: skip
+CALLS = (b"register-node", b"activate-node", b"pull-messages", b"push-messages", b"push-object",
+         b"pull-object", b"get-run", b"get-fab", b"nothing")  # fmt: skip
+
+
+def rubbish(port: int) -> list[bytes]:
+    """Send all rubbish to a SuperLink; return how its answers begin, empty where there is none."""
+    answers = []
+    for text in RUBBISH.values():
+        for call in CALLS:
+            answers.append(b"")
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as link:
+                link.sendall(text.replace(b"%s", call))
+                link.settimeout(0.3)
+                answers[-1] = link.recv(12)
+    return answers
+
+
+PULLED, SENDS, SENT = "Receiving: train", "Sending: train", "Sent successfully"  # in nodes' logs
+# Each of four nodes is stopped, and later killed, in a phase of its own: what its log has since the
+# round began, what it has not, and how many seconds later.
+PHASES: dict[int, tuple[str, str, tuple[str, ...], tuple[str, ...], float]] = {
+    0: ("before it pulls its order", "", (), (PULLED,), 0.0),
+    1: ("while it computes", "", (PULLED,), (SENDS,), 4.0),
+    2: ("while it sends", "gate", (PULLED, SENDS), (SENT,), 0.0),
+    3: ("when it has sent its answer", "", (PULLED, SENDS, SENT), (), 0.0),
+}
+
+
+@pytest.mark.long
+def test_long_nodes_stop_and_are_killed_in_every_phase_of_a_round(tmp_path: Path) -> None:
+    """Who had sent its answer is heard, who stopped is heard again, and who is left goes on."""
+    scenario = Scenario(**{**FIELDS, "workers": 5, "rounds": 20, "rule": "average",
+                           "batch_size": 8})  # fmt: skip
+    nodes = Nodes(tmp_path, scenario)
+    kept = Log.of(nodes.results, "real-1", scenario)
+
+    def rows(k: int) -> set[int]:
+        heard = next((one for number, one, _ in kept.rounds() if number == k), None)
+        return set() if heard is None else {int(row) for row in heard.rows}
+
+    def hit(it: Fleet, gate: Gate, number: int) -> None:
+        """Send each node a signal in its phase of the round that begins."""
+        gate.word = b"/push-object"
+        began = {node: len(it.log(f"node{node}")) for node in PHASES}
+        since: dict[int, float] = {}
+        ends = time.monotonic() + scenario.deadline
+        while len(since) < len(PHASES) and time.monotonic() < ends + 30:
+            for node in PHASES.keys() - since.keys():
+                phase, gated, there, not_there, seconds = PHASES[node]
+                said = it.log(f"node{node}")[began[node] :]
+                if all(word in said for word in there) and (not gated or gate.stopped.is_set()):
+                    time.sleep(seconds)
+                    it.signal(f"node{node}", number)
+                    since[node] = time.monotonic()
+                    said = it.log(f"node{node}")[began[node] :]
+                    assert not any(word in said for word in not_there), (phase, said)
+            time.sleep(0.02)
+        assert len(since) == len(PHASES), since
+
+    (tmp_path / "fleet").mkdir()
+    with fleet(tmp_path / "fleet") as it:
+        gate, port = Gate(it.port), it.port
+        try:
+            for worker, text in enumerate(nodes.settings):
+                it.port = gate.at if worker == 2 else port
+                slow = " rate=4.0" if worker == 1 else ""  # it computes as long as there is time
+                it.node(f"node{worker}", text + slow)
+            it.port = port
+            start(it, tmp_path)
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                it.wait(lambda: rows(kept.count()) == {0, 1, 2, 3, 4} or ended(it), 300)
+                k = kept.count()
+                hit(it, gate, number)
+                assert any(answer.startswith(b"HTTP/1.1 4") for answer in rubbish(port))
+                it.wait(lambda k=k: kept.count() > k or ended(it), 120)  # type: ignore[misc]
+                assert rows(k + 1) == {3, 4}, it.log("run")
+                gate.word = b""
+                gate.open.set()
+                if number == signal.SIGSTOP:
+                    for node in PHASES:
+                        it.signal(f"node{node}", signal.SIGCONT)
+                    gate.stopped.clear()
+                    gate.open.clear()
+            it.wait(lambda: kept.count() > k + 1 or ended(it), 120)
+            assert rows(k + 2) == {4}, it.log("run")
+            assert it.processes["superlink"].poll() is None
+            told = rounds_of(it)
+        finally:
+            gate.close()
+    assert max(told) <= kept.count()
+    (run,) = replayed(nodes.results)
+    assert (run.rounds, run.same) == (kept.count(), True)
+    assert not it.left()
+
+
+@pytest.mark.long
+def test_long_a_superlink_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
+    """With ``--database``: Flower ends the run, nodes come back under their ids, and started again
+    it goes on after the last round that was kept."""
+    scenario = Scenario(**{**FIELDS, "workers": 3, "rounds": 4})
+    nodes = Nodes(tmp_path, scenario)
+    (tmp_path / "fleet").mkdir()
+    database = ("--database", str(tmp_path / "state.db"))
+    it = Fleet(tmp_path / "fleet")
+    try:
+        it.superlink(*database)
+        for worker, text in enumerate(nodes.settings):
+            it.node(f"node{worker}", text)
+        start(it, tmp_path)
+        it.wait(lambda: 2 in rounds_of(it) or ended(it), 240)
+        it.processes["superlink"].kill()
+        it.processes["superlink"].wait()
+        before = max(rounds_of(it))
+        it.superlink(*database)
+        it.wait(lambda: not others(it, "flwr-serverapp"), 120)
+        start(it, tmp_path, name="again")
+        it.wait(lambda: ended(it, "again"), 300)
+        logs = it.log("run"), it.log("again")
+    finally:
+        it.end()
+    result = result_of(tmp_path)
+    first = min(rounds_of(it, "again"))
+    assert first > before >= 2
+    assert f"rounds 1 to {first - 1} are kept in" in logs[1]
+    assert (result.status, result.rounds["round"]) == ("done", [1, 2, 3, 4]), logs
+    ids = [dict(re.findall(r"worker (\d) is here: node (\d+)", log)) for log in logs]
+    assert ids[0] == ids[1]
+    assert replayed(tmp_path / "results")[0].same
+    assert not it.left()
+
+
+# Flower's clock of the day and Python's, moved by what a file says.
+MOVED = """
+import datetime, os, time
+if "HGOBENCH_CLOCK" in os.environ:
+    import flwr.supercore.date as date
+    here, now = time.time, date.now
+    def moved():
+        with open(os.environ["HGOBENCH_CLOCK"]) as file:
+            return float(file.read())
+    time.time = lambda: here() + moved()
+    date.now = lambda: now() + datetime.timedelta(seconds=moved())
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("whose", ["nodes", "server"])
+def test_long_a_clock_jumps(tmp_path: Path, whose: str) -> None:
+    """One node's is behind by minutes, another's jumps ahead by an hour, and back: it is missing, and
+    heard again. Or the server's does: Flower gives up the run and its nodes; started again, it goes
+    on. Rounds last as long as ever.
+    """
+    scenario = Scenario(**{**FIELDS, "workers": 3, "rounds": 60})
+    nodes = Nodes(tmp_path, scenario)
+    kept = Log.of(nodes.results, "real-1", scenario)
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim" / "sitecustomize.py").write_text(MOVED)
+    (tmp_path / "fleet").mkdir()
+    it = Fleet(tmp_path / "fleet")
+
+    def clock(name: str, seconds: int) -> dict[str, str]:
+        (tmp_path / f"{name}.clock").write_text(str(seconds))
+        path = f"{tmp_path / 'shim'}:{it.environment['PYTHONPATH']}"
+        return {"HGOBENCH_CLOCK": str(tmp_path / f"{name}.clock"), "PYTHONPATH": path}
+
+    def heard(which: set[int], after: int, name: str = "run") -> bool:
+        rounds = [{*one.rows.tolist()} for k, one, _ in kept.rounds() if k > after]
+        return which in rounds or ended(it, name)
+
+    def started(name: str) -> None:
+        for worker, text in enumerate(nodes.settings):
+            behind = -100 if (whose, worker) == ("nodes", 0) else 0
+            it.node(f"{name}-node{worker}", text, **clock(f"{name}-node{worker}", behind))
+        start(it, tmp_path, name=name)
+
+    try:
+        it.superlink(**clock("server", 0))
+        started("run")
+        it.wait(lambda: heard({0, 1, 2}, 0), 240)
+        now = kept.count()
+        if whose == "nodes":
+            clock("run-node1", 3600)
+            it.wait(lambda: heard({0, 2}, now + 1), 240)
+            now = kept.count()
+            clock("run-node1", 0)
+            it.wait(lambda: heard({0, 1, 2}, now), 240)
+            assert not ended(it), it.log("run")
+        else:
+            clock("server", 3600)
+            it.wait(lambda: ended(it) and not others(it, "flwr-serverapp"), 240)
+            now = kept.count()
+            clock("server", 0)
+            for worker in range(3):
+                if it.processes[f"run-node{worker}"].poll() is None:
+                    kill(it, f"run-node{worker}")
+            started("again")
+            it.wait(lambda: heard({0, 1, 2}, now, "again"), 240)
+            assert f"rounds 1 to {now} are kept in" in it.log("again")
+            assert not ended(it, "again"), it.log("again")
+    finally:
+        it.end()
+    assert max(rounds_of(it)) <= kept.count()
+    assert all(0 < one.seconds < 3000 for _, one, _ in kept.rounds())  # not the hour
+    assert replayed(nodes.results)[0].same
+    assert not it.left()
 
 
 @pytest.mark.long

@@ -22,6 +22,7 @@ from hgobench.cli import app as command
 from hgobench.devices.byzantine import Attacker, Group, Own, byzantine, sampled
 from hgobench.devices.folder import commands, new
 from hgobench.devices.log import Heard, Log
+from hgobench.devices.meter import Meter
 from hgobench.devices.replay import replayed
 from hgobench.devices.server import Reply, Run
 from hgobench.devices.worker import (
@@ -418,6 +419,7 @@ DAMAGE: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "time": ({"seconds": np.array(-1.0)}, "seconds below 0"),
     "counts": ({"counts": np.array([99, 0])}, "counts that can't be"),
     "params": ({"params": np.zeros(3, np.float32)}, "3 parameters, not 650"),
+    "joules": ({"joules": np.array([-1.0])}, "joules that can't be"),
     "objects": ({"params": np.array([{}], dtype=object)}, "Object arrays cannot be loaded"),
 }
 
@@ -624,7 +626,7 @@ def test_rounds_of_a_log_are_as_they_were_heard(tmp_path: Path) -> None:
     log = Log(tmp_path)
     heard = Heard(
         np.array([0, 2]), np.array([1, 2]), np.array([1, 5]), np.array([1, np.nan, 3], np.float32),
-        asked=3, malformed=1, seconds=2.5,
+        asked=3, malformed=1, seconds=2.5, joules=np.array([np.nan, 4.0]),
     )  # fmt: skip
     assert heard.problem(sampled=3, dimension=2) == ""
     assert heard.problem(sampled=2, dimension=2) == "rows outside 0 .. 1"
@@ -633,11 +635,58 @@ def test_rounds_of_a_log_are_as_they_were_heard(tmp_path: Path) -> None:
     log.write(1, heard, np.zeros(2, np.float32))
     ((k, found, params),) = log.rounds()
     assert k == 1
-    for name in ("rows", "lengths", "updates", "values"):
+    for name in ("rows", "lengths", "updates", "values", "joules"):
         assert np.array_equal(getattr(found, name), getattr(heard, name), equal_nan=True)
     assert (found.asked, found.malformed, found.seconds) == (3, 1, 2.5)
     assert params.tolist() == [0, 0]
     assert log.run() == (Scenario(**LOGGED), "real-1")
+
+
+def test_joules_are_what_devices_say(tmp_path: Path) -> None:
+    """Of honest workers, summed over rounds and replayed; what a scenario says of power counts nothing."""
+    scenario = Scenario(**{**BASE, "hardware": "power[watts=3]+real", "byzantine": 1})
+    run = Run.resumed(scenario, tmp_path, "real-1")
+    hostile = byzantine(scenario)
+    here, spent = Here(tmp_path, scenario), np.zeros(9)
+    while not run.over:
+        replies = here.replies(run)
+        told = {w: r._replace(joules=float(w + 1)) for w, r in replies.items() if w != 2}
+        spent[list(told)] += np.array(list(told)) + 1.0
+        run.hear({**replies, **told}, asked=7, malformed=0, seconds=32.0)
+    result = run.result()
+    assert result.measures["energy"] == pytest.approx(spent[~hostile].sum())
+    assert Run.resumed(scenario, tmp_path, "real-1").result().measures == result.measures
+    silent = Run.resumed(scenario, tmp_path / "b", "real-1")
+    Here(tmp_path / "b", scenario).play(silent)
+    assert "energy" not in silent.result().measures
+
+
+def test_a_meter_reads_counters_and_batteries(tmp_path: Path) -> None:
+    def say(**numbers: int) -> None:
+        for name, number in numbers.items():
+            (tmp_path / name).write_text(f"{number}\n")
+
+    say(current_now=-500_000, voltage_now=4_000_000)
+    meter = Meter(energy=str(tmp_path))
+    before = meter.read()
+    say(current_now=-1_500_000)
+    assert meter.joules(before, 10.0) == pytest.approx((2.0 + 6.0) / 2 * 10.0)
+    say(power_now=7_000_000)
+    assert meter.read() == 7.0
+    say(energy_uj=90_000_000, max_energy_range_uj=100_000_000)
+    meter = Meter(energy=str(tmp_path))
+    before = meter.read()
+    say(energy_uj=95_500_000)
+    assert meter.joules(before, 10.0) == 5.5
+    say(energy_uj=2_000_000)
+    assert meter.joules(before, 10.0) == 12.0  # it began again at 100 J
+    for wrong, problem in (
+        ({"energy": str(tmp_path / "nowhere")}, "energy: .*nowhere"),
+        ({"watts": -1.0}, "watts: -1.0; expected a number >= 0"),
+        ({"watts": 1.0, "energy": "x"}, "expected one of them"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            Meter(**wrong)
 
 
 # -- simulated against real ------------------------------------------------------------------------

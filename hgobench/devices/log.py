@@ -35,6 +35,7 @@ class Heard:
         asked: how many were sent the parameters.
         malformed: how many replies were dropped.
         seconds: that the round took.
+        joules: (m,) float64, what each says that it spent; NaN: it does not say.
     """
 
     rows: NDArray[np.int64]
@@ -44,6 +45,7 @@ class Heard:
     asked: int
     malformed: int
     seconds: float
+    joules: NDArray[np.float64]
 
     def problem(self, sampled: int, dimension: int) -> str:
         """Say what is wrong with it for q workers and d coordinates; empty: nothing."""
@@ -63,6 +65,9 @@ class Heard:
             return "not as many values as were sent"
         if not (0 <= self.asked <= sampled and self.malformed >= 0):
             return "counts that can't be"
+        told = self.joules[~np.isnan(self.joules)] if self.joules.dtype == np.float64 else None
+        if self.joules.shape != (m,) or told is None or not ((told >= 0) & (told < np.inf)).all():
+            return "joules that can't be"
         return "" if 0 <= self.seconds < math.inf else "seconds below 0"
 
 
@@ -79,7 +84,8 @@ class Log:
 
     >>> import tempfile
     >>> one = np.ones(1, np.int64)
-    >>> heard = Heard(one, one, one, np.ones(1, np.float32), asked=3, malformed=0, seconds=5.0)
+    >>> sent, joules = np.ones(1, np.float32), np.array([2.5])
+    >>> heard = Heard(one, one, one, sent, asked=3, malformed=0, seconds=5.0, joules=joules)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = Log(Path(folder) / "a")
     ...     log.begin(Scenario(), "real-1")
@@ -139,7 +145,8 @@ class Log:
         counts = np.array([heard.asked, heard.malformed], np.int64)
         np.savez(
             file, rows=heard.rows, lengths=heard.lengths, updates=heard.updates, counts=counts,
-            values=heard.values, seconds=np.array(heard.seconds), params=params,
+            values=heard.values, seconds=np.array(heard.seconds), joules=heard.joules,
+            params=params,
         )  # fmt: skip
         self._write(_name(k), file.getvalue())
 
@@ -182,6 +189,7 @@ def _read(path: Path) -> tuple[Heard, NDArray[np.float32]]:
         heard = Heard(
             arrays["rows"], arrays["lengths"], arrays["updates"], arrays["values"],
             int(asked), int(malformed), float(arrays["seconds"]),
+            arrays.get("joules", np.full(len(arrays["rows"]), np.nan)),  # older logs have none
         )  # fmt: skip
         params = arrays["params"]
         if params.ndim != 1 or params.dtype != np.float32:

@@ -7,6 +7,7 @@ came in the place of what its workers would have sent, and a real clock in the p
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -66,10 +67,12 @@ class Reply(NamedTuple):
     Attributes:
         values: (b,) float32, the first b coordinates of the round's order, b > 0.
         updates: how many gradients the device says that it took.
+        joules: that it says it spent; NaN: it does not say.
     """
 
     values: NDArray[np.float32]
     updates: int = 1
+    joules: float = math.nan
 
 
 class _Heard(Round):
@@ -104,6 +107,10 @@ class _Stack(Stack):
             values[0, row, torch.from_numpy(first[:length])] = torch.from_numpy(sent.copy())
             lengths[row], updates[row] = length, taken
             start += length
+        known = np.isfinite(heard.joules)
+        if known.any():
+            cell.joules = np.zeros(self.world.workers) if cell.joules is None else cell.joules
+            cell.joules[draw.workers[heard.rows[known]]] += heard.joules[known]
         now = self.params.clone()
         round_ = _Heard(k, self.world, draw, self, Answers(values), heard)
         hostile, held = cell.byzantine[draw.workers], self.world.sizes[draw.workers]
@@ -137,6 +144,7 @@ class Run:
             self.cell = Cell(scenario, self.world)
             if self.cell.status != "done":
                 raise InputError(self.cell.reason)
+            self.cell.joules = None  # what devices say, not what a scenario says of them
             self._stack = _Stack([self.cell], self.world)
         self.k = 0
         self._draw = self.world.draw(1)
@@ -242,6 +250,7 @@ class Run:
             lengths=np.array([len(reply.values) for _, reply in by_row], np.int64),
             updates=np.array([min(max(r.updates, 1), most) for _, r in by_row], np.int64),
             values=np.concatenate([np.zeros(0, np.float32), *(r.values for _, r in by_row)]),
+            joules=np.array([r.joules for _, r in by_row], np.float64),
             asked=asked,
             malformed=malformed,
             seconds=seconds,

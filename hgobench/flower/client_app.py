@@ -4,6 +4,8 @@ A node is started with ``--node-config 'worker=0 data="/.../worker-0.npz"'``. Be
 
 - ``rate=2000.0``: λ, declared: the device takes as long as one of that rate; else it measures its
   own;
+- ``watts=3.0``, or ``energy="/sys/class/powercap/intel-rapl:0"``: what it draws while it computes,
+  or what counts that (see `hgobench.devices.meter`), so that runs say joules;
 - ``attack="sign_flip"``: it is Byzantine, and sends what the attack says; ``group="/.../folder"``:
   the folder that those who attack together share.
 """
@@ -31,6 +33,7 @@ from flwr.app import (
 from flwr.clientapp import ClientApp
 
 from hgobench.determinism import stream
+from hgobench.devices.meter import Meter
 from hgobench.devices.worker import (
     REMEMBERED,
     Ask,
@@ -55,7 +58,8 @@ class _Node:
 
     def __init__(self, context: Context) -> None:
         config = context.node_config
-        known = {"worker": int, "data": str, "rate": float, "attack": str, "group": str}
+        known = {"worker": int, "data": str, "rate": float, "attack": str, "group": str,
+                 "watts": float, "energy": str}  # fmt: skip
         problems = [f"{name}: no such setting" for name in config if name not in known]
         for name, kind in known.items():
             if name in config and not (
@@ -67,6 +71,10 @@ class _Node:
             raise InputError([f"node-config: {problem}" for problem in problems])
         self.config: dict[str, Any] = dict(config)
         self.worker = int(self.config["worker"])
+        try:
+            self.meter = Meter(self.config.get("watts"), self.config.get("energy"))
+        except InputError as error:
+            raise InputError([f"node-config: {problem}" for problem in error.problems]) from error
         records = context.state.config_records
         kept = dict(records[STATE]) if STATE in records else {}
         if kept.get("run") != context.run_id:
@@ -129,7 +137,7 @@ def train(message: Message, context: Context) -> Message:
             raise InputError(f"round {ask.round} is over, or asked for again")
         node.kept["last"] = ask.round
         params = message.content.array_records[PARAMS][PARAMS].numpy()
-        data = shard(node.config["data"])
+        data, power = shard(node.config["data"]), node.meter.read()
         if "attack" in node.config:
             values, updates = _attack(node, ask, params, data, began)
         else:
@@ -138,7 +146,10 @@ def train(message: Message, context: Context) -> Message:
             values, updates = answer(ask, params, data, pace)
             told = {"left": pace.left(ask)} if math.isfinite(ask.deadline) else {}
             told |= {"way": pace.overheads[-1]} if pace.overheads else {}
-        node.worked(ask.round, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        if math.isfinite(joules := node.meter.joules(power, seconds)):
+            told["joules"] = joules
+        node.worked(ask.round, seconds)
         node.keep()
     except InputError as error:
         return Message(Error(REFUSED, str(error)), reply_to=message)

@@ -126,7 +126,7 @@ class Fleet:
     def _listens(self) -> bool:
         return listens(self.port) if self.links is None else self.links.listens(self.port)
 
-    def node(self, name: str, settings: str, number: int = 0, **more: str) -> None:
+    def node(self, name: str, settings: str, number: int = 0, /, **more: str) -> None:
         """Start a node, given its ``--node-config``, and which of the links it has, if any."""
         host = "127.0.0.1" if self.links is None else self.links.host
         where = [] if self.links is None else self.links.node(number)

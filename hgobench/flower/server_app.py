@@ -281,7 +281,7 @@ class Fleet:
                     log(logging.INFO, line, self.run.k + 1, worker)
                     idle.add(worker)
                     continue
-                replies[worker] = self._answer(reply, told.get("updates"))
+                replies[worker] = self._answer(reply, told)
             except Exception as error:  # of anybody's message
                 reason = str(error) if isinstance(error, ReplyError) else error_text(error)
                 who = "a stranger" if worker is None else f"worker {worker}"
@@ -298,13 +298,18 @@ class Fleet:
             if type(value) is float and math.isfinite(value):
                 self.said.setdefault((worker, name), []).append(value)
 
-    def _answer(self, reply: Message, updates: object) -> Reply:
+    def _answer(self, reply: Message, told: Mapping[str, Any]) -> Reply:
         records = list(reply.content.array_records.values())
         if len(records) != 1 or list(records[0]) != [FIRST]:
             raise ReplyError(f"expected one ArrayRecord, with the array {FIRST!r} alone")
         like = np.empty(self.run.world.model.dimension, np.float32)
         values = decoded(f"array {FIRST!r}", records[0][FIRST], like, shorter=True)
-        return Reply(values, updates if type(updates) is int else 1)
+        updates, joules = told.get("updates"), told.get("joules")
+        return Reply(
+            values,
+            updates if type(updates) is int else 1,
+            joules if type(joules) is float and 0 <= joules < math.inf else math.nan,
+        )
 
 
 @app.main()
