@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hgobench.kernels import windows
 from hgobench.kernels.arrays import (
     as_numpy,
     count_columns,
@@ -141,6 +142,11 @@ class Columns:
         """
         return length / math.sqrt(self.view.dimension or self.values.shape[1])
 
+    @property
+    def compiled(self) -> bool:
+        """Whether there are compiled loops for them (see `hgobench.kernels.windows`)."""
+        return self.weights is None and windows.fits(self.values, self.fewest)
+
     def require(self, finite: Tensor, f: int, name: str) -> None:
         """Raise NonFiniteError if more than f values sent of a column are not `finite` (m, b)."""
         if bool((finite.sum(dim=0) < self.count - f).any()):
@@ -219,6 +225,8 @@ class Columns:
         if self.weights is not None:
             low, high = (self._at_share(self.weights, self.values, end) for end in (False, True))
             return 0.5 * low + 0.5 * high
+        if self.compiled:
+            return windows.medians(self.values, self.count)
         if self.fewest == self.most:
             middle = self.values[(self.most - 1) // 2], self.values[self.most // 2]
         else:
@@ -252,8 +260,12 @@ class Columns:
     def _inside(self, f: int) -> Tensor:
         """Sum each column without its f smallest and f largest values, once, -> (b,)."""
         if f not in self._sums:
-            stop = self.count - f
-            self._sums[f] = _sum_below(self.values, f, stop, self.fewest - f, self.most - f)
+            if self.compiled:
+                sums = windows.sums(self.values, self.count, f, self.fewest, self.most)
+            else:
+                stop = self.count - f
+                sums = _sum_below(self.values, f, stop, self.fewest - f, self.most - f)
+            self._sums[f] = sums
         return self._sums[f]
 
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
@@ -275,7 +287,11 @@ class Columns:
             left = torch.minimum(below, below[-1] - self.outweighed(left_out))
             kept = left.diff(dim=0, prepend=torch.zeros_like(left[:1]))
             return _mean_by(kept, self.values.gather(0, order))
-        c, low = as_numpy(centre.double()), as_numpy(self.values[:left_out])
+        centre = centre.double()
+        if self.compiled and self.fewest >= 2 * left_out:
+            inside = self._inside(left_out)
+            return windows.means_around(self.values, self.count, centre, inside, left_out)
+        c, low = as_numpy(centre), as_numpy(self.values[:left_out])
         high = self.beyond(self.values, left_out)
         with ignore_float_warnings():
             later = torch.as_tensor(as_numpy(high) - c < c - low)

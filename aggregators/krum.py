@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hgobench.kernels import windows
 from hgobench.kernels.sorting import sort_rows
 from hgobench.lazy import Tensor, torch
 
@@ -84,9 +85,11 @@ class Krum(Rule):
         Only the member of a window that is nearest to the window's mean can be best, so that one
         candidate of each window is enough (see `column_scores`).
         """
-        f = self.f
+        f, centre = self.f, columns.median()
+        if columns.compiled:
+            ends = columns.fewest, columns.most
+            return windows.krum_choices(columns.values, columns.count, centre, f + 1, *ends)
         k = columns.count - f - 1
-        centre = columns.median()
         x = columns.centred(centre)
         mean, scatter = columns.windows(x, f + 1)
         start = torch.arange(f + 2, device=x.device)[:, None]

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from hgobench.kernels import (
     sorting,
     sorting_network,
     tiles,
+    windows,
 )
 from hgobench.kernels.arrays import nan_where_true, zero_where_false
 
@@ -145,6 +147,44 @@ def test_compiled_moments_are_the_plain_ones(
             expected = moments.moments(values, seen)
         for ours, plain in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+COLUMNWISE = ("median", "trimmed_mean", "meamed", "phocas", "krum", "aksel", "mda", "nnm+median")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(("rows", "f"), [(3, 0), (9, 3), (24, 3), (41, 7)])
+def test_compiled_rules_on_columns_are_the_plain_ones(
+    rows: int, f: int, ragged: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit: terms are added in one order, and ties go one way."""
+    rng = np.random.default_rng(rows)
+    for columns, odd in ((64, 0.0), (77, 0.1), (130, 0.5)):
+        made: np.ndarray = rng.standard_normal((rows, columns)).astype(dtype)
+        made[:, ::3] = made[:, ::3].round()  # ties
+        made[rng.random(made.shape) < odd] = dtype(rng.choice(SPECIAL))
+        ends = rng.integers(0, columns, rows)
+        ends[: 2 * f + 3] = columns
+        present = torch.from_numpy(np.arange(columns) < ends[:, None]) if ragged else None
+        sorted_ = Columns.sort(torch.from_numpy(made), present)
+        for name in COLUMNWISE:
+            rule = aggregators.build(name, f=f, scope="coordinate")
+            assert windows.fits(sorted_.values, sorted_.fewest)
+            found = rule.of_columns(replace(sorted_))  # without the sums that it keeps
+            with monkeypatch.context() as patch:
+                patch.setattr(compiled, "llvm", None)
+                assert not windows.fits(sorted_.values, sorted_.fewest)
+                expected = rule.of_columns(replace(sorted_))
+            np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_what_the_compiled_rules_on_columns_do_not_take() -> None:
+    fine = torch.zeros(4, 64)
+    assert windows.fits(fine, 1)
+    for other in (fine.half(), fine.T, fine[:, :3]):
+        assert not windows.fits(other, 1)
+    assert not windows.fits(fine, 0)  # a column without values has no median
 
 
 @given(
