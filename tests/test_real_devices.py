@@ -643,20 +643,28 @@ def test_rounds_of_a_log_are_as_they_were_heard(tmp_path: Path) -> None:
 
 
 def test_joules_are_what_devices_say(tmp_path: Path) -> None:
-    """Of honest workers, summed over rounds and replayed; what a scenario says of power counts nothing."""
+    """Of honest workers, if all of them say it, summed over rounds and replayed; what a scenario says
+    of power counts nothing.
+    """
     scenario = Scenario(**{**BASE, "hardware": "power[watts=3]+real", "byzantine": 1})
     run = Run.resumed(scenario, tmp_path, "real-1")
     hostile = byzantine(scenario)
     here, spent = Here(tmp_path, scenario), np.zeros(9)
     while not run.over:
         replies = here.replies(run)
-        told = {w: r._replace(joules=float(w + 1)) for w, r in replies.items() if w != 2}
+        told = {w: r._replace(joules=w + 1.0) for w, r in replies.items() if not hostile[w]}
         spent[list(told)] += np.array(list(told)) + 1.0
         run.hear({**replies, **told}, asked=7, malformed=0, seconds=32.0)
     result = run.result()
     assert result.measures["energy"] == pytest.approx(spent[~hostile].sum())
     assert Run.resumed(scenario, tmp_path, "real-1").result().measures == result.measures
+    assert run.joules == pytest.approx(spent)
     silent = Run.resumed(scenario, tmp_path / "b", "real-1")
+    replies = Here(tmp_path / "b", scenario).replies(silent)
+    one = next(w for w in replies if not hostile[w])
+    told = {w: r._replace(joules=5.0) for w, r in replies.items() if w != one}
+    silent.hear({**replies, **told}, asked=7, malformed=0, seconds=1.0)
+    assert silent.joules.sum() == 5.0 * (len(replies) - 1)
     Here(tmp_path / "b", scenario).play(silent)
     assert "energy" not in silent.result().measures
 

@@ -91,7 +91,22 @@ class _Heard(Round):
 
 
 class _Stack(Stack):
-    """The cell of a real run."""
+    """The cell of a real run.
+
+    Attributes:
+        joules: (n,) what each worker says that it spent.
+    """
+
+    def __init__(self, cells: list[Cell], world: World) -> None:
+        super().__init__(cells, world)
+        self.joules, self._silent = np.zeros(world.workers), False
+
+    def spend(self, workers: NDArray[np.int64], joules: NDArray[np.float64]) -> None:
+        """Add what workers say of an answer: the run knows it if no honest one keeps silent."""
+        (cell,), known = self.cells, np.isfinite(joules)
+        self.joules[workers[known]] += joules[known]
+        self._silent |= bool((~known & ~cell.byzantine[workers]).any())
+        cell.joules = None if self._silent or not self.joules.any() else self.joules
 
     def hear(self, k: int, draw: Draw, heard: Heard) -> None:
         """Play round k with what was heard."""
@@ -107,10 +122,7 @@ class _Stack(Stack):
             values[0, row, torch.from_numpy(first[:length])] = torch.from_numpy(sent.copy())
             lengths[row], updates[row] = length, taken
             start += length
-        known = np.isfinite(heard.joules)
-        if known.any():
-            cell.joules = np.zeros(self.world.workers) if cell.joules is None else cell.joules
-            cell.joules[draw.workers[heard.rows[known]]] += heard.joules[known]
+        self.spend(draw.workers[heard.rows], heard.joules)
         now = self.params.clone()
         round_ = _Heard(k, self.world, draw, self, Answers(values), heard)
         hostile, held = cell.byzantine[draw.workers], self.world.sizes[draw.workers]
@@ -196,6 +208,11 @@ class Run:
     def params(self) -> NDArray[np.float32]:
         """Return the parameters w, (d,), in memory of their own."""
         return self._stack.params[0].numpy().copy()
+
+    @property
+    def joules(self) -> NDArray[np.float64]:
+        """Return what each worker says that it has spent, (n,)."""
+        return self._stack.joules.copy()
 
     @property
     def workers(self) -> list[int]:

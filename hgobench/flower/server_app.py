@@ -351,6 +351,9 @@ def drive(grid: Grid, run: Run, asked: Settings) -> None:
         )  # fmt: skip
     for (worker, name), values in fleet.said.items():
         fleet.facts[worker][name] = float(np.median(values))
+    for worker, joules in enumerate(run.joules.tolist()):
+        if joules:
+            fleet.facts.setdefault(worker, {})["joules"] = joules
     result = run.result(
         engine=f"flower {metadata.version('flwr')}",
         fleet={str(worker): facts for worker, facts in sorted(fleet.facts.items())},
