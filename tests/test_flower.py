@@ -559,6 +559,35 @@ def test_replies_are_waited_for_until_the_time_is_over() -> None:
     assert [reply.metadata.src_node_id for reply in replies] == [1000, 1001]
 
 
+class Heavy(Local):
+    """A grid on which replies take half a second, and that of the last node is not there at once."""
+
+    looks = 0
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        (name,) = message_ids
+        if name in self.waiting and self.waiting[name].metadata.dst_node_id == 1001:
+            self.looks += 1
+            if self.looks == 1:
+                return []
+        threading.Event().wait(0.5)
+        return super().pull_messages([name])
+
+
+def test_what_replies_take_is_no_reason_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks it rests three times as long as it looked in vain, not as it fetched."""
+    rests = list[float]()
+    monkeypatch.setattr("hgobench.flower.grid.POLL", 0.0)
+    monkeypatch.setattr("hgobench.flower.grid.time.sleep", rests.append)
+    grid = OneByOne(Heavy(*HONEST[:2]), largest=10**6)
+    orders = [
+        Message(RecordDict(), dst_node_id=node, message_type="train") for node in (1000, 1001)
+    ]
+    assert len(list(grid.send_and_receive(orders))) == 2
+    assert len(rests) == 1
+    assert 0 < rests[0] < 3 * 0.5
+
+
 class Uploading(Local):
     """A grid whose first node goes on and on sending its reply."""
 

@@ -19,7 +19,7 @@ log = logging.getLogger("flwr").log
 
 UNREADABLE = 7001  # the code of an error in place of a reply that can't be used
 PATIENCE = 2.0  # seconds for a reply to be fetched before others are
-POLL = 1.0  # seconds between two looks for replies, or three times as long as a look takes
+POLL = 1.0  # seconds between two looks for replies, or three times as long as was looked in vain
 
 
 class OneByOne(Grid):
@@ -93,8 +93,9 @@ class OneByOne(Grid):
         replies: list[Message] = []
         under_way: dict[str, _Fetch] = {}
         while waiting:
-            began = time.monotonic()
+            in_vain = 0.0  # seconds
             for name, message in list(waiting.items()):
+                began = time.monotonic()
                 fetch = under_way.pop(name, None) or _Fetch(self, message)
                 # On the side there is place for some; the next is waited for, until the end.
                 here = len(under_way) < self.aside
@@ -104,11 +105,13 @@ class OneByOne(Grid):
                 elif came := fetch.replies():
                     replies += came
                     del waiting[name]
+                else:
+                    in_vain += time.monotonic() - began
             now = time.monotonic()
             if now >= end:
                 break
             if waiting:
-                time.sleep(min(max(POLL, 3.0 * (now - began)), end - now))
+                time.sleep(min(max(POLL, 3.0 * in_vain), end - now))
         return replies
 
     def fetched(self, message: Message) -> list[Message]:
