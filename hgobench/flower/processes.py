@@ -148,8 +148,8 @@ class Fleet:
         """Return what a process has written."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, what: Callable[[], object], seconds: float) -> None:
-        """Wait until something is so.
+    def wait(self, what: Callable[[], object], seconds: float, look: float = 0.2) -> None:
+        """Wait until something is so, and look every `look` seconds.
 
         Raises:
             TimeoutError: it is not within some seconds; with the ends of all logs.
@@ -159,7 +159,7 @@ class Fleet:
             if time.monotonic() > end:
                 logs = "\n".join(f"== {name}\n{self.log(name)[-3000:]}" for name in self.processes)
                 raise TimeoutError(f"not within {seconds} s\n{logs}")
-            time.sleep(0.2)
+            time.sleep(look)
 
     def left(self) -> list[psutil.Process]:
         """Return what runs of all that was started, and of what that has started."""
