@@ -330,7 +330,8 @@ def main(grid: Grid, context: Context) -> None:
 def drive(grid: Grid, run: Run, asked: Settings) -> None:
     """Play a run's rounds, and keep its result in the store."""
     scenario = run.scenario
-    fleet = Fleet(grid, run, aside=scenario.tolerated)
+    # Even if none is taken to be Byzantine, one may break while it sends.
+    fleet = Fleet(grid, run, aside=max(scenario.tolerated, 1))
     if run.over:
         with open_store(asked.results) as store:
             kept = {(ruleset, result.scenario) for ruleset, result in store.results()}
