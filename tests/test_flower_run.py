@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -511,27 +511,30 @@ class Gate:
     """A way to a port that lets bytes through until a word goes by, if it is set to stop there."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.word, self.closed = port, b"", False
+        self.port, self.word = port, b""
         self.stopped = threading.Event()
         self.open = threading.Event()
         self._at = socket.create_server(("127.0.0.1", 0))
         self.at = int(self._at.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def _accept(self) -> None:
-        while True:
-            try:
+        with suppress(OSError):  # until it is closed
+            while True:
                 here, _ = self._at.accept()
-                there = socket.create_connection(("127.0.0.1", self.port))
-            except OSError:
-                return
-            for source, target, watched in ((here, there, True), (there, here, False)):
-                threading.Thread(
-                    target=self._pass, args=(source, target, watched), daemon=True
-                ).start()
+                try:
+                    there = socket.create_connection(("127.0.0.1", self.port))
+                except OSError:
+                    here.close()
+                    continue
+                for ends in ((here, there, True), (there, here, False)):
+                    thread = threading.Thread(target=self._pass, args=ends)
+                    thread.start()
+                    self._threads.append(thread)
 
     def _pass(self, source: socket.socket, target: socket.socket, watched: bool) -> None:
-        with suppress(OSError):
+        with source, suppress(OSError):
             while piece := source.recv(65536):
                 if watched and self.word and self.word in piece:
                     half, piece = piece[: len(piece) // 2], piece[len(piece) // 2 :]
@@ -539,14 +542,16 @@ class Gate:
                     self.stopped.set()
                     self.open.wait()
                 target.sendall(piece)
-        for end in (source, target):
-            with suppress(OSError):
+            for end in (source, target):
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let all go on, and accept nothing more."""
+        """Let all go on, accept nothing more, and wait until both sides of all ways have ended."""
         self.open.set()
+        self._at.shutdown(socket.SHUT_RDWR)
         self._at.close()
+        for thread in self._threads:
+            thread.join(30)
 
 
 HEAD = b"POST /v1/fleet/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/protobuf\r\n"
@@ -594,7 +599,19 @@ def test_long_nodes_stop_and_are_killed_in_every_phase_of_a_round(tmp_path: Path
     nodes = Nodes(tmp_path, scenario)
     kept = Log.of(nodes.results, "real-1", scenario)
 
-    def hit(it: Fleet, gate: Gate, number: int, k: int) -> None:
+    def all_heard(it: Fleet) -> tuple[int, dict[int, int]]:
+        """Wait for a round in which all are heard; return it, and how long nodes' logs are at its end."""
+        k, ends = kept.count(), time.monotonic() + 300
+        while time.monotonic() < ends:
+            if kept.count() > k:
+                began = {node: len(it.log(f"node{node}")) for node in PHASES}
+                k = kept.count()
+                if heard(kept, scenario, k - 1) == [{*range(5)}]:
+                    return k, began
+            time.sleep(0.005)
+        raise TimeoutError(it.log("run"))
+
+    def hit(it: Fleet, gate: Gate, number: int, k: int, began: dict[int, int]) -> None:
         """Send each node a signal in its phase of the round after k, which begins."""
 
         def said(it: Fleet, node: int, words: tuple[str, ...]) -> str | None:
@@ -607,7 +624,6 @@ def test_long_nodes_stop_and_are_killed_in_every_phase_of_a_round(tmp_path: Path
             return text
 
         gate.word = b"/push-object"
-        began = {node: len(it.log(f"node{node}")) for node in PHASES}
         since: dict[int, float] = {}
         while len(since) < len(PHASES) and kept.count() == k:
             for node in PHASES.keys() - since.keys():
@@ -625,35 +641,31 @@ def test_long_nodes_stop_and_are_killed_in_every_phase_of_a_round(tmp_path: Path
         assert kept.count() == k, "too slow a machine: the round was over before"
 
     (tmp_path / "fleet").mkdir()
-    with fleet(tmp_path / "fleet") as it:
+    with ExitStack() as after, fleet(tmp_path / "fleet") as it:
         gate, port = Gate(it.port), it.port
-        try:
-            for worker, text in enumerate(nodes.settings):
-                it.port = gate.at if worker == 2 else port
-                slow = " rate=4.0" if worker == 1 else ""  # it computes as long as there is time
-                it.node(f"node{worker}", text + slow)
-            it.port = port
-            start(it, tmp_path)
-            for number in (signal.SIGSTOP, signal.SIGKILL):
-                known = kept.count()
-                it.wait(lambda known=known: {*range(5)} in heard(kept, scenario, known), 300)  # type: ignore[misc]
-                k = kept.count()
-                hit(it, gate, number, k)
-                assert any(answer.startswith(b"HTTP/1.1 4") for answer in rubbish(port))
-                it.wait(lambda k=k: kept.count() > k, 120)  # type: ignore[misc]
-                assert heard(kept, scenario, k)[0] in ({3}, {3, 4}), it.log("run")
-                gate.word = b""
-                gate.open.set()
-                if number == signal.SIGSTOP:
-                    for node in PHASES:
-                        it.signal(f"node{node}", signal.SIGCONT)
-                    gate.stopped.clear()
-                    gate.open.clear()
-            it.wait(lambda: {4} in heard(kept, scenario, k + 1), 240)
-            assert it.processes["superlink"].poll() is None
-            told = rounds_of(it)
-        finally:
-            gate.close()
+        after.callback(gate.close)
+        for worker, text in enumerate(nodes.settings):
+            it.port = gate.at if worker == 2 else port
+            slow = " rate=4.0" if worker == 1 else ""  # it computes as long as there is time
+            it.node(f"node{worker}", text + slow)
+        it.port = port
+        start(it, tmp_path)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            k, began = all_heard(it)
+            hit(it, gate, number, k, began)
+            assert any(answer.startswith(b"HTTP/1.1 4") for answer in rubbish(port))
+            it.wait(lambda k=k: kept.count() > k, 120)  # type: ignore[misc]
+            assert heard(kept, scenario, k)[0] in ({3}, {3, 4}), it.log("run")
+            gate.word = b""
+            gate.open.set()
+            if number == signal.SIGSTOP:
+                for node in PHASES:
+                    it.signal(f"node{node}", signal.SIGCONT)
+                gate.stopped.clear()
+                gate.open.clear()
+        it.wait(lambda: {4} in heard(kept, scenario, k + 1), 240)
+        assert it.processes["superlink"].poll() is None
+        told = rounds_of(it)
     assert max(told) <= kept.count()
     (run,) = replayed(nodes.results)
     assert (run.rounds, run.same) == (kept.count(), True)
