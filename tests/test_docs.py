@@ -60,7 +60,7 @@ HETEROGENEITY = list(attacks.heterogeneity_attacks.builtins)
 def test_examples_in_docstrings(name: str) -> None:
     if name in tuple(
         f"hgobench.flower.{name}"
-        for name in ("client_app", "grid", "hgo", "server_app", "strategy")
+        for name in ("client_app", "grid", "hgo", "light", "server_app", "strategy")
     ):
         pytest.importorskip("flwr", reason="needs hgobench[flower]")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
