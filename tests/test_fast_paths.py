@@ -455,3 +455,17 @@ def test_torchs_default_dtype_does_not_matter() -> None:
         assert run(Scenario(rounds=3)).rounds["test_loss"] == before
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_compiled_loops_take_arguments_that_lie_anywhere() -> None:
+    """Every copy of a strided argument lives until the loop has read it."""
+    values = torch.rand(9, 4096, generator=torch.Generator().manual_seed(0)).sort(dim=0).values
+    columns = Columns.sort(values)
+    whole = columns.count, columns.median(), columns._inside(2)
+    strided = [torch.stack([one, torch.zeros_like(one)], dim=1)[:, 0] for one in whole]
+    assert not any(one.is_contiguous() for one in strided)
+    expected, found = (
+        windows.means_around(columns.values, count, centre, inside, 2)
+        for count, centre, inside in (whole, strided)
+    )
+    assert torch.equal(found, expected)

@@ -105,10 +105,7 @@ def devices_study(
     scenario = Scenario(**(defaults | fields))  # type: ignore[arg-type]
     declared = None
     if rates is not None:
-        try:
-            declared = [float(text) for text in rates.split(",")]
-        except ValueError:
-            raise InputError(f"--rates: {rates!r}; expected numbers separated by commas") from None
+        declared = _numbers("--rates", rates, float)
         if not all(0 < rate < float("inf") for rate in declared):
             raise InputError(f"--rates: {rates!r}; expected numbers > 0")
     words = [

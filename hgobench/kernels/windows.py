@@ -99,13 +99,13 @@ def _called(
 ) -> Tensor:
     """Call a loop, and return what it writes, (b,) of a dtype."""
     out = values.new_empty(values.shape[1], dtype=kind)
-    pointers = (one.contiguous() for one in (count, *given))
+    held = [one.contiguous() for one in (count, *given)]  # copies live until the loop has read them
     _kernel(write, values.element_size(), len(given), len(numbers))(
         values.data_ptr(),
         values.stride(0),
         values.shape[1],
         out.data_ptr(),
-        *(one.data_ptr() for one in pointers),
+        *(one.data_ptr() for one in held),
         *numbers,
     )
     return out
