@@ -38,8 +38,8 @@ class Average(Rule):
 
     @property
     def columnwise(self) -> bool:
-        """A mean of vectors is one of each coordinate."""
-        return True
+        """A mean of vectors is one of each coordinate, unless somebody says whose count."""
+        return not self.needs
 
     def lacks(self, scope: Scope) -> str:
         """Say why the rule lacks a scope: a mean of vectors is one of each coordinate."""

@@ -18,7 +18,7 @@ from hgobench.kernels.tiles import map_tiles, scratch, threads_for_tiles, tiles
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
-from .columns import HALF, Columns, outweighed
+from .columns import HALF, Columns, Sent, outweighed
 from .errors import NonFiniteError, RuleError
 from .ragged import MaskedVectors, steps
 from .vectors import Vectors
@@ -254,16 +254,11 @@ class Rule(Part):
     def _answered(self, values: Tensor, present: Tensor | None, view: ServerView | None) -> Answer:
         view = view or NOTHING
         _check(values, present, view)
-        if view.weights is not None and not self.weighted:
-            raise RuleError(
-                f"{self.name}: takes no weights; leave view.weights out, or take a rule that does "
-                "(hgobench list rules)"
-            )
+        self._require_unweighted(view)
         if values.shape[1] == 0:
             return Answer(values.new_zeros(0))
         # The last bits must not depend on the layout.
         values = values.detach() if values.stride(1) == 1 else values.detach().contiguous()
-        present = None if present is None else present.contiguous()
         if not values.dtype.itemsize >= 4:
             wide = self._answered(values.float(), present, view)
             return Answer(self._checked(wide.values, values), wide.served)
@@ -274,38 +269,54 @@ class Rule(Part):
         if not heard.any():
             return Answer(torch.zeros_like(values[0]), heard)
         if heard.all():
-            return self._ragged(values, present, counts, view)
+            return self._ragged(values, Sent.of(present, counts), view)
         out = torch.zeros_like(values[0])
         asked = heard.nonzero()[:, 0]
-        parts = values.index_select(1, asked), present.index_select(1, asked), counts[asked]
-        found = self._ragged(*parts, view.of_coordinates(asked, len(heard)))
+        sent = Sent.of(present.index_select(1, asked), counts[asked])
+        values = values.index_select(1, asked)
+        found = self._ragged(values, sent, view.of_coordinates(asked, len(heard)))
         out[asked] = found.values
         if found.served is not None:
             heard[asked] = found.served
         return Answer(out, heard)
 
-    def _ragged(self, values: Tensor, present: Tensor, counts: Tensor, view: ServerView) -> Answer:
-        """Aggregate coordinates that all have senders; `counts` (b,) says how many."""
-        fewest, most = int(counts.min()), int(counts.max())
-        if fewest == len(values):
+    def beside(self, values: Tensor, sent: Sent | None, view: ServerView) -> Tensor:
+        """Aggregate what a server took of several runs, side by side, as a `columnwise` rule may.
+
+        Args:
+            values: (m, b) as for a call, but contiguous and not checked.
+            sent: who sent what of it, enough of each coordinate; None: all.
+            view: what the servers know of the round.
+        """
+        self._require_unweighted(view)
+        if not values.dtype.itemsize >= 4:
+            return self._checked(self.beside(values.float(), sent, view), values)
+        if sent is None:
+            return self._dense(values, view)
+        self.check_answer_count(sent.fewest, sent.most)
+        return self._by_tiles(values, sent, view)
+
+    def _ragged(self, values: Tensor, sent: Sent, view: ServerView) -> Answer:
+        """Aggregate coordinates that all have senders."""
+        present, counts = sent.present, sent.count
+        if sent.fewest == len(values):
             return Answer(self._dense(values, view))
         if self.scope == "block":
             complete = present.all(dim=1)
             return Answer(self._dense(values[complete], view.of_workers(complete)))
         if self.scope == "coordinate":
-            self.check_answer_count(fewest, most)
-            return Answer(self._by_tiles(values, present, counts, view))
+            return Answer(self.beside(values, sent, view))
         enough = (counts >= self.minimum) & (counts <= self.maximum)
         if self.scope == "masked":
             return self._masked(values, present, counts >= self.minimum, view)
         if not enough.any():
-            self.check_answer_count(most, fewest)
+            self.check_answer_count(sent.most, sent.fewest)
         return self._by_steps(values, present, view)
 
     def _dense(self, values: Tensor, view: ServerView) -> Tensor:
         self.check_answer_count(len(values), len(values))
         if self.scope == "coordinate" or self.by_columns():
-            return self._by_tiles(values, None, None, view)
+            return self._by_tiles(values, None, view)
         self._require_lighter(view)
         with self._threads():
             answer = self._checked(self.of_vectors(Vectors(values, view)), values)
@@ -354,8 +365,7 @@ class Rule(Part):
     def _by_tiles(
         self,
         values: Tensor,
-        present: Tensor | None,
-        counts: Tensor | None,
+        sent: Sent | None,
         view: ServerView,
         mixed: Vectors | None = None,
     ) -> Tensor:
@@ -366,7 +376,7 @@ class Rule(Part):
         if self.stateful:
             if mixed is not None:
                 return self.of_columns(Columns.sort(mixed.rows, view=view))
-            columns = self._lighter(Columns.sort(values, present, counts, view))
+            columns = self._lighter(Columns.sort(values, sent, view))
             return self._checked(self.of_columns(columns), values)
         parts, answer = tiles(values), torch.empty_like(values[0])
 
@@ -375,10 +385,9 @@ class Rule(Part):
             seen = view
             if len(parts) > 1:
                 seen = view.of_coordinates(torch.arange(part.start, part.stop), len(answer))
-            sent = None if present is None else present[:, part]
-            count = None if counts is None else counts[part]
+            there = None if sent is None else sent.part(part)
             with scratch(tile) as memory:
-                columns = self._lighter(Columns.sort(tile, sent, count, seen, out=memory))
+                columns = self._lighter(Columns.sort(tile, there, seen, out=memory))
                 answer[part] = self._shaped(self.of_columns(columns), tile)
             return all_finite(answer[part])
 
@@ -396,6 +405,13 @@ class Rule(Part):
         if view.weights is None or self.minimum <= 2 * self.f:
             return 0.0
         return float(np.sort(view.weights)[::-1][: self.f].sum() / view.weights.sum())
+
+    def _require_unweighted(self, view: ServerView) -> None:
+        if view.weights is not None and not self.weighted:
+            raise RuleError(
+                f"{self.name}: takes no weights; leave view.weights out, or take a rule that does "
+                "(hgobench list rules)"
+            )
 
     def _require_lighter(self, view: ServerView) -> None:
         if (share := self._share_of_any_f(view)) >= HALF:
@@ -468,9 +484,7 @@ class Rule(Part):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Aggregate m complete vectors -> (b,); m >= `minimum`, entries may be NaN."""
         if self.by_columns():
-            return vectors.on_served(
-                lambda some: self._by_tiles(some.sent, None, None, some.view, some)
-            )
+            return vectors.on_served(lambda some: self._by_tiles(some.sent, None, some.view, some))
         return self.of_rows(vectors.rows)
 
     def of_rows(self, rows: Tensor) -> Tensor:

@@ -29,6 +29,41 @@ HALF = 0.5 - ROUNDING  # of the weight; what f may have must be less
 
 
 @dataclass(frozen=True)
+class Sent:
+    """Who sent which coordinate: what is asked again and again is counted once.
+
+    Attributes:
+        present: (m, b) bool, contiguous.
+        count: (b,) int64, how many sent each.
+        fewest, most: the smallest and the largest count.
+    """
+
+    present: Tensor
+    count: Tensor
+    fewest: int
+    most: int
+    _beside: dict[int, Sent] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, present: Tensor, count: Tensor | None = None) -> Sent:
+        """Count who sent what, unless that is known."""
+        count = count_columns(present) if count is None else count
+        return cls(present.contiguous(), count, int(count.min()), int(count.max()))
+
+    def part(self, part: slice) -> Sent:
+        """Return that of some columns."""
+        whole = (part.start, part.stop) == (0, len(self.count))
+        return self if whole else Sent.of(self.present[:, part], self.count[part])
+
+    def beside(self, runs: int) -> Sent:
+        """Return that of several runs side by side in which the same was sent."""
+        if runs not in self._beside:
+            repeated = self.present.repeat(1, runs), self.count.repeat(runs)
+            self._beside[runs] = Sent(*repeated, self.fewest, self.most) if runs > 1 else self
+        return self._beside[runs]
+
+
+@dataclass(frozen=True)
 class Columns:
     """Every column sorted by itself, the sent values first, what was not sent behind them.
 
@@ -58,8 +93,7 @@ class Columns:
     def sort(
         cls,
         values: Tensor,
-        present: Tensor | None = None,
-        count: Tensor | None = None,
+        sent: Tensor | Sent | None = None,
         view: ServerView | None = None,
         out: Tensor | None = None,
     ) -> Columns:
@@ -67,22 +101,22 @@ class Columns:
 
         Args:
             values: (m, b).
-            present: (m, b) bool; None: all.
-            count: (b,) the column sums of `present`, if they are known.
+            sent: (m, b) bool, who sent what, or `Sent`; None: all.
             view: what the server knows of the round.
             out: (m, b) contiguous memory that the sorted values may be written to.
         """
         m, b = values.shape
         view = view or ServerView()
+        if isinstance(sent, torch.Tensor):
+            sent = Sent.of(sent)
         if view.weights is not None:
+            present = None if sent is None else sent.present
             return cls._weighted(values, present, view, view.weights)
-        if present is None:
+        if sent is None:
             everyone = torch.full((b,), m, dtype=torch.int64, device=values.device)
             return cls(sort_columns(values, out=out), everyone, m, m, view)
-        if count is None:
-            count = count_columns(present)
-        fewest, most = int(count.min()), int(count.max())
-        return cls(sort_columns(values, present, out), count, fewest, most, view)
+        ordered = sort_columns(values, sent.present, out)
+        return cls(ordered, sent.count, sent.fewest, sent.most, view)
 
     @classmethod
     def _weighted(

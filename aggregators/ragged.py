@@ -16,7 +16,7 @@ from hgobench.kernels.inner_products import inner_products, summed
 from hgobench.kernels.tiles import map_tiles, tiles
 from hgobench.lazy import Tensor, torch
 
-from .columns import Columns
+from .columns import Columns, Sent
 from .errors import RuleError
 from .vectors import LARGEST, ROUNDING, Vectors
 from .view import ServerView
@@ -138,7 +138,7 @@ class _Staircase:
 
         def median(part: slice) -> Tensor:
             tile, there = self.ordered[:, part], self._present[:, part]
-            return Columns.sort(tile, there, self._counts[part]).median()
+            return Columns.sort(tile, Sent.of(there, self._counts[part])).median()
 
         centre = torch.cat(map_tiles(median, tiles(self.ordered)))
         if self.finite.all():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.aggregators import Answer, Rule, ServerView
+from hgobench.aggregators.columns import Sent
 from hgobench.algorithms import Algorithm, GradientDescent, Held, Order
 from hgobench.kernels.arrays import count_columns
 from hgobench.lazy import Tensor, torch
@@ -35,6 +36,11 @@ class Reception:
     size: int
     weights: NDArray[np.float64] | None = None
     held: Held | None = None
+
+    @cached_property
+    def sent(self) -> Sent | None:
+        """Return what is counted of who sent which coordinate; None: all did."""
+        return None if self.present is None else Sent.of(self.present)
 
     @cached_property
     def whole(self) -> Reception:

@@ -84,6 +84,7 @@ class Cell:
         aim: those whose attackers want the same.
         receiving: those whose servers take the same of equal answers.
         defence: those whose rule may aggregate for all of them at once.
+        joins: whether its rule may aggregate the answers of several cells side by side.
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
         gradients: how many each of them takes in a round at most.
@@ -183,7 +184,8 @@ class Cell:
                 self.threat += (scenario.quorum,)
         self.aim = own if self.attacks.foreign else (scenario.attack, scenario.byzantine)
         self.defence: tuple[Any, ...] = own
-        if not self.rules.foreign and self.rule.columnwise and not self.keeps:
+        self.joins = not self.rules.foreign and self.rule.columnwise and not self.keeps
+        if self.joins:
             self.defence = (
                 scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum,
                 scenario.weights,

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ from .clock import budget, duration, spent
 from .ending import measure
 from .local_steps import LocalGradients, Minibatches
 from .world import Draw, World
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,20 @@ class Turn:
     def under_way(self) -> bool:
         """Whether nothing has ended its cell."""
         return self.cell.status == "done"
+
+
+class Answered(NamedTuple):
+    """What a cell's rule answered.
+
+    Attributes:
+        turn: the cell's.
+        reception: what has an answer of what its server took; None: the round stalls.
+        values: (b,) the answer.
+    """
+
+    turn: Turn
+    reception: Reception | None
+    values: Tensor
 
 
 class Stack:
@@ -245,6 +261,7 @@ class Round:
         self._accepted: dict[Hashable, NDArray[np.int64]] = {}
         self._received: dict[Hashable, Reception | None] = {}
         self._spending: dict[Hashable, tuple[int, float]] = {}
+        self._counted: dict[Hashable, tuple[int, int]] = {}
         self.receptions: dict[int, Reception | None] = {}  # what the server of row r took
         self.asked = len(draw.workers)  # how many workers were sent the parameters
 
@@ -272,13 +289,7 @@ class Round:
             if turn.under_way:
                 with Attempt(self.k, turn.cell):
                     self._accept(turn)
-        waiting = [turn for turn in turns if turn.under_way]
-        for group in _groups(waiting, self._defence):
-            started = time.process_time()
-            self.aggregate(group)
-            seconds = (time.process_time() - started) / len(group)
-            for turn in group:
-                turn.cell.server_seconds += seconds
+        self.aggregate([turn for turn in turns if turn.under_way])
         for turn in turns:
             self.write(turn)
 
@@ -459,48 +470,53 @@ class Round:
             )
         return self._received[key]
 
-    def aggregate(self, group: Sequence[Turn]) -> None:
-        """Aggregate and step: for all cells of a group at once, else for each by itself."""
+    def aggregate(self, turns: Sequence[Turn]) -> None:
+        """Let servers aggregate and step; each cell is charged its share of the time."""
+        answered: list[Answered] = []
+        for group in _groups(turns, self._defence):
+            with _ServerTime(group):
+                answered += self._answers(group)
+        for alike in _groups(answered, lambda one: (id(one.reception), one.turn.cell.stepping)):
+            cells = [one.turn for one in alike]
+            with _ServerTime(cells), Attempt(self.k, *(turn.cell for turn in cells)):
+                self._step(alike)
+
+    def _answers(self, group: Sequence[Turn]) -> list[Answered]:
+        """Aggregate: for all cells of a group at once, else for each by itself."""
         reception = None
         with Attempt(self.k, *(turn.cell for turn in group)):
             reception = self._reception(group[0])
         if not group[0].under_way:
-            return
+            return []
         self.receptions.update((turn.r, reception) for turn in group)
         if reception is None:  # the round stalls
-            for turn in group:
-                self._step([turn], None, self.params.new_zeros(1, 0))
-            return
-        at_once = self.answers.at_once() if len(group) > 1 else 1
+            return [Answered(turn, None, self.params.new_zeros(0)) for turn in group]
+        found, at_once = list[Answered](), self.answers.at_once()
         for start in range(0, len(group), at_once):
             batch = group[start : start + at_once]
-            joint_answers = self._beside(batch, reception) if len(batch) > 1 else None
-            if joint_answers is not None:
-                numbers = {id(turn): number for number, turn in enumerate(batch)}
-                for alike in _groups(batch, lambda turn: turn.cell.stepping):
-                    chosen = [numbers[id(turn)] for turn in alike]
-                    answers = joint_answers if len(alike) == len(batch) else joint_answers[chosen]
-                    with Attempt(self.k, *(turn.cell for turn in alike)):
-                        self._step(alike, reception, answers)
+            joint = self._beside(batch, reception) if batch[0].cell.joins else None
+            if joint is not None:
+                found += [
+                    Answered(turn, reception, row) for turn, row in zip(batch, joint, strict=True)
+                ]
                 continue
             for turn in batch:
                 with Attempt(self.k, turn.cell):
                     answer = self._alone(turn, reception)
-                    kept, values = reception.answered(answer)
-                    self._step([turn], kept, values[None])
+                    found.append(Answered(turn, *reception.answered(answer)))
+        return found
 
     def _beside(self, group: Sequence[Turn], reception: Reception) -> Tensor | None:
         """Return the answers of several cells' rule, (G, b), side by side; None: not so."""
         rows = self.world.to_device(reception.rows)
         values = self.answers.beside([turn.r for turn in group], rows, reception.block)
-        present = reception.present
-        present = None if present is None else present.repeat(1, len(group))
+        sent = None if reception.sent is None else reception.sent.beside(len(group))
         cell, answer = group[0].cell, None
         # All that a coordinate-wise rule may know of the model is how large it is.
         size, weights = self.params.shape[1], reception.weights
         view = ServerView(round=self.k, dimension=size, weights=weights)
         with _JointCall(group), cell.rules("call", self.k):
-            answer = cell.rule(values, present, view)
+            answer = cell.rule.beside(values, sent, view)
         return None if answer is None else answer.view(len(group), -1)
 
     def _alone(self, turn: Turn, reception: Reception) -> Answer:
@@ -510,16 +526,19 @@ class Round:
             view = cell.view(self.k, self.draw, self.params[r], reception)
             return cell.server.aggregate(self.answers.values[r], reception, view)
 
-    def _step(self, group: Sequence[Turn], reception: Reception | None, answers: Tensor) -> None:
-        """Update the parameters of cells by their answers, (G, b)."""
-        params, k = self.params, self.k
+    def _step(self, group: Sequence[Answered]) -> None:
+        """Update the parameters of cells by their answers on the same block."""
+        params, k, turns = self.params, self.k, [one.turn for one in group]
+        reception = group[0].reception
         block = None if reception is None else reception.block
         if self.observe is not None:
-            for turn, answer in zip(group, answers, strict=True):
+            for turn, _, answer in group:
                 self.observe(Step(turn.cell.scenario, k, params[turn.r], block, answer))
+        finite = [False] * len(group)
         if reception is not None and len(group) > 1:
-            rows = torch.tensor([turn.r for turn in group], device=params.device)
-            rate = group[0].cell.solver.rate(answers.shape[1], params.shape[1])
+            rows = torch.tensor([turn.r for turn in turns], device=params.device)
+            answers = torch.stack([one.values for one in group])
+            rate = turns[0].cell.solver.rate(answers.shape[1], params.shape[1])
             scaled = answers * -rate
             if block is None:
                 params.index_add_(0, rows, scaled)
@@ -527,14 +546,12 @@ class Round:
                 index = (rows[:, None] * params.shape[1] + block).view(-1)
                 params.view(-1).index_add_(0, index, scaled.view(-1))
             finite = np.isfinite(params.index_select(0, rows).sum(dim=1).cpu().numpy()).tolist()
-        else:
-            (turn,) = group
-            if reception is not None:
-                with turn.cell.solvers("step", k):
-                    turn.cell.server.step(params[turn.r], reception, answers[0])
-            finite = [False]
-        for turn, good in zip(group, finite, strict=True):
-            turn.updated = answers.shape[1]
+        elif reception is not None:
+            (turn,) = turns
+            with turn.cell.solvers("step", k):
+                turn.cell.server.step(params[turn.r], reception, group[0].values)
+        for turn, good in zip(turns, finite, strict=True):
+            turn.updated = len(group[0].values)
             if not good and not all_finite(params[turn.r]):
                 turn.cell.end("diverged", f"round {k}: the parameters are not finite")
 
@@ -564,20 +581,28 @@ class Round:
 
     def _books(self, turn: Turn) -> Books:
         """Return what a round took in which all were asked at once."""
-        cell, lengths = turn.cell, turn.lengths
+        cell = turn.cell
         sent, lasted = 0, 0.0
         if turn.order is not None:
             with Attempt(self.k, cell):
                 sent, lasted = self.spent(turn, turn.order)
-        heard = lengths > 0
+        heard, theirs = self._heard(turn)
         return Books(
             time=cell.time + (lasted + turn.delay),
-            heard=int(heard.sum()),
-            byzantine_heard=int((heard & turn.hostile).sum()),
+            heard=heard,
+            byzantine_heard=theirs,
             coordinates=turn.computed,
             bytes_up=NUMBER_BYTES * sent,
             bytes_down=self.asked * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES),
         )
+
+    def _heard(self, turn: Turn) -> tuple[int, int]:
+        """Count the answers that are not empty, and the Byzantine ones among them."""
+        key = id(turn.lengths), id(turn.hostile)
+        if key not in self._counted:
+            heard = turn.lengths > 0
+            self._counted[key] = int(heard.sum()), int((heard & turn.hostile).sum())
+        return self._counted[key]
 
     def spent(self, turn: Turn, order: Order) -> tuple[int, float]:
         """Return how many numbers workers sent, and the round's time.
@@ -624,9 +649,24 @@ class _JointCall:
         return self.failed
 
 
-def _groups(turns: Iterable[Turn], key: Callable[[Turn], Hashable]) -> list[list[Turn]]:
-    """Return the turns in groups that have the same key, in the order of their first."""
-    groups: dict[Hashable, list[Turn]] = {}
-    for turn in turns:
-        groups.setdefault(key(turn), []).append(turn)
+class _ServerTime:
+    """What servers compute for some cells, of which each is charged its share."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self.cells = [turn.cell for turn in turns]
+
+    def __enter__(self) -> None:
+        self._started = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        seconds = (time.process_time() - self._started) / len(self.cells)
+        for cell in self.cells:
+            cell.server_seconds += seconds
+
+
+def _groups(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return items in groups that have the same key, in the order of their first."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return list(groups.values())

@@ -301,8 +301,8 @@ class EventStack(Stack):
         order = queue.order(k)
         turn = Turn(0, cell, hostile, False, lengths, lengths, lengths, examples, order)
         turn.malformed = self._malformed
-        round_.aggregate([turn])
         cell.server_seconds += time.process_time() - started
+        round_.aggregate([turn])
         if asked:
             queue.stepped()
         heard, theirs = int(counted.sum()), int((counted & hostile).sum())
