@@ -38,6 +38,8 @@ IDLE = 0.02  # of a period's seconds; a process that computes less than that is 
 IMPORTED: set[str] = set()  # plug-in modules that this process was asked to import
 _FREE: AbstractContextManager[None] = nullcontext()
 _TICKING: list[Clock] = []
+PERIOD = 1.0  # seconds between two rings of an alarm, at most
+_alarm_is_kept = False
 _LIMIT: ContextVar[float] = ContextVar("limit", default=math.inf)
 _show: Callable[[float, float, str], None] | None = None
 _trial: Callable[[str, str], str] | None = None
@@ -266,20 +268,27 @@ class Clock:
     def __init__(self, seconds: float = math.inf, *, single: bool = False) -> None:
         self.limit = self.left = seconds
         self.single = single
-        self._waited = self._began = self._last = self._period = 0.0
+        self._waited = self._began = self._last = self._rung = self._period = 0.0
         self.who, self._running, self._rang = "", False, False
         self._previous: Any = None
         self._timer: tuple[float, float] | None = None
 
-    def start(self, who: str) -> None:
-        """Count from now on; `who` is named when the time is over."""
+    def start(self, who: str, *, trusted: bool = False) -> None:
+        """Count from now on.
+
+        Args:
+            who: is named when the time is over.
+            trusted: whether what is called leaves signals alone, so that `kept_alarm` will do.
+        """
         self.who, self._running, self._rang = who, True, False
         self._began = self._last = time.process_time()
+        self._rung = time.monotonic()
         _TICKING.append(self)
         _report()
-        usable = math.isfinite(self.left) and hasattr(signal, "setitimer")
-        if usable and threading.current_thread() is threading.main_thread():
-            self._period = min(max(self.left / 10.0, 0.005), 1.0)
+        self._period = min(max(self.left / 10.0, 0.005), PERIOD)
+        if trusted and _alarm_is_kept and self._period == PERIOD:
+            return
+        if math.isfinite(self.left) and _has_alarm():
             # What is to be restored is known before anything changes: Ctrl-C may come in between.
             self._previous = signal.getsignal(signal.SIGALRM)
             self._timer = signal.getitimer(signal.ITIMER_REAL)
@@ -295,10 +304,12 @@ class Clock:
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if not self._running:
             return
-        now = time.process_time()
+        now, rung = time.process_time(), time.monotonic()
         # A stopped process gets one signal, however long it was stopped: periods count, not hours.
-        self._waited += self._period if now - self._last < IDLE * self._period else 0.0
-        self._last = now
+        # An alarm that was set before the clock was started rings after less than a period.
+        seconds = min(rung - self._rung, self._period)
+        self._waited += seconds if now - self._last < IDLE * seconds else 0.0
+        self._last, self._rung = now, rung
         if now - self._began > self.left or self._waited > self.limit:
             self._rang = True
             if frame is None or frame.f_globals is not globals():  # not while this room tidies up
@@ -348,6 +359,51 @@ class Clock:
             raise OutOfTime(self._message())
 
 
+def _has_alarm() -> bool:
+    """Whether signals can interrupt what runs here."""
+    return hasattr(signal, "setitimer") and (threading.current_thread() is threading.main_thread())
+
+
+@contextmanager
+def kept_alarm() -> Iterator[None]:
+    """Set the alarm of clocks once for the many calls of the body, instead of at each.
+
+    Setting and unsetting takes as long as a small rule. Calls of plug-in code, which may change
+    the alarm, and those with less than 10 s left still set one of their own. Where somebody else's
+    timer runs, all do.
+    """
+    global _alarm_is_kept
+    if _alarm_is_kept or not _has_alarm() or signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0):
+        yield
+        return
+    previous = signal.getsignal(signal.SIGALRM)
+    try:
+        signal.signal(signal.SIGALRM, _ring)
+        signal.setitimer(signal.ITIMER_REAL, PERIOD, PERIOD)
+        _alarm_is_kept = True
+        yield
+    finally:
+        _alarm_is_kept = False
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _forget_alarm() -> None:
+    """Keep no alarm after a fork: a child has none of its parent's timers."""
+    global _alarm_is_kept
+    _alarm_is_kept = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_alarm)
+
+
+def _ring(number: int, frame: FrameType | None) -> None:
+    """Let the clock that was started last look at the time."""
+    if _TICKING:
+        _TICKING[-1]._ring(number, frame)
+
+
 class _Timed:
     """A call of hgobench's own code: only the clock runs."""
 
@@ -355,7 +411,7 @@ class _Timed:
         self.clock, self.who = clock, who
 
     def __enter__(self) -> None:
-        self.clock.start(self.who)
+        self.clock.start(self.who, trusted=True)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import locale
 import os
 import random
@@ -24,7 +25,15 @@ import torch
 
 from hgobench import Scenario, aggregators, attacks, boundary, hardware
 from hgobench.aggregators import NonFiniteError
-from hgobench.boundary import Boundary, Clock, OutOfTime, PluginError, error_text, plain
+from hgobench.boundary import (
+    Boundary,
+    Clock,
+    OutOfTime,
+    PluginError,
+    error_text,
+    kept_alarm,
+    plain,
+)
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.leaderboard import Score, boards
@@ -538,3 +547,51 @@ def test_texts_are_made_plain() -> None:
     assert plain("\u202e\x9b") == "\\u202e\\x9b"
     assert len(plain("x" * 10**6)) < 1100
     assert error_text(ValueError()) == "ValueError"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_kept_alarm_ends_calls_that_compute_or_wait_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is set once, whatever is called, and what was there before is put back."""
+    monkeypatch.setattr(boundary, "PERIOD", 0.02)
+    before = signal.getsignal(signal.SIGALRM)
+
+    def own(name: str) -> Boundary:
+        return Boundary("rule", name, aggregators.build("median"), clock=Clock(0.3))
+
+    with kept_alarm():
+        kept = signal.getsignal(signal.SIGALRM)
+        assert kept is not before
+        text = "'computes' and what else the cell names took longer"
+        with pytest.raises(OutOfTime, match=text), own("computes")():
+            all(True for _ in itertools.count())  # in Python: what C computes ends first
+        text = "rule 'waits' waited longer than time_limit = 0.3 s"
+        with pytest.raises(OutOfTime, match=text), own("waits")():
+            time.sleep(10.0)
+        short, began = own("short"), time.monotonic()
+        while time.monotonic() - began < 0.5:  # what is waited between calls is nobody's
+            with short():
+                assert signal.getsignal(signal.SIGALRM) is kept
+            time.sleep(0.001)
+        with Boundary("rule", "foreign", nullcontext(), clock=Clock(0.3))():
+            assert signal.getsignal(signal.SIGALRM) is not kept  # it has one of its own
+        assert signal.getsignal(signal.SIGALRM) is kept
+        assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(0.02)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_an_alarm_is_not_kept_where_somebody_elses_timer_runs() -> None:
+    """As that of a test runner, which would ring late."""
+    rang = list[int]()
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rang.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with kept_alarm():
+            time.sleep(0.1)
+        assert rang == [signal.SIGALRM]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 
-from hgobench.boundary import PluginError, plain
+from hgobench.boundary import PluginError, kept_alarm, plain
 from hgobench.determinism import one_thread
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.lazy import torch
@@ -72,7 +72,7 @@ def simulate(
     """
     if len({scenario.world_key for scenario in scenarios}) != 1:
         raise ValueError("expected scenarios of one world")
-    with one_thread():
+    with one_thread(), kept_alarm():
         world = World.of(scenarios[0], device)
         check_fits(scenarios[0], world)
         width = at_once(world.sampled, world.model.dimension)
