@@ -55,6 +55,7 @@ from .sign_guard import SignGuard
 from .sign_sgd_majority import SignSgdMajority
 from .smea import Smea
 from .step_clipping import StepClipping
+from .trace import Trace
 from .trimmed_mean import TrimmedMean
 from .vectors import Vectors
 from .view import Memory, Root, ServerView
@@ -167,6 +168,7 @@ __all__ = [
     "SignSgdMajority",
     "Smea",
     "StepClipping",
+    "Trace",
     "TrimmedMean",
     "Vectors",
     "WeakDp",

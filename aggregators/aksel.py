@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from hgobench.kernels import windows
-from hgobench.kernels.arrays import sum_rows, zero_where_false
 from hgobench.kernels.windows import TIED
 from hgobench.lazy import Tensor, torch
 
 from .averaging import of_median
 from .base import Rule
 from .columns import Columns
+from .vectors import Vectors
 
 
 class Aksel(Rule):
@@ -45,21 +44,16 @@ class Aksel(Rule):
         radius = h * (1.0 + centre) / (h - (n + 1) // 2 + 1)
         return (math.sqrt(centre) + math.sqrt(radius)) ** 2
 
-    def of_rows(self, rows: Tensor) -> Tensor:
-        """Average the rows near the median."""
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        """Average the vectors near the median."""
+        rows = vectors.rows
         centre = Columns.sort(rows).median()
         distance = (rows.double() - centre).square().sum(dim=1).nan_to_num(nan=torch.inf)
         radius = distance.sort().values[(len(rows) - 1) // 2]
-        return rows[distance <= radius * TIED].mean(dim=0)
+        near = distance <= radius * TIED
+        vectors.tell(near.double().cpu() / near.sum().cpu())
+        return rows[near].mean(dim=0)
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the values of each column near its median."""
-        centre = columns.median()
-        if columns.compiled:
-            return windows.means_of_nearer_half(columns.values, columns.count, centre)
-        half = (columns.count + 1) // 2
-        start = columns.nearest(centre, half)
-        edges = columns.take_rows(torch.stack((start, start + half - 1))).double()
-        radius = (edges - centre).abs().amax(dim=0)
-        near = (columns.values.double() - centre).abs() <= radius * TIED
-        return sum_rows(zero_where_false(columns.values, near)) / near.sum(dim=0)
+        return columns.mean_of_nearer_half(columns.median())

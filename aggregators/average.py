@@ -58,9 +58,12 @@ class Average(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the vectors, by weights if there are any."""
-        if (weights := vectors.view.weights) is None:
+        mass = vectors.view.mass(len(vectors))
+        share = torch.from_numpy(mass / mass.sum())
+        vectors.tell(share)
+        if vectors.view.weights is None:
             return super().of_vectors(vectors)
-        return vectors.combine(torch.from_numpy(weights / weights.sum()))
+        return vectors.combine(share)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Average the rows."""

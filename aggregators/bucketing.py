@@ -78,7 +78,7 @@ class Bucketing(PreRule):
         mixing = torch.zeros(-(-m // self.s), m, dtype=torch.float64)
         mixing[bucket, order] = 1.0
         means = mixing / mixing.sum(dim=1, keepdim=True)
-        return vectors.mixed(means, same_workers=False)
+        return vectors.mixed(means, same_workers=False, chosen=True)
 
     def of_columns(self, columns: Columns) -> Columns:
         """Average random groups of each column's values."""

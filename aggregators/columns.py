@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,9 +20,11 @@ from hgobench.kernels.arrays import (
     zero_where_false,
 )
 from hgobench.kernels.sorting import sort_columns
+from hgobench.kernels.windows import TIED
 from hgobench.lazy import Tensor, torch
 
 from .errors import NonFiniteError, RuleError
+from .trace import of_windows
 from .view import ServerView
 
 ROUNDING = 1e-12  # shares of weight that differ by less are equal
@@ -75,6 +78,8 @@ class Columns:
         view: what the server knows of the round; its workers are not those of the rows.
         weights: (m, b) float64, how much each value counts, 0 for what was not sent; None: all
             alike. Then `median`, `trimmed_mean` and `mean_around` go by weights.
+        traced: the values as they were sent, and which were, if the view's trace wants to know of
+            which of them an answer is the mean.
 
     >>> columns = Columns.sort(torch.tensor([[3.0], [1.0], [2.0], [9.0]]))
     >>> columns.median(), columns.trimmed_mean(1)
@@ -87,6 +92,7 @@ class Columns:
     most: int
     view: ServerView = field(default_factory=ServerView)
     weights: Tensor | None = None
+    traced: tuple[Tensor, Tensor | None] | None = None
     _sums: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -109,14 +115,17 @@ class Columns:
         view = view or ServerView()
         if isinstance(sent, torch.Tensor):
             sent = Sent.of(sent)
+        present = None if sent is None else sent.present
         if view.weights is not None:
-            present = None if sent is None else sent.present
             return cls._weighted(values, present, view, view.weights)
+        traced = None
+        if view.trace is not None:  # which may look at sorted columns when others are sorted
+            traced, out = (values, present), None
+        ordered = sort_columns(values, present, out)
         if sent is None:
             everyone = torch.full((b,), m, dtype=torch.int64, device=values.device)
-            return cls(sort_columns(values, out=out), everyone, m, m, view)
-        ordered = sort_columns(values, sent.present, out)
-        return cls(ordered, sent.count, sent.fewest, sent.most, view)
+            return cls(ordered, everyone, m, m, view, traced=traced)
+        return cls(ordered, sent.count, sent.fewest, sent.most, view, traced=traced)
 
     @classmethod
     def _weighted(
@@ -259,6 +268,7 @@ class Columns:
         if self.weights is not None:
             low, high = (self._at_share(self.weights, self.values, end) for end in (False, True))
             return 0.5 * low + 0.5 * high
+        self._tell(lambda: ((self.count - 1) // 2, 2 - self.count % 2))
         if self.compiled:
             return windows.medians(self.values, self.count)
         if self.fewest == self.most:
@@ -289,6 +299,7 @@ class Columns:
             left = below.clamp(min=cut, max=below[-1] - cut)
             kept = left.diff(dim=0, prepend=cut[None])
             return _mean_by(kept, self.values)
+        self._tell(lambda: (torch.full_like(self.count, f), self.count - 2 * f))
         return self._inside(f) / (self.count - 2 * f)
 
     def _inside(self, f: int) -> Tensor:
@@ -304,6 +315,7 @@ class Columns:
 
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
+        self._tell(lambda: (start, self.count - left_out))
         rows = torch.arange(left_out, device=start.device)[:, None]
         return self._mean_of_window(rows < start, self.beyond(self.values, left_out))
 
@@ -322,6 +334,7 @@ class Columns:
             kept = left.diff(dim=0, prepend=torch.zeros_like(left[:1]))
             return _mean_by(kept, self.values.gather(0, order))
         centre = centre.double()
+        self._tell(lambda: (self.nearest(centre, self.count - left_out), self.count - left_out))
         if self.compiled and self.fewest >= 2 * left_out:
             inside = self._inside(left_out)
             return windows.means_around(self.values, self.count, centre, inside, left_out)
@@ -330,6 +343,28 @@ class Columns:
         with ignore_float_warnings():
             later = torch.as_tensor(as_numpy(high) - c < c - low)
         return self._mean_of_window(later, high)
+
+    def mean_of_nearer_half(self, centre: Tensor) -> Tensor:
+        """Average the ⌈k/2⌉ of a column's k values that are nearest to `centre` (b,), -> (b,).
+
+        Those tied at the largest of these distances are all averaged.
+        """
+        self._tell(lambda: self._nearer_half(centre))
+        if self.compiled:
+            return windows.means_of_nearer_half(self.values, self.count, centre)
+        start, length = self._nearer_half(centre)
+        rows = torch.arange(self.most, device=start.device)[:, None]
+        near = (rows >= start) & (rows < start + length)
+        return sum_rows(zero_where_false(self.values[: self.most], near)) / length
+
+    def _nearer_half(self, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the values of `mean_of_nearer_half` start, and how many they are, (b,)."""
+        half = (self.count + 1) // 2
+        start = self.nearest(centre, half)
+        edges = self.take_rows(torch.stack((start, start + half - 1))).double()
+        radius = (edges - centre).abs().amax(dim=0) * TIED
+        away = self.values.double() - centre
+        return count_columns(away < -radius), count_columns(away.abs() <= radius)
 
     def _mean_of_window(self, later: Tensor, high: Tensor) -> Tensor:
         """Average the window of k = count - left_out rows that starts behind the `later` rows.
@@ -352,6 +387,26 @@ class Columns:
         outer = sum_rows(select(later, high, self.values[:left_out]))
         return (self._inside(left_out) + outer) / k  # these rows are in every window
 
+    def choice(self, values: Tensor) -> Tensor:
+        """Return an answer that is one of the values of each column, (b,), as such."""
+        self._tell(lambda: (self.count_below(values[None])[0], torch.ones_like(self.count)))
+        return values
+
+    def _tell(self, window: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        """Tell the trace that an answer is the mean of a window of each column.
+
+        Args:
+            window: works out the row at which it starts, and its length, (b,) int64.
+        """
+        if self.traced:
+            self.view.tell(lambda: self._follow(*window()))
+
+    def _follow(self, start: Tensor, length: Tensor) -> NDArray[np.float64]:
+        """Return how far the mean of a window of each column follows what was sent, (m, b)."""
+        assert self.traced is not None
+        ends = self.take_rows(start), self.take_rows(start + length - 1)
+        return of_windows(*self.traced, *ends, start, length)
+
     def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
         """Find the `length` values of each column nearest to `centre`.
 
@@ -365,6 +420,11 @@ class Columns:
             Of the shape of `centre`: the row at which that window starts.
         """
         centre = centre.double()
+        if centre.ndim == 1:  # a search takes longer than to compare all
+            rows = torch.arange(self.most - int(length.min()), device=length.device)[:, None]
+            ends = self.take_rows((rows + length).clamp_max(len(self.values) - 1)).double()
+            later = ends - centre < centre - self.values[: len(rows)].double()
+            return count_columns(later & (rows < self.count - length))
         low = torch.zeros_like(centre, dtype=torch.int64)
         high = low + (self.count - length)
         while bool((low < high).any()):

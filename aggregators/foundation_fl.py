@@ -83,7 +83,7 @@ class FoundationFl(PreRule):
         farthest = np.flatnonzero(vectors.finite.numpy())[scores.argmax()]
         matrix = torch.eye(len(vectors), dtype=torch.float64)
         again = matrix[farthest].expand(self.added, -1)
-        return vectors.mixed(torch.cat((matrix, again)), same_workers=False)
+        return vectors.mixed(torch.cat((matrix, again)), same_workers=False, chosen=True)
 
     def of_columns(self, columns: Columns) -> Columns:
         """Add copies of a value to each column."""

@@ -88,7 +88,8 @@ class Krum(Rule):
         f, centre = self.f, columns.median()
         if columns.compiled:
             ends = columns.fewest, columns.most
-            return windows.krum_choices(columns.values, columns.count, centre, f + 1, *ends)
+            best = windows.krum_choices(columns.values, columns.count, centre, f + 1, *ends)
+            return columns.choice(best)
         k = columns.count - f - 1
         x = columns.centred(centre)
         mean, scatter = columns.windows(x, f + 1)
@@ -98,5 +99,5 @@ class Krum(Rule):
         nearer_below = mean - x.gather(0, upper - 1) <= x.gather(0, upper) - mean
         nearest = torch.where(nearer_below, upper - 1, upper)
         score = scatter + k * (x.gather(0, nearest) - mean).square_()
-        best = first_least(score)
-        return columns.take_rows(nearest.gather(0, best[None])[0])
+        best = nearest.gather(0, first_least(score)[None])[0]
+        return columns.choice(columns.take_rows(best))

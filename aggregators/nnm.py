@@ -59,7 +59,7 @@ class Nnm(PreRule):
         closer, tied = nearer < last, nearer == last
         first = tied.cumsum(dim=1) <= size - closer.sum(dim=1, keepdim=True)
         mixing = (closer | (tied & first)).double() / size
-        return vectors.mixed(mixing)
+        return vectors.mixed(mixing, chosen=True)
 
     def of_columns(self, columns: Columns) -> Columns:
         """Mix the values of each column."""

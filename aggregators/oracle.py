@@ -51,4 +51,5 @@ class Oracle(Average):
         honest = vectors.view.require_honest(self.name)
         if not honest.any():
             return torch.zeros_like(vectors.sent[0])
+        vectors.tell(honest.double() / honest.sum())
         return vectors.rows[honest].mean(dim=0)

@@ -533,6 +533,20 @@ class MaskedVectors(Vectors):
         some.finite = some.finite & self.finite
         return some
 
+    def tell(self, weights: Tensor) -> None:
+        """Tell the trace that an answer is Σ w_i x_i: the mean of what was sent, by weight."""
+        if self.view.trace is None:
+            return
+        share = weights if self._mixing is None else weights @ self._mixing
+        present = self._mask._present.cpu()
+
+        def follow() -> NDArray[np.float64]:
+            heard = share @ present.double()
+            parts = share[:, None] * present * (share.sum() / heard.masked_fill(heard <= 0, 1.0))
+            return parts.numpy()
+
+        self._mask.view.tell(follow)
+
     def combine(self, weights: Tensor, rest: float = 0.0) -> Tensor:
         """Return Σ w_i x_i + rest · o, (b,): means of what was sent, by weight; 0 where it stalls.
 

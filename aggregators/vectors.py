@@ -361,7 +361,20 @@ class Vectors:
         """Return the mean of some vectors, by (k,) indices or (m,) bool."""
         weights = np.zeros(len(self))
         weights[np.asarray(chosen)] = 1.0
-        return self.combine(torch.from_numpy(weights / weights.sum()))
+        share = torch.from_numpy(weights / weights.sum())
+        self.tell(share)
+        return self.combine(share)
+
+    def tell(self, weights: Tensor) -> None:
+        """Tell the view's trace that an answer is Σ w_i x_i.
+
+        Args:
+            weights: (m,) float64 that no small change of the vectors changes, as of a choice.
+        """
+        if self.view.trace is not None:
+            served = self._source.served
+            columns = len(range(*served.indices(self.width)))
+            self.view.tell(lambda: np.repeat(weights.numpy()[:, None], columns, axis=1), served)
 
     def _sums(self, weights: Tensor, part: slice = slice(None)) -> Tensor:
         """Return combinations of what was sent, (k, n) -> (k, b), in its dtype."""
@@ -380,19 +393,22 @@ class Vectors:
         huge = rows[torch.from_numpy(tiny)].double()
         return (sums.double() + torch.from_numpy(numbers[:, tiny]).to(huge) @ huge).to(rows)
 
-    def mixed(self, matrix: Tensor, *, same_workers: bool = True) -> Vectors:
+    def mixed(self, matrix: Tensor, *, same_workers: bool = True, chosen: bool = False) -> Vectors:
         """Return k combinations of the vectors; a combination of a non-finite vector is non-finite.
 
         Args:
             matrix: (k, m) float64, row i weighs the vectors.
             same_workers: whether vector i is still worker i's; then k = m. Else they are anonymous.
+            chosen: whether no small change of the vectors changes the matrix, as means of chosen
+                ones.
         """
         new = type(self).__new__(type(self))
         new._source = self._source
-        new.view = self.view.next_step(same_workers=same_workers)
         new.finite = ~((matrix != 0) & ~self.finite).any(dim=1)
         if not self.finite.all():
             matrix = matrix.masked_fill(~self.finite, 0.0).masked_fill(~new.finite[:, None], 0.0)
+        mixing = matrix.numpy() if chosen else None
+        new.view = self.view.next_step(same_workers=same_workers, mixing=mixing)
         new._mixing = matrix if self._mixing is None else matrix @ self._mixing
         return new
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hgobench.lazy import Tensor, torch
 
 from .errors import RuleError
+from .trace import Trace
 
 
 class Root(Protocol):
@@ -48,6 +49,7 @@ class ServerView:
         step: how many pre-rules have drawn or made other vectors.
         anonymous: whether a pre-rule made vectors that no longer belong to single workers.
         stream: makes `rng` from the step; None: from round and step alone.
+        trace: is told whose values the answer is a mean of; None: nobody asks (see `traced`).
     """
 
     round: int = 1
@@ -61,6 +63,7 @@ class ServerView:
     step: int = 0
     anonymous: bool = False
     stream: Callable[[int], np.random.Generator] | None = None
+    trace: Trace | None = None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -97,11 +100,46 @@ class ServerView:
             )
         return dimension
 
-    def next_step(self, *, same_workers: bool) -> ServerView:
-        """Return the view after a pre-rule; unless `same_workers`, its vectors are anonymous."""
-        if same_workers:
-            return replace(self, step=self.step + 1)
-        return replace(self, step=self.step + 1, anonymous=True, workers=None, honest=None)
+    def next_step(
+        self, *, same_workers: bool, mixing: NDArray[np.float64] | None = None
+    ) -> ServerView:
+        """Return the view after a pre-rule.
+
+        Args:
+            same_workers: whether vector i is still worker i's; else they are anonymous.
+            mixing: (k, m) the vectors that it made as combinations of those that it got, if no
+                small change of these changes the weights; None: others.
+        """
+        trace = None
+        if self.trace is not None and mixing is not None:
+            trace = self.trace.mixed(self.workers, mixing)
+        new = replace(self, step=self.step + 1, trace=trace)
+        return new if same_workers else replace(new, anonymous=True, workers=None, honest=None)
+
+    def traced(self, values: Tensor) -> ServerView:
+        """Return the view of (m, d) values with a new trace, their rows and columns numbered.
+
+        A rule that remembers workers or coordinates is not to see it.
+        """
+        m, d = values.shape
+        return replace(
+            self,
+            workers=np.arange(m),
+            coordinates=torch.arange(d, device=values.device),
+            dimension=self.dimension or d,
+            trace=Trace(),
+        )
+
+    def tell(self, weights: Callable[[], NDArray[np.float64]], served: slice = slice(None)) -> None:
+        """Tell the trace, if there is one, how far the answer follows the view's values.
+
+        Args:
+            weights: works out w, (m, b') float64, if it is asked for (see `Trace`).
+            served: which b' of the columns the answer is of.
+        """
+        if self.trace is not None:
+            assert self.coordinates is not None
+            self.trace.tell(self.workers, self.coordinates[served].cpu().numpy(), weights)
 
     def of_server(self) -> ServerView:
         """Return the view with the server as the only worker: it remembers one vector."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.aggregators import Rule, ServerView
+from hgobench.aggregators import Answer, Rule, ServerView
+from hgobench.kernels.arrays import all_finite, zero_where_false
 from hgobench.lazy import Tensor, torch
 
 from .base import Floats
@@ -20,6 +21,7 @@ EQUATIONS = 4  # of a fit, per worker, at least
 LEAST = 500  # values of each worker that are moved, of a rule that treats coordinates singly
 COPIES = 16  # of a coordinate, at most, for that
 JUMP = 10.0  # a change that is so many times all steps together is a jump, of no derivative
+AGREE = 1e-9  # of the sum of all terms, by which two sums of them may differ
 LINEAR = 1e-3  # of a change that a fit may leave over, of a rule that weighs vectors
 
 
@@ -77,6 +79,56 @@ def influences(
     return followed
 
 
+def used(
+    rule: Rule,
+    values: Tensor,
+    present: Tensor | None = None,
+    view: ServerView | None = None,
+    seed: int = 0,
+    remembers: bool = False,
+) -> tuple[Floats, bool]:
+    """Return `influences` without m + 1 answers of the rule, in one if it can tell them.
+
+    It can if its answer is Σ_i w_ij x_ij with weights that no small change of the values changes,
+    as the mean of values or vectors that it chose, and if it remembers nothing. `Columns` and
+    `Vectors` then tell w_ij (see `hgobench.aggregators.Trace`), and w_i is the mean over what
+    worker i sent: exact, where `fitted`, of all others, estimates. Both leave out coordinates in
+    which several sent the same and nobody anything else. Where some are equal to the least or the
+    largest value of a mean, it is as if their order were drawn at random: they share what the mean
+    takes of them.
+
+    Args, returns and errors are those of `fitted`.
+
+    Example:
+        >>> rows = torch.tensor([[1.0, 0.0, 2.0], [2.0, 3.0, 2.0], [9.0, 1.0, 4.0]])
+        >>> from hgobench import aggregators
+        >>> used(aggregators.build("median"), rows)[0].round(3).tolist()
+        [0.167, 0.5, 0.333]
+    """
+    values = values.double()
+    if remembers or rule.stateful:
+        return fitted(rule, values, present, view, seed, remembers)
+    traced = (view or ServerView()).traced(values)
+    answer = rule.answer(values, present, traced)
+    assert traced.trace is not None
+    told = traced.trace.weights(*values.shape)
+    got, served = (part.cpu().numpy() for part in _whole(answer))
+    known, moving = _known(values, present)
+    x, sent = known.cpu().numpy(), moving.cpu().numpy()
+    terms = np.einsum("ij,ij->j", told, x), np.einsum("ij,ij->j", told, np.abs(x))
+    if not (np.abs(terms[0] - got) <= AGREE * terms[1])[served].all():
+        return fitted(rule, values, present, view, seed, first=answer)
+    counted = served & _telling(known, moving).cpu().numpy()
+    told[:, ~counted] = 0.0
+    numbers = (sent & counted).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        weights = told.sum(axis=1) / numbers  # NaN: nothing that it sent counts
+    squares = float(np.einsum("ij,ij->", told, told))
+    left = squares - float(np.nansum(numbers * weights**2))
+    weights[~sent.any(axis=1)] = 0.0
+    return weights.round(12) + 0.0, squares > 0.0 and left <= LINEAR**2 * squares
+
+
 def fitted(
     rule: Rule,
     values: Tensor,
@@ -84,6 +136,7 @@ def fitted(
     view: ServerView | None = None,
     seed: int = 0,
     remembers: bool = False,
+    first: Answer | None = None,
 ) -> tuple[Floats, bool]:
     """Estimate `influences` with two answers of the rule instead of m + 1.
 
@@ -101,6 +154,7 @@ def fitted(
     Args:
         rule, values, present, view, seed: as for `influences`.
         remembers: whether the rule may remember although it does not say so.
+        first: what it answers to the values, if that is known.
 
     Returns:
         w, (m,), NaN of a worker all of whose coordinates are left out, and whether one weight per
@@ -118,12 +172,10 @@ def fitted(
     """
     values = values.double()
     m, d = values.shape
-    sent = torch.ones_like(values, dtype=torch.bool) if present is None else present
-    moving = sent & values.isfinite()
-    known = torch.where(moving, values, 0.0)
+    known, moving = _known(values, present)
     remembers |= rule.stateful
     counts = values.new_ones(d)  # that a coordinate with copies counts once
-    before, served = _whole(rule, values, present, view, remembers)
+    before, served = _whole(first or _asked(rule, values, present, view, remembers))
     if rule.columnwise and not remembers:
         copies = _copies(moving)
         columns = torch.arange(d, device=values.device).repeat_interleave(copies)
@@ -133,9 +185,7 @@ def fitted(
         before, served = before[columns], served[columns]
         view = _of_columns(view or ServerView(), columns, d)
         d = len(columns)
-    high = torch.where(moving, known, -torch.inf).amax(dim=0)
-    unlike_others = high > torch.where(moving, known, torch.inf).amin(dim=0)
-    served &= unlike_others | (moving.sum(dim=0) == 1)
+    served &= _telling(known, moving)
     largest = known.abs().amax(dim=1).clamp_min(float(before.abs().max()))
     least = ROUNDING * torch.finfo(values.dtype).eps * largest
     # All by the shortest step that rounding allows: what a fit leaves over of those that are moved
@@ -151,7 +201,7 @@ def fitted(
     for _ in range(max(-(-EQUATIONS * m // d), 1)):
         signs = torch.from_numpy(rng.integers(0, 2, (m, d), dtype=np.int8)).to(values.device)
         moved = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
-        after, there = _whole(rule, moved, present, view, remembers)
+        after, there = _whole(_asked(rule, moved, present, view, remembers))
         smooth = served & there & ((after - before).abs() <= JUMP * lengths.sum())
         # What was added is not quite the step, once it is rounded; in units of each one's step.
         steps = counts * torch.where(moving & smooth, (moved - known) / lengths[:, None], 0.0)
@@ -200,19 +250,46 @@ def _nearest_of_all(known: Tensor, moving: Tensor) -> Tensor:
     return nearest.nan_to_num(nan=0.0, posinf=0.0)
 
 
-def _whole(
+def _known(values: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the finite values that were sent, 0 elsewhere, and where they are, (m, d).
+
+    Others can't be moved: no finite answer follows them.
+    """
+    known = values if present is None else zero_where_false(values, present)
+    if all_finite(known):
+        return known, torch.ones_like(known, dtype=torch.bool) if present is None else present
+    moving = values.isfinite() if present is None else values.isfinite() & present
+    return zero_where_false(known, moving), moving
+
+
+def _telling(known: Tensor, moving: Tensor) -> Tensor:
+    """Return in which coordinates not all that several sent is the same, (d,) bool."""
+    if moving.all() and len(moving) > 1:
+        return known.amax(dim=0) > known.amin(dim=0)
+    high = torch.where(moving, known, -torch.inf).amax(dim=0)
+    unlike_others = high > torch.where(moving, known, torch.inf).amin(dim=0)
+    return unlike_others | (moving.sum(dim=0) == 1)
+
+
+def _asked(
     rule: Rule,
     values: Tensor,
     present: Tensor | None,
     view: ServerView | None,
     remembers: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return an answer, (d,), and where there is one; 0 elsewhere."""
-    asked = deepcopy(rule) if remembers else rule
-    answer = asked.answer(values, present, view)
+) -> Answer:
+    return (deepcopy(rule) if remembers else rule).answer(values, present, view)
+
+
+def _served(answer: Answer) -> Tensor:
+    """Return where there is an answer, (d,) bool."""
     there = torch.isfinite(answer.values)
-    if answer.served is not None:
-        there &= answer.served
+    return there if answer.served is None else there & answer.served
+
+
+def _whole(answer: Answer) -> tuple[Tensor, Tensor]:
+    """Return an answer, (d,), and where there is one; 0 elsewhere."""
+    there = _served(answer)
     return torch.where(there, answer.values, 0.0), there
 
 

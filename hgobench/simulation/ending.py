@@ -15,7 +15,7 @@ from hgobench.determinism import stream
 from hgobench.kernels.sorting_network import not_compiled
 from hgobench.lazy import Tensor, torch
 from hgobench.metrics import RESERVED, VALUES, End, Influence, Metric, Several
-from hgobench.metrics.influence import fitted
+from hgobench.metrics.influence import used
 from hgobench.protocol import Reception
 from hgobench.results.measures import checked, measures_of
 
@@ -138,7 +138,7 @@ def _followed(
     seed = int(stream(cell.world.seed, "influence", k).integers(2**32))
     try:
         with cell.rules("call", k), not_compiled():
-            used, linear = fitted(
+            weights, linear = used(
                 cell.rule, sent, reception.present, view, seed, remembers=cell.rules.foreign
             )
     except (PluginError, OutOfTime, RuleError, NonFiniteError) as error:
@@ -150,7 +150,7 @@ def _followed(
         share = reception.present.double().mean(dim=1).cpu().numpy()
     who = reception.who(draw.workers)
     asked = draw.workers if reception.held is None else np.union1d(draw.workers, who)
-    return _by_worker(Influence(asked, who, used, share, linear))
+    return _by_worker(Influence(asked, who, weights, share, linear))
 
 
 def _by_worker(influence: Influence) -> Influence:

@@ -1,0 +1,187 @@
+"""What rules tell of their answers: whose values they are means of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hgobench import aggregators
+from hgobench.aggregators import Rule, Scope, ServerView
+from hgobench.lazy import Tensor, torch
+from hgobench.metrics import influence
+from hgobench.metrics.influence import fitted, influences, used
+from tests import oracles
+
+
+def sample(m: int, d: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(m, d, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be fitted."""
+    monkeypatch.setattr(influence, "fitted", None)
+
+
+# --- of rules that treat each coordinate by itself
+
+
+def chosen(rule: Rule, name: str, x: list[float]) -> list[float]:
+    """Return the values of one coordinate whose mean the rule answers."""
+    f, m, ordered = rule.f, len(x), sorted(x)
+    centre = oracles.trimmed(x, f) if name == "phocas" else oracles.median(x)
+    centre = 0.0 if name == "cge" else centre
+    nearest = sorted(x, key=lambda v: (abs(v - centre), v))
+    if name == "average":
+        return x
+    if name == "median":
+        return ordered[(m - 1) // 2 : m // 2 + 1]
+    if name == "trimmed_mean":
+        return ordered[f : m - f]
+    if name == "krum":
+        return [float(rule(torch.tensor(x, dtype=torch.float64)[:, None]))]
+    if name == "aksel":
+        radius = abs(nearest[(m + 1) // 2 - 1] - centre)
+        return [v for v in x if abs(v - centre) <= radius]
+    return nearest[: m - f]
+
+
+WINDOWS = ["average", "median", "trimmed_mean", "meamed", "phocas", "cge", "krum", "aksel"]
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@settings(max_examples=12)
+@given(seed=st.integers(0, 2**32 - 1), d=st.sampled_from([1, 3, 20]), ragged=st.booleans())
+def test_equal_values_share_what_a_mean_takes_of_them(
+    name: str, seed: int, d: int, ragged: bool
+) -> None:
+    """By loops; small whole numbers are often equal, at the ends of a window and elsewhere."""
+    rng = np.random.default_rng(seed)
+    f, m = int(rng.integers(0, 3)), int(rng.integers(7, 12))
+    rule = aggregators.build(name, f=f, scope="coordinate")
+    values = rng.integers(-3, 4, (m, d)).astype(float)
+    present = rng.random((m, d)) < (0.6 if ragged else 1.0)
+    present[: rule.minimum] = True
+    expected, numbers = np.zeros(m), np.zeros(m)
+    for j in range(d):
+        who = np.flatnonzero(present[:, j])
+        x = values[who, j].tolist()
+        if len(x) > 1 and len(set(x)) == 1:
+            continue
+        kept = chosen(rule, name, x)
+        for i, v in zip(who, x, strict=True):
+            numbers[i] += 1
+            expected[i] += kept.count(v) / x.count(v) / len(kept)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(influence, "fitted", None)
+        weights, _ = used(rule, torch.from_numpy(values), torch.from_numpy(present))
+    known = numbers > 0
+    np.testing.assert_allclose(weights[known], expected[known] / numbers[known], atol=1e-9)
+    assert np.isnan(weights[~known & present.any(axis=1)]).all()
+    assert (weights[~present.any(axis=1)] == 0.0).all()
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("name", [*WINDOWS, "faba", "mda", "smea", "ctma+median", "gas+median"])
+@pytest.mark.parametrize("case", ["dense", "ragged", "one answer", "tiles"])
+def test_what_is_told_of_coordinates_is_what_moving_each_worker_shows(
+    name: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, values, present = aggregators.build(name, f=2, scope="coordinate"), sample(9, 60), None
+    if case == "ragged":
+        lengths = torch.tensor([0, 20, 40, 50, 60, 60, 60, 60, 60])
+        present = torch.arange(60) < lengths[:, None]
+        if rule.minimum > 5:
+            present[-4:-1] = True
+            present[:4] = torch.arange(60) < torch.tensor([60, 60, 60, 40])[:, None]
+    elif case == "one answer":
+        values = values[: rule.minimum]
+    elif case == "tiles":
+        parts = [slice(0, 17), slice(17, 40), slice(40, 60)]
+        monkeypatch.setattr("hgobench.aggregators.base.tiles", lambda values: parts)
+    weights, _ = used(rule, values, present)
+    np.testing.assert_allclose(weights, influences(rule, values, present), atol=1e-6)
+
+
+# --- of rules that choose vectors
+
+
+VECTORS = [
+    "average", "krum", "multi_krum", "mda", "smea", "faba", "cge", "monna", "aksel", "oracle",
+    "dnc", "nnm+average", "nnm+krum", "nnm+trimmed_mean", "nnm+aksel", "ctma+krum", "gas+average",
+    "bucketing+average", "bucketing[s=1]+median", "foundation_fl+krum", "nnm+bucketing+average",
+    "nnm+nnm+median",
+]  # fmt: skip
+
+
+PARTS: list[tuple[Scope, str]] = [
+    ("block", "whole"),
+    ("staircase", "prefixes"),
+    ("staircase", "any parts"),
+    ("masked", "any parts"),
+]
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize(("scope", "parts"), PARTS)
+def test_what_is_told_of_vectors_is_what_moving_each_worker_shows(
+    name: str, scope: Scope, parts: str
+) -> None:
+    if scope not in aggregators.build(name).scopes():
+        return
+    rule, values = aggregators.build(name, f=2, scope=scope), sample(13, 40)
+    present = torch.ones(13, 40, dtype=torch.bool)
+    if parts != "whole":
+        present[:2] = torch.arange(40) < torch.tensor([15, 30])[:, None]
+    if parts == "any parts":
+        present[1] = present[1].flip(0)
+    view = ServerView(honest=np.arange(13) > 2)
+    weights, linear = used(rule, values, present, view)
+    np.testing.assert_allclose(weights, influences(rule, values, present, view), atol=1e-5)
+    assert linear == fitted(rule, values, present, view)[1]
+
+
+def test_what_a_rule_makes_of_a_mean_is_fitted() -> None:
+    """Signs that are turned, values mixed or weighed before: as moving each worker shows."""
+    values = sample(11, 400)
+    view = ServerView(weights=np.arange(1.0, 12.0))
+    for name, scope, seen in (
+        ("rlr+average", "coordinate", None),
+        ("nnm+median", "coordinate", None),
+        ("trimmed_mean", "coordinate", view),
+    ):
+        rule = aggregators.build(name, f=2, scope=scope)  # type: ignore[arg-type]
+        weights, _ = used(rule, values, view=seen)
+        exact = influences(rule, values, view=seen)
+        assert 1e-6 < np.abs(weights - exact).max() < 5 / np.sqrt(400)
+
+
+@pytest.mark.usefixtures("told")
+def test_what_is_not_finite_is_no_part_of_a_mean() -> None:
+    """The mean of the weights over the finite values that each sent."""
+    values = sample(9, 40)
+    values[0], values[1, ::2] = torch.nan, torch.inf
+    weights, linear = used(aggregators.build("median", f=3), values)
+    ranks = values.nan_to_num(nan=torch.inf).argsort(dim=0, stable=True).argsort(dim=0)
+    middle = (ranks == 4).double().mean(dim=1)
+    middle[1] *= 2  # of its finite half
+    np.testing.assert_allclose(weights, middle, atol=1e-9)
+    assert (weights[0], linear) == (0.0, False)
+
+
+def test_means_of_all_are_linear_and_those_of_windows_are_not() -> None:
+    values = sample(9, 60)
+    present = torch.arange(60) < torch.tensor([20, *[60] * 8])[:, None]
+    for name, there, expected in (
+        ("average", None, True),
+        ("average", present, False),
+        ("median", None, False),
+        ("krum", None, False),
+    ):
+        rule = aggregators.build(name, f=2, scope="coordinate")
+        assert used(rule, values, there)[1] is expected
+        assert fitted(rule, values, there)[1] is expected
