@@ -47,13 +47,24 @@ class Aksel(Rule):
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the vectors near the median."""
         rows = vectors.rows
-        centre = Columns.sort(rows).median()
-        distance = (rows.double() - centre).square().sum(dim=1).nan_to_num(nan=torch.inf)
-        radius = distance.sort().values[(len(rows) - 1) // 2]
-        near = distance <= radius * TIED
+        (near,) = _near(rows[None])
         vectors.tell(near.double().cpu() / near.sum().cpu())
         return rows[near].mean(dim=0)
+
+    def of_stack(self, stack: Tensor) -> list[Tensor | None]:
+        """Average the vectors of each run near its median."""
+        return [run[near].mean(dim=0) for run, near in zip(stack, _near(stack), strict=True)]
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the values of each column near its median."""
         return columns.mean_of_nearer_half(columns.median())
+
+
+def _near(stack: Tensor) -> Tensor:
+    """Return which of several runs' vectors are near their median, (G, m, b) -> (G, m) bool."""
+    runs, m, b = stack.shape
+    beside = stack.transpose(0, 1).reshape(m, runs * b)
+    centre = Columns.sort(beside).median().view(runs, 1, b)
+    distance = (stack.double() - centre).square_().sum(dim=2).nan_to_num(nan=torch.inf)
+    radius = distance.sort(dim=1).values[:, (m - 1) // 2, None]
+    return distance <= radius * TIED

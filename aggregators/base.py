@@ -158,6 +158,11 @@ class Rule(Part):
         return alone and not (self.stateful or self.randomised or self.needs)
 
     @property
+    def stackable(self) -> bool:
+        """Whether `stacked` aggregates whole vectors of several runs in one call."""
+        return self.scope == "block" and type(self).of_stack is not Rule.of_stack
+
+    @property
     def takes_whole_answers(self) -> bool:
         """Whether it looks at nothing but the vectors of those that sent the whole block."""
         return self.scope == "block" and type(self).__call__ is Rule.__call__
@@ -295,6 +300,23 @@ class Rule(Part):
             return self._dense(values, view)
         self.check_answer_count(sent.fewest, sent.most)
         return self._by_tiles(values, sent, view)
+
+    def stacked(self, stack: Tensor) -> list[Tensor | None]:
+        """Aggregate whole vectors of several runs, as a `stackable` rule may.
+
+        Args:
+            stack: (G, m, b) contiguous, what each run's server took.
+
+        Returns:
+            The answers, (b,), with the bits of calls one by one; None of a run that needs a call of
+            its own, as its values are not finite or too much alike for quick sums.
+        """
+        self.check_answer_count(stack.shape[1], stack.shape[1])
+        if stack.dtype != torch.float32 or not stack.shape[2]:
+            return [None] * len(stack)
+        with self._threads():
+            answers = self.of_stack(stack)
+        return [answer if answer is not None and all_finite(answer) else None for answer in answers]
 
     def _ragged(self, values: Tensor, sent: Sent, view: ServerView) -> Answer:
         """Aggregate coordinates that all have senders."""
@@ -486,6 +508,10 @@ class Rule(Part):
         if self.by_columns():
             return vectors.on_served(lambda some: self._by_tiles(some.sent, None, some.view, some))
         return self.of_rows(vectors.rows)
+
+    def of_stack(self, stack: Tensor) -> list[Tensor | None]:
+        """Aggregate (G, m, b) float32 vectors of G runs -> G times (b,), as `stacked` says."""
+        return [None] * len(stack)
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Aggregate m complete vectors, (m, b) -> (b,); m >= `minimum`, entries may be NaN."""

@@ -9,13 +9,21 @@ from hgobench.lazy import Tensor, torch
 from .averaging import of_best_scores
 from .base import Rule
 from .columns import Columns, first_least
-from .vectors import Vectors
+from .vectors import Vectors, distances_of_runs
 
 
 def krum_scores(squared_distances: Tensor, neighbours: int) -> Tensor:
     """Sum each vector's smallest squared distances to others, (m, m) -> (m,)."""
     # After the sort the zero distance of a vector to itself comes first.
     return sort_rows(squared_distances)[:, 1 : neighbours + 1].sum(dim=1)
+
+
+def krum_scores_of_runs(stack: Tensor, neighbours: int) -> list[Tensor | None]:
+    """Return the scores of several runs' vectors, (G, m, b) -> G times (m,); see `stacked`."""
+    distances, known = distances_of_runs(stack)
+    runs, m, _ = distances.shape
+    scores = krum_scores(distances.view(runs * m, m), neighbours).view(runs, m)
+    return [row if told else None for row, told in zip(scores, known, strict=True)]
 
 
 def column_scores(columns: Columns, f: int) -> Tensor:
@@ -78,6 +86,14 @@ class Krum(Rule):
         vectors.require(self.f, self.name)
         scores = krum_scores(distances, len(vectors) - self.f - 2)
         return vectors.mean(scores.argmin()[None])
+
+    def of_stack(self, stack: Tensor) -> list[Tensor | None]:
+        """Return the best vector of each run."""
+        scores = krum_scores_of_runs(stack, stack.shape[1] - self.f - 2)
+        return [
+            None if of_run is None else run[of_run.argmin()] + 0.0  # as a sum, never -0.0
+            for run, of_run in zip(stack, scores, strict=True)
+        ]
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Return the best value of each column.

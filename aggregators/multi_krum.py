@@ -10,7 +10,7 @@ from hgobench.parameters import whole
 from .averaging import of_best_scores
 from .base import Rule, Scope
 from .columns import Columns
-from .krum import column_scores, krum_scores
+from .krum import column_scores, krum_scores, krum_scores_of_runs
 from .vectors import Vectors
 
 
@@ -67,6 +67,17 @@ class MultiKrum(Rule):
         most = len(vectors) - self.f - 2
         scores = krum_scores(distances, most)
         return vectors.mean(scores.argsort(stable=True)[: self.m or most])
+
+    def of_stack(self, stack: Tensor) -> list[Tensor | None]:
+        """Average the best vectors of each run."""
+        most = stack.shape[1] - self.f - 2
+        scores = krum_scores_of_runs(stack, most)
+        return [
+            None
+            if of_run is None
+            else Vectors(run).mean(of_run.argsort(stable=True)[: self.m or most])
+            for run, of_run in zip(stack, scores, strict=True)
+        ]
 
     def of_columns(self, columns: Columns) -> Tensor:
         """Average the best values of each column."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from hgobench.kernels.inner_products import inner_products, summed
@@ -149,8 +150,7 @@ class Vectors:
             return None
         if not all(self._is_zero(int(row)) for row in np.flatnonzero(squares < least)):
             return None
-        sums = squares[:, None] + squares
-        close = sums - 2.0 * products <= APART * sums  # each is close to itself
+        close = _close(products)
         if np.count_nonzero(close) > len(close):
             # Equal vectors have distance 0 and the same distances from others: use the first.
             first = close.argmax(axis=1)
@@ -235,9 +235,7 @@ class Vectors:
     @cached_property
     def squared_distances(self) -> Tensor:
         """Return all ‖x_i - x_j‖², (m, m) float64; inf from and to what is not finite."""
-        gram = self.gram.numpy()
-        norms = gram.diagonal()
-        distances = torch.from_numpy(np.maximum(norms[:, None] + norms - 2.0 * gram, 0.0))
+        distances = torch.from_numpy(_squared_distances(self.gram.numpy()))
         if not self._all_finite():
             distances[~self.finite] = torch.inf
             distances[:, ~self.finite] = torch.inf
@@ -415,6 +413,40 @@ class Vectors:
     def scaled(self, factors: Tensor) -> Vectors:
         """Return each vector times a factor, (m,) float64."""
         return self.mixed(torch.diag(factors.masked_fill(~self.finite, 1.0)))
+
+
+def distances_of_runs(stack: Tensor) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Return ‖x_i - x_j‖² of several runs' float32 vectors at once.
+
+    Args:
+        stack: (G, m, b).
+
+    Returns:
+        (G, m, m) float64, the bits of `Vectors.squared_distances`; and (G,) of which runs: those
+        whose vectors are all finite, none nearly 0 and no two nearly equal.
+    """
+    products = np.stack([np.asarray(Vectors(run)._products()) for run in stack])
+    squares = products.diagonal(axis1=1, axis2=2)
+    least, most = SQUARES
+    known = ((squares >= least) & (squares <= most)).all(axis=1)
+    products[~known] = 0.0  # there may be NaN
+    known &= np.count_nonzero(_close(products), axis=(1, 2)) == products.shape[1]
+    distances = _squared_distances(products)
+    distances[:, np.eye(products.shape[1], dtype=bool)] = 0.0
+    return torch.from_numpy(distances), known
+
+
+def _close(products: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return whose float32 inner products, (.., m, m), do not tell how far apart they are."""
+    squares = products.diagonal(axis1=-2, axis2=-1)
+    sums = squares[..., :, None] + squares[..., None, :]
+    return sums - 2.0 * products <= APART * sums
+
+
+def _squared_distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ‖x_i - x_j‖² by their inner products, (.., m, m)."""
+    norms = gram.diagonal(axis1=-2, axis2=-1)
+    return np.maximum(norms[..., :, None] + norms[..., None, :] - 2.0 * gram, 0.0)
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgobench import Scenario, aggregators, determinism, run
-from hgobench.aggregators import Columns, Rule, ServerView, Vectors
+from hgobench.aggregators import Columns, Rule, RuleError, ServerView, Vectors
 from hgobench.kernels import (
     compiled,
     inner_products,
@@ -377,6 +377,48 @@ def test_the_caller_keeps_its_values() -> None:
     values = torch.ones(3, 4)
     First()(values).zero_()
     assert values.min() == 1.0
+
+
+STACKABLE = [
+    name for name in aggregators.registry.names() if aggregators.build(name, f=1).stackable
+]
+
+
+def test_selecting_rules_are_stackable() -> None:
+    assert {"krum", "multi_krum", "aksel"} <= set(STACKABLE)
+
+
+@pytest.mark.parametrize("name", STACKABLE)
+@pytest.mark.parametrize(("m", "b"), [(5, 1), (7, 33), (9, 130), (24, 650), (31, 4099)])
+def test_several_runs_at_once_have_the_bits_of_each_alone(name: str, m: int, b: int) -> None:
+    rng = np.random.default_rng(m)
+    rule = aggregators.build(name, f=1)
+    runs = rng.standard_normal((12, m, b)).astype(np.float32)
+    runs[:, 0] *= 30.0
+    runs[4, 2] = runs[4, 1]  # twins
+    runs[5, 3] = runs[5, 1] * np.float32(1.0 + 1e-6)
+    runs[6, 1] = 0.0
+    runs[7, 2, 0] = np.nan
+    runs[8, 2, -1] = np.inf
+    runs[9] *= np.float32(1e-30)
+    runs[10, 1] = 3e38
+    runs[11, :, 0] = -0.0
+    stack = torch.from_numpy(runs)
+    before = stack.clone()
+    for some in ([0], [1, 2, 3], list(range(12)), [11, 7, 0, 8]):
+        answers = rule.stacked(stack[some])
+        for number, answer in zip(some, answers, strict=True):
+            if answer is not None:
+                assert torch.equal(answer, rule(stack[number])), (name, number)
+            assert answer is not None or number not in (0, 1, 2, 3) or b == 1
+    assert torch.equal(stack.nan_to_num(), before.nan_to_num())
+
+
+@pytest.mark.parametrize("name", STACKABLE)
+def test_several_runs_at_once_are_as_many_as_the_rule_needs(name: str) -> None:
+    rule = aggregators.build(name, f=2)
+    with pytest.raises(RuleError, match=f"{rule.minimum - 1} answers; f=2 needs at least"):
+        rule.stacked(torch.zeros(3, rule.minimum - 1, 4))
 
 
 def test_threads_and_blas_are_left_as_they_were() -> None:

@@ -42,6 +42,11 @@ class Reception:
         """Return what is counted of who sent which coordinate; None: all did."""
         return None if self.present is None else Sent.of(self.present)
 
+    @property
+    def unweighted_vectors(self) -> bool:
+        """Whether each answer holds the whole block, and all count alike."""
+        return self.present is None and self.weights is None and self.held is None
+
     @cached_property
     def whole(self) -> Reception:
         """Return the answers of those that sent the whole block."""

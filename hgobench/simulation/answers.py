@@ -32,9 +32,10 @@ class Answers:
         _, q, d = self.values.shape
         return max(BESIDE_BYTES // (q * d * self.values.element_size()), 1)
 
-    def _index(self, cells: Sequence[int], workers: Tensor) -> Tensor:
+    def _index(self, cells: Sequence[int], workers: Tensor, by_cell: bool = False) -> Tensor:
         first = torch.tensor(cells, device=workers.device) * self.values.shape[1]
-        return (workers[:, None] + first).view(-1)
+        pairs = workers + first[:, None] if by_cell else workers[:, None] + first
+        return pairs.view(-1)
 
     def beside(self, cells: Sequence[int], workers: Tensor, block: Tensor | None = None) -> Tensor:
         """Return some workers' answers in some cells, (m, G·b).
@@ -53,6 +54,13 @@ class Answers:
         if block is not None:
             rows = rows.index_select(1, block)  # an index in brackets takes five times as long
         return rows.view(len(workers), len(cells) * rows.shape[1])
+
+    def stacked(self, cells: Sequence[int], workers: Tensor, block: Tensor | None = None) -> Tensor:
+        """Return some workers' answers in some cells, (G, m, b); arguments as for `beside`."""
+        rows = self._rows.index_select(0, self._index(cells, workers, by_cell=True))
+        if block is not None:
+            rows = rows.index_select(1, block)
+        return rows.view(len(cells), len(workers), rows.shape[1])
 
     def put(self, cells: Sequence[int], workers: Tensor, values: Tensor) -> None:
         """Overwrite some workers' answers in some cells.

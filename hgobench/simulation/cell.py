@@ -85,6 +85,7 @@ class Cell:
         receiving: those whose servers take the same of equal answers.
         defence: those whose rule may aggregate for all of them at once.
         joins: whether its rule may aggregate the answers of several cells side by side.
+        stacks: whether it may aggregate the whole vectors of several cells in one call.
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
         gradients: how many each of them takes in a round at most.
@@ -184,8 +185,10 @@ class Cell:
                 self.threat += (scenario.quorum,)
         self.aim = own if self.attacks.foreign else (scenario.attack, scenario.byzantine)
         self.defence: tuple[Any, ...] = own
-        self.joins = not self.rules.foreign and self.rule.columnwise and not self.keeps
-        if self.joins:
+        at_once = not (self.rules.foreign or self.keeps or self.merges)
+        self.joins = at_once and self.rule.columnwise
+        self.stacks = at_once and self.rule.stackable
+        if self.joins or self.stacks:
             self.defence = (
                 scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum,
                 scenario.weights,

@@ -494,20 +494,39 @@ class Round:
         found, at_once = list[Answered](), self.answers.at_once()
         for start in range(0, len(group), at_once):
             batch = group[start : start + at_once]
-            joint = self._beside(batch, reception) if batch[0].cell.joins else None
-            if joint is not None:
-                found += [
-                    Answered(turn, reception, row) for turn, row in zip(batch, joint, strict=True)
-                ]
-                continue
-            for turn in batch:
+            for turn, values in zip(batch, self._at_once(batch, reception), strict=True):
+                if values is not None:
+                    found.append(Answered(turn, reception, values))
+                    continue
                 with Attempt(self.k, turn.cell):
                     answer = self._alone(turn, reception)
                     found.append(Answered(turn, *reception.answered(answer)))
         return found
 
-    def _beside(self, group: Sequence[Turn], reception: Reception) -> Tensor | None:
-        """Return the answers of several cells' rule, (G, b), side by side; None: not so."""
+    def _at_once(self, group: Sequence[Turn], reception: Reception) -> Sequence[Tensor | None]:
+        """Return the answers of several cells' rule; None of a cell whose rule is called alone."""
+        answers: Sequence[Tensor | None] | None = None
+        if group[0].cell.joins:
+            answers = self._beside(group, reception)
+        elif group[0].cell.stacks and len(group) > 1 and reception.unweighted_vectors:
+            answers = self._stacked(group, reception)
+        return [None] * len(group) if answers is None else answers
+
+    def _stacked(
+        self, group: Sequence[Turn], reception: Reception
+    ) -> Sequence[Tensor | None] | None:
+        """Return what several cells' rule makes of whole vectors; None: not so."""
+        rows = self.world.to_device(reception.rows)
+        stack = self.answers.stacked([turn.r for turn in group], rows, reception.block)
+        cell, answers = group[0].cell, None
+        with _JointCall(group), cell.rules("call", self.k):
+            answers = cell.rule.stacked(stack)
+        return answers
+
+    def _beside(
+        self, group: Sequence[Turn], reception: Reception
+    ) -> Sequence[Tensor | None] | None:
+        """Return what several cells' rule makes of coordinates side by side; None: not so."""
         rows = self.world.to_device(reception.rows)
         values = self.answers.beside([turn.r for turn in group], rows, reception.block)
         sent = None if reception.sent is None else reception.sent.beside(len(group))
@@ -517,7 +536,7 @@ class Round:
         view = ServerView(round=self.k, dimension=size, weights=weights)
         with _JointCall(group), cell.rules("call", self.k):
             answer = cell.rule.beside(values, sent, view)
-        return None if answer is None else answer.view(len(group), -1)
+        return None if answer is None else list(answer.view(len(group), -1))
 
     def _alone(self, turn: Turn, reception: Reception) -> Answer:
         """Return the answer of one cell's rule on the block."""
