@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hgobench import World, aggregators, attacks, machine, models
-from hgobench.audits import calibration, cost, rates
+from hgobench import World, aggregators, attacks, machine, models, timing
+from hgobench.audits import calibration, rates
 from hgobench.audits.base import Work
 from hgobench.determinism import stream
 from hgobench.errors import InputError
@@ -40,7 +40,7 @@ class Clock:
 
 def test_times_are_those_of_a_call() -> None:
     clock = Clock(0.02)
-    assert cost.cpu_times(clock.wrapped(lambda: None), 3, clock) == pytest.approx([0.02] * 3)
+    assert timing.cpu_times(clock.wrapped(lambda: None), 3, clock) == pytest.approx([0.02] * 3)
     assert clock.calls == 1 + 1 + 2 + 3 * 2, "to warm up, one run too short, and two calls a run"
 
 
@@ -160,7 +160,7 @@ def test_a_time_unit_is_named_or_measured_once(
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cost, "LONG_ENOUGH", 1e-3)
+    monkeypatch.setattr(timing, "LONG_ENOUGH", 1e-3)
     monkeypatch.setattr(machine, "file", lambda: tmp_path / "cache" / "calibration.json")
     known = machine.Rates(
         "2030-01-01T00:00:00+00:00", "p", "2", "2", 2e-3, 1e-3, 5e10, 1e-9, (0.0, 0.0)

@@ -25,9 +25,10 @@ from hgobench.models.base import Model, residual
 from hgobench.models.factory import image_of
 from hgobench.models.linear import OneScore, Softmax
 from hgobench.scenario import Scenario
+from hgobench.timing import cpu_times
 
 from .base import Work
-from .cost import cpu_times, machine
+from .cost import machine
 
 RUNS = 15
 BLOCK = 0.1  # of the coordinates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench import aggregators, hardware
-from hgobench.determinism import one_thread, stream
+from hgobench.determinism import stream
 from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.hardware import Population
 from hgobench.lazy import torch
 from hgobench.report.page import Chart, Finding, Line, Page, Table, study
+from hgobench.timing import REPEATS, cpu_seconds
 
 from .base import Options, Work, reject_unused_options
 
@@ -35,38 +35,6 @@ SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 SORTING = ("trimmed_mean", "median", "meamed", "phocas")
 RULE = "trimmed_mean"
 MIDDLE, LARGE = 3_000, 30_000  # coordinates, where the order of the values and the share are varied
-LONG_ENOUGH = 0.03  # CPU seconds
-REPEATS = 7
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-    """Return the median CPU time of a call on one thread, over several runs of many calls."""
-    return float(np.median(cpu_times(call, REPEATS)))
-
-
-def cpu_times(
-    call: Callable[[], object], runs: int, clock: Callable[[], float] = time.process_time
-) -> list[float]:
-    """Return the time of a call on one thread in seconds, one per run of many calls.
-
-    Args:
-        call: the function that is timed.
-        runs: number of runs, each of at least `LONG_ENOUGH` seconds.
-        clock: returns seconds.
-    """
-    with one_thread():
-        call()
-        count = 1
-        while (duration := _timed(call, count, clock)) < LONG_ENOUGH:
-            count = max(2 * count, int(1.2 * count * LONG_ENOUGH / max(duration, 1e-4)))
-        return [_timed(call, count, clock) / count for _ in range(runs)]
-
-
-def _timed(call: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
-    started = clock()
-    for _ in range(count):
-        call()
-    return clock() - started
 
 
 def server(rule: str, q: int, b: int, order: str) -> float:

@@ -31,10 +31,10 @@ from hgobench.simulation.world import World
 from hgobench.statistics import Floats
 from hgobench.testing.rules import try_rule
 from hgobench.theory.kappa import proven_kappa, search_kappa
+from hgobench.timing import cpu_seconds
 
 from .base import RULESET, Options, Work, merge_settings, reject_unused_options, require_classes
 from .breakdown import accuracy
-from .cost import cpu_seconds
 
 BASE: dict[str, Any] = {
     "data": "digits",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from hgobench.engines.measured import Task
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 from hgobench.scenario import Scenario
+from hgobench.timing import least_seconds
 
 if TYPE_CHECKING:
     from hgobench.session import Session
@@ -65,21 +65,13 @@ def held_against_proof(rule: str, scope: Scope, n: int, f: int) -> dict[str, Any
         return None
     built = aggregators.build(rule, f=f, scope=scope)
     values = torch.from_numpy(np.random.default_rng(0).normal(size=(n, 8)))
-    # The fastest, as the first compiles, and a busy machine slows others: a verdict of neither.
-    if (seconds := min(_cpu_seconds(built, values) for _ in range(CALLS))) > SLOW:
+    if (seconds := least_seconds(lambda: built(values), CALLS)) > SLOW:
         return {"n": n, "proven": proven, "unsearched": f"a call takes {1e3 * seconds:.0f} ms"}
     return {
         "n": n,
         "proven": proven,
         "reached": theory.search_kappa(rule, n, f, scope=scope).ratio,
     }
-
-
-def _cpu_seconds(rule: Callable[[torch.Tensor], object], values: torch.Tensor) -> float:
-    """Return what one call of a rule takes."""
-    began = time.process_time()
-    rule(values)
-    return time.process_time() - began
 
 
 def proofs(rows: Sequence[Scenario], session: Session) -> list[Proof | None]:
