@@ -38,9 +38,8 @@ class StepClipping(PreRule):
 
     Source: Malinovsky, Richtárik, Horváth, Gorbunov, "Byzantine Robustness and Partial
     Participation Can Be Achieved at Once: Just Clip Gradient Differences", NeurIPS 2024, where it
-    is the heuristic by which any robust method takes part in sampling. Their Byz-VR-MARINA-PP has
-    workers send ∇f_i(w_k) - ∇f_i(w_{k-1}) on the same examples, and sometimes ∇f_i(w_k) unclipped,
-    from more workers.
+    is the heuristic by which any robust method takes part in sampling. Their Byz-VR-MARINA-PP is
+    the algorithm `marina`.
     """
 
     paper = "Malinovsky et al., NeurIPS 2024"

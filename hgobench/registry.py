@@ -631,6 +631,12 @@ class Wanted(NamedTuple):
 
 
 FLAG = Wanted(lambda value: isinstance(value, bool), "True or False")
+SHARE = Wanted(
+    lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    ),
+    "a number in [0, 1]",
+)
 
 
 def count(least: int) -> Wanted:

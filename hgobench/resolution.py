@@ -103,6 +103,11 @@ class Resolver:
                     f"workload: {v['workload']!r} never computes a whole gradient, and "
                     f"{v['algorithm']!r} takes no other"
                 )
+            if self.algorithm(v["algorithm"]).differences and v["workload"] != "fixed":
+                problems.append(
+                    f"workload: {v['workload']!r} gives workers time for one gradient on their "
+                    f"examples; expected 'fixed', as {v['algorithm']!r} takes two on the same"
+                )
         if broken & {"workers", "byzantine", "sampled", "tolerated", "quorum"}:
             return None, problems
 
@@ -111,7 +116,10 @@ class Resolver:
             pool, problem = self.pool(v["algorithm"], sampled, v["workers"])
         if problem:
             return None, [*problems, problem]
-        who = f"sampled={sampled}" if pool == sampled else f"{pool} workers that are remembered"
+        who = f"sampled={sampled}"
+        if pool != sampled:
+            keeps = "algorithm" not in broken and self.algorithm(v["algorithm"]).keeps
+            who = f"{pool} workers that are {'remembered' if keeps else 'asked in whole rounds'}"
         most, quorum = (pool - 1) // 2, v["quorum"]
         tolerated = v["tolerated"]
         if "algorithm" not in broken and (answers := self.algorithm(v["algorithm"]).answers):
@@ -138,7 +146,7 @@ class Resolver:
         if broken & {"rule", "algorithm", "scope", "quorum"}:
             return None, problems
         try:
-            found = self._with_rule(v, tolerated, pool, broken)
+            found = self._with_rule({**v, "sampled": sampled}, tolerated, pool, broken)
         except InputError as error:
             return None, [*problems, *error.problems]
         return (None if problems else found._replace(sampled=sampled)), problems
@@ -202,7 +210,39 @@ class Resolver:
                 f"rule: {v['rule']!r} needs {rule.minimum} answers for tolerated="
                 f"{tolerated}; quorum is {quorum} of sampled={sampled}"
             )
+        if algorithm.differences:
+            self.of_sample(v, tolerated, sampled)
         return Resolved(scope, tolerated, sampled, quorum)
+
+    def of_sample(self, v: Mapping[str, Any], tolerated: int, pool: int) -> int:
+        """Return the most Byzantine workers, up to f̂, that a rule tolerates with q answers.
+
+        Args:
+            v: the scenario's fields, with its q.
+            tolerated: f̂, of the workers of a whole round.
+            pool: how many these are.
+
+        Raises:
+            InputError: it is a smaller share of q than f̂ is of the pool, and not as many as can be
+                less than half; or the answers are too many.
+        """
+        q = int(v["sampled"])
+        fewest = min(-(-tolerated * q // pool), (q - 1) // 2)
+        whose = f"sampled is {q}, of which {v['algorithm']!r} takes differences"
+        for most in range(min(tolerated, (q - 1) // 2), fewest - 1, -1):
+            rule = self.rule(v["rule"], most, v["scope"])
+            if rule.minimum <= q <= rule.maximum:
+                return most
+        rule = self.rule(v["rule"], fewest, v["scope"])
+        if rule.maximum < q:
+            raise InputError(
+                f"rule: {v['rule']!r} aggregates at most {rule.maximum:.0f} answers at tolerated="
+                f"{fewest}; {whose}"
+            )
+        raise InputError(
+            f"rule: {v['rule']!r} needs {rule.minimum} answers to tolerate {fewest}, as many of "
+            f"them as tolerated={tolerated} are of {pool}; {whose}"
+        )
 
     def stated_scope(self, v: Mapping[str, Any]) -> str:
         """Return the scope of a scenario where its rule's name does not say it; else empty.
@@ -231,6 +271,12 @@ class Resolver:
             return (
                 f"algorithm: {specification!r} goes by events and keeps values; expected one "
                 "of the two"
+            )
+        other = algorithm.partial or algorithm.keeps or not algorithm.by_rounds
+        if algorithm.differences and other:
+            return (
+                f"algorithm: {specification!r} takes differences; expected it to take whole "
+                "answers, to go by rounds, and to keep no values"
             )
         return ""
 
@@ -267,7 +313,7 @@ class Resolver:
             sampled, workers: q and n.
         """
         algorithm = self.algorithm(specification)
-        if not algorithm.keeps:
+        if not algorithm.pools:
             return sampled, ""
         try:
             with Boundary("algorithm", specification, algorithm, seed=0)("pool"):
@@ -275,9 +321,11 @@ class Resolver:
         except PluginError as error:
             return 0, error.problem
         if not isinstance(pool, int) or not sampled <= pool <= workers:
+            what = f"its pool: {shown(pool)}; expected a whole number"
+            if algorithm.differences:
+                what = f"whole rounds ask {shown(pool)} workers; expected a whole number"
             return 0, (
-                f"algorithm: {specification!r}: its pool: {shown(pool)}; expected a whole number "
-                f"from sampled={sampled} to workers={workers}"
+                f"algorithm: {specification!r}: {what} from sampled={sampled} to workers={workers}"
             )
         return pool, ""
 

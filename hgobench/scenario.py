@@ -578,11 +578,13 @@ class Scenario:
     def pool(self) -> int:
         """Return of how many workers the rule gets values at most: q, or all that are remembered.
 
+        Or, of an algorithm with whole rounds, how many these ask.
+
         >>> [Scenario(q=20, algorithm=a).pool for a in ("hgo", "hgo[memory=last,age=0]")]
         [20, 20]
         """
         algorithm = catalogue.registry("algorithm").build(self.algorithm)
-        return int(algorithm.pool(self.sampled, self.workers)) if algorithm.keeps else self.sampled
+        return int(algorithm.pool(self.sampled, self.workers)) if algorithm.pools else self.sampled
 
     @property
     def sampling_risk(self) -> float:
@@ -645,15 +647,22 @@ def risks(cell: Scenario) -> tuple[float, float]:
     """Return P(a round samples more Byzantine workers than it tolerates), and that of a run.
 
     With blocks these are `Scenario.sampling_risk` and `Scenario.run_risk`, by the quorum v; an
-    algorithm without blocks waits for all answers, and tolerates the f̂ that its rule is told.
+    algorithm without blocks waits for all answers, and tolerates the f̂ that its rule is told. Where
+    some rounds are whole they are those of the others, which sample fewer workers: what these can
+    do then is limited by the clipping alone.
 
     >>> cell = Scenario(workers=20, f=4, q=10, rule="median", rounds=10)
     >>> [round(risk, 4) for risk in (*risks(cell), *risks(cell.replace(algorithm="sgd", v=10)))]
     [0.0, 0.0, 0.0, 0.0]
     """
-    if catalogue.registry("algorithm").build(cell.algorithm).partial:
+    algorithm = catalogue.registry("algorithm").build(cell.algorithm)
+    if algorithm.partial:
         return cell.sampling_risk, cell.run_risk
-    risk = _risk(cell.tolerated, cell.workers, cell.byzantine, cell.pool)
+    tolerated, sampled = cell.tolerated, cell.pool
+    if algorithm.differences:
+        tolerated = Resolver.of(vars(cell)).of_sample(vars(cell), tolerated, sampled)
+        sampled = cell.sampled
+    risk = _risk(tolerated, cell.workers, cell.byzantine, sampled)
     return risk, 1.0 if risk >= 1 else -math.expm1(cell.rounds * math.log1p(-risk))
 
 

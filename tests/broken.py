@@ -17,6 +17,7 @@ from hgobench.algorithms import (
     GradientDescent,
     Held,
     Hgo,
+    Marina,
     Order,
     Sgd,
     Waiting,
@@ -492,6 +493,11 @@ class Restless(Hgo):
 class Overfull(Hgo):
     def pool(self, sampled: int, workers: int) -> int:
         return workers
+
+
+class Receding(Marina):
+    def longest(self, step: float) -> float | None:
+        return 1.0 / (1.0 + step)
 
 
 class Hesitant(Hgo):

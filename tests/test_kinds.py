@@ -210,6 +210,8 @@ BROKEN = [
      "round 1: asked twice, it holds something else"),
     ("algorithm", "Overfull", "pool_is_of_its_workers",
      "20 of q=5, n=20; expected a whole number from 5 to 5"),
+    ("algorithm", "Receding", "differences_are_clipped_by_the_step",
+     "[1.0, 0.9999990000010001, 0.9090909090909091, 0.5, 0.0196078431372549] for steps of 0 to 50"),
     ("algorithm", "Hesitant", "weights_weigh_the_answers",
      "with 100 answers and none outstanding the server still waits"),
     ("algorithm", "Weighing", "weights_weigh_the_answers",

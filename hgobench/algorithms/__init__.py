@@ -1,6 +1,6 @@
 """Learning algorithms and the server's solvers."""
 
-from hgobench.registry import FLAG, Registry, count, having
+from hgobench.registry import FLAG, SHARE, Registry, count, having
 
 from .async_sgd import AsyncSgd
 from .base import Algorithm, Arrived, Held, Judged, Waiting, Work
@@ -9,6 +9,7 @@ from .fedavg import FedAvg, FedNova, FedProx
 from .fedbuff import FedBuff
 from .hgo import Hgo
 from .kardam import Kardam
+from .marina import Marina
 from .places import Order, Places
 from .rosdhb import Rosdhb
 from .sgd import Sgd
@@ -30,6 +31,7 @@ __all__ = [
     "Hgo",
     "Judged",
     "Kardam",
+    "Marina",
     "Order",
     "Places",
     "Rosdhb",
@@ -52,6 +54,7 @@ registry: Registry[Algorithm] = Registry(
         "fednova": FedNova,
         "topk": TopK,
         "rosdhb": Rosdhb,
+        "marina": Marina,
         "async_sgd": AsyncSgd,
         "fedbuff": FedBuff,
         "basgd": Basgd,
@@ -65,6 +68,8 @@ registry: Registry[Algorithm] = Registry(
         continuous=FLAG,
         by_rounds=FLAG,
         keeps=FLAG,
+        differences=FLAG,
+        probability=SHARE,
         step=count(0),
         gradients=count(1),
     ),

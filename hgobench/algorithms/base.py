@@ -35,6 +35,8 @@ class Work:
         updates: (q,) how many gradients each takes.
         learning_rate: γ, the server's for a step on all coordinates.
         further: takes the gradients for `gradients_at`, given what that is given.
+        before: (d,) the parameters at which the server last aggregated, which it sent beside them
+            (`Algorithm.differences`); None: it did not.
 
     >>> here = torch.zeros(2)
     >>> ask = np.arange(3), here, torch.ones(3, 2), np.full(3, 2), None, np.full(3, 9.0)
@@ -53,6 +55,7 @@ class Work:
     updates: Lengths
     learning_rate: float
     further: Callable[[Tensor, int, NDArray[np.bool_] | None], Tensor]
+    before: Tensor | None = None
 
     @cached_property
     def inside(self) -> Tensor | None:
@@ -288,6 +291,13 @@ class Algorithm(ABC):
         own_start: whether workers may take even the first at parameters of their own; that at the
             server's then counts as none of theirs.
         keeps: whether the server holds something of its workers from round to round (`held`).
+        differences: whether answers are differences of gradients, at w_k and at the parameters of
+            the server's last aggregate, which it sends beside w_k (`Work.before`). The server clips
+            them (`longest`), and adds what the rule makes of them to that aggregate. Until there is
+            one, and now and then after that (`probability`), a round is whole: as of `Sgd`, but of
+            as many workers as the `pool`, and of all their examples. Its answers are whole, it goes
+            by rounds, and it keeps nothing.
+        probability: p, with which a round is whole, by a coin that all cells of a world share.
 
     >>> from hgobench.algorithms import registry
     >>> [registry.build(name).partial for name in ("hgo", "sgd")]
@@ -307,6 +317,8 @@ class Algorithm(ABC):
     gradients: int = 1
     own_start: bool = False
     keeps: bool = False
+    differences: bool = False
+    probability: float = 0.0
 
     def updates(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:
         """Return how many gradients each worker takes by the deadline, (q,) in 1 .. `gradients`.
@@ -401,9 +413,18 @@ class Algorithm(ABC):
     def pool(self, sampled: int, workers: int) -> int:
         """Return of how many workers the server may hold values at once: of the q asked.
 
-        So many answers may the rule get, and of that many workers it is told f̂.
+        So many answers may the rule get, and of that many workers it is told f̂. If answers are
+        `differences`, so many are asked in whole rounds.
         """
         return sampled
+
+    def longest(self, step: float) -> float | None:
+        """Return the length to which the server clips `differences`; None: it clips none.
+
+        Args:
+            step: ‖w_k - w‖, how far it has moved from the parameters w of its last aggregate.
+        """
+        return None
 
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
         """Return what each waiting answer counts, (m,) >= 0, if the server steps now.
@@ -423,6 +444,11 @@ class Algorithm(ABC):
         that says so: by default each answer stands for itself.
         """
         return np.arange(len(workers))
+
+    @property
+    def pools(self) -> bool:
+        """Whether the rule may get values of others than the q workers asked (`pool`)."""
+        return self.keeps or self.differences
 
     @property
     def by_updates(self) -> bool:
@@ -463,6 +489,18 @@ def wrong_held(held: object, dimension: int) -> str:
     if present is not None and (not fits or present.shape != shape):
         return f"what is present of what it holds is no bool tensor {shape}"
     return ""
+
+
+def wrong_longest(length: object) -> str:
+    """Say what is wrong with an algorithm's longest difference; empty: nothing.
+
+    >>> wrong_longest(-1.0)
+    'its longest: -1.0; expected a number >= 0, or None'
+    """
+    number = isinstance(length, int | float) and not isinstance(length, bool)
+    if length is None or (number and length >= 0):  # type: ignore[operator]
+        return ""
+    return f"its longest: {shown(length)}; expected a number >= 0, or None"
 
 
 def wrong_numbers(what: str, numbers: object, workers: int, least: int, most: int) -> str:

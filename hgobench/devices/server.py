@@ -130,7 +130,7 @@ class _Stack(Stack):
         turn.order, turn.malformed = order, heard.malformed
         turn.computed = int((order.coordinates(lengths) * updates).sum())
         round_.decide([turn])
-        self._before, self._round = now, round_
+        self._before, self._played = now, [(round_, 0)]
 
 
 class Run:

@@ -208,6 +208,20 @@ class Server:
         return values * torch.from_numpy(by_row)[:, None].to(values)
 
     @staticmethod
+    def clipped(values: Tensor, longest: float) -> Tensor:
+        """Return differences, (m, d), none longer than so much but those that are not finite.
+
+        >>> Server.clipped(torch.tensor([[3.0, 4.0], [0.3, 0.4], [torch.inf, 0.0]]), 1.0)
+        tensor([[0.6000, 0.8000],
+                [0.3000, 0.4000],
+                [   inf, 0.0000]])
+        """
+        lengths = values.double().square().sum(dim=1).sqrt()
+        long = (lengths > longest) & torch.isfinite(lengths)
+        factors = torch.where(long, longest / lengths, 1.0)
+        return torch.where(long[:, None], values * factors[:, None], values).to(values)
+
+    @staticmethod
     def weighed(values: Tensor, weights: NDArray[np.float64]) -> Tensor:
         """Return answers times what each counts, (m, d) and (m,); of those that count 0 all is 0.
 

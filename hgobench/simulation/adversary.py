@@ -309,6 +309,9 @@ class Adversary:
             claimed = cell.accepted(self.k, lengths, self.order)
             if cell.by_updates:
                 values = cell.scaled(self.k, values, claimed, updates)
+            if cell.differs:
+                values = cell.clipped(self.k, values, params[r])
+            if cell.by_updates or cell.differs:
                 honest = self.world.to_device(np.flatnonzero(~self.hostile & (self.lengths > 0)))
                 mean = moments(values[honest], view.sent)[0]
             if cell.keeps:
@@ -335,7 +338,8 @@ class Adversary:
             model = params[r].clone()
             with cell.steps_tried("step", self.k):
                 solver = cell.solver  # which may remember
-                replace(server, solver=deepcopy(solver)).step(model, kept, found.clone())
+                step = cell.since(found.clone(), kept.block)
+                replace(server, solver=deepcopy(solver)).step(model, kept, step)
             return model
 
         block = kept.block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from hgobench import aggregators, algorithms, attacks, metrics
 from hgobench.aggregators import NonFiniteError, RuleError, ServerView
 from hgobench.algorithms import Arrived, Held, Order, Places, solvers
-from hgobench.algorithms.base import wrong_held, wrong_numbers
+from hgobench.algorithms.base import wrong_held, wrong_longest, wrong_numbers
 from hgobench.attacks import ATTACKERS_EXAMPLES, Attack, Combined, Facts, NoAttack
 from hgobench.boundary import (
     Boundary,
@@ -31,6 +32,7 @@ from hgobench.errors import InputError
 from hgobench.lazy import Tensor, torch
 from hgobench.metrics import Metric
 from hgobench.protocol import Reception, Server
+from hgobench.resolution import Resolver
 from hgobench.results.result import Result, Status
 from hgobench.scenario import Scenario
 
@@ -56,6 +58,18 @@ class Plan(NamedTuple):
     def of(self, rows: slice | NDArray[np.bool_]) -> Plan:
         """Return the plan of some of them."""
         return Plan(self.updates[rows], self.lengths[rows], self.budget[rows])
+
+
+class Last(NamedTuple):
+    """What a server aggregated last.
+
+    Attributes:
+        params: (d,) at which parameters.
+        aggregate: (d,) g, what it stepped by.
+    """
+
+    params: Tensor
+    aggregate: Tensor
 
 
 class Cell:
@@ -93,6 +107,9 @@ class Cell:
         fits: whether answers have room for a part of what attackers would send.
         keeps: whether its server holds something of its workers from round to round.
         held: that, after the last round; None: nothing.
+        differences: whether its workers send differences of gradients, but in whole rounds.
+        differs: whether they do so in this round (see `begin`).
+        last: what its server aggregated last, if they do; None: nothing yet.
         by_rounds, continuous, judges, merges: as of its algorithm.
     """
 
@@ -114,6 +131,8 @@ class Cell:
         known = fleet.watts is not None or fleet.joules_per_byte is not None
         self.joules = np.zeros(world.workers) if known else None
         self.held: Held | None = None
+        self.last: Last | None = None
+        self.differs = False
         self._claims = world.sizes  # (n,) of examples, the last of each worker that was heard
         try:
             with keyed(scenario.seed):
@@ -153,6 +172,7 @@ class Cell:
             self.fits = type(self.algorithm).fitted is not algorithms.Algorithm.fitted
             self.by_rounds, self.continuous = self.algorithm.by_rounds, self.algorithm.continuous
             self.judges, self.merges = self.algorithm.judges, self.algorithm.merges
+            self.differences = self.algorithm.differences
             needed = frozenset(self.algorithm.needs)
         with self.rules("attributes"):
             self.needs = sorted(self.rule.needs | needed)
@@ -162,7 +182,24 @@ class Cell:
         with self.attacks("attributes"):
             self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
             self.targeted = bool(self.attack.targeted)
+        if self.differences:
+            self._make_kinds()
         self._note_what_it_shares()
+
+    def _make_kinds(self) -> None:
+        """Make what whole rounds and others have of their own: algorithm, rule and server."""
+        scenario, pool = self.scenario, self._pool
+        fields = vars(scenario)
+        tolerated = Resolver.of(fields).of_sample(fields, scenario.tolerated, pool)
+        rule = aggregators.build(scenario.rule, f=tolerated, scope=scenario.scope)
+        quorum = max(-(-scenario.quorum * scenario.sampled // pool), rule.minimum)
+        server = replace(self.server, rule=rule, quorum=quorum)
+        plain = algorithms.Sgd()
+        self._kinds = {
+            True: (plain, self.rule, replace(self.server, algorithm=plain)),
+            False: (self.algorithm, rule, server),
+        }
+        self._probability = self.algorithm.probability
 
     def _note_what_it_shares(self) -> None:
         """Say which steps of a round may be taken for several cells at once.
@@ -196,6 +233,30 @@ class Cell:
         self.stepping: tuple[Any, ...] = own
         if type(self.solver) is algorithms.GradientDescent:
             self.stepping = scenario.learning_rate, scenario.schedule
+
+    def tossed(self, k: int) -> bool:
+        """Say whether the coin of round k makes it a whole one."""
+        return self.world.coin(k) < self._probability
+
+    def begin(self, k: int, whole: bool | None = None) -> int | None:
+        """Turn to the kind of round k; return how many a whole round asks, None if it is none.
+
+        Args:
+            k: the round.
+            whole: its kind; None: as it comes. Only an algorithm of `differences` has whole ones.
+        """
+        if not self.differences:
+            return None
+        if whole is None:
+            whole = self.last is None or self.tossed(k)
+        self.algorithm, self.rule, self.server = self._kinds[whole]
+        self.differs = not whole
+        return self._pool if whole else None
+
+    @property
+    def models(self) -> int:
+        """How many models its server sends to each worker in this round."""
+        return 2 if self.differs else 1
 
     @property
     def harmless(self) -> bool:
@@ -276,6 +337,38 @@ class Cell:
         """Return answers as the server aggregates them in round k (see `Server.scaled`)."""
         with self.algorithms("scales", k):
             return self.server.scaled(values, lengths, updates)
+
+    def clipped(self, k: int, values: Tensor, params: Tensor) -> Tensor:
+        """Return differences as the server aggregates them in round k, (q, d), at w_k, (d,)."""
+        assert self.last is not None
+        step = float((params - self.last.params).double().square().sum().sqrt())
+        with self.algorithms("longest", k):
+            longest = self.algorithm.longest(step)
+            if self.algorithms.foreign and (problem := wrong_longest(longest)):
+                raise self.algorithms.error(problem)
+        return values if longest is None else self.server.clipped(values, longest)
+
+    def since(self, answer: Tensor, block: Tensor | None) -> Tensor:
+        """Return what the server steps by, given the rule's answer on the block, both (b,).
+
+        If that is of differences, it is added to what the server aggregated last.
+        """
+        if not self.differs:
+            return answer
+        assert self.last is not None
+        last = self.last.aggregate if block is None else self.last.aggregate[block]
+        return last + answer
+
+    def note_aggregate(self, params: Tensor, block: Tensor | None, aggregate: Tensor) -> None:
+        """Remember what the server steps by at w_k, (d,), if differences are to be taken from it.
+
+        Coordinates outside the block keep their last aggregate, at first 0.
+        """
+        if not self.differences:
+            return
+        whole = torch.zeros_like(params) if self.last is None else self.last.aggregate.clone()
+        whole[slice(None) if block is None else block] = aggregate.to(whole)
+        self.last = Last(params.clone(), whole)
 
     def recall(
         self,

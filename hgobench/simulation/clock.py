@@ -12,27 +12,28 @@ from numpy.typing import NDArray
 from hgobench import algorithms
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet
-from hgobench.protocol import NUMBER_BYTES
+from hgobench.protocol import NUMBER_BYTES, block_length
 from hgobench.scenario import Scenario
 
-from .cell import Cell
+from .cell import Cell, Last
 from .world import Draw, World
 
 
 def budget(
-    world: World, draw: Draw, deadline: float
+    world: World, draw: Draw, deadline: float, models: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return what each worker may compute by the deadline, (q,), and what sending costs of it.
 
     Both in coordinates of a gradient of s_i examples: τ·λ_i/s_i, and 0 for a worker that is away.
-    Sending costs None if transfer is free or does not count against the deadline.
+    Sending costs None if transfer is free or does not count against the deadline. The server sends
+    so many `models` to each worker (see `Cell.models`).
     """
     fleet, workers, examples = world.fleet, draw.workers, draw.size
     upload = None
     if fleet.transfer_counts_towards_deadline:
         rates = fleet.rates[workers] / examples
         download = 2.0 * fleet.latency[workers]
-        download += NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
+        download += NUMBER_BYTES * models * world.model.dimension / fleet.downlink[workers]
         paid = np.maximum(deadline - download, 0.0) * rates
         upload = NUMBER_BYTES / fleet.uplink[workers] * rates
     else:
@@ -48,6 +49,7 @@ def duration(
     deadline: float,
     full_cost: int,
     updates: NDArray[np.int64],
+    models: int = 1,
 ) -> float:
     """Return a round's simulated time: τ, or until the last answer if τ is infinite.
 
@@ -60,9 +62,10 @@ def duration(
         deadline: τ.
         full_cost: the budget that all takes that a worker may send.
         updates: (q,) how many gradients each takes for its answer.
+        models: how many the server sends to each.
     """
     fleet, heard = world.fleet, lengths > 0
-    transfer = transferred(world, draw, numbers)
+    transfer = transferred(world, draw, numbers, models)
     if math.isfinite(deadline):
         slowest = (
             0.0
@@ -82,10 +85,12 @@ def computing(
     return draw.size * updates * coordinates / world.fleet.rates[draw.workers]
 
 
-def transferred(world: World, draw: Draw, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how long the model to each worker and its answer of so many numbers travel, (q,)."""
+def transferred(
+    world: World, draw: Draw, numbers: NDArray[np.int64], models: int = 1
+) -> NDArray[np.float64]:
+    """Return how long what each worker is sent and its answer of so many numbers travel, (q,)."""
     fleet, workers = world.fleet, draw.workers
-    down = NUMBER_BYTES * world.model.dimension / fleet.downlink[workers]
+    down = NUMBER_BYTES * models * world.model.dimension / fleet.downlink[workers]
     up = NUMBER_BYTES * numbers / fleet.uplink[workers]
     return 2.0 * fleet.latency[workers] + down + up
 
@@ -150,12 +155,30 @@ def clock(scenario: Scenario) -> Iterator[float]:
 def _least(cell: Cell, k: int) -> float:
     """Return the least time that round k can take.
 
-    The attackers keep silent: the server waits for honest workers whatever they do.
+    The attackers keep silent: the server waits for honest workers whatever they do. Where it
+    depends on them whether the server has an aggregate yet, and so of which kind the round is, it
+    is the shorter kind.
     """
-    scenario, world, draw = cell.scenario, cell.world, cell.world.draw(k)
+    kinds: list[bool | None] = [None]
+    threatened = cell.scenario.attack != "none" and k > 1
+    if cell.differences and cell.last is None and threatened and not cell.tossed(k):
+        kinds = [True, False]
+    return min(_lasts(cell, k, kind) for kind in kinds)
+
+
+def _lasts(cell: Cell, k: int, kind: bool | None) -> float:
+    """Return how long round k lasts if attackers keep silent, and note what the server then has.
+
+    Args:
+        cell, k: which.
+        kind: whether it is a whole round; None: as it comes (see `Cell.begin`).
+    """
+    scenario, world = cell.scenario, cell.world
+    asked, tau = cell.begin(k, kind), scenario.deadline
+    draw = world.draw(k) if asked is None else world.whole(k, asked)
     with cell.algorithms("lengths", k):
         order = cell.order(k)
-        plan = cell.plan(*budget(world, draw, scenario.deadline), draw, order)
+        plan = cell.plan(*budget(world, draw, tau, cell.models), draw, order)
         lengths = plan.lengths
     if scenario.attack != "none" and scenario.attacked(k):
         lengths = np.where(cell.byzantine[draw.workers], 0, lengths)
@@ -163,4 +186,8 @@ def _least(cell: Cell, k: int) -> float:
     with cell.algorithms("full_cost", k):
         full_cost = cell.algorithm.full_cost(order)
         numbers = cell.server.numbers(lengths, order)
-    return duration(world, draw, lengths, numbers, scenario.deadline, full_cost, plan.updates)
+    whole = cell.differences and not cell.differs
+    if whole and block_length(lengths, cell.server.quorum):
+        nothing = world.initial()
+        cell.last = Last(nothing, nothing)
+    return duration(world, draw, lengths, numbers, tau, full_cost, plan.updates, cell.models)

@@ -49,7 +49,8 @@ class Footprint:
         ending: what a cell whose run has ended takes besides while metrics find out whose values
             its rule followed.
         held: what the server of each cell holds of workers: n·d values and the rounds in which they
-            came.
+            came; of one that takes differences, what it aggregated last and a whole round's
+            gradients.
 
     Example:
         >>> of = Footprint(data=100, loading=50, minibatches=10, model=None, gradients=20,
@@ -102,6 +103,13 @@ def footprint(scenario: Scenario, world: World) -> Footprint:
     if algorithms.registry.build(scenario.algorithm).keeps:
         held = 2 * NUMBER * scenario.pool * world.model.dimension
         turn += held  # what is held before a round, and after it
+    if algorithms.registry.build(scenario.algorithm).differences:
+        pool, d = scenario.pool, world.model.dimension
+        turn = int(turn * pool / scenario.sampled)
+        held = NUMBER * (pool + 2) * d  # a whole round's gradients, and what was aggregated last
+        examples = max(map(len, world.shards))
+        whole = (1 + world.models.foreign) * NUMBER * pool * examples * world.data.features
+        shared = replace(shared, minibatches=shared.minibatches + whole)
     return replace(shared, model=model, round=turn, ending=ending, held=held)
 
 

@@ -119,7 +119,8 @@ class Answered(NamedTuple):
     Attributes:
         turn: the cell's.
         reception: what has an answer of what its server took; None: the round stalls.
-        values: (b,) the answer.
+        values: (b,) what the server steps by: the answer, or if that is of differences, what it
+            makes of its last aggregate.
     """
 
     turn: Turn
@@ -145,7 +146,7 @@ class Stack:
         self._x: Tensor | None = None
         self._gradients: Tensor | None = None
         self._before: Tensor | None = None  # the parameters of the round before
-        self._round: Round | None = None  # the last
+        self._played: list[tuple[Round, int]] = []  # of each cell its last round, and its row there
         self._goals: dict[Hashable, tuple[Tensor, Tensor] | None] = {}  # of targeted attacks
 
     def play(self, k: int) -> bool:
@@ -157,16 +158,41 @@ class Stack:
             self.cells = [self.cells[r] for r in running]
         if not self.cells:
             return False
-        world = self.world
-        draw = world.draw(k)
-        self._x, y = world.minibatches(draw, self._x)
-        weights = None if draw.weights is None else world.to_device(draw.weights)
-        self._gradients = world.gradients(k, self.params, self._x, y, weights, self._gradients)
-        answers, now = Answers(self._gradients), self.params.clone()
-        round_ = Round(k, world, draw, self.params, answers, self.observe, self._before)
-        round_.play(self.cells)
-        self._before, self._round = now, round_
+        asked = [cell.begin(k) for cell in self.cells]
+        now, played = self.params.clone(), dict[int, tuple[Round, int]]()
+        for rows in _groups(range(len(asked)), lambda r: asked[r]):
+            round_ = self._play(k, asked[rows[0]], rows)
+            played.update((r, (round_, place)) for place, r in enumerate(rows))
+        self._before, self._played = now, [played[r] for r in range(len(asked))]
         return True
+
+    def _play(self, k: int, asked: int | None, rows: Sequence[int]) -> Round:
+        """Play round k of the cells that ask the same workers for the same.
+
+        Args:
+            k: the round.
+            asked: how many workers, for gradients on all their examples; None: those that are
+                sampled, for their minibatches.
+            rows: of which cells.
+        """
+        world, params, before = self.world, self.params, self._before
+        x, gradients = None, None
+        if asked is None:
+            x, gradients = self._x, self._gradients
+        draw = world.draw(k) if asked is None else world.whole(k, asked)
+        apart = len(rows) < len(params)
+        if apart:
+            params, before = params[rows], None if before is None else before[rows]
+        x, y = world.minibatches(draw, x)
+        weights = None if draw.weights is None else world.to_device(draw.weights)
+        gradients = world.gradients(k, params, x, y, weights, gradients)
+        if asked is None:  # the next round's are as many, and whole ones are rare
+            self._x, self._gradients = x, gradients
+        round_ = Round(k, world, draw, params, Answers(gradients), self.observe, before)
+        round_.play([self.cells[r] for r in rows])
+        if apart:
+            self.params[rows] = params
+        return round_
 
     def evaluate(self, k: int, last: bool = False, due: bool = True) -> None:
         """Fill in accuracies and losses after round k; after the last also what was right.
@@ -218,12 +244,11 @@ class Stack:
 
     def _measure(self, k: int, r: int) -> None:
         """Let the metrics of a cell that has ended measure."""
-        cell, last = self.cells[r], self._round
-        assert last is not None
+        cell, (last, place) = self.cells[r], self._played[r]
         assert self._before is not None
         with Attempt(k, cell):
-            reception = last.receptions.get(r)
-            values = last.answers.values[r]
+            reception = last.receptions.get(place)
+            values = last.answers.values[place]
             measure(cell, k, self.params[r], last.draw, reception, values, self._before[r])
 
 
@@ -304,10 +329,10 @@ class Round:
             if key not in self._orders:
                 self._orders[key] = cell.order(k)
             order = self._orders[key]
-            paid = budget(self.world, draw, cell.scenario.deadline)
+            paid = budget(self.world, draw, cell.scenario.deadline, cell.models)
             plan = cell.plan(*paid, draw, order)
             plan = plan._replace(lengths=self._shared(plan.lengths))
-            computed = cell.computed(plan, order)
+            computed = self._computed(cell, plan, order)
             if cell.joules is not None:
                 self._spend(group, order, plan)
         for turn in group:
@@ -329,21 +354,33 @@ class Round:
             with Attempt(self.k, turn.cell):
                 self._send(turn, plan)
 
+    def _computed(self, cell: Cell, plan: Plan, order: Order) -> int:
+        """Count the coordinates that workers compute of a minibatch's gradient.
+
+        Whole gradients count as often as their examples make a minibatch.
+        """
+        if self.draw.minibatches is None:
+            return cell.computed(plan, order)
+        return int((_each(cell, plan, order) * self.draw.minibatches).sum())
+
     def _spend(self, group: Sequence[Turn], order: Order, plan: Plan) -> None:
         """Add what workers spend in the round, if they follow the protocol."""
         cell, draw, fleet = group[0].cell, self.draw, self.world.fleet
-        each = (slice(i, i + 1) for i in range(len(plan.lengths)))
-        computed = np.array([cell.computed(plan.of(one), order) for one in each])
+        computed = _each(cell, plan, order)
         joules = spent(
             fleet,
             draw.workers,
             computed * draw.size,
-            np.where(draw.available, NUMBER_BYTES * self.params.shape[1] + SEED_BYTES, 0),
+            np.where(draw.available, self._down(cell), 0),
             NUMBER_BYTES * cell.server.numbers(plan.lengths, order),
         )
         for turn in group:
             assert turn.cell.joules is not None
             turn.cell.joules[draw.workers] += joules
+
+    def _down(self, cell: Cell) -> int:
+        """Return how many bytes the server sends to each worker."""
+        return cell.models * NUMBER_BYTES * self.params.shape[1] + SEED_BYTES
 
     def _send(self, turn: Turn, plan: Plan) -> None:
         """Put what a cell's workers send in the place of their gradients, (q, d)."""
@@ -361,6 +398,7 @@ class Round:
             updates=plan.updates,
             learning_rate=cell.scenario.learning_rate,
             further=LocalGradients(cell, self._minibatches, plan.updates, adversary),
+            before=cell.last.params.clone() if cell.differs and cell.last else None,
         )
         with cell.algorithms("messages", self.k):
             sent: object = cell.algorithm.messages(work)
@@ -451,6 +489,9 @@ class Round:
         if turn.cell.by_updates:
             mine = self.answers.values[turn.r]
             mine.copy_(turn.cell.scaled(self.k, mine, turn.lengths, turn.claimed))
+        if turn.cell.differs:
+            mine = self.answers.values[turn.r]
+            mine.copy_(turn.cell.clipped(self.k, mine, self.params[turn.r]))
 
     def _defence(self, turn: Turn) -> Hashable:
         return turn.cell.answering, turn.cell.defence, id(turn.lengths), id(turn.examples)
@@ -496,12 +537,20 @@ class Round:
             batch = group[start : start + at_once]
             for turn, values in zip(batch, self._at_once(batch, reception), strict=True):
                 if values is not None:
-                    found.append(Answered(turn, reception, values))
+                    found.append(self._answered(turn, reception, values))
                     continue
                 with Attempt(self.k, turn.cell):
                     answer = self._alone(turn, reception)
-                    found.append(Answered(turn, *reception.answered(answer)))
+                    found.append(self._answered(turn, *reception.answered(answer)))
         return found
+
+    def _answered(self, turn: Turn, reception: Reception | None, answer: Tensor) -> Answered:
+        """Return what a cell's server steps by, given its rule's answer, and let it remember it."""
+        cell = turn.cell
+        if cell.differences and reception is not None:
+            answer = cell.since(answer, reception.block)
+            cell.note_aggregate(self.params[turn.r], reception.block, answer)
+        return Answered(turn, reception, answer)
 
     def _at_once(self, group: Sequence[Turn], reception: Reception) -> Sequence[Tensor | None]:
         """Return the answers of several cells' rule; None of a cell whose rule is called alone."""
@@ -612,7 +661,7 @@ class Round:
             byzantine_heard=theirs,
             coordinates=turn.computed,
             bytes_up=NUMBER_BYTES * sent,
-            bytes_down=self.asked * (NUMBER_BYTES * self.params.shape[1] + SEED_BYTES),
+            bytes_down=self.asked * self._down(cell),
         )
 
     def _heard(self, turn: Turn) -> tuple[int, int]:
@@ -634,8 +683,8 @@ class Round:
             with cell.algorithms("full_cost", self.k):
                 numbers = cell.server.numbers(lengths, order)
                 full_cost = cell.algorithm.full_cost(order)
-            tau, updates = cell.scenario.deadline, turn.updates
-            lasted = duration(self.world, self.draw, lengths, numbers, tau, full_cost, updates)
+            tau, taken = cell.scenario.deadline, (full_cost, turn.updates, cell.models)
+            lasted = duration(self.world, self.draw, lengths, numbers, tau, *taken)
             self._spending[key] = int(numbers.sum()), lasted
         return self._spending[key]
 
@@ -681,6 +730,12 @@ class _ServerTime:
         seconds = (time.process_time() - self._started) / len(self.cells)
         for cell in self.cells:
             cell.server_seconds += seconds
+
+
+def _each(cell: Cell, plan: Plan, order: Order) -> NDArray[np.int64]:
+    """Count the coordinates that each worker computes by a plan, (q,)."""
+    rows = (slice(i, i + 1) for i in range(len(plan.lengths)))
+    return np.array([cell.computed(plan.of(one), order) for one in rows], dtype=np.int64)
 
 
 def _groups(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

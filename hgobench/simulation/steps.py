@@ -49,7 +49,7 @@ class EventStack(Stack):
         (cell,), now = self.cells, self.params.clone()
         self._malformed = 0
         with Attempt(k, cell):
-            self._round = self._until_a_step(k, cell)
+            self._played = [(self._until_a_step(k, cell), 0)]
         self._before = now
         if cell.status != "done":
             cell.ledger.fail(k, cell.time)

@@ -46,6 +46,8 @@ class Draw:
         minibatch: which of the round's minibatches `batch` is; 0: the first.
         turns: (q,) the round of which each worker's minibatch is, where workers are at different
             ones; None: all are at k.
+        minibatches: (q,) |S_i|/s_i, how many minibatches the examples make, where they are all that
+            each holds; None: they are one.
     """
 
     workers: NDArray[np.int64]
@@ -56,6 +58,7 @@ class Draw:
     round: int
     minibatch: int = 0
     turns: NDArray[np.int64] | None = None
+    minibatches: NDArray[np.float64] | None = None
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
@@ -479,9 +482,45 @@ class World:
             del self._turns[next(iter(self._turns))]
         return found
 
-    def _draw(self, round_: int, sampled: int) -> Draw:
-        workers = stream(self.seed, "sample", round_).permutation(self.workers)[:sampled]
+    def whole(self, round_: int, asked: int) -> Draw:
+        """Draw the workers of a whole round, with all the examples that each holds.
+
+        Args:
+            round_: k.
+            asked: how many; the q that `draw` samples are the first of them.
+        """
+        workers, available = self._asked(round_, asked)
+        size = self.sizes[workers]
+        place = np.minimum(np.arange(size.max()), size[:, None] - 1)  # the last is the padding
+        unlimited = np.full(len(workers), np.inf)
+        return Draw(
+            workers,
+            self._rows[self._offset[workers, None] + place],
+            size,
+            unlimited,
+            available,
+            round_,
+            minibatches=size / np.minimum(size, self.batch_size),
+        )
+
+    def coin(self, round_: int) -> float:
+        """Return a round's coin, uniform in [0, 1), by which it may be whole."""
+        return float(stream(self.seed, "coin", round_).random())
+
+    def _asked(self, round_: int, asked: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Draw the first workers of the round's permutation, and return which are available."""
+        workers = stream(self.seed, "sample", round_).permutation(self.workers)[:asked]
         workers.setflags(write=False)  # all cells of a cohort share it
+        with self._devices("presence", round_):
+            present = self.fleet.available(round_)
+        if present is not None:
+            _refuse(self._devices, wrong_presence, present, self.workers)
+        available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
+        available.setflags(write=False)
+        return workers, available
+
+    def _draw(self, round_: int, sampled: int) -> Draw:
+        workers, available = self._asked(round_, sampled)
         with self._workloads("split", round_):
             coordinate_limit, size = self.workload.split(
                 self.rates[workers] * self.deadline,
@@ -492,16 +531,11 @@ class World:
         _refuse(self._workloads, wrong_split, coordinate_limit, size, self.sizes[workers])
         coordinate_limit = np.asarray(coordinate_limit, dtype=np.float64)
         size = np.asarray(size, dtype=np.float64)
-        with self._devices("presence", round_):
-            present = self.fleet.available(round_)
-        if present is not None:
-            _refuse(self._devices, wrong_presence, present, self.workers)
-        available = np.ones(len(workers), dtype=bool) if present is None else present[workers]
         coordinate_limit = np.where((coordinate_limit >= 1) & (size >= 1), coordinate_limit, 0.0)
         # A worker that stays silent draws one example, and computes nothing.
         whole = np.maximum(size, 1).astype(np.int64)
         batch = self._minibatches(workers, whole, stream(self.seed, "batch", round_))
-        for shared in (whole, coordinate_limit, available):
+        for shared in (whole, coordinate_limit):
             shared.setflags(write=False)
         return Draw(workers, batch, whole, coordinate_limit, available, round_)
 

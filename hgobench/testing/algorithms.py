@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.algorithms import Algorithm, Arrived, Held, Judged, Order, Places, Waiting, Work
-from hgobench.algorithms.base import Budgets, Lengths, wrong_held, wrong_numbers
+from hgobench.algorithms.base import Budgets, Lengths, wrong_held, wrong_longest, wrong_numbers
 from hgobench.lazy import Tensor, torch
 from hgobench.models import Softmax
 
@@ -123,6 +123,7 @@ class Asking(Trial[Algorithm]):
             updates=updates,
             learning_rate=RATE,
             further=further,
+            before=0.9 * params if algorithm.differences else None,
         )
         with self.calling(algorithm, "messages", k):
             sent: object = algorithm.messages(work)
@@ -430,17 +431,33 @@ def _alike(one: Held | None, other: Held | None) -> bool:
 
 
 def pool_is_of_its_workers(trial: Asking) -> None:
-    """The server may hold values of q to n workers; if it holds nothing, of the q asked."""
+    """The rule may get values of q to n workers; without memory or whole rounds, of the q asked."""
     algorithm = trial.make()
     for sampled, workers in ((1, 1), (5, 20), (20, 20)):
         with trial.calling(algorithm, "pool"):
             pool: object = algorithm.pool(sampled, workers)
-        most = workers if algorithm.keeps else sampled
+        most = workers if algorithm.pools else sampled
         if not isinstance(pool, int) or not sampled <= pool <= most:
             raise AssertionError(
                 f"{pool!r} of q={sampled}, n={workers}; expected a whole number from {sampled} to "
                 f"{most}"
             )
+
+
+def differences_are_clipped_by_the_step(trial: Asking) -> None:
+    """Differences are clipped to a number >= 0, no less after a longer step; or never."""
+    algorithm = trial.make()
+    if not algorithm.differences:
+        raise NotApplicable("workers send no differences")
+    lengths: list[float] = []
+    for step in (0.0, 1e-6, 0.1, 1.0, 50.0):
+        with trial.calling(algorithm, "longest"):
+            longest = algorithm.longest(step)
+        if problem := wrong_longest(longest):
+            raise AssertionError(f"a step of {step:g}: {problem}")
+        lengths.append(np.inf if longest is None else float(longest))
+    if (np.diff(lengths) < 0).any():
+        raise AssertionError(f"{lengths} for steps of 0 to 50")
 
 
 def buffers_are_those_it_says(trial: Asking) -> None:
@@ -474,6 +491,7 @@ ALGORITHM_LAWS: dict[str, Law] = table(
     runs_share_nothing,
     what_is_held_is_a_function,
     pool_is_of_its_workers,
+    differences_are_clipped_by_the_step,
     weights_weigh_the_answers,
     rounds_are_as_it_says,
     buffers_are_those_it_says,
