@@ -247,7 +247,8 @@ class Memory:
         rows, columns = self._index(view, m, b, like.device)
         dimension = view.model_size(b)
         if self._table is None:
-            self._table = torch.zeros(0, dimension, dtype=torch.float64, device=like.device)
+            self._table = torch.zeros(0, dimension, dtype=torch.float64)
+        self._table = self._table.to(like.device)
         if self._table.shape[1] != dimension:
             raise RuleError(
                 f"{b} coordinates after {self._table.shape[1]}; the view must say which they are"

@@ -43,6 +43,28 @@ class Root:
         return -updates.square().sum(dim=1)
 
 
+@pytest.mark.parametrize("rule", ["krum", "nnm+median", "geometric_median"])
+def test_the_host_waits_as_often_for_long_vectors_as_for_short_ones(rule: str) -> None:
+    """Each copy to the host waits for all that the device was asked for before."""
+    copies = []
+    for b in (1200, 4800):
+        values = torch.from_numpy(np.random.default_rng(0).standard_normal((M, b), np.float32))
+        made = aggregators.build(rule, f=1)
+        with FakeDevice() as device:
+            made(there(values))
+        copies.append(device.copies)
+    assert copies[0] == copies[1]
+
+
+def test_a_rules_memory_moves_to_where_the_values_are() -> None:
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal((M, B), np.float32))
+    alone, moved = (aggregators.build("centered_clipping", f=1) for _ in range(2))
+    alone(values), moved(values)
+    with FakeDevice():
+        found = moved(there(values + 1.0))
+    torch.testing.assert_close(here(found), alone(values + 1.0))
+
+
 @pytest.mark.parametrize(
     ("ragged", "fault"), [(False, "none"), (False, "nan"), (False, "far"), (True, "none")]
 )

@@ -118,6 +118,20 @@ def test_compiled_inner_products_are_those_of_float64(rows: int, columns: int) -
             assert torch.equal(inner_products.summed(values[order]), found[order][:, order])
 
 
+@pytest.mark.parametrize("columns", [1, 999, 1000, 4321])
+def test_inner_products_on_a_device_are_those_of_float64(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many small products at once, and few at a time, are asked for there."""
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((7, columns), np.float32))
+    wide = rows.double() @ rows.double().T
+    for most in (inner_products.PRODUCTS, 100):
+        monkeypatch.setattr(inner_products, "PRODUCTS", most)
+        found = inner_products._on_device(rows)
+        torch.testing.assert_close(found, wide, rtol=1e-5, atol=1e-5 * columns**0.5)
+        assert torch.equal(found, found.T)
+
+
 def test_what_the_compiled_inner_products_do_not_take() -> None:
     fine = np.zeros((8, 64), np.float32)
     assert inner_products.fits(fine)
