@@ -95,7 +95,7 @@ def used(
     worker i sent: exact, where `fitted`, of all others, estimates. Both leave out coordinates in
     which several sent the same and nobody anything else. Where some are equal to the least or the
     largest value of a mean, it is as if their order were drawn at random: they share what the mean
-    takes of them.
+    takes of them. On another device than the CPU all are estimated, so that no values leave it.
 
     Args, returns and errors are those of `fitted`.
 
@@ -106,7 +106,7 @@ def used(
         [0.167, 0.5, 0.333]
     """
     values = values.double()
-    if remembers or rule.stateful:
+    if remembers or rule.stateful or values.device.type != "cpu":
         return fitted(rule, values, present, view, seed, remembers)
     traced = (view or ServerView()).traced(values)
     answer = rule.answer(values, present, traced)
