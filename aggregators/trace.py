@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.lazy import Tensor
+from hgobench.kernels.arrays import count_columns
+from hgobench.lazy import Tensor, torch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,7 +23,6 @@ class Trace:
     mean around it. What a rule makes of it afterwards is not seen, so that who asks has to look
     whether Σ_i w_ij x_ij is the answer.
 
-    >>> import torch
     >>> from hgobench import aggregators
     >>> values = torch.tensor([[1.0], [2.0], [9.0]])
     >>> view = aggregators.ServerView().traced(values)
@@ -92,26 +92,25 @@ def of_windows(
         low, high: (b,) the least and the largest value in each window.
         start, length: (b,) int64, where it starts in the sorted column, and k.
 
-    >>> import torch
     >>> column, one = torch.tensor([[5.0], [2.0], [5.0], [7.0]]), torch.tensor([1])
     >>> of_windows(column, None, column[0], column[0], one, one).T
     array([[0.5, 0. , 0.5, 0. ]])
     """
     x, least, most, first, k = (part.cpu().numpy() for part in (values, low, high, start, length))
-    there = np.ones((1, 1), dtype=bool) if present is None else present.cpu().numpy()
-    within = (x >= least) & (x <= most) & there
-    weights: Floats = within * (1.0 / k)
-    # Elsewhere the values from the least to the largest are those in the window.
-    tied = np.flatnonzero(np.add.reduce(within, axis=0, dtype=np.int64) > k)
-    if len(tied):
-        x, within, there = (np.broadcast_to(part, x.shape)[:, tied] for part in (x, within, there))
+    within = (x >= least) & (x <= most)
+    there = np.ones_like(within) if present is None else present.cpu().numpy()
+    within &= there
+    number = count_columns(torch.from_numpy(within)).numpy()
+    weights: Floats = np.where(within, 1.0 / number, 0.0)
+    if len(tied := np.flatnonzero((number > k) & (least < most))):
+        x, within, there = (part[:, tied] for part in (x, within, there))
         least, most, first, k = (part[tied] for part in (least, most, first, k))
         at_least, at_most = within & (x == least), within & (x == most)
         between = within & ~at_least & ~at_most
         before, low_ones, high_ones, others = (
             part.sum(axis=0) for part in (there & (x < least), at_least, at_most, between)
         )
-        low_inside = np.minimum(before + low_ones - first, k)
+        low_inside = before + low_ones - first
         high_inside = k - others - low_inside
         shares = between + at_least * (low_inside / low_ones) + at_most * (high_inside / high_ones)
         weights[:, tied] = shares / k

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .base import End, Floats, Metric
 
@@ -37,8 +38,9 @@ class Accuracies(Metric):
 
     def __call__(self, end: End) -> Mapping[str, float]:
         """Return ``class_accuracy/C``, ``device_accuracy/DEVICE`` and ``worst_worker``."""
-        if (by_class := class_accuracy(end)) is None or (own := met_accuracy(end)) is None:
+        if (by_class := class_accuracy(end)) is None:
             return {}
+        own = _met(end.held, by_class)
         there = np.flatnonzero(np.isfinite(by_class))
         told = {f"class_accuracy/{c}": float(by_class[c]) for c in there}
         counted = ~end.byzantine & np.isfinite(own)
@@ -60,9 +62,12 @@ def class_accuracy(end: End) -> Floats | None:
 
 def met_accuracy(end: End) -> Floats | None:
     """Return A_i, (n,), NaN of who holds no class that is tested; None: nothing is classed."""
-    if (accuracy := class_accuracy(end)) is None:
-        return None
-    there = np.flatnonzero(np.isfinite(accuracy))
-    met = end.held[:, there]
+    by_class = class_accuracy(end)
+    return None if by_class is None else _met(end.held, by_class)
+
+
+def _met(held: NDArray[np.int64], by_class: Floats) -> Floats:
+    there = np.flatnonzero(np.isfinite(by_class))
+    met = held[:, there]
     of = met.sum(axis=1)
-    return np.where(of > 0, met @ accuracy[there] / np.maximum(of, 1), np.nan)
+    return np.where(of > 0, met @ by_class[there] / np.maximum(of, 1), np.nan)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .accuracies import met_accuracy
-from .base import End, Metric
+from .base import End, Metric, average
 from .weights import followed
 
 SIZES = ("small", "middle", "large")
@@ -51,9 +51,8 @@ class Sizes(Metric):
         told, own, known = {}, met_accuracy(end), followed(end)
         for size, third in thirds.items():
             if own is not None and (there := third[np.isfinite(own[third])]).size:
-                told[f"size_accuracy/{size}"] = float(own[there].mean())
+                told[f"size_accuracy/{size}"] = average(own[there])
         for size, third in thirds.items():
             if known is not None and (heard := third[known.answered[third]]).size:
-                used = np.average(known.used[heard], weights=known.sent[heard])
-                told[f"used_by_size/{size}"] = float(used)
+                told[f"used_by_size/{size}"] = average(known.used[heard], known.sent[heard])
         return told

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import End, Floats, Metric
+from .base import End, Floats, Metric, average
 from .influence import unlike
 
 UNUSED = 0.01  # of the weight that the average gives: a rule that gives less has dropped a worker
@@ -67,7 +67,7 @@ class Weights(Metric):
         if end.classes and len(who := np.flatnonzero(heard)) >= len(RARITY):
             order = who[np.argsort(unlike(end.held)[who], kind="stable")]
             for name, third in zip(RARITY, np.array_split(order, len(RARITY)), strict=True):
-                told[f"used_by_labels/{name}"] = float(np.average(used[third], weights=sent[third]))
+                told[f"used_by_labels/{name}"] = average(used[third], sent[third])
         if influence.linear:
             left_out = np.abs(used) < UNUSED
             if (hostile := answered & end.byzantine).any():

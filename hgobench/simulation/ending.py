@@ -135,7 +135,10 @@ def _followed(
         return None
     view = cell.view(k, draw, before, reception)
     sent = reception.of(values)
-    seed = int(stream(cell.world.seed, "influence", k).integers(2**32))
+
+    def seed() -> int:
+        return int(stream(cell.world.seed, "influence", k).integers(2**32))
+
     try:
         with cell.rules("call", k), not_compiled():
             weights, linear = used(
@@ -155,9 +158,9 @@ def _followed(
 
 def _by_worker(influence: Influence) -> Influence:
     """Return an influence in which who answered more than once is there once."""
-    workers, row = np.unique(influence.workers, return_inverse=True)
-    if len(workers) == len(influence.workers):
+    if len(set(influence.workers.tolist())) == len(influence.workers):
         return influence
+    workers, row = np.unique(influence.workers, return_inverse=True)
     used = np.bincount(row, influence.used).astype(np.float64)
     sent = np.bincount(row, influence.sent) / np.bincount(row)
     return Influence(np.unique(influence.asked), workers, used, sent, influence.linear)
