@@ -399,13 +399,10 @@ class Columns:
             window: works out the row at which it starts, and its length, (b,) int64.
         """
         if self.traced:
-            self.view.tell(lambda: self._follow(*window()))
-
-    def _follow(self, start: Tensor, length: Tensor) -> NDArray[np.float64]:
-        """Return how far the mean of a window of each column follows what was sent, (m, b)."""
-        assert self.traced is not None
-        ends = self.take_rows(start), self.take_rows(start + length - 1)
-        return of_windows(*self.traced, *ends, start, length)
+            sent, ordered = self.traced, self.values
+            self.view.tell(
+                lambda: of_windows(*sent, ordered, *(part.cpu().numpy() for part in window()))
+            )
 
     def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
         """Find the `length` values of each column nearest to `centre`.

@@ -55,14 +55,15 @@ class Trace:
 
     def weights(self, m: int, d: int) -> Floats:
         """Return w, (m, d); NaN in coordinates of which nothing was told."""
+        if self._told:
+            rows, columns, weights = self._told[-1]
+            if np.array_equal(columns, np.arange(d)) and np.array_equal(rows, np.arange(m)):
+                return weights()  # nearly always
         found = np.full((m, d), np.nan)
         unknown = np.ones(d, dtype=bool)
         for rows, columns, weights in reversed(self._told):
             if not (new := unknown[columns]).any():
                 continue
-            if np.array_equal(columns, np.arange(d)) and np.array_equal(rows, np.arange(m)):
-                whole = weights()  # nearly always all that is looked at
-                return whole if new.all() else np.where(unknown, whole, found)
             found[:, columns[new]] = 0.0
             found[rows[:, None], columns[new]] = weights()[:, new]
             unknown[columns] = False
@@ -78,7 +79,7 @@ class _Mixed(Trace):
 
 
 def of_windows(
-    values: Tensor, present: Tensor | None, low: Tensor, high: Tensor, start: Tensor, length: Tensor
+    values: Tensor, present: Tensor | None, ordered: Tensor, start: Ints, length: Ints
 ) -> Floats:
     """Return how far the mean of a window of each sorted column follows its values, (m, b).
 
@@ -89,22 +90,24 @@ def of_windows(
     Args:
         values: (m, b), as they were sent.
         present: (m, b) bool, which were; None: all.
-        low, high: (b,) the least and the largest value in each window.
-        start, length: (b,) int64, where it starts in the sorted column, and k.
+        ordered: (m, b) the sorted columns.
+        start, length: (b,) where the window starts in each, and k.
 
-    >>> column, one = torch.tensor([[5.0], [2.0], [5.0], [7.0]]), torch.tensor([1])
-    >>> of_windows(column, None, column[0], column[0], one, one).T
+    >>> column, one = torch.tensor([[5.0], [2.0], [5.0], [7.0]]), np.array([1])
+    >>> of_windows(column, None, column.sort(dim=0).values, one, one).T
     array([[0.5, 0. , 0.5, 0. ]])
     """
-    x, least, most, first, k = (part.cpu().numpy() for part in (values, low, high, start, length))
+    x, rows = values.cpu().numpy(), ordered.cpu().numpy()
+    columns = np.arange(x.shape[1])
+    least, most = rows[start, columns], rows[start + length - 1, columns]
     within = (x >= least) & (x <= most)
     there = np.ones_like(within) if present is None else present.cpu().numpy()
     within &= there
     number = count_columns(torch.from_numpy(within)).numpy()
     weights: Floats = np.where(within, 1.0 / number, 0.0)
-    if len(tied := np.flatnonzero((number > k) & (least < most))):
+    if len(tied := np.flatnonzero((number > length) & (least < most))):
         x, within, there = (part[:, tied] for part in (x, within, there))
-        least, most, first, k = (part[tied] for part in (least, most, first, k))
+        least, most, first, k = (part[tied] for part in (least, most, start, length))
         at_least, at_most = within & (x == least), within & (x == most)
         between = within & ~at_least & ~at_most
         before, low_ones, high_ones, others = (
