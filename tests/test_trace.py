@@ -145,6 +145,21 @@ def test_what_is_told_of_vectors_is_what_moving_each_worker_shows(
     assert linear == fitted(rule, values, present, view)[1]
 
 
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("scope", ["staircase", "masked"])
+def test_coordinates_without_an_answer_do_not_count(scope: Scope) -> None:
+    """Of 40 coordinates the last 10 are sent by two workers, of whom the rule takes one."""
+    rule, values = aggregators.build("krum", f=1, scope=scope), sample(8, 40)
+    values[0, :30] = values[1:, :30].mean(dim=0)  # the best
+    present = torch.ones(8, 40, dtype=torch.bool)
+    present[2:, 30:] = False
+    answer = rule.answer(values, present)
+    assert answer.served is not None
+    assert answer.served.tolist() == [True] * 30 + [False] * 10
+    weights, linear = used(rule, values, present)
+    assert (weights.tolist(), linear) == ([1.0] + [0.0] * 7, True)
+
+
 def test_what_a_rule_makes_of_a_mean_is_fitted() -> None:
     """Signs that are turned, values mixed or weighed before: as moving each worker shows."""
     values = sample(11, 400)

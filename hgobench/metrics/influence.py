@@ -129,7 +129,7 @@ def used(
     told[:, ~counted] = 0.0
     numbers = (sent & counted).sum(axis=1)
     weights = told.sum(axis=1) / np.maximum(numbers, 1)
-    squares = float(np.einsum("ij,ij->", told, told))
+    squares = float(np.vdot(told, told))
     left = squares - float(numbers @ weights**2)
     weights[(numbers == 0) & sent.any(axis=1)] = np.nan
     return weights.round(12) + 0.0, squares > 0.0 and left <= LINEAR**2 * squares
@@ -271,6 +271,8 @@ def _known(values: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _telling(known: Tensor, moving: Tensor) -> Tensor:
     """Return in which coordinates not all that several sent is the same, (d,) bool."""
+    if len(known) > 1 and moving.all():
+        return known.amax(dim=0) > known.amin(dim=0)
     high = torch.where(moving, known, -torch.inf).amax(dim=0)
     unlike_others = high > torch.where(moving, known, torch.inf).amin(dim=0)
     return unlike_others | (count_columns(moving) == 1)

@@ -150,7 +150,7 @@ def _followed(
         return None
     share = np.ones(len(sent))
     if reception.present is not None:
-        share = reception.present.double().mean(dim=1).cpu().numpy()
+        share = reception.present.sum(dim=1).cpu().numpy() / reception.size
     who = reception.who(draw.workers)
     asked = draw.workers if reception.held is None else np.union1d(draw.workers, who)
     return _by_worker(Influence(asked, who, weights, share, linear))
