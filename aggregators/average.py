@@ -58,11 +58,13 @@ class Average(Rule):
 
     def of_vectors(self, vectors: Vectors) -> Tensor:
         """Average the vectors, by weights if there are any."""
-        mass = vectors.view.mass(len(vectors))
-        share = torch.from_numpy(mass / mass.sum())
-        vectors.tell(share)
-        if vectors.view.weights is None:
+        if (weights := vectors.view.weights) is None:
+            if vectors.view.trace is not None:
+                m = len(vectors)
+                vectors.tell(torch.full((m,), 1.0 / m, dtype=torch.float64))
             return super().of_vectors(vectors)
+        share = torch.from_numpy(weights / weights.sum())
+        vectors.tell(share)
         return vectors.combine(share)
 
     def of_rows(self, rows: Tensor) -> Tensor:
