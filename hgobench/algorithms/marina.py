@@ -22,29 +22,33 @@ class Marina(Sgd):
       of the round are asked, each for a difference on one minibatch B_i; clip_λ shortens it to
       λ_k = α·‖w_k - w_(k-1)‖ at most.
 
-    If the loss on every minibatch is L-smooth, α >= L cuts no honest difference. Even a round in
-    which all asked workers are Byzantine moves g by no more than λ_k, if AG's answer is within its
-    inputs' hull, and what it has done stays no longer than until the next whole round.
+    If the loss on every minibatch is L-smooth, α >= L cuts no honest difference. A round in which
+    all asked workers are Byzantine moves g by at most λ_k if the rule's answer is in the hull of
+    the vectors, and by at most √2·λ_k if it is the median, the trimmed mean, MeaMed or Phocas. It
+    tells on g until the next whole round.
 
-    A difference costs two gradients on the same examples to compute, and twice the model to send
-    there: whoever is asked may not have been so before. A whole gradient costs |S_i|/s_i of a
-    minibatch's. As in `Sgd` workers that do not finish by the deadline are not heard. A round in
-    which too few are heard is stalled; differences are then taken from the w and the g of the last
-    one that was not, and until there is one all rounds are whole.
+    A difference takes two gradients on the same examples, and two models are sent for it, as a
+    worker that is asked now need not have been asked before. A whole gradient takes |S_i|/s_i
+    times as long as one on a minibatch. As in `Sgd` workers that do not finish by the deadline are
+    not heard. A round in which too few are heard stalls; differences are then taken from the w and
+    the g of the last one that did not, and until there is one all rounds are whole.
 
     The rule has a memory of its own for either kind of round. In whole rounds it is told f̂, of Ĉ
-    workers; in the others the most that it tolerates with q answers, up to f̂ and at least as large
-    a share, and v is ⌈v·q/Ĉ⌉, or what it needs for that.
+    workers; in the others the largest number, up to f̂, that it tolerates with q answers, which
+    must be no smaller a share of q than f̂ is of Ĉ, and v is ⌈v·q/Ĉ⌉, or what the rule needs if
+    that is more.
 
-    On ragged answers: there are none, an answer is whole. What attackers see are differences as
-    they are sent, before the server clips them.
+    On ragged answers: there are none, an answer is whole. Attackers see differences as they are
+    sent, before the server clips them.
 
     Source: Malinovsky, Richtárik, Horváth, Gorbunov, "Byzantine Robustness and Partial
-    Participation Can Be Achieved at Once: Just Clip Gradient Differences", NeurIPS 2024.
+    Participation Can Be Achieved at Once: Just Clip Gradient Differences", NeurIPS 2024,
+    Algorithm 1.
 
-    Departs from its source: it is without compression (Q is the identity). g_0 is the aggregate of
-    a whole round. Slow workers, rounds that stall, the f̂ that a sample is told, and what the server
-    sends are no subject of the source: there all workers are told every g_k.
+    Departs from its source: nothing is compressed (Q is the identity), α is the same in all rounds,
+    and the first g, there an input, is the aggregate of a whole round. There all n workers are sent
+    every g_k, here those that are asked get models. Clipping is left to the server, as the source
+    allows. Slow workers, stalled rounds, and another f̂ for smaller samples are not its subject.
 
     Args:
         probability: p in (0, 1], of a whole round.
