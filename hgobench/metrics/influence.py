@@ -92,11 +92,11 @@ def used(
 
     It can if its answer is Σ_i w_ij x_ij with weights that no small change of the values changes,
     as the mean of values or vectors that it chose, and if it remembers nothing. `Columns` and
-    `Vectors` then tell w_ij (see `hgobench.aggregators.Trace`), and w_i is the mean over what
-    worker i sent: exact, where `fitted`, of all others, estimates. Both leave out coordinates in
-    which several sent the same and nobody anything else. Where some are equal to the least or the
-    largest value of a mean, it is as if their order were drawn at random: they share what the mean
-    takes of them. On another device than the CPU all are estimated, so that no values leave it.
+    `Vectors` then tell w_ij (see `hgobench.aggregators.Trace`), and w_i is their mean over what
+    worker i sent, without error. For all other rules `fitted` estimates it. Both leave out
+    coordinates in which several sent the same and nobody anything else. Values equal to the least
+    or the largest in a mean share what it takes of them, as if their order were drawn at random. On
+    another device than the CPU w is fitted for every rule, so that no values leave it.
 
     Args, returns and errors are those of `fitted`.
 
