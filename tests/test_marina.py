@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -218,6 +218,30 @@ def test_what_is_clipped_is_no_longer_and_no_other_way(longest: float) -> None:
             assert all(map(math.isnan, kept))
         else:
             np.testing.assert_allclose(kept, shortened(np.array(row), longest), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["median", "trimmed_mean", "meamed", "phocas", "average", "krum"])
+def test_an_answer_is_hardly_longer_than_the_longest_difference(rule: str) -> None:
+    """√2 times at most by coordinates, as docs/memory.md says; other rules' means never longer."""
+    ones = np.zeros((5, 10))  # in each coordinate three workers are alike, and the others 0
+    for j, three in enumerate(combinations(range(5), 3)):
+        ones[list(three), j] = 1.0 / math.sqrt(6)
+    assert np.linalg.norm(ones, axis=1) == pytest.approx(1.0)
+    answer = float(aggregators.build(rule, f=1 if rule == "krum" else 2)(torch.tensor(ones)).norm())
+    if rule in ("average", "krum"):
+        assert answer <= 1.0 + 1e-9
+    else:
+        assert 1.0 + 1e-9 < answer <= math.sqrt(2)
+
+
+def test_a_coin_is_uniform_and_has_nothing_to_do_with_other_seeds() -> None:
+    worlds = [World(Scenario(**{**BASE, "seed": seed})) for seed in (0, 1)]
+    one, two = (np.array([world.coin(k) for k in range(1, 1001)]) for world in worlds)
+    for p in (0.03, 0.1, 0.5, 0.9):
+        for coins in (one, two):
+            assert abs((coins < p).mean() - p) < 4 * math.sqrt(p * (1 - p) / 1000)
+    assert abs(np.corrcoef(one, two)[0, 1]) < 4 / math.sqrt(1000)
+    assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 4 / math.sqrt(1000)
 
 
 # What it shares with other cells, and what attackers see
