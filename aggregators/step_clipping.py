@@ -21,8 +21,9 @@ class StepClipping(PreRule):
     answer, and r = α·‖v‖: the step was γ·‖v‖ long (the solver gradient_descent, at a rate that does
     not change), so that r = λ·‖w_k - w_{k-1}‖ with λ = α/γ. Gradients of a smooth loss change no
     faster than the model moves; whoever claims more is cut, even if all that were asked are
-    Byzantine: an answer within the vectors' hull is at most r from the last. In the first round
-    nothing is cut, and an answer of 0 stays.
+    Byzantine: an answer within the vectors' hull is at most r from the last, one of the median, the
+    trimmed mean, MeaMed or Phocas at most √2·r. In the first round nothing is cut, and an answer of
+    0 stays.
 
     Args:
         strength: α > 0. With α = γ·L it lets through what a smooth loss with the constant L can do
@@ -45,7 +46,7 @@ class StepClipping(PreRule):
     paper = "Malinovsky et al., NeurIPS 2024"
     formula = "v + (x_i - v)·min(1, α·‖v‖/‖x_i - v‖), v the previous answer"
     validity = "n >= 1"
-    breakdown = "the rule's in the first round; then any f moves it by α·‖v‖ at most"
+    breakdown = "the rule's in the first round; then any f moves it by √2·α·‖v‖ at most"
     cost = "m·d"
     ragged = "block: complete vectors; coordinate: each value"
     stateful = True
