@@ -49,7 +49,7 @@ def summed(rows: Tensor) -> Tensor:
 def _on_device(rows: Tensor) -> Tensor:
     """Return the same of rows on another device, where many small products are one call."""
     m, count = len(rows), rows.shape[1] // BLOCK
-    blocks = rows[:, : count * BLOCK].unflatten(1, (count, BLOCK)).transpose(0, 1)
+    blocks = rows[:, : count * BLOCK].view(m, count, BLOCK).transpose(0, 1)
     rest = rows[:, count * BLOCK :].double()
     total = rest @ rest.T
     for some in torch.split(blocks, max(PRODUCTS // m**2, 1)):
