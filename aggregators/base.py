@@ -410,7 +410,9 @@ class Rule(Part):
             there = None if sent is None else sent.part(part)
             with scratch(tile) as memory:
                 columns = self._lighter(Columns.sort(tile, there, seen, out=memory))
-                answer[part] = self._shaped(self.of_columns(columns), tile)
+                made = self.of_columns(columns)
+                columns.tell(made)
+                answer[part] = self._shaped(made, tile)
             return all_finite(answer[part])
 
         finite = all(map_tiles(aggregate, parts))

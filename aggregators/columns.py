@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from .errors import NonFiniteError, RuleError
 from .trace import of_windows
 from .view import ServerView
 
+Window = Callable[[], tuple[Tensor, Tensor]]  # at which row it starts, and its length
+Mean = tuple[Tensor, Window]
 ROUNDING = 1e-12  # shares of weight that differ by less are equal
 HALF = 0.5 - ROUNDING  # of the weight; what f may have must be less
 
@@ -94,6 +97,7 @@ class Columns:
     weights: Tensor | None = None
     traced: tuple[Tensor, Tensor | None] | None = None
     _sums: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _means: list[Mean] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def sort(
@@ -268,14 +272,15 @@ class Columns:
         if self.weights is not None:
             low, high = (self._at_share(self.weights, self.values, end) for end in (False, True))
             return 0.5 * low + 0.5 * high
-        self._tell(lambda: ((self.count - 1) // 2, 2 - self.count % 2))
         if self.compiled:
-            return windows.medians(self.values, self.count)
-        if self.fewest == self.most:
-            middle = self.values[(self.most - 1) // 2], self.values[self.most // 2]
+            median = windows.medians(self.values, self.count)
         else:
-            middle = self.take_rows((self.count - 1) // 2), self.take_rows(self.count // 2)
-        return 0.5 * middle[0].double() + 0.5 * middle[1].double()
+            if self.fewest == self.most:
+                middle = self.values[(self.most - 1) // 2], self.values[self.most // 2]
+            else:
+                middle = self.take_rows((self.count - 1) // 2), self.take_rows(self.count // 2)
+            median = 0.5 * middle[0].double() + 0.5 * middle[1].double()
+        return self._noted(median, lambda: ((self.count - 1) // 2, 2 - self.count % 2))
 
     def _at_share(self, weights: Tensor, values: Tensor, beyond: bool) -> Tensor:
         """Return the first value up to which there is half of the weight, or, `beyond`, more."""
@@ -299,8 +304,8 @@ class Columns:
             left = below.clamp(min=cut, max=below[-1] - cut)
             kept = left.diff(dim=0, prepend=cut[None])
             return _mean_by(kept, self.values)
-        self._tell(lambda: (torch.full_like(self.count, f), self.count - 2 * f))
-        return self._inside(f) / (self.count - 2 * f)
+        size = self.count - 2 * f
+        return self._noted(self._inside(f) / size, lambda: (torch.full_like(size, f), size))
 
     def _inside(self, f: int) -> Tensor:
         """Sum each column without its f smallest and f largest values, once, -> (b,)."""
@@ -315,9 +320,9 @@ class Columns:
 
     def window_mean(self, start: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out rows of each column from row `start` on, -> (b,)."""
-        self._tell(lambda: (start, self.count - left_out))
         rows = torch.arange(left_out, device=start.device)[:, None]
-        return self._mean_of_window(rows < start, self.beyond(self.values, left_out))
+        mean = self._mean_of_window(rows < start, self.beyond(self.values, left_out))
+        return self._noted(mean, lambda: (start, self.count - left_out))
 
     def mean_around(self, centre: Tensor, left_out: int) -> Tensor:
         """Average the count - left_out values of each column that are nearest to `centre` (b,).
@@ -334,28 +339,31 @@ class Columns:
             kept = left.diff(dim=0, prepend=torch.zeros_like(left[:1]))
             return _mean_by(kept, self.values.gather(0, order))
         centre = centre.double()
-        self._tell(lambda: (self.nearest(centre, self.count - left_out), self.count - left_out))
         if self.compiled and self.fewest >= 2 * left_out:
             inside = self._inside(left_out)
-            return windows.means_around(self.values, self.count, centre, inside, left_out)
-        c, low = as_numpy(centre), as_numpy(self.values[:left_out])
-        high = self.beyond(self.values, left_out)
-        with ignore_float_warnings():
-            later = torch.as_tensor(as_numpy(high) - c < c - low)
-        return self._mean_of_window(later, high)
+            mean = windows.means_around(self.values, self.count, centre, inside, left_out)
+        else:
+            c, low = as_numpy(centre), as_numpy(self.values[:left_out])
+            high = self.beyond(self.values, left_out)
+            with ignore_float_warnings():
+                later = torch.as_tensor(as_numpy(high) - c < c - low)
+            mean = self._mean_of_window(later, high)
+        size = self.count - left_out
+        return self._noted(mean, lambda: (self.nearest(centre, size), size))
 
     def mean_of_nearer_half(self, centre: Tensor) -> Tensor:
         """Average the ⌈k/2⌉ of a column's k values that are nearest to `centre` (b,), -> (b,).
 
         Those tied at the largest of these distances are all averaged.
         """
-        self._tell(lambda: self._nearer_half(centre))
         if self.compiled:
-            return windows.means_of_nearer_half(self.values, self.count, centre)
-        start, length = self._nearer_half(centre)
-        rows = torch.arange(self.most, device=start.device)[:, None]
-        near = (rows >= start) & (rows < start + length)
-        return sum_rows(zero_where_false(self.values[: self.most], near)) / length
+            mean = windows.means_of_nearer_half(self.values, self.count, centre)
+        else:
+            start, length = self._nearer_half(centre)
+            rows = torch.arange(self.most, device=start.device)[:, None]
+            near = (rows >= start) & (rows < start + length)
+            mean = sum_rows(zero_where_false(self.values[: self.most], near)) / length
+        return self._noted(mean, lambda: self._nearer_half(centre))
 
     def _nearer_half(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the values of `mean_of_nearer_half` start, and how many they are, (b,)."""
@@ -389,20 +397,29 @@ class Columns:
 
     def choice(self, values: Tensor) -> Tensor:
         """Return an answer that is one of the values of each column, (b,), as such."""
-        self._tell(lambda: (self.count_below(values[None])[0], torch.ones_like(self.count)))
-        return values
+        one = torch.ones_like(self.count)
+        return self._noted(values, lambda: (self.count_below(values[None])[0], one))
 
-    def _tell(self, window: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        """Tell the trace that an answer is the mean of a window of each column.
-
-        Args:
-            window: works out the row at which it starts, and its length, (b,) int64.
-        """
+    def _noted(self, mean: Tensor, window: Window) -> Tensor:
+        """Return a mean, (b,), and note of which window of each column it is, if a trace asks."""
         if self.traced:
-            sent, ordered = self.traced, self.values
-            self.view.tell(
-                lambda: of_windows(*sent, ordered, *(part.cpu().numpy() for part in window()))
-            )
+            self._means.append((mean, window))
+        return mean
+
+    def tell(self, answer: object) -> None:
+        """Tell the trace of whose values an answer is the mean, if it is one of the means above.
+
+        One that only led to it, as a centre, says nothing of it, even where the two are equal.
+        """
+        for mean, window in self._means:
+            if mean is answer:
+                self.view.tell(partial(self._follow, window))
+
+    def _follow(self, window: Window) -> NDArray[np.float64]:
+        """Return how far the mean of a window follows what was sent, (m, b)."""
+        assert self.traced is not None
+        places = (part.cpu().numpy() for part in window())
+        return of_windows(*self.traced, self.values, *places)
 
     def nearest(self, centre: Tensor, length: Tensor) -> Tensor:
         """Find the `length` values of each column nearest to `centre`.

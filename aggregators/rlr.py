@@ -69,7 +69,7 @@ class Rlr(PreRule):
     def around(self, vectors: Vectors, after: Callable[[Vectors], Tensor]) -> Tensor:
         """Turn what too few vectors agree on."""
         vectors.require(self.f, self.name)
-        answer = seen(after(vectors), vectors.width, self.name)
+        answer = seen(after(vectors.untraced()), vectors.width, self.name)
         kept = vectors.finite.to(vectors.sent.device)
 
         def majority(some: Vectors) -> Tensor:

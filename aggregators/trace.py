@@ -19,9 +19,9 @@ class Trace:
 
     Where an answer is Σ_i w_ij x_ij with weights that no small change of the values changes, as a
     mean of values that were chosen, w_ij is ∂AR_j/∂x_ij. `Columns` and `Vectors` tell it to the
-    trace of their view. What is told last of a coordinate counts: a median may be no more than
-    the centre of the mean that is the answer. What a rule makes of a mean afterwards is not seen;
-    whoever asks must check that Σ_i w_ij x_ij is the answer.
+    trace of their view; of a mean of columns that is only a centre, on the way to the answer, they
+    tell nothing. What is told last of a coordinate counts. What a rule makes of a mean of vectors
+    is not seen; whoever asks must check that Σ_i w_ij x_ij is the answer.
 
     >>> from hgobench import aggregators
     >>> values = torch.tensor([[1.0], [2.0], [9.0]])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -390,6 +392,14 @@ class Vectors:
         sums = torch.from_numpy(numbers[:, ~tiny]).to(rows) @ rows[torch.from_numpy(~tiny)]
         huge = rows[torch.from_numpy(tiny)].double()
         return (sums.double() + torch.from_numpy(numbers[:, tiny]).to(huge) @ huge).to(rows)
+
+    def untraced(self) -> Vectors:
+        """Return the vectors for a step whose answer is changed afterwards: it tells no trace."""
+        if self.view.trace is None:
+            return self
+        new = copy(self)
+        new.view = replace(self.view, trace=None)
+        return new
 
     def mixed(self, matrix: Tensor, *, same_workers: bool = True, chosen: bool = False) -> Vectors:
         """Return k combinations of the vectors; a combination of a non-finite vector is non-finite.

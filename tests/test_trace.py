@@ -200,3 +200,21 @@ def test_means_of_all_are_linear_and_those_of_windows_are_not() -> None:
         rule = aggregators.build(name, f=2, scope="coordinate")
         assert used(rule, values, there)[1] is expected
         assert fitted(rule, values, there)[1] is expected
+
+
+@pytest.mark.parametrize("name", ["multi_krum", "caf", "filter_l2", "nnm+cge", "rlr+average"])
+def test_a_centre_that_led_to_an_answer_is_not_taken_for_it(name: str) -> None:
+    """In float32 all of these are nearly equal: that Σ w_i x_i is the answer shows nothing."""
+    values = (1000.0 + 1e-4 * sample(9, 400)).float()
+    rule = aggregators.build(name, f=1, scope="coordinate")
+    weights, _ = used(rule, values)
+    np.testing.assert_array_equal(weights, fitted(rule, values)[0])
+
+
+@pytest.mark.parametrize("scope", ["block", "coordinate"])
+def test_what_is_turned_follows_the_other_way_where_it_is_0_too(scope: Scope) -> None:
+    """Of a median of 0 nothing shows that it is turned."""
+    rule = aggregators.build("rlr[threshold=9]+median", f=1, scope=scope)
+    values = torch.tensor([-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0]).double()[:, None]
+    weights, _ = used(rule, values.repeat(1, 40))
+    np.testing.assert_allclose(weights, [0.0] * 4 + [-1.0] + [0.0] * 4, atol=1e-9)
