@@ -269,7 +269,7 @@ class Clock:
         self.limit = self.left = seconds
         self.single = single
         self._waited = self._began = self._last = self._rung = self._period = 0.0
-        self.who, self._running, self._rang = "", False, False
+        self.who, self._running, self._rang, self._is_main = "", False, False, False
         self._previous: Any = None
         self._timer: tuple[float, float] | None = None
 
@@ -283,6 +283,7 @@ class Clock:
         self.who, self._running, self._rang = who, True, False
         self._began = self._last = time.process_time()
         self._rung = time.monotonic()
+        self._is_main = threading.current_thread() is threading.main_thread()
         _TICKING.append(self)
         _report()
         self._period = min(max(self.left / 10.0, 0.005), PERIOD)
@@ -399,9 +400,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def _ring(number: int, frame: FrameType | None) -> None:
-    """Let the clock that was started last look at the time."""
-    if _TICKING:
-        _TICKING[-1]._ring(number, frame)
+    """Let the clock that was started last in the main thread, which signals interrupt, look."""
+    for clock in reversed(_TICKING):
+        if clock._is_main:
+            clock._ring(number, frame)
+            return
 
 
 class _Timed:

@@ -549,6 +549,23 @@ def test_texts_are_made_plain() -> None:
     assert error_text(ValueError()) == "ValueError"
 
 
+def test_a_kept_alarm_looks_at_no_clock_of_another_thread() -> None:
+    mine, other = Clock(60.0), Clock(60.0)
+    with kept_alarm():
+        mine.start("rule 'mine'", trusted=True)
+        thread = threading.Thread(target=other.start, args=("rule 'other'",))
+        thread.start()
+        thread.join()
+        other.left = -1.0
+        signal.raise_signal(signal.SIGALRM)  # it interrupts the main thread, whose time is not over
+        mine.left = -1.0
+        with pytest.raises(OutOfTime, match="rule 'mine'"):
+            signal.raise_signal(signal.SIGALRM)
+        for clock in (other, mine):
+            with pytest.raises(OutOfTime):
+                clock.stop()
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 def test_a_kept_alarm_ends_calls_that_compute_or_wait_too_long(
     monkeypatch: pytest.MonkeyPatch,
