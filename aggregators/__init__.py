@@ -55,7 +55,7 @@ from .sign_guard import SignGuard
 from .sign_sgd_majority import SignSgdMajority
 from .smea import Smea
 from .step_clipping import StepClipping
-from .trace import Trace
+from .trace import AnswerTrace
 from .trimmed_mean import TrimmedMean
 from .vectors import Vectors
 from .view import Memory, Root, ServerView
@@ -122,6 +122,7 @@ __all__ = [
     "SCOPES",
     "Aksel",
     "Answer",
+    "AnswerTrace",
     "Arc",
     "Average",
     "Bucketing",
@@ -168,7 +169,6 @@ __all__ = [
     "SignSgdMajority",
     "Smea",
     "StepClipping",
-    "Trace",
     "TrimmedMean",
     "Vectors",
     "WeakDp",

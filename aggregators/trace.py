@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Trace:
+class AnswerTrace:
     """How far an answer follows each of the values that a rule is given, (m, d).
 
     Where an answer is Σ_i w_ij x_ij with weights that no small change of the values changes, as a
@@ -44,7 +44,7 @@ class Trace:
         assert rows is not None
         self._told.append((rows, columns, weights))
 
-    def mixed(self, rows: Ints | None, matrix: Floats) -> Trace:
+    def mixed(self, rows: Ints | None, matrix: Floats) -> AnswerTrace:
         """Return a trace of combinations of rows, which tells this one.
 
         Args:
@@ -70,8 +70,8 @@ class Trace:
         return found
 
 
-class _Mixed(Trace):
-    def __init__(self, trace: Trace, rows: Ints | None, matrix: Floats) -> None:
+class _Mixed(AnswerTrace):
+    def __init__(self, trace: AnswerTrace, rows: Ints | None, matrix: Floats) -> None:
         self.trace, self.rows, self.matrix = trace, rows, matrix
 
     def tell(self, rows: Ints | None, columns: Ints, weights: Callable[[], Floats]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hgobench.lazy import Tensor, torch
 
 from .errors import RuleError
-from .trace import Trace
+from .trace import AnswerTrace
 
 
 class Root(Protocol):
@@ -63,7 +63,7 @@ class ServerView:
     step: int = 0
     anonymous: bool = False
     stream: Callable[[int], np.random.Generator] | None = None
-    trace: Trace | None = None
+    trace: AnswerTrace | None = None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -127,14 +127,14 @@ class ServerView:
             workers=np.arange(m),
             coordinates=torch.arange(d, device=values.device),
             dimension=self.dimension or d,
-            trace=Trace(),
+            trace=AnswerTrace(),
         )
 
     def tell(self, weights: Callable[[], NDArray[np.float64]], served: slice = slice(None)) -> None:
         """Tell the trace, if there is one, how far the answer follows the view's values.
 
         Args:
-            weights: works out w, (m, b') float64, if it is asked for (see `Trace`).
+            weights: works out w, (m, b') float64, if it is asked for (see `AnswerTrace`).
             served: which b' of the columns the answer is of.
         """
         if self.trace is not None:

@@ -44,6 +44,3 @@ maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = f"hgobench {version}"
 html_copy_source = False
-
-# Two rooms have a class of the same name (`Trace`), as annotations tell them apart by no path.
-suppress_warnings = ["ref.python"]

@@ -92,7 +92,7 @@ def used(
 
     It can if its answer is Σ_i w_ij x_ij with weights that no small change of the values changes,
     as the mean of values or vectors that it chose, and if it remembers nothing. `Columns` and
-    `Vectors` then tell w_ij (see `hgobench.aggregators.Trace`), and w_i is their mean over what
+    `Vectors` then tell w_ij (see `hgobench.aggregators.AnswerTrace`), and w_i is their mean over what
     worker i sent, without error. For all other rules `fitted` estimates it. Both leave out
     coordinates in which several sent the same and nobody anything else. Values equal to the least
     or the largest in a mean share what it takes of them, as if their order were drawn at random. On
