@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hgobench import Scenario, World, aggregators, run
 from hgobench.algorithms import Hgo, Marina
-from hgobench.attacks import Attack, Foe, Message, View
+from hgobench.attacks import Attack, Message, View
 from hgobench.errors import InputError
 from hgobench.protocol import Server
 from hgobench.scenario import risks
@@ -24,6 +24,7 @@ from hgobench.simulation.footprint import footprint
 from hgobench.simulation.rounds import Stack
 from tests.oracles import vector_rule
 from tests.test_local_steps import gradient, table
+from tests.test_memory import WATCHED
 
 BASE: dict[str, Any] = {
     "data": "breast_cancer",
@@ -263,29 +264,13 @@ def test_marina_does_not_depend_on_the_stack() -> None:
 
 def test_an_attack_that_tries_the_server_is_told_where_it_steps() -> None:
     seen: list[Tensor] = []
-    scenario = Scenario(**{**BASE, "attack": "tests.test_marina:Watching"})
+    scenario = Scenario(**{**BASE, "attack": "tests.test_memory:Watching"})
     WATCHED.clear()
     (result,) = simulate([scenario], observe=lambda step: seen.append(step.params.clone()))
     assert result.status == "done", result.reason
     assert len(WATCHED) == len(seen) == 5
     for model, after in zip(WATCHED, seen[1:], strict=False):
         assert torch.equal(model, after)
-
-
-WATCHED: list[Tensor] = []
-
-
-class Watching(Foe):
-    """What foe sends, tried twice before."""
-
-    sees = "server"  # type: ignore[assignment]
-    columnwise = False
-
-    def __call__(self, view: View) -> Message:
-        message = super().__call__(view)
-        view.stepped(Message(message.values * 3.0, message.lengths))
-        WATCHED.append(view.stepped(message))
-        return message
 
 
 def test_rules_that_remember_have_a_memory_for_either_kind_of_round() -> None:

@@ -207,7 +207,7 @@ def use(scenario: Mapping[str, Any]) -> dict[str, list[float | None]]:
         raise RuntimeError(cell.reason)
     listener = _Listener(cell.rule, [k for k in RECORDED if k <= row.rounds])
     cell.server = replace(cell.server, rule=listener)  # type: ignore[arg-type]  # it has `answer`
-    cell.defence, cell.joins, cell.stacks = (id(cell),), False, False  # its server answers alone
+    cell.defence = (id(cell),)
     (stack,) = stacks_of([cell], world, None)
     for k in range(1, row.rounds + 1):
         stack.play(k)

@@ -92,8 +92,8 @@ def used(
 
     It can if its answer is Σ_i w_ij x_ij with weights that no small change of the values changes,
     as the mean of values or vectors that it chose, and if it remembers nothing. `Columns` and
-    `Vectors` then tell w_ij (see `hgobench.aggregators.AnswerTrace`), and w_i is their mean over what
-    worker i sent, without error. For all other rules `fitted` estimates it. Both leave out
+    `Vectors` then tell w_ij (see `hgobench.aggregators.AnswerTrace`), and w_i is their mean over
+    what worker i sent, without error. For all other rules `fitted` estimates it. Both leave out
     coordinates in which several sent the same and nobody anything else. Values equal to the least
     or the largest in a mean share what it takes of them, as if their order were drawn at random. On
     another device than the CPU w is fitted for every rule, so that no values leave it.
@@ -288,15 +288,11 @@ def _asked(
     return (deepcopy(rule) if remembers else rule).answer(values, present, view)
 
 
-def _served(answer: Answer) -> Tensor:
-    """Return where there is an answer, (d,) bool."""
-    there = torch.isfinite(answer.values)
-    return there if answer.served is None else there & answer.served
-
-
 def _whole(answer: Answer) -> tuple[Tensor, Tensor]:
     """Return an answer, (d,), and where there is one; 0 elsewhere."""
-    there = _served(answer)
+    there = torch.isfinite(answer.values)
+    if answer.served is not None:
+        there &= answer.served
     return torch.where(there, answer.values, 0.0), there
 
 

@@ -98,8 +98,6 @@ class Cell:
         aim: those whose attackers want the same.
         receiving: those whose servers take the same of equal answers.
         defence: those whose rule may aggregate for all of them at once.
-        joins: whether its rule may aggregate the answers of several cells side by side.
-        stacks: whether it may aggregate the whole vectors of several cells in one call.
         stepping: those whose solver may step for all of them at once.
         remembers: whether its workers send something else than their gradients.
         gradients: how many each of them takes in a round at most.
@@ -223,9 +221,7 @@ class Cell:
         self.aim = own if self.attacks.foreign else (scenario.attack, scenario.byzantine)
         self.defence: tuple[Any, ...] = own
         at_once = not (self.rules.foreign or self.keeps or self.merges)
-        self.joins = at_once and self.rule.columnwise
-        self.stacks = at_once and self.rule.stackable
-        if self.joins or self.stacks:
+        if at_once and (self.rule.columnwise or self.rule.stackable):
             self.defence = (
                 scenario.rule, scenario.tolerated, scenario.scope, scenario.quorum,
                 scenario.weights,
@@ -257,6 +253,16 @@ class Cell:
     def models(self) -> int:
         """How many models its server sends to each worker in this round."""
         return 2 if self.differs else 1
+
+    @property
+    def joins(self) -> bool:
+        """Whether its rule may aggregate the answers of several cells side by side."""
+        return self.defence != (id(self),) and self.rule.columnwise
+
+    @property
+    def stacks(self) -> bool:
+        """Whether its rule may aggregate the whole vectors of several cells in one call."""
+        return self.defence != (id(self),) and self.rule.stackable
 
     @property
     def harmless(self) -> bool:

@@ -361,12 +361,12 @@ class Round:
         """
         if self.draw.minibatches is None:
             return cell.computed(plan, order)
-        return int((_each(cell, plan, order) * self.draw.minibatches).sum())
+        return int((_computed_by_worker(cell, plan, order) * self.draw.minibatches).sum())
 
     def _spend(self, group: Sequence[Turn], order: Order, plan: Plan) -> None:
         """Add what workers spend in the round, if they follow the protocol."""
         cell, draw, fleet = group[0].cell, self.draw, self.world.fleet
-        computed = _each(cell, plan, order)
+        computed = _computed_by_worker(cell, plan, order)
         joules = spent(
             fleet,
             draw.workers,
@@ -732,7 +732,7 @@ class _ServerTime:
             cell.server_seconds += seconds
 
 
-def _each(cell: Cell, plan: Plan, order: Order) -> NDArray[np.int64]:
+def _computed_by_worker(cell: Cell, plan: Plan, order: Order) -> NDArray[np.int64]:
     """Count the coordinates that each worker computes by a plan, (q,)."""
     rows = (slice(i, i + 1) for i in range(len(plan.lengths)))
     return np.array([cell.computed(plan.of(one), order) for one in rows], dtype=np.int64)
