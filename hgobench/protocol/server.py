@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,10 +254,14 @@ class Server:
                 [0.]]), array([ True,  True, False]))
         """
         means, full = values.new_zeros(of, values.shape[1]), np.zeros(of, dtype=bool)
-        for buffer in np.unique(buffers[counted]).tolist():
-            rows = np.flatnonzero(counted & (buffers == buffer))
-            means[buffer] = values[torch.from_numpy(rows).to(values.device)].mean(dim=0)
-            full[buffer] = True
+        rows = np.flatnonzero(counted)
+        rows = rows[np.argsort(buffers[rows], kind="stable")]
+        sorted_ = values[torch.from_numpy(rows).to(values.device)]
+        ends = np.cumsum(np.bincount(buffers[rows], minlength=of))
+        for buffer, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
+            if start < end:
+                means[buffer] = sorted_[start:end].mean(dim=0)
+                full[buffer] = True
         return means, full
 
     def receive(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,8 @@ class Asked:
         started: (d,) the parameters that it was sent, where the server looks at them.
         message: (d,) what it sends if it is honest; None: that is not computed yet.
         sent: (d,) what it sends.
-        length, updates, examples: what it says of that, as the server hears it.
+        length: how many places it says it sends, as it begins.
+        examples: how many it holds.
     """
 
     number: int
@@ -61,7 +62,6 @@ class Asked:
     message: Tensor | None = None
     sent: Tensor | None = None
     length: int = 0
-    updates: int = 1
     examples: int = 1
 
     def __lt__(self, other: Asked) -> bool:
@@ -73,23 +73,112 @@ class Asked:
         return int(self.row.workers[0])
 
 
-def draw_of(asked: Sequence[Asked], k: int) -> Draw:
-    """Return several turns as a draw of round k, a row for each."""
-    rows = [turn.row for turn in asked]
-    return Draw(
-        workers=np.concatenate([row.workers for row in rows]),
-        batch=np.concatenate([row.batch for row in rows]),
-        size=np.concatenate([row.size for row in rows]),
-        coordinate_limit=np.concatenate([row.coordinate_limit for row in rows]),
-        available=np.concatenate([row.available for row in rows]),
-        round=k,
-        turns=np.array([turn.turn for turn in asked]),
-    )
-
-
 def plan_of(asked: Sequence[Asked]) -> Plan:
     """Return the plans of several turns as one."""
     return Plan(*(np.concatenate(parts) for parts in zip(*(t.plan for t in asked), strict=True)))
+
+
+CLAIMS = "lengths", "updates", "examples"
+
+
+class Inbox:
+    """Turns of workers, in order, and what the server hears of each in arrays, a row for each.
+
+    The arrays grow with what comes: a server may wait for thousands of answers, and decides anew
+    whenever one more comes.
+
+    Args:
+        asked: the turns.
+    """
+
+    def __init__(self, asked: Iterable[Asked] = ()) -> None:
+        self.asked: list[Asked] = []
+        self._rows: NDArray[np.void] | None = None
+        for turn in asked:
+            self.append(turn)
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+    def __iter__(self) -> Iterator[Asked]:
+        return iter(self.asked)
+
+    def append(self, turn: Asked) -> None:
+        """Add a turn, with the claims of one that follows the protocol."""
+        row, m = turn.row, len(self.asked)
+        length, updates = int(turn.plan.lengths[0]), int(turn.plan.updates[0])
+        if self._rows is None:
+            self._rows = np.empty(8, dtype=_row_type(row.batch.shape[1]))
+        elif m == len(self._rows):
+            more = np.empty(m + 8, dtype=self._rows.dtype)
+            self._rows = np.concatenate([self._rows, more])
+        self._rows[m] = (
+            *(row.workers[0], row.batch[0], row.size[0], row.coordinate_limit[0], row.available[0]),
+            *(turn.turn, turn.version, turn.hostile),
+            *(length, updates, turn.examples),
+            *(turn.length, updates, turn.examples),
+        )
+        self.asked.append(turn)
+
+    def rows(self, name: str) -> NDArray[Any]:
+        """Return a copy of one thing of all turns, (m,): `_row_type` says which there are."""
+        assert self._rows is not None
+        return self._rows[name][: len(self.asked)].copy()
+
+    def claim(self, whose: NDArray[np.bool_], *claims: NDArray[np.int64]) -> None:
+        """Write down what some say: lengths, updates and examples, (m,) each, of all turns."""
+        assert self._rows is not None
+        rows = np.flatnonzero(whose)
+        for name, values in zip(CLAIMS, claims, strict=True):
+            self._rows[name][rows] = values[rows]
+
+    def __add__(self, other: Inbox) -> Inbox:
+        both = Inbox()
+        both.asked = self.asked + other.asked
+        some = [inbox._rows[: len(inbox)] for inbox in (self, other) if inbox._rows is not None]
+        both._rows = np.concatenate(some) if some else None
+        return both
+
+    def those(self, there: NDArray[np.int64]) -> Inbox:
+        """Return some of the turns, as an inbox of their own."""
+        some = Inbox()
+        some.asked = [self.asked[i] for i in there.tolist()]
+        some._rows = None if self._rows is None else self._rows[there]
+        return some
+
+    def draw(self, k: int) -> Draw:
+        """Return the turns as a draw of round k, a row for each."""
+        return Draw(
+            workers=self.rows("workers"),
+            batch=self.rows("batch"),
+            size=self.rows("size"),
+            coordinate_limit=self.rows("coordinate_limit"),
+            available=self.rows("available"),
+            round=k,
+            turns=self.rows("turns"),
+        )
+
+
+def _row_type(batch_size: int) -> np.dtype[np.void]:
+    """Return what is known of each turn: the draw, the server's versions, and what is claimed."""
+    return np.dtype(
+        [
+            ("workers", np.int64),
+            ("batch", np.int64, (batch_size,)),
+            ("size", np.int64),
+            ("coordinate_limit", np.float64),
+            ("available", np.bool_),
+            ("turns", np.int64),
+            ("versions", np.int64),
+            ("hostile", np.bool_),
+            ("honest_lengths", np.int64),  # 0: it has nothing to send but an attack
+            ("honest_updates", np.int64),
+            ("honest_examples", np.int64),
+            ("lengths", np.int64),
+            ("updates", np.int64),
+            ("examples", np.int64),
+        ]
+    )
 
 
 class Spent(NamedTuple):
@@ -128,7 +217,7 @@ class Queue:
     def __init__(self, cell: Cell, world: World) -> None:
         self.cell, self.world = cell, world
         self.now, self.version = 0.0, 0
-        self.waiting: list[Asked] = []
+        self.waiting = Inbox()
         self.under_way: list[Asked] = []
         self.fresh: list[Asked] = []
         self._idle: set[int] = set(range(world.workers))
@@ -212,7 +301,6 @@ class Queue:
             joules=joules,
             started=params if cell.judges else None,
             length=int(length[0]),
-            updates=int(plan.updates[0]),
             examples=int(world.sizes[worker]),
         )
         self._begun += 1
@@ -298,15 +386,15 @@ class Queue:
             self.waiting.append(ended)
         return ended
 
-    def withdraw(self, silent: Sequence[Asked]) -> None:
-        """Take out answers that were to come and did not."""
-        for turn in silent:
-            self.waiting.remove(turn)
+    def withdraw(self, silent: NDArray[np.bool_]) -> None:
+        """Take out answers that were to come and did not, (m,) of those that wait."""
+        if silent.any():
+            self.waiting = self.waiting.those(np.flatnonzero(~silent))
 
     def clear(self) -> None:
         """Let go of all answers that wait: the server took them, or dropped them."""
         self._spent[1] += NUMBER_BYTES * sum(turn.numbers for turn in self.waiting if turn.hostile)
-        self.waiting = []
+        self.waiting = Inbox()
 
     def stepped(self) -> None:
         """Count a step of the server: what waited has been taken."""

@@ -18,9 +18,11 @@ from hgobench.protocol import Reception
 from .adversary import Taking
 from .answers import Answers
 from .cell import Attempt, Cell, ServerData
-from .events import Asked, Queue, draw_of, plan_of
+from .events import Inbox, Queue, plan_of
 from .rounds import Books, Round, Stack, Step, Turn
 from .world import Draw, World
+
+HONEST = "honest_lengths", "honest_updates", "honest_examples"
 
 
 class EventStack(Stack):
@@ -70,7 +72,7 @@ class EventStack(Stack):
                     return round_
             if cell.continuous:
                 queue.ask(k, self._sent(cell))
-        return self._take(k, cell, queue, [], np.zeros(0))
+        return self._take(k, cell, queue, Inbox(), np.zeros(0))
 
     def _sent(self, cell: Cell) -> Tensor:
         """Return the parameters that workers are sent, (d,), in memory of their own if kept."""
@@ -79,9 +81,9 @@ class EventStack(Stack):
     def _decide(self, k: int, cell: Cell, queue: Queue) -> Round | None:
         """Step if the algorithm says so."""
         attacked = cell.scenario.attacked(k) and not cell.harmless
-        attacked = attacked and any(turn.hostile for turn in queue.waiting)
-        if not attacked:  # who is away has nothing to send but an attack
-            queue.withdraw([turn for turn in queue.waiting if not turn.plan.lengths[0]])
+        attacked = attacked and bool(queue.waiting) and bool(queue.waiting.rows("hostile").any())
+        if not attacked and queue.waiting:  # who is away has nothing to send but an attack
+            queue.withdraw(queue.waiting.rows("honest_lengths") == 0)
         if cell.judges:
             self._compute(k, cell, queue)
             if attacked:
@@ -105,9 +107,8 @@ class EventStack(Stack):
         k: int,
         cell: Cell,
         algorithm: Algorithm,
-        asked: Sequence[Asked],
+        asked: Inbox,
         values: Tensor | None = None,
-        lengths: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64] | None:
         """Return what each waiting answer counts, (m,), if the server steps on them.
 
@@ -115,14 +116,12 @@ class EventStack(Stack):
             k, cell: the step, of which server.
             algorithm: the cell's, or a copy that may be asked on trial.
             asked: the answers.
-            values, lengths: what they are, (m, d) and (m,); None: what was sent.
+            values: what they are, (m, d); None: what was sent.
         """
         if not asked:
             return None
         assert self._queue is not None
-        if lengths is None:
-            lengths = np.array([turn.length for turn in asked])
-        lengths = cell.accepted(k, lengths, asked[0].order)
+        lengths = cell.accepted(k, asked.rows("lengths"), asked.asked[0].order)
         judged = None
         if cell.judges:
             if values is None:
@@ -132,8 +131,8 @@ class EventStack(Stack):
             judged = Judged(values, started, root if "root" in algorithm.needs else None)
         coming = self._queue.under_way
         waiting = Waiting(
-            workers=np.array([turn.worker for turn in asked]),
-            staleness=np.array([self._queue.version - turn.version for turn in asked]),
+            workers=asked.rows("workers"),
+            staleness=self._queue.version - asked.rows("versions"),
             lengths=lengths,
             outstanding=len(coming),
             tolerated=cell.scenario.tolerated,
@@ -153,10 +152,10 @@ class EventStack(Stack):
 
     def _compute(self, k: int, cell: Cell, queue: Queue) -> None:
         """Compute what workers send if they are honest, of those asked since the last step."""
-        asked, queue.fresh = queue.fresh, []
-        if not asked:
+        if not queue.fresh:
             return
-        world, draw, plan = self.world, draw_of(asked, k), plan_of(asked)
+        asked, queue.fresh = Inbox(queue.fresh), []
+        world, draw, plan = self.world, asked.draw(k), plan_of(asked.asked)
         x, y = world.minibatches(draw)
         weights = None if draw.weights is None else world.to_device(draw.weights)
         values = world.gradients(k, self.params, x, y, weights)
@@ -169,7 +168,7 @@ class EventStack(Stack):
         self,
         k: int,
         cell: Cell,
-        asked: Sequence[Asked],
+        asked: Inbox,
         draw: Draw,
         values: Tensor,
         taking: Taking | None = None,
@@ -179,13 +178,11 @@ class EventStack(Stack):
         round_ = Round(
             k, self.world, draw, self.params, answers, self.observe, self._before, taking
         )
-        hostile = np.array([turn.hostile for turn in asked], dtype=bool)
+        hostile = asked.rows("hostile")
         attacked = cell.scenario.attacked(k) and bool(hostile.any())
-        lengths = np.array([int(turn.plan.lengths[0]) for turn in asked], dtype=np.int64)
-        updates = np.array([int(turn.plan.updates[0]) for turn in asked], dtype=np.int64)
         assert self._queue is not None
-        examples = np.array([turn.examples for turn in asked], dtype=np.int64)
         order = self._queue.order(k)
+        lengths, updates, examples = map(asked.rows, HONEST)
         claims = lengths, updates, updates, examples
         return round_, Turn(0, cell, hostile, attacked, *claims, order)
 
@@ -194,11 +191,11 @@ class EventStack(Stack):
 
         They look at the answers that wait and at those under way.
         """
+        waiting = queue.waiting
         coming = sorted(turn for turn in queue.under_way if turn.answers)
-        asked = [*queue.waiting, *coming]
+        asked = waiting + Inbox(coming)
         values = _stacked([turn.message for turn in asked])[None]
-        arrived = np.arange(len(asked)) < len(queue.waiting)
-        waiting = list(queue.waiting)
+        arrived = np.arange(len(asked)) < len(waiting)
 
         def received(
             values: Tensor, *claims: NDArray[np.int64]
@@ -207,60 +204,62 @@ class EventStack(Stack):
             return self._on_trial(k, cell, waiting, values[there], *(of[there] for of in claims))
 
         round_, turn = self._round_of(
-            k, cell, asked, draw_of(asked, k), values, Taking(arrived, received)
+            k, cell, asked, asked.draw(k), values, Taking(arrived, received)
         )
         acted = round_.act_alone(turn)
         self._malformed += acted.malformed
-        silent = []
-        for row, one in enumerate(waiting):
-            if one.hostile:
-                one.sent = values[0, row]
-                one.length, one.updates = int(acted.lengths[row]), int(acted.updates[row])
-                one.examples = int(acted.examples[row])
-                if not one.length:
-                    silent.append(one)
+        hostile, there = waiting.rows("hostile"), slice(len(waiting))
+        claims = acted.lengths[there], acted.updates[there], acted.examples[there]
+        waiting.claim(hostile, *claims)
+        for row in np.flatnonzero(hostile).tolist():
+            waiting.asked[row].sent = values[0, row]
+        silent = hostile & (acted.lengths[there] == 0)
         queue.withdraw(silent)
-        return bool(silent)
+        return bool(silent.any())
 
     def _on_trial(
         self,
         k: int,
         cell: Cell,
-        asked: Sequence[Asked],
+        asked: Inbox,
         values: Tensor,
-        lengths: NDArray[np.int64],
-        updates: NDArray[np.int64],
-        examples: NDArray[np.int64],
+        *claims: NDArray[np.int64],
     ) -> tuple[Tensor, Reception, Draw] | None:
-        """Return what the server would take of answers that wait, if they were these."""
+        """Return what the server would take of answers that wait, if they were these.
+
+        Args:
+            k, cell: the step, of which server.
+            asked: the answers.
+            values, claims: what they are, (m, d), with their lengths, updates and examples, (m,).
+        """
         algorithm = deepcopy(cell.algorithm) if cell.judges else cell.algorithm
-        there = np.flatnonzero(lengths > 0)
-        some = [asked[i] for i in there.tolist()]
-        values = values[self.world.to_device(there)]
-        weights = self._weights(k, cell, algorithm, some, values, lengths[there])
+        there = np.flatnonzero(claims[0] > 0)
+        some, values = asked.those(there), values[self.world.to_device(there)]
+        some.claim(np.ones(len(there), dtype=bool), *(claim[there] for claim in claims))
+        weights = self._weights(k, cell, algorithm, some, values)
         if weights is None or not (weights > 0).any():
             return None
-        order = some[0].order
-        values, lengths, draw = self._intake(k, cell, some, weights, values, updates[there])
-        reception = cell.server.receive(lengths, order, self.world.device, examples[there])
+        order = some.asked[0].order
+        values, lengths, draw = self._intake(k, cell, some, weights, values)
+        examples = some.rows("examples")
+        reception = cell.server.receive(lengths, order, self.world.device, examples)
         return None if reception is None else (values, reception, draw)
 
     def _intake(
         self,
         k: int,
         cell: Cell,
-        asked: Sequence[Asked],
+        asked: Inbox,
         weights: NDArray[np.float64],
         values: Tensor,
-        updates: NDArray[np.int64],
     ) -> tuple[Tensor, NDArray[np.int64], Draw]:
         """Return what the rule gets of answers, (m, d), how long each is, and whose they are."""
         counted = weights > 0
-        places = len(asked[0].order)
-        lengths = np.where(counted, [turn.length for turn in asked], 0)
-        draw = draw_of(asked, k)
+        places = len(asked.asked[0].order)
+        lengths = np.where(counted, asked.rows("lengths"), 0)
+        draw = asked.draw(k)
         if cell.by_updates:
-            values = cell.scaled(k, values, lengths, updates)
+            values = cell.scaled(k, values, lengths, asked.rows("updates"))
         values = cell.server.weighed(values, weights)
         if not cell.merges:
             return values, lengths, draw
@@ -279,23 +278,22 @@ class EventStack(Stack):
         k: int,
         cell: Cell,
         queue: Queue,
-        asked: Sequence[Asked],
+        asked: Inbox,
         weights: NDArray[np.float64],
     ) -> Round:
         """Let the server step on answers, or stall on none; write it down."""
         started = time.process_time()
         counted = weights > 0
-        hostile = np.array([turn.hostile for turn in asked], dtype=bool)
         if asked:
-            sent = _stacked([turn.sent for turn in asked])
-            updates = np.array([turn.updates for turn in asked])
-            values, lengths, draw = self._intake(k, cell, asked, weights, sent, updates)
+            sent, hostile = _stacked([turn.sent for turn in asked]), asked.rows("hostile")
+            values, lengths, draw = self._intake(k, cell, asked, weights, sent)
+            examples = asked.rows("examples")
             if values is sent:
                 values = sent.clone()
         else:
-            values, lengths = self.params[:0], np.zeros(0, dtype=np.int64)
+            values, hostile = self.params[:0], np.zeros(0, dtype=bool)
+            lengths = examples = np.zeros(0, dtype=np.int64)
             draw = replace(self.world.draw(1), workers=lengths)
-        examples = np.array([turn.examples for turn in asked], dtype=np.int64)
         answers = Answers(values[None])
         round_ = Round(k, self.world, draw, self.params, answers, self.observe, self._before)
         order = queue.order(k)
