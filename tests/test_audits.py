@@ -629,6 +629,7 @@ def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, tmp_pat
     assert message in found.stderr
 
 
+@pytest.mark.long
 def test_what_breaks_down_by_itself_is_told(tmp_path: Path) -> None:
     """A rule that raises is no rule that breaks down, and the exit status says so."""
     common = ("--jobs", "1", "--quiet", "--out", str(tmp_path))

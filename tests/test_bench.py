@@ -155,6 +155,7 @@ def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(own, name, value)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quick_timing")
 def test_a_rule_of_one_s_own_is_timed_beside_a_yardstick(tmp_path: Path) -> None:
     """A ratio is saved, and compared with: it may not grow beyond what is allowed."""

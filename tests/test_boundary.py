@@ -418,6 +418,7 @@ def test_time_is_cpu_time() -> None:
     assert "out of time" not in render("r", boards([Score.of(failed)]))
 
 
+@pytest.mark.long
 def test_a_process_that_is_paused_is_not_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def pause() -> None:
         script = f"kill -STOP {os.getpid()}; sleep 0.6; kill -CONT {os.getpid()}"

@@ -270,6 +270,7 @@ HETEROGENEITY: list[tuple[str, str, dict[str, Any], float]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("combined", "alone", "fields", "harm"), HETEROGENEITY)
 def test_heterogeneity_attacks_hurt_where_their_value_attack_does_not(
     combined: str, alone: str, fields: dict[str, Any], harm: float

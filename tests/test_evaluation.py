@@ -387,6 +387,7 @@ def test_flags_hold_a_rule_against_its_proof() -> None:
     ]
 
 
+@pytest.mark.long
 def test_rules_are_held_against_their_proofs(tmp_path: Path) -> None:
     rules = (
         "trimmed_mean",

@@ -172,6 +172,7 @@ def test_what_stands_for_torch_gives_way_to_it() -> None:
     assert lazy.torch is arrays.torch is base.torch is torch  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_torch_is_asked_for_its_version_first() -> None:
     """As `hgobench audit cost` does, which computes nothing in its own process."""
     asked = "from hgobench.audits.cost import machine; print(machine())"

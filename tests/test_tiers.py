@@ -52,6 +52,7 @@ def test_this_machine_is_reached() -> None:
         socket.create_connection(server.getsockname(), timeout=5).close()
 
 
+@pytest.mark.long
 def test_tiers_are_counted_and_data_is_asked_for(tmp_path: Path) -> None:
     """A test is in one tier, the deepest of its marks; without data, what needs it is skipped."""
     (tmp_path / "pyproject.toml").write_text((conftest.ROOT / "pyproject.toml").read_text())
