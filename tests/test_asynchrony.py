@@ -12,13 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from hgobench import Scenario, World, run
-from hgobench.algorithms import AsyncSgd, FedBuff, Judged, Kardam, Sgd, Waiting
+from hgobench.algorithms import AsyncSgd, FedBuff, Judged, Kardam, Order, Places, Sgd, Waiting
 from hgobench.attacks import Attack, Message, View
 from hgobench.errors import InputError
+from hgobench.models import Softmax
 from hgobench.simulation import clock, simulate
+from hgobench.simulation.cell import Plan
+from hgobench.simulation.events import CLAIMS, Asked, Inbox
+from hgobench.simulation.world import Draw
 from tests.algorithm_1 import softmax_gradient
 from tests.events import Driver
 from tests.test_algorithms import BASE, FirstThree, Fresh, asynchronous, mean_gradient
@@ -503,6 +509,67 @@ def test_who_keeps_silent_fills_no_buffer() -> None:
     assert quiet.rounds["time"][2] > honest.rounds["time"][2]
     d = World(Scenario(**fields)).model.dimension
     assert sum(quiet.rounds["bytes_up"][:3]) == 3 * 4 * 4 * d
+
+
+@given(
+    keep=st.lists(st.booleans(), max_size=40),
+    more=st.integers(0, 12),
+    claims=st.lists(st.integers(0, 9), min_size=52, max_size=52),
+)
+@settings(deadline=None, max_examples=40)
+def test_an_inbox_holds_what_its_turns_say(keep: list[bool], more: int, claims: list[int]) -> None:
+    """However they are added, chosen and joined: a row of each array is of the turn beside it."""
+    rng, order = (
+        np.random.default_rng(len(keep)),
+        Order(Places(Softmax(4, 2), "scalar", "scalar"), np.arange(10)),
+    )
+    turns = [
+        Asked(
+            number=i,
+            turn=i + 1,
+            version=i % 3,
+            row=Draw(
+                np.array([i % 7]), rng.integers(99, size=(1, 4)), np.array([4]), np.array([np.inf]),
+                np.array([True]), round=i,
+            ),
+            plan=Plan(np.array([1 + i % 2]), np.array([i % 5]), np.array([np.inf])),
+            order=order,
+            ends=float(i),
+            hostile=i % 4 == 0,
+            answers=True,
+            computed=5,
+            numbers=5,
+            joules=0.0,
+            length=5,
+            examples=10 + i,
+        )
+        for i in range(len(keep) + more)
+    ]  # fmt: skip
+    first = Inbox(turns[: len(keep)])
+    chosen = first.those(np.flatnonzero(keep))
+    for turn in turns[len(keep) :]:
+        chosen.append(turn)
+    both = chosen + first
+    assert len(both) == len(both.asked) == len(chosen) + len(first)
+    if not both:
+        return
+    whose = both.rows("hostile")
+    said = np.array(claims[: len(both)] * 2)[: len(both)]
+    both.claim(whose, said, said + 1, said + 2)
+    draw = both.draw(9)
+    assert draw.round == 9
+    for row, turn in enumerate(both):
+        assert both.rows("workers")[row] == draw.workers[row] == turn.worker
+        assert draw.batch[row].tolist() == turn.row.batch[0].tolist()
+        assert draw.turns is not None
+        assert (draw.turns[row], both.rows("versions")[row]) == (turn.turn, turn.version)
+        honest = int(turn.plan.lengths[0]), int(turn.plan.updates[0]), turn.examples
+        assert tuple(both.rows(f"honest_{name}")[row] for name in CLAIMS) == honest
+        claimed = int(said[row]), int(said[row]) + 1, int(said[row]) + 2
+        expected = claimed if turn.hostile else (turn.length, *honest[1:])
+        assert tuple(both.rows(name)[row] for name in CLAIMS) == expected
+    first_claims = [turn.length for turn in first]
+    assert not first or first.rows("lengths").tolist() == first_claims  # a copy of its own
 
 
 @pytest.mark.parametrize("attack", ["crash", "vanish[after=3]+sign_flip"])
