@@ -15,7 +15,7 @@ from hgobench.audits import Options, Work, rule, run
 from hgobench.errors import InputError
 from hgobench.evaluation import members
 from hgobench.evaluation.members import Member
-from hgobench.metrics.influence import influences, unlike
+from hgobench.metrics.influence import moved, unlike
 from hgobench.report import files
 from hgobench.results import open_store
 from hgobench.session import Session
@@ -34,16 +34,16 @@ SETTINGS = {"workers": 12, "byzantine": 2, "rounds": 6, "evaluation_interval": 6
 def test_the_average_follows_everybody_equally(scope: str) -> None:
     values = torch.from_numpy(np.random.default_rng(0).standard_normal((7, 40)))
     average = aggregators.build("average", scope=scope)  # type: ignore[arg-type]
-    np.testing.assert_allclose(influences(average, values), 1 / 7, rtol=1e-6)
+    np.testing.assert_allclose(moved(average, values), 1 / 7, rtol=1e-6)
 
 
 def test_who_is_chosen_is_followed_and_nobody_else() -> None:
     values = torch.from_numpy(np.random.default_rng(1).standard_normal((9, 40)))
     krum = aggregators.build("krum", f=2)
     chosen = int((values == krum(values)).all(dim=1).nonzero()[0, 0])
-    np.testing.assert_allclose(influences(krum, values), np.eye(9)[chosen], atol=1e-6)
+    np.testing.assert_allclose(moved(krum, values), np.eye(9)[chosen], atol=1e-6)
     many = aggregators.build("multi_krum", f=2)
-    followed = influences(many, values)
+    followed = moved(many, values)
     assert sorted(np.round(followed * 5, 6)) == [0] * 4 + [1] * 5
 
 
@@ -53,24 +53,24 @@ def test_one_vector_that_is_far_away_changes_no_other_s_share(far: float) -> Non
     values = torch.from_numpy(1e-3 * np.random.default_rng(6).standard_normal((7, 400)))
     values[3] = far
     ranks = values.argsort(dim=0).argsort(dim=0)
-    median = influences(aggregators.build("median", f=1), values)
+    median = moved(aggregators.build("median", f=1), values)
     np.testing.assert_allclose(median, (ranks == 3).double().mean(dim=1), atol=1e-6)
     average = aggregators.build("average")
-    np.testing.assert_allclose(influences(average, values), 1 / 7, rtol=1e-3)
+    np.testing.assert_allclose(moved(average, values), 1 / 7, rtol=1e-3)
     krum = aggregators.build("krum", f=2)
     chosen = (values == krum(values)).all(dim=1).double()
-    np.testing.assert_allclose(influences(krum, values), chosen, atol=1e-6)
+    np.testing.assert_allclose(moved(krum, values), chosen, atol=1e-6)
 
 
 def test_equal_vectors_are_followed_equally() -> None:
     for values in (torch.full((5, 6), 3.0), torch.zeros(5, 6)):
         average = aggregators.build("average")
-        np.testing.assert_allclose(influences(average, values), 1 / 5, rtol=1e-6)
+        np.testing.assert_allclose(moved(average, values), 1 / 5, rtol=1e-6)
 
 
 def test_a_coordinate_wise_rule_follows_each_as_often_as_it_is_in_the_middle() -> None:
     values = torch.from_numpy(np.random.default_rng(2).standard_normal((5, 400)))
-    followed = influences(aggregators.build("median"), values)
+    followed = moved(aggregators.build("median"), values)
     ranks = values.argsort(dim=0).argsort(dim=0)
     np.testing.assert_allclose(followed, (ranks == 2).double().mean(dim=1), atol=1e-6)
     assert followed.sum() == pytest.approx(1.0)
@@ -82,7 +82,7 @@ def test_on_ragged_input_it_is_the_mean_over_what_a_worker_sent() -> None:
     present[0, 3:] = False
     present[3] = False
     average = aggregators.build("average", scope="coordinate")
-    followed = influences(average, values, present)
+    followed = moved(average, values, present)
     # Three send the first three coordinates, two the others.
     np.testing.assert_allclose(followed, [1 / 3, 5 / 12, 5 / 12, 0.0], rtol=1e-6)
 
@@ -91,7 +91,7 @@ def test_a_stateful_rule_keeps_its_memory() -> None:
     rule_ = aggregators.build("centered_clipping", f=1)
     values = torch.from_numpy(np.random.default_rng(4).standard_normal((5, 8)))
     first = aggregators.build("centered_clipping", f=1)
-    influences(rule_, values)
+    moved(rule_, values)
     torch.testing.assert_close(rule_(values), first(values))
 
 

@@ -16,8 +16,8 @@ from hgobench.hardware import Fleet, Population
 from hgobench.hardware import registry as hardware
 from hgobench.hardware.fleet import wrong_fleet
 from hgobench.lazy import torch
-from hgobench.metrics import End, Influence, Weights, influences, registry
-from hgobench.metrics.influence import fitted
+from hgobench.metrics import End, Influence, Weights, registry
+from hgobench.metrics.influence import fitted, moved
 from hgobench.results import Result
 from hgobench.results.measures import checked
 from hgobench.simulation import simulate
@@ -42,7 +42,7 @@ WEIGH = ["average", "krum", "multi_krum", "mda", "faba", "cge", "nnm+average", "
 )
 def test_of_rules_that_weigh_vectors_the_fit_is_what_moving_each_worker_shows(name: str) -> None:
     rule, values = aggregators.build(name, f=2), sample(11, 300)
-    exact = influences(rule, values)
+    exact = moved(rule, values)
     weights, linear = fitted(rule, values)
     if name == "bulyan":  # it trims coordinates in the end
         assert not linear
@@ -60,7 +60,7 @@ def test_of_rules_by_coordinate_the_fit_is_near(name: str, ragged: bool) -> None
     if ragged:
         lengths = torch.tensor([30, 60, 100, 300, 700] + [2000] * 6)
         present = torch.arange(2000) < lengths[:, None]
-    exact = influences(rule, values, present)
+    exact = moved(rule, values, present)
     weights, linear = fitted(rule, values, present)
     assert not linear
     assert (np.abs(weights - exact) < 5 / np.sqrt(480)).all()
@@ -91,7 +91,7 @@ def test_distances_between_workers_of_any_size_do_not_spoil_the_fit(name: str, c
         present = torch.arange(300) < torch.tensor([2, 5, 9] + [300] * 8)[:, None]
     rule = aggregators.build(name, f=2)
     share = 1.0 if present is None else present.double().mean(dim=1).numpy()
-    exact = influences(rule, values, present)
+    exact = moved(rule, values, present)
     weights, _ = fitted(rule, values, present)
     assert (11 * np.abs(weights - exact) * share < 7 * np.sqrt(11 / 300)).all()
 
@@ -101,7 +101,7 @@ def test_who_is_alone_is_followed_and_of_equals_nothing_is_known() -> None:
     np.testing.assert_allclose(fitted(average, values[:1])[0], 1.0, rtol=1e-6)
     present = torch.arange(40) < torch.tensor([40, 10, 10])[:, None]
     tail = aggregators.build("average", scope="coordinate")
-    exact = influences(tail, values, present)
+    exact = moved(tail, values, present)
     assert exact[0] == pytest.approx((10 / 3 + 30) / 40)
     np.testing.assert_allclose(fitted(tail, values, present)[0], exact, atol=0.1)
     assert np.isnan(fitted(average, values[:1].repeat(3, 1))[0]).all()

@@ -11,7 +11,7 @@ from hgobench import aggregators
 from hgobench.aggregators import Rule, Scope, ServerView
 from hgobench.lazy import Tensor, torch
 from hgobench.metrics import influence
-from hgobench.metrics.influence import fitted, influences, used
+from hgobench.metrics.influence import fitted, influences, moved, used
 from tests import oracles
 
 
@@ -103,7 +103,7 @@ def test_what_is_told_of_coordinates_is_what_moving_each_worker_shows(
         parts = [slice(0, 17), slice(17, 40), slice(40, 60)]
         monkeypatch.setattr("hgobench.aggregators.base.tiles", lambda values: parts)
     weights, _ = used(rule, values, present)
-    np.testing.assert_allclose(weights, influences(rule, values, present), atol=1e-6)
+    np.testing.assert_allclose(weights, moved(rule, values, present), atol=1e-6)
 
 
 # --- of rules that choose vectors
@@ -141,7 +141,7 @@ def test_what_is_told_of_vectors_is_what_moving_each_worker_shows(
         present[1] = present[1].flip(0)
     view = ServerView(honest=np.arange(13) > 2)
     weights, linear = used(rule, values, present, view)
-    np.testing.assert_allclose(weights, influences(rule, values, present, view), atol=1e-5)
+    np.testing.assert_allclose(weights, moved(rule, values, present, view), atol=1e-5)
     assert linear == fitted(rule, values, present, view)[1]
 
 
@@ -171,7 +171,7 @@ def test_what_a_rule_makes_of_a_mean_is_fitted() -> None:
     ):
         rule = aggregators.build(name, f=2, scope=scope)  # type: ignore[arg-type]
         weights, _ = used(rule, values, view=seen)
-        exact = influences(rule, values, view=seen)
+        exact = moved(rule, values, view=seen)
         assert 1e-6 < np.abs(weights - exact).max() < 5 / np.sqrt(400)
 
 
@@ -218,3 +218,16 @@ def test_what_is_turned_follows_the_other_way_where_it_is_0_too(scope: Scope) ->
     values = torch.tensor([-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0]).double()[:, None]
     weights, _ = used(rule, values.repeat(1, 40))
     np.testing.assert_allclose(weights, [0.0] * 4 + [-1.0] + [0.0] * 4, atol=1e-9)
+
+
+def test_an_answer_that_jumps_is_told_where_moving_is_wrong() -> None:
+    """Aksel takes all within a radius: who is just inside is moved out, and another in."""
+    values = torch.tensor([0.0, -1.0, 1.0 + 1e-7]).double()[:, None].repeat(1, 40)
+    rule = aggregators.build("aksel", f=0, scope="coordinate")
+    np.testing.assert_allclose(influences(rule, values), [0.5, 0.5, 0.0], atol=1e-12)
+    assert abs(moved(rule, values)).max() > 1e5
+
+
+def test_influences_of_a_rule_that_tells_nothing_are_those_of_moving() -> None:
+    rule, values = aggregators.build("geometric_median", f=2), sample(9, 40)
+    np.testing.assert_array_equal(influences(rule, values), moved(rule, values))

@@ -214,7 +214,8 @@ def use(scenario: Mapping[str, Any]) -> dict[str, list[float | None]]:
     shares: list[list[float]] = [[] for _ in range(row.workers)]
     for workers, followed in listener.heard:
         for worker, share in zip(workers.tolist(), followed.tolist(), strict=True):
-            shares[worker].append(share)
+            if math.isfinite(share):  # else it sent nothing but what others did
+                shares[worker].append(share)
     labels = unlike(world.held)
     return {
         "speed": world.rates.tolist(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,27 +34,56 @@ def influences(
     view: ServerView | None = None,
     seed: int = 0,
 ) -> Floats:
-    """Return how far the answer follows each worker's values, (m,).
+    """Return how far the answer follows each worker's values, w_i = mean over j of ∂AR_j/∂x_ij.
 
-    Worker i's values x_i are moved by δ_i, of random signs, along what it sent, and
-    w_i = ⟨AR(x + δ_i) - AR(x), δ_i⟩ / ‖δ_i‖². The average has w_i = 1/m, or 1/|Q_j| where only
-    Q_j sent; a rule that chooses one vector has w_i = 1 for it and 0 for others; of a rule that
-    treats each coordinate by itself it is the mean over what worker i sent. Weights that depend on
-    the values, as the geometric median's, add what they change. ‖δ_i‖ is a millionth of the
-    distance to the nearest other worker's values, so that no distance between two workers changes
-    by more than a millionth of itself, wherever the others are.
+    The mean is over what worker i sent. The average has w_i = 1/m, or 1/|Q_j| where only Q_j sent;
+    a rule that chooses one vector has w_i = 1 for it and 0 for others. Weights that depend on the
+    values, as the geometric median's, add what they change. Of rules that can tell w it is exact
+    (see `used`); of others each worker's values are `moved`.
 
     Args:
         rule: the rule; a stateful one is asked as it is now, and keeps its memory.
         values: (m, d), finite.
         present: (m, d) bool, which entries were sent; None: all.
         view: what the server knows.
-        seed: of the signs.
+        seed: of the signs by which values are moved.
+
+    Returns:
+        w, (m,); NaN of a worker that sent nothing but what several others sent alike.
 
     Example:
         >>> rows = torch.tensor([[1.0, 0.0], [2.0, 3.0], [9.0, 1.0]])
         >>> from hgobench import aggregators
         >>> influences(aggregators.build("median"), rows).round(2).tolist()
+        [0.0, 0.5, 0.5]
+    """
+    told = _told(rule, values, present, view)
+    if told is not None and told.weights is not None:
+        return told.weights
+    return moved(rule, values, present, view, seed)
+
+
+def moved(
+    rule: Rule,
+    values: Tensor,
+    present: Tensor | None = None,
+    view: ServerView | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Return `influences` by moving each worker's values in turn: m + 1 answers of any rule.
+
+    x_i is moved by δ_i, of random signs, along what i sent, and
+    w_i = ⟨AR(x + δ_i) - AR(x), δ_i⟩ / ‖δ_i‖². ‖δ_i‖ is a millionth of the distance to the nearest
+    other worker's values, so that no distance between two workers changes by more than a millionth
+    of itself, wherever the others are. An answer that jumps all the same, as that of a rule which
+    takes all values within a radius may, is not seen to.
+
+    Args are those of `influences`.
+
+    Example:
+        >>> rows = torch.tensor([[1.0, 0.0], [2.0, 3.0], [9.0, 1.0]])
+        >>> from hgobench import aggregators
+        >>> moved(aggregators.build("median"), rows).round(2).tolist()
         [0.0, 0.5, 0.5]
     """
     values = values.double()
@@ -106,33 +136,53 @@ def used(
         >>> used(aggregators.build("median"), rows)[0].round(3).tolist()
         [0.167, 0.5, 0.333]
     """
-    if remembers or rule.stateful or values.device.type != "cpu":
-        return fitted(rule, values, present, view, seed, remembers)
+    told = None if remembers else _told(rule, values, present, view)
+    if told is not None and told.weights is not None:
+        return told.weights, told.linear
+    exact = told is not None and told.answer.values.dtype == torch.float64
+    first = told.answer if told is not None and exact else None
+    return fitted(rule, values, present, view, seed, remembers, first)
+
+
+class _Told(NamedTuple):
+    """What a rule told of its answer; without weights, if that is no mean of what it chose."""
+
+    answer: Answer
+    weights: Floats | None = None
+    linear: bool = False
+
+
+def _told(
+    rule: Rule, values: Tensor, present: Tensor | None, view: ServerView | None
+) -> _Told | None:
+    """Return what a rule tells of its answer; None: it was not asked."""
+    if rule.stateful or values.device.type != "cpu":
+        return None
     if not rule.columnwise or values.dtype.itemsize < 4:
         values = values.double()  # as `fitted` asks, if need be
     traced = (view or ServerView()).traced(values)
     answer = rule.answer(values, present, traced)
     assert traced.trace is not None
-    told = traced.trace.weights(*values.shape)
+    by_value = traced.trace.weights(*values.shape)
     known, moving = _known(values, present)
     x, sent, counted = known.double().numpy(), moving.numpy(), _telling(known, moving).numpy()
     agree = AGREE * len(x) * torch.finfo(values.dtype).eps
-    off = np.abs(np.einsum("ij,ij->j", told, x) - answer.values.numpy())
-    right = off <= agree * np.einsum("ij,ij->j", told, np.abs(x))
+    off = np.abs(np.einsum("ij,ij->j", by_value, x) - answer.values.numpy())
+    right = off <= agree * np.einsum("ij,ij->j", by_value, np.abs(x))
     if answer.served is not None:
         served = answer.served.numpy()
         right |= ~served
         counted &= served
     if not right.all():
-        first = answer if values.dtype == torch.float64 else None
-        return fitted(rule, values, present, view, seed, first=first)
-    told[:, ~counted] = 0.0
+        return _Told(answer)
+    by_value[:, ~counted] = 0.0
     numbers = (sent & counted).sum(axis=1)
-    weights = told.sum(axis=1) / np.maximum(numbers, 1)
-    squares = float(np.vdot(told, told))
+    weights = by_value.sum(axis=1) / np.maximum(numbers, 1)
+    squares = float(np.einsum("ij,ij->", by_value, by_value))  # not BLAS, whose threads wait
     left = squares - float(numbers @ weights**2)
     weights[(numbers == 0) & sent.any(axis=1)] = np.nan
-    return weights.round(12) + 0.0, squares > 0.0 and left <= LINEAR**2 * squares
+    linear = squares > 0.0 and left <= LINEAR**2 * squares
+    return _Told(answer, weights.round(12) + 0.0, linear)
 
 
 def fitted(
