@@ -50,8 +50,9 @@ class AgrTailored(Perturbed):
         self.rule = one_of("rule", rule, "krum", "multi_krum", "trimmed_mean")
         super().__init__(perturbation)
 
-    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
+    def gamma(self, p: Tensor, view: View) -> float:
         """Go as far as the rule lets."""
+        apart, byzantine = view.deviations(), view.byzantine
         if len(apart) <= byzantine + 1 or not bool(p.any()):
             return 0.0
         if self.rule == "trimmed_mean":
@@ -69,7 +70,7 @@ class AgrTailored(Perturbed):
     def fraction(self, view: View, per_decade: int = 500) -> float:
         """Return γ, or what the trimmed mean is moved by, over the largest of a dense grid's."""
         p, apart, b = direction(self.perturbation, view), view.deviations(), view.byzantine
-        gamma = self.gamma(p, apart, b)
+        gamma = self.gamma(p, view)
         if gamma == 0.0:
             return 1.0
         if self.rule != "trimmed_mean":

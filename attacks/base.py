@@ -214,6 +214,11 @@ class View:
         apart = self.require_honest().double() - self._moments[0]
         return apart if self.sent is None else zero_where_false(apart, self.sent)
 
+    def spread(self) -> tuple[Tensor, float]:
+        """Return ‖x_i - μ‖², (h,), and max_ij ‖x_i - x_j‖² of `deviations`, float64."""
+        lengths, widest = self._spread
+        return lengths.clone(), widest
+
     def heard(self) -> Tensor:
         """Count the honest workers that send each coordinate, (d,) int64."""
         honest = self.require_honest()
@@ -266,6 +271,13 @@ class View:
         if self.losses is None:
             raise PermissionError("the attack asks for losses; its `sees` forbids it")
         return self.losses(models).double().nan_to_num(nan=math.inf, posinf=math.inf)
+
+    @cached_property
+    def _spread(self) -> tuple[Tensor, float]:
+        apart = self.deviations()
+        gram = apart @ apart.T
+        lengths = gram.diagonal().clone()
+        return lengths, float((lengths[:, None] + lengths - 2.0 * gram).max())
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:

@@ -58,9 +58,9 @@ class HiddenCoordinate(Attack):
         return p
 
     def _gamma(self, view: View, p: Tensor, steps: int = STEPS) -> float:
-        apart = view.deviations()
         if self.accept == "distance":
-            return min_max_gamma(p, apart)
+            return min_max_gamma(p, view)
+        apart = view.deviations()
         choice = KrumChoice(apart, view.byzantine, torch.zeros_like(p), p)
         return choice.largest(len(apart), steps)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hgobench.lazy import Tensor
 
+from .base import View
 from .perturbation import Perturbed
 
 
@@ -41,19 +42,17 @@ class MinMax(Perturbed):
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with max_i ‖μ + γp - x_i‖ <= max_ij ‖x_i - x_j‖"
 
-    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
+    def gamma(self, p: Tensor, view: View) -> float:
         """Go as far as the constraint lets."""
-        return min_max_gamma(p, apart)
+        return min_max_gamma(p, view)
 
 
-def min_max_gamma(p: Tensor, apart: Tensor) -> float:
-    """Return γ, >= 0, for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""
-    square = float(p.square().sum())
+def min_max_gamma(p: Tensor, view: View) -> float:
+    """Return γ, >= 0, for the direction p, (d,) float64."""
+    square, apart = float(p.square().sum()), view.deviations()
     if square == 0.0 or len(apart) < 2:
         return 0.0
-    gram = apart @ apart.T
-    lengths = gram.diagonal()
-    widest = (lengths[:, None] + lengths - 2.0 * gram).max()
+    lengths, widest = view.spread()
     along = -(apart @ p)  # ⟨p, u_i⟩
     # The mean is within D of every x_i, so that the root is real but for rounding.
     root = (along.square() - square * (lengths - widest)).clamp_min(0.0).sqrt()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hgobench.lazy import Tensor
 
+from .base import View
 from .perturbation import Perturbed
 
 
@@ -39,9 +40,9 @@ class MinSum(Perturbed):
     paper = "Shejwalkar, Houmansadr, NDSS 2021"
     formula = "μ + γ·p, the largest γ with Σ_i ‖μ + γp - x_i‖² <= max_i Σ_j ‖x_i - x_j‖²"
 
-    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
+    def gamma(self, p: Tensor, view: View) -> float:
         """Go as far as the constraint lets."""
-        return min_sum_gamma(p, apart)
+        return min_sum_gamma(p, view.deviations())
 
 
 def min_sum_gamma(p: Tensor, apart: Tensor) -> float:

@@ -41,11 +41,11 @@ class Perturbed(Attack, ABC):
         self.perturbation = one_of("perturbation", perturbation, *DIRECTIONS)
 
     @abstractmethod
-    def gamma(self, p: Tensor, apart: Tensor, byzantine: int) -> float:
-        """Return γ for the direction p (d,) and the deviations x_i - μ (h, d), in float64."""
+    def gamma(self, p: Tensor, view: View) -> float:
+        """Return γ for the direction p, (d,) float64."""
 
     def values(self, view: View) -> Tensor:
         """Go as far as `gamma` lets."""
         p = direction(self.perturbation, view)
-        gamma = self.gamma(p, view.deviations(), view.byzantine)
+        gamma = self.gamma(p, view)
         return (view.centre() + gamma * p).to(view.require_honest())

@@ -480,7 +480,7 @@ def test_min_max_and_min_sum_are_the_largest_that_meet_their_constraint(
     apart = torch.tensor([oracles.plus(v, -1.0, mu) for v in vectors], dtype=torch.float64)
     along = torch.tensor(p, dtype=torch.float64)
     for name, gamma, holds in (
-        ("min_max", min_max_gamma(along, apart), oracles.min_max_holds),
+        ("min_max", min_max_gamma(along, full), oracles.min_max_holds),
         ("min_sum", min_sum_gamma(along, apart), oracles.min_sum_holds),
     ):
         expected = oracles.bisected(lambda g, h=holds: h(oracles.plus(mu, g, p), vectors))  # type: ignore[misc]
@@ -500,9 +500,8 @@ def test_agr_tailored_goes_as_far_as_krum_selects(full: View, rule: str) -> None
     sent, d, b = partials(full), full.dimension, full.byzantine
     vectors, mu = oracles.completed(sent, d), oracles.mean(sent, d)
     p = oracles.direction("std", sent, d)
-    apart = torch.tensor([oracles.plus(v, -1.0, mu) for v in vectors], dtype=torch.float64)
     tailored = AgrTailored(rule, "std")
-    gamma = tailored.gamma(torch.tensor(p, dtype=torch.float64), apart, b)
+    gamma = tailored.gamma(torch.tensor(p, dtype=torch.float64), full)
     m = 1 if rule == "krum" else len(vectors) - 2
 
     def selected(g: float) -> bool:
