@@ -551,8 +551,6 @@ def test_an_inbox_holds_what_its_turns_say(keep: list[bool], more: int, claims: 
         chosen.append(turn)
     both = chosen + first
     assert len(both) == len(both.asked) == len(chosen) + len(first)
-    if not both:
-        return
     whose = both.rows("hostile")
     said = np.array(claims[: len(both)] * 2)[: len(both)]
     both.claim(whose, said, said + 1, said + 2)

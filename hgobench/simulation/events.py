@@ -93,7 +93,7 @@ class Inbox:
 
     def __init__(self, asked: Iterable[Asked] = ()) -> None:
         self.asked: list[Asked] = []
-        self._rows: NDArray[np.void] | None = None
+        self._rows: NDArray[np.void] = np.empty(0, dtype=_row_type(0))
         for turn in asked:
             self.append(turn)
 
@@ -107,7 +107,7 @@ class Inbox:
         """Add a turn, with the claims of one that follows the protocol."""
         row, m = turn.row, len(self.asked)
         length, updates = int(turn.plan.lengths[0]), int(turn.plan.updates[0])
-        if self._rows is None:
+        if not m:
             self._rows = np.empty(8, dtype=_row_type(row.batch.shape[1]))
         elif m == len(self._rows):
             more = np.empty(m + 8, dtype=self._rows.dtype)
@@ -122,12 +122,10 @@ class Inbox:
 
     def rows(self, name: str) -> NDArray[Any]:
         """Return a copy of one thing of all turns, (m,): `_row_type` says which there are."""
-        assert self._rows is not None
         return self._rows[name][: len(self.asked)].copy()
 
     def claim(self, whose: NDArray[np.bool_], *claims: NDArray[np.int64]) -> None:
         """Write down what some say: lengths, updates and examples, (m,) each, of all turns."""
-        assert self._rows is not None
         rows = np.flatnonzero(whose)
         for name, values in zip(CLAIMS, claims, strict=True):
             self._rows[name][rows] = values[rows]
@@ -135,15 +133,15 @@ class Inbox:
     def __add__(self, other: Inbox) -> Inbox:
         both = Inbox()
         both.asked = self.asked + other.asked
-        some = [inbox._rows[: len(inbox)] for inbox in (self, other) if inbox._rows is not None]
-        both._rows = np.concatenate(some) if some else None
+        filled = [inbox._rows[: len(inbox)] for inbox in (self, other) if inbox]
+        both._rows = np.concatenate(filled) if filled else both._rows
         return both
 
     def those(self, there: NDArray[np.int64]) -> Inbox:
         """Return some of the turns, as an inbox of their own."""
         some = Inbox()
         some.asked = [self.asked[i] for i in there.tolist()]
-        some._rows = None if self._rows is None else self._rows[there]
+        some._rows = self._rows[there]
         return some
 
     def draw(self, k: int) -> Draw:

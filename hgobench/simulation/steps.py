@@ -81,8 +81,8 @@ class EventStack(Stack):
     def _decide(self, k: int, cell: Cell, queue: Queue) -> Round | None:
         """Step if the algorithm says so."""
         attacked = cell.scenario.attacked(k) and not cell.harmless
-        attacked = attacked and bool(queue.waiting) and bool(queue.waiting.rows("hostile").any())
-        if not attacked and queue.waiting:  # who is away has nothing to send but an attack
+        attacked = attacked and bool(queue.waiting.rows("hostile").any())
+        if not attacked:  # who is away has nothing to send but an attack
             queue.withdraw(queue.waiting.rows("honest_lengths") == 0)
         if cell.judges:
             self._compute(k, cell, queue)
@@ -283,16 +283,14 @@ class EventStack(Stack):
     ) -> Round:
         """Let the server step on answers, or stall on none; write it down."""
         started = time.process_time()
-        counted = weights > 0
+        counted, hostile, examples = weights > 0, asked.rows("hostile"), asked.rows("examples")
         if asked:
-            sent, hostile = _stacked([turn.sent for turn in asked]), asked.rows("hostile")
+            sent = _stacked([turn.sent for turn in asked])
             values, lengths, draw = self._intake(k, cell, asked, weights, sent)
-            examples = asked.rows("examples")
             if values is sent:
                 values = sent.clone()
         else:
-            values, hostile = self.params[:0], np.zeros(0, dtype=bool)
-            lengths = examples = np.zeros(0, dtype=np.int64)
+            values, lengths = self.params[:0], np.zeros(0, dtype=np.int64)
             draw = replace(self.world.draw(1), workers=lengths)
         answers = Answers(values[None])
         round_ = Round(k, self.world, draw, self.params, answers, self.observe, self._before)
