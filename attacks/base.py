@@ -215,7 +215,7 @@ class View:
         return apart if self.sent is None else zero_where_false(apart, self.sent)
 
     def spread(self) -> tuple[Tensor, float]:
-        """Return ‖x_i - μ‖², (h,), and max_ij ‖x_i - x_j‖² of `deviations`, float64."""
+        """Return ‖x_i - μ‖², (h,), and max_ij ‖x_i - x_j‖² of `deviations`; of no worker 0."""
         lengths, widest = self._spread
         return lengths.clone(), widest
 
@@ -277,7 +277,8 @@ class View:
         apart = self.deviations()
         gram = apart @ apart.T
         lengths = gram.diagonal().clone()
-        return lengths, float((lengths[:, None] + lengths - 2.0 * gram).max())
+        squares = lengths[:, None] + lengths - 2.0 * gram
+        return lengths, float(squares.max()) if len(squares) else 0.0
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:

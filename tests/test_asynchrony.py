@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import combinations, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -550,24 +550,93 @@ def test_an_inbox_holds_what_its_turns_say(keep: list[bool], more: int, claims: 
     for turn in turns[len(keep) :]:
         chosen.append(turn)
     both = chosen + first
-    assert len(both) == len(both.asked) == len(chosen) + len(first)
-    whose = both.rows("hostile")
+    assert len(both) == len(both.turns) == len(chosen) + len(first)
+    whose = both.column("hostile")
     said = np.array(claims[: len(both)] * 2)[: len(both)]
     both.claim(whose, said, said + 1, said + 2)
     draw = both.draw(9)
     assert draw.round == 9
     for row, turn in enumerate(both):
-        assert both.rows("workers")[row] == draw.workers[row] == turn.worker
+        assert both.column("workers")[row] == draw.workers[row] == turn.worker
         assert draw.batch[row].tolist() == turn.row.batch[0].tolist()
         assert draw.turns is not None
-        assert (draw.turns[row], both.rows("versions")[row]) == (turn.turn, turn.version)
+        assert (draw.turns[row], both.column("versions")[row]) == (turn.turn, turn.version)
         honest = int(turn.plan.lengths[0]), int(turn.plan.updates[0]), turn.examples
-        assert tuple(both.rows(f"honest_{name}")[row] for name in CLAIMS) == honest
+        assert tuple(both.column(f"honest_{name}")[row] for name in CLAIMS) == honest
         claimed = int(said[row]), int(said[row]) + 1, int(said[row]) + 2
         expected = claimed if turn.hostile else (turn.length, *honest[1:])
-        assert tuple(both.rows(name)[row] for name in CLAIMS) == expected
+        assert tuple(both.column(name)[row] for name in CLAIMS) == expected
     first_claims = [turn.length for turn in first]
-    assert not first or first.rows("lengths").tolist() == first_claims  # a copy of its own
+    assert not first or first.column("lengths").tolist() == first_claims  # a copy of its own
+
+
+class Fickle(Attack):
+    """First the answers that wait claim half of themselves, one of them nothing; then all of it."""
+
+    sees = "server"
+    stateful = True
+    tried: ClassVar[list[tuple[int, bool, Tensor]]] = []
+
+    def __init__(self) -> None:
+        self.before = 0
+
+    def __call__(self, view: View) -> Message:
+        again, self.before = view.round == self.before, view.round
+        whole = Message(view.require_own() * 2.0, view.claim(view.places))
+        self.tried.append((view.round, again, view.stepped(whole)))
+        return whole if again else whole._replace(lengths=whole.lengths // 2 * (view.workers % 2))
+
+    def values(self, view: View) -> Tensor:
+        return self(view).values
+
+
+def test_what_is_tried_is_what_is_taken_whatever_was_claimed_before() -> None:
+    Fickle.tried.clear()
+    fields = {**ATTACKED, "algorithm": "fedbuff[buffer=4]", "attack": f"{HERE}:Fickle"}
+    _, seen = trained(Scenario(**{**fields, "rounds": 20, "byzantine": 4}))
+    last = {k: stepped for k, again, stepped in Fickle.tried if again}
+    assert len(last) > 2
+    for k, stepped in last.items():
+        if k < 20 and not torch.equal(stepped, seen[k - 1]):
+            torch.testing.assert_close(stepped, seen[k], atol=1e-6, rtol=0)
+
+
+class Patient(AsyncSgd):
+    """Judges, and waits for four answers."""
+
+    judges = True
+
+    def weights(self, waiting: Waiting) -> Any:
+        return np.ones(len(waiting.workers)) if len(waiting.workers) >= 4 else None
+
+
+class Hoarder(Attack):
+    """Tries again what it tried when fewer answers had come."""
+
+    sees = "server"
+    stateful = True
+    tried: ClassVar[list[tuple[float, float]]] = []
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[View, Message, float]] = []
+
+    def __call__(self, view: View) -> Message:
+        self.kept = [one for one in self.kept if one[0].round == view.round]
+        self.tried += [(then, old.deviation(message)) for old, message, then in self.kept]
+        message = Message(view.require_own() * 2.0, view.claim(view.places))
+        self.kept.append((view, message, view.deviation(message)))
+        return message
+
+    def values(self, view: View) -> Tensor:
+        return self(view).values
+
+
+def test_a_view_says_of_its_time_whatever_came_since() -> None:
+    Hoarder.tried.clear()
+    fields = {**ATTACKED, "algorithm": f"{HERE}:Patient", "attack": f"{HERE}:Hoarder"}
+    trained(Scenario(**{**fields, "rule": "average"}))
+    assert len(Hoarder.tried) > 5
+    assert all(then == now for then, now in Hoarder.tried)
 
 
 @pytest.mark.parametrize("attack", ["crash", "vanish[after=3]+sign_flip"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hgobench.audits import Options, Work, rule, run
 from hgobench.errors import InputError
 from hgobench.evaluation import members
 from hgobench.evaluation.members import Member
-from hgobench.metrics.influence import moved, unlike
+from hgobench.metrics.influence import influences, moved, unlike
 from hgobench.report import files
 from hgobench.results import open_store
 from hgobench.session import Session
@@ -62,10 +63,30 @@ def test_one_vector_that_is_far_away_changes_no_other_s_share(far: float) -> Non
     np.testing.assert_allclose(moved(krum, values), chosen, atol=1e-6)
 
 
-def test_equal_vectors_are_followed_equally() -> None:
-    for values in (torch.full((5, 6), 3.0), torch.zeros(5, 6)):
-        average = aggregators.build("average")
-        np.testing.assert_allclose(moved(average, values), 1 / 5, rtol=1e-6)
+@pytest.mark.parametrize("asked", [influences, moved])
+@pytest.mark.parametrize("name", ["average", "median", "geometric_median", "krum"])
+def test_of_what_all_sent_alike_nothing_shows_whose_it_is(asked: Any, name: str) -> None:
+    """Columns in which all are equal count for nobody, alone or beside others."""
+    rule_, values = aggregators.build(name, f=1), torch.full((5, 6), 3.0)
+    assert np.isnan(asked(rule_, values)).all()
+    other = torch.from_numpy(np.random.default_rng(8).standard_normal((5, 400)))
+    both = torch.cat((other, torch.zeros(5, 100)), dim=1)
+    np.testing.assert_allclose(asked(rule_, both), asked(rule_, other), atol=1e-6)
+
+
+@pytest.mark.parametrize("asked", [influences, moved])
+def test_no_answer_follows_what_is_not_finite(asked: Any) -> None:
+    values = torch.tensor([[1.0, 2.0], [np.nan, 3.0], [4.0, 5.0], [2.0, 2.5]])
+    followed = asked(aggregators.build("median"), values)
+    np.testing.assert_allclose(followed, [0.0, 0.5, 0.25, 0.5], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["average", "geometric_median"])
+def test_values_may_be_of_a_graph(name: str) -> None:
+    values = torch.from_numpy(np.random.default_rng(8).standard_normal((5, 6)))
+    expected = influences(aggregators.build(name), values)
+    followed = influences(aggregators.build(name), values.clone().requires_grad_())
+    np.testing.assert_array_equal(followed, expected)
 
 
 def test_a_coordinate_wise_rule_follows_each_as_often_as_it_is_in_the_middle() -> None:
@@ -76,13 +97,14 @@ def test_a_coordinate_wise_rule_follows_each_as_often_as_it_is_in_the_middle() -
     assert followed.sum() == pytest.approx(1.0)
 
 
-def test_on_ragged_input_it_is_the_mean_over_what_a_worker_sent() -> None:
+@pytest.mark.parametrize("asked", [influences, moved])
+def test_on_ragged_input_it_is_the_mean_over_what_a_worker_sent(asked: Any) -> None:
     values = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 6)))
     present = torch.ones(4, 6, dtype=torch.bool)
     present[0, 3:] = False
     present[3] = False
     average = aggregators.build("average", scope="coordinate")
-    followed = moved(average, values, present)
+    followed = asked(average, values, present)
     # Three send the first three coordinates, two the others.
     np.testing.assert_allclose(followed, [1 / 3, 5 / 12, 5 / 12, 0.0], rtol=1e-6)
 

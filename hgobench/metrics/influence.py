@@ -41,15 +41,18 @@ def influences(
     values, as the geometric median's, add what they change. Of rules that can tell w it is exact
     (see `used`); of others each worker's values are `moved`.
 
+    Left out are coordinates without an answer, and those in which several sent the same and nobody
+    anything else, as nothing shows whose value it is; no finite answer follows what is not finite.
+
     Args:
         rule: the rule; a stateful one is asked as it is now, and keeps its memory.
-        values: (m, d), finite.
+        values: (m, d).
         present: (m, d) bool, which entries were sent; None: all.
         view: what the server knows.
         seed: of the signs by which values are moved.
 
     Returns:
-        w, (m,); NaN of a worker that sent nothing but what several others sent alike.
+        w, (m,); 0 of a worker that sent nothing, NaN of one all of whose coordinates are left out.
 
     Example:
         >>> rows = torch.tensor([[1.0, 0.0], [2.0, 3.0], [9.0, 1.0]])
@@ -86,26 +89,29 @@ def moved(
         >>> moved(aggregators.build("median"), rows).round(2).tolist()
         [0.0, 0.5, 0.5]
     """
-    values = values.double()
+    values = values.detach().double()
     m, d = values.shape
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], d)
     directions = torch.from_numpy(signs).to(values)
-    sent = torch.ones_like(values, dtype=torch.bool) if present is None else present
-    before = _answer(rule, values, present, view)
+    known, moving = _known(values, present)
+    before, served = _whole(_asked(rule, values, present, view, rule.stateful))
+    counted = moving & served & _telling(known, moving)
     followed = np.zeros(m)
     for i in range(m):
-        if not sent[i].any():
+        if not moving[i].any():
+            continue
+        if not counted[i].any():
+            followed[i] = np.nan
             continue
         # What is far from 0 can't be moved by less than its rounding, nor can such an answer.
-        largest = max(float(values[i][sent[i]].abs().max()), float(before.abs().max()))
+        largest = max(float(known[i].abs().max()), float(before.abs().max()))
         least = ROUNDING * torch.finfo(values.dtype).eps * largest
-        length = max(STEP * _nearest(values, sent, i), least) or STEP
-        delta = torch.where(sent[i], length * directions, 0.0)
-        moved = values.clone()
-        moved[i] += delta
-        # What was added is not quite delta, once it is rounded.
-        delta = torch.where(sent[i], moved[i] - values[i], 0.0)
-        change = _answer(rule, moved, present, view) - before
+        length = max(STEP * _nearest(known, moving, i), least) or STEP
+        shifted = values.clone()
+        shifted[i] = torch.where(counted[i], known[i] + length * directions, values[i])
+        # What was added is not quite the step, once it is rounded.
+        delta = torch.where(counted[i], shifted[i] - known[i], 0.0)
+        change = _whole(_asked(rule, shifted, present, view, rule.stateful))[0] - before
         followed[i] = float((change @ delta) / (delta @ delta))
     return followed
 
@@ -139,15 +145,18 @@ def used(
     told = None if remembers else _told(rule, values, present, view)
     if told is not None and told.weights is not None:
         return told.weights, told.linear
-    exact = told is not None and told.answer.values.dtype == torch.float64
-    first = told.answer if told is not None and exact else None
+    first = told.answer if told is not None and told.wide else None
     return fitted(rule, values, present, view, seed, remembers, first)
 
 
 class _Told(NamedTuple):
-    """What a rule told of its answer; without weights, if that is no mean of what it chose."""
+    """What a rule told of its answer, which is `wide` if it is that to values in float64.
+
+    Without weights, if that is no mean of what it chose.
+    """
 
     answer: Answer
+    wide: bool
     weights: Floats | None = None
     linear: bool = False
 
@@ -158,8 +167,10 @@ def _told(
     """Return what a rule tells of its answer; None: it was not asked."""
     if rule.stateful or values.device.type != "cpu":
         return None
+    values = values.detach()
     if not rule.columnwise or values.dtype.itemsize < 4:
         values = values.double()  # as `fitted` asks, if need be
+    wide = values.dtype == torch.float64
     traced = (view or ServerView()).traced(values)
     answer = rule.answer(values, present, traced)
     assert traced.trace is not None
@@ -174,7 +185,7 @@ def _told(
         right |= ~served
         counted &= served
     if not right.all():
-        return _Told(answer)
+        return _Told(answer, wide)
     by_value[:, ~counted] = 0.0
     numbers = (sent & counted).sum(axis=1)
     weights = by_value.sum(axis=1) / np.maximum(numbers, 1)
@@ -182,7 +193,7 @@ def _told(
     left = squares - float(numbers @ weights**2)
     weights[(numbers == 0) & sent.any(axis=1)] = np.nan
     linear = squares > 0.0 and left <= LINEAR**2 * squares
-    return _Told(answer, weights.round(12) + 0.0, linear)
+    return _Told(answer, wide, weights.round(12) + 0.0, linear)
 
 
 def fitted(
@@ -257,11 +268,11 @@ def fitted(
     changes = []
     for _ in range(max(-(-EQUATIONS * m // d), 1)):
         signs = torch.from_numpy(rng.integers(0, 2, (m, d), dtype=np.int8)).to(values.device)
-        moved = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
-        after, there = _whole(_asked(rule, moved, present, view, remembers))
+        shifted = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
+        after, there = _whole(_asked(rule, shifted, present, view, remembers))
         smooth = served & there & ((after - before).abs() <= JUMP * lengths.sum())
         # What was added is not quite the step, once it is rounded; in units of each one's step.
-        steps = counts * torch.where(moving & smooth, (moved - known) / lengths[:, None], 0.0)
+        steps = counts * torch.where(moving & smooth, (shifted - known) / lengths[:, None], 0.0)
         change = counts * torch.where(smooth, after - before, 0.0)
         normal += steps @ steps.T
         right += steps @ change
@@ -355,11 +366,6 @@ def _nearest(values: Tensor, sent: Tensor, i: int) -> float:
     squares = torch.where(both, values - values[i], 0.0).square().sum(dim=1)
     distances = (squares / both.sum(dim=1).clamp_min(1)).sqrt()
     return float(torch.where(distances > 0, distances, torch.inf).min().nan_to_num(posinf=0.0))
-
-
-def _answer(rule: Rule, values: Tensor, present: Tensor | None, view: ServerView | None) -> Tensor:
-    asked = deepcopy(rule) if rule.stateful else rule
-    return asked(values, present, view)
 
 
 def unlike(held: NDArray[np.int64]) -> Floats:

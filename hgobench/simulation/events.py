@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,87 +73,92 @@ class Asked:
         return int(self.row.workers[0])
 
 
-def plan_of(asked: Sequence[Asked]) -> Plan:
-    """Return the plans of several turns as one."""
-    return Plan(*(np.concatenate(parts) for parts in zip(*(t.plan for t in asked), strict=True)))
-
-
 CLAIMS = "lengths", "updates", "examples"
+HONEST = tuple(f"honest_{claim}" for claim in CLAIMS)
 
 
 class Inbox:
     """Turns of workers, in order, and what the server hears of each in arrays, a row for each.
 
     The arrays grow with what comes: a server may wait for thousands of answers, and decides anew
-    whenever one more comes.
+    whenever one more comes. `_row_type` says which columns there are.
 
     Args:
-        asked: the turns.
+        turns: the turns.
     """
 
-    def __init__(self, asked: Iterable[Asked] = ()) -> None:
-        self.asked: list[Asked] = []
-        self._rows: NDArray[np.void] = np.empty(0, dtype=_row_type(0))
-        for turn in asked:
+    def __init__(self, turns: Iterable[Asked] = ()) -> None:
+        self.turns: list[Asked] = []
+        self._table: NDArray[np.void] = np.empty(0, dtype=_row_type(0))
+        for turn in turns:
             self.append(turn)
 
     def __len__(self) -> int:
-        return len(self.asked)
+        return len(self.turns)
 
     def __iter__(self) -> Iterator[Asked]:
-        return iter(self.asked)
+        return iter(self.turns)
 
     def append(self, turn: Asked) -> None:
         """Add a turn, with the claims of one that follows the protocol."""
-        row, m = turn.row, len(self.asked)
+        row, m = turn.row, len(self.turns)
         length, updates = int(turn.plan.lengths[0]), int(turn.plan.updates[0])
         if not m:
-            self._rows = np.empty(8, dtype=_row_type(row.batch.shape[1]))
-        elif m == len(self._rows):
-            more = np.empty(m + 8, dtype=self._rows.dtype)
-            self._rows = np.concatenate([self._rows, more])
-        self._rows[m] = (
+            self._table = np.empty(8, dtype=_row_type(row.batch.shape[1]))
+        elif m == len(self._table):
+            more = np.empty(m + 8, dtype=self._table.dtype)
+            self._table = np.concatenate([self._table, more])
+        self._table[m] = (
             *(row.workers[0], row.batch[0], row.size[0], row.coordinate_limit[0], row.available[0]),
             *(turn.turn, turn.version, turn.hostile),
             *(length, updates, turn.examples),
             *(turn.length, updates, turn.examples),
         )
-        self.asked.append(turn)
+        self.turns.append(turn)
 
-    def rows(self, name: str) -> NDArray[Any]:
-        """Return a copy of one thing of all turns, (m,): `_row_type` says which there are."""
-        return self._rows[name][: len(self.asked)].copy()
+    @property
+    def order(self) -> Order:
+        """Of the places of the first turn, as of all that wait together."""
+        return self.turns[0].order
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a copy of a column, (m,)."""
+        return self._table[name][: len(self.turns)].copy()
 
     def claim(self, whose: NDArray[np.bool_], *claims: NDArray[np.int64]) -> None:
         """Write down what some say: lengths, updates and examples, (m,) each, of all turns."""
         rows = np.flatnonzero(whose)
         for name, values in zip(CLAIMS, claims, strict=True):
-            self._rows[name][rows] = values[rows]
+            self._table[name][rows] = values[rows]
 
     def __add__(self, other: Inbox) -> Inbox:
         both = Inbox()
-        both.asked = self.asked + other.asked
-        filled = [inbox._rows[: len(inbox)] for inbox in (self, other) if inbox]
-        both._rows = np.concatenate(filled) if filled else both._rows
+        both.turns = self.turns + other.turns
+        filled = [inbox._table[: len(inbox)] for inbox in (self, other) if inbox]
+        both._table = np.concatenate(filled) if filled else both._table
         return both
 
     def those(self, there: NDArray[np.int64]) -> Inbox:
         """Return some of the turns, as an inbox of their own."""
         some = Inbox()
-        some.asked = [self.asked[i] for i in there.tolist()]
-        some._rows = self._rows[there]
+        some.turns = [self.turns[i] for i in there.tolist()]
+        some._table = self._table[there]
         return some
+
+    def plan(self) -> Plan:
+        """Return how far each comes if it is honest."""
+        return Plan(*map(np.concatenate, zip(*(turn.plan for turn in self.turns), strict=True)))
 
     def draw(self, k: int) -> Draw:
         """Return the turns as a draw of round k, a row for each."""
         return Draw(
-            workers=self.rows("workers"),
-            batch=self.rows("batch"),
-            size=self.rows("size"),
-            coordinate_limit=self.rows("coordinate_limit"),
-            available=self.rows("available"),
+            workers=self.column("workers"),
+            batch=self.column("batch"),
+            size=self.column("size"),
+            coordinate_limit=self.column("coordinate_limit"),
+            available=self.column("available"),
             round=k,
-            turns=self.rows("turns"),
+            turns=self.column("turns"),
         )
 
 

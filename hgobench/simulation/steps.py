@@ -18,11 +18,9 @@ from hgobench.protocol import Reception
 from .adversary import Taking
 from .answers import Answers
 from .cell import Attempt, Cell, ServerData
-from .events import Inbox, Queue, plan_of
+from .events import HONEST, Inbox, Queue
 from .rounds import Books, Round, Stack, Step, Turn
 from .world import Draw, World
-
-HONEST = "honest_lengths", "honest_updates", "honest_examples"
 
 
 class EventStack(Stack):
@@ -81,9 +79,9 @@ class EventStack(Stack):
     def _decide(self, k: int, cell: Cell, queue: Queue) -> Round | None:
         """Step if the algorithm says so."""
         attacked = cell.scenario.attacked(k) and not cell.harmless
-        attacked = attacked and bool(queue.waiting.rows("hostile").any())
+        attacked = attacked and bool(queue.waiting.column("hostile").any())
         if not attacked:  # who is away has nothing to send but an attack
-            queue.withdraw(queue.waiting.rows("honest_lengths") == 0)
+            queue.withdraw(queue.waiting.column("honest_lengths") == 0)
         if cell.judges:
             self._compute(k, cell, queue)
             if attacked:
@@ -93,7 +91,7 @@ class EventStack(Stack):
             return None
         if not cell.judges:
             self._compute(k, cell, queue)
-            if attacked and self._act(k, cell, queue):  # some keep silent: it never had them
+            if attacked and self._act(k, cell, queue):  # it never had what they keep back
                 weights = self._weights(k, cell, cell.algorithm, queue.waiting)
                 if weights is None:
                     return None
@@ -121,7 +119,7 @@ class EventStack(Stack):
         if not asked:
             return None
         assert self._queue is not None
-        lengths = cell.accepted(k, asked.rows("lengths"), asked.asked[0].order)
+        lengths = cell.accepted(k, asked.column("lengths"), asked.order)
         judged = None
         if cell.judges:
             if values is None:
@@ -131,8 +129,8 @@ class EventStack(Stack):
             judged = Judged(values, started, root if "root" in algorithm.needs else None)
         coming = self._queue.under_way
         waiting = Waiting(
-            workers=asked.rows("workers"),
-            staleness=self._queue.version - asked.rows("versions"),
+            workers=asked.column("workers"),
+            staleness=self._queue.version - asked.column("versions"),
             lengths=lengths,
             outstanding=len(coming),
             tolerated=cell.scenario.tolerated,
@@ -155,7 +153,7 @@ class EventStack(Stack):
         if not queue.fresh:
             return
         asked, queue.fresh = Inbox(queue.fresh), []
-        world, draw, plan = self.world, asked.draw(k), plan_of(asked.asked)
+        world, draw, plan = self.world, asked.draw(k), asked.plan()
         x, y = world.minibatches(draw)
         weights = None if draw.weights is None else world.to_device(draw.weights)
         values = world.gradients(k, self.params, x, y, weights)
@@ -178,20 +176,20 @@ class EventStack(Stack):
         round_ = Round(
             k, self.world, draw, self.params, answers, self.observe, self._before, taking
         )
-        hostile = asked.rows("hostile")
+        hostile = asked.column("hostile")
         attacked = cell.scenario.attacked(k) and bool(hostile.any())
         assert self._queue is not None
         order = self._queue.order(k)
-        lengths, updates, examples = map(asked.rows, HONEST)
+        lengths, updates, examples = map(asked.column, HONEST)
         claims = lengths, updates, updates, examples
         return round_, Turn(0, cell, hostile, attacked, *claims, order)
 
     def _act(self, k: int, cell: Cell, queue: Queue) -> bool:
-        """Let the attackers whose answers wait act; say whether some keep silent.
+        """Let the attackers whose answers wait act; say whether that changes a length.
 
         They look at the answers that wait and at those under way.
         """
-        waiting = queue.waiting
+        waiting, there = queue.waiting, slice(len(queue.waiting))
         coming = sorted(turn for turn in queue.under_way if turn.answers)
         asked = waiting + Inbox(coming)
         values = _stacked([turn.message for turn in asked])[None]
@@ -200,22 +198,23 @@ class EventStack(Stack):
         def received(
             values: Tensor, *claims: NDArray[np.int64]
         ) -> tuple[Tensor, Reception, Draw] | None:
-            there = slice(len(waiting))
-            return self._on_trial(k, cell, waiting, values[there], *(of[there] for of in claims))
+            claimed = (of[there] for of in claims)
+            return self._on_trial(k, cell, waiting, values[there], *claimed)
 
         round_, turn = self._round_of(
             k, cell, asked, asked.draw(k), values, Taking(arrived, received)
         )
         acted = round_.act_alone(turn)
         self._malformed += acted.malformed
-        hostile, there = waiting.rows("hostile"), slice(len(waiting))
+        hostile = waiting.column("hostile")
         claims = acted.lengths[there], acted.updates[there], acted.examples[there]
+        before = waiting.column("lengths")
         waiting.claim(hostile, *claims)
         for row in np.flatnonzero(hostile).tolist():
-            waiting.asked[row].sent = values[0, row]
-        silent = hostile & (acted.lengths[there] == 0)
-        queue.withdraw(silent)
-        return bool(silent.any())
+            waiting.turns[row].sent = values[0, row]
+        now = waiting.column("lengths")
+        queue.withdraw(hostile & (now == 0))
+        return bool((now != before).any())
 
     def _on_trial(
         self,
@@ -239,9 +238,9 @@ class EventStack(Stack):
         weights = self._weights(k, cell, algorithm, some, values)
         if weights is None or not (weights > 0).any():
             return None
-        order = some.asked[0].order
+        order = some.order
         values, lengths, draw = self._intake(k, cell, some, weights, values)
-        examples = some.rows("examples")
+        examples = some.column("examples")
         reception = cell.server.receive(lengths, order, self.world.device, examples)
         return None if reception is None else (values, reception, draw)
 
@@ -255,11 +254,11 @@ class EventStack(Stack):
     ) -> tuple[Tensor, NDArray[np.int64], Draw]:
         """Return what the rule gets of answers, (m, d), how long each is, and whose they are."""
         counted = weights > 0
-        places = len(asked.asked[0].order)
-        lengths = np.where(counted, asked.rows("lengths"), 0)
+        places = len(asked.order)
+        lengths = np.where(counted, asked.column("lengths"), 0)
         draw = asked.draw(k)
         if cell.by_updates:
-            values = cell.scaled(k, values, lengths, asked.rows("updates"))
+            values = cell.scaled(k, values, lengths, asked.column("updates"))
         values = cell.server.weighed(values, weights)
         if not cell.merges:
             return values, lengths, draw
@@ -283,7 +282,7 @@ class EventStack(Stack):
     ) -> Round:
         """Let the server step on answers, or stall on none; write it down."""
         started = time.process_time()
-        counted, hostile, examples = weights > 0, asked.rows("hostile"), asked.rows("examples")
+        counted, hostile, examples = weights > 0, asked.column("hostile"), asked.column("examples")
         if asked:
             sent = _stacked([turn.sent for turn in asked])
             values, lengths, draw = self._intake(k, cell, asked, weights, sent)
