@@ -622,7 +622,7 @@ class Hoarder(Attack):
 
     def __call__(self, view: View) -> Message:
         self.kept = [one for one in self.kept if one[0].round == view.round]
-        self.tried += [(then, old.deviation(message)) for old, message, then in self.kept]
+        self.tried.extend((then, old.deviation(message)) for old, message, then in self.kept)
         message = Message(view.require_own() * 2.0, view.claim(view.places))
         self.kept.append((view, message, view.deviation(message)))
         return message
