@@ -409,7 +409,7 @@ def test_list_as_markdown_tells_all() -> None:
             0,
             ["not applicable  finite_within_honest_range", "tolerates no Byzantine worker"],
         ),
-        (
+        pytest.param(
             "tests.plugins:MyMedian",
             1,
             [
@@ -419,6 +419,7 @@ def test_list_as_markdown_tells_all() -> None:
                 "with f=1, 3 workers, 1 coordinates, values",
                 "17 pass, 2 fail\n",
             ],
+            marks=pytest.mark.long,
         ),
         (
             "tests.plugins:Raising",

@@ -160,7 +160,10 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name == "optimal")) for name in CELLS],
+)
 def test_runs_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fields: dict[str, Any] = {"workers": 12, "f": 2, "attack": "foe", "rounds": 4, **CELLS[name]}
     cells = [Scenario(learning_rate=rate, **fields) for rate in (0.1, 0.2)]

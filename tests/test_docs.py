@@ -643,6 +643,7 @@ def _names_what_exists(verb: str, asked: Any, toml: set[str]) -> None:
         audits.chosen(told["names"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_a_page_shows_can_be_given(page: str) -> None:
     """Verbs, options, suites, settings and names are those that there are; nothing is run."""

@@ -140,6 +140,7 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
+@pytest.mark.long
 def test_one_module_imports_torch() -> None:
     """Functions may import it: they are called when there is something to compute."""
     importing = {

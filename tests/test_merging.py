@@ -70,6 +70,7 @@ def problems(*folders: str, out: Path) -> list[str]:
 SOME = st.sets(st.sampled_from(range(len(CELLS))), min_size=1)
 
 
+@pytest.mark.long
 @settings(max_examples=6, deadline=None)
 @given(st.tuples(SOME, SOME, SOME), st.data())
 def test_merging_is_a_union_in_any_order(several: Sequence[set[int]], data: st.DataObject) -> None:
