@@ -53,7 +53,7 @@ def scopes(rule: str) -> tuple[Scope, ...]:
 
 # What fails is drawn by seed and would not get smaller by shrinking.
 DRAWN = settings(
-    max_examples=35, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    max_examples=50, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )
 EVERY = [(rule, scope) for rule in (*RULES, *CHAINS) for scope in scopes(rule)]
 

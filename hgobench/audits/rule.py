@@ -214,7 +214,7 @@ def use(scenario: Mapping[str, Any]) -> dict[str, list[float | None]]:
     shares: list[list[float]] = [[] for _ in range(row.workers)]
     for workers, followed in listener.heard:
         for worker, share in zip(workers.tolist(), followed.tolist(), strict=True):
-            if math.isfinite(share):  # else it sent nothing but what others did
+            if math.isfinite(share):  # else nothing shows whose values were used
                 shares[worker].append(share)
     labels = unlike(world.held)
     return {

@@ -17,7 +17,7 @@ from .targets import Target, targets
 SECONDS = 2.0  # of CPU, for any case
 TARGETS = targets()
 SHARES = sum(target.weight for target in TARGETS)
-TIERS = {"default": 1_000, "deep": 100_000}
+TIERS = {"default": 2_000, "deep": 100_000}
 
 
 def said(problems: Sequence[str]) -> None:
