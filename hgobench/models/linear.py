@@ -24,6 +24,7 @@ from .base import (
 
 SMALL = 500_000  # multiplications; a BLAS does not copy the factors of a product of so few
 ALIGNED = 16  # float32 numbers that fill the longest register
+TURNED = 1 << 17  # numbers that fit in a core's cache, so that turning rows to columns is quick
 
 
 class Softmax(Classifier):
@@ -141,11 +142,14 @@ def _scores(weights: Tensor, x: Tensor) -> Tensor:
     aligned.copy_(weights)
     scores = x.new_empty(r, classes, len(x))
     chunk = max(SMALL // (classes * inputs), 1)
-    left, right, out = aligned[..., :-1].numpy(), x.numpy(), scores.numpy()
+    columns = x.numpy().T
+    if columns.size <= TURNED:  # a BLAS is up to four times faster where examples are neighbours
+        columns = np.ascontiguousarray(columns)
+    left, out = aligned[..., :-1].numpy(), scores.numpy()
     with ignore_float_warnings():
         for start in range(0, len(x), chunk):
             end = start + chunk
-            np.matmul(left, right[start:end].T, out=out[..., start:end])
+            np.matmul(left, columns[:, start:end], out=out[..., start:end])
     return scores.add_(aligned[..., -1:])
 
 
