@@ -19,6 +19,7 @@ from hgobench.protocol.messages import Message
 Knowledge = Literal["nothing", "model", "own", "honest", "server"]
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
 ATTACKERS_EXAMPLES = 512  # the most on which attackers try a model
+AT_ONCE = 256  # rows between which all distances are worked out at once
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,10 @@ class View:
     @cached_property
     def _spread(self) -> tuple[Tensor, float]:
         apart = self.deviations()
+        if len(apart) > AT_ONCE:
+            lengths = apart.square().sum(dim=1)
+            order = lengths.argsort(descending=True)
+            return lengths, _widest(apart[order], lengths[order])
         gram = apart @ apart.T
         lengths = gram.diagonal().clone()
         squares = lengths[:, None] + lengths - 2.0 * gram
@@ -284,6 +289,28 @@ class View:
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of what is sent, (d,) float64 each."""
         return moments(self.require_honest(), self.sent)
+
+
+def _widest(vectors: Tensor, lengths: Tensor) -> float:
+    """Return the largest squared distance between two vectors, the longest first.
+
+    Two are at most as far apart as they are long together, so that the short need no look.
+
+    Args:
+        vectors: (h, d) float64.
+        lengths: (h,) their squared lengths.
+    """
+    widest, radii = 0.0, lengths.sqrt()
+    for start in range(0, len(vectors), AT_ONCE):
+        far = (radii[start:] + radii[start]).square() > widest
+        if not far[:1].any():
+            break
+        some = slice(start, start + AT_ONCE)
+        others = slice(start, start + int(far.sum()))
+        products = vectors[some] @ vectors[others].T
+        squares = lengths[some, None] + lengths[others] - 2.0 * products
+        widest = max(widest, float(squares.max()))
+    return widest
 
 
 def _permitted(seen: Tensor | None, what: str) -> Tensor:

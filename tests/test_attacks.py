@@ -492,6 +492,23 @@ def test_min_max_and_min_sum_are_the_largest_that_meet_their_constraint(
         )
 
 
+@pytest.mark.parametrize("dimension", [1, 5])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("tail", [0.0, 1.0, 3.0])
+def test_many_honest_workers_are_as_far_apart_as_the_two_farthest(
+    tail: float, ragged: bool, dimension: int
+) -> None:
+    """Also where a few are far longer than the others, whom their lengths then rule out."""
+    full = view(honest=700, dimension=dimension + 1, ragged=ragged)
+    scale = np.random.default_rng(0).pareto(1.5, (700, 1)) ** tail
+    assert full.honest is not None
+    full = dataclasses.replace(full, honest=full.honest * torch.from_numpy(scale).float())
+    lengths, widest = full.spread()
+    apart = full.deviations()
+    assert widest == pytest.approx(float(torch.cdist(apart, apart).max()) ** 2, rel=1e-9)
+    torch.testing.assert_close(lengths, apart.square().sum(dim=1))
+
+
 @pytest.mark.long
 @DRAWN
 @given(full=rounds(), rule=st.sampled_from(["krum", "multi_krum"]))
