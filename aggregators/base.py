@@ -154,8 +154,12 @@ class Rule(Part):
 
         The coordinates of several runs may then be joined and aggregated in one call.
         """
-        alone = self.scope == "coordinate" or self.by_columns()
-        return alone and not (self.stateful or self.randomised or self.needs)
+        return self.sorts and not (self.stateful or self.randomised or self.needs)
+
+    @property
+    def sorts(self) -> bool:
+        """Whether a `columnwise` rule looks at sorted columns, which others may look at, too."""
+        return self.scope == "coordinate" or self.by_columns()
 
     @property
     def stackable(self) -> bool:
@@ -285,15 +289,27 @@ class Rule(Part):
             heard[asked] = found.served
         return Answer(out, heard)
 
-    def beside(self, values: Tensor, sent: Sent | None, view: ServerView) -> Tensor:
+    def beside(
+        self,
+        values: Tensor,
+        sent: Sent | None,
+        view: ServerView,
+        columns: Columns | None = None,
+    ) -> Tensor:
         """Aggregate what a server took of several runs, side by side, as a `columnwise` rule may.
 
         Args:
-            values: (m, b) as for a call, but contiguous and not checked.
+            values: (m, b) as for a call, but not checked; contiguous, unless they are sorted.
             sent: who sent what of it, enough of each coordinate; None: all.
             view: what the servers know of the round.
+            columns: the values sorted, for a rule that `sorts`; None: it sorts them.
         """
         self._require_unweighted(view)
+        if columns is not None:
+            self.check_answer_count(columns.fewest, columns.most)
+            made = self.of_columns(self._lighter(columns))
+            columns.tell(made)
+            return self._checked(made, values)
         if not values.dtype.itemsize >= 4:
             return self._checked(self.beside(values.float(), sent, view), values)
         if sent is None:

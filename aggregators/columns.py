@@ -152,6 +152,16 @@ class Columns:
         fewest, most = int(count.min()), int(count.max())
         return cls(sent, count, fewest, most, view, mass.gather(0, order))
 
+    def part(self, part: slice) -> Columns:
+        """Return some of the columns, which share memory with these, with a trace of their own."""
+        weights = None if self.weights is None else self.weights[:, part]
+        values, count, view, traced = self.values[:, part], self.count[part], self.view, None
+        if self.traced is not None:
+            sent, present = self.traced
+            traced = sent[:, part], None if present is None else present[:, part]
+            view = view.traced(traced[0])
+        return Columns(values, count, self.fewest, self.most, view, weights, traced)
+
     def outweighed(self, f: int) -> Tensor:
         """Return T, (b,): what the f largest weights of each column add up to.
 

@@ -104,7 +104,7 @@ def of_windows(
     there = np.ones_like(within) if present is None else present.cpu().numpy()
     within &= there
     number = count_columns(torch.from_numpy(within)).numpy()
-    weights: Floats = np.where(within, 1.0 / number, 0.0)
+    weights: Floats = within * (1.0 / np.maximum(number, 1))
     if len(tied := np.flatnonzero((number > length) & (least < most))):
         x, within, there = (part[:, tied] for part in (x, within, there))
         least, most, first, k = (part[tied] for part in (least, most, start, length))

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgobench import Scenario, aggregators, determinism, run
-from hgobench.aggregators import Columns, Rule, RuleError, ServerView, Vectors
+from hgobench.aggregators import Columns, NonFiniteError, Rule, RuleError, ServerView, Vectors
+from hgobench.aggregators.columns import Sent
 from hgobench.kernels import (
     compiled,
     inner_products,
@@ -278,6 +279,57 @@ def test_tiles_and_threads_change_nothing(
     at_once = answer()
     assert torch.equal(in_tiles, in_threads)
     torch.testing.assert_close(in_tiles, at_once, rtol=1e-6, atol=1e-6)
+
+
+SHARED = [
+    (name, scope, given)
+    for name in COORDINATE_WISE
+    for scope in aggregators.build(name, f=1).scopes()
+    if (made := aggregators.build(name, f=1, scope=scope)).columnwise and made.sorts
+    for given in ("all", *["ragged"] * (scope == "coordinate"), *["weights"] * made.weighted)
+]
+
+
+def test_most_rules_of_coordinates_share_sorted_columns() -> None:
+    names = {name for name, scope, given in SHARED if (scope, given) == ("coordinate", "ragged")}
+    assert {"average", "median", "trimmed_mean", "meamed", "phocas", "krum", "aksel"} <= names
+
+
+@pytest.mark.parametrize(("name", "scope", "given"), SHARED)
+def test_sorted_columns_that_rules_share_are_those_of_each(
+    name: str, scope: aggregators.Scope, given: str
+) -> None:
+    """Columns sorted with others' have the same answer, to the last bit, and stay as they are."""
+    rule = aggregators.build(name, f=1, scope=scope)
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((11, 200)).astype(np.float32))
+    values[3, ::7], values[0, ::5], values[:, 20] = torch.nan, torch.inf, -0.0
+    one = torch.from_numpy(rng.random((11, 50)) < 0.7)  # of each cell the same is sent
+    one[:7] = True
+    present = one.repeat(1, 4)
+    weights = rng.uniform(1.0, 2.0, 11) if given == "weights" else None
+    view = ServerView(round=1, dimension=50, weights=weights)
+    ragged = given == "ragged"
+    columns = Columns.sort(values, present if ragged else None, view)
+    before = columns.values.clone()
+
+    def answer(part: slice, shared: bool) -> torch.Tensor | str:
+        some = values[:, part]
+        sent = Sent.of(present[:, part]) if ragged else None
+        try:
+            if shared:
+                return rule.beside(some, None, view, columns.part(part))
+            return rule.beside(some.contiguous(), sent, view)
+        except NonFiniteError as error:
+            return str(error)
+
+    for part in (slice(0, 50), slice(50, 150), slice(150, 200)):
+        alone, shared = answer(part, shared=False), answer(part, shared=True)
+        if isinstance(alone, torch.Tensor):
+            assert torch.equal(alone, shared)  # type: ignore[arg-type]
+        else:
+            assert alone == shared
+    assert torch.equal(columns.values.nan_to_num(nan=7.0), before.nan_to_num(nan=7.0))
 
 
 class AsksTwice(Rule):

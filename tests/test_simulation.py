@@ -298,6 +298,7 @@ def same(a: Result, b: Result, but: tuple[str, ...] = ()) -> None:
     for name in COLUMNS:
         if name not in but:
             np.testing.assert_array_equal(a.rounds[name], b.rounds[name], err_msg=name)
+    assert a.measures == b.measures
 
 
 @pytest.mark.parametrize("rule", ["average", "krum", "phocas"])
@@ -472,6 +473,24 @@ def test_every_rule_answers_each_of_many_cells_as_one(rule: str, scope: str) -> 
     cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5, 2.0)]
     for cell, found in zip(cells, simulate(cells), strict=True):
         same(run(cell), found)
+
+
+@pytest.mark.parametrize("scope", ["coordinate", "block"])
+@pytest.mark.parametrize("weights", ["none", "examples"])
+def test_rules_that_look_at_the_same_sorted_columns_answer_each_cell_as_one(
+    scope: aggregators.Scope, weights: str
+) -> None:
+    fields = {**BESIDE, "scope": scope, "weights": weights}
+    fields["algorithm"] = "hgo" if scope == "coordinate" else "sgd"
+    rules = [rule for rule in ("average", "median", "trimmed_mean", "meamed", "phocas", "krum",
+                               "aksel", "cge", "clipping+median")
+             if weights == "none" or aggregators.build(rule, scope=scope).weighted]  # fmt: skip
+    cells = [Scenario(**fields, rule=rule, attack=attack)
+             for rule in rules for attack in ("none", "foe", "crash", "inf")]  # fmt: skip
+    assert len(cells) >= 16
+    for cell, found in zip(cells, simulate(cells), strict=True):
+        same(run(cell), found)
+        assert run(cell).reason == found.reason
 
 
 def test_what_is_answered_for_many_cells_is_answered_for_each_where_one_fails() -> None:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from hgobench import aggregators
 from hgobench.aggregators import Rule, Scope, ServerView
+from hgobench.aggregators.columns import Sent
 from hgobench.lazy import Tensor, torch
 from hgobench.metrics import influence
-from hgobench.metrics.influence import fitted, influences, moved, used
+from hgobench.metrics.influence import fitted, influences, moved, used, used_beside
 from tests import oracles
 
 
@@ -104,6 +105,40 @@ def test_what_is_told_of_coordinates_is_what_moving_each_worker_shows(
         monkeypatch.setattr("hgobench.aggregators.base.tiles", lambda values: parts)
     weights, _ = used(rule, values, present)
     np.testing.assert_allclose(weights, moved(rule, values, present), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["dense", "ragged", "equal values", "infinite", "unlike"])
+def test_several_rules_of_several_runs_tell_what_each_tells_of_one(case: str) -> None:
+    names = [*WINDOWS[case == "infinite" :], "clipping+median", "mda", "ctma+median"]
+    rules = [
+        (aggregators.build(name, f=1, scope="coordinate"), 1 + i % 3)
+        for i, name in enumerate(names)
+    ]
+    runs, (m, b) = sum(count for _, count in rules), (9, 37)
+    values, sent = sample(m, runs * b).float(), None
+    if case in ("ragged", "infinite"):
+        present = torch.rand(m, b, generator=torch.Generator().manual_seed(1)) < 0.7
+        present[:6] = True
+        sent = Sent.of(present).beside(runs)
+    if case == "equal values":
+        values = values.round()
+        values[:, ::7] = 2.0
+    if case == "infinite":
+        values[0, ::5], values[0, ::11] = torch.inf, torch.nan
+    if case == "unlike":
+        values[:, ::3] *= 1e-12
+    told = used_beside(rules, values, sent, ServerView(round=3, dimension=50))
+    assert len(told) == runs
+    each = [rule for rule, count in rules for _ in range(count)]
+    for r, (rule, one) in enumerate(zip(each, told, strict=True)):
+        part = slice(r * b, (r + 1) * b)
+        there = None if sent is None else sent.present[:, part]
+        alone = used(rule, values[:, part], there, ServerView(round=3, dimension=50))
+        if one is not None:  # of a rule that tells
+            np.testing.assert_array_equal(one[0], alone[0])
+            assert one[1] == alone[1]
+    silent = {rule.name for rule, one in zip(each, told, strict=True) if one is None}
+    assert silent == {"Clipping+Median"}
 
 
 # --- of rules that choose vectors

@@ -134,6 +134,7 @@ class Order:
         self._cost = self._coordinates[1:] if places.cost == "scalar" else unit
         self.full_cost = int(self._cost[-1])
 
+        self._beside: dict[int, NDArray[np.int64]] = {1: position}
         self._moved: dict[torch.device, Tensor] = {}
 
     def __len__(self) -> int:
@@ -145,6 +146,14 @@ class Order:
             with warnings.catch_warnings(action="ignore"):  # that it can't be written to
                 self._moved[device] = torch.from_numpy(self.position).to(device)
         return self._moved[device]
+
+    def position_beside(self, runs: int) -> NDArray[np.int64]:
+        """Return `position` of several runs side by side, (runs·d,); not to be changed."""
+        if runs not in self._beside:
+            tiled = np.tile(self.position, runs)
+            tiled.setflags(write=False)
+            self._beside[runs] = tiled
+        return self._beside[runs]
 
     def affordable(
         self, budget: NDArray[np.float64], upload: NDArray[np.float64] | None = None

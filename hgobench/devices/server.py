@@ -27,7 +27,8 @@ from hgobench.results.result import Result
 from hgobench.scenario import Scenario
 from hgobench.simulation.answers import Answers
 from hgobench.simulation.cell import Cell
-from hgobench.simulation.rounds import Round, Stack, Turn
+from hgobench.simulation.rounds import Round, Stack
+from hgobench.simulation.turns import Turn
 from hgobench.simulation.world import Draw, World
 
 from .log import Heard, Log

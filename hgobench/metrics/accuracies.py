@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +43,7 @@ class Accuracies(Metric):
         if (by_class := class_accuracy(end)) is None:
             return {}
         own = _met(end.held, by_class)
-        there = np.flatnonzero(np.isfinite(by_class))
-        told = {f"class_accuracy/{c}": float(by_class[c]) for c in there}
+        told = {f"class_accuracy/{c}": a for c, a in enumerate(by_class.tolist()) if not isnan(a)}
         counted = ~end.byzantine & np.isfinite(own)
         told |= end.by_device("device_accuracy", own, counted)
         if counted.any():
@@ -57,7 +58,7 @@ def class_accuracy(end: End) -> Floats | None:
     labels = end.labels.numpy()
     tested = np.bincount(labels, minlength=end.classes)
     right = np.bincount(labels, end.right, minlength=end.classes)
-    return np.where(tested > 0, right / np.maximum(tested, 1), np.nan)
+    return _ratio(right, tested)
 
 
 def met_accuracy(end: End) -> Floats | None:
@@ -67,7 +68,12 @@ def met_accuracy(end: End) -> Floats | None:
 
 
 def _met(held: NDArray[np.int64], by_class: Floats) -> Floats:
-    there = np.flatnonzero(np.isfinite(by_class))
-    met = held[:, there]
-    of = met.sum(axis=1)
-    return np.where(of > 0, met @ by_class[there] / np.maximum(of, 1), np.nan)
+    tested = np.isfinite(by_class)
+    return _ratio(held @ np.where(tested, by_class, 0.0), held @ tested.astype(np.float64))
+
+
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
+    """Divide; NaN where the whole is 0."""
+    ratio: Floats = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.aggregators import Answer, Rule, ServerView
+from hgobench.aggregators import Answer, Columns, Rule, ServerView
+from hgobench.aggregators.columns import Sent
 from hgobench.kernels.arrays import all_finite, count_columns, zero_where_false
 from hgobench.lazy import Tensor, torch
 
 from .base import Floats
 
+Used = tuple[Floats, bool]  # w of each worker, and whether one weight explains all coordinates
 STEP = 1e-6  # of the distance to the nearest worker: too little to change who is chosen
 ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
 VALUES = 2**24  # the most values that all workers are moved by at once
@@ -123,7 +125,7 @@ def used(
     view: ServerView | None = None,
     seed: int | Callable[[], int] = 0,
     remembers: bool = False,
-) -> tuple[Floats, bool]:
+) -> Used:
     """Return `influences` without m + 1 answers of the rule, in one if it can tell them.
 
     It can if its answer is Σ_i w_ij x_ij with weights that no small change of the values changes,
@@ -147,6 +149,51 @@ def used(
         return told.weights, told.linear
     first = told.answer if told is not None and told.wide else None
     return fitted(rule, values, present, view, seed, remembers, first)
+
+
+def used_beside(
+    rules: Sequence[tuple[Rule, int]], values: Tensor, sent: Sent | None, view: ServerView
+) -> list[Used | None]:
+    """Return what `used` does of several runs side by side, whose rules sort columns.
+
+    Args:
+        rules: each rule with the number of its runs, which are neighbours.
+        values: (m, runs·b), b coordinates of each run.
+        sent: who sent what of them; None: all.
+        view: what the servers know of the round.
+
+    Returns:
+        Of each run w and whether one weight per worker explains its answer; None: its rule does
+        not tell.
+
+    Raises:
+        RuleError, NonFiniteError: a rule has no answer.
+    """
+    m, width = values.shape
+    b = width // sum(count for _, count in rules)
+    columns, start = Columns.sort(values, sent, view.traced(values)), 0
+    there, counted = _counted(columns)
+    found = list[Used | None]()
+    for rule, count in rules:
+        part = slice(start, start + count * b)
+        start, some = part.stop, columns.part(part)
+        rule.beside(values[:, part], None, some.view, some)
+        assert some.view.trace is not None
+        by_value = some.view.trace.weights(m, count * b)
+        found += _averaged(by_value, there[:, part], counted[part], count)
+    return found
+
+
+def _counted(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which values can be moved, (m, b), and which coordinates are not left out, (b,)."""
+    assert columns.traced is not None
+    values, present = columns.traced
+    least, most = columns.values[0], columns.take_rows(columns.count - 1)
+    if all_finite(least) and all_finite(most):
+        there = torch.ones_like(values, dtype=torch.bool) if present is None else present
+        return there.numpy(), ((least < most) | (columns.count == 1)).numpy()
+    known, moving = _known(values, present)
+    return moving.numpy(), _telling(known, moving).numpy()
 
 
 class _Told(NamedTuple):
@@ -184,16 +231,42 @@ def _told(
         served = answer.served.numpy()
         right |= ~served
         counted &= served
-    if not right.all():
-        return _Told(answer, wide)
-    by_value[:, ~counted] = 0.0
-    numbers = (sent & counted).sum(axis=1)
-    weights = by_value.sum(axis=1) / np.maximum(numbers, 1)
-    squares = float(np.einsum("ij,ij->", by_value, by_value))  # not BLAS, whose threads wait
-    left = squares - float(numbers @ weights**2)
-    weights[(numbers == 0) & sent.any(axis=1)] = np.nan
-    linear = squares > 0.0 and left <= LINEAR**2 * squares
-    return _Told(answer, wide, weights.round(12) + 0.0, linear)
+    (told,) = _averaged(by_value, sent, counted) if right.all() else (None,)
+    return _Told(answer, wide) if told is None else _Told(answer, wide, *told)
+
+
+def _averaged(
+    by_value: Floats, sent: NDArray[np.bool_], counted: NDArray[np.bool_], runs: int = 1
+) -> list[Used | None]:
+    """Return each worker's mean weight in each run, and whether it has the same everywhere.
+
+    Args:
+        by_value: (m, runs·b) w of each value, side by side; NaN where it was not told. It is
+            overwritten.
+        sent: (m, runs·b) which values were sent.
+        counted: (runs·b,) which coordinates are not left out.
+        runs: how many there are.
+
+    Returns:
+        None of a run in which it was not told.
+    """
+
+    def of_runs(matrix: NDArray[Any]) -> NDArray[Any]:
+        """Sum over each run's coordinates, (m, runs·b) -> (m, runs)."""
+        return matrix.reshape(len(matrix), runs, -1).sum(axis=2)  # type: ignore[no-any-return]
+
+    numbers = anything = of_runs(sent)
+    if not counted.all():
+        by_value[:, ~counted] = 0.0
+        numbers = of_runs(sent & counted)
+    weights = of_runs(by_value) / np.maximum(numbers, 1)
+    squares = of_runs(by_value * by_value).sum(axis=0)
+    left = squares - (numbers * weights**2).sum(axis=0)
+    linear = (squares > 0.0) & (left <= LINEAR**2 * squares)
+    told = ~np.isnan(weights).any(axis=0)
+    weights[(numbers == 0) & (anything > 0)] = np.nan
+    weights = weights.round(12) + 0.0  # no -0.0
+    return [(weights[:, r], bool(linear[r])) if told[r] else None for r in range(runs)]
 
 
 def fitted(
@@ -204,7 +277,7 @@ def fitted(
     seed: int | Callable[[], int] = 0,
     remembers: bool = False,
     first: Answer | None = None,
-) -> tuple[Floats, bool]:
+) -> Used:
     """Estimate `influences` with two answers of the rule instead of m + 1.
 
     All workers are moved at once, by a millionth of the least distance between any two of them,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .accuracies import met_accuracy
-from .base import End, Metric, average
+from .base import End, Metric, averages, thirds
 from .weights import followed
 
 SIZES = ("small", "middle", "large")
@@ -47,12 +47,12 @@ class Sizes(Metric):
         if len(honest) < len(SIZES):
             return {}
         order = honest[np.argsort(end.held.sum(axis=1)[honest], kind="stable")]
-        thirds = dict(zip(SIZES, np.array_split(order, len(SIZES)), strict=True))
-        told, own, known = {}, met_accuracy(end), followed(end)
-        for size, third in thirds.items():
-            if own is not None and (there := third[np.isfinite(own[third])]).size:
-                told[f"size_accuracy/{size}"] = average(own[there])
-        for size, third in thirds.items():
-            if known is not None and (heard := third[known.answered[third]]).size:
-                told[f"used_by_size/{size}"] = average(known.used[heard], known.sent[heard])
+        size, told = thirds(len(order)), dict[str, float]()
+        if (own := met_accuracy(end)) is not None:
+            there = np.isfinite(own[order])
+            told |= averages("size_accuracy", SIZES, size[there], own[order][there])
+        if (known := followed(end)) is not None:
+            heard = known.answered[order]
+            used, sent = known.used[order][heard], known.sent[order][heard]
+            told |= averages("used_by_size", SIZES, size[heard], used, sent)
         return told

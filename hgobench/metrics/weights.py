@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import End, Floats, Metric, average
+from .base import End, Floats, Metric, averages, thirds
 from .influence import unlike
 
 UNUSED = 0.01  # of the weight that the average gives: a rule that gives less has dropped a worker
@@ -66,8 +66,8 @@ class Weights(Metric):
         told |= end.by_device("weight", weight, asked & ~end.byzantine)
         if end.classes and len(who := np.flatnonzero(heard)) >= len(RARITY):
             order = who[np.argsort(unlike(end.held)[who], kind="stable")]
-            for name, third in zip(RARITY, np.array_split(order, len(RARITY)), strict=True):
-                told[f"used_by_labels/{name}"] = average(used[third], sent[third])
+            rare = thirds(len(order))
+            told |= averages("used_by_labels", RARITY, rare, used[order], sent[order])
         if influence.linear:
             left_out = np.abs(used) < UNUSED
             if (hostile := answered & end.byzantine).any():

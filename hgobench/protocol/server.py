@@ -43,6 +43,15 @@ class Reception:
         """Return what is counted of who sent which coordinate; None: all did."""
         return None if self.present is None else Sent.of(self.present)
 
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """Return the share of the block that each sent, (m,); not to be changed."""
+        shares = np.ones(len(self.rows))
+        if self.present is not None:
+            shares = self.present.sum(dim=1).cpu().numpy() / self.size
+        shares.setflags(write=False)
+        return shares
+
     @property
     def unweighted_vectors(self) -> bool:
         """Whether each answer holds the whole block, and all count alike."""
@@ -256,11 +265,11 @@ class Server:
         means, full = values.new_zeros(of, values.shape[1]), np.zeros(of, dtype=bool)
         rows = np.flatnonzero(counted)
         rows = rows[np.argsort(buffers[rows], kind="stable")]
-        sorted_ = values[torch.from_numpy(rows).to(values.device)]
+        by_buffer = values[torch.from_numpy(rows).to(values.device)]
         ends = np.cumsum(np.bincount(buffers[rows], minlength=of))
         for buffer, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
             if start < end:
-                means[buffer] = sorted_[start:end].mean(dim=0)
+                means[buffer] = by_buffer[start:end].mean(dim=0)
                 full[buffer] = True
         return means, full
 

@@ -21,7 +21,7 @@ from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol import Delivery, Reception, Updates, deliver
 
-from .answers import Answers
+from .answers import Answers, index_of
 from .cell import Cell
 from .world import Draw, World
 
@@ -253,7 +253,7 @@ class Adversary:
             dimension=beside * order.dimension,
             places=len(order),
             quorum=cell.server.quorum,
-            position=order.position if beside == 1 else np.tile(order.position, beside),
+            position=order.position_beside(beside),
             longest=int(lengths[honest].max(initial=0)),
             own_lengths=lengths[hostile],
             limits=self._limits(cell, hostile),
@@ -262,7 +262,7 @@ class Adversary:
             cells=beside,
             learning_rate=cell.scenario.learning_rate,
             own=None if sees in ("nothing", "model") else self._copied(places, self.byzantine),
-            model=None if sees == "nothing" else params[places].view(-1),
+            model=None if sees == "nothing" else _side_by_side(params, places),
             last_step=None if sees == "nothing" else self._last_step(places, params),
             honest=seen,
             sent=sent,
@@ -280,8 +280,10 @@ class Adversary:
 
     def _last_step(self, places: Sequence[int], params: Tensor) -> Tensor:
         """Return the servers' last steps, side by side, (G·d,)."""
-        now = params[places].view(-1)
-        return torch.zeros_like(now) if self.before is None else now - self.before[places].view(-1)
+        now = _side_by_side(params, places)
+        if self.before is None:
+            return torch.zeros_like(now)
+        return now - _side_by_side(self.before, places)
 
     def _copied(self, places: Sequence[int], workers: Tensor) -> Tensor:
         """Return some workers' answers in memory of their own: the answers are overwritten."""
@@ -344,6 +346,11 @@ class Adversary:
 
         block = kept.block
         return Outcome(found.double() - (mean if block is None else mean[block]), stepped)
+
+
+def _side_by_side(params: Tensor, places: Sequence[int]) -> Tensor:
+    """Return a copy of some rows, one behind the other."""
+    return params.index_select(0, index_of(places, params.device)).view(-1)
 
 
 def _check_poison(cell: Cell, poisoned: object, x: Tensor, y: Tensor) -> None:

@@ -176,7 +176,8 @@ class Cell:
             self.needs = sorted(self.rule.needs | needed)
             self.stateful = bool(self.rule.stateful)
             whole = bool(self.rule.takes_whole_answers)
-            self.receiving = scenario.quorum, whole, scenario.weights, scenario.tolerated
+            takes = scenario.quorum, whole, scenario.weights, scenario.tolerated
+            self.receiving: tuple[Any, ...] = (id(self),) if self.keeps else takes
         with self.attacks("attributes"):
             self.poisons, self.sees = bool(self.attack.poisons), self.attack.sees
             self.targeted = bool(self.attack.targeted)
@@ -258,6 +259,11 @@ class Cell:
     def joins(self) -> bool:
         """Whether its rule may aggregate the answers of several cells side by side."""
         return self.defence != (id(self),) and self.rule.columnwise
+
+    @property
+    def sorts(self) -> bool:
+        """Whether its rule may look at columns that were sorted for several cells' rules."""
+        return self.joins and self.rule.sorts
 
     @property
     def stacks(self) -> bool:

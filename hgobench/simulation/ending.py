@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from hgobench.determinism import stream
 from hgobench.kernels.sorting_network import not_compiled
 from hgobench.lazy import Tensor, torch
 from hgobench.metrics import RESERVED, VALUES, End, Influence, Metric, Several
-from hgobench.metrics.influence import used
+from hgobench.metrics.influence import Used, used
 from hgobench.protocol import Reception
 from hgobench.results.measures import checked, measures_of
 
@@ -31,6 +31,7 @@ def measure(
     reception: Reception | None,
     values: Tensor,
     before: Tensor,
+    known: Callable[[], Used | None],
 ) -> None:
     """Let a cell's metrics measure the end of its run.
 
@@ -43,6 +44,8 @@ def measure(
         draw, reception: the last round's; None: too few had answered.
         values: (q, d) what was sent in it.
         before: (d,) the parameters at which that was computed.
+        known: whose values its rule's answer followed, of a cell that was asked together with
+            others; None: it was not.
     """
     world, test = cell.world, cell.world.data.test
     devices, names = world.fleet.classed()
@@ -70,15 +73,17 @@ def measure(
         attacked=(cell.scenario.attack_start, cell.scenario.attack_stop),
         rounds=k,
         accuracy=accuracy,
-        followed=partial(_followed, cell, k, draw, reception, values, before),
+        followed=partial(_followed, cell, k, draw, reception, values, before, known),
     )
     told: dict[str, float] = {}
     taken = set(RESERVED)
     for metric in _each(cell.metric):
+        if not foreign(metric):
+            told |= metric(end)
+            continue
         measures = _told(cell, k, metric, end, taken)
         told |= measures
-        if foreign(metric):
-            taken |= measures_of(measures)
+        taken |= measures_of(measures)
     cell.measures = told
 
 
@@ -94,14 +99,12 @@ def _each(metric: Metric) -> Iterator[Metric]:
 def _told(
     cell: Cell, k: int, metric: Metric, end: End, taken: Collection[str]
 ) -> Mapping[str, float]:
-    """Return what a metric says; of one that fails nothing, with a note.
+    """Return what a metric of a user's own says; of one that fails nothing, with a note.
 
     Args:
         cell, k, metric, end: which, when, of what.
         taken: the measures of others, which one of a user's own may not have as well.
     """
-    if not foreign(metric):
-        return metric(end)
     boundary = cell.metrics_of(metric)
     try:
         lent = _lent(end)
@@ -126,34 +129,38 @@ def _lent(end: End) -> End:
 
 
 def _followed(
-    cell: Cell, k: int, draw: Draw, reception: Reception | None, values: Tensor, before: Tensor
+    cell: Cell,
+    k: int,
+    draw: Draw,
+    reception: Reception | None,
+    values: Tensor,
+    before: Tensor,
+    known: Callable[[], Used | None],
 ) -> Influence | None:
     """Return whose values the rule's last answer followed, asking the rule again."""
     if reception is None or len(reception.rows) * reception.size > VALUES:
         return None
     if cell.merges:  # the rule sees no worker's values
         return None
-    view = cell.view(k, draw, before, reception)
-    sent = reception.of(values)
 
     def seed() -> int:
         return int(stream(cell.world.seed, "influence", k).integers(2**32))
 
-    try:
-        with cell.rules("call", k), not_compiled():
-            weights, linear = used(
-                cell.rule, sent, reception.present, view, seed, remembers=cell.rules.foreign
-            )
-    except (PluginError, OutOfTime, RuleError, NonFiniteError) as error:
-        text = str(error) if isinstance(error, (PluginError, OutOfTime)) else error_text(error)
-        cell.note(f"whose values were used is not known: {text}")
-        return None
-    share = np.ones(len(sent))
-    if reception.present is not None:
-        share = reception.present.sum(dim=1).cpu().numpy() / reception.size
+    if (told := known()) is None:
+        view, sent = cell.view(k, draw, before, reception), reception.of(values)
+        try:
+            with cell.rules("call", k), not_compiled():
+                told = used(
+                    cell.rule, sent, reception.present, view, seed, remembers=cell.rules.foreign
+                )
+        except (PluginError, OutOfTime, RuleError, NonFiniteError) as error:
+            text = str(error) if isinstance(error, (PluginError, OutOfTime)) else error_text(error)
+            cell.note(f"whose values were used is not known: {text}")
+            return None
+    weights, linear = told
     who = reception.who(draw.workers)
     asked = draw.workers if reception.held is None else np.union1d(draw.workers, who)
-    return _by_worker(Influence(asked, who, weights, share, linear))
+    return _by_worker(Influence(asked, who, weights, reception.shares, linear))
 
 
 def _by_worker(influence: Influence) -> Influence:

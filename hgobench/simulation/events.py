@@ -118,7 +118,7 @@ class Inbox:
 
     @property
     def order(self) -> Order:
-        """Of the places of the first turn, as of all that wait together."""
+        """Return the order of places of the first turn, which all that wait share."""
         return self.turns[0].order
 
     def column(self, name: str) -> NDArray[Any]:

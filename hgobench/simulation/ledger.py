@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from typing import Any
 
 from hgobench.results.result import COLUMNS, EVERY, TARGETED
 
+_in_order = itemgetter(*COLUMNS)
 _EVALUATED = {name: EVERY.index(name) for name in EVERY}
 
 
@@ -28,7 +30,7 @@ class Ledger:
 
     def add(self, **row: Any) -> None:
         """Add a round: a value for every one of `COLUMNS`."""
-        self._rows.append([*(row[name] for name in COLUMNS), math.nan])
+        self._rows.append([*_in_order(row), math.nan])
 
     def record(self, **values: Any) -> None:
         """Fill columns of the last row."""

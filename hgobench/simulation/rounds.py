@@ -7,21 +7,17 @@ cells at once treats each of them, or each column of theirs, by itself.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.aggregators import Answer, ServerView
 from hgobench.algorithms import Order, Work
-from hgobench.boundary import OutOfTime
-from hgobench.kernels.arrays import all_finite, pack_bits
+from hgobench.kernels.arrays import pack_bits
 from hgobench.lazy import Tensor, torch
-from hgobench.protocol import NUMBER_BYTES, SEED_BYTES, Reception
-from hgobench.scenario import Scenario
+from hgobench.metrics.influence import Used
+from hgobench.protocol import NUMBER_BYTES, SEED_BYTES
 
 from .adversary import Acted, Adversary, Taking
 from .answers import Answers
@@ -29,103 +25,9 @@ from .cell import Attempt, Cell, Plan
 from .clock import budget, duration, spent
 from .ending import measure
 from .local_steps import LocalGradients, Minibatches
+from .servers import Servers, Step
+from .turns import Books, JointCall, Turn, groups
 from .world import Draw, World
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Step:
-    """What the server of one cell is about to do.
-
-    Attributes:
-        scenario: the cell's.
-        round: k, from 1.
-        params: (d,) w_k; it changes in place afterwards.
-        block: (b,) int64, the coordinates that are updated; None: all.
-        aggregate: (b,) AG(w_k) on them; empty if the round stalls.
-    """
-
-    scenario: Scenario
-    round: int
-    params: Tensor
-    block: Tensor | None
-    aggregate: Tensor
-
-
-class Books(NamedTuple):
-    """What a round took.
-
-    Attributes:
-        time: when it ended, since the run's start.
-        heard, byzantine_heard: how many answers counted, and how many of them Byzantine workers'.
-        coordinates: how many the workers computed.
-        bytes_up, bytes_down: how many were sent.
-    """
-
-    time: float
-    heard: int
-    byzantine_heard: int
-    coordinates: int
-    bytes_up: int
-    bytes_down: int
-
-
-@dataclass(slots=True)
-class Turn:
-    """A cell's round under way.
-
-    Attributes:
-        r: the cell's row among parameters and answers.
-        cell: the cell.
-        hostile: (q,) who is Byzantine.
-        attacked: whether they act in this round.
-        lengths: (q,) how many places of the order each worker sent, as far as the round has come.
-        updates: (q,) how many gradients each takes.
-        claimed: (q,) how many each says that it took.
-        examples: (q,) how many examples each says that it has.
-        order: C_k; None: it could not be had.
-        computed: how many coordinates the workers computed.
-        delay: by how much the latest answer was late.
-        malformed: how many messages no worker could have sent.
-        updated: how many coordinates the server updated: of the block those that have an answer.
-        books: what the round took; None: that follows from the rest.
-    """
-
-    r: int
-    cell: Cell
-    hostile: NDArray[np.bool_]
-    attacked: bool
-    lengths: NDArray[np.int64]
-    updates: NDArray[np.int64]
-    claimed: NDArray[np.int64]
-    examples: NDArray[np.int64]
-    order: Order | None = None
-    computed: int = 0
-    delay: float = 0.0
-    malformed: int = 0
-    updated: int = 0
-    books: Books | None = None
-
-    @property
-    def under_way(self) -> bool:
-        """Whether nothing has ended its cell."""
-        return self.cell.status == "done"
-
-
-class Answered(NamedTuple):
-    """What a cell's rule answered.
-
-    Attributes:
-        turn: the cell's.
-        reception: what has an answer of what its server took; None: the round stalls.
-        values: (b,) what the server steps by: the answer, or if that is of differences, what it
-            makes of its last aggregate.
-    """
-
-    turn: Turn
-    reception: Reception | None
-    values: Tensor
 
 
 class Stack:
@@ -160,7 +62,7 @@ class Stack:
             return False
         asked = [cell.begin(k) for cell in self.cells]
         now, played = self.params.clone(), dict[int, tuple[Round, int]]()
-        for rows in _groups(range(len(asked)), lambda r: asked[r]):
+        for rows in groups(range(len(asked)), lambda r: asked[r]):
             round_ = self._play(k, asked[rows[0]], rows)
             played.update((r, (round_, place)) for place, r in enumerate(rows))
         self._before, self._played = now, [played[r] for r in range(len(asked))]
@@ -223,11 +125,12 @@ class Stack:
                     aims.setdefault(cell.aim, []).append(r)
         for some in aims.values():
             self._succeeded(k, some)
-        for r, cell in enumerate(self.cells):
-            if cell.status == "done" and ended[r]:
-                if bits is not None:
-                    cell.right = bits[r].tobytes()
-                self._measure(k, r)
+        which = [r for r, cell in enumerate(self.cells) if ended[r] and cell.status == "done"]
+        followed = cache(partial(self._influences, which))
+        for r in which:
+            if bits is not None:
+                self.cells[r].right = bits[r].tobytes()
+            self._measure(k, r, followed)
 
     def _succeeded(self, k: int, which: Sequence[int]) -> None:
         """Fill in how far attackers that want the same, in some cells, have it after round k."""
@@ -242,14 +145,37 @@ class Stack:
                 for cell, share in zip(cells, success.tolist(), strict=True):
                     cell.ledger.record(attack_success=share)
 
-    def _measure(self, k: int, r: int) -> None:
-        """Let the metrics of a cell that has ended measure."""
+    def _influences(self, which: Sequence[int]) -> dict[int, Used]:
+        """Return whose values rules followed in cells that have ended, where several tell it."""
+        places: dict[Round, dict[int, int]] = {}
+        for r in which:
+            round_, place = self._played[r]
+            places.setdefault(round_, {})[place] = r
+        return {
+            of[place]: influence
+            for round_, of in places.items()
+            for place, influence in round_.servers.influences(of).items()
+        }
+
+    def _measure(self, k: int, r: int, followed: Callable[[], dict[int, Used]]) -> None:
+        """Let the metrics of a cell that has ended measure.
+
+        Args:
+            k: the last round.
+            r: which cell.
+            followed: whose values rules followed, of cells that were asked together.
+        """
         cell, (last, place) = self.cells[r], self._played[r]
         assert self._before is not None
         with Attempt(k, cell):
-            reception = last.receptions.get(place)
+            reception = last.servers.receptions.get(place)
             values = last.answers.values[place]
-            measure(cell, k, self.params[r], last.draw, reception, values, self._before[r])
+            before = self._before[r]
+
+            def known() -> Used | None:
+                return followed().get(r)
+
+            measure(cell, k, self.params[r], last.draw, reception, values, before, known)
 
 
 class Round:
@@ -278,16 +204,15 @@ class Round:
         taking: Taking | None = None,
     ) -> None:
         self.k, self.world, self.draw = k, world, draw
-        self.params, self.answers, self.observe = params, answers, observe
+        self.params, self.answers = params, answers
         self.before, self.taking = before, taking
         self._minibatches = Minibatches(k, world, draw)
         self._orders: dict[tuple[str, str, int], Order] = {}
         self._same: dict[bytes, NDArray[np.int64]] = {}
         self._accepted: dict[Hashable, NDArray[np.int64]] = {}
-        self._received: dict[Hashable, Reception | None] = {}
         self._spending: dict[Hashable, tuple[int, float]] = {}
         self._counted: dict[Hashable, tuple[int, int]] = {}
-        self.receptions: dict[int, Reception | None] = {}  # what the server of row r took
+        self.servers = Servers(k, world, draw, params, answers, observe)
         self.asked = len(draw.workers)  # how many workers were sent the parameters
 
     def play(self, cells: Sequence[Cell]) -> None:
@@ -301,10 +226,10 @@ class Round:
             mine = hostile[cell.scenario.byzantine]
             attacked = cell.scenario.attacked(self.k) and bool(mine.any())
             turns.append(Turn(r, cell, mine, attacked, nothing, nothing, nothing, held))
-        for group in _groups(turns, lambda turn: turn.cell.answering):
+        for group in groups(turns, lambda turn: turn.cell.answering):
             self._answer(group)
-        threatened = [turn for turn in turns if turn.attacked and turn.under_way]
-        for group in _groups(threatened, self._threat):
+        threatened = [t for t in turns if t.attacked and t.under_way and not t.cell.harmless]
+        for group in groups(threatened, self._threat):
             self._attack(group)
         self.decide(turns)
 
@@ -314,7 +239,7 @@ class Round:
             if turn.under_way:
                 with Attempt(self.k, turn.cell):
                     self._accept(turn)
-        self.aggregate([turn for turn in turns if turn.under_way])
+        self.servers.aggregate([turn for turn in turns if turn.under_way])
         for turn in turns:
             self.write(turn)
 
@@ -345,7 +270,7 @@ class Round:
         """Let the workers of a group of cells compute what they send if they are honest."""
         # Attackers' data are poisoned before their workers send, as momentum keeps what is sent.
         poisoning = [t for t in group if t.attacked and t.under_way and t.cell.poisons]
-        for some in _groups(poisoning, self._threat):
+        for some in groups(poisoning, self._threat):
             self._jointly(some, self._poison)
         for turn in group:
             if not turn.under_way or not turn.cell.remembers:
@@ -437,8 +362,6 @@ class Round:
 
     def _attack(self, group: Sequence[Turn]) -> None:
         """Let the attackers of a group of cells act: for all at once, else for each by itself."""
-        if group[0].cell.harmless:
-            return
         at_once = 1
         if group[0].cell.sees == "nothing":
             at_once = len(group)
@@ -453,7 +376,7 @@ class Round:
         Each cell is charged for its share of the time only, so that none pays for its neighbours.
         """
         if len(group) > 1:
-            with _JointCall(group) as call:
+            with JointCall(group) as call:
                 act(group)
             if not call.failed:
                 return
@@ -492,136 +415,6 @@ class Round:
         if turn.cell.differs:
             mine = self.answers.values[turn.r]
             mine.copy_(turn.cell.clipped(self.k, mine, self.params[turn.r]))
-
-    def _defence(self, turn: Turn) -> Hashable:
-        return turn.cell.answering, turn.cell.defence, id(turn.lengths), id(turn.examples)
-
-    def _reception(self, turn: Turn) -> Reception | None:
-        cell = turn.cell
-        if cell.keeps:
-            assert turn.order is not None
-            values, workers = self.answers.values[turn.r], self.draw.workers
-            came = workers, values, turn.lengths, turn.order, turn.examples
-            return cell.recall(self.k, *came, keep=True)
-        key = cell.answering, cell.receiving, id(turn.lengths), id(turn.examples)
-        if key not in self._received:
-            assert turn.order is not None
-            self._received[key] = cell.server.receive(
-                turn.lengths, turn.order, self.world.device, turn.examples
-            )
-        return self._received[key]
-
-    def aggregate(self, turns: Sequence[Turn]) -> None:
-        """Let servers aggregate and step; each cell is charged its share of the time."""
-        answered: list[Answered] = []
-        for group in _groups(turns, self._defence):
-            with _ServerTime(group):
-                answered += self._answers(group)
-        for alike in _groups(answered, lambda one: (id(one.reception), one.turn.cell.stepping)):
-            cells = [one.turn for one in alike]
-            with _ServerTime(cells), Attempt(self.k, *(turn.cell for turn in cells)):
-                self._step(alike)
-
-    def _answers(self, group: Sequence[Turn]) -> list[Answered]:
-        """Aggregate: for all cells of a group at once, else for each by itself."""
-        reception = None
-        with Attempt(self.k, *(turn.cell for turn in group)):
-            reception = self._reception(group[0])
-        if not group[0].under_way:
-            return []
-        self.receptions.update((turn.r, reception) for turn in group)
-        if reception is None:  # the round stalls
-            return [Answered(turn, None, self.params.new_zeros(0)) for turn in group]
-        found, at_once = list[Answered](), self.answers.at_once()
-        for start in range(0, len(group), at_once):
-            batch = group[start : start + at_once]
-            for turn, values in zip(batch, self._at_once(batch, reception), strict=True):
-                if values is not None:
-                    found.append(self._answered(turn, reception, values))
-                    continue
-                with Attempt(self.k, turn.cell):
-                    answer = self._alone(turn, reception)
-                    found.append(self._answered(turn, *reception.answered(answer)))
-        return found
-
-    def _answered(self, turn: Turn, reception: Reception | None, answer: Tensor) -> Answered:
-        """Return what a cell's server steps by, given its rule's answer, and let it remember it."""
-        cell = turn.cell
-        if cell.differences and reception is not None:
-            answer = cell.since(answer, reception.block)
-            cell.note_aggregate(self.params[turn.r], reception.block, answer)
-        return Answered(turn, reception, answer)
-
-    def _at_once(self, group: Sequence[Turn], reception: Reception) -> Sequence[Tensor | None]:
-        """Return the answers of several cells' rule; None of a cell whose rule is called alone."""
-        answers: Sequence[Tensor | None] | None = None
-        if group[0].cell.joins:
-            answers = self._beside(group, reception)
-        elif group[0].cell.stacks and len(group) > 1 and reception.unweighted_vectors:
-            answers = self._stacked(group, reception)
-        return [None] * len(group) if answers is None else answers
-
-    def _stacked(
-        self, group: Sequence[Turn], reception: Reception
-    ) -> Sequence[Tensor | None] | None:
-        """Return what several cells' rule makes of whole vectors; None: not so."""
-        rows = self.world.to_device(reception.rows)
-        stack = self.answers.stacked([turn.r for turn in group], rows, reception.block)
-        cell, answers = group[0].cell, None
-        with _JointCall(group), cell.rules("call", self.k):
-            answers = cell.rule.stacked(stack)
-        return answers
-
-    def _beside(
-        self, group: Sequence[Turn], reception: Reception
-    ) -> Sequence[Tensor | None] | None:
-        """Return what several cells' rule makes of coordinates side by side; None: not so."""
-        rows = self.world.to_device(reception.rows)
-        values = self.answers.beside([turn.r for turn in group], rows, reception.block)
-        sent = None if reception.sent is None else reception.sent.beside(len(group))
-        cell, answer = group[0].cell, None
-        # All that a coordinate-wise rule may know of the model is how large it is.
-        size, weights = self.params.shape[1], reception.weights
-        view = ServerView(round=self.k, dimension=size, weights=weights)
-        with _JointCall(group), cell.rules("call", self.k):
-            answer = cell.rule.beside(values, sent, view)
-        return None if answer is None else list(answer.view(len(group), -1))
-
-    def _alone(self, turn: Turn, reception: Reception) -> Answer:
-        """Return the answer of one cell's rule on the block."""
-        cell, r = turn.cell, turn.r
-        with cell.rules("call", self.k):
-            view = cell.view(self.k, self.draw, self.params[r], reception)
-            return cell.server.aggregate(self.answers.values[r], reception, view)
-
-    def _step(self, group: Sequence[Answered]) -> None:
-        """Update the parameters of cells by their answers on the same block."""
-        params, k, turns = self.params, self.k, [one.turn for one in group]
-        reception = group[0].reception
-        block = None if reception is None else reception.block
-        if self.observe is not None:
-            for turn, _, answer in group:
-                self.observe(Step(turn.cell.scenario, k, params[turn.r], block, answer))
-        finite = [False] * len(group)
-        if reception is not None and len(group) > 1:
-            rows = torch.tensor([turn.r for turn in turns], device=params.device)
-            answers = torch.stack([one.values for one in group])
-            rate = turns[0].cell.solver.rate(answers.shape[1], params.shape[1])
-            scaled = answers * -rate
-            if block is None:
-                params.index_add_(0, rows, scaled)
-            else:
-                index = (rows[:, None] * params.shape[1] + block).view(-1)
-                params.view(-1).index_add_(0, index, scaled.view(-1))
-            finite = np.isfinite(params.index_select(0, rows).sum(dim=1).cpu().numpy()).tolist()
-        elif reception is not None:
-            (turn,) = turns
-            with turn.cell.solvers("step", k):
-                turn.cell.server.step(params[turn.r], reception, group[0].values)
-        for turn, good in zip(turns, finite, strict=True):
-            turn.updated = len(group[0].values)
-            if not good and not all_finite(params[turn.r]):
-                turn.cell.end("diverged", f"round {k}: the parameters are not finite")
 
     # Books
 
@@ -689,58 +482,7 @@ class Round:
         return self._spending[key]
 
 
-class _JointCall:
-    """A call for several cells, of which each is charged its share of the time.
-
-    A call that raises or runs out of time is charged to nobody: made for each cell alone, it shows
-    which one it is that fails.
-
-    Attributes:
-        failed: whether it did.
-    """
-
-    def __init__(self, group: Sequence[Turn]) -> None:
-        self.clocks = [turn.cell.clock for turn in group]
-        self.failed = False
-
-    def __enter__(self) -> _JointCall:
-        self._left = self.clocks[0].left  # this one runs during the call
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        taken = self._left - self.clocks[0].left
-        self.clocks[0].left = self._left
-        self.failed = isinstance(error, (Exception, OutOfTime))
-        if error is None and math.isfinite(taken):  # where there is no limit, nothing is charged
-            for clock in self.clocks:
-                clock.left -= taken / len(self.clocks)
-        return self.failed
-
-
-class _ServerTime:
-    """What servers compute for some cells, of which each is charged its share."""
-
-    def __init__(self, turns: Sequence[Turn]) -> None:
-        self.cells = [turn.cell for turn in turns]
-
-    def __enter__(self) -> None:
-        self._started = time.process_time()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = (time.process_time() - self._started) / len(self.cells)
-        for cell in self.cells:
-            cell.server_seconds += seconds
-
-
 def _computed_by_worker(cell: Cell, plan: Plan, order: Order) -> NDArray[np.int64]:
     """Count the coordinates that each worker computes by a plan, (q,)."""
     rows = (slice(i, i + 1) for i in range(len(plan.lengths)))
     return np.array([cell.computed(plan.of(one), order) for one in rows], dtype=np.int64)
-
-
-def _groups(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """Return items in groups that have the same key, in the order of their first."""
-    groups: dict[Hashable, list[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.values())

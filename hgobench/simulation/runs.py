@@ -18,7 +18,8 @@ from hgobench.scenario import Scenario, positive
 from .cell import Cell
 from .footprint import at_once, check_fits
 from .ledger import Ledger
-from .rounds import Stack, Step
+from .rounds import Stack
+from .servers import Step
 from .steps import EventStack
 from .world import World
 

@@ -19,7 +19,9 @@ from .adversary import Taking
 from .answers import Answers
 from .cell import Attempt, Cell, ServerData
 from .events import HONEST, Inbox, Queue
-from .rounds import Books, Round, Stack, Step, Turn
+from .rounds import Round, Stack
+from .servers import Step
+from .turns import Books, Turn
 from .world import Draw, World
 
 
@@ -207,14 +209,13 @@ class EventStack(Stack):
         acted = round_.act_alone(turn)
         self._malformed += acted.malformed
         hostile = waiting.column("hostile")
-        claims = acted.lengths[there], acted.updates[there], acted.examples[there]
-        before = waiting.column("lengths")
-        waiting.claim(hostile, *claims)
+        lengths = acted.lengths[there]
+        changed = hostile & (waiting.column("lengths") != lengths)
+        waiting.claim(hostile, lengths, acted.updates[there], acted.examples[there])
         for row in np.flatnonzero(hostile).tolist():
             waiting.turns[row].sent = values[0, row]
-        now = waiting.column("lengths")
-        queue.withdraw(hostile & (now == 0))
-        return bool((now != before).any())
+        queue.withdraw(hostile & (lengths == 0))
+        return bool(changed.any())
 
     def _on_trial(
         self,
@@ -297,7 +298,7 @@ class EventStack(Stack):
         turn = Turn(0, cell, hostile, False, lengths, lengths, lengths, examples, order)
         turn.malformed = self._malformed
         cell.server_seconds += time.process_time() - started
-        round_.aggregate([turn])
+        round_.servers.aggregate([turn])
         if asked:
             queue.stepped()
         heard, theirs = int(counted.sum()), int((counted & hostile).sum())
