@@ -68,6 +68,35 @@ def test_of_rules_by_coordinate_the_fit_is_near(name: str, ragged: bool) -> None
     assert (np.abs(many - exact) < 5 / np.sqrt(30 * 480) + 2e-3).all()
 
 
+RAGGED = {
+    "three classes": [39] * 10 + [300] * 5 + [650] * 9,
+    "each its own": [20 + 12 * i for i in range(15)] + [650] * 9,
+}
+
+
+NEAR = {  # of the fit with three classes, and with lengths of their own
+    "krum": (1e-3, 0.3),
+    "centered_clipping": (0.02, 0.03),
+    "nnm+geometric_median": (0.03, 0.05),
+    "geometric_median": (0.15, 0.12),
+    "clipped_clustering": (0.1, 0.1),
+    "caf": (0.12, 1e-3),
+    "filter_l2": (0.12, 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+@pytest.mark.parametrize("lengths", RAGGED)
+def test_of_answers_that_end_where_time_is_over_the_fit_is_near(name: str, lengths: str) -> None:
+    """In units of the average's weight; of who sends little as of who sends all."""
+    values = sample(24, 650) + torch.linspace(0.0, 3.0, 24, dtype=torch.float64)[:, None]
+    present = torch.arange(650) < torch.tensor(RAGGED[lengths])[:, None]
+    rule = aggregators.build(name, f=3, scope=aggregators.build(name).scope_on_parts)
+    exact = moved(rule, values, present)
+    off = 24 * np.array([fitted(rule, values, present, seed=seed)[0] - exact for seed in range(5)])
+    assert np.sqrt((off**2).mean()) < NEAR[name][list(RAGGED).index(lengths)]
+
+
 def test_values_that_are_not_finite_or_huge_are_not_followed() -> None:
     values = sample(9, 400)
     values[0], values[1, ::2], values[2] = torch.nan, torch.inf, 1e30

@@ -21,12 +21,12 @@ Used = tuple[Floats, bool]  # w of each worker, and whether one weight explains 
 STEP = 1e-6  # of the distance to the nearest worker: too little to change who is chosen
 ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
 VALUES = 2**24  # the most values that all workers are moved by at once
-EQUATIONS = 4  # of a fit, per worker, at least
-LEAST = 500  # values of each worker that are moved, of a rule that treats coordinates singly
+MOVES = 4  # per worker on average, at least
+LEAST = 500  # coordinates of each worker, of a rule that treats them singly, with copies
 COPIES = 16  # of a coordinate, at most, for that
 JUMP = 10.0  # a change that is so many times all steps together is a jump, of no derivative
 AGREE = 10.0  # roundings per term, by which two sums of the same may differ
-LINEAR = 1e-3  # of a change that a fit may leave over, of a rule that weighs vectors
+LINEAR = 1e-3  # of the slopes, by which they may differ of a rule that weighs vectors
 
 
 def influences(
@@ -280,16 +280,24 @@ def fitted(
 ) -> Used:
     """Estimate `influences` with two answers of the rule instead of m + 1.
 
-    All workers are moved at once, by a millionth of the least distance between any two of them,
-    each along signs of its own, and w solves least squares,
-    min Σ_j (AR_j(x + δ) - AR_j(x) - Σ_i w_i·δ_ij)². That is exact of a rule that gives each worker
-    one weight in all coordinates. Of others it is the mean over the coordinates that a worker sent,
-    with an error. A rule that treats every coordinate by itself is asked about those that a worker
-    sent several times at once, each with signs of its own, up to 16 times, so that every worker has
-    about 500 moved values or more: the standard error of w_i is then below 1/√500, and that of
-    the mean over many workers as much smaller as they are more. Left out are coordinates in which
-    several sent the same and nobody anything else, and those in which the answer jumps; values that
-    are not finite are not moved, as no answer that is finite follows them.
+    In each coordinate one of the workers that sent it is moved, by δ_j of random sign, a millionth
+    of the least distance between any two workers: (AR_j(x + δ) - AR_j(x)) / δ_j is ∂AR_j/∂x_ij, but
+    for what the moves in other coordinates do to AR_j. Coordinates that the same workers sent are a
+    group, and are shared out among them evenly, to those that sent least first. w_i is the mean
+    over the groups of what worker i sent, by their size, of the mean in each. In a group too small
+    for all its workers, one that is not moved counts as much of the mean weight there as it has of
+    it elsewhere.
+
+    That is exact of a rule that gives each worker one weight in a group, whatever small moves are
+    made. Weights that depend on the values, as the geometric median's, change a little with moves
+    elsewhere: an error of about 1/√d of each slope. If a rule takes some of a worker's values in a
+    group and not others, w_i has a standard error of about √(w_i/n), n its values that are moved. A
+    rule that treats every coordinate by itself is asked about those that a worker sent several
+    times at once, up to 16 times, so that there are about 500 of them or more.
+
+    Left out are coordinates in which several sent the same and nobody anything else, and those in
+    which the answer jumps; values that are not finite are not moved, as no answer that is finite
+    follows them.
 
     Args:
         rule, values, present, view: as for `influences`.
@@ -313,6 +321,13 @@ def fitted(
     """
     values = values.double()
     m, d = values.shape
+    if rule.scope == "block" and present is not None and not present.all():
+        complete = present.all(dim=1)  # the rule sees no others
+        seen = (view or ServerView()).of_workers(complete)
+        some, linear = fitted(rule, values[complete], None, seen, seed, remembers, first)
+        weights = np.zeros(m)
+        weights[complete.cpu().numpy()] = some
+        return weights, linear
     known, moving = _known(values, present)
     remembers |= rule.stateful
     counts = values.new_ones(d)  # that a coordinate with copies counts once
@@ -320,49 +335,127 @@ def fitted(
     if rule.columnwise and not remembers:
         copies = _copies(moving)
         columns = torch.arange(d, device=values.device).repeat_interleave(copies)
-        counts = copies.double().rsqrt()[columns]
+        counts = copies.double().reciprocal()[columns]
         values, moving, known = (part[:, columns] for part in (values, moving, known))
         present = None if present is None else present[:, columns]
         before, served = before[columns], served[columns]
         view = _of_columns(view or ServerView(), columns, d)
         d = len(columns)
     served &= _telling(known, moving)
+    lengths = _steps(known, moving, before)
+    rng = np.random.default_rng(seed() if callable(seed) else seed)
+    shared = _Shared.of(moving.cpu().numpy(), served.cpu().numpy(), rng)
+    moves, changes = list[NDArray[np.int64]](), list[Floats]()
+    for call in range(max(-(-MOVES * m // d), 1)):
+        who, where = shared.movers(call)
+        place = torch.from_numpy(who).to(values.device), torch.from_numpy(where).to(values.device)
+        signs = torch.from_numpy(rng.choice([-1.0, 1.0], len(who))).to(values.device)
+        shifted = torch.where(moving, known, values)
+        shifted[place] += lengths[place[0]] * signs
+        after, there = _whole(_asked(rule, shifted, present, view, remembers))
+        change = (after - before)[place[1]]
+        smooth = there[place[1]] & (change.abs() <= JUMP * lengths.sum())
+        # What was added is not quite the step, once it is rounded.
+        along = change / (shifted - known)[place]
+        moves.append(np.stack((who, where))[:, smooth.cpu().numpy()])
+        changes.append(along[smooth].cpu().numpy())
+    (who, where), slope = np.concatenate(moves, axis=1), np.concatenate(changes)
+    weights = np.bincount(who, slope, m) / np.maximum(np.bincount(who, minlength=m), 1)
+    total, left = float((slope**2).sum()), float(((slope - weights[who]) ** 2).sum())
+    # An answer that no value moves, as a majority of signs, gives nobody a weight.
+    linear = total > 0.0 and left <= LINEAR**2 * total
+    by_group = shared.weights(who, where, slope, counts.cpu().numpy())
+    weights = np.where(np.isnan(by_group), by_group, weights) if linear else by_group
+    return weights.round(12) + 0.0, linear  # no -0.0
+
+
+def _steps(known: Tensor, moving: Tensor, before: Tensor) -> Tensor:
+    """Return by how much each worker's values are moved, (m,).
+
+    All by the same, if rounding allows it: what the moves of one that is moved far do to others'
+    coordinates would else be taken for what follows those that are moved little.
+    """
     largest = known.abs().amax(dim=1).clamp_min(float(before.abs().max()))
-    least = ROUNDING * torch.finfo(values.dtype).eps * largest
-    # All by the shortest step that rounding allows: what a fit leaves over of those that are moved
-    # far would else be taken for what follows those that are moved little.
+    least = ROUNDING * torch.finfo(known.dtype).eps * largest
     nearest = _nearest_of_all(known, moving)
     apart = nearest[nearest > 0]
     shortest = STEP * (float(apart.min()) if len(apart) else 0.0)
     lengths = least.clamp_min(shortest)
-    lengths = torch.where(lengths > 0, lengths, STEP)
-    rng = np.random.default_rng(seed() if callable(seed) else seed)
-    normal, right, total = values.new_zeros(m, m), values.new_zeros(m), 0.0
-    changes = []
-    for _ in range(max(-(-EQUATIONS * m // d), 1)):
-        signs = torch.from_numpy(rng.integers(0, 2, (m, d), dtype=np.int8)).to(values.device)
-        shifted = torch.where(moving, known + lengths[:, None] * (2 * signs - 1), values)
-        after, there = _whole(_asked(rule, shifted, present, view, remembers))
-        smooth = served & there & ((after - before).abs() <= JUMP * lengths.sum())
-        # What was added is not quite the step, once it is rounded; in units of each one's step.
-        steps = counts * torch.where(moving & smooth, (shifted - known) / lengths[:, None], 0.0)
-        change = counts * torch.where(smooth, after - before, 0.0)
-        normal += steps @ steps.T
-        right += steps @ change
-        changes.append((steps, change))
-        total += float(change.square().sum())
-    solved = torch.linalg.lstsq(normal.cpu(), right[:, None].cpu(), driver="gelsd").solution
-    weights = solved[:, 0].to(values)
-    left = sum(float((change - weights @ steps).square().sum()) for steps, change in changes)
-    # An answer that no value moves, as a majority of signs, gives nobody a weight.
-    linear = total > 0.0 and left <= LINEAR**2 * total
-    weights = (weights / lengths).round(decimals=12) + 0.0  # no -0.0
-    unseen = moving.any(dim=1) & (normal.diagonal() == 0)
-    return torch.where(unseen, torch.nan, weights).cpu().numpy(), linear
+    return torch.where(lengths > 0, lengths, STEP)
+
+
+class _Shared(NamedTuple):
+    """Coordinates shared out among the workers that sent them.
+
+    Attributes:
+        group: (d,) coordinates with the same senders have the same number, below S.
+        senders: (m, S) bool, who they are.
+        order: (m, S) rows, those that sent a group first, of these first those that sent least.
+        columns: the coordinates that count, group by group, in each in random order.
+    """
+
+    group: NDArray[np.int64]
+    senders: NDArray[np.bool_]
+    order: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, sent: NDArray[np.bool_], counted: NDArray[np.bool_], rng: np.random.Generator
+    ) -> _Shared:
+        """Group the coordinates of (m, d) values, of which some (d,) count."""
+        packed = np.ascontiguousarray(np.packbits(sent, axis=0).T)
+        keys = packed.view([("", packed.dtype, packed.shape[1])])[:, 0]
+        _, one, group = np.unique(keys, return_index=True, return_inverse=True)
+        senders = sent[:, one]
+        least_first = np.argsort(sent.sum(axis=1), kind="stable")
+        order = least_first[np.argsort(~senders[least_first], axis=0, kind="stable")]
+        columns = rng.permutation(np.flatnonzero(counted))
+        columns = columns[np.argsort(group[columns], kind="stable")]
+        return cls(group, senders, order, columns)
+
+    def movers(self, call: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return who is moved in which coordinates; in further calls the turn is others'."""
+        group = self.group[self.columns]
+        sizes = np.bincount(group, minlength=len(self.senders.T))
+        place = np.arange(len(group)) - (np.cumsum(sizes) - sizes)[group]
+        turn = (call * sizes[group] + place) % self.senders.sum(axis=0)[group]
+        return self.order[turn, group], self.columns
+
+    def weights(
+        self,
+        who: NDArray[np.int64],
+        where: NDArray[np.int64],
+        slope: Floats,
+        counts: Floats,
+    ) -> Floats:
+        """Return w, (m,), given how far the answer followed whom in which coordinates.
+
+        NaN of one that was never moved, 0 of one that sent nothing.
+
+        Args:
+            who, where, slope: of each move.
+            counts: (d,) how much a coordinate counts.
+        """
+        shape, key = self.senders.shape, who * self.senders.shape[1] + self.group[where]
+        weight = np.bincount(key, counts[where], self.senders.size).reshape(shape)
+        total = np.bincount(key, counts[where] * slope, self.senders.size).reshape(shape)
+        moved = weight > 0.0
+        mean = np.divide(total, weight, out=np.zeros(shape), where=moved)
+        of_group = mean.sum(axis=0) / np.maximum(moved.sum(axis=0), 1)
+        columns = self.columns
+        size = np.bincount(self.group[columns], counts[columns], shape[1])
+        own, usual = (moved * size * mean).sum(axis=1), (moved * size * of_group).sum(axis=1)
+        ratio = np.divide(own, usual, out=np.ones(len(own)), where=usual != 0.0)
+        mean = np.where(moved, mean, ratio[:, None] * of_group)
+        share = self.senders * size
+        weights = (share * mean).sum(axis=1) / np.maximum(share.sum(axis=1), 1e-300)
+        silent = ~self.senders.any(axis=1)
+        return np.where(moved.any(axis=1), weights, np.where(silent, 0.0, np.nan))
 
 
 def _copies(moving: Tensor) -> Tensor:
-    """Return how many copies of each coordinate give every worker `LEAST` moved values, (d,).
+    """Return how many copies of each coordinate give every worker `LEAST` of its own, (d,).
 
     Of a coordinate that a worker sent which sent b_i there are ⌈LEAST/b_i⌉.
     """
