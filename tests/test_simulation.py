@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import platform
 import re
 import signal
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ import torch
 from threadpoolctl import threadpool_info
 
 from hgobench import Scenario, World, aggregators, attacks, run, testing
+from hgobench.attacks import Message, View
+from hgobench.attacks.greedy import Greedy
 from hgobench.determinism import one_thread, stream
 from hgobench.errors import InputError, SamplingRisk
 from hgobench.results import COLUMNS, Result
@@ -504,6 +508,26 @@ def test_what_is_answered_for_many_cells_is_answered_for_each_where_one_fails() 
     for cell, found in zip(cells, (nan, flipped, foe, inf), strict=True):
         same(run(cell), found)
         assert run(cell).reason == found.reason
+
+
+@pytest.mark.parametrize("algorithm", ["hgo", "fedbuff[buffer=5]", "basgd[buffers=5]"])
+def test_what_attackers_looked_at_is_not_kept_until_garbage_is_collected(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, best = list[weakref.ref[View]](), Greedy.best
+
+    def noting(self: Greedy, view: View) -> Message:
+        views.append(weakref.ref(view))
+        return best(self, view)
+
+    monkeypatch.setattr(Greedy, "best", noting)
+    gc.disable()
+    try:
+        run(Scenario(**{**BASE, "rounds": 3}, attack="greedy", algorithm=algorithm))
+        assert len(views) >= 3
+        assert not any(view() for view in views)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -245,7 +246,13 @@ class Adversary:
         if omniscient:
             seen = self._copied(places, world.to_device(honest))
             seen = seen if sent is None else zero_where_false(seen, sent)
-        view: View = View(
+
+        def tried(message: Message) -> Outcome:
+            view = known()  # no circle, which would stay in memory until garbage is collected
+            assert view is not None
+            return self._tried(message, cell, places, params, view)
+
+        view = View(
             round=self.k,
             rounds=cell.scenario.rounds,
             sampled=len(hostile),
@@ -271,11 +278,10 @@ class Adversary:
             own_updates=None if updates is None else updates.own,
             update_limits=None if updates is None else updates.limits,
             own_examples=self._held(cell, hostile),
-            server=(lambda message: self._tried(message, cell, places, params, view))
-            if sees == "server"
-            else None,
+            server=tried if sees == "server" else None,
             losses=partial(cell.attackers_loss, self.k) if sees == "server" else None,
         )
+        known = weakref.ref(view)
         return view
 
     def _last_step(self, places: Sequence[int], params: Tensor) -> Tensor:
