@@ -24,6 +24,8 @@ VALUES = 2**24  # the most values that all workers are moved by at once
 MOVES = 4  # per worker on average, at least
 LEAST = 500  # coordinates of each worker, of a rule that treats them singly, with copies
 COPIES = 16  # of a coordinate, at most, for that
+OWN = 3  # degrees of freedom, for a worker's slopes to have a variance of their own
+UNKNOWN = 2.0  # times 1/m, the standard error from which on a weight is not known
 JUMP = 10.0  # a change that is so many times all steps together is a jump, of no derivative
 AGREE = 10.0  # roundings per term, by which two sums of the same may differ
 LINEAR = 1e-3  # of the slopes, by which they may differ of a rule that weighs vectors
@@ -293,7 +295,8 @@ def fitted(
     elsewhere: an error of about 1/√d of each slope. If a rule takes some of a worker's values in a
     group and not others, w_i has a standard error of about √(w_i/n), n its values that are moved. A
     rule that treats every coordinate by itself is asked about those that a worker sent several
-    times at once, up to 16 times, so that there are about 500 of them or more.
+    times at once, up to 16 times, so that there are about 500 of them or more. A w_i whose standard
+    error, by how its slopes differ, is more than twice the average's weight is not known.
 
     Left out are coordinates in which several sent the same and nobody anything else, and those in
     which the answer jumps; values that are not finite are not moved, as no answer that is finite
@@ -306,8 +309,8 @@ def fitted(
         first: what it answers to the values, if that is known.
 
     Returns:
-        w, (m,), NaN of a worker all of whose coordinates are left out, and whether one weight per
-        worker explains the change but for 0.1 %.
+        w, (m,), NaN of a worker all of whose coordinates are left out, or of whom it is not known,
+        and whether one weight per worker explains the change but for 0.1 %.
 
     Raises:
         RuleError, NonFiniteError: the rule has no answer.
@@ -431,7 +434,8 @@ class _Shared(NamedTuple):
     ) -> Floats:
         """Return w, (m,), given how far the answer followed whom in which coordinates.
 
-        NaN of one that was never moved, 0 of one that sent nothing.
+        NaN of one that was never moved, or whose slopes differ so much that their mean says
+        nothing; 0 of one that sent nothing.
 
         Args:
             who, where, slope: of each move.
@@ -447,11 +451,19 @@ class _Shared(NamedTuple):
         size = np.bincount(self.group[columns], counts[columns], shape[1])
         own, usual = (moved * size * mean).sum(axis=1), (moved * size * of_group).sum(axis=1)
         ratio = np.divide(own, usual, out=np.ones(len(own)), where=usual != 0.0)
-        mean = np.where(moved, mean, ratio[:, None] * of_group)
         share = self.senders * size
-        weights = (share * mean).sum(axis=1) / np.maximum(share.sum(axis=1), 1e-300)
+        filled = np.where(moved, mean, ratio[:, None] * of_group)
+        weights = (share * filled).sum(axis=1) / np.maximum(share.sum(axis=1), 1e-300)
         silent = ~self.senders.any(axis=1)
-        return np.where(moved.any(axis=1), weights, np.where(silent, 0.0, np.nan))
+        weights = np.where(moved.any(axis=1), weights, np.where(silent, 0.0, np.nan))
+        number = np.bincount(key, minlength=self.senders.size).reshape(shape)
+        off = (slope - mean.reshape(-1)[key]) ** 2
+        squares, freedom = np.bincount(who, off, shape[0]), (number - moved).sum(axis=1)
+        pooled = squares.sum() / max(int(freedom.sum()), 1)
+        variance = np.where(freedom >= OWN, squares / np.maximum(freedom, 1), pooled)
+        parts = moved * share / np.maximum((moved * share).sum(axis=1, keepdims=True), 1e-300)
+        error = np.sqrt(variance * (parts**2 / np.maximum(number, 1)).sum(axis=1))
+        return np.where(shape[0] * error > UNKNOWN, np.nan, weights)
 
 
 def _copies(moving: Tensor) -> Tensor:
