@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.kernels.arrays import count_columns, zero_where_false
+from hgobench.kernels.arrays import all_finite, count_columns, zero_where_false
 from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol.messages import Message
@@ -300,6 +300,8 @@ def _widest(vectors: Tensor, lengths: Tensor) -> float:
         vectors: (h, d) float64.
         lengths: (h,) their squared lengths.
     """
+    if not all_finite(lengths):
+        return math.nan
     widest, radii = 0.0, lengths.sqrt()
     for start in range(0, len(vectors), AT_ONCE):
         far = (radii[start:] + radii[start]).square() > widest

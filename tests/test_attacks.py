@@ -507,6 +507,8 @@ def test_many_honest_workers_are_as_far_apart_as_the_two_farthest(
     apart = full.deviations()
     assert widest == pytest.approx(float(torch.cdist(apart, apart).max()) ** 2, rel=1e-9)
     torch.testing.assert_close(lengths, apart.square().sum(dim=1))
+    odd = torch.where(torch.arange(700)[:, None] == 7, torch.nan, torch.as_tensor(full.honest))
+    assert math.isnan(dataclasses.replace(full, honest=odd).spread()[1])
 
 
 @pytest.mark.long

@@ -451,8 +451,15 @@ STEPS += ["alie[z=1.5,signs=random]"]
 
 @pytest.mark.parametrize("attack", [*attacks.registry.builtins, *STEPS])
 def test_every_attack_sends_each_of_many_cells_what_it_sends_one(attack: str) -> None:
-    fields = {**BESIDE, "attack": attack, "rule": "median"}
-    cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5, 2.0)]
+    fields = {**BESIDE, "attack": attack}
+    cells = [Scenario(**{**fields, "rule": rule}) for rule in ("median", "average", "phocas")]
+    for cell, found in zip(cells, simulate(cells), strict=True):
+        same(run(cell), found)
+
+
+def test_attackers_see_the_learning_rate_of_their_own_server() -> None:
+    fields = {**BESIDE, "attack": "mpaf", "rule": "average", "byzantine": 2, "tolerated": 0}
+    cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.05, 0.5)]
     for cell, found in zip(cells, simulate(cells), strict=True):
         same(run(cell), found)
 
@@ -535,8 +542,8 @@ def test_what_attackers_looked_at_is_not_kept_until_garbage_is_collected(
 def test_a_joint_call_of_an_attack_that_takes_too_long_ends_no_cell(
     attack: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = {**BASE, "attack": attack, "rule": "median", "rounds": 2}
-    cells = [Scenario(**{**fields, "learning_rate": rate}) for rate in (0.1, 0.5, 2.0)]
+    fields = {**BASE, "attack": attack, "rounds": 2}
+    cells = [Scenario(**{**fields, "rule": rule}) for rule in ("median", "meamed", "phocas")]
     alone = [run(cell) for cell in cells]
     kind = type(attacks.build(attack))
     original, calls = getattr(kind, method), list[int]()

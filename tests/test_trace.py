@@ -211,6 +211,14 @@ def test_what_a_rule_makes_of_a_mean_is_fitted() -> None:
 
 
 @pytest.mark.usefixtures("told")
+def test_numbers_too_small_for_all_their_digits_are_told_too() -> None:
+    values = sample(9, 40).float() * 1e-44
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(influence, "fitted", None)
+        weights, _ = used(aggregators.build("trimmed_mean", f=1), values)
+    assert np.isfinite(weights[~np.isnan(weights)]).all()
+
+
 def test_what_is_not_finite_is_no_part_of_a_mean() -> None:
     """The mean of the weights over the finite values that each sent."""
     values = sample(9, 40)

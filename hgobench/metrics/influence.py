@@ -22,7 +22,8 @@ STEP = 1e-6  # of the distance to the nearest worker: too little to change who i
 ROUNDING = 1e4  # steps are at least so many times what rounding adds to an answer
 VALUES = 2**24  # the most values that all workers are moved by at once
 MOVES = 4  # per worker on average, at least
-LEAST = 500  # coordinates of each worker, of a rule that treats them singly, with copies
+CALLS = 8  # of a rule, at most, until each worker has been moved once
+LEAST = 500  # coordinates that each worker sent, with copies, of a rule that treats them singly
 COPIES = 16  # of a coordinate, at most, for that
 OWN = 3  # degrees of freedom, for a worker's slopes to have a variance of their own
 UNKNOWN = 2.0  # times 1/m, the standard error from which on a weight is not known
@@ -228,7 +229,8 @@ def _told(
     x, sent, counted = known.double().numpy(), moving.numpy(), _telling(known, moving).numpy()
     agree = AGREE * len(x) * torch.finfo(values.dtype).eps
     off = np.abs(np.einsum("ij,ij->j", by_value, x) - answer.values.numpy())
-    right = off <= agree * np.einsum("ij,ij->j", by_value, np.abs(x))
+    rounding = agree * np.einsum("ij,ij->j", by_value, np.abs(x))
+    right = off <= rounding + torch.finfo(values.dtype).tiny  # below it no digits are kept
     if answer.served is not None:
         served = answer.served.numpy()
         right |= ~served
@@ -280,23 +282,25 @@ def fitted(
     remembers: bool = False,
     first: Answer | None = None,
 ) -> Used:
-    """Estimate `influences` with two answers of the rule instead of m + 1.
+    """Estimate `influences` with few answers of the rule instead of m + 1: mostly two.
 
     In each coordinate one of the workers that sent it is moved, by δ_j of random sign, a millionth
     of the least distance between any two workers: (AR_j(x + δ) - AR_j(x)) / δ_j is ∂AR_j/∂x_ij, but
     for what the moves in other coordinates do to AR_j. Coordinates that the same workers sent are a
-    group, and are shared out among them evenly, to those that sent least first. w_i is the mean
-    over the groups of what worker i sent, by their size, of the mean in each. In a group too small
-    for all its workers, one that is not moved counts as much of the mean weight there as it has of
-    it elsewhere.
+    group, and are shared out among them, to those first that were moved least so far. w_i is the
+    mean over the groups of what worker i sent, by their size, of its mean slope in each. In a group
+    too small for all its workers, one that is not moved is taken to have the weight that it has
+    elsewhere, or as much of the group's mean: whichever holds where several were moved. The rule is
+    asked again, up to 8 times, until every worker was moved, and 4 times on average.
 
     That is exact of a rule that gives each worker one weight in a group, whatever small moves are
     made. Weights that depend on the values, as the geometric median's, change a little with moves
     elsewhere: an error of about 1/√d of each slope. If a rule takes some of a worker's values in a
     group and not others, w_i has a standard error of about √(w_i/n), n its values that are moved. A
-    rule that treats every coordinate by itself is asked about those that a worker sent several
-    times at once, up to 16 times, so that there are about 500 of them or more. A w_i whose standard
-    error, by how its slopes differ, is more than twice the average's weight is not known.
+    rule that treats every coordinate by itself is asked about the same coordinates several times at
+    once, up to 16 times, so that each worker sent 500 of them or more, which it shares with the
+    others that sent them. A w_i whose standard error, by how its slopes differ, is more than twice
+    the average's weight is not known.
 
     Left out are coordinates in which several sent the same and nobody anything else, and those in
     which the answer jumps; values that are not finite are not moved, as no answer that is finite
@@ -309,7 +313,8 @@ def fitted(
         first: what it answers to the values, if that is known.
 
     Returns:
-        w, (m,), NaN of a worker all of whose coordinates are left out, or of whom it is not known,
+        w, (m,), NaN of a worker all of whose coordinates are left out or who was never moved, or of
+        whom it is not known,
         and whether one weight per worker explains the change but for 0.1 %.
 
     Raises:
@@ -324,13 +329,10 @@ def fitted(
     """
     values = values.double()
     m, d = values.shape
+    if d == 0 or not (present is None or present.any()):
+        return np.zeros(m), False
     if rule.scope == "block" and present is not None and not present.all():
-        complete = present.all(dim=1)  # the rule sees no others
-        seen = (view or ServerView()).of_workers(complete)
-        some, linear = fitted(rule, values[complete], None, seen, seed, remembers, first)
-        weights = np.zeros(m)
-        weights[complete.cpu().numpy()] = some
-        return weights, linear
+        return _of_complete(rule, values, present, view or ServerView(), seed, remembers)
     known, moving = _known(values, present)
     remembers |= rule.stateful
     counts = values.new_ones(d)  # that a coordinate with copies counts once
@@ -347,10 +349,12 @@ def fitted(
     served &= _telling(known, moving)
     lengths = _steps(known, moving, before)
     rng = np.random.default_rng(seed() if callable(seed) else seed)
-    shared = _Shared.of(moving.cpu().numpy(), served.cpu().numpy(), rng)
+    shared = _Shared(moving.cpu().numpy(), served.cpu().numpy(), rng)
     moves, changes = list[NDArray[np.int64]](), list[Floats]()
-    for call in range(max(-(-MOVES * m // d), 1)):
-        who, where = shared.movers(call)
+    calls = max(-(-MOVES * m // d), 1)
+    while calls > 0 or (shared.lacking and len(moves) < CALLS):
+        calls -= 1
+        who, where = shared.movers()
         place = torch.from_numpy(who).to(values.device), torch.from_numpy(where).to(values.device)
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], len(who))).to(values.device)
         shifted = torch.where(moving, known, values)
@@ -372,6 +376,24 @@ def fitted(
     return weights.round(12) + 0.0, linear  # no -0.0
 
 
+def _of_complete(
+    rule: Rule,
+    values: Tensor,
+    present: Tensor,
+    view: ServerView,
+    seed: int | Callable[[], int],
+    remembers: bool,
+) -> Used:
+    """Fit a rule that sees only who sent every coordinate that anybody sent."""
+    heard = present.any(dim=0)
+    complete, asked = (present | ~heard).all(dim=1), heard.nonzero()[:, 0]
+    seen = view.of_workers(complete).of_coordinates(asked, len(heard))
+    some, linear = fitted(rule, values[complete][:, asked], None, seen, seed, remembers)
+    weights = np.zeros(len(values))
+    weights[complete.cpu().numpy()] = some
+    return weights, linear
+
+
 def _steps(known: Tensor, moving: Tensor, before: Tensor) -> Tensor:
     """Return by how much each worker's values are moved, (m,).
 
@@ -387,43 +409,51 @@ def _steps(known: Tensor, moving: Tensor, before: Tensor) -> Tensor:
     return torch.where(lengths > 0, lengths, STEP)
 
 
-class _Shared(NamedTuple):
+class _Shared:
     """Coordinates shared out among the workers that sent them.
+
+    Args:
+        sent: (m, d) bool, who sent which.
+        counted: (d,) bool, which count.
+        rng: of the order of the coordinates.
 
     Attributes:
         group: (d,) coordinates with the same senders have the same number, below S.
         senders: (m, S) bool, who they are.
-        order: (m, S) rows, those that sent a group first, of these first those that sent least.
-        columns: the coordinates that count, group by group, in each in random order.
+        columns: of each group the coordinates that count, in random order; the largest first.
+        moved: (m,) how often each worker was moved.
     """
 
-    group: NDArray[np.int64]
-    senders: NDArray[np.bool_]
-    order: NDArray[np.int64]
-    columns: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, sent: NDArray[np.bool_], counted: NDArray[np.bool_], rng: np.random.Generator
-    ) -> _Shared:
-        """Group the coordinates of (m, d) values, of which some (d,) count."""
+    def __init__(
+        self, sent: NDArray[np.bool_], counted: NDArray[np.bool_], rng: np.random.Generator
+    ) -> None:
         packed = np.ascontiguousarray(np.packbits(sent, axis=0).T)
         keys = packed.view([("", packed.dtype, packed.shape[1])])[:, 0]
-        _, one, group = np.unique(keys, return_index=True, return_inverse=True)
-        senders = sent[:, one]
-        least_first = np.argsort(sent.sum(axis=1), kind="stable")
-        order = least_first[np.argsort(~senders[least_first], axis=0, kind="stable")]
-        columns = rng.permutation(np.flatnonzero(counted))
-        columns = columns[np.argsort(group[columns], kind="stable")]
-        return cls(group, senders, order, columns)
+        _, one, self.group = np.unique(keys, return_index=True, return_inverse=True)
+        self.senders = sent[:, one]
+        shuffled = rng.permutation(np.flatnonzero(counted))
+        shuffled = shuffled[np.argsort(self.group[shuffled], kind="stable")]
+        ends = np.cumsum(np.bincount(self.group[shuffled], minlength=len(one)))
+        self.columns = [part for part in np.split(shuffled, ends[:-1]) if len(part)]
+        self.columns.sort(key=len, reverse=True)
+        self._least_first = np.argsort(sent.sum(axis=1), kind="stable")
+        self._some = (sent & counted).any(axis=1)
+        self.moved = np.zeros(len(sent), dtype=np.int64)
 
-    def movers(self, call: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return who is moved in which coordinates; in further calls the turn is others'."""
-        group = self.group[self.columns]
-        sizes = np.bincount(group, minlength=len(self.senders.T))
-        place = np.arange(len(group)) - (np.cumsum(sizes) - sizes)[group]
-        turn = (call * sizes[group] + place) % self.senders.sum(axis=0)[group]
-        return self.order[turn, group], self.columns
+    @property
+    def lacking(self) -> bool:
+        """Whether a worker that could be moved has not been."""
+        return bool((self._some & (self.moved == 0)).any())
+
+    def movers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return who is moved in which coordinates: those first that were moved least so far."""
+        who, where = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64), *self.columns]
+        for columns in self.columns:
+            senders = self._least_first[self.senders[self._least_first, self.group[columns[0]]]]
+            turn = senders[np.argsort(self.moved[senders], kind="stable")]
+            who.append(np.resize(turn, len(columns)))
+            self.moved += np.bincount(who[-1], minlength=len(self.moved))
+        return np.concatenate(who), np.concatenate(where)
 
     def weights(
         self,
@@ -446,13 +476,11 @@ class _Shared(NamedTuple):
         total = np.bincount(key, counts[where] * slope, self.senders.size).reshape(shape)
         moved = weight > 0.0
         mean = np.divide(total, weight, out=np.zeros(shape), where=moved)
-        of_group = mean.sum(axis=0) / np.maximum(moved.sum(axis=0), 1)
-        columns = self.columns
-        size = np.bincount(self.group[columns], counts[columns], shape[1])
-        own, usual = (moved * size * mean).sum(axis=1), (moved * size * of_group).sum(axis=1)
-        ratio = np.divide(own, usual, out=np.ones(len(own)), where=usual != 0.0)
+        size = np.zeros(shape[1])
+        for columns in self.columns:
+            size[self.group[columns[0]]] = counts[columns].sum()
         share = self.senders * size
-        filled = np.where(moved, mean, ratio[:, None] * of_group)
+        filled = np.where(moved, mean, _elsewhere(mean, moved, size))
         weights = (share * filled).sum(axis=1) / np.maximum(share.sum(axis=1), 1e-300)
         silent = ~self.senders.any(axis=1)
         weights = np.where(moved.any(axis=1), weights, np.where(silent, 0.0, np.nan))
@@ -464,6 +492,30 @@ class _Shared(NamedTuple):
         parts = moved * share / np.maximum((moved * share).sum(axis=1, keepdims=True), 1e-300)
         error = np.sqrt(variance * (parts**2 / np.maximum(number, 1)).sum(axis=1))
         return np.where(shape[0] * error > UNKNOWN, np.nan, weights)
+
+
+def _elsewhere(mean: Floats, moved: NDArray[np.bool_], size: Floats) -> Floats:
+    """Return what workers' slopes in some groups say of their weights in all others, (m, S).
+
+    Either a worker has the same weight in all groups, or as much of a group's mean as it has of
+    others': whichever fits the groups better in which several were moved, each by the others.
+
+    Args:
+        mean: (m, S) mean slopes, of workers in groups in which they were `moved`.
+        size: (S,) the groups'.
+    """
+    part = moved * size
+    own = (part * mean).sum(axis=1) / np.maximum(part.sum(axis=1), 1e-300)
+    number, total = moved.sum(axis=0), (moved * mean).sum(axis=0)
+    of_group = total / np.maximum(number, 1)
+    usual = (part * of_group).sum(axis=1) / np.maximum(part.sum(axis=1), 1e-300)
+    ratio = np.divide(own, usual, out=np.ones(len(own)), where=usual != 0.0)
+    others = (total - mean) / np.maximum(number - 1, 1)
+    told = moved & (number > 1)
+    same = np.broadcast_to(own[:, None], mean.shape)
+    alike = float((told * (mean - same) ** 2).sum())
+    scaled = float((told * (mean - ratio[:, None] * others) ** 2).sum())
+    return ratio[:, None] * of_group if scaled < alike else same
 
 
 def _copies(moving: Tensor) -> Tensor:

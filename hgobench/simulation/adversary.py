@@ -249,7 +249,8 @@ class Adversary:
 
         def tried(message: Message) -> Outcome:
             view = known()  # no circle, which would stay in memory until garbage is collected
-            assert view is not None
+            if view is None:
+                raise RuntimeError("a view's server is asked after the call that it was made for")
             return self._tried(message, cell, places, params, view)
 
         view = View(

@@ -216,7 +216,10 @@ class Cell:
         self.threat: tuple[Any, ...] = own
         alone = self.attacks.foreign or self.attack.stateful
         if not alone and (self.attack.columnwise or self.sees == "nothing"):
-            self.threat = scenario.attack, scenario.byzantine, scenario.lies_about_speed
+            self.threat = (
+                scenario.attack, scenario.byzantine, scenario.lies_about_speed,
+                scenario.learning_rate,
+            )  # fmt: skip
             if isinstance(self.attack, Combined):  # attacks on heterogeneity look at the quorum
                 self.threat += (scenario.quorum,)
         self.aim = own if self.attacks.foreign else (scenario.attack, scenario.byzantine)

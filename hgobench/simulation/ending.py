@@ -160,7 +160,8 @@ def _followed(
     weights, linear = told
     who = reception.who(draw.workers)
     asked = draw.workers if reception.held is None else np.union1d(draw.workers, who)
-    return _by_worker(Influence(asked, who, weights, reception.shares, linear))
+    # Copies: plug-in metrics may change them.
+    return _by_worker(Influence(asked, who, weights.copy(), reception.shares.copy(), linear))
 
 
 def _by_worker(influence: Influence) -> Influence:
