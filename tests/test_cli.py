@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hgobench import cli
 from hgobench.cli import main
 from hgobench.registry import path_with
 from tests.conftest import ROOT
@@ -54,6 +55,11 @@ def hgobench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
         except SystemExit as exit_:
             status = int(exit_.code or 0)
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+def test_a_file_of_a_verb_is_short() -> None:
+    for file in Path(cli.__file__).parent.glob("*.py"):
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= 150, file.name
 
 
 def test_ctrl_c_is_answered_where_a_verb_has_nothing_to_keep(

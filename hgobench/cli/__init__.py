@@ -15,12 +15,15 @@ from hgobench.boundary import PluginError
 from hgobench.cli import (
     audit,
     bench,
+    bench_commits,
     calibrate,
     card,
     check,
     cite,
     compare,
     devices,
+    devices_scale,
+    devices_study,
     export,
     keys,
     leaderboard,
@@ -91,7 +94,13 @@ app.command()(audit.audit)
 app.command()(plan.plan)
 app.command()(calibrate.calibrate)
 app.add_typer(bench.bench, name="bench")
+bench.bench.command("gate")(bench_commits.bench_gate)
+bench.bench.command(
+    "asv", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)(bench_commits.bench_asv)
 app.add_typer(devices.devices, name="devices")
+devices.devices.command("study")(devices_study.devices_study)
+devices.devices.command("scale")(devices_scale.devices_scale)
 app.command()(replay.replay)
 app.command()(keys.keys)
 

@@ -73,16 +73,9 @@ def run(
     with watched(progress) as told:
         chosen = _suite(suite, set_, rule, update_reference)
         outcome, early = _computed(
-            chosen,
-            quiet,
-            out=out,
-            jobs=jobs,
-            engine=engine,
-            address=address,
-            device=device,
-            split=split.value,
-            progress=shows(progress, quiet),
-        )
+            chosen, quiet, out=out, jobs=jobs, engine=engine, address=address, device=device,
+            split=split.value, progress=shows(progress, quiet),
+        )  # fmt: skip
         told |= counts(outcome.folder, outcome.grid, outcome.missing, outcome.seconds, outcome.unit)
         if made := outcome.boards(by):
             title = chosen.ruleset if form in (Form.JSON, Form.CSV) else chosen.title
