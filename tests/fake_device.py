@@ -40,16 +40,19 @@ class FakeDevice(TorchFunctionMode):
 
     Attributes:
         largest: the most numbers that were copied to the host at once.
+        largest_real: of those that are not whole numbers or True and False.
         copies: how often something was.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.largest = self.copies = 0
+        self.largest = self.largest_real = self.copies = 0
 
     def _copied(self, x: Tensor) -> None:
         self.copies += 1
         self.largest = max(self.largest, x.numel())
+        if x.is_floating_point():
+            self.largest_real = max(self.largest_real, x.numel())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
