@@ -367,12 +367,10 @@ def fitted(
         moves.append(np.stack((who, where))[:, smooth.cpu().numpy()])
         changes.append(along[smooth].cpu().numpy())
     (who, where), slope = np.concatenate(moves, axis=1), np.concatenate(changes)
-    weights = np.bincount(who, slope, m) / np.maximum(np.bincount(who, minlength=m), 1)
+    weights = shared.weights(who, where, slope, counts.cpu().numpy())
     total, left = float((slope**2).sum()), float(((slope - weights[who]) ** 2).sum())
     # An answer that no value moves, as a majority of signs, gives nobody a weight.
     linear = total > 0.0 and left <= LINEAR**2 * total
-    by_group = shared.weights(who, where, slope, counts.cpu().numpy())
-    weights = np.where(np.isnan(by_group), by_group, weights) if linear else by_group
     return weights.round(12) + 0.0, linear  # no -0.0
 
 

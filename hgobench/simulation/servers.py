@@ -234,8 +234,8 @@ class Servers:
         found = dict[int, Used]()
         if self.world.device.type != "cpu":
             return found
-        turns = [turn for turn in self._turns if turn.r in rows and turn.cell.sorts]
-        for alike in groups(turns, self._receiving):
+        ended = [turn for turn in self._turns if turn.r in rows and turn.cell.sorts]
+        for alike in groups(ended, self._receiving):
             reception = self.receptions.get(alike[0].r)
             if reception is None or reception.weights is not None:
                 continue
