@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hgobench import Scenario, World, aggregators, run
@@ -221,6 +221,7 @@ CLAIMS = st.lists(
     st.integers(0, 2**32 - 1),
     st.sampled_from(["all", "prefixes", "any"]),
 )
+@example([MOST_EXAMPLES, 11, 11, 2516, MOST_EXAMPLES, MOST_EXAMPLES], 1, 1140, "prefixes")
 def test_claims_are_cut_where_the_definition_says(
     claims: list[int], f: int, seed: int, kind: str
 ) -> None:

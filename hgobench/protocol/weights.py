@@ -64,7 +64,7 @@ def most(claims: Floats, f: int) -> float:
 
     Σ of the f largest min(n_i, U) <= share(f, m) · Σ_i min(n_i, U). The share of the f largest
     grows with U. With 2f >= m it is too large for every U; then U is the least claim, and all
-    count the same. It is inf where no bound is needed.
+    count the same. It is inf where no bound is needed, as where all claim the same.
 
     Args:
         claims: (m,) > 0.
@@ -77,8 +77,10 @@ def most(claims: Floats, f: int) -> float:
         (15.17, 0.275, 0.275)
     """
     n, m, s = np.sort(claims), len(claims), share(f, len(claims))
-    if f == 0 or 2 * f >= m:
-        return float(n[0]) if f else math.inf
+    if f == 0 or n[0] == n[-1]:
+        return math.inf
+    if 2 * f >= m:
+        return float(n[0])
     below = np.cumsum(n)
     rank, first = np.arange(m), m - f  # the f largest are those from `first` on
     total = below + (m - 1 - rank) * n  # Σ min(n_i, n_k), of each k
