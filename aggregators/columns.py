@@ -352,6 +352,8 @@ class Columns:
         if self.compiled and self.fewest >= 2 * left_out:
             inside = self._inside(left_out)
             mean = windows.means_around(self.values, self.count, centre, inside, left_out)
+        elif self.compiled and self.fewest > left_out:
+            mean = windows.means_of_nearest(self.values, self.count, centre, left_out)
         else:
             c, low = as_numpy(centre), as_numpy(self.values[:left_out])
             high = self.beyond(self.values, left_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -192,6 +193,31 @@ def test_compiled_rules_on_columns_are_the_plain_ones(
                 assert not windows.fits(sorted_.values, sorted_.fewest)
                 expected = rule.of_columns(replace(sorted_))
             np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 9, 42])
+def test_compiled_means_around_a_centre_are_the_plain_ones(
+    rows: int, ragged: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether windows of so many values share a row or not."""
+    rng = np.random.default_rng(rows)
+    for columns, odd in ((64, 0.0), (77, 0.1), (130, 0.5)):
+        sent: np.ndarray = rng.standard_normal((rows, columns)).astype(dtype)
+        sent[:, ::3] = sent[:, ::3].round()  # ties
+        sent[rng.random(sent.shape) < odd] = dtype(rng.choice(SPECIAL))
+        ends = rng.integers(0, columns, rows)
+        ends[: rows // 2 + 1] = columns
+        present = torch.from_numpy(np.arange(columns) < ends[:, None]) if ragged else None
+        columns_ = Columns.sort(torch.from_numpy(sent), present)
+        centres = columns_.median(), torch.zeros(columns), columns_.median() + 0.3
+        for left_out, centre in itertools.product(range(columns_.fewest), centres):
+            found = replace(columns_).mean_around(centre, left_out)  # without the sums it keeps
+            with monkeypatch.context() as patch:
+                patch.setattr(compiled, "llvm", None)
+                expected = replace(columns_).mean_around(centre, left_out)
+            np.testing.assert_array_equal(found, expected, err_msg=f"without {left_out}")
 
 
 def test_what_the_compiled_rules_on_columns_do_not_take() -> None:
@@ -511,29 +537,84 @@ def _blas() -> list[dict[str, Any]]:
     return [part for part in determinism._controller().info() if part["user_api"] == "blas"]
 
 
-def test_tiles_have_torchs_threads_and_each_runs_on_one() -> None:
-    parts = [slice(k, k + 1) for k in range(2 * tiles.FEW)]
-    names = set()
-
-    def threads(part: slice) -> int:
-        names.add(threading.current_thread().name)
-        return torch.get_num_threads()
-
-    before = torch.get_num_threads()
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(2)
     tiles._pool.cache_clear()
-    try:
-        tiles.map_tiles(lambda part: part, parts)  # its threads begin, and ask torch nothing
+    yield
+    torch.set_num_threads(threads)
+
+
+PARTS = [slice(k, k + 1) for k in range(2 * tiles.FEW)]
+
+
+def test_tiles_have_torchs_threads_and_each_runs_on_one(two_threads: None) -> None:
+    both = threading.Barrier(2, timeout=60.0)
+    names = list[str]()
+
+    def threads(part: slice) -> int:
+        both.wait()  # neither thread gets on without the other
+        names.append(threading.current_thread().name)
+        return torch.get_num_threads()
+
+    tiles.map_tiles(lambda part: part, PARTS)  # its thread begins, and asks torch nothing
+    with tiles.threads_for_tiles():
+        assert torch.get_num_threads() == 1
         with tiles.threads_for_tiles():
-            assert torch.get_num_threads() == 1
-            with tiles.threads_for_tiles():
-                assert tiles.map_tiles(threads, parts) == [1] * len(parts)
-            assert tiles.map_tiles(threads, parts) == [1] * len(parts)
-        assert tiles.map_tiles(threads, parts) == [1] * len(parts)
-        assert all(name.startswith("hgobench") for name in names)
-        assert torch.get_num_threads() == 2
+            assert tiles.map_tiles(threads, PARTS) == [1] * len(PARTS)
+        assert tiles.map_tiles(threads, PARTS) == [1] * len(PARTS)
+    assert tiles.map_tiles(threads, PARTS) == [1] * len(PARTS)
+    assert Counter(names) == {threading.current_thread().name: 12, "hgobench_0": 12}
+    assert torch.get_num_threads() == 2
+
+
+def test_the_first_tile_that_fails_says_why(two_threads: None) -> None:
+    """Whichever thread is first; the others are not begun."""
+    both, begun = threading.Barrier(2, timeout=60.0), list[int]()
+
+    def fail(part: slice) -> None:
+        begun.append(part.start)
+        both.wait()
+        raise IndexError(f"tile {part.start}")
+
+    for _ in range(5):
+        with pytest.raises(IndexError, match="tile 0"):
+            tiles.map_tiles(fail, PARTS)
+    assert sorted(begun) == [0] * 5 + [1] * 5
+    assert torch.get_num_threads() == 2
+
+
+def test_whoever_interrupts_tiles_waits_for_those_under_way(two_threads: None) -> None:
+    both, ended, caller = threading.Barrier(2, timeout=60.0), list[int](), threading.get_ident()
+
+    def interrupt(part: slice) -> None:
+        both.wait()
+        if threading.get_ident() == caller:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        ended.append(part.start)
+
+    with pytest.raises(KeyboardInterrupt):
+        tiles.map_tiles(interrupt, PARTS)
+    assert len(ended) == 1
+    assert torch.get_num_threads() == 2
+
+
+def test_tiles_do_not_wait_for_a_thread_that_is_busy(two_threads: None) -> None:
+    go, busy = threading.Event(), threading.Event()
+
+    def block() -> None:
+        busy.set()
+        assert go.wait(60.0)
+
+    blocked = tiles._pool(1).submit(block)
+    assert busy.wait(60.0)
+    try:
+        assert tiles.map_tiles(lambda part: part.start, PARTS) == [part.start for part in PARTS]
     finally:
-        torch.set_num_threads(before)
+        go.set()
+        blocked.result()
 
 
 def test_lent_memory_is_on_the_tiles_device() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
@@ -65,12 +66,37 @@ def map_tiles(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
     threads = min(_threads(), len(parts) // FEW) if len(parts) > 1 else 1
     if threads <= 1:
         return [function(part) for part in parts]
+    left, answers, failures = deque(enumerate(parts)), dict[int, T](), dict[int, Exception]()
+
+    def work() -> None:
+        while left:
+            try:
+                place, part = left.popleft()
+            except IndexError:  # another thread took the last
+                return
+            try:
+                answers[place] = function(part)
+            except Exception as error:
+                left.clear()
+                failures[place] = error
+
     mine = torch.get_num_threads()
-    try:
-        with one_blas_thread():
-            return list(_pool(threads).map(function, parts))
-    finally:
-        torch.set_num_threads(mine)  # undo what the pool's threads set as the default
+    # The caller works, too: if it waited, it would wake up at every answer and stop who works.
+    with one_blas_thread():
+        others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+        try:
+            torch.set_num_threads(1)
+            work()
+        finally:
+            left.clear()
+            begun = [other for other in others if not other.cancel()]
+            wait(begun)
+            torch.set_num_threads(mine)
+    for other in begun:
+        other.result()
+    if failures:  # tiles are begun in order, so that the first to fail is always among them
+        raise failures[min(failures)]
+    return [answers[place] for place in range(len(parts))]
 
 
 @contextmanager

@@ -63,6 +63,18 @@ def means_around(
     return _called(_means_around, values, count, values.dtype, (centre, inside), (left_out,))
 
 
+def means_of_nearest(values: Tensor, count: Tensor, centre: Tensor, left_out: int) -> Tensor:
+    """Average the values of each column that are nearest to a centre, from the least on, (b,).
+
+    Args:
+        values, count: the columns.
+        centre: (b,) float64.
+        left_out: how many it lacks, less than the shortest column has.
+    """
+    numbers = len(values), left_out, left_out.bit_length()
+    return _called(_means_of_nearest, values, count, values.dtype, (centre,), numbers)
+
+
 def krum_choices(
     values: Tensor, count: Tensor, centre: Tensor, left_out: int, fewest: int, most: int
 ) -> Tensor:
@@ -338,6 +350,34 @@ def _means_around(of: _Block, centre: ir.Value, inside: ir.Value, left_out: ir.V
 
     (ends,) = of.sum(of.reals, 1, 0, left_out, outer)
     total = code.fadd(of.at(inside, of.reals), ends)
+    of.write(code.fdiv(total, code.sitofp(length, of.reals)))
+
+
+def _means_of_nearest(
+    of: _Block, centre: ir.Value, m: ir.Value, left_out: ir.Value, halvings: ir.Value
+) -> None:
+    """Write what `means_of_nearest` does: a search for the first row, then one pass over all."""
+    code, c, one = of.code, of.at(centre, of.doubles), of.whole(1)
+    length = code.sub(of.count, of.whole(left_out))
+    last = code.sub(of.whole(m), one)
+
+    def halve(_: ir.Value, least: ir.Value, most: ir.Value) -> list[ir.Value]:
+        middle = code.ashr(code.add(least, most), one)
+        low, high = of.rows(middle), of.rows(of.smaller(code.add(middle, length), last))
+        later = of.less(code.fsub(of.wide(high), c), code.fsub(c, of.wide(low)))
+        later = code.and_(later, code.icmp_signed("<", middle, most))
+        return [
+            code.select(later, code.add(middle, one), least),
+            code.select(later, most, middle),
+        ]
+
+    start, _ = of.loop(0, halvings, [of.whole(0), of.whole(left_out)], halve)
+
+    def more(i: ir.Value, total: ir.Value) -> list[ir.Value]:
+        within = code.icmp_unsigned("<", code.sub(of.whole(i), start), length)
+        return [code.fadd(total, code.select(within, of.row(i), of.all(of.reals, -0.0)))]
+
+    (total,) = of.loop(0, m, [of.all(of.reals, -0.0)], more)
     of.write(code.fdiv(total, code.sitofp(length, of.reals)))
 
 
