@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,9 @@ class ServerView:
         honest: (m,) bool, who is honest. No real server knows it; for the oracle only.
         weights: (m,) float64 > 0, how much each row counts, as the examples behind it; None: all
             alike. Rules that are not `weighted` refuse them.
+        staleness: (m,) int64, how many steps the server has taken since it sent each worker the
+            parameters that its row is from, where it steps on answers whenever they come; None: all
+            are from its parameters of now, or a row is of several workers.
         root: clean data at the server; None: it has none.
         served: (b,) bool, for which columns the answer is used, and may be remembered; None: all.
         step: how many pre-rules have drawn or made other vectors.
@@ -58,6 +61,7 @@ class ServerView:
     dimension: int | None = None
     honest: NDArray[np.bool_] | None = None
     weights: NDArray[np.float64] | None = None
+    staleness: NDArray[np.int64] | None = None
     root: Root | None = None
     served: Tensor | None = None
     step: int = 0
@@ -114,7 +118,9 @@ class ServerView:
         if self.trace is not None and mixing is not None:
             trace = self.trace.mixed(self.workers, mixing)
         new = replace(self, step=self.step + 1, trace=trace)
-        return new if same_workers else replace(new, anonymous=True, workers=None, honest=None)
+        if same_workers:
+            return new
+        return replace(new, anonymous=True, workers=None, honest=None, staleness=None)
 
     def traced(self, values: Tensor) -> ServerView:
         """Return the view of (m, d) values with a new trace, their rows and columns numbered.
@@ -154,19 +160,20 @@ class ServerView:
         """Return the view of some rows, (m,) bool."""
         rows = kept.cpu().numpy()
         workers = np.arange(len(rows)) if self.workers is None else self.workers
-        honest = None if self.honest is None else self.honest[rows]
-        weights = None if self.weights is None else self.weights[rows]
-        return replace(self, workers=workers[rows], honest=honest, weights=weights)
+        return replace(self, workers=workers[rows], **self._of_rows(rows))
 
     def of_part(
         self, rows: NDArray[np.int64], indices: Tensor, columns: int, served: Tensor
     ) -> ServerView:
         """Return the view of some rows and columns, (k,) bool `served` says of which an answer."""
         workers = rows if self.workers is None else self.workers[rows]
-        honest = None if self.honest is None else self.honest[rows]
-        weights = None if self.weights is None else self.weights[rows]
         part = self.of_coordinates(indices, columns)
-        return replace(part, workers=workers, honest=honest, weights=weights, served=served)
+        return replace(part, workers=workers, served=served, **self._of_rows(rows))
+
+    def _of_rows(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> dict[str, Any]:
+        """Return what is known of some rows' workers."""
+        known = {"honest": self.honest, "weights": self.weights, "staleness": self.staleness}
+        return {name: None if of is None else of[rows] for name, of in known.items()}
 
     def of_coordinates(self, indices: Tensor, columns: int) -> ServerView:
         """Return the view of some of its columns, by (k,) int64 indices."""

@@ -424,8 +424,10 @@ _NEEDS: Mapping[str, str] = {
         ("attack_success", "targeted_by", "main_accuracy"), "a targeted attack, as badnets"
     ),
     "success_before": "a targeted attack, and an evaluation before it: attack_start",
-    "success_at_stop": "a targeted attack, and an evaluation after it: attack_stop",
-    "half_life": "a targeted attack that had success, and evaluations after it: attack_stop",
+    "success_at_stop": "a targeted attack, and evaluations when it stops and after it: "
+    "attack_stop, a multiple of evaluation_interval",
+    "half_life": "a targeted attack that had success, and evaluations when it stops and after it: "
+    "attack_stop, a multiple of evaluation_interval",
     "caught": "attackers that answered, and a rule that gives each worker one weight",
     "dropped": "a rule that gives each worker one weight",
 }

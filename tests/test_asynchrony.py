@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hgobench import Scenario, World, run
+from hgobench.aggregators import Rule, Vectors
 from hgobench.algorithms import AsyncSgd, FedBuff, Judged, Kardam, Order, Places, Sgd, Waiting
 from hgobench.attacks import Attack, Message, View
 from hgobench.errors import InputError
 from hgobench.models import Softmax
-from hgobench.simulation import clock, simulate
+from hgobench.simulation import clock, simulate, steps
 from hgobench.simulation.cell import Plan
 from hgobench.simulation.events import CLAIMS, Asked, Inbox
 from hgobench.simulation.world import Draw
@@ -682,6 +683,46 @@ def test_without_honest_workers_in_time_the_server_stalls() -> None:
     fields = {**ATTACKED, "byzantine": 4, "attack": "crash", "algorithm": "fedbuff[buffer=6]"}
     result, _ = trained(Scenario(**{**fields, "hardware": "tests.test_asynchrony:Equal"}))
     assert result.rounds["stalled"] == [True, False] * 4  # five honest workers, twice
+
+
+def test_attackers_that_answer_in_no_time_do_not_hold_up_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "TURNS", 5)
+    fields = {**ATTACKED, "algorithm": "kardam", "attack": "hasty[factor=1e300]+foe", "rounds": 3}
+    result, _ = trained(Scenario(**{**fields, "rule": "average", "byzantine": 2, "tolerated": 2}))
+    assert result.rounds["stalled"] == [True] * 3
+    dropped = 5 * ATTACKED["workers"]
+    assert np.all(np.diff(result.rounds["bytes_up"]) == 0)
+    assert result.rounds["bytes_up"][0] == dropped * 4 * World(result.scenario).model.dimension
+
+
+class Witness(Rule):
+    """The mean, which writes down how stale each answer is."""
+
+    formula = "mean"
+    staleness: ClassVar[list[object]] = []
+
+    def of_vectors(self, vectors: Vectors) -> Tensor:
+        stale = vectors.view.staleness
+        self.staleness.append(None if stale is None else stale.tolist())
+        return vectors.mean(torch.arange(len(vectors)))
+
+
+def test_a_rule_is_told_how_stale_answers_are() -> None:
+    def seen(algorithm: str, rounds: int, **more: Any) -> list[object]:
+        Witness.staleness.clear()
+        more |= {"algorithm": algorithm, "rounds": rounds, "metrics": "none"}
+        fields = {**EQUAL, "workers": 6, "rule": f"{HERE}:Witness", **more}
+        result, _ = trained(Scenario(**fields))
+        assert result.status == "done", result.reason
+        return list(Witness.staleness)
+
+    # All six answer at the same time, again and again, and each is asked once it has answered.
+    assert seen("async_sgd", 9) == [[0], [1], [2], [3], [4], [5], [5], [5], [5]]
+    assert seen("fedbuff[buffer=3]", 4) == [[0] * 3, [1] * 3, [2, 2, 1], [2, 2, 1]]
+    assert seen("sgd", 2, deadline=math.inf) == [None, None]
+    assert set(map(str, seen("basgd[buffers=2]", 2))) == {"None"}, "a buffer is of several workers"
 
 
 def test_haste_pays_where_attackers_can_lie() -> None:

@@ -498,9 +498,11 @@ def test_what_is_said_of_a_course() -> None:
         "success_at_stop": 0.9,
         "half_life": pytest.approx(10 + 10 * 0.2 / 0.5),
     }
-    late = measure(replace(end, attacked=(10, 35)))  # the last evaluation under attack counts
+    late = measure(replace(end, attacked=(10, 30)))
     assert late["success_at_stop"] == 0.7
     assert late["half_life"] == pytest.approx(10 * 0.3 / 0.5)
+    between = measure(replace(end, attacked=(10, 35)))  # what it was then is not known
+    assert set(between) == {"attack_success", "main_accuracy", "success_before"}
     kept = measure(replace(end, attacked=(0, 20), success=end.success[:3], rounds=37))
     assert "success_before" not in kept
     assert (kept["success_at_stop"], kept["outlived"]) == (0.9, 17.0)

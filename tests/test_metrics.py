@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hgobench import Scenario, aggregators, run
+from hgobench import Scenario, aggregators, open_store, run
 from hgobench.data import datasets
 from hgobench.errors import InputError
 from hgobench.hardware import Fleet, Population
@@ -380,6 +380,19 @@ def test_energy_is_watts_times_seconds_and_bytes_on_the_radio(tmp_path: Path) ->
     for name, mine in (("laptop", laptop), ("phone", ~laptop)):
         assert result.measures[f"energy/{name}"] == pytest.approx(joules[mine & honest].mean())
     assert list(result.measures)[10:12] == ["device_accuracy/phone", "device_accuracy/laptop"]
+
+
+def test_energies_beyond_all_numbers_are_not_measured(tmp_path: Path) -> None:
+    """They are said, and the result can be read again."""
+    fleet = "power[watts=1e308,joules_per_byte=1e308]+c1"
+    result = run(Scenario(hardware=fleet, rounds=3, workers=6))
+    assert "energy" not in {name.partition("/")[0] for name in result.measures}
+    assert "larger than any number: not measured" in str(result.summary["reason"])
+    with open_store(tmp_path) as store:
+        store.add(result, "mine-1")
+    with open_store(tmp_path) as store:
+        ((_, kept),) = store.results()
+        assert (kept.measures, store.damaged()) == (result.measures, [])
 
 
 def test_power_gives_every_device_of_a_fleet_the_same_battery() -> None:

@@ -20,12 +20,15 @@ class AttackSuccess(Metric):
 
     - ``attack_success``: the last; ``main_accuracy``: the accuracy on all test examples beside it.
     - ``success_before``: the last before attackers begin, by mistakes of the model alone.
-    - ``success_at_stop``: the last while they act, of a run that goes on without them.
+    - ``success_at_stop``: that in the round in which they stop, of a run that goes on without them.
     - ``half_life``: rounds from then until what they added, a - b, is half of that:
       success <= b + (a - b)/2, by straight lines between evaluations; a the success at the stop, b
       that before, or 0. ``outlived``, of a run in which that does not happen: the rounds until its
       end. Neither, if a - b < 0.1: there is nothing to outlive. The *lifespan* of Zhang et al. is
       the rounds until success is below a level that is the same for all attacks, as 0.5.
+
+    The last three need an evaluation in the round `attack_stop`, as where it is a multiple of
+    `evaluation_interval`: what happens between an earlier one and the stop would count as decay.
 
     Example:
         >>> from hgobench import Scenario, run
@@ -61,17 +64,16 @@ class AttackSuccess(Metric):
         before = [success for k, success in end.success if k <= start]
         if before:
             told["success_before"] = before[-1]
-        acting = [(k, success) for k, success in end.success if start < k <= stop]
-        after = [(k, success) for k, success in end.success if k > stop]
-        if not acting or not after:
+        path = [(k, success) for k, success in end.success if k >= stop]
+        if len(path) < 2 or path[0][0] != stop:
             return told
-        told["success_at_stop"] = acting[-1][1]
-        lasted = half_life([acting[-1], *after], before[-1] if before else 0.0)
+        told["success_at_stop"] = path[0][1]
+        lasted = half_life(path, before[-1] if before else 0.0)
         if lasted is not None:
             told |= (
                 {"half_life": lasted}
                 if lasted < math.inf
-                else {"outlived": float(end.rounds - acting[-1][0])}
+                else {"outlived": float(end.rounds - stop)}
             )
         return told
 

@@ -431,6 +431,7 @@ class Cell:
         Boards say which rules need more than the workers' values.
         """
         needs, workers = self.rule.needs, reception.who(draw.workers)
+        asked = draw.staleness if reception.held is None else None
         return ServerView(
             round=k,
             workers=workers,
@@ -438,6 +439,7 @@ class Cell:
             dimension=len(params),
             honest=~self.byzantine[workers] if "honest" in needs and not self.merges else None,
             weights=reception.weights,
+            staleness=None if asked is None else asked[reception.rows],
             root=ServerData(self, k, params, reception.block) if "root" in needs else None,
             stream=lambda step: stream(self.world.seed, "rule", k, step),
         )

@@ -104,6 +104,8 @@ def spent(
 ) -> NDArray[np.float64]:
     """Return the joules that workers spend in a round, (q,): W_i·t_i + ε_i·(bytes down and up).
 
+    They are inf where that is beyond all numbers: such energies are not measured.
+
     >>> from dataclasses import replace
     >>> phones = replace(Fleet.of(np.array([5.0, 10.0])), watts=np.array([2.0, 4.0]))
     >>> spent(phones, np.array([1, 0]), np.array([30, 30]), np.zeros(2), np.zeros(2))
@@ -116,10 +118,11 @@ def spent(
         down, up: (q,) bytes that each receives and sends.
     """
     joules = np.zeros(len(workers))
-    if fleet.watts is not None:
-        joules += fleet.watts[workers] * computed / fleet.rates[workers]
-    if fleet.joules_per_byte is not None:
-        joules += fleet.joules_per_byte[workers] * (down + up)
+    with np.errstate(over="ignore"):
+        if fleet.watts is not None:
+            joules += fleet.watts[workers] * computed / fleet.rates[workers]
+        if fleet.joules_per_byte is not None:
+            joules += fleet.joules_per_byte[workers] * (down + up)
     return joules
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -79,7 +80,10 @@ def measure(
     taken = set(RESERVED)
     for metric in _each(cell.metric):
         if not foreign(metric):
-            told |= metric(end)
+            ours = metric(end)
+            told |= {name: value for name, value in ours.items() if math.isfinite(value)}
+            if beyond := [name for name in ours if name not in told]:
+                cell.note(f"{', '.join(beyond)}: larger than any number: not measured")
             continue
         measures = _told(cell, k, metric, end, taken)
         told |= measures

@@ -24,6 +24,8 @@ from .servers import Step
 from .turns import Books, Turn
 from .world import Draw, World
 
+TURNS = 100  # of each worker, which may end in a round in which the server takes no step
+
 
 class EventStack(Stack):
     """A cell whose server goes by events: round k is its k-th step.
@@ -63,7 +65,9 @@ class EventStack(Stack):
         queue = self._queue
         queue.ask(k, self._sent(cell))
         open_ = {turn.number for turn in queue.under_way}
-        while open_:
+        left = TURNS * self.world.workers
+        while open_ and left:
+            left -= 1
             ended = queue.pop()
             open_.discard(ended.number)
             if ended.answers or not queue.under_way:
@@ -257,7 +261,9 @@ class EventStack(Stack):
         counted = weights > 0
         places = len(asked.order)
         lengths = np.where(counted, asked.column("lengths"), 0)
-        draw = asked.draw(k)
+        assert self._queue is not None
+        staleness = self._queue.version - asked.column("versions")
+        draw = replace(asked.draw(k), staleness=staleness)
         if cell.by_updates:
             values = cell.scaled(k, values, lengths, asked.column("updates"))
         values = cell.server.weighed(values, weights)
@@ -271,7 +277,11 @@ class EventStack(Stack):
         ):
             raise cell.algorithms.error(problem)
         values, full = cell.server.merged(values, counted, np.asarray(buffers), size)
-        return values, np.where(full, places, 0), replace(draw, workers=np.arange(size))
+        return (
+            values,
+            np.where(full, places, 0),
+            replace(draw, workers=np.arange(size), staleness=None),
+        )
 
     def _take(
         self,

@@ -48,6 +48,8 @@ class Draw:
             ones; None: all are at k.
         minibatches: (q,) |S_i|/s_i, how many minibatches the examples make, where they are all that
             each holds; None: they are one.
+        staleness: (q,) how many steps the server has taken since it asked each, where it steps on
+            answers whenever they come; None: it asked all for this one.
     """
 
     workers: NDArray[np.int64]
@@ -59,6 +61,7 @@ class Draw:
     minibatch: int = 0
     turns: NDArray[np.int64] | None = None
     minibatches: NDArray[np.float64] | None = None
+    staleness: NDArray[np.int64] | None = None
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
