@@ -688,7 +688,7 @@ def test_without_honest_workers_in_time_the_server_stalls() -> None:
 def test_attackers_that_answer_in_no_time_do_not_hold_up_the_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(steps, "TURNS", 5)
+    monkeypatch.setattr(steps, "DROPS", 5)
     fields = {**ATTACKED, "algorithm": "kardam", "attack": "hasty[factor=1e300]+foe", "rounds": 3}
     result, _ = trained(Scenario(**{**fields, "rule": "average", "byzantine": 2, "tolerated": 2}))
     assert result.rounds["stalled"] == [True] * 3

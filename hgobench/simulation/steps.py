@@ -24,7 +24,7 @@ from .servers import Step
 from .turns import Books, Turn
 from .world import Draw, World
 
-TURNS = 100  # of each worker, which may end in a round in which the server takes no step
+DROPS = 100  # of answers for each worker, in a round in which the server takes no step
 
 
 class EventStack(Stack):
@@ -35,7 +35,8 @@ class EventStack(Stack):
     asked since the last step was so with the same parameters. Attackers act when the server is
     about to step, or, if it judges what answers say, when they arrive; what they send of answers
     that are still under way does not count. The server stalls in a round in which every turn that
-    was under way at its beginning ends without a step.
+    was under way at its beginning ends without a step, or in which it drops `DROPS` answers for
+    each worker: who answers fast may be dropped as fast, while others are still at work.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class EventStack(Stack):
     ) -> None:
         super().__init__([cell], world, observe)
         self._queue: Queue | None = None
-        self._malformed = 0  # in the round
+        self._malformed = self._drops = 0  # in the round
 
     def play(self, k: int) -> bool:
         """Play until the server has taken its k-th step, or stalled; say whether the cell runs."""
@@ -65,9 +66,8 @@ class EventStack(Stack):
         queue = self._queue
         queue.ask(k, self._sent(cell))
         open_ = {turn.number for turn in queue.under_way}
-        left = TURNS * self.world.workers
-        while open_ and left:
-            left -= 1
+        self._drops = 0
+        while open_ and self._drops < DROPS * self.world.workers:
             ended = queue.pop()
             open_.discard(ended.number)
             if ended.answers or not queue.under_way:
@@ -102,6 +102,7 @@ class EventStack(Stack):
                 if weights is None:
                     return None
         if not (weights > 0).any():
+            self._drops += len(weights)
             queue.clear()
             return None
         return self._take(k, cell, queue, queue.waiting, weights)
