@@ -14,7 +14,7 @@ from hgobench.boundary import PluginError
 from hgobench.comparison import stated
 from hgobench.errors import InputError
 from hgobench.evaluation.selection import Selection
-from hgobench.folders import Found, each
+from hgobench.folders import Holdings, each
 from hgobench.leaderboard import DIGITS, Board, Row, row_data
 from hgobench.results import Result
 from hgobench.site.again import commands, suite_of
@@ -60,14 +60,14 @@ class Citation:
 
     Attributes:
         folder: where it was found.
-        found: what the folder holds under its ruleset.
+        holdings: what the folder holds under its ruleset.
         board: the board that it is on.
         row: the row.
         results: of its cells, in the order of their addresses.
     """
 
     folder: Path
-    found: Found
+    holdings: Holdings
     board: Board
     row: Row
     results: Sequence[Result]
@@ -81,7 +81,7 @@ class Citation:
     def selection(self) -> Selection | None:
         """What was chosen for the row; None: its attacks are an axis of the grid."""
         given = self.row.scores[0].given
-        known = (one for held in self.found.of_folder for one in held.selections)
+        known = (one for held in self.holdings.of_folder for one in held.selections)
         return next((one for one in known if one.given == given), None)
 
     @property
@@ -106,7 +106,7 @@ class Citation:
     @property
     def commands(self) -> list[str]:
         """The commands that run its cells again; first that of the whole ruleset, if known."""
-        known = suite_of(self.found.ruleset)
+        known = suite_of(self.holdings.ruleset)
         return [*([known[1]] if known else []), *commands(r.scenario for r in self.results)]
 
     def as_data(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Citation:
         return {
             "hash": self.row.hash,
             "folder": str(self.folder),
-            "ruleset": self.found.ruleset,
+            "ruleset": self.holdings.ruleset,
             "board": dict(self.board.setting),
             "row": row_data(self.row),
             "scenario": self.scenario,
@@ -170,7 +170,7 @@ def cite(hash_: str, folders: Sequence[Path]) -> Citation:
 
 def _candidate(one: Citation) -> str:
     title = f", {one.board.title}" if one.board.title else ""
-    return f"{one.row.hash}: {one.row.label}; ruleset {one.found.ruleset}{title}; {one.folder}"
+    return f"{one.row.hash}: {one.row.label}; ruleset {one.holdings.ruleset}{title}; {one.folder}"
 
 
 def rows_of(folders: Sequence[Path]) -> Iterator[Citation]:

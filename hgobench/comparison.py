@@ -117,7 +117,7 @@ class Line:
         attack: the attack; empty: the worst case over attacks, or the attacks are compared.
         by: of a worst case, the worst attack of A and of B.
         a, b: the two accuracies.
-        found: b - a with its 95 % interval, and p.
+        estimate: b - a with its 95 % interval, and p.
         p: adjusted for all lines of its table that are tested (Holm, 1979).
         cells: how many pairs of cells there are.
         changed: how many of them are not the same to the last bit.
@@ -131,7 +131,7 @@ class Line:
     by: tuple[str, str]
     a: float
     b: float
-    found: Difference
+    estimate: Difference
     p: float
     cells: int
     changed: int
@@ -140,17 +140,17 @@ class Line:
     @property
     def difference(self) -> float:
         """B's accuracy less A's."""
-        return self.found.difference
+        return self.estimate.difference
 
     @property
     def verdict(self) -> str:
         """``"A"`` or ``"B"`` is better, or why that can't be said."""
         if self.same:
             return "identical"
-        if self.found.seeds < FEWEST:
+        if self.estimate.seeds < FEWEST:
             return "too few seeds"
         better = {"first": "B", "second": "A"}  # the test's first is B
-        return better[self.found.verdict] if self.p <= LEVEL else "not told apart"
+        return better[self.estimate.verdict] if self.p <= LEVEL else "not told apart"
 
 
 @dataclass(frozen=True)
@@ -300,12 +300,12 @@ def _line(line: Line) -> dict[str, Any]:
         "a": line.a,
         "b": line.b,
         "difference": line.difference,
-        "interval": [line.found.low, line.found.high],
-        "p": line.found.p,
+        "interval": [line.estimate.low, line.estimate.high],
+        "p": line.estimate.p,
         "adjusted": line.p,
         "verdict": line.verdict,
-        "certain": line.found.certain,
-        "seeds": line.found.seeds,
+        "certain": line.estimate.certain,
+        "seeds": line.estimate.seeds,
         "cells": line.cells,
         "changed": line.changed,
     }
@@ -686,9 +686,9 @@ def _adjusted(lines: Sequence[Line]) -> list[Line]:
     signs of the seeds' differences: where all are 0 it has nothing to say, so that leaving these
     out does not depend on what it would have said of others.
     """
-    told = [line for line in lines if not line.same and line.found.seeds >= FEWEST]
-    rest = [line for line in lines if line.same or line.found.seeds < FEWEST]
-    adjusted = holm([line.found.p for line in told])
+    told = [line for line in lines if not line.same and line.estimate.seeds >= FEWEST]
+    rest = [line for line in lines if line.same or line.estimate.seeds < FEWEST]
+    adjusted = holm([line.estimate.p for line in told])
     known = [replace(line, p=p) for line, p in zip(told, adjusted, strict=True)]
     return _sorted([*known, *rest])
 

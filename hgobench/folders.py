@@ -15,7 +15,7 @@ from hgobench.results import Result, open_store
 
 
 @dataclass(frozen=True)
-class Found:
+class Holdings:
     """What folders hold under one ruleset.
 
     Attributes:
@@ -62,7 +62,7 @@ class Found:
         return notes
 
 
-def read(folders: Sequence[Path], ruleset: str | None = None, split: Split = "test") -> Found:
+def read(folders: Sequence[Path], ruleset: str | None = None, split: Split = "test") -> Holdings:
     """Read what folders hold under a ruleset.
 
     Args:
@@ -102,7 +102,7 @@ def read(folders: Sequence[Path], ruleset: str | None = None, split: Split = "te
     if any(one.selections for one in of_folder) and split != "test":
         raise InputError("--split: validation examples have chosen the attacks; expected test")
     _check_plans(chosen, folders, of_folder)
-    return Found(chosen, split, of_folder, results)
+    return Holdings(chosen, split, of_folder, results)
 
 
 def _chosen(folders: Sequence[Path], known: Sequence[set[str]], ruleset: str | None) -> str:
@@ -135,7 +135,7 @@ def _chosen(folders: Sequence[Path], known: Sequence[set[str]], ruleset: str | N
     return chosen
 
 
-def each(folder: Path) -> Iterator[Found]:
+def each(folder: Path) -> Iterator[Holdings]:
     """Yield what a folder holds under each ruleset that boards rank.
 
     Raises:
@@ -151,7 +151,7 @@ def each(folder: Path) -> Iterator[Found]:
             if not chooses(name):
                 addresses = {result.scenario: key for key, result in mine}
                 found = reported(store, name, [one for _, one in mine], "test", addresses)
-                yield Found(name, "test", [found], mine)
+                yield Holdings(name, "test", [found], mine)
 
 
 def _resolved(folders: Sequence[Path]) -> set[Path]:

@@ -1079,14 +1079,14 @@ Told = Callable[[Row], Mapping[str, Any]]
 
 
 def tidy(
-    made: Sequence[Board],
+    ranked: Sequence[Board],
     more: Mapping[str, Kind] = MappingProxyType({}),
     told: Told = lambda row: {},
 ) -> tuple[dict[str, Kind], list[Line]]:
     """Return boards as a tidy table: a line per row and estimate, with all that boards round.
 
     Args:
-        made: boards with the same columns.
+        ranked: boards with the same columns.
         more: further columns.
         told: returns their values, of a row.
 
@@ -1095,12 +1095,12 @@ def tidy(
         ``known_seed``, ``clean``, and each of the boards' columns; ``attack`` what an attack that
         was chosen for the row is.
     """
-    settings = list(made[0].setting) if made else []
+    settings = list(ranked[0].setting) if ranked else []
     kinds: dict[str, Kind] = {name: cell_kinds()[name] for name in settings}
     kinds |= {"rank_first": "whole", "rank_last": "whole", **_ABOUT, **_COUNTED, **_ESTIMATED}
     kinds |= {**_FOUND, **more}
     lines: list[Line] = []
-    for board in made:
+    for board in ranked:
         where = [board.setting[name] for name in settings]
         where = [
             math.inf if value == "inf" and kinds[name] == "number" else value
@@ -1122,13 +1122,13 @@ def tidy(
 
 
 def as_data(
-    ruleset: str, made: Sequence[Board], split: Split = "test", told: Told = lambda row: {}
+    ruleset: str, ranked: Sequence[Board], split: Split = "test", told: Told = lambda row: {}
 ) -> dict[str, Any]:
     """Return boards as plain data for JSON; accuracies are in [0, 1].
 
     Args:
         ruleset: the name under which scores compare.
-        made: the boards.
+        ranked: the boards.
         split: the examples that accuracies are on.
         told: returns the values of further columns, of a row.
     """
@@ -1136,7 +1136,7 @@ def as_data(
         "ruleset": ruleset,
         "split": split,
         "estimand": ESTIMAND,
-        "notes": list(dict.fromkeys(note for board in made for note in board.notes)),
+        "notes": list(dict.fromkeys(note for board in ranked for note in board.notes)),
         "boards": [
             {
                 **board.setting,
@@ -1148,7 +1148,7 @@ def as_data(
                 "certain": board.certain,
                 "rows": [{**row_data(row), "columns": dict(told(row))} for row in board.rows],
             }
-            for board in made
+            for board in ranked
         ],
     }
 

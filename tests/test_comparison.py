@@ -178,7 +178,9 @@ def test_it_is_what_the_definitions_say(data: st.DataObject, seeds: int, known: 
             if line.same or one.examples != other.examples:
                 continue
             expected = compare_rows(other, one)
-            assert (line.found.low, line.found.high) == pytest.approx((expected.low, expected.high))
+            assert (line.estimate.low, line.estimate.high) == pytest.approx(
+                (expected.low, expected.high)
+            )
             p += [(line, expected.p)] if seeds >= FEWEST else []
         if len(p) == sum(not line.same for line in lines):
             assert [line.p for line, _ in p] == holm([value for _, value in p])
@@ -219,7 +221,7 @@ def test_a_row_that_is_worse_on_every_seed_is_told_apart() -> None:
     line = made.rows[0]
     assert (line.row.rule, line.verdict, line.by[1]) == ("krum", "A", "foe")
     assert line.difference == pytest.approx(-0.1)
-    assert line.found.low <= line.difference <= line.found.high < 0
+    assert line.estimate.low <= line.difference <= line.estimate.high < 0
     assert [(x.row.rule, x.attack) for x in made.attacks if not x.same] == [("krum", "foe")]
     few = compare(a, store(*grid(worse)), where={"seed": list(range(FEWEST - 1))})
     assert few.rows[0].verdict == "too few seeds"
@@ -341,7 +343,7 @@ def test_a_growing_folder_is_compared_as_far_as_it_has_come() -> None:
     assert (made.a.only, made.b.only) == (11, 0)
     assert made.identical == 37
     assert {line.row.rule: line.a for line in made.rows} == {"krum": 0.6, "median": 0.2}
-    assert {line.row.rule: line.found.seeds for line in made.rows} == {"krum": 8, "median": 5}
+    assert {line.row.rule: line.estimate.seeds for line in made.rows} == {"krum": 8, "median": 5}
 
 
 def test_a_failed_cell_counts_as_0_and_an_r2_below_0_too() -> None:
@@ -398,7 +400,8 @@ def test_evaluated_rows_are_compared_by_what_was_chosen_for_each(
     assert {line.row.rule: (line.b, line.by[1]) for line in made.rows} == values[1]
     assert all("learning_rate" in pair.changed for pair in made.pairs)
     assert (
-        compare(first, first, a={"rule": "median"}, b={"rule": "average"}).rows[0].found.seeds == 2
+        compare(first, first, a={"rule": "median"}, b={"rule": "average"}).rows[0].estimate.seeds
+        == 2
     )
     assert {line.verdict for line in compare(first, first, where={"rule": "median"}).rows} == {
         "identical"

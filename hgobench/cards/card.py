@@ -293,7 +293,7 @@ def made(cited: Citation, lowers: Card | None = None) -> Card:
                 "spent": spent._asdict(),
                 "seconds": score.seconds,
                 "right": None if score.right is None else score.right.hex(),
-                "rounds": printed(Cell.of(cited.found.ruleset, result, "test")).hex(),
+                "rounds": printed(Cell.of(cited.holdings.ruleset, result, "test")).hex(),
                 "environment": environments.index(facts),
             }
         )
@@ -303,7 +303,7 @@ def made(cited: Citation, lowers: Card | None = None) -> Card:
         {
             "format": FORMAT,
             "hash": row.hash,
-            "ruleset": cited.found.ruleset,
+            "ruleset": cited.holdings.ruleset,
             "row": {
                 "label": row.label,
                 "algorithm": row.algorithm,
@@ -496,7 +496,7 @@ def _sources(cited: Citation) -> dict[str, Any]:
             )
         return told
     addresses = Addresses(
-        cited.found.ruleset,
+        cited.holdings.ruleset,
         str(cited.results[0].provenance.get("device", "cpu")),
         {r.scenario.data: str(r.provenance["data"]) for r in cited.results},
     )

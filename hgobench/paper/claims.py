@@ -154,7 +154,7 @@ def _summary(values_by_name: Mapping[str, Floats]) -> dict[str, list[float]]:
 
 
 def surprises(
-    found: Mapping[str, Floats], known: Mapping[str, Sequence[float]], seeds: int
+    measured: Mapping[str, Floats], known: Mapping[str, Sequence[float]], seeds: int
 ) -> list[str]:
     """Return messages on measurements of a few seeds that the reference makes unlikely.
 
@@ -163,12 +163,12 @@ def surprises(
     reference, too.
 
     Args:
-        found: (seeds,) values by name.
+        measured: (seeds,) values by name.
         known: mean, standard deviation and number of the reference's finite seeds by name.
         seeds: number of seeds of the reference.
     """
     messages = []
-    for name, values in found.items():
+    for name, values in measured.items():
         mean, deviation, finite = known[name]
         if not np.isfinite(values).all():
             if finite == seeds:

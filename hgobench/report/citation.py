@@ -15,7 +15,7 @@ def bibtex(cited: Citation) -> str:
     row = cited.row
     under = f" under {row.worst_attack}" if row.worst_attack else ""
     what = "worst case" if row.worst_attack else "accuracy"
-    title = f"{row.label} on {cited.found.ruleset}"
+    title = f"{row.label} on {cited.holdings.ruleset}"
     note = f"{what} {stated(row.worst)}{under}"
     entry = (
         f"@misc{{hgobench-{row.hash},\n"
@@ -41,7 +41,7 @@ def page(cited: Citation) -> Page:
     told: list[tuple[str, str]] = [
         ("row", row.label),
         ("hash", row.hash),
-        ("ruleset", cited.found.ruleset),
+        ("ruleset", cited.holdings.ruleset),
         ("board", board.title or "all results"),
         ("folder", str(cited.folder)),
         ("rank", f"{rank} of {len(board.rows)} rows"),

@@ -16,38 +16,42 @@ MOST = 20  # lines of a table of what differs most; JSON has all
 FOLDED = 3  # values of a fact
 
 
-def page(made: Comparison, limit: float | None = None) -> Page:
+def page(compared: Comparison, limit: float | None = None) -> Page:
     """Return a comparison as a page.
 
     Args:
-        made: the comparison.
+        compared: the comparison.
         limit: the mean difference of a row that none should exceed; None: any will do.
     """
-    blocks: list[Block] = [Facts(_about(made)), Findings(_findings(made, limit))]
-    rows = [line for line in made.rows if not line.same]
-    attacks = [line for line in made.attacks if not line.same]
-    blocks += _cut("rows", "Worst case of each row", rows, made, _rows)
+    blocks: list[Block] = [Facts(_about(compared)), Findings(_findings(compared, limit))]
+    rows = [line for line in compared.rows if not line.same]
+    attacks = [line for line in compared.attacks if not line.same]
+    blocks += _cut("rows", "Worst case of each row", rows, compared, _rows)
     if any(line.attack for line in attacks):
-        blocks += _cut("attacks", "Each row under each attack", attacks, made, _rows)
-    blocks += _cut("cells", "Cells that are not the same", made.changed, made, _cells)
-    if made.provenance:
-        blocks.append(provenance(made.provenance))
-    blocks += [Text(note, "note") for note in _notes(made)]
-    return Page("compare", "A and B compared", blocks, long=_long(made), content=made.as_data())
+        blocks += _cut("attacks", "Each row under each attack", attacks, compared, _rows)
+    blocks += _cut("cells", "Cells that are not the same", compared.changed, compared, _cells)
+    if compared.provenance:
+        blocks.append(provenance(compared.provenance))
+    blocks += [Text(note, "note") for note in _notes(compared)]
+    return Page(
+        "compare", "A and B compared", blocks, long=_long(compared), content=compared.as_data()
+    )
 
 
-def _about(made: Comparison) -> list[tuple[str, str]]:
+def _about(compared: Comparison) -> list[tuple[str, str]]:
     def told(side: Side) -> str:
         parts = [side.where, *side.asked]
         named = ", ".join(side.rulesets)
         alone = f", {side.only} of them only here" if side.only else ""
         return f"{' '.join(parts)} (ruleset {named}; {side.cells} cells{alone})"
 
-    facts = [("A", told(made.a)), ("B", told(made.b))]
-    facts += [("compared", f"{name}: {a} in A, {b} in B") for name, (a, b) in made.factor.items()]
+    facts = [("A", told(compared.a)), ("B", told(compared.b))]
+    facts += [
+        ("compared", f"{name}: {a} in A, {b} in B") for name, (a, b) in compared.factor.items()
+    ]
     facts += [
         ("follows", f"{name}: {_list(a)} in A, {_list(b)} in B")
-        for name, (a, b) in made.follows.items()
+        for name, (a, b) in compared.follows.items()
     ]
     return facts
 
@@ -56,33 +60,33 @@ def _list(values: Sequence[Any]) -> str:
     return ", ".join(map(str, values))
 
 
-def _findings(made: Comparison, limit: float | None) -> list[Finding]:
-    count, overall = len(made.pairs), made.overall
+def _findings(compared: Comparison, limit: float | None) -> list[Finding]:
+    count, overall = len(compared.pairs), compared.overall
     findings = []
-    if not made.factor:
+    if not compared.factor:
         findings.append(
             Finding(
                 "Every cell is the same to the last bit",
-                made.identical == count,
-                f"{made.identical:,} of {count:,} cells",
+                compared.identical == count,
+                f"{compared.identical:,} of {count:,} cells",
             )
         )
-    seeds = overall.found.seeds
+    seeds = overall.estimate.seeds
     shown = f"{overall.a:.4f} in A, {overall.b:.4f} in B, {overall.difference:+.4f}"
     if overall.same:
         holds, why = False, shown
     elif seeds < FEWEST:
         holds, why = None, f"{shown}; {seeds} seeds, too few to tell"
     else:
-        interval = f"[{overall.found.low:+.4f}, {overall.found.high:+.4f}]"
+        interval = f"[{overall.estimate.low:+.4f}, {overall.estimate.high:+.4f}]"
         holds = True if overall.p <= 0.05 else None
         why = f"{shown}, 95 % {interval}, p {overall.p:.3g}, {seeds} seeds"
     findings.append(Finding("The mean over all cells differs", holds, why))
     if limit is not None:
-        above = made.above(limit)
-        evidence = f"the largest is {made.largest:.4f}"
+        above = compared.above(limit)
+        evidence = f"the largest is {compared.largest:.4f}"
         if above:
-            lines = len(made.rows) + len(made.attacks)
+            lines = len(compared.rows) + len(compared.attacks)
             evidence = f"{len(above)} of {lines} do; {evidence}"
         findings.append(Finding(f"No row's mean difference exceeds {limit:g}", not above, evidence))
     return findings
@@ -91,16 +95,16 @@ def _findings(made: Comparison, limit: float | None) -> list[Finding]:
 def _cut(
     name: str,
     title: str,
-    found: Sequence[Any],
-    made: Comparison,
+    lines: Sequence[Any],
+    compared: Comparison,
     table: Callable[[str, str, Sequence[Any], Comparison], Table],
 ) -> list[Block]:
     """Return a table of what differs most, the largest first; nothing if nothing differs."""
-    if not found:
+    if not lines:
         return []
-    shown = found[:MOST]
-    rest = f" ({MOST} of {len(found):,}; JSON has all)" if len(found) > MOST else ""
-    return [table(name, f"{title}, the largest difference first{rest}", shown, made)]
+    shown = lines[:MOST]
+    rest = f" ({MOST} of {len(lines):,}; JSON has all)" if len(lines) > MOST else ""
+    return [table(name, f"{title}, the largest difference first{rest}", shown, compared)]
 
 
 def _columns(
@@ -112,12 +116,14 @@ def _columns(
     return names, [[str(scenario.to_dict()[name]) for name in names] for scenario in shown]
 
 
-def _rows(name: str, title: str, lines: Sequence[Line], made: Comparison) -> Table:
-    every = [line.row for line in (*made.rows, *made.attacks)]
-    names, told = _columns(every, [line.row for line in lines], {*made.factor, "attack", "seed"})
-    rulesets = len({line.rulesets for line in made.attacks}) > 1
+def _rows(name: str, title: str, lines: Sequence[Line], compared: Comparison) -> Table:
+    every = [line.row for line in (*compared.rows, *compared.attacks)]
+    names, told = _columns(
+        every, [line.row for line in lines], {*compared.factor, "attack", "seed"}
+    )
+    rulesets = len({line.rulesets for line in compared.attacks}) > 1
     by_attack = name == "attacks"
-    tested = any(line.found.seeds >= FEWEST for line in lines)
+    tested = any(line.estimate.seeds >= FEWEST for line in lines)
     first = [*(["ruleset"] if rulesets else []), *names, *(["attack"] if by_attack else [])]
     first = first or ["row"]
     header = [*first, "A", "B", "B - A", *(["95 %", "p"] if tested else [])]
@@ -126,7 +132,7 @@ def _rows(name: str, title: str, lines: Sequence[Line], made: Comparison) -> Tab
     for line, values in zip(lines, told, strict=True):
         where = [line.rulesets[0]] if rulesets else []
         where += [*values, *([line.attack] if by_attack else [])]
-        few = line.found.seeds < FEWEST
+        few = line.estimate.seeds < FEWEST
         row: list[Cell] = [
             *(where or ["all"]),
             Shown(f"{line.a:.3f}", line.a),
@@ -135,28 +141,28 @@ def _rows(name: str, title: str, lines: Sequence[Line], made: Comparison) -> Tab
         ]
         if tested:
             row += [
-                "-" if few else f"[{line.found.low:+.3f}, {line.found.high:+.3f}]",
+                "-" if few else f"[{line.estimate.low:+.3f}, {line.estimate.high:+.3f}]",
                 Shown("-", None) if few else Shown(f"{line.p:.3g}", line.p),
             ]
-        row += [line.verdict, line.found.seeds, f"{line.changed}/{line.cells}"]
+        row += [line.verdict, line.estimate.seeds, f"{line.changed}/{line.cells}"]
         rows.append([*row, *([] if by_attack else line.by)])
     numbers = ("A", "B", "B - A", "p", "seeds", "changed")
     right = [i for i, name in enumerate(header) if name in numbers and i >= len(first)]
     return Table(name, title, header, rows, right, len(first) + 3)
 
 
-def _cells(name: str, title: str, pairs: Sequence[Pair], made: Comparison) -> Table:
-    every = [pair.a.score.scenario for pair in made.pairs]
+def _cells(name: str, title: str, pairs: Sequence[Pair], compared: Comparison) -> Table:
+    every = [pair.a.score.scenario for pair in compared.pairs]
     shown = [pair.a.score.scenario for pair in pairs]
-    names, told = _columns(every, shown, set(made.factor))
-    header = [*names, "A", "B", "B - A", *([] if made.factor else ["what differs"])]
+    names, told = _columns(every, shown, set(compared.factor))
+    header = [*names, "A", "B", "B - A", *([] if compared.factor else ["what differs"])]
     rows: list[list[Cell]] = [
         [
             *values,
             Shown(f"{pair.a.accuracy:.3f}", pair.a.accuracy),
             Shown(f"{pair.b.accuracy:.3f}", pair.b.accuracy),
             Shown(f"{pair.difference:+.4f}", pair.difference),
-            *([] if made.factor else [", ".join(pair.changed)]),
+            *([] if compared.factor else [", ".join(pair.changed)]),
         ]
         for pair, values in zip(pairs, told, strict=True)
     ]
@@ -177,42 +183,42 @@ def provenance(facts: Sequence[Fact], sides: tuple[str, str] = ("A", "B")) -> Ta
     return Table("provenance", title, ["fact", *sides, "cells"], rows, [3])
 
 
-def _notes(made: Comparison) -> list[str]:
+def _notes(compared: Comparison) -> list[str]:
     notes = [
-        f"{made.split.capitalize()} accuracy; cells are paired by their seed and all else that is "
-        "not compared. A failed or diverged cell counts as 0."
+        f"{compared.split.capitalize()} accuracy; cells are paired by their seed and all else that "
+        "is not compared. A failed or diverged cell counts as 0."
     ]
-    lines = [line for line in (*made.rows, *made.attacks) if not line.same]
-    if any(line.found.seeds >= FEWEST for line in lines):
+    lines = [line for line in (*compared.rows, *compared.attacks) if not line.same]
+    if any(line.estimate.seeds >= FEWEST for line in lines):
         notes.append(
             "95 %: of the mean difference over seeds and, where it is known which were right, test "
             "examples; each line's own. p: of all lines of its table together (Holm). better: at "
             "5 %, if no collapse is hidden that these seeds do not show."
         )
-    if any(line.found.seeds < FEWEST for line in lines):
+    if any(line.estimate.seeds < FEWEST for line in lines):
         notes.append(f"With fewer than {FEWEST} seeds no difference can be told from chance.")
-    differing = {fact.name for fact in made.provenance}
-    if "data" in differing and "data" not in made.factor:
+    differing = {fact.name for fact in compared.provenance}
+    if "data" in differing and "data" not in compared.factor:
         notes.append("A and B are of different data under one name: don't compare.")
     if "code" in differing:
         notes.append("code: the digest of the sources that numbers depend on.")
     return notes
 
 
-def _long(made: Comparison) -> Table:
+def _long(compared: Comparison) -> Table:
     """Return a line per pair of cells."""
     fields = list(Scenario.declarations())
-    header = ["ruleset_a", "ruleset_b", *fields, *(f"{name}_b" for name in made.factor)]
+    header = ["ruleset_a", "ruleset_b", *fields, *(f"{name}_b" for name in compared.factor)]
     header += ["status_a", "status_b", "accuracy_a", "accuracy_b", "difference", "changed"]
     rows: list[list[Cell]] = []
-    for pair in made.pairs:
+    for pair in compared.pairs:
         of_a, of_b = (side.score.scenario for side in (pair.a, pair.b))
         rows.append(
             [
                 pair.a.ruleset,
                 pair.b.ruleset,
                 *(of_a.to_dict()[name] for name in fields),
-                *(of_b.to_dict()[name] for name in made.factor),
+                *(of_b.to_dict()[name] for name in compared.factor),
                 pair.a.ending[0],
                 pair.b.ending[0],
                 pair.a.accuracy,

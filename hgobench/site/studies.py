@@ -178,12 +178,12 @@ class Versus:
 
     Attributes:
         folders: A and B.
-        made: the comparison; None: there is none.
+        comparison: the comparison; None: there is none.
         problem: why.
     """
 
     folders: tuple[str, str]
-    made: Comparison | None
+    comparison: Comparison | None
     problem: str = ""
 
 
@@ -212,23 +212,23 @@ def comparison_pages(several: Sequence[Versus]) -> list[Page]:
     pages: list[Page] = []
     rows: list[Sequence[Cell]] = []
     for number, one in enumerate(several, 1):
-        if one.made is None:
+        if one.comparison is None:
             rows.append([*one.folders, "-", "-", "-", one.problem])
             continue
-        page = comparison.page(one.made)
+        page = comparison.page(one.comparison)
         command = shlex.join(["hgobench", "compare", *one.folders])
         title = f"{one.folders[0]} and {one.folders[1]} compared"
         page = replace(page, name=f"compare-{number}", title=title, command=command)
         pages.append(page)
-        made = one.made
+        compared = one.comparison
         rows.append(
             [
                 Link(one.folders[0], f"{page.name}.html"),
                 Link(one.folders[1], f"{page.name}.html"),
-                len(made.pairs),
-                made.identical,
-                Shown(f"{made.overall.difference:+.4f}", made.overall.difference),
-                made.overall.verdict,
+                len(compared.pairs),
+                compared.identical,
+                Shown(f"{compared.overall.difference:+.4f}", compared.overall.difference),
+                compared.overall.verdict,
             ]
         )
     if not pages:

@@ -149,7 +149,7 @@ def framed(
     links = {part: Link(part, f"{name}.html") for part, name, there in named if there}
     parts = list(links.values())
     home = links["Boards"]
-    notes = [versus_problem(one) for one in versus if one.made is None]
+    notes = [versus_problem(one) for one in versus if one.comparison is None]
     yield pages.index_page(held, [*notes, *problems]), Frame(parts, "Boards")
     if "Rows" in links:
         yield pages.rows_page(held), Frame(parts, "Rows")

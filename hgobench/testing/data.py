@@ -97,23 +97,23 @@ def try_data(specification: str) -> Iterator[Verdict]:
             return
 
 
-def makes_data(made: object, given: Collection[str]) -> bool:
+def makes_data(component: object, given: Collection[str]) -> bool:
     """Say whether something of a user's own is data, a torch Dataset's class or a function of data.
 
     A function that can be called without further arguments is one, as rules and models are told
     something.
 
     Args:
-        made: the class, function or value.
+        component: the class, function or value.
         given: the parameters that its name gives.
 
     >>> makes_data(lambda examples=100: ..., ()), makes_data(lambda values: ..., ())
     (True, False)
     """
-    if isinstance(made, type) or not makes_examples(made):
-        return is_held(made) or makes_examples(made)
+    if isinstance(component, type) or not makes_examples(component):
+        return is_held(component) or makes_examples(component)
     try:
-        parameters = inspect.signature(made).parameters.values()  # type: ignore[arg-type]
+        parameters = inspect.signature(component).parameters.values()  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
     return all(

@@ -50,22 +50,22 @@ class Devices(Trial[Any]):
 
     sizes: tuple[int, ...] = WORKERS
 
-    def fleet(self, made: Hardware | Condition, who: Population, links: bool = False) -> Fleet:
+    def fleet(self, component: Hardware | Condition, who: Population, links: bool = False) -> Fleet:
         """Return the fleet that hardware makes; of a condition, one that it has changed.
 
         Args:
-            made: the hardware or condition.
+            component: the hardware or condition.
             who: the workers.
             links: whether the fleet that a condition changes has links and comes and goes.
         """
-        with self.calling(made, "fleet", seed=who.seed):
-            if isinstance(made, Condition):
-                return made(given(who.workers, links), who)
-            return made.fleet(who)
+        with self.calling(component, "fleet", seed=who.seed):
+            if isinstance(component, Condition):
+                return component(given(who.workers, links), who)
+            return component.fleet(who)
 
-    def present(self, made: object, fleet: Fleet, k: int, seed: int = SEEDS[0]) -> Any:
+    def present(self, component: object, fleet: Fleet, k: int, seed: int = SEEDS[0]) -> Any:
         """Return who is available in round k."""
-        with self.calling(made, "presence", k, seed):
+        with self.calling(component, "presence", k, seed):
             return fleet.available(k)
 
     def populations(self) -> Iterator[Population]:
@@ -98,11 +98,11 @@ def fleet_is_valid(trial: Devices) -> None:
     In every round it is known who is available, (n,) bool.
     """
     for who in trial.populations():
-        made = trial.make()
-        fleet = trial.fleet(made, who, links=True)
+        component = trial.make()
+        fleet = trial.fleet(component, who, links=True)
         problem = wrong_fleet(fleet, who.workers)
         for k in range(1, ROUNDS + 1):
-            present = None if problem else trial.present(made, fleet, k, who.seed)
+            present = None if problem else trial.present(component, fleet, k, who.seed)
             problem = problem or ("" if present is None else wrong_presence(present, who.workers))
         if problem:
             raise AssertionError(f"{_told(who)}: {problem}")
@@ -155,9 +155,9 @@ def order_of_strength_is_that_of_every_model(trial: Devices) -> None:
 def fleet_that_is_given_is_left_alone(trial: Devices) -> None:
     """A condition returns a fleet of its own, and leaves the one that it was given."""
     for who in trial.populations():
-        made, before = trial.make(), given(who.workers, links=True)
-        with trial.calling(made, "fleet", seed=who.seed):
-            made(before, who)
+        component, before = trial.make(), given(who.workers, links=True)
+        with trial.calling(component, "fleet", seed=who.seed):
+            component(before, who)
         for name in _ARRAYS:
             if not equal(getattr(before, name), getattr(given(who.workers, True), name)):
                 raise AssertionError(f"{_told(who)}: it changed the {name} that it was given")
@@ -166,10 +166,10 @@ def fleet_that_is_given_is_left_alone(trial: Devices) -> None:
 def who_is_away_stays_away(trial: Devices) -> None:
     """Under a condition no more workers are available in a round than without it."""
     for who in trial.populations():
-        made = trial.make()
-        fleet, before = trial.fleet(made, who, links=True), given(who.workers, links=True)
+        component = trial.make()
+        fleet, before = trial.fleet(component, who, links=True), given(who.workers, links=True)
         for k in range(1, ROUNDS + 1):
-            present, earlier = trial.present(made, fleet, k, who.seed), before.available(k)
+            present, earlier = trial.present(component, fleet, k, who.seed), before.available(k)
             count = who.workers if present is None else int(present.sum())
             if earlier is not None and count > earlier.sum():
                 raise AssertionError(

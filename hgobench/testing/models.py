@@ -290,14 +290,14 @@ def try_model(specification: str, data: str | None = None) -> Iterator[Verdict]:
     yield from try_laws("model", specification, made, MODEL_LAWS, problem)
 
 
-def makes_modules(made: object, given: Collection[str]) -> bool:
+def makes_modules(component: object, given: Collection[str]) -> bool:
     """Say whether something of a user's own is a torch module, its class, or makes one.
 
     A function does if what it must be given is what a constructor is told of the data, and if it
     names something that only a module would, or says that it returns one.
 
     Args:
-        made: what `Registry.adapt` gets.
+        component: what `Registry.adapt` gets.
         given: the parameters that its name gives.
 
     >>> makes_modules(torch.nn.Linear, ()), makes_modules(torch.nn.Flatten(), ())
@@ -305,14 +305,14 @@ def makes_modules(made: object, given: Collection[str]) -> bool:
     >>> makes_modules(lambda values: values, ())
     False
     """
-    if isinstance(made, torch.nn.Module):
+    if isinstance(component, torch.nn.Module):
         return True
-    if isinstance(made, type):
-        return issubclass(made, torch.nn.Module)
-    if not inspect.isroutine(made):
+    if isinstance(component, type):
+        return issubclass(component, torch.nn.Module)
+    if not inspect.isroutine(component):
         return False
     try:
-        signature = inspect.signature(made)
+        signature = inspect.signature(component)
     except (TypeError, ValueError):
         return False
     parameters = signature.parameters
