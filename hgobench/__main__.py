@@ -1,5 +1,20 @@
-"""``python -m hgobench``."""
+"""``python -m hgobench``, and the command ``hgobench``."""
 
-from hgobench.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command, which takes a second to import; Ctrl-C ends it from the first moment on."""
+    try:
+        from hgobench.cli import main as command
+
+        command()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

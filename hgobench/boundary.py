@@ -34,8 +34,12 @@ LONGEST = 1000  # characters of a message
 OUT_OF_TIME = "out of time"  # the reason of a cell that ran past its limit begins so
 OUT_OF_MEMORY = "out of memory"
 IDLE = 0.02  # of a period's seconds; a process that computes less than that is waiting
+BUSY = 0.05  # CPU seconds after its call, from which on a thread is said to compute
 
 IMPORTED: set[str] = set()  # plug-in modules that this process was asked to import
+# Threads that outlived the call of plug-in code in which they began, by number, and the CPU seconds
+# that they had taken by then. A clock counts theirs, too, whoever's component runs.
+LEFT: dict[int, float] = {}
 _FREE: AbstractContextManager[None] = nullcontext()
 _TICKING: list[Clock] = []
 PERIOD = 1.0  # seconds between two rings of an alarm, at most
@@ -229,6 +233,29 @@ def tried_first(trial: Callable[[str, str], str] | None) -> Callable[[str, str],
 def is_tried_first() -> bool:
     """Say whether plug-in code is tried elsewhere before it is imported or constructed here."""
     return _trial is not None
+
+
+def crowded() -> bool:
+    """Say whether threads that plug-in code left behind compute; those that ended are forgotten."""
+    for ended in LEFT.keys() - _threads():
+        del LEFT[ended]
+    return any(_seconds(thread) - before > BUSY for thread, before in LEFT.items())
+
+
+def _threads() -> set[int]:
+    """Return this process's threads by number; those that C code started only on Linux."""
+    with suppress(OSError):
+        return set(map(int, os.listdir("/proc/self/task")))
+    return {thread.native_id for thread in threading.enumerate() if thread.native_id is not None}
+
+
+def _seconds(thread: int) -> float:
+    """Return the CPU seconds of a thread; where they are not known, the process's."""
+    with suppress(OSError, ValueError):
+        status = Path(f"/proc/self/task/{thread}/stat").read_text(errors="replace")
+        user, system = status.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return time.process_time()
 
 
 def _try_first(who: str, kind: str, name: str) -> None:
@@ -516,6 +543,7 @@ class _Call:
         at = self.boundary
         seed = _SEED.get() if at.seed is None else at.seed
         self._generators.seed(seed, f"plugin {at.kind} {self.purpose}", self.k)
+        self._threads = _threads()
         self.clock = at.clock
         if at.clock is None and not _TICKING and math.isfinite(_LIMIT.get()):
             self.clock = Clock(_LIMIT.get(), single=True)
@@ -537,6 +565,8 @@ class _Call:
                 self.clock.stop()
         except OutOfTime as over:
             timeout = over
+        for thread in _threads() - self._threads:
+            LEFT.setdefault(thread, _seconds(thread))
         self._generators.put_back()
         changed = self._streams.put_back()
         for watched, value in zip(_watched(), self._state, strict=True):

@@ -26,6 +26,24 @@ def squares(number: int) -> bytes:
     return (values @ values.T).tobytes() + bytes([number])
 
 
+def start_a_large_one() -> None:
+    """Wait for a process that holds 0.5 GiB."""
+    code = "import time; kept = bytearray(2**29); kept[::4096] = bytes(2**17); time.sleep(60)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def fork_a_large_one() -> bool:
+    """Hold 0.3 GiB together with two forks, which write to none of it."""
+    kept = np.ones(40_000_000)
+    others = [os.fork(), os.fork()] if hasattr(os, "fork") else []
+    time.sleep(0.5)
+    if 0 in others:
+        os._exit(0)
+    for other in others:
+        os.waitpid(other, 0)
+    return bool(kept[0] == 1.0)
+
+
 class Unpicklable(Exception):
     """It is pickled, and can't be read back."""
 
@@ -113,6 +131,19 @@ def start_session(folder: str) -> None:
     subprocess.Popen(["/bin/sh", "-c", shell], start_new_session=True).wait()
     while not os.listdir(folder):
         time.sleep(0.01)
+
+
+def start_session_without_environment(folder: str, *, seconds: float = 3600.0) -> None:
+    """Start a process that nothing but its place below this one tells of, and wait."""
+    code = f"import os, time; open({folder!r} + '/' + str(os.getpid()), 'w'); time.sleep(3600)"
+    shell = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} &"
+    subprocess.Popen(["/bin/sh", "-c", shell], start_new_session=True, env={}).wait()
+    time.sleep(seconds)
+
+
+def start_without_environment_and_die(folder: str) -> NoReturn:
+    start_session_without_environment(folder, seconds=1.0)
+    os._exit(3)
 
 
 def start_session_and_die(folder: str) -> NoReturn:

@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -377,6 +378,32 @@ class Burning(Rule):
                 rows = rows + 0.0
             except Exception:
                 continue
+
+
+class Leaving(Rule):
+    """Leaves four threads behind that compute for 0.5 s each."""
+
+    left: ClassVar[bool] = False
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        def compute() -> None:
+            while time.thread_time() < 0.5:
+                pass
+
+        for _ in range(0 if self.left else 4):
+            threading.Thread(target=compute, daemon=True).start()
+        type(self).left = True
+        return rows.median(dim=0).values
+
+
+class Working(Rule):
+    """Computes for 50 ms."""
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.05:
+            rows = rows + 0.0
+        return rows.median(dim=0).values
 
 
 class Paused(Rule):

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,22 @@ def test_ctrl_c_is_answered_where_a_verb_has_nothing_to_keep(
     monkeypatch.setattr("hgobench.report.listing.page", interrupted)
     ended = hgobench("list", "rules")
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_is_answered_while_the_command_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "class Pressed:\n"
+        "    def find_spec(name, *more):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Pressed)\n"
+        "from hgobench.__main__ import main\n"
+        "main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["scripts"]["hgobench"] == "hgobench.__main__:main"
 
 
 @pytest.mark.parametrize("verb", [(), ("bench",), ("devices",)])

@@ -18,7 +18,7 @@ import pytest
 
 from hgobench.engines import Engine, Failure, Limits, open_engine
 from hgobench.engines.base import Observable, tried_twice
-from hgobench.engines.local import Local
+from hgobench.engines.local import Inline, Local
 from hgobench.engines.meter import Meter
 from tests import calls
 from tests.cluster import Cluster
@@ -42,16 +42,41 @@ def engine(
             yield opened
 
 
+@pytest.fixture(params=["another", "inline"])
+def any_engine(request: pytest.FixtureRequest, engine: Engine) -> Engine:
+    """Each engine, the one in this process too, which pickles nothing and has no limits."""
+    return Inline() if request.param == "inline" else engine
+
+
 def only(engine: Engine, name: Any, **limits: Any) -> Any:
     ((item, answer),) = engine.map(calls.call, [name], limits=Limits(**limits))
     assert item == name
     return answer
 
 
-def test_answers_are_those_of_this_process(engine: Engine) -> None:
-    answers = dict(engine.map(calls.call, range(20)))
+def test_answers_are_those_of_this_process(any_engine: Engine) -> None:
+    assert isinstance(any_engine, Engine)
+    assert isinstance(any_engine, Observable)
+    answers = dict(any_engine.map(calls.call, range(20)))
     assert answers == {number: calls.squares(number) for number in range(20)}
-    assert list(engine.map(calls.call, [])) == []
+    assert list(any_engine.map(calls.call, [])) == []
+
+
+def test_a_call_that_raises_is_a_failure_of_its_own(any_engine: Engine) -> None:
+    names: list[str | int] = ["divide", 1, "leave_politely", "no_memory", 2]
+    answers = dict(any_engine.map(calls.call, names))
+    assert [answers[number] == calls.squares(number) for number in (1, 2)] == [True, True]
+    divided = answers["divide"]
+    assert (divided.kind, divided.how) == ("raised", "ZeroDivisionError: division by zero")
+    assert isinstance(divided.error, ZeroDivisionError)
+    assert answers["leave_politely"].how == "SystemExit: bye"
+    assert answers["no_memory"] == Failure("memory", "no memory was left to it")
+
+
+def test_ctrl_c_is_no_failure_of_a_call_in_this_process() -> None:
+    answers = Inline().map(lambda error: (_ for _ in ()).throw(error), [KeyboardInterrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        next(answers)
 
 
 def test_what_a_call_raises_is_told_and_the_rest_goes_on(engine: Engine) -> None:
@@ -126,12 +151,35 @@ def test_what_a_call_has_started_in_a_session_of_its_own_ends_with_its_process(
 
 
 @linux
+def test_what_a_process_has_started_is_found_below_it(tmp_path: Path) -> None:
+    """Neither a group nor a variable tells whose it is; its parent in between is gone."""
+    name = str(tmp_path)
+    started = Local(1).map(calls.start_session_without_environment, [name], limits=Limits(idle=0.5))
+    ((_, answer),) = started
+    assert answer == Failure("time", "waited longer than 0.5 s")
+    (number,) = os.listdir(tmp_path)
+    assert gone(int(number))
+    ((_, answer),) = Local(1).map(calls.start_without_environment_and_die, [name])
+    assert answer == Failure("died", "exit status 3")
+    assert len(numbers := os.listdir(tmp_path)) == 2
+    assert all(gone(int(number)) for number in numbers)
+
+
+@linux
+def test_what_a_process_has_started_counts_as_its_memory(engine: Engine) -> None:
+    """What a fork shares with its parent counts once."""
+    answer = only(engine, "start_a_large_one", memory=2**29)
+    assert answer == Failure("memory", "held more than 0.5 GiB")
+    assert only(engine, "fork_a_large_one", memory=700 << 20) is True
+
+
+@linux
 def test_a_call_that_takes_too_much_memory_is_ended(engine: Engine) -> None:
     answer = only(engine, "grow", memory=2**29)
     assert answer == Failure("memory", "held more than 0.5 GiB")
 
 
-def test_a_million_items_never_wait(engine: Engine) -> None:
+def test_a_million_items_never_wait(any_engine: Engine) -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -140,7 +188,7 @@ def test_a_million_items_never_wait(engine: Engine) -> None:
             taken += 1
             yield number % 200
 
-    answers = engine.map(calls.call, items())
+    answers = any_engine.map(calls.call, items())
     ahead = []
     for count in range(1, 6):
         next(answers)

@@ -247,6 +247,22 @@ def test_c_code_runs_out_of_time_too(tmp_path: Path, jobs: int) -> None:
 
 
 @pytest.mark.long
+def test_threads_that_a_rule_leaves_behind_are_no_fault_of_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their CPU seconds count for whoever runs: a cell that runs out of time is tried alone."""
+    rules = ("tests.misbehaving:Leaving", "tests.misbehaving:Working")
+    scenarios = [Scenario(**FIELDS, algorithm="sgd", rule=rule) for rule in rules]
+    outcome = fill(tmp_path, scenarios, width=2, time_limit=0.5)
+    assert outcome.computed == 2
+    assert {result.scenario.rule for result in outcome.failed} <= {rules[0]}  # may be late, too
+    assert (
+        "computed again, each by itself: out of time: it holds threads that plug-in code left "
+        "running\n"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.long
 def test_a_rule_that_stops_its_process_runs_out_of_time(tmp_path: Path) -> None:
     stopping = Scenario(**FIELDS, rule="tests.plugins:StoppingItself", attack="foe")
     outcome = fill(tmp_path, [*grid(("median",)), stopping], width=4, time_limit=0.5)
@@ -282,7 +298,7 @@ def test_another_machine_without_the_driver_s_files_ends_the_run(tmp_path: Path)
     named = tmp_path / "devices.csv"
     named.write_text("rate\n1\n")
     known = {str(named): catalogue.digest(str(named))}
-    assert _cohort(60.0, "cpu", known, [cell])[0].status == "done"
+    assert _cohort(60.0, "cpu", known, [cell]).results[0].status == "done"
     with pytest.raises(EngineError, match=r"devices.csv' is missing, or not the driver's"):
         _cohort(60.0, "cpu", {str(named): "another digest"}, [cell])
 

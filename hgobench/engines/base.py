@@ -23,7 +23,8 @@ class Limits:
         cpu: CPU seconds of its process, so that a busy machine ends nothing.
         idle: seconds that it may wait without computing, or be stopped; seconds in which the driver
             or the machine is stopped, too, do not count.
-        memory: bytes that its process may hold; 0: an equal share of this machine's memory.
+        memory: bytes that its process may hold, on Linux together with what it has started; 0: an
+            equal share of this machine's memory.
 
     Example:
         >>> Limits(cpu=60.0).idle
@@ -63,6 +64,8 @@ class Failure:
 @runtime_checkable
 class Engine(Protocol):
     """A place where calls are made: this process, others, or other machines.
+
+    One in this process pickles nothing and has no limits (`hgobench.engines.local.Inline`).
 
     Example:
         >>> from hgobench.engines import open_engine
@@ -126,6 +129,7 @@ def tried_twice(
     split: Callable[[Item], Iterable[Item]],
     limits: Limits = UNLIMITED,
     say: Callable[[Item, Failure], None] = lambda item, failure: None,
+    sure: Callable[[Answer], tuple[Answer, Iterable[Item]]] = lambda answer: (answer, ()),
 ) -> Generator[tuple[Item, Answer | Failure]]:
     """Map as an engine does, and repeat once the calls whose process ended.
 
@@ -137,11 +141,17 @@ def tried_twice(
         engine, function, items, limits: as for `Engine.map`.
         split: returns the items to try in place of one that failed.
         say: called with each item that is repeated, and its failure.
+        sure: returns what is sure of a first answer, and the items to try in place of the rest.
     """
     out_of_time: list[Item] = []
     dead: list[Item] = []
     for item, answer in engine.map(function, items, limits=limits):
-        if not isinstance(answer, Failure) or answer.kind == "raised":
+        if not isinstance(answer, Failure):
+            answer, unsure = sure(answer)
+            out_of_time += unsure
+            yield item, answer
+            continue
+        if answer.kind == "raised":
             yield item, answer
             continue
         say(item, answer)

@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from hgobench import catalogue
+from hgobench import boundary, catalogue
 from hgobench.algorithms import Places
 from hgobench.boundary import OUT_OF_MEMORY, OUT_OF_TIME, PluginError, limited
 from hgobench.data import datasets
@@ -46,6 +46,19 @@ COMPUTING = Limits(idle=600.0)
 LOOKED_UP = 32  # cohorts at a time
 CHECKED_WORLDS = 1_000  # constructed before anything is computed
 LOADING = Limits(idle=3600.0)  # a slow disk, or a download
+
+
+class _Cohort(NamedTuple):
+    """A cohort that was computed.
+
+    Attributes:
+        results: of its cells.
+        crowded: whether threads that plug-in code had left behind were there, whose CPU seconds
+            count as those of any component.
+    """
+
+    results: list[Result]
+    crowded: bool
 
 
 @dataclass
@@ -386,11 +399,13 @@ def reason(failure: Failure) -> str:
 
 def _compute(
     batches: Iterable[Sequence[Scenario]],
-    function: Callable[[Sequence[Scenario]], list[Result]],
+    function: Callable[[Sequence[Scenario]], _Cohort],
     engine: Engine,
     lose: Callable[[Scenario, str], Result],
 ) -> Generator[list[Result]]:
     """Yield the results of all cohorts; a cohort whose process ended is repeated cell by cell.
+
+    So are single cells that ran out of time beside threads that plug-in code had left behind.
 
     Args:
         batches: the cohorts.
@@ -411,7 +426,17 @@ def _compute(
             why = reason(failure).removeprefix("ended with its process: ")
             print(f"hgobench: {cells_are} computed again, {how}: {why}{hint}", file=sys.stderr)
 
-    for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING, say):
+    def sure(cohort: _Cohort) -> tuple[_Cohort, list[list[Scenario]]]:
+        """Return what can't be another cell's fault, and the cells of which it may be."""
+        late = [r.scenario for r in cohort.results if cohort.crowded and r.late]
+        if not late:
+            return cohort, []
+        failure = Failure("time", "holds threads that plug-in code left running")
+        say(late, failure)
+        kept = [result for result in cohort.results if result.scenario not in late]
+        return cohort._replace(results=kept), _alone(late)
+
+    for cells, answer in tried_twice(engine, function, batches, _alone, COMPUTING, say, sure):
         if isinstance(answer, Failure):
             why = reason(answer)
             if not answer.component:
@@ -419,8 +444,8 @@ def _compute(
                 names = names or [f"rule {cells[0].rule!r}", f"attack {cells[0].attack!r}"]
                 why += f": {', '.join(names)}"
             yield [lose(cell, why) for cell in cells]
-        else:
-            yield answer
+        elif answer.results:
+            yield answer.results
 
 
 def _alone(cells: Sequence[Scenario]) -> list[list[Scenario]]:
@@ -432,7 +457,7 @@ def _cohort(
     device: str,
     files: Mapping[str, str] | None,
     cells: Sequence[Scenario],
-) -> list[Result]:
+) -> _Cohort:
     """Compute a cohort; if its world can't be constructed here, all its cells fail.
 
     Args:
@@ -449,9 +474,10 @@ def _cohort(
         _CHECKED.add((file, digest))
     try:
         with limited(time_limit):
-            return simulate(cells, time_limit=time_limit, device=device, on_round=tell)
+            results = simulate(cells, time_limit=time_limit, device=device, on_round=tell)
     except (InputError, PluginError) as error:
         why = "; ".join(str(error).splitlines())
         if files is not None and isinstance(error, Unavailable):
             raise EngineError(f"{platform.node()}: {why}") from None
-        return [lost(cell, why, device) for cell in cells]
+        results = [lost(cell, why, device) for cell in cells]
+    return _Cohort(results, bool(boundary.LEFT))

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 IDLE = 300  # seconds after which a process without work ends
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 _INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")})
 
 
@@ -55,12 +55,14 @@ class Reply(NamedTuple):
         message: the exception in one line; empty: there is none.
         sources: size and time of change of each file that was imported for the call, installed
             packages left out.
+        crowded: whether threads that plug-in code left behind go on computing.
     """
 
     answer: bytes
     error: bytes
     message: str
     sources: dict[str, tuple[int, int]]
+    crowded: bool
 
 
 def read_frame(stream: IO[bytes]) -> bytes:
@@ -132,17 +134,23 @@ def _receive(requests: IO[bytes], frames: queue.SimpleQueue[bytes]) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel end this process with the thread that started it, where it can."""
+    """Have the kernel end this process with the thread that started it, where it can.
+
+    What this process starts stays below it, also when the processes in between have ended, so that
+    the supervisor finds it.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            libc = ctypes.CDLL(None)
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
         if os.getppid() != parent:  # the parent has already ended
             os._exit(0)
 
 
 def _served(request: Request) -> Reply:
     """Make a call and return its outcome."""
-    from hgobench.boundary import error_text
+    from hgobench.boundary import crowded, error_text
 
     answer, error, message = b"", b"", ""
     try:
@@ -157,7 +165,7 @@ def _served(request: Request) -> Reply:
             error = pickled if type(pickle.loads(pickled)) is type(raised) else b""
         if isinstance(raised, MemoryError):
             error = b""
-    return Reply(answer, error, message, _sources())
+    return Reply(answer, error, message, _sources(), crowded())
 
 
 def _settle(request: Request) -> None:

@@ -61,11 +61,15 @@ COMPUTING = 0.02  # share of a period; a process that computes less is waiting
 USABLE = 0.9  # of this machine's memory
 STARTS = 3  # dead processes in a row, before they begin a call, that end the run
 MARK = "HGOBENCH_PROCESS"  # a variable in the environment of a process and of all that it starts
+NO_MEMORY = Failure("memory", "no memory was left to it")
 SWEEPS = 5  # while processes that are ended start others
 
 
 class Inline:
-    """Calls in this process: for hgobench's own code, with a single job.
+    """Calls in this process (`hgobench.engines.Engine`): for hgobench's own code, with one job.
+
+    Nothing is pickled, and nobody looks on from outside: there are no limits but those that a call
+    sets itself, and what ends the process ends the run. Ctrl-C passes through.
 
     >>> list(Inline().map(abs, [-1, -2]))
     [(-1, 1), (-2, 2)]
@@ -91,11 +95,18 @@ class Inline:
         limits: Limits = UNLIMITED,
         alone: bool = False,
     ) -> Generator[tuple[Item, Answer | Failure]]:
-        """Yield each item with the function's value; its exceptions are not caught."""
+        """Yield each item with the function's value or a `Failure`, in their order."""
         for item in items:
+            answer: Answer | Failure
             listen(self._keep)
             try:
                 answer = function(item)
+            except KeyboardInterrupt:
+                raise
+            except MemoryError:
+                answer = NO_MEMORY
+            except BaseException as error:
+                answer = Failure("raised", error_text(error), error=error)
             finally:
                 listen(None)
                 self._done = 0.0
@@ -261,6 +272,8 @@ class Child:
     def __init__(self, arrivals: Arrivals) -> None:
         self.arrivals = arrivals
         self.requested = 0
+        self.crowded = False  # threads that were left behind compute in it
+        self.started: dict[int, Any] = {}  # processes below it, by number, when it was looked at
         self.sources: dict[str, tuple[int, int]] = {}
         handle, name = tempfile.mkstemp(prefix="hgobench-", suffix=".page")
         os.close(handle)
@@ -324,8 +337,9 @@ class Child:
         return self.meter.calls == self.requested
 
     def answer(self, frame: bytes) -> bytes:
-        """Note the files that a reply names, and return it."""
+        """Note the files that a reply names and whether the process is crowded; return it."""
         reply = protocol.Reply(*pickle.loads(frame))
+        self.crowded = reply.crowded
         self.sources |= reply.sources
         return frame
 
@@ -346,6 +360,17 @@ class Child:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    def look_below(self) -> dict[int, Any]:
+        """Note the processes below it, which may outlive it; return them by number."""
+        import psutil
+
+        below = {}
+        for number in _below(self._process.pid):
+            with suppress(psutil.Error):
+                below[number] = self.started.get(number) or psutil.Process(number)
+        self.started = below
+        return below
+
     def signal(self, number: int) -> None:
         """Send a signal to it and its children, where there are process groups."""
         if hasattr(os, "killpg"):
@@ -359,10 +384,17 @@ class Child:
             sweep: whether to end the children in sessions of their own, too; else the caller does.
         """
         process = self._process
+        if process.poll() is None:
+            if hasattr(signal, "SIGSTOP"):
+                process.send_signal(signal.SIGSTOP)  # so that it starts no more
+            self.look_below()
         if hasattr(signal, "SIGKILL"):
             self.signal(signal.SIGKILL)
         process.kill()
         code = process.wait()
+        for other in self.started.values():
+            with suppress(Exception):  # it has ended
+                other.kill()
         self._reader.join(1.0)  # it does not end if a process outside the group holds the pipe
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
@@ -385,7 +417,7 @@ def decode(frame: bytes) -> Any:
     """Return the value in a reply, or a `Failure`."""
     reply = protocol.Reply(*pickle.loads(frame))
     if reply.message.startswith("MemoryError"):
-        return Failure("memory", "no memory was left to it")
+        return NO_MEMORY
     try:
         if reply.message:
             error = pickle.loads(reply.error) if reply.error else None
@@ -423,7 +455,7 @@ class _Watch:
         try:
             with child.state.oneshot():
                 times, status = child.state.cpu_times(), child.state.status()
-                held = _held(child.state)
+                held = _held_by_all([child.state, *child.look_below().values()], limits.memory)
         except psutil.Error:
             return None
         cpu, meter = times.user + times.system, child.meter
@@ -481,6 +513,9 @@ def _take(arrivals: Arrivals) -> Child:
 
 
 def _give_back(child: Child) -> None:
+    if child.crowded:
+        child.end()
+        return
     with _lock:
         _unused.append(child)
 
@@ -502,7 +537,8 @@ def signal_all(number: int) -> None:
 def _sweep(marks: Collection[str]) -> None:
     """End the children that some processes left behind when they ended.
 
-    A session of its own takes a process out of their group, but its environment has their mark.
+    A session of its own takes a process out of their group, but its environment has their mark,
+    unless it was given another.
     """
     import psutil
 
@@ -560,6 +596,47 @@ def _shared_folder(owner: int) -> str:
             shutil.rmtree(name, ignore_errors=True)
 
     return name
+
+
+def _below(number: int) -> list[int]:
+    """Return the processes that one has started, and those that these have; Linux alone."""
+    below: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{number}/task"):
+            with suppress(OSError):
+                children = Path(f"/proc/{number}/task/{thread}/children").read_text()
+                for child in map(int, children.split()):
+                    below += [child, *_below(child)]
+    return below
+
+
+def _held_by_all(processes: list[Any], limit: int) -> int:
+    """Return the memory that a process and those below it hold together, in bytes.
+
+    A fork shares its memory with its parent until one of them writes to it. Shares take long to
+    work out, which is done only if more than the limit seems to be held.
+    """
+    import psutil
+
+    def total(held: Callable[[Any], int]) -> int:
+        bytes_held = held(processes[0])
+        for process in processes[1:]:
+            with suppress(psutil.Error):  # it has ended
+                bytes_held += held(process)
+        return bytes_held
+
+    everything = total(_held)
+    return everything if len(processes) == 1 or everything <= limit else total(_share)
+
+
+def _share(process: Any) -> int:
+    """Return what a process holds for itself, and its share of what several hold, in bytes."""
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        kept = [line.split() for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))]
+        if len(kept) == 2:
+            return sum(int(kilobytes) << 10 for _, kilobytes, _ in kept)
+    return _held(process)
 
 
 def _held(process: Any) -> int:
