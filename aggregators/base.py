@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from .errors import NonFiniteError, RuleError
 from .ragged import MaskedVectors, steps
 from .vectors import Vectors
 from .view import ServerView
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 Scope = Literal["block", "coordinate", "staircase", "masked"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -82,6 +85,10 @@ class Part:
     def minimum(self) -> int:
         """The smallest number of answers with which it tolerates f Byzantine ones."""
         return 2 * self.f + 1
+
+    def fits(self, data: Dataset) -> None:
+        """Raise ValueError if it can't aggregate for these data: no run then begins."""
+        return
 
     def __repr__(self) -> str:
         parameters = ", ".join(

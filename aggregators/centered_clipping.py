@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hgobench.lazy import Tensor, torch
-from hgobench.parameters import positive, whole
+from hgobench.parameters import REPEATED, positive, whole
 
 from .base import Rule, Scope
 from .columns import Columns
@@ -64,7 +64,7 @@ class CenteredClipping(Rule):
     ) -> None:
         super().__init__(f=f, scope=scope)
         self.tau = positive("tau", tau)
-        self.iterations = whole("iterations", iterations, least=1)
+        self.iterations = whole("iterations", iterations, least=1, most=REPEATED)
         self._previous = Memory()
 
     def of_vectors(self, vectors: Vectors) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hgobench.lazy import Tensor, torch
-from hgobench.parameters import positive, whole
+from hgobench.parameters import REPEATED, positive, whole
 
 from .base import Rule, Scope
 from .errors import RuleError
@@ -67,7 +67,7 @@ class Dnc(Rule):
     ) -> None:
         super().__init__(f=f, scope=scope)
         self.coordinates = whole("coordinates", coordinates, least=1)
-        self.iterations = whole("iterations", iterations, least=1)
+        self.iterations = whole("iterations", iterations, least=1, most=REPEATED)
         self.c = positive("c", c)
         self.share = positive("share", share)
         if self.share > 1:

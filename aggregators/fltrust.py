@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
 from .base import Rule, Scope
 from .errors import NonFiniteError
 from .vectors import Vectors
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class FlTrust(Rule):
@@ -49,6 +54,10 @@ class FlTrust(Rule):
     def __init__(self, examples: int = 100, *, f: int = 0, scope: Scope = "block") -> None:
         super().__init__(f=f, scope=scope)
         self.examples = whole("examples", examples, least=1)
+
+    def fits(self, data: Dataset) -> None:
+        """Refuse more root examples than the training set has."""
+        whole("examples", self.examples, most=len(data.train))
 
     @property
     def minimum(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hgobench.lazy import Tensor, torch
-from hgobench.parameters import whole
+from hgobench.parameters import REPEATED, whole
 
 from .columns import Columns
 from .ctma import nearest
@@ -47,7 +47,7 @@ class Gas(PreRule):
 
     def __init__(self, parts: int = 10, *, f: int = 0) -> None:
         super().__init__(f=f)
-        self.parts = whole("parts", parts, least=1)
+        self.parts = whole("parts", parts, least=1, most=REPEATED)
 
     def around(self, vectors: Vectors, after: Callable[[Vectors], Tensor]) -> Tensor:
         """Sum the distances to the answers on the parts; average those that are nearest."""

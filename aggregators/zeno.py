@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive, whole
@@ -10,6 +11,9 @@ from hgobench.parameters import positive, whole
 from .base import Rule, Scope
 from .errors import RuleError
 from .vectors import Vectors
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class Zeno(Rule):
@@ -63,6 +67,10 @@ class Zeno(Rule):
         super().__init__(f=f, scope=scope)
         self.rho_ratio = rho_ratio if rho_ratio == math.inf else positive("rho_ratio", rho_ratio)
         self.examples = whole("examples", examples, least=1)
+
+    def fits(self, data: Dataset) -> None:
+        """Refuse more root examples than the training set has."""
+        whole("examples", self.examples, most=len(data.train))
 
     @property
     def minimum(self) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import share as share_of
 from hgobench.parameters import whole
 
 from .base import Attack, Batch, Facts, require_classes
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class BadNets(Attack):
@@ -57,11 +60,15 @@ class BadNets(Attack):
         self.size = whole("size", size, least=1)
         self.share = share_of("share", share)
 
+    def fits(self, data: Dataset) -> None:
+        """Refuse data without the class, smaller than the pattern, or of words."""
+        require_classes(data.classes, target=self.target)
+        require_room(self.size, data.features, data.train.image, data.vocabulary)
+
     def pattern(self, facts: Facts) -> Pattern:
         """Return the whole pattern."""
-        name = attack_name(self)
-        require_classes(name, facts.classes, target=self.target)
-        return square(name, facts, self.size)
+        require_classes(facts.classes, target=self.target)
+        return square(facts, self.size)
 
     def part(self, pattern: Pattern, worker: int) -> Pattern:
         """Return what one of the run's Byzantine workers, from 0, stamps on its own inputs."""
@@ -105,25 +112,34 @@ class Pattern(NamedTuple):
         return stamped
 
 
-def square(name: str, facts: Facts, size: int) -> Pattern:
+def require_room(size: int, p: int, image: tuple[int, ...] | None, vocabulary: int | None) -> None:
+    """Check that the pattern fits in the data, of p features (see `Facts` for the others).
+
+    Raises:
+        ValueError: the data are smaller than it, or sequences.
+    """
+    if vocabulary is not None:
+        raise ValueError("the data are sequences of words; expected images or a table")
+    if image is None and size**2 >= p:
+        raise ValueError(
+            f"size: {size}; a pattern of {size**2} features does not fit in data of {p}"
+        )
+    if image is not None and size > min(image[-2:]):
+        raise ValueError(f"size: {size}; the images are {image[-2]} x {image[-1]}")
+
+
+def square(facts: Facts, size: int) -> Pattern:
     """Return a bright square in the lower right corner, or the last size² features of a table.
 
     Raises:
-        ValueError: the data are smaller than it, or sequences; with the attack's name.
+        ValueError: as `require_room`.
     """
     p = len(facts.largest)
-    if facts.vocabulary is not None:
-        raise ValueError(f"{name}: the data are sequences of words; expected images or a table")
+    require_room(size, p, facts.image, facts.vocabulary)
     if facts.image is None:
-        if size**2 >= p:
-            raise ValueError(
-                f"{name}: size: {size}; a pattern of {size**2} features does not fit in data of {p}"
-            )
         where = torch.arange(p - size**2, p, device=facts.largest.device)
         return Pattern(where, facts.largest[where])
     height, width = facts.image[-2:]
-    if size > min(height, width):
-        raise ValueError(f"{name}: size: {size}; the images are {height} x {width}")
     pixels = torch.arange(p, device=facts.largest.device).view(-1, height, width)
     where = pixels[:, height - size :, width - size :].reshape(-1)
     return Pattern(where, facts.largest.max().expand(len(where)))
@@ -138,8 +154,3 @@ def spread(s: int, share: float, device: torch.device) -> Tensor:
     exact = torch.arange(s + 1, dtype=torch.float64, device=device) * share
     counts = torch.ceil(exact - 1e-9)  # 0.07 · 100 is 7, and not 7.000000000000001
     return torch.nonzero(counts[1:] > counts[:-1]).view(-1)
-
-
-def attack_name(attack: Attack) -> str:
-    """Return the name by which messages call an attack of hgobench's."""
-    return type(attack).__module__.rpartition(".")[2]

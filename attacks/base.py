@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from hgobench.kernels.arrays import all_finite, count_columns, zero_where_false
 from hgobench.kernels.moments import moments
 from hgobench.lazy import Tensor, torch
 from hgobench.protocol.messages import Message
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 Knowledge = Literal["nothing", "model", "own", "honest", "server"]
 KNOWLEDGE = get_args(Knowledge)  # each includes those before it
@@ -377,6 +380,10 @@ class Attack:
             values = values.expand(view.byzantine, -1)
         return Message(values, self.lengths(view))
 
+    def fits(self, data: Dataset) -> None:
+        """Raise ValueError if it can't attack who learns from these data: no run then begins."""
+        return
+
     def values(self, view: View) -> Tensor:
         """Return the values, (b, d), or (d,) if all send the same.
 
@@ -452,25 +459,24 @@ class Attack:
         return None
 
 
-def require_classes(attack: str, classes: int, **named: int | None) -> None:
+def require_classes(classes: int, **named: int | None) -> None:
     """Check that the data have classes, and those that an attack's parameters name.
 
     Args:
-        attack: its name.
         classes: how many the data have; 0: a regression.
         named: by parameter; None: it names none.
 
     Raises:
         ValueError: they have not.
 
-    >>> require_classes("badnets", 10, target=10)
+    >>> require_classes(10, target=10)
     Traceback (most recent call last):
-    ValueError: badnets: target: 10; expected a class of the data, 0 to 9
+    ValueError: target: 10; expected a class of the data, 0 to 9
     """
     if not classes:
-        raise ValueError(f"{attack}: the data has no classes")
+        raise ValueError("the data have no classes")
     for parameter, which in named.items():
         if which is not None and which >= classes:
             raise ValueError(
-                f"{attack}: {parameter}: {which}; expected a class of the data, 0 to {classes - 1}"
+                f"{parameter}: {which}; expected a class of the data, 0 to {classes - 1}"
             )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor, torch
-from hgobench.parameters import whole
+from hgobench.parameters import REPEATED, whole
 from hgobench.protocol.messages import Message
 
 from .adaptive import Adaptive
@@ -17,6 +17,7 @@ from .base import View
 SIGNS = 3  # vectors of random signs
 STEP = 1.0  # the standard deviation of a search's first coefficients
 LARGEST_LOSS = 1e30  # what is larger counts as this
+LARGEST_COEFFICIENT = 1e32  # which cmaes refuses: a search that has come so far has ended
 
 
 class BlackBox(Adaptive):
@@ -56,7 +57,7 @@ class BlackBox(Adaptive):
 
     def __init__(self, calls: int = 500, every: int = 10, share: float = 0.1) -> None:
         super().__init__(share)
-        self.calls = whole("calls", calls, least=1)
+        self.calls = whole("calls", calls, least=1, most=REPEATED)
         self.every = whole("every", every, least=1)
         self._left = self.calls
         self._attacked = 0  # rounds so far
@@ -108,13 +109,16 @@ class BlackBox(Adaptive):
         (most,) = ask([best])
         budget -= 1
         seed = int(view.rng.integers(2**31))
-        strategy = CMA(mean=best.copy(), sigma=STEP, seed=seed)
+        most_of_any = np.nextafter(LARGEST_COEFFICIENT, 0.0)
+        strategy = CMA(mean=best.clip(-most_of_any, most_of_any), sigma=STEP, seed=seed)
         while budget > 0:
             some = [strategy.ask() for _ in range(strategy.population_size)]
             losses = ask(some[:budget])
             budget -= len(losses)
             if losses.max() > most:
                 best, most = some[int(losses.argmax())], losses.max()
+            if not (np.abs(some) < LARGEST_COEFFICIENT).all():
+                break
             if len(losses) == strategy.population_size:
                 strategy.tell([(c, -float(x)) for c, x in zip(some, losses, strict=True)])
         return best

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import share as share_of
 from hgobench.parameters import whole
 
 from .badnets import spread
 from .base import Attack, Batch, Facts, require_classes
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class EdgeCase(Attack):
@@ -63,9 +68,16 @@ class EdgeCase(Attack):
         self.tail = share_of("tail", tail)
         self.share = share_of("share", share)
 
+    def fits(self, data: Dataset) -> None:
+        """Refuse data that lack one of the classes."""
+        self._check(data.classes)
+
+    def _check(self, classes: int) -> None:
+        require_classes(classes, target=self.target, source=self.source)
+
     def edge_cases(self, features: Tensor, labels: Tensor, facts: Facts) -> Tensor:
         """Return which examples are edge cases, (N,) bool."""
-        require_classes("edge_case", facts.classes, target=self.target, source=self.source)
+        self._check(facts.classes)
         found = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
         for y in range(facts.classes) if self.source is None else [self.source]:
             held = facts.features[facts.labels == y].double()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hgobench.lazy import Tensor
 
 from .base import Attack, require_classes
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class LabelFlip(Attack):
@@ -27,7 +32,11 @@ class LabelFlip(Attack):
     control = "data"
     poisons = True
 
+    def fits(self, data: Dataset) -> None:
+        """Refuse data without classes."""
+        require_classes(data.classes)
+
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Flip the labels."""
-        require_classes("label_flip", classes)
+        require_classes(classes)
         return features, classes - 1 - labels

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from copy import copy
 
 from hgobench.lazy import Tensor
-from hgobench.parameters import one_of, positive, whole
+from hgobench.parameters import REPEATED, one_of, positive, whole
 from hgobench.protocol.messages import Message
 
 from .base import Attack, View
@@ -51,7 +51,7 @@ class Optimal(Attack):
         if not self.smallest < self.largest:
             raise ValueError(f"smallest: {smallest!r}; expected a number below largest={largest!r}")
         self.signs = one_of("signs", signs, "free", "random")
-        self.calls = None if calls is None else whole("calls", calls, least=4)
+        self.calls = None if calls is None else whole("calls", calls, least=4, most=REPEATED)
         if calls is not None:
             self.exempt = {"search_reaches_the_dense_grid": "asks no more often than it is told"}
         self.start = one_of("start", start, "grid", "last")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hgobench.lazy import Tensor
 from hgobench.parameters import whole
 
 from .base import Attack, Facts, require_classes
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class TargetedFlip(Attack):
@@ -47,6 +52,10 @@ class TargetedFlip(Attack):
         if self.source == self.target:
             raise ValueError(f"target: {target}; expected another class than source")
 
+    def fits(self, data: Dataset) -> None:
+        """Refuse data that lack one of the classes."""
+        self._check(data.classes)
+
     def poison(self, features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Relabel the source class."""
         self._check(classes)
@@ -59,4 +68,4 @@ class TargetedFlip(Attack):
         return wanted, labels.new_full((len(wanted),), self.target)
 
     def _check(self, classes: int) -> None:
-        require_classes("targeted_flip", classes, source=self.source, target=self.target)
+        require_classes(classes, source=self.source, target=self.target)

@@ -319,8 +319,17 @@ class Grid(Collection[Scenario]):
                 yield Scenario.stated(stated, None)
 
     def worlds(self) -> Iterator[Scenario]:
-        """Yield one cell for each world, but for repetitions, which differ in their draws alone."""
-        return self.kinds(*Scenario.of_role("world"))
+        """Yield one cell for each world, but for repetitions, which differ in their draws alone.
+
+        Then one for each of hgobench's attacks, rules and algorithms that does not go with all
+        data, on each of the data.
+        """
+        yield from self.kinds(*Scenario.of_role("world"))
+        for field in ("attack", "rule", "algorithm"):
+            if chosen := {value for value in self.values(field) if _is_choosy(field, value)}:
+                for cell in self.kinds("data", field):
+                    if getattr(cell, field) in chosen:
+                        yield cell
 
     def values(self, field: str) -> tuple[Any, ...]:
         """Return the values that cells have of a field, each once.
@@ -354,6 +363,17 @@ class Grid(Collection[Scenario]):
             all({**self._base, **values, **outcome._asdict()}[n] == v for n, v in where.items())
             for values, outcome in self._combinations()
         )
+
+
+def _is_choosy(field: str, specification: str) -> bool:
+    """Say whether a component of hgobench's, or one before it, asks what the data are (`fits`)."""
+    return any(
+        "fits" in vars(cls)
+        for registry, name in catalogue.registry(field).named(specification)
+        if name in registry.builtins
+        for cls in getattr(registry.builtins[name].factory, "__mro__", ())
+        if cls.__name__ not in ("Attack", "Part", "Algorithm")
+    )
 
 
 class Listed:

@@ -5,23 +5,33 @@ from __future__ import annotations
 import math
 from numbers import Integral
 
+from hgobench.errors import shown
 
-def whole(name: str, value: int, least: float = -math.inf) -> int:
-    """Check an integer parameter, >= least.
+REPEATED = 10**5  # the most that one round repeats: local steps, iterations, calls, answers
+LARGEST = 10**9  # the most of any whole number: rounds, coordinates, examples are fewer
+
+
+def whole(name: str, value: int, least: float = -math.inf, most: int = LARGEST) -> int:
+    """Check an integer parameter, least <= value <= most.
 
     >>> whole("f", 3, least=0)
     3
     >>> whole("f", -1, least=0)
     Traceback (most recent call last):
     ValueError: f: -1; expected an integer >= 0
+    >>> whole("steps", 10**12, least=1, most=REPEATED)
+    Traceback (most recent call last):
+    ValueError: steps: 1000000000000; expected at most 100000
 
     Raises:
         ValueError: naming the parameter, its value and the expectation.
     """
     number: object = value  # a user may pass anything
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+    if isinstance(number, bool) or not isinstance(number, Integral) or value < least:
         bound = f" >= {least}" if least > -math.inf else ""
-        raise ValueError(f"{name}: {value!r}; expected an integer{bound}")
+        raise ValueError(f"{name}: {shown(value)}; expected an integer{bound}")
+    if value > most:
+        raise ValueError(f"{name}: {shown(value)}; expected at most {most}")
     return int(value)
 
 

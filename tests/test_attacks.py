@@ -873,6 +873,25 @@ def test_black_box_finds_the_top_of_a_hill(scale: float) -> None:
     assert float((message.values[0].double() - top).norm()) < 0.1 * start
 
 
+def test_black_box_ends_a_search_that_leaves_the_floats() -> None:
+    """Where more always does more harm the search grows without end, and cmaes refuses its steps."""
+    attack, calls, asked = attacks.BlackBox(), 6_000, 0
+
+    def losses(view: View, messages: list[Message]) -> torch.Tensor:
+        nonlocal asked
+        asked += len(messages)
+        return torch.tensor([math.log1p(float(m.values[0].double().norm())) for m in messages])
+
+    attack.losses = losses  # type: ignore[method-assign, assignment]
+    known = view()
+    basis = torch.eye(7, 7, dtype=torch.float64)
+    found = attack._search(known, basis, calls)
+    assert 1e20 < np.abs(found).max() < np.inf
+    assert asked < calls
+    attack._coefficients = 10 * found / np.abs(found).max() * 1e32  # from where the next begins
+    assert np.isfinite(attack._search(known, basis, 50)).all()
+
+
 def test_black_box_searches_when_it_is_time_and_keeps_what_it_found() -> None:
     attack, calls = attacks.BlackBox(calls=90, every=4), []
     for k in range(1, 13):

@@ -30,6 +30,14 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def test_a_border_wider_than_the_images_is_refused() -> None:
+    """It would fill the memory, and few windows would show anything of an image."""
+    World(Scenario(augment="crop[pad=8]"))
+    message = "augment: crop: pad: 9; expected at most 8, as the images are 8 x 8"
+    with pytest.raises(InputError, match=message):
+        World(Scenario(augment="noise+crop[pad=9]"))
+
+
 def brighter(x: Tensor, rng: np.random.Generator, by: float = 0.5) -> Tensor:
     return x + by * float(rng.random())
 

@@ -19,11 +19,14 @@ from hgobench import Scenario, World, attacks, leaderboard
 from hgobench.attacks import Attack, Batch, Facts
 from hgobench.attacks.badnets import spread
 from hgobench.columns import COLUMNS
+from hgobench.errors import InputError
+from hgobench.grid import Grid
 from hgobench.leaderboard import Score, boards
 from hgobench.metrics.attack_success import AttackSuccess, half_life
 from hgobench.results import Result, open_store
 from hgobench.results.result import TARGETED
 from hgobench.results.tables import round_lines
+from hgobench.session import Session
 from hgobench.simulation import simulate
 from hgobench.testing import view
 from hgobench.testing.metrics import ends
@@ -580,16 +583,16 @@ def test_attacks_of_ones_own_have_goals(
         (
             "badnets",
             {"data": "sentences"},
-            "badnets: the data are sequences of words; expected images",
+            "the data are sequences of words; expected images",
         ),
-        ("dba[target=10]", {}, "dba: target: 10; expected a class of the data, 0 to 9"),
-        ("edge_case[source=12]", {}, "edge_case: source: 12; expected a class of the data, 0 to 9"),
-        ("targeted_flip[target=11]", {}, "targeted_flip: target: 11; expected a class"),
-        ("badnets[size=9]", {}, "badnets: size: 9; the images are 8 x 8"),
+        ("dba[target=10]", {}, "target: 10; expected a class of the data, 0 to 9"),
+        ("edge_case[source=12]", {}, "source: 12; expected a class of the data, 0 to 9"),
+        ("targeted_flip[target=11]", {}, "target: 11; expected a class"),
+        ("badnets[size=9]", {}, "size: 9; the images are 8 x 8"),
         (
             "badnets[size=6]",
             {"data": "breast_cancer"},
-            "badnets: size: 6; a pattern of 36 features does not fit in data of 30",
+            "size: 6; a pattern of 36 features does not fit in data of 30",
         ),
     ],
 )
@@ -603,7 +606,29 @@ def test_what_can_not_be_poisoned_is_refused(
         return
     (result,) = simulate([Scenario(**{**SMALL, **fields}, attack=attack)])
     assert result.status == "failed"
-    assert reason in result.reason
+    assert result.reason.startswith(f"round 1: attack: {attack!r}: {reason}")
+    assert result.at_fault == "attack"
+
+
+def test_what_can_not_be_poisoned_takes_no_other_cell_along() -> None:
+    wrong, right = simulate([Scenario(**SMALL, attack=a) for a in ("badnets[target=10]", "foe")])
+    assert (wrong.status, wrong.at_fault, right.status) == ("failed", "attack", "done")
+
+
+def test_a_suite_with_an_attack_that_the_data_rule_out_is_refused_before_it_runs(
+    tmp_path: Path,
+) -> None:
+    """Also behind another attack, on one of two data sets, and on one of many seeds."""
+    wrong = "model_replacement+badnets[target=7]"
+    axes = {"attack": ["none", "badnets", wrong], "data": ["digits", "breast_cancer"]}
+    grid = Grid({**SMALL, "rounds": 1}, {**axes, "seed": range(2)})
+    with open_store(tmp_path / "out") as store, pytest.raises(InputError) as refused:
+        Session(store, jobs=1).run(grid, "mine-1")
+    assert refused.value.problems == [
+        f"attack: {wrong!r}: target: 7; expected a class of the data, 0 to 1"
+    ]
+    with open_store(tmp_path / "out", create=False) as store:
+        assert len(store) == 0
 
 
 @pytest.mark.parametrize("attack", ["targeted_flip", "badnets", "edge_case"])
@@ -611,9 +636,9 @@ def test_a_regression_has_no_classes_to_aim_at(attack: str) -> None:
     known = Facts(0, None, None, torch.zeros(9), torch.zeros(0, 9), torch.zeros(0))
     made: Attack = attacks.build(attack)
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match=f"{attack}: the data has no classes"):
+    with pytest.raises(ValueError, match="the data have no classes"):
         made.goal(torch.zeros(2, 9), torch.zeros(2), known)
-    with pytest.raises(ValueError, match=f"{attack}: the data has no classes"):
+    with pytest.raises(ValueError, match="the data have no classes"):
         made.poisoned(
             Batch(torch.zeros(1, 2, 9), torch.zeros(1, 2), np.zeros(1, int), known, lambda: rng)
         )

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from hgobench import aggregators
+from hgobench import aggregators, catalogue
 from hgobench import registry as module
 from hgobench.errors import InputError
 from hgobench.notation import parse_value, split_list
+from hgobench.parameters import REPEATED
 from hgobench.registry import NEEDED, Registry, modules_of, path_with, working_folder_first
 from tests.conftest import ROOT
 
@@ -235,3 +236,46 @@ def test_values_and_lists() -> None:
     assert parse_value("1e-3") == 0.001
     assert parse_value("True") is True
     assert split_list("a,b[c=1,d=2],") == ["a", "b[c=1,d=2]"]
+
+
+ENDLESS = [
+    (kind, name, parameter)
+    for kind in (*catalogue.FIELDS, "pre_rule", "heterogeneity_attack", "condition", "metric")
+    for name, entry in catalogue.registry(kind).builtins.items()
+    for parameter, about in entry.signature.items()
+    if parameter not in catalogue.registry(kind).context
+    and str(about.annotation) in ("int", "int | None")
+]
+
+
+def test_every_whole_number_of_a_component_has_a_most() -> None:
+    """A number beyond reason would compute, or wait, for ever, or take all memory."""
+    assert len(ENDLESS) > 50
+    context: dict[str, dict[str, Any]] = {
+        "rule": {"f": 0, "scope": "block"}, "pre_rule": {"f": 0},
+        "model": {"features": 4, "classes": 2, "image": None, "vocabulary": None},
+    }  # fmt: skip
+    for kind, name, parameter in ENDLESS:
+        registry = catalogue.registry(kind)
+        needed = [
+            f"{one}=x" for one, about in registry.entry(name).signature.items()
+            if about.default is about.empty and one not in registry.context
+        ]  # fmt: skip
+        specification = f"{name}[{','.join([*needed, f'{parameter}={10**12}'])}]"
+        expected = rf"{parameter}: {10**12}; expected at most \d+$"
+        with pytest.raises(InputError, match=expected):
+            registry.build(specification, **context.get(kind, {}))
+
+
+@pytest.mark.parametrize(
+    "specification",
+    [
+        "fedavg[steps={}]", "fedprox[steps={}]", "fednova[steps={}]", "hgo[steps={}]",
+        "fedbuff[steps={}]", "fedbuff[buffer={}]", "basgd[buffers={}]",
+    ],
+)  # fmt: skip
+def test_what_a_round_repeats_has_one_most(specification: str) -> None:
+    build = catalogue.registry("algorithm").build
+    build(specification.format(REPEATED))
+    with pytest.raises(InputError, match=f"{REPEATED + 1}; expected at most {REPEATED}"):
+        build(specification.format(REPEATED + 1))

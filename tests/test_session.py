@@ -243,6 +243,7 @@ def test_a_suite_is_refused_before_anything_is_computed(
 NO_FOLDER = "expected a folder"
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"engine": 3}, "engine: 3; expected an engine or its name"),
+    ({"engine": "builtins:list"}, "engine: 'builtins:list': []; expected an engine"),
     ({"rules": 3}, "rules: 3; expected a name, or a list of names"),
     ({"rules": ["krum", 3]}, "rules: ['krum', 3]; expected a name, or a list of names"),
     ({"settings": 3}, "settings: 3; expected a mapping of fields to values"),

@@ -57,6 +57,16 @@ def test_any_field_that_varies_is_a_column_and_all_others_are_said_once(name: st
     )
 
 
+@pytest.mark.parametrize("where", [[], ["rule=krum"], ["ruleset=mine-1"]])
+def test_a_folder_without_results_is_said_to_hold_none(where: list[str], tmp_path: Path) -> None:
+    with open_store(tmp_path / "out"):
+        pass
+    said = hgobench("show", "out", *where, cwd=tmp_path)
+    board = hgobench("leaderboard", "out", cwd=tmp_path)
+    assert said.stderr == board.stderr
+    assert (said.returncode, "store: 'out': holds no results" in said.stderr) == (2, True)
+
+
 def test_cells_are_in_the_order_of_what_varies_numbers_by_size() -> None:
     made = [Scenario(rounds=r, rule=rule) for r in (10, 9, 100) for rule in ("median", "krum")]
     header, rows = table(overview([cell(s) for s in made]))

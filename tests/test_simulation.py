@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib
 import math
 import platform
 import re
@@ -251,9 +252,43 @@ def test_only_rules_that_say_so_are_told_who_is_honest() -> None:
 def test_more_root_data_than_there_is_fails_the_cell_and_says_so() -> None:
     result = run(Scenario(**{**BASE, "rule": "fltrust[examples=9999]"}))
     assert result.summary["status"] == "failed"
-    assert re.search(
-        r"root data: 9999 examples; the training set has \d+", result.summary["reason"]
+    assert re.fullmatch(
+        r"round 1: rule: 'fltrust\[examples=9999\]': examples: 9999; expected at most \d+",
+        result.summary["reason"],
     )
+    assert result.at_fault == "rule"
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "who"),
+    [
+        ("attacks.foe:Foe.values", {"attack": "foe"}, "attack 'foe'"),
+        ("attacks.foe:Foe.values", {"attack": "tail+foe"}, "attack 'tail+foe'"),
+        ("attacks.badnets:BadNets.poisoned", {"attack": "badnets"}, "attack 'badnets'"),
+        ("attacks.badnets:BadNets.goal", {"attack": "badnets"}, "attack 'badnets'"),
+        ("aggregators.krum:Krum.of_vectors", {"rule": "krum"}, "rule 'krum'"),
+        ("aggregators.nnm:Nnm.of_vectors", {"rule": "nnm+krum"}, "rule 'nnm+krum'"),
+        ("algorithms.sgd:Sgd.updates", {}, "algorithm 'sgd'"),
+        ("algorithms.solvers:GradientDescent.step", {}, "solver 'gradient_descent'"),
+    ],
+)
+def test_what_a_part_of_hgobench_raises_is_that_part_s_mistake(
+    method: str, fields: dict[str, Any], who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A board must not say of a rule what an attack did wrong; the innermost part counts."""
+    module, _, name = method.partition(":")
+    code = compile("def wrong(*given, **more):\n    raise KeyError('x')", module, "exec")
+    home = importlib.import_module(f"hgobench.{module}")
+    names: dict[str, Any] = {"__name__": home.__name__}
+    exec(code, names)
+    monkeypatch.setattr(
+        getattr(home, name.partition(".")[0]), name.partition(".")[2], names["wrong"]
+    )
+    result = run(
+        Scenario(**{**BASE, "deadline": "inf", "algorithm": "sgd", "attack": "none", **fields})
+    )
+    assert (result.status, result.at_fault) == ("failed", who.partition(" ")[0])
+    assert re.fullmatch(rf"round \d+: {re.escape(who)}: KeyError: 'x'", result.reason)
 
 
 def test_random_instances_agree_with_algorithm_1() -> None:

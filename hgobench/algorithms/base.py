@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from hgobench.errors import shown
 from hgobench.lazy import Tensor, torch
 
 from .places import Order
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 Lengths = NDArray[np.int64]
 Budgets = NDArray[np.float64]
@@ -331,6 +334,10 @@ class Algorithm(ABC):
             upload: (q,) what it costs of the budget to send a number; None: nothing.
         """
         return np.full(len(budget), self.gradients)
+
+    def fits(self, data: Dataset) -> None:
+        """Raise ValueError if it can't learn from these data: no run then begins."""
+        return
 
     @abstractmethod
     def lengths(self, budget: Budgets, order: Order, upload: Budgets | None = None) -> Lengths:

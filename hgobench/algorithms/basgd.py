@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.parameters import whole
+from hgobench.parameters import REPEATED, whole
 
 from .base import Waiting
 from .sgd import Sgd
@@ -49,7 +49,7 @@ class Basgd(Sgd):
 
     def __init__(self, buffers: int = 5, momentum: float = 0.0) -> None:
         super().__init__(momentum)
-        self.answers = whole("buffers", buffers, least=1)
+        self.answers = whole("buffers", buffers, least=1, most=REPEATED)
 
     def buffers(self, workers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return i mod B, (m,)."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgobench.lazy import Tensor
-from hgobench.parameters import finite, positive, whole
+from hgobench.parameters import REPEATED, finite, positive, whole
 
 from .base import Budgets, Lengths, Work
 from .local_steps import local_moves, most_updates
@@ -57,7 +57,7 @@ class FedAvg(Sgd):
 
     def __init__(self, steps: int = 5, rate: float | None = None) -> None:
         super().__init__()
-        self.gradients = whole("steps", steps, least=1)
+        self.gradients = whole("steps", steps, least=1, most=REPEATED)
         self.rate = None if rate is None else positive("rate", rate)
         self.remembers = self.gradients > 1
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hgobench.parameters import whole
+from hgobench.parameters import REPEATED, whole
 
 from .base import Waiting
 from .fedavg import FedAvg
@@ -57,7 +57,7 @@ class FedBuff(FedAvg):
         max_staleness: int | None = None,
     ) -> None:
         super().__init__(steps, rate)
-        self.buffer = self.answers = whole("buffer", buffer, least=1)
+        self.buffer = self.answers = whole("buffer", buffer, least=1, most=REPEATED)
         self.damping = Damping(damping, max_staleness)
 
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:

@@ -87,7 +87,7 @@ class Hgo(WithMemory):
         if self.order == "cyclic" and self.block is None:
             raise ValueError("order: 'cyclic'; expected a block to go on by: hgo[block=1,...]")
         self.step = int(self.block or 0) if self.order == "cyclic" else 0
-        self.gradients = parameters.whole("steps", steps, least=1)
+        self.gradients = parameters.whole("steps", steps, least=1, most=parameters.REPEATED)
         self.rate = None if rate is None else positive("rate", rate)
         self.whole = boolean("whole", whole)
         self.own_start = boolean("narrow", narrow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from hgobench.parameters import finite, whole
 
 from .async_sgd import AsyncSgd
 from .base import Waiting
+
+if TYPE_CHECKING:
+    from hgobench.data.base import Dataset
 
 
 class ZenoPlusPlus(AsyncSgd):
@@ -58,6 +61,10 @@ class ZenoPlusPlus(AsyncSgd):
         self.examples = whole("examples", examples, least=1)
         self._own: Tensor | None = None  # v
         self._steps = 0  # since it was computed
+
+    def fits(self, data: Dataset) -> None:
+        """Refuse more root examples than the training set has."""
+        whole("examples", self.examples, most=len(data.train))
 
     def weights(self, waiting: Waiting) -> NDArray[np.float64] | None:
         """Return ‖v‖/‖g‖ of answers that pass, 0 of others."""

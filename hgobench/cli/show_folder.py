@@ -10,6 +10,7 @@ import typer
 
 from hgobench.cli.options import DataForm
 from hgobench.cli.output import shown
+from hgobench.errors import InputError
 
 
 def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> None:
@@ -23,6 +24,8 @@ def show_results(folder: Path, where: list[str], form: DataForm, wide: bool) -> 
     settings = [parse_choice(text, "show") for text in where]
     with open_store(folder, create=False) as store:
         kept = list(store.results())
+    if not kept:
+        raise InputError(f"store: {str(folder)!r}: holds no results")
     meant = choice(settings, ((name, result.scenario) for name, result in kept), "show")
     cells = [as_data(name, result) for name, result in kept if meant(name, result.scenario)]
     if not cells:

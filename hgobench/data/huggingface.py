@@ -20,7 +20,7 @@ from hgobench.parameters import boolean, whole
 from . import arrays
 from .arrays import TEST
 from .base import Dataset
-from .own import EXPECTED, MOST_NUMBERS, Own, Picture, expect_no_index, home, pixels, stacked
+from .own import EXPECTED, MOST_NUMBERS, SIDE, Own, Picture, expect_no_index, home, pixels, stacked
 
 MOST_JSON = 1 << 24  # bytes
 FORMAT = "a folder that save_to_disk of Hugging Face's datasets wrote"
@@ -92,7 +92,7 @@ class HuggingFace(Own):
                 f"label and target: {label!r} and {target!r}; expected a label (classes) or a "
                 "target (a regression)"
             )
-        self.size = None if size is None else whole("size", size, least=1)
+        self.size = None if size is None else whole("size", size, least=1, most=SIDE)
         self.grey = boolean("grey", grey)
 
     @property

@@ -22,6 +22,7 @@ from .arrays import TEST, expect_labels
 from .base import Dataset, Labels, Source, Split, digest, divided, standardised
 
 MOST_NUMBERS = 1 << 29  # of a data set's features
+SIDE = 10_000  # the largest image, in pixels
 MOST_BYTES = 1 << 32  # of an array
 ALIGNED = 64  # bytes
 MOST_PIXELS = 1 << 25  # of an image, before it is made smaller
@@ -458,7 +459,7 @@ class Pictures(Own):
         validation: float = 0.15,
     ) -> None:
         super().__init__(path, test, validation)
-        self.size = None if size is None else whole("size", size, least=1)
+        self.size = None if size is None else whole("size", size, least=1, most=SIDE)
         self.grey = boolean("grey", grey)
 
     def files(self) -> list[Path]:

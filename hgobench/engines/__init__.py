@@ -67,7 +67,9 @@ def open_engine(specification: str, *, jobs: int = 1, address: str = "") -> Engi
     if has_address and not address:
         raise InputError("address: ''; expected the scheduler's: tcp://host:port")
     context = {"address": address} if address else {}
-    return registry.build(specification, jobs=jobs, **context)
+    engine = registry.build(specification, jobs=jobs, **context)
+    instance("an engine", Engine)(f"engine: {specification!r}", engine)
+    return engine
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from hgobench.kernels.arrays import all_finite
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import positive, whole
 from hgobench.protocol import MOST_EXAMPLES, WEIGHTINGS, Server, Weighting, cannot_weigh
-from hgobench.scenario import word
+from hgobench.scenario import SEEDS, word
 
 from .arrays import Layout, Reply
 
@@ -141,7 +141,7 @@ class RuleServer:
             weights=(word(*WEIGHTINGS), weights),
         )
         try:
-            f, seed = whole("f", f, least=0), whole("seed", seed, least=0)
+            f, seed = whole("f", f, least=0), whole("seed", seed, least=0, most=SEEDS)
             rate = positive("learning_rate", learning_rate)
             quorum = None if quorum is None else whole("quorum", quorum, least=1)
         except ValueError as error:

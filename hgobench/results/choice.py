@@ -105,6 +105,8 @@ def none_met(
         settings: the choice.
         cells: all that there are: their rulesets, and scenarios or whatever has their fields.
 
+    >>> str(none_met("show", "out", [], []))
+    "show: 'out': holds no results"
     >>> cells = [("m-1", Scenario(rule="krum", seed=0)), ("m-1", Scenario(rule="cge", seed=1))]
     >>> str(none_met("show", "out", [Setting("rule", ["median"])], cells))
     "show: no cell of 'out' is rule=median; its rule is 'cge' or 'krum'"
@@ -112,6 +114,8 @@ def none_met(
     "show: no cell of 'out' is rule=krum seed=1; no cell has all of these at once"
     """
     known, said = list(cells), []
+    if not known:
+        return InputError(f"{begins}: {where!r}: holds no results")
     for field, values in settings:
         if field == RULESET:
             continue

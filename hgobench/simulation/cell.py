@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,6 +165,10 @@ class Cell:
         self.trials = self._boundary("rule", scenario.rule, self.rule, clock=None)
         self.steps_tried = self._boundary("solver", scenario.solver, self.solver, clock=None)
         self._pool = scenario.pool
+        for kind, part in (
+            ("attack", self.attack), ("rule", self.rule), ("algorithm", self.algorithm)
+        ):  # fmt: skip
+            self.world.expect_suited(kind, getattr(scenario, kind), part)
         with self.algorithms("attributes"):
             self.gradients = self.algorithm.gradients
             self.by_updates, self.keeps = self.algorithm.by_updates, self.algorithm.keeps
@@ -562,7 +567,31 @@ class Attempt:
             at = raised_at(error, cell.rules.packages) if cell.rules.foreign else ""
             cell.end("failed", f"{where}: {who}{error_text(error)}{at}")
         else:
-            cell.end("failed", f"{where}: {error_text(error)}")
+            cell.end("failed", f"{where}: {_raised_by(error, cell)}{error_text(error)}")
+
+
+def _homes(cell: Cell) -> dict[str, Boundary]:
+    """Return where the code of a cell's parts is, and the boundary that knows each one's name."""
+    return {
+        "hgobench.attacks": cell.attacks,
+        "hgobench.aggregators": cell.rules,
+        "hgobench.algorithms.solvers": cell.solvers,
+        "hgobench.algorithms": cell.algorithms,
+        "hgobench.models": cell.world.models,
+    }
+
+
+def _raised_by(error: BaseException, cell: Cell) -> str:
+    """Return which of a cell's parts an exception came from, as a prefix; empty: from none.
+
+    Where one called another, as attacks try the server's rule, it is the innermost.
+    """
+    who, homes = "", _homes(cell)
+    for frame, _ in walk_tb(error.__traceback__):
+        module = f"{frame.f_globals.get('__name__')}."
+        if home := next((home for home in homes if module.startswith(f"{home}.")), ""):
+            who = f"{homes[home].who}: "
+    return who
 
 
 def _wrong_goal(goal: object, x: Tensor, classes: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hgobench import aggregators, algorithms, attacks
 from hgobench.attacks import NoAttack
 from hgobench.boundary import PluginError
+from hgobench.catalogue import foreign
 from hgobench.errors import InputError
 from hgobench.lazy import torch
 from hgobench.machine import memory, written
@@ -166,6 +168,23 @@ def _server(scenario: Scenario) -> float:
 
 
 def check_fits(scenario: Scenario, world: World) -> None:
+    """Refuse a cell whose parts the data rule out, or that `expect_room` refuses.
+
+    Parts that are plug-in code are asked by their cell.
+
+    Args:
+        scenario: the cell.
+        world: its world.
+
+    Raises:
+        InputError: with what is wrong.
+    """
+    for kind, part in _asked(scenario):
+        world.expect_suited(kind, getattr(scenario, kind), part)
+    expect_room(scenario, world)
+
+
+def expect_room(scenario: Scenario, world: World) -> None:
     """Refuse a cell that memory can't hold or that would not end, whatever its rule.
 
     Args:
@@ -189,6 +208,16 @@ def check_fits(scenario: Scenario, world: World) -> None:
         f"machine has {written(room)}: take a smaller model, fewer workers (q) or smaller "
         "minibatches (s)"
     )
+
+
+def _asked(scenario: Scenario) -> Iterator[tuple[str, object]]:
+    """Yield hgobench's own parts of a cell that may not go with its data."""
+    if not foreign({"attack": scenario.attack}):
+        yield "attack", attacks.build(scenario.attack)
+    if not foreign({"rule": scenario.rule}):
+        yield "rule", aggregators.build(scenario.rule, f=scenario.tolerated, scope=scenario.scope)
+    if not foreign({"algorithm": scenario.algorithm}):
+        yield "algorithm", algorithms.registry.build(scenario.algorithm)
 
 
 def _check_ends(scenario: Scenario, world: World) -> None:

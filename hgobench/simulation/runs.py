@@ -16,7 +16,7 @@ from hgobench.results.result import Result
 from hgobench.scenario import Scenario, positive
 
 from .cell import Cell
-from .footprint import at_once, check_fits
+from .footprint import at_once, expect_room
 from .ledger import Ledger
 from .rounds import Stack
 from .servers import Step
@@ -75,7 +75,7 @@ def simulate(
         raise ValueError("expected scenarios of one world")
     with one_thread(), kept_alarm():
         world = World.of(scenarios[0], device)
-        check_fits(scenarios[0], world)
+        expect_room(scenarios[0], world)
         width = at_once(world.sampled, world.model.dimension)
         results: list[Result] = []
         for start in range(0, len(scenarios), width):

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from hgobench import catalogue, hardware, models
 from hgobench.algorithms import workloads
 from hgobench.algorithms.workloads import wrong_split
-from hgobench.boundary import Boundary, PluginError, keyed
+from hgobench.boundary import Boundary, PluginError, keyed, message
 from hgobench.data import augmentations, datasets, partitions
 from hgobench.data.augmentations.base import wrong_examples
-from hgobench.data.base import Split
+from hgobench.data.base import Dataset, Split
 from hgobench.data.partitions.base import dealt
 from hgobench.determinism import stream, without_replacement
 from hgobench.errors import InputError
@@ -176,8 +176,29 @@ class World:
         del self.notes[self._made :]
         return self.notes
 
-    def _boundary(self, kind: str, name: str, part: object) -> Boundary:
-        return Boundary(kind, name, part, seed=self.seed, passes=(InputError,), notes=self.notes)
+    def expect_suited(self, kind: str, name: str, component: object) -> None:
+        """Refuse a component that does not go with the data: an attack on a class they lack.
+
+        Args:
+            kind: ``"attack"``, ``"rule"`` or ``"algorithm"``.
+            name: its specification.
+            component: what is asked (`fits`), with all that it is made of.
+
+        Raises:
+            InputError: it says so.
+            PluginError: it is plug-in code and raises something else.
+        """
+        try:
+            with self._boundary(kind, name, component, ValueError)("fits"):
+                _ask_whether_it_fits(component, self.data)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"{kind}: {name!r}: {message(error)}") from error
+
+    def _boundary(self, kind: str, name: str, part: object, *passes: type[Exception]) -> Boundary:
+        passed: tuple[type[Exception], ...] = (InputError, *passes)
+        return Boundary(kind, name, part, seed=self.seed, passes=passed, notes=self.notes)
 
     @classmethod
     def of(cls, scenario: Scenario, device: str = "cpu") -> World:
@@ -587,6 +608,14 @@ def _of_r(shape: Sequence[int], expected: Sequence[int]) -> str:
 def _lent(boundary: Boundary, split: Split) -> Split:
     """Return the examples; plug-ins get a copy, as other worlds share the original."""
     return split.take(np.arange(len(split))) if boundary.foreign else split
+
+
+def _ask_whether_it_fits(component: object, data: Dataset) -> None:
+    """Ask a component and all that it is made of; a function that it is made of is not asked."""
+    if (fits := getattr(component, "fits", None)) is not None:
+        fits(data)
+    for part in getattr(component, "made_of", ()):
+        _ask_whether_it_fits(part, data)
 
 
 def _refuse(boundary: Boundary, wrong: Callable[..., str], *returned: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hgobench.data.base import Dataset
+from hgobench.errors import InputError
 from hgobench.lazy import Tensor, torch
 from hgobench.parameters import whole
 
@@ -17,7 +18,7 @@ class Crop(Augmentation):
     This is a shift by up to `pad` pixels in each direction, all alike probable.
 
     Args:
-        pad: the border's width in pixels, >= 1.
+        pad: the border's width in pixels, >= 1, and at most the images' smaller side.
 
     Example:
         >>> x = torch.ones(1, 1, 2, 2)
@@ -30,14 +31,21 @@ class Crop(Augmentation):
 
     paper = "He et al., CVPR 2016"
     formula = "shifted by (a, b) from {-pad, .., pad}², zeros beyond the edge"
-    validity = "images; pad >= 1"
+    validity = "images; 1 <= pad <= their side"
 
     def __init__(self, pad: int = 4) -> None:
         self.pad = whole("pad", pad, least=1)
 
     def fits(self, data: Dataset) -> None:
-        """Refuse what are no images."""
+        """Refuse what are no images, and those that are smaller than the border is wide."""
         expect_images("crop", data)
+        assert data.train.image is not None
+        height, width = data.train.image[-2:]
+        if self.pad > min(height, width):
+            raise InputError(
+                f"augment: crop: pad: {self.pad}; expected at most {min(height, width)}, as the "
+                f"images are {height} x {width}"
+            )
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         """Cut a window out of each image with its border."""
