@@ -71,7 +71,7 @@ def test_running_again_computes_nothing(tmp_path: Path) -> None:
     assert seen[:2] == [Advance(lacking=18), Advance(jobs=1)]  # then computing begins
     assert (sum(step.computed for step in seen), again) == (
         18,
-        [Advance(found=18), Advance(jobs=1)],
+        [Advance(reused=18), Advance(jobs=1)],
     )
     assert (outcome.computed, outcome.reused) == (0, 18)
 

@@ -55,7 +55,7 @@ def test_what_was_found_counts_for_nothing() -> None:
     """2,370 of 2,460 found at once, the rest at a cell in twenty seconds: half an hour is left."""
     pace, clock = paced(2460)
     clock.now += 3.0
-    pace.advance(Advance(found=2370))
+    pace.advance(Advance(reused=2370))
     now = pace.progress()
     assert (now.done, now.rate, now.left) == (2370, None, None)
     pace.advance(Advance(jobs=1))
@@ -68,11 +68,11 @@ def test_what_was_found_counts_for_nothing() -> None:
 def test_what_is_not_looked_for_yet_lacks_as_often_as_what_was() -> None:
     """A tenth of the first thousand cells lacks: of ten thousand a thousand is to compute."""
     pace, clock = paced(10_000)
-    pace.advance(Advance(found=900, lacking=100))
+    pace.advance(Advance(reused=900, lacking=100))
     for _ in range(3):
         now = finish(pace, clock, 2.0, cells=1)
     assert now.left == pytest.approx(2.0 * (1000 - 3))
-    pace.advance(Advance(found=9000))
+    pace.advance(Advance(reused=9000))
     assert pace.progress().left == pytest.approx(2.0 * (100 - 3))
 
 
@@ -141,7 +141,7 @@ def test_an_estimate_is_a_number_that_makes_sense(
     pace, clock = paced(total, jobs)
     for seconds, cells, found in arrivals:
         clock.now += seconds
-        pace.advance(Advance(found=cells) if found else Advance(computed=cells))
+        pace.advance(Advance(reused=cells) if found else Advance(computed=cells))
         now = pace.progress()
         assert now.done <= total
         assert (now.rate is None) == (now.computed == 0)
@@ -229,7 +229,7 @@ def test_lines_come_at_once_then_every_five_seconds_then_at_the_end() -> None:
     out, clock = io.StringIO(), Clock()
     with progress(40, out=out, clock=clock) as advance:
         assert out.getvalue() == "cells 0/40\n"
-        advance(Advance(found=8))
+        advance(Advance(reused=8))
         advance(Advance(jobs=2))
         for _ in range(4):
             clock.now += 3.0
@@ -295,9 +295,9 @@ def test_a_grid_tells_of_its_rounds() -> None:
 def staged(watch: Watch, clock: Clock) -> None:
     """Three stages: 40 cells that are all there, 20 of which 10 lack, and 5 that all lack."""
     watch.stage("fault attacks", 1, 90)
-    watch(Advance(found=40))
+    watch(Advance(reused=40))
     watch.stage("fixed attacks", 2, 80)
-    watch(Advance(found=10, lacking=10))
+    watch(Advance(reused=10, lacking=10))
     watch(Advance(jobs=2))
     for _ in range(2):
         clock.now += 6.0
@@ -339,7 +339,7 @@ def test_each_change_is_an_object() -> None:
     with progress(0, stages=3, rounds=4, form="json", out=out, clock=clock) as watch:
         staged(watch, clock)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    keys = {"event", "what", "stage", "total", "done", "computed", "found", "failed", "under_way",
+    keys = {"event", "what", "stage", "total", "done", "computed", "reused", "failed", "under_way",
             "rounds", "seconds", "rate", "left"}  # fmt: skip
     assert {frozenset(line) for line in lines} == {frozenset(keys)}
     told = [
@@ -359,7 +359,7 @@ def test_what_is_found_in_earlier_stages_does_not_shorten_the_estimate() -> None
     """900 cells of earlier stages were there; of this stage all lack, and so will later ones."""
     pace, clock = paced(0)
     pace.stage("first", 1, 1000)
-    pace.advance(Advance(found=900))
+    pace.advance(Advance(reused=900))
     pace.stage("second", 2, 1000)
     pace.advance(Advance(lacking=20))
     for _ in range(3):

@@ -250,7 +250,7 @@ def _missing(
             found.add(key)
             on_result(key, result)
         outcome.reused += len(found)
-        on_progress(Advance(found=len(found), lacking=len(key_of) - len(found)))
+        on_progress(Advance(reused=len(found), lacking=len(key_of) - len(found)))
         for cohort in several:
             if missing := [cell for cell in cohort if key_of[cell] not in found]:
                 under_way |= {cell: key_of[cell] for cell in missing}

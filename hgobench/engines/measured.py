@@ -91,7 +91,7 @@ def measure(
     by_key = dict(zip(keys, tasks, strict=True))
     with store.claim(lambda: len(store.measurements(by_key)) < len(by_key)):
         values = store.measurements(by_key)
-        on_progress(Advance(found=len(values), lacking=len(by_key) - len(values)))
+        on_progress(Advance(reused=len(values), lacking=len(by_key) - len(values)))
         missing = [(key, task) for key, task in by_key.items() if key not in values]
         on_progress(Advance(jobs=engine.jobs))
         problems: list[str] = []

@@ -12,7 +12,7 @@ class Advance:
     """A step of progress: the changes since the last one.
 
     Attributes:
-        computed, found: numbers of cells (or measurements) that were computed, and that were found
+        computed, reused: numbers of cells (or measurements) that were computed, and that were found
             in the store.
         lacking: number of cells that were looked up in the store and are not there.
         failed: how many of the computed cells failed.
@@ -26,7 +26,7 @@ class Advance:
     """
 
     computed: int = 0
-    found: int = 0
+    reused: int = 0
     lacking: int = 0
     jobs: int = 0
     under_way: Callable[[], float] | None = field(default=None, compare=False)

@@ -37,7 +37,7 @@ class Progress:
 
     Attributes:
         total: number of cells.
-        computed, found: numbers of finished cells: computed, and found in the store.
+        computed, reused: numbers of finished cells: computed, and found in the store.
         under_way: how much of the cells under way is done, in cells: the share of their rounds.
         seconds: since the run began.
         rate: cells per second in the recent past; None: not known yet.
@@ -50,7 +50,7 @@ class Progress:
 
     total: int
     computed: int = 0
-    found: int = 0
+    reused: int = 0
     under_way: float = 0.0
     seconds: float = 0.0
     rate: float | None = None
@@ -64,7 +64,7 @@ class Progress:
     @property
     def done(self) -> int:
         """Number of finished cells."""
-        return self.computed + self.found
+        return self.computed + self.reused
 
     @property
     def where(self) -> str:
@@ -90,7 +90,7 @@ class Progress:
             "total": self.total,
             "done": self.done,
             "computed": self.computed,
-            "found": self.found,
+            "reused": self.reused,
             "failed": self.failed,
             "under_way": round(self.under_way, 4),
             "rounds": {"done": done, "of": self.total * self.rounds} if self.rounds else None,
@@ -102,7 +102,7 @@ class Progress:
     def __str__(self) -> str:
         """Return it in a line.
 
-        >>> print(Progress(total=90, computed=8, found=40, rate=2.0, left=21.0))
+        >>> print(Progress(total=90, computed=8, reused=40, rate=2.0, left=21.0))
         48/90 (40 found), 2.0 cells/s, 21 s left
         >>> print(Progress(total=90, under_way=3.25))
         0/90, 3.2 more under way
@@ -113,8 +113,8 @@ class Progress:
         """
         about = "about " * bool(self.stage and self.done < self.total)
         phrases = [f"{self.done} of {about}{self.total}" if about else f"{self.done}/{self.total}"]
-        if self.found:
-            phrases[0] += f" ({self.found} found)"
+        if self.reused:
+            phrases[0] += f" ({self.reused} found)"
         if self.failed:
             phrases.append(f"{self.failed} failed")
         if self.under_way >= 0.05:
@@ -249,11 +249,11 @@ class Pace:
         """Add a step of progress."""
         with self._lock:
             now = self.clock()
-            self._found += step.found
+            self._found += step.reused
             self._lacking += step.lacking
             self._computed += step.computed
             self._failed += step.failed
-            self._here[0] += step.found
+            self._here[0] += step.reused
             self._here[1] += step.lacking
             if step.computed:
                 self._arrivals.add(now, step.computed)
@@ -426,12 +426,12 @@ class _Lines(_Repeated):
         self._lacking = self._lacking or bool(step.lacking)
         begins = step.jobs and self._lacking
         self._computing = self._computing or bool(begins or step.computed)
-        ends = done and (step.found or step.computed)
+        ends = done and (step.reused or step.computed)
         self.say(at_once=bool(ends or (step.jobs and not done)))
 
     def stage(self) -> None:
         now = self.pace.progress()
-        found = now.found - self._before.found
+        found = now.reused - self._before.reused
         if now.stage and found and not self._computing:
             print(f"{now.where}: {found} {self.what}, all found", file=self.out, flush=True)
         self._before, self._lacking, self._computing = now, False, False
