@@ -30,7 +30,7 @@ if __name__ == "__main__":
         (worst,) = compared.rows
         print(
             f"worst case, {RULES[1]} less {RULES[0]}: {worst.difference:+.3f} "
-            f"({worst.found.low:+.3f} to {worst.found.high:+.3f}), p = {worst.p:.3f}"
+            f"({worst.estimate.low:+.3f} to {worst.estimate.high:+.3f}), p = {worst.p:.3f}"
         )
         print(f"better: {dict(zip('AB', RULES, strict=True)).get(worst.verdict, worst.verdict)}")
         for line in compared.attacks:  # p-values are adjusted for all five of them (Holm)
