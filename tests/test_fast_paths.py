@@ -165,6 +165,25 @@ def test_compiled_moments_are_the_plain_ones(
             torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
+def odd_columns(rows: int, dtype: type, whole: int | None) -> Iterator[Columns]:
+    """Yield sorted columns with ties and special values, of prefixes of which some are whole.
+
+    Args:
+        rows: how many workers there are.
+        dtype: of the values.
+        whole: how many of them send all columns; None: all do, and nothing says who sent what.
+    """
+    rng = np.random.default_rng(rows)
+    for columns, odd in ((64, 0.0), (77, 0.1), (130, 0.5)):
+        sent: np.ndarray = rng.standard_normal((rows, columns)).astype(dtype)
+        sent[:, ::3] = sent[:, ::3].round()  # ties
+        sent[rng.random(sent.shape) < odd] = dtype(rng.choice(SPECIAL))
+        ends = rng.integers(0, columns, rows)
+        ends[:whole] = columns
+        there = torch.from_numpy(np.arange(columns) < ends[:, None])
+        yield Columns.sort(torch.from_numpy(sent), None if whole is None else there)
+
+
 COLUMNWISE = ("median", "trimmed_mean", "meamed", "phocas", "krum", "aksel", "mda", "nnm+median")
 
 
@@ -175,15 +194,7 @@ def test_compiled_rules_on_columns_are_the_plain_ones(
     rows: int, f: int, ragged: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the last bit: terms are added in one order, and ties go one way."""
-    rng = np.random.default_rng(rows)
-    for columns, odd in ((64, 0.0), (77, 0.1), (130, 0.5)):
-        made: np.ndarray = rng.standard_normal((rows, columns)).astype(dtype)
-        made[:, ::3] = made[:, ::3].round()  # ties
-        made[rng.random(made.shape) < odd] = dtype(rng.choice(SPECIAL))
-        ends = rng.integers(0, columns, rows)
-        ends[: 2 * f + 3] = columns
-        present = torch.from_numpy(np.arange(columns) < ends[:, None]) if ragged else None
-        sorted_ = Columns.sort(torch.from_numpy(made), present)
+    for sorted_ in odd_columns(rows, dtype, 2 * f + 3 if ragged else None):
         for name in COLUMNWISE:
             rule = aggregators.build(name, f=f, scope="coordinate")
             assert windows.fits(sorted_.values, sorted_.fewest)
@@ -202,21 +213,14 @@ def test_compiled_means_around_a_centre_are_the_plain_ones(
     rows: int, ragged: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether windows of so many values share a row or not."""
-    rng = np.random.default_rng(rows)
-    for columns, odd in ((64, 0.0), (77, 0.1), (130, 0.5)):
-        sent: np.ndarray = rng.standard_normal((rows, columns)).astype(dtype)
-        sent[:, ::3] = sent[:, ::3].round()  # ties
-        sent[rng.random(sent.shape) < odd] = dtype(rng.choice(SPECIAL))
-        ends = rng.integers(0, columns, rows)
-        ends[: rows // 2 + 1] = columns
-        present = torch.from_numpy(np.arange(columns) < ends[:, None]) if ragged else None
-        columns_ = Columns.sort(torch.from_numpy(sent), present)
-        centres = columns_.median(), torch.zeros(columns), columns_.median() + 0.3
-        for left_out, centre in itertools.product(range(columns_.fewest), centres):
-            found = replace(columns_).mean_around(centre, left_out)  # without the sums it keeps
+    for sorted_ in odd_columns(rows, dtype, rows // 2 + 1 if ragged else None):
+        median = sorted_.median()
+        centres = median, torch.zeros_like(median), median + 0.3
+        for left_out, centre in itertools.product(range(sorted_.fewest), centres):
+            found = replace(sorted_).mean_around(centre, left_out)  # without the sums it keeps
             with monkeypatch.context() as patch:
                 patch.setattr(compiled, "llvm", None)
-                expected = replace(columns_).mean_around(centre, left_out)
+                expected = replace(sorted_).mean_around(centre, left_out)
             np.testing.assert_array_equal(found, expected, err_msg=f"without {left_out}")
 
 
